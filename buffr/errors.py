@@ -1,0 +1,114 @@
+"""Everything that can go wrong and that a user or a client is told about.
+
+One tree. A class knows the HTTP status that answers it, and a hint: what to
+do about it. Only a listener turns an error into an answer, and only ``tap``
+and ``cli`` turn one into an exit.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BadRequest",
+    "BadUpstreamAnswer",
+    "BodyCutShort",
+    "BuffrError",
+    "CassetteError",
+    "ClientGone",
+    "ConfigError",
+    "NoMatch",
+    "NotServed",
+    "StoreFailed",
+    "UpstreamFailed",
+    "UpstreamTimeout",
+]
+
+
+class BuffrError(Exception):
+    """The root of the tree.
+
+    ``status`` is the HTTP status of the answer, ``reason`` its reason phrase,
+    and ``close`` says whether the connection can carry no further request.
+    """
+
+    status = 500
+    reason = b"Internal Server Error"
+    close = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+class ConfigError(BuffrError):
+    """A setting is wrong. The message names its source, path, value and what is allowed."""
+
+
+class CassetteError(BuffrError):
+    """A cassette cannot be read, or not be written. The file is left as it is."""
+
+
+class StoreFailed(BuffrError):
+    """A store could not keep an interaction."""
+
+
+class BadRequest(BuffrError):
+    """A request that is malformed, or that two parsers could read in two ways (RFC 9112)."""
+
+    close = True
+
+    def __init__(
+        self, message: str, *, status: int = 400, reason: bytes = b"Bad Request", hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.reason = reason
+
+
+class NotServed(BuffrError):
+    """A request for something that buffr does not do."""
+
+    status = 501
+    reason = b"Not Implemented"
+
+
+class NoMatch(BuffrError):
+    """A replay knows no interaction for the request."""
+
+    status = 599
+    reason = b"No Recorded Interaction"
+
+
+class UpstreamFailed(BuffrError):
+    """The upstream could not be reached, or broke the connection before it answered."""
+
+    status = 502
+    reason = b"Bad Gateway"
+
+
+class BadUpstreamAnswer(UpstreamFailed):
+    """The upstream's answer is malformed."""
+
+
+class UpstreamTimeout(BuffrError):
+    """The upstream did not answer in time."""
+
+    status = 504
+    reason = b"Gateway Timeout"
+
+
+class BodyCutShort(BuffrError):
+    """A body ended before its framing said so."""
+
+    status = 502
+    reason = b"Bad Gateway"
+    close = True
+
+
+class ClientGone(BuffrError):
+    """The client left before it had its answer."""
+
+    close = True

@@ -1,0 +1,1 @@
+"""Accept connections, turn bytes into requests, and answers into bytes."""

@@ -1,0 +1,163 @@
+"""Requests and responses as they stand on the wire, and RFC 9110's hop-by-hop rules."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from attrs import frozen
+
+__all__ = [
+    "CHUNKED",
+    "UNTIL_CLOSE",
+    "Headers",
+    "Piece",
+    "Request",
+    "ResponseHead",
+    "end_to_end",
+    "first_value",
+    "has_token",
+    "media_type",
+    "response_length",
+]
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Fields in wire order: names in their own case, values without outer white space."""
+
+CHUNKED = -1
+"""A body length: the chunked transfer coding frames the body (RFC 9112 7.1)."""
+
+UNTIL_CLOSE = -2
+"""A body length: the body ends with the connection (RFC 9112 6.3, rule 8)."""
+
+_HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+
+_NEVER_BY_CONNECTION = frozenset((b"content-length", b"host", b"cache-control"))
+"""Fields that a ``Connection`` option cannot take away: framing, routing and RFC 9110 7.6.1."""
+
+
+def first_value(headers: Headers, name: bytes) -> bytes | None:
+    """The value of the first field with this lower-case name."""
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
+
+
+def has_token(headers: Headers, name: bytes, token: bytes) -> bool:
+    """Whether a comma-separated field lists this lower-case token."""
+    return any(
+        token == item.strip().lower()
+        for key, value in headers
+        if key.lower() == name
+        for item in value.split(b",")
+    )
+
+
+def media_type(headers: Headers) -> bytes:
+    """The lower-case media type of ``Content-Type``, without parameters; empty when absent."""
+    value = first_value(headers, b"content-type")
+    return b"" if value is None else value.partition(b";")[0].strip().lower()
+
+
+def end_to_end(headers: Headers, *, keep: frozenset[bytes] = frozenset()) -> Headers:
+    """The fields that pass through a proxy (RFC 9110 7.6.1).
+
+    ``keep`` holds lower-case names that stay although they are hop-by-hop,
+    because the caller frames the next hop in the same way.
+    """
+    named = {
+        item.strip().lower()
+        for key, value in headers
+        if key.lower() == b"connection"
+        for item in value.split(b",")
+    }
+    dropped = (_HOP_BY_HOP | (named - _NEVER_BY_CONNECTION)) - keep
+    return tuple(field for field in headers if field[0].lower() not in dropped)
+
+
+@frozen(eq=False)
+class Request:
+    """One request as it came.
+
+    ``target`` is the request-target's bytes as sent (RFC 9112 3.2), here
+    always in origin-form or ``*``. ``body_length`` counts bytes, or is
+    ``CHUNKED``. ``minor`` is the minor HTTP version, 0 or 1.
+    """
+
+    method: bytes
+    target: bytes
+    headers: Headers
+    minor: int = 1
+    body_length: int = 0
+    keep_alive: bool = True
+    expects_continue: bool = False
+    upgrade: bytes = b""
+
+    @property
+    def path(self) -> bytes:
+        return self.target.partition(b"?")[0]
+
+    @property
+    def query(self) -> bytes | None:
+        """The bytes after the first ``?``; ``None`` without one, since ``/x?`` is not ``/x``."""
+        before, mark, after = self.target.partition(b"?")
+        return after if mark else None
+
+
+@frozen(eq=False)
+class ResponseHead:
+    """A status line and its fields, in wire order."""
+
+    status: int
+    reason: bytes
+    headers: Headers
+    minor: int = 1
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The status line and the fields as bytes, without the empty line that ends a head."""
+        lines = [b"HTTP/1.1 %d %b" % (self.status, self.reason)]
+        lines += [b"%b: %b" % field for field in self.headers]
+        return b"\r\n".join(lines) + b"\r\n"
+
+
+def response_length(method: bytes, head: ResponseHead) -> int:
+    """How an answer's body is framed: its bytes, ``CHUNKED`` or ``UNTIL_CLOSE`` (RFC 9112 6.3).
+
+    The head must have passed the wire's checks: at most one length, digits
+    only, never beside a transfer coding.
+    """
+    if method == b"HEAD" or head.status in (204, 304) or head.status < 200:
+        return 0
+    for key, value in head.headers:
+        name = key.lower()
+        if name == b"transfer-encoding":
+            return CHUNKED
+        if name == b"content-length":
+            return int(value)
+    return UNTIL_CLOSE
+
+
+@frozen
+class Piece:
+    """A part of a body in wire order.
+
+    ``chunk`` is the size in bytes of the chunk that begins with this piece;
+    ``None`` when it goes on with the chunk before, or when the body is not
+    chunked. One chunk may span many pieces.
+    """
+
+    data: bytes
+    chunk: int | None = None

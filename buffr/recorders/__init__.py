@@ -1,0 +1,1 @@
+"""Live pieces become an interaction, and an interaction becomes pieces."""

@@ -1,0 +1,46 @@
+"""What the engine asks of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from buffr.interaction import HTTPInteraction
+from buffr.matching.key import MatchKey
+
+__all__ = ["Found", "Store"]
+
+
+@frozen(eq=False)
+class Found:
+    """How many interactions answer a key, in recorded order, and the way to load one."""
+
+    digest: bytes
+    places: Sequence[int]
+
+
+class Store(Protocol):
+    """Finds and keeps interactions.
+
+    All methods are called on the reactor's thread.
+    """
+
+    async def find(self, keys: Sequence[MatchKey]) -> Found | None:
+        """The whole interactions of the first key that has any; ``keys`` go from exact to lenient."""
+
+    async def load(self, place: int) -> HTTPInteraction:
+        """The interaction at one of ``Found.places``.
+
+        Raises ``CassetteError`` when it cannot be read.
+        """
+
+    async def append(self, interaction: HTTPInteraction) -> None:
+        """Keep an interaction; returns when it would survive this process.
+
+        Raises ``StoreFailed`` when it could not be kept; the store is as it was.
+        """
+
+    async def close(self) -> None:
+        """Finish what is under way; further calls are errors."""

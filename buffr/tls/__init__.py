@@ -1,0 +1,1 @@
+"""Whom buffr trusts, and who trusts buffr."""
