@@ -112,7 +112,7 @@ class Request:
     @property
     def query(self) -> bytes | None:
         """The bytes after the first ``?``; ``None`` without one, since ``/x?`` is not ``/x``."""
-        before, mark, after = self.target.partition(b"?")
+        _, mark, after = self.target.partition(b"?")
         return after if mark else None
 
 

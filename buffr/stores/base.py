@@ -28,7 +28,10 @@ class Store(Protocol):
     """
 
     async def find(self, keys: Sequence[MatchKey]) -> Found | None:
-        """The whole interactions of the first key that has any; ``keys`` go from exact to lenient."""
+        """The whole interactions of the first key that has any.
+
+        ``keys`` go from exact to lenient.
+        """
 
     async def load(self, place: int) -> HTTPInteraction:
         """The interaction at one of ``Found.places``.
