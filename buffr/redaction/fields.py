@@ -1,0 +1,106 @@
+"""The credential fields of queries and URLs: where they stand, and nothing of what replaces them.
+
+Every function leaves all bytes but the credential values as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from buffr.redaction.rules import RedactionRules
+
+__all__ = ["Replace", "in_links", "in_query", "in_target", "in_url", "target_for_log"]
+
+Replace = Callable[[bytes, bytes], bytes]
+"""What takes the place of a value: called with the field's name and the value, both as sent."""
+
+# Some servers end a field at ";" and some applications nest a query in a query, so
+# a name may begin after these; a credential's value always goes on to the next "&".
+_NAME_STARTS = re.compile(rb"[;?#]")
+
+_USERINFO = re.compile(rb"(?<=://)[^/?#\s]*(?=@)")
+_USERINFO_AND_AT = re.compile(rb"(?:(?<=://)|^)[^/?#\s]*@")
+
+_LINK = re.compile(
+    rb"(?:\s*+<[^<>]*+>"
+    rb"(?:\s*+;\s*+[\w!#$%&'*+.^`|~-]++(?:=(?:\"[^\"]*+\"|[^\s;,\"<>]*+))?)*+\s*+(?:,|$))++"
+)
+_LINK_URLS = re.compile(rb'(?<=<)[^<>]*+(?=>)|(?<=")[^"]*+(?=")')
+
+
+def _in_field(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    start = 0
+    while True:
+        equals = text.find(b"=", start)
+        if equals < 0:
+            return text
+        name = _NAME_STARTS.split(text[start:equals])[-1]
+        if rules.is_credential_field(name):
+            return text[: equals + 1] + replace(name, text[equals + 1 :])
+        found = _NAME_STARTS.search(text, equals + 1)
+        if found is None:
+            return text
+        start = found.end()
+
+
+def in_query(query: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    """Replace the values of the credential fields of a query, given without its ``?``."""
+    if b"=" not in query:
+        return query
+    return b"&".join([_in_field(text, rules, replace) for text in query.split(b"&")])
+
+
+def in_target(target: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    """Replace the credential values of a request-target (RFC 9112 3.2), and its userinfo."""
+    path, mark, query = target.partition(b"?")
+    if not path.startswith(b"/"):
+        path = _without_userinfo(path, replace)
+    return path + mark + in_query(query, rules, replace) if mark else path
+
+
+def _without_userinfo(text: bytes, replace: Replace) -> bytes:
+    return _USERINFO.sub(lambda found: replace(b"userinfo-password", found[0]), text)
+
+
+def _in_reference(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    reference, hash_mark, fragment = text.partition(b"#")
+    path, mark, query = _without_userinfo(reference, replace).partition(b"?")
+    # OAuth's implicit grant sends its tokens in the fragment (RFC 6749 4.2.2).
+    return b"".join(
+        (
+            path,
+            mark,
+            in_query(query, rules, replace),
+            hash_mark,
+            in_query(fragment, rules, replace),
+        )
+    )
+
+
+def in_url(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    """Replace the credential values, and userinfo, of a field value that holds a URL."""
+    reference, hash_mark, fragment = _without_userinfo(text, replace).partition(b"#")
+    path, mark, query = reference.partition(b"?")
+    # OAuth's implicit grant sends its tokens in the fragment (RFC 6749 4.2.2).
+    parts = (path, mark, in_query(query, rules, replace))
+    return b"".join((*parts, hash_mark, in_query(fragment, rules, replace)))
+
+
+def in_links(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    """The same for every URL of a ``Link`` value (RFC 8288 3); a malformed one is taken as one."""
+    if _LINK.fullmatch(text) is None:
+        return in_url(text, rules, replace)
+    return _LINK_URLS.sub(lambda found: in_url(found[0], rules, replace), text)
+
+
+def target_for_log(target: bytes, rules: RedactionRules) -> bytes:
+    """A target as logs and miss answers may show it: no credential values, no userinfo.
+
+    Holds whether or not ``rules.enabled``: that is about what is recorded.
+    """
+    return in_target(_USERINFO_AND_AT.sub(b"", target), rules, _for_log)
+
+
+def _for_log(_name: bytes, value: bytes) -> bytes:
+    return b"REDACTED" if value else b""

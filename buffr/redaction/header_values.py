@@ -1,0 +1,100 @@
+"""Secrets inside the values of credential headers: what of a value stays, and what is replaced.
+
+A part that is not understood is replaced whole, so that nothing slips
+through because it is malformed.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from buffr.redaction.pseudonym import GUESSABLE_BYTES, pseudonym
+
+__all__ = ["HeaderValues"]
+
+_CREDENTIALS = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++)([ \t]++)(\S.*+)", re.DOTALL)
+
+# Only words known to be schemes stay: in "hunter2 hunter3" the first word is half of a secret.
+_SCHEMES = frozenset(
+    b"""
+    bearer basic digest negotiate ntlm token apikey api-key key bot jwt oauth dpop gnap hawk hoba
+    mac mutual privatetoken private-token vapid signature ssws splunk snowflake scram-sha-1
+    scram-sha-256 aws aws4-hmac-sha256 aws4-ecdsa-p256-sha256 goog4-hmac-sha256 goog4-rsa-sha256
+    googlelogin sharedkey sharedkeylite sharedaccesssignature deepl-auth-key klaviyo-api-key
+    geniekey zoho-oauthtoken discogs mediabrowser wsse
+    """.split()
+)
+
+_GUESSABLE_SCHEMES = frozenset((b"basic", b"digest", b"negotiate", b"ntlm"))
+
+_COOKIE_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+_ATTRIBUTES = {
+    b"expires": re.compile(
+        rb"[A-Za-z]{3,9},? \d\d[ -][A-Za-z]{3}[ -]\d{2,4} \d\d:\d\d:\d\d [A-Z]{3}"
+    ),
+    b"max-age": re.compile(rb"-?\d{1,20}"),
+    b"domain": re.compile(rb"[A-Za-z0-9.-]*"),
+    b"path": re.compile(rb"(?:/[^,;=]*)?"),
+    b"samesite": re.compile(rb"strict|lax|none", re.IGNORECASE),
+    b"priority": re.compile(rb"low|medium|high", re.IGNORECASE),
+    b"secure": re.compile(rb""),
+    b"httponly": re.compile(rb""),
+    b"partitioned": re.compile(rb""),
+}
+
+
+@frozen
+class HeaderValues:
+    """Replaces secrets in header values; ``salt`` keys their digests."""
+
+    salt: bytes
+
+    def credential(self, name: bytes, value: bytes) -> bytes:
+        """``Bearer secret`` keeps its scheme (RFC 9110 11.4); any other value goes whole."""
+        found = _CREDENTIALS.fullmatch(value)
+        if found is None or found[1].lower() not in _SCHEMES:
+            if value.lower() in _SCHEMES:
+                return value
+            return pseudonym(name, value, self.salt, digest=not _has_space(value))
+        scheme, space, secret = found.groups()
+        digest = scheme.lower() not in _GUESSABLE_SCHEMES and not _has_space(secret)
+        return scheme + space + pseudonym(name, secret, self.salt, digest=digest)
+
+    def cookie(self, name: bytes, value: bytes) -> bytes:
+        """Each pair of ``Cookie`` keeps its name (RFC 6265 4.2.1)."""
+        return b";".join([self._pair(name, text) for text in value.split(b";")])
+
+    def set_cookie(self, name: bytes, value: bytes) -> bytes:
+        """``Set-Cookie`` keeps the cookie's name and its attributes (RFC 6265 4.1.1)."""
+        first, *attributes = value.split(b";")
+        kept = [self._pair(name, first), *[self._attribute(name, text) for text in attributes]]
+        return b";".join(kept)
+
+    def _pair(self, header: bytes, text: bytes) -> bytes:
+        bare = text.strip(b" \t")
+        if not bare:
+            return text
+        before, _, after = text.partition(bare)
+        name, _, value = bare.partition(b"=")
+        # "c2VjcmV0c2VjcmV0c2VjcmV0==" is no cookie without a value, but a secret without a name.
+        nameless = not value.strip(b"=") and (value or len(name) >= GUESSABLE_BYTES)
+        if nameless or b"=" not in bare or not _COOKIE_NAME.fullmatch(name):
+            return before + pseudonym(header, bare, self.salt) + after
+        return before + name + b"=" + pseudonym(name, value, self.salt) + after
+
+    def _attribute(self, header: bytes, text: bytes) -> bytes:
+        bare = text.strip(b" \t")
+        name, _, value = bare.partition(b"=")
+        known = _ATTRIBUTES.get(name.strip(b" \t").lower())
+        if not bare or (known is not None and known.fullmatch(value.strip(b" \t"))):
+            return text
+        # The rest of a value with a ";" in it looks like an attribute that nobody knows.
+        return text.replace(bare, pseudonym(header, bare, self.salt))
+
+
+def _has_space(value: bytes) -> bool:
+    """Several words are parameters: a digest of them would be new each time, or help to guess."""
+    return b" " in value or b"\t" in value

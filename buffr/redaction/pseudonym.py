@@ -1,0 +1,40 @@
+"""What stands in the place of a secret."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from urllib.parse import unquote_to_bytes
+
+__all__ = ["is_pseudonym", "pseudonym"]
+
+GUESSABLE_BYTES = 20
+"""Shorter secrets get no digest: whoever has the salt could try them all."""
+
+_FORM = re.compile(rb"REDACTED(?:-[a-z0-9]+)+")
+_GUESSABLE_NAME = re.compile(rb"pass|pwd|secret")
+_NOT_IN_NAMES = re.compile(rb"[^a-z0-9]+")
+_LONGEST_NAME = 40
+
+
+def is_pseudonym(value: bytes) -> bool:
+    """Whether a value is one that redaction has put there; such a value stays as it is."""
+    return _FORM.fullmatch(value) is not None
+
+
+def pseudonym(name: bytes, secret: bytes, salt: bytes, *, digest: bool = True) -> bytes:
+    """``REDACTED-<name>-<hex8>``: legal in a URL, a cookie and a token.
+
+    ``name`` and ``secret`` are as sent; the digest is that of the
+    percent-decoded secret, so that one secret has one digest wherever it
+    stands. It is left out (``digest`` false, or a name like ``password``, or
+    a short secret) where it would help to guess. An empty secret stays empty.
+    """
+    if not secret or is_pseudonym(secret):
+        return secret
+    lower = (unquote_to_bytes(name) if b"%" in name else name).lower()
+    slug = _NOT_IN_NAMES.sub(b"-", lower)[:_LONGEST_NAME].strip(b"-") or b"value"
+    exact = unquote_to_bytes(secret) if b"%" in secret else secret
+    if not digest or len(exact) < GUESSABLE_BYTES or _GUESSABLE_NAME.search(lower):
+        return b"REDACTED-" + slug
+    return b"REDACTED-%b-%b" % (slug, hmac.digest(salt, exact, "sha256")[:4].hex().encode())

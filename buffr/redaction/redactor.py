@@ -1,0 +1,93 @@
+"""Takes the credentials out of an interaction before it is stored."""
+
+from __future__ import annotations
+
+from attrs import evolve, field, frozen
+
+from buffr.interaction import HTTPInteraction
+from buffr.message import Headers, ResponseHead
+from buffr.redaction import fields
+from buffr.redaction.header_values import HeaderValues
+from buffr.redaction.pseudonym import pseudonym
+from buffr.redaction.rules import RedactionRules
+
+__all__ = ["Redactor"]
+
+_COOKIE_HEADERS = frozenset((b"cookie", b"cookie2"))
+_SET_COOKIE_HEADERS = frozenset((b"set-cookie", b"set-cookie2"))
+_URL_HEADERS = frozenset(
+    (
+        b"location",
+        b"content-location",
+        b"referer",
+        b"refresh",
+        b"destination",
+        b"x-original-url",
+        b"x-rewrite-url",
+        b"x-forwarded-uri",
+        b"x-original-uri",
+    )
+)
+
+
+@frozen
+class Redactor:
+    """Replaces the credential values that ``rules`` name by ``REDACTED-<name>-<hex8>``.
+
+    ``salt`` is kept beside what is stored, so that one secret has one
+    pseudonym in all of it. Redacting twice is redacting once. With
+    ``rules.enabled`` false everything passes as it is.
+    """
+
+    rules: RedactionRules
+    salt: bytes
+    _values: HeaderValues = field(init=False, eq=False, repr=False)
+
+    @_values.default
+    def _values_of_salt(self) -> HeaderValues:
+        return HeaderValues(self.salt)
+
+    def interaction(self, interaction: HTTPInteraction) -> HTTPInteraction:
+        """The interaction as it may be stored. Bodies and captures stay as they are."""
+        if not self.rules.enabled:
+            return interaction
+        request, response = interaction.request, interaction.response
+        return evolve(
+            interaction,
+            request=evolve(
+                request,
+                target=self.target(request.target),
+                headers=self.headers(request.headers),
+            ),
+            response=ResponseHead(response.status, response.reason, self.headers(response.headers)),
+            trailers=self.headers(interaction.trailers),
+        )
+
+    def headers(self, headers: Headers) -> Headers:
+        """Header or trailer fields without credentials: same names, same order."""
+        if not self.rules.enabled:
+            return headers
+        return tuple([(name, self._value(name, value)) for name, value in headers])
+
+    def target(self, target: bytes) -> bytes:
+        """A request-target without credentials in its query."""
+        if not self.rules.enabled:
+            return target
+        return fields.in_target(target, self.rules, self._pseudonym)
+
+    def _value(self, name: bytes, value: bytes) -> bytes:
+        lower = name.lower()
+        if lower in _URL_HEADERS:
+            value = fields.in_url(value, self.rules, self._pseudonym)
+        elif lower == b"link":
+            value = fields.in_links(value, self.rules, self._pseudonym)
+        if not self.rules.is_credential_header(lower):
+            return value
+        if lower in _COOKIE_HEADERS:
+            return self._values.cookie(lower, value)
+        if lower in _SET_COOKIE_HEADERS:
+            return self._values.set_cookie(lower, value)
+        return self._values.credential(lower, value)
+
+    def _pseudonym(self, name: bytes, value: bytes) -> bytes:
+        return pseudonym(name, value, self.salt)

@@ -1,0 +1,136 @@
+"""Which names carry credentials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
+
+from attrs import field, frozen
+
+__all__ = ["CREDENTIAL_FIELDS", "CREDENTIAL_HEADERS", "RedactionRules"]
+
+CREDENTIAL_HEADERS = frozenset(
+    b"""
+    authorization proxy-authorization x-authorization x-original-authorization
+    x-forwarded-authorization x-goog-iam-authorization-token x-registry-auth
+    cookie cookie2 set-cookie set-cookie2
+    api-key apikey x-api-key x-apikey x-key x-auth-key x-api-secret x-functions-key
+    x-goog-api-key ocp-apim-subscription-key x-subscription-token xi-api-key
+    x-rapidapi-key x-mashape-key x-master-key x-insert-key x-query-key
+    x-parse-master-key x-parse-rest-api-key x-algolia-api-key x-cmc_pro_api_key
+    dd-api-key dd-application-key x-honeycomb-team
+    x-token x-auth x-auth-token x-access-token x-refresh-token x-id-token x-session-token
+    x-subject-token x-service-token x-user-token x-security-token x-amz-security-token
+    x-amzn-oidc-accesstoken x-amzn-oidc-data x-ms-token-aad-access-token
+    x-ms-token-aad-id-token x-ms-token-aad-refresh-token x-forwarded-access-token
+    x-csrf-token x-xsrf-token x-csrftoken csrf-token
+    private-token job-token deploy-token x-gitlab-token x-github-token circle-token
+    x-vault-token x-consul-token x-nomad-token x-figma-token x-shopify-access-token
+    x-postmark-server-token x-postmark-account-token x-plex-token x-emby-token
+    x-secret x-client-secret x-password cf-access-client-secret cf-access-jwt-assertion
+    x-buffr-key x-api-buddy-key
+    """.split()
+)
+"""Header fields whose values are credentials, in lower case."""
+
+_HEADER_ENDINGS = (
+    b"-api-key",
+    b"-apikey",
+    b"-api-token",
+    b"-auth-token",
+    b"-access-token",
+    b"-secret-key",
+    b"-access-key",
+    b"-client-secret",
+    b"-password",
+)
+
+CREDENTIAL_FIELDS = frozenset(
+    b"""
+    key api_key app_key access_key secret_key user_key private_key subscription_key auth_key
+    token access_token refresh_token id_token auth_token api_token oauth_token private_token
+    session_token security_token bearer_token user_token csrf_token jwt bearer
+    auth authorization credential credentials client_assertion saml_response
+    sig signature oauth_signature hmac
+    secret client_secret password passwd passphrase pwd
+    x_amz_signature x_amz_credential x_amz_security_token aws_access_key_id
+    x_goog_signature x_goog_credential google_access_id x_goog_api_key
+    shared_access_signature hapikey buffr_key
+    """.replace(b"_", b"").split()
+)
+"""Query and form fields whose values are credentials, in normal form (see ``RedactionRules``)."""
+
+_FIELD_ENDINGS = (
+    b"password",
+    b"passphrase",
+    b"secret",
+    b"apikey",
+    b"accesstoken",
+    b"refreshtoken",
+    b"authtoken",
+)
+
+# As the last of several nested names, filter[key]=name, these mean something else.
+_COMMON_WORDS = frozenset((b"key", b"token", b"sig", b"signature", b"auth", b"bearer"))
+
+_SEPARATORS = re.compile(rb"[-_.+\s]+")
+
+
+def _plain(name: bytes) -> bytes:
+    return _SEPARATORS.sub(b"", name.lower())
+
+
+def _headers(names: Iterable[bytes]) -> frozenset[bytes]:
+    return frozenset(name.strip().lower() for name in names)
+
+
+def _fields(names: Iterable[bytes]) -> frozenset[bytes]:
+    return frozenset(_plain(name) for name in names)
+
+
+@frozen
+class RedactionRules:
+    """The names of header fields and of query fields that carry credentials.
+
+    A field's name is compared percent-decoded, without case, and without
+    ``-``, ``_``, ``.`` and space, so that ``API_KEY``, ``apiKey`` and
+    ``%61pi-key`` are one. Names that end like a credential
+    (``X-Acme-Api-Key``, ``db_password``) count too.
+    """
+
+    headers: frozenset[bytes] = field(default=CREDENTIAL_HEADERS, converter=_headers)
+    fields: frozenset[bytes] = field(default=CREDENTIAL_FIELDS, converter=_fields)
+    enabled: bool = True
+
+    @classmethod
+    def with_extra(
+        cls, *, headers: Iterable[str] = (), fields: Iterable[str] = (), enabled: bool = True
+    ) -> RedactionRules:
+        """The default rules and these names."""
+        return cls(
+            headers=CREDENTIAL_HEADERS.union(name.encode() for name in headers),
+            fields=CREDENTIAL_FIELDS.union(_fields(name.encode() for name in fields)),
+            enabled=enabled,
+        )
+
+    def is_credential_header(self, name: bytes) -> bool:
+        """Whether a header field with this name, in any case, holds a credential."""
+        lower = name.lower()
+        return lower in self.headers or lower.endswith(_HEADER_ENDINGS)
+
+    def is_credential_field(self, name: bytes) -> bool:
+        """Whether a query field with this name, as it stands in the query, holds a credential.
+
+        In a nested name the last part decides: ``user[password]``, ``key[]``.
+        """
+        decoded = unquote_to_bytes(name) if b"%" in name else name
+        plain = _plain(decoded)
+        if plain in self.fields or plain.endswith(_FIELD_ENDINGS):
+            return True
+        if b"[" not in plain:
+            return False
+        parts = [part for part in re.split(rb"[\[\]]+", plain) if part and not part.isdigit()]
+        if not parts or (len(parts) > 1 and parts[-1] in _COMMON_WORDS):
+            return False
+        return parts[-1] in self.fields or parts[-1].endswith(_FIELD_ENDINGS)
