@@ -1,0 +1,166 @@
+"""Kinds of single values, and what each allows.
+
+A kind reads the text itself, and asks YAML's opinion only where it matters:
+``true`` is no file name, and ``"true"`` is no yes.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import TypeVar
+
+from buffr.config.schema import Kind, Refused
+from buffr.config.statuses import StatusSet
+from buffr.config.target import Target
+from buffr.config.written import Scalar, Tag
+from buffr.policy.mode import Mode
+
+__all__ = [
+    "ADDRESS",
+    "BOOL",
+    "HEADER_NAME",
+    "IGNORE_PART",
+    "JSON_PATH",
+    "LITERAL",
+    "MODE",
+    "NAME",
+    "NO_DELAY",
+    "PATH",
+    "PATTERN",
+    "STATUSES",
+    "TARGET",
+    "one_of",
+]
+
+Word = TypeVar("Word", bound=str)
+
+
+def one_of(words: tuple[Word, ...]) -> Kind[Word]:
+    """One of some words, spelled as they are."""
+
+    def parse(scalar: Scalar) -> Word:
+        for word in words:
+            if scalar.text == word:
+                return word
+        raise Refused
+
+    return Kind(_listed(words), parse)
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+_YES = frozenset(("true", "yes", "on"))
+_NO = frozenset(("false", "no", "off"))
+
+
+def _parse_bool(scalar: Scalar) -> bool:
+    word = scalar.text.lower()
+    if scalar.tag not in {Tag.BOOL, Tag.UNTYPED}:
+        raise Refused("is no yes or no" if word not in _YES | _NO else "is text in quotes")
+    if word in _YES or (scalar.tag is Tag.UNTYPED and word == "1"):
+        return True
+    if word in _NO or (scalar.tag is Tag.UNTYPED and word == "0"):
+        return False
+    raise Refused
+
+
+def _parse_no_delay(scalar: Scalar) -> bool:
+    return scalar.text == "0"
+
+
+def _parse_path(scalar: Scalar) -> Path:
+    if scalar.tag not in {Tag.TEXT, Tag.UNTYPED}:
+        raise Refused(f"is {scalar.tag.value} to YAML, unless it stands in quotes")
+    if not scalar.text or "\0" in scalar.text:
+        raise Refused
+    return Path(scalar.text)
+
+
+# A scope is the name of an interface.
+_SCOPED = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]{1,32})?")
+
+
+def _parse_address(scalar: Scalar) -> str:
+    text = scalar.text
+    if text == "localhost":
+        return text
+    try:
+        if _SCOPED.fullmatch(text):
+            return str(ipaddress.ip_address(text))
+    except ValueError:
+        pass
+    raise Refused
+
+
+def _parse_target(scalar: Scalar) -> Target:
+    try:
+        return Target.parse(scalar.text)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def _show_target(target: Target) -> str:
+    return target.url
+
+
+_SERVED_MODES = (Mode.AUTO, Mode.RECORD, Mode.REPLAY, Mode.PASSTHROUGH)
+_LATER_MODES = (Mode.CACHE.value, "proxy")
+
+
+def _parse_mode(scalar: Scalar) -> Mode:
+    for mode in _SERVED_MODES:
+        if scalar.text == mode.value:
+            return mode
+    raise Refused("is not served yet" if scalar.text in _LATER_MODES else "")
+
+
+def _show_mode(mode: Mode) -> str:
+    return mode.value
+
+
+def _parse_statuses(scalar: Scalar) -> StatusSet:
+    try:
+        return StatusSet.of(scalar.text)
+    except ValueError:
+        raise Refused from None
+
+
+def _matching(pattern: str, allowed: str, *, lower: bool = False) -> Kind[str]:
+    """Text of a certain shape, taken as it is written whatever YAML makes of it."""
+    shape = re.compile(pattern, re.DOTALL)
+
+    def parse(scalar: Scalar) -> str:
+        if not shape.fullmatch(scalar.text):
+            raise Refused
+        return scalar.text.lower() if lower else scalar.text
+
+    return Kind(allowed, parse)
+
+
+_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}"  # noqa: S105 - RFC 9110 5.6.2's word
+
+BOOL = Kind("true or false", _parse_bool, lambda value: str(value).lower())
+NO_DELAY = Kind("0 to keep recorded delays, anything else to drop them", _parse_no_delay)
+PATH = Kind("a path", _parse_path)
+ADDRESS = Kind("an IP address or localhost", _parse_address)
+TARGET = Kind(
+    "http://HOST or https://HOST, with :PORT and /BASE/PATH where wanted",
+    _parse_target,
+    _show_target,
+)
+MODE = Kind(_listed(tuple(mode.value for mode in _SERVED_MODES)), _parse_mode, _show_mode)
+STATUSES = Kind("a status like 200, 2xx, 400-499 or '!429'", _parse_statuses)
+NAME = _matching(r".{1,256}", "a name of 1 to 256 characters")
+LITERAL = _matching(r".*", "text")
+HEADER_NAME = _matching(_TOKEN, "the name of a header", lower=True)
+JSON_PATH = _matching(r"\$.{0,1023}", "a JSONPath, which begins with $")
+PATTERN = _matching(r".{1,4096}", "a pattern in RE2 syntax, of 1 to 4096 characters")
+IGNORE_PART = _matching(
+    rf"request\.(?:body|path|query|header\.{_TOKEN})|websocket\.frame",
+    "request.body, request.path, request.query, request.header.NAME or websocket.frame",
+    lower=True,
+)

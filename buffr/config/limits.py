@@ -1,0 +1,76 @@
+"""What buffr holds at most, and how long it waits."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from buffr.config import quantities
+from buffr.config.schema import setting
+
+__all__ = ["Limits"]
+
+
+@frozen(kw_only=True)
+class Limits:
+    """What buffr holds at most, and how long it waits. Times are seconds, sizes bytes."""
+
+    head_bytes: int = setting(
+        quantities.size(128, 2**24), 65536, "The head of a request or of an answer."
+    )
+    header_count: int = setting(quantities.whole(1, 100_000), 256, "Fields in one head.")
+    body_memory_bytes: int = setting(
+        quantities.size(), 2**20, "A body is kept in memory up to this size, beyond it in a file."
+    )
+    pipeline_bytes: int = setting(
+        quantities.size(128), 65536, "Bytes that are read ahead while a request is being answered."
+    )
+    connections: int = setting(
+        quantities.whole(1, 1_000_000), 10_000, "Client connections of one listener."
+    )
+    client_idle_s: float = setting(
+        quantities.duration(),
+        75.0,
+        "A client's connection may wait this long for its next request.",
+    )
+    head_s: float = setting(
+        quantities.duration(), 20.0, "The head of a request must be complete in this time."
+    )
+    body_idle_s: float = setting(
+        quantities.duration(), 60.0, "The longest silence within the body of a request."
+    )
+    half_close_s: float = setting(
+        quantities.duration(zero="at once"),
+        10.0,
+        "How long a client that has closed its own half can still be answered.",
+    )
+    linger_s: float = setting(
+        quantities.duration(zero="stop at once"),
+        1.0,
+        "How long a recording goes on after its last client has left.",
+    )
+    connect_s: float = setting(
+        quantities.duration(),
+        10.0,
+        "A connection to an upstream must stand in this time, TLS included.",
+    )
+    upstream_idle_s: float = setting(
+        quantities.duration(), 300.0, "The longest silence between bytes of an upstream's answer."
+    )
+    upstream_total_s: float = setting(
+        quantities.duration(zero="no limit"),
+        0.0,
+        "An upstream's answer must be complete in this time.",
+    )
+    pool_idle_s: float = setting(
+        quantities.duration(zero="close at once"),
+        60.0,
+        "An unused connection to an upstream is kept this long.",
+    )
+    pool_per_host: int = setting(
+        quantities.whole(0, 100_000), 100, "Unused connections that are kept for one upstream."
+    )
+    shutdown_s: float = setting(
+        quantities.duration(zero="at once"),
+        10.0,
+        "How long running exchanges may go on after the signal to stop.",
+    )

@@ -1,0 +1,90 @@
+"""One ``Config`` out of a YAML file, the environment and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from buffr.config.environment import read_flags, read_variables
+from buffr.config.model import Config
+from buffr.config.problems import Problems, printable
+from buffr.config.reading import Given, read_table
+from buffr.config.routes import choose_routes, finish_routes
+from buffr.config.shapes import Draft
+from buffr.config.written import Broken, Source, Table, Written, compose
+from buffr.errors import ConfigError
+
+__all__ = ["load"]
+
+_LARGEST_FILE_BYTES = 2**20
+
+
+def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
+    """The settings: flags over environment over the file over defaults.
+
+    ``path`` names a YAML file; ``None`` means that there is none. ``environ``
+    is the process's environment, of which only ``BUFFR_...`` is looked at.
+    ``flags`` holds what was given on the command line, as text, by names like
+    ``data_dir``. Relative paths in any of them are relative to the working
+    directory. ``routes`` says which source names the routes.
+
+    ``ConfigError`` has one line for each problem found in any source, used
+    or not: source, key path, value, and what is allowed.
+    """
+    problems = Problems()
+    file = _read_file(path, problems) if path is not None else {}
+    variables = read_variables(environ, problems)
+    over = read_flags(flags, problems)
+    rows = file.pop("reverse", None)
+    given = file | variables.config | over.config
+    values = {name: one.value for name, one in given.items() if not one.broken}
+    drafts = choose_routes(_drafts(rows), variables, over, problems)
+    routes = finish_routes(drafts, values.get("data_dir", Path()), problems)
+    if problems.errors:
+        raise ConfigError("\n".join(dict.fromkeys(problems.errors)))
+    return _config(values, reverse=routes, warnings=tuple(problems.warnings))
+
+
+def _config(values: dict[str, Any], **others: Any) -> Config:
+    return Config(**values, **others)
+
+
+def _drafts(rows: Given | None) -> tuple[Draft, ...]:
+    return rows.value if rows is not None and not rows.broken else ()
+
+
+def _read_file(path: Path, problems: Problems) -> dict[str, Given]:
+    """What the file gives for the fields of ``Config``, by their names."""
+    name = printable(str(path))
+    text = _text(path, name, problems)
+    root: Written | None = None
+    if text is not None:
+        root = compose(text, Source(name), "", problems)
+    if root is None or isinstance(root, Broken):
+        return {}
+    if not isinstance(root, Table):
+        problems.error(root.at, "", "must be a mapping of settings, such as 'reverse:'")
+        return {}
+    return read_table(Config, root, "", problems) or {}
+
+
+def _text(path: Path, name: str, problems: Problems) -> str | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        problems.error(name, "", f"cannot be read: {error.strerror or 'no such file'}")
+        return None
+    except ValueError:
+        problems.error(name, "", "is no file name")
+        return None
+    if len(data) > _LARGEST_FILE_BYTES:
+        problems.error(name, "", "is over 1 MiB; settings are smaller")
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problems.error(Source(name).at(line), "", "is not UTF-8")
+        return None

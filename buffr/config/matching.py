@@ -1,0 +1,60 @@
+"""What counts in matching, as settings say it."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from attrs import field, frozen
+
+from buffr.config import kinds
+from buffr.config.schema import described, setting
+from buffr.config.shapes import ListOf, Rules
+
+__all__ = ["Credentials", "IgnoreRule", "MatchSettings"]
+
+Credentials = Literal["constant", "distinct"]
+
+
+@frozen(kw_only=True)
+class IgnoreRule:
+    """A stretch of a request that does not count in matching.
+
+    ``part`` is ``request.body``, ``request.path``, ``request.query``,
+    ``websocket.frame``, or ``request.header.`` and a lower-case name.
+    ``pattern`` is not yet known to be valid RE2.
+    """
+
+    part: str = field(
+        metadata=described(kinds.IGNORE_PART, "The part that the pattern is for.", key="in")
+    )
+    pattern: str = field(metadata=described(kinds.PATTERN, "What is replaced before matching."))
+    replace_with: str = setting(kinds.LITERAL, "", "What takes its place, literally.")
+    sync_response: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether what was recorded in its place becomes the live one in a replayed answer.",
+    )
+
+
+@frozen(kw_only=True)
+class MatchSettings:
+    """What counts in matching. ``header`` names are in lower case."""
+
+    ignore: tuple[IgnoreRule, ...] = setting(
+        Rules(IgnoreRule), (), "Rules for what does not count; an invalid one is skipped."
+    )
+    json: tuple[str, ...] = setting(
+        ListOf(kinds.JSON_PATH, tuple), (), "Places in a JSON body that do not count."
+    )
+    query: tuple[str, ...] = setting(
+        ListOf(kinds.NAME, tuple), (), "Query fields that do not count."
+    )
+    form: tuple[str, ...] = setting(ListOf(kinds.NAME, tuple), (), "Form fields that do not count.")
+    header: tuple[str, ...] = setting(
+        ListOf(kinds.HEADER_NAME, tuple), (), "Headers that count beside what always does."
+    )
+    credentials: Credentials = setting(
+        kinds.one_of(get_args(Credentials)),
+        "constant",
+        "Whether all credentials count as one, or each as itself.",
+    )

@@ -1,0 +1,188 @@
+"""Settings as data: what a model's field is called in each source, and how it is read.
+
+The models declare their fields with ``setting``; everything else (reading,
+"did you mean", the reference in the docs) walks what is declared there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+import attrs
+from attrs import frozen
+
+from buffr.config.problems import Problems, shown
+from buffr.config.written import Broken, Listing, Scalar, Table, Tag, Written
+
+__all__ = [
+    "Branch",
+    "Kind",
+    "Refused",
+    "Setting",
+    "Shape",
+    "described",
+    "setting",
+    "settings_of",
+    "tree_of",
+]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_METADATA = "buffr.config"
+
+
+class Shape(Protocol[T_co]):
+    """How a setting is read: a kind of single value, or one of the shapes below.
+
+    ``allowed`` goes on from "must be". ``empty_ok`` says that a key without a
+    value is as good as none. ``read`` adds to the problems and returns
+    ``None`` when it can make nothing of what is written.
+    """
+
+    @property
+    def allowed(self) -> str: ...
+    @property
+    def empty_ok(self) -> bool: ...
+    def read(self, written: Written, path: str, problems: Problems) -> T_co | None: ...
+
+
+class Refused(Exception):
+    """A value that its kind does not allow; the text says why, where that helps."""
+
+
+@frozen
+class Kind(Generic[T_co]):
+    """A kind of single value.
+
+    ``allowed`` goes on from "must be". ``parse`` raises ``Refused``.
+    ``show`` writes a value as a user would.
+    """
+
+    allowed: str
+    parse: Callable[[Scalar], T_co]
+    show: Callable[[Any], str] = str
+    empty_ok = False
+
+    def read(self, written: Written, path: str, problems: Problems) -> T_co | None:
+        """The value; ``None`` when it is refused, which is then added to ``problems``."""
+        match written:
+            case Broken():
+                return None
+            case Listing():
+                said = "is a list;"
+            case Table():
+                said = "is a mapping;"
+            case Scalar(tag=Tag.NULL):
+                said = "has no value;"
+            case Scalar():
+                try:
+                    return self.parse(written)
+                except Refused as refused:
+                    why = str(refused)
+                    said = shown(written.text) + (f" {why};" if why else "")
+        problems.error(written.at, path, f"{said} must be {self.allowed}")
+        return None
+
+
+@frozen
+class Setting:
+    """One setting: a field of a model, and what it is called in each source.
+
+    ``key`` is the path of the YAML key within the model's section, empty when
+    files cannot set it; ``variable`` and ``flag`` are empty likewise, and
+    ``flag`` is written as in a mapping of flags (``data_dir``).
+    ``default_text`` describes a default that is worked out.
+    """
+
+    name: str
+    key: str
+    shape: Shape[object]
+    default: object
+    doc: str
+    variable: str
+    variable_shape: Shape[object]
+    flag: str
+    default_text: str
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is attrs.NOTHING and not self.default_text
+
+    def read(self, written: Written, path: str, problems: Problems) -> object | None:
+        may_be_empty = self.default is None and isinstance(self.shape, Kind)
+        if (
+            (self.shape.empty_ok or may_be_empty)
+            and isinstance(written, Scalar)
+            and written.tag is Tag.NULL
+        ):
+            return None
+        return self.shape.read(written, path, problems)
+
+
+def described(
+    shape: Shape[object],
+    doc: str,
+    *,
+    key: str | None = None,
+    variable: str = "",
+    variable_shape: Shape[object] | None = None,
+    flag: str = "",
+    default_text: str = "",
+) -> dict[str, object]:
+    """Metadata that makes a field of a model a setting. The key is the field's name by default."""
+    columns = {
+        "key": key,
+        "shape": shape,
+        "doc": doc,
+        "variable": variable,
+        "variable_shape": variable_shape or shape,
+        "flag": flag,
+        "default_text": default_text,
+    }
+    return {_METADATA: columns}
+
+
+def setting(shape: Shape[T], default: T, doc: str, **columns: Any) -> T:
+    """A field with a default that is a setting; ``columns`` as in ``described``.
+
+    The types of shape, default and annotation have to agree, which mypy sees
+    because the field pretends to be its value, as in attrs itself.
+    """
+    return attrs.field(default=default, metadata=described(shape, doc, **columns))
+
+
+@cache
+def settings_of(model: type) -> tuple[Setting, ...]:
+    """The settings that a model declares, in its order."""
+    return tuple(_settings(model))
+
+
+def _settings(model: type) -> list[Setting]:
+    settings = []
+    for attribute in attrs.fields(model):
+        columns = dict(attribute.metadata.get(_METADATA, ()))
+        if columns:
+            key = columns.pop("key")
+            columns["key"] = attribute.name if key is None else key
+            settings.append(Setting(attribute.name, default=attribute.default, **columns))
+    return settings
+
+
+Branch = dict[str, "Setting | Branch"]
+
+
+@cache
+def tree_of(model: type) -> Branch:
+    """The settings of a model by their YAML keys, nested where a key has dots."""
+    tree: Branch = {}
+    for declared in settings_of(model):
+        if declared.key:
+            *parents, leaf = declared.key.split(".")
+            branch = tree
+            for parent in parents:
+                branch = cast("Branch", branch.setdefault(parent, {}))
+            branch[leaf] = declared
+    return tree

@@ -1,0 +1,139 @@
+"""Shapes of settings that are more than a single value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from attrs import frozen
+
+from buffr.config.problems import Problems
+from buffr.config.reading import Given, read_table
+from buffr.config.schema import Shape
+from buffr.config.written import Broken, Listing, Table, Written
+
+__all__ = ["NOT_SERVED", "Draft", "ListOf", "Rows", "Rules", "Section"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Whole = TypeVar("Whole")
+
+
+class _Nowhere:
+    """The shape of a section that a later version serves."""
+
+    allowed = "left out: it is not served yet"
+    empty_ok = False
+
+    def read(self, written: Written, path: str, problems: Problems) -> None:
+        problems.error(written.at, path, "is not served yet; leave it out")
+
+
+NOT_SERVED = _Nowhere()
+
+
+@frozen
+class Section(Generic[T_co]):
+    """A mapping that is read into a model of its own."""
+
+    model: type[T_co]
+    allowed = "a mapping"
+    empty_ok = True
+
+    def read(self, written: Written, path: str, problems: Problems) -> T_co | None:
+        found = len(problems.errors)
+        given = read_table(self.model, written, path, problems)
+        if given is None or len(problems.errors) > found:
+            return None
+        if any(one.broken for one in given.values()):
+            return None
+        return self.model(**{name: one.value for name, one in given.items()})
+
+
+@frozen
+class ListOf(Generic[T, Whole]):
+    """A list of single values, or just one of them; ``whole`` makes the setting's value of them."""
+
+    item: Shape[T]
+    whole: Callable[[tuple[T, ...]], Whole]
+    least: int = 0
+    empty_ok = True
+
+    @property
+    def allowed(self) -> str:
+        return f"a list (or one) of: {self.item.allowed}"
+
+    def read(self, written: Written, path: str, problems: Problems) -> Whole | None:
+        if isinstance(written, Listing):
+            read = [
+                self.item.read(item, f"{path}[{index}]", problems)
+                for index, item in enumerate(written.items)
+            ]
+        elif isinstance(written, Table):
+            problems.error(written.at, path, f"is a mapping; must be {self.allowed}")
+            return None
+        else:
+            read = [self.item.read(written, path, problems)]
+        items = tuple(item for item in read if item is not None)
+        if len(items) < len(read):
+            return None
+        if len(items) < self.least:
+            problems.error(written.at, path, f"is empty; must be {self.allowed}")
+            return None
+        return self.whole(items)
+
+
+@frozen
+class Draft:
+    """A row of a list of mappings as it is written: fields by name, before any default."""
+
+    at: str
+    path: str
+    given: dict[str, Given]
+    broken: bool = False
+
+
+@frozen
+class Rows:
+    """A list of mappings whose defaults depend on each other, so that drafts are read first."""
+
+    model: type
+    allowed = "a list of mappings"
+    empty_ok = True
+
+    def read(self, written: Written, path: str, problems: Problems) -> tuple[Draft, ...] | None:
+        if isinstance(written, Broken):
+            return None
+        if not isinstance(written, Listing):
+            problems.error(written.at, path, f"must be {self.allowed}, each behind a '-'")
+            return None
+        drafts = []
+        for index, item in enumerate(written.items):
+            inner = f"{path}[{index}]"
+            given = read_table(self.model, item, inner, problems)
+            drafts.append(Draft(item.at, inner, given or {}, broken=given is None))
+        return tuple(drafts)
+
+
+@frozen
+class Rules(Generic[T_co]):
+    """A list of mappings, each a rule; one that is invalid is skipped with a warning."""
+
+    model: type[T_co]
+    allowed = "a list of mappings"
+    empty_ok = True
+
+    def read(self, written: Written, path: str, problems: Problems) -> tuple[T_co, ...] | None:
+        if isinstance(written, Broken):
+            return None
+        if not isinstance(written, Listing):
+            problems.error(written.at, path, f"must be {self.allowed}, each behind a '-'")
+            return None
+        rules = []
+        for index, item in enumerate(written.items):
+            own = Problems()
+            rule = Section(self.model).read(item, f"{path}[{index}]", own)
+            if rule is not None:
+                rules.append(rule)
+            problems.warnings += [f"{line}; the rule is skipped" for line in own.errors]
+        return tuple(rules)

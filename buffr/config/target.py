@@ -1,0 +1,124 @@
+"""The URL of an upstream as it stands in settings."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from hashlib import blake2b
+
+from attrs import frozen
+
+__all__ = ["Target", "cassette_name"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?P<colon>:(?P<port>[0-9]{0,8}))?")
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_NUMBERS = re.compile(r"(0x[0-9a-f]*|[0-9]+)")
+_PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
+
+
+@frozen
+class Target:
+    """An upstream's address.
+
+    ``scheme`` is ``http`` or ``https``. ``host`` is a lower-case name, or an
+    IP literal without brackets. ``base_path`` is empty, or begins with a
+    slash; a request's target is put behind it as it is, so it does not end
+    with the slash that ended the URL.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    base_path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """The target that a URL names; ``ValueError`` says what is wrong with it."""
+        match = _URL.fullmatch(text)
+        if match is None:
+            raise ValueError(_why_no_url(text))
+        if "@" in match["authority"]:
+            raise ValueError("names a user; a client sends its own credentials")
+        scheme = match["scheme"].lower()
+        host, port = _host_and_port(match["authority"])
+        if not _PATH.fullmatch(match["path"]):
+            raise ValueError("has a character in its path that must be percent-encoded")
+        return cls(scheme, host, port or _DEFAULT_PORTS[scheme], match["path"].removesuffix("/"))
+
+    @property
+    def base_path_bytes(self) -> bytes:
+        return self.base_path.encode("ascii")
+
+    @property
+    def is_tls(self) -> bool:
+        return self.scheme == "https"
+
+    @property
+    def authority(self) -> bytes:
+        """The value of ``Host``: brackets around an IPv6 literal, no default port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.port != _DEFAULT_PORTS[self.scheme]:
+            host = f"{host}:{self.port}"
+        return host.encode("ascii")
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority.decode('ascii')}{self.base_path}"
+
+
+def _why_no_url(text: str) -> str:
+    scheme, mark, _ = text.partition("://")
+    if not mark or scheme.lower() not in _DEFAULT_PORTS:
+        return "does not begin with http:// or https://"
+    return "has a query or a fragment, which belong to a request"
+
+
+def _host_and_port(authority: str) -> tuple[str, int]:
+    """The lower-case host without brackets, and the port, which is 0 when none is given."""
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        raise ValueError("has a host or port that cannot be read")
+    port = int(match["port"] or 0)
+    if match["colon"] and not 1 <= port <= 65535:
+        raise ValueError("has a port that is not from 1 to 65535")
+    return _host(match["host"].lower()), port
+
+
+def _host(host: str) -> str:
+    if host.startswith("["):
+        try:
+            return str(ipaddress.IPv6Address(host[1:-1] if "%" not in host else ""))
+        except ValueError:
+            raise ValueError("has a host that is no IPv6 address") from None
+    if not _NAME.fullmatch(host):
+        raise ValueError("has a host that is no name (one beyond ASCII is written as xn--...)")
+    # Resolvers take 127.1 and 0x7f000001 for addresses; four plain numbers are one for sure.
+    if _NUMBERS.fullmatch(host.rpartition(".")[2]):
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise ValueError("has a host that is no IPv4 address") from None
+    return host
+
+
+_UNSAFE = re.compile(r"[^a-z0-9._-]")
+_NAME_LENGTH = 100
+
+
+def cassette_name(host: str) -> str:
+    """The file name of a host's cassette: ``api.example.com.json``, ``__1.json`` for ``::1``.
+
+    It is safe whatever the host is: no separator, no leading dot or dash, at
+    most 105 characters. A host that is too long is cut, and told from others
+    by a digest.
+    """
+    name = _UNSAFE.sub("_", host.lower())
+    if name[:1] in {"", ".", "-"}:
+        name = f"_{name[1:]}"
+    if len(name) > _NAME_LENGTH:
+        digest = blake2b(host.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+        name = f"{name[: _NAME_LENGTH - 13]}-{digest}"
+    return f"{name}.json"

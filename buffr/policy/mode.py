@@ -1,0 +1,22 @@
+"""The modes: what a route does with a request."""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = ["Mode"]
+
+
+class Mode(enum.Enum):
+    """What a route does with a request; the value is the word in settings and log."""
+
+    AUTO = "auto"
+    """Replay what is recorded; fetch and record what is not."""
+    RECORD = "record"
+    """Always fetch, and record anew."""
+    REPLAY = "replay"
+    """Never touch the network; what is not recorded is a miss."""
+    CACHE = "cache"
+    """As auto, while the recording is fresh."""
+    PASSTHROUGH = "passthrough"
+    """Relay, and store nothing."""

@@ -1,0 +1,43 @@
+"""Settings from text, as the tests of this directory write them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from buffr.config import Config, load
+from buffr.errors import ConfigError
+
+__all__ = ["loaded", "refused"]
+
+ONE_ROUTE = "reverse: [{target: http://example.com}]\n"
+
+
+def loaded(
+    text: str | bytes | None = ONE_ROUTE,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> Config:
+    """The settings of a file ``s.yaml`` with this text, or of no file."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "s.yaml"
+        if text is not None:
+            path.write_bytes(text.encode() if isinstance(text, str) else text)
+        try:
+            return load(None if text is None else path, environ or {}, flags or {})
+        except ConfigError as error:
+            raise ConfigError(error.message.replace(str(path), "s.yaml")) from None
+
+
+def refused(
+    text: str | bytes | None = ONE_ROUTE,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
+) -> list[str]:
+    """The lines with which the same is refused."""
+    with pytest.raises(ConfigError) as caught:
+        loaded(text, environ, flags)
+    return caught.value.message.split("\n")
