@@ -8,6 +8,7 @@ and ``cli`` turn one into an exit.
 from __future__ import annotations
 
 __all__ = [
+    "BadFraming",
     "BadRequest",
     "BadUpstreamAnswer",
     "BodyCutShort",
@@ -111,4 +112,12 @@ class BodyCutShort(BuffrError):
 class ClientGone(BuffrError):
     """The client left before it had its answer."""
 
+    close = True
+
+
+class BadFraming(BuffrError):
+    """A body's framing is broken, or could be read in two ways (RFC 9112 6, 7)."""
+
+    status = 400
+    reason = b"Bad Request"
     close = True

@@ -1,0 +1,48 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test test-full setup setup-dev format lint types bench clean docs-reference
+
+run: setup  ## serve what buffr.yaml says
+	@echo "buffr: point your client's base URL at http://127.0.0.1:8080 (see buffr.yaml)"
+	$(BIN)/buffr serve --config buffr.yaml
+
+test: setup-dev  ## all tests but the long ones
+	$(BIN)/python -m pytest -m "not slow"
+
+test-full: setup-dev  ## long loads and kills too
+	$(BIN)/python -m pytest
+
+setup: $(VENV)/installed
+setup-dev: $(VENV)/installed-dev
+
+$(VENV)/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	touch $@ $(VENV)/installed
+
+format: setup-dev  ## let ruff lay out the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup-dev
+	$(BIN)/mypy
+
+docs-reference: setup-dev  ## write docs/settings.md anew from the settings' table
+	$(BIN)/python -m buffr.config.reference > docs/settings.md
+
+bench: setup-dev  ## measure beside peers; needs wrk and nginx
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .pytest_cache dist build

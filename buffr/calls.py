@@ -1,0 +1,139 @@
+"""One call to an upstream: the request as it goes out, and what is recorded of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from buffr.errors import BuffrError
+from buffr.interaction import Body
+from buffr.matching.body import IN_MEMORY, BodyDigest
+from buffr.message import Request, ResponseHead, first_value
+from buffr.recorders.http import TeeReader, passed_on, recorded_request, recording
+from buffr.recorders.tape import Tape, TapeReader
+from buffr.route import Route
+from buffr.sink import Sink
+from buffr.spool import Spool
+from buffr.streams import BodyReader, BodyStream
+from buffr.upstream.connection import Response
+
+__all__ = ["RequestBody", "UpstreamCall", "read_whole", "stream_through"]
+
+_CONTINUE = ResponseHead(100, b"Continue", ())
+
+
+@frozen(eq=False)
+class RequestBody:
+    """A request's body: how it is sent, what identifies it, and where it is recorded from.
+
+    ``tape`` is ``None`` when the body is in ``outgoing`` as bytes.
+    """
+
+    outgoing: bytes | BodyReader
+    identity: bytes | BodyDigest = b""
+    tape: Tape | None = None
+    expect_met: bool = False
+
+    def recorded(self) -> Body:
+        if self.tape is not None:
+            return self.tape.body()
+        assert isinstance(self.outgoing, bytes)
+        return Body.of(self.outgoing)
+
+    def close(self) -> None:
+        if self.tape is not None:
+            self.tape.close()
+
+
+def _tape(route: Route) -> Tape:
+    return Tape(Spool(route.body_memory_bytes, route.spool_dir), 0.0)
+
+
+async def read_whole(route: Route, request: Request, stream: BodyStream, sink: Sink) -> RequestBody:
+    """Read a body to its end before anything is done with it, as its identity is needed."""
+    if request.expects_continue:
+        sink.inform(_CONTINUE)
+    tape = _tape(route)
+    digest = BodyDigest(first_value(request.headers, b"content-type"))
+    try:
+        while (piece := await stream.read()) is not None:
+            tape.append(piece, 0.0)
+            if tape.failure is not None:
+                raise BuffrError(f"no room to hold the request's body: {tape.failure.strerror}")
+            digest.update(piece.data)
+        tape.trailers = stream.trailers
+    except BaseException:
+        tape.close()
+        raise
+    identity = tape.read_all() if tape.size_bytes <= IN_MEMORY else digest
+    return RequestBody(TapeReader(tape), identity, tape, request.expects_continue)
+
+
+def stream_through(route: Route, stream: BodyStream, *, record: bool) -> RequestBody:
+    """Send a body on as it comes."""
+    if not record:
+        return RequestBody(stream)
+    tape = _tape(route)
+    return RequestBody(TeeReader(stream, tape), b"", tape)
+
+
+@frozen(eq=False)
+class UpstreamCall:
+    """Asks a route's upstream, and records its answer if ``record`` and the status say so.
+
+    ``kept`` is told when it was, ``failed`` when it could not be.
+    """
+
+    route: Route
+    request: Request
+    body: RequestBody
+    record: bool
+    share: bool
+    seconds: Callable[[], float]
+    timestamp: Callable[[], str]
+    kept: Callable[[], None]
+    failed: Callable[[BuffrError], None]
+
+    async def open(self, inform: Callable[[ResponseHead], None]) -> Response:
+        assert self.route.upstream is not None
+        response = await self.route.upstream.send(
+            self.request,
+            self.body.outgoing,
+            lambda head: inform(passed_on(head)),
+            expect_met=self.body.expect_met,
+        )
+        return Response(passed_on(response.head), response.length, response.body, response.abort)
+
+    def tape(self, head: ResponseHead) -> Tape:
+        needed = self.share or self._recorded(head)
+        spool = Spool(self.route.body_memory_bytes, self.route.spool_dir) if needed else None
+        return Tape(spool, self.seconds())
+
+    def _recorded(self, head: ResponseHead) -> bool:
+        return self.record and head.status in self.route.record_statuses
+
+    async def keep(self, head: ResponseHead, tape: Tape, truncated: str | None) -> None:
+        if not self._recorded(head):
+            return
+        assert self.route.store is not None
+        try:
+            for each in (tape, self.body.tape):
+                if each is not None and each.failure is not None:
+                    raise BuffrError(f"a body could not be kept: {each.failure.strerror}")
+            interaction = recording(
+                recorded_request(self.request, self.body.recorded()),
+                head,
+                tape,
+                recorded_at=self.timestamp(),
+                truncated=truncated,
+            )
+            await self.route.store.append(interaction)
+        except BuffrError as error:
+            self.failed(error)
+        else:
+            if truncated is None:
+                self.kept()
+
+    def close(self) -> None:
+        self.body.close()

@@ -1,0 +1,101 @@
+"""The ``buffr`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import NoReturn
+
+from twisted.application.service import ServiceMaker
+from twisted.python import usage
+from twisted.scripts import twistd
+
+from buffr import __version__
+
+__all__ = ["main"]
+
+_USAGE = """\
+buffr: a proxy that remembers
+
+Usage: buffr COMMAND [options]
+
+  auto     replay what is recorded, fetch and record the rest
+  record   fetch and record everything; an existing cassette is set aside
+  replay   answer from the cassette alone, with no network
+  serve    run what buffr.yaml, or the file that --config names, says
+  demo     see it work, with no network: record, stop the upstream, replay
+
+`buffr COMMAND --help` lists a command's options. Without a command the
+environment says what to do: BUFFR_MODE, BUFFR_TARGET, BUFFR_TARGETS ...
+
+Try: buffr auto --target https://api.openai.com
+     and give your client http://127.0.0.1:8080 as its base URL
+"""
+
+_MODES = ("auto", "record", "replay")
+_DEFAULT_FILE = "buffr.yaml"
+
+
+_SERVICE = ServiceMaker("buffr", "buffr.tap", "A proxy that remembers.", "buffr")
+
+
+class _OneService(twistd.ServerOptions):
+    """twistd's options with buffr as the only service, so that no plugins are looked for."""
+
+    subCommands = ((_SERVICE.tapname, None, _SERVICE.options, _SERVICE.description),)
+    loadedPlugins = MappingProxyType({_SERVICE.tapname: _SERVICE})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; exits with 0, or with 1 and a line on standard error."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = given[0] if given and not given[0].startswith("-") else None
+    rest = given if command is None else given[1:]
+    if command in _MODES:
+        _serve(["--mode", command, *rest])
+    elif command == "serve":
+        _serve(rest if _names_file(rest) else [*_default_file(), *rest])
+    elif command == "demo":
+        from buffr.demo import demo  # noqa: PLC0415  # a server has no use for it
+
+        sys.exit(demo(rest))
+    elif command is not None and command not in ("help", "version"):
+        _fail(f"there is no command {command!r}; `buffr --help` lists them")
+    elif command == "version" or "--version" in rest:
+        sys.stdout.write(f"buffr {__version__}\n")
+    elif rest or command == "help" or not _environment_speaks():
+        sys.stdout.write(_USAGE)
+        sys.exit(0 if {"-h", "--help"} & set(rest) or command == "help" else 1)
+    else:
+        _serve([])
+
+
+def _names_file(arguments: Sequence[str]) -> bool:
+    return any(
+        argument.split("=")[0] in ("--config", "-c") or argument.startswith("-c")
+        for argument in arguments
+    )
+
+
+def _default_file() -> list[str]:
+    return ["--config", _DEFAULT_FILE] if os.path.exists(_DEFAULT_FILE) else []  # noqa: PTH110
+
+
+def _environment_speaks() -> bool:
+    return any(name.startswith("BUFFR_") for name in os.environ)
+
+
+def _serve(arguments: Sequence[str]) -> None:
+    options = _OneService()
+    try:
+        options.parseOptions(["--nodaemon", "--pidfile=", "buffr", *arguments])
+    except usage.UsageError as error:
+        _fail(str(error))
+    twistd.runApp(options)
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write("".join(f"buffr: {line}\n" for line in message.splitlines()))
+    sys.exit(1)

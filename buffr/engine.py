@@ -1,0 +1,278 @@
+"""The pipeline: one coroutine an exchange, from a request to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import blake2b
+from types import coroutine
+from typing import Any, assert_never
+
+from attrs import define
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import LogLevel
+
+from buffr.calls import RequestBody, UpstreamCall, read_whole, stream_through
+from buffr.errors import BuffrError, NoMatch
+from buffr.flights import Flight
+from buffr.log import ExchangeLog, say
+from buffr.matching.key import MatchKey
+from buffr.message import Request
+from buffr.policy.decide import Decision, Fetch, Refuse, Replay, decide, needs_key
+from buffr.policy.mode import Mode
+from buffr.recorders.player import play
+from buffr.redaction.fields import target_for_log
+from buffr.redaction.rules import RedactionRules
+from buffr.route import Route
+from buffr.sink import Sink
+from buffr.streams import BodyStream
+
+__all__ = ["Counters", "Engine", "start"]
+
+_SCOPE = ""
+"""The scope of all requests, until a client can name one."""
+
+_MAX_SHOWN = 1024
+
+
+def start(running: Coroutine[Any, Any, None]) -> Deferred[None] | None:
+    """Step a coroutine; ``None`` when it was done without waiting for anything.
+
+    A replay from memory never waits, and so costs no Deferred.
+    """
+    try:
+        awaited = running.send(None)
+    except StopIteration:
+        return None
+    return Deferred.fromCoroutine(_resume(running, awaited))
+
+
+@coroutine
+def _resume(
+    running: Coroutine[Any, Any, None], awaited: Deferred[Any]
+) -> Generator[Deferred[Any], Any, None]:
+    while True:
+        try:
+            try:
+                result = yield awaited
+            except BaseException as error:  # noqa: BLE001  # whatever it is, it is the coroutine's
+                awaited = running.throw(error)
+            else:
+                awaited = running.send(result)
+        except StopIteration:
+            return
+
+
+@define
+class Counters:
+    """What has happened since the start; plain integers, read when somebody asks."""
+
+    hits: int = 0
+    fetched: int = 0
+    recorded: int = 0
+    misses: int = 0
+    errors: int = 0
+    failed_appends: int = 0
+
+
+class Engine:
+    """Answers requests by their route's policy."""
+
+    def __init__(self, reactor: IReactorTime, log: ExchangeLog, wall: Callable[[], float]) -> None:
+        self.counters = Counters()
+        self._reactor = reactor
+        self._log = log
+        self._wall = wall
+        self._shared: dict[tuple[int, bytes, bytes], Flight] = {}
+        self._flights: set[Flight] = set()
+
+    async def handle(
+        self, route: Route, request: Request, body: bytes | BodyStream, sink: Sink
+    ) -> None:
+        """Answer one request. Raises the ``BuffrError`` that keeps it from being answered."""
+        started = self._wall()
+        status, src, level, detail = 0, "upstream", "INFO", ""
+        try:
+            status, src = await self._answer(route, request, body, sink)
+        except BuffrError as error:
+            status, detail = error.status, error.message
+            if isinstance(error, NoMatch):
+                src, level = "miss", "WARN"
+                self.counters.misses += 1
+            else:
+                level = "ERROR"
+                self.counters.errors += 1
+            raise
+        except CancelledError:
+            status, detail = 499, "the client left"
+            raise
+        finally:
+            shown = _shown(request, route.redaction)
+            now = self._wall()
+            self._log.exchange(now, level, shown, status, now - started, src, detail)
+
+    async def _answer(
+        self, route: Route, request: Request, body: bytes | BodyStream, sink: Sink
+    ) -> tuple[int, str]:
+        if not needs_key(route.mode, share=route.share):
+            if isinstance(body, bytes):
+                whole = RequestBody(body)
+            else:
+                whole = stream_through(route, body, record=route.mode is Mode.RECORD)
+            decision = decide(route.mode, request.method, None, share=False)
+            return await self._carry_out(decision, route, request, whole, (), sink)
+        if isinstance(body, bytes):
+            whole = RequestBody(body, body)
+        else:
+            whole = await read_whole(route, request, body, sink)
+        keys = route.matcher.live(request, whole.identity)
+        place = await self._next_place(route, keys)
+        decision = decide(route.mode, request.method, place, share=route.share)
+        return await self._carry_out(decision, route, request, whole, keys, sink)
+
+    async def _next_place(self, route: Route, keys: Sequence[MatchKey]) -> int | None:
+        if route.store is None or route.mode is Mode.RECORD:
+            return None
+        found = await route.store.find(keys)
+        if found is None:
+            return None
+        return route.playhead.next(_SCOPE, found.digest, found.places)
+
+    async def _carry_out(
+        self,
+        decision: Decision,
+        route: Route,
+        request: Request,
+        body: RequestBody,
+        keys: Sequence[MatchKey],
+        sink: Sink,
+    ) -> tuple[int, str]:
+        match decision:
+            case Replay(place):
+                body.close()
+                return await self._replay(route, place, sink), "cassette"
+            case Fetch():
+                flight = self._flight(decision, route, request, body, keys)
+                head = await flight.follow(sink)
+                self.counters.fetched += 1
+                return head.status, "upstream"
+            case Refuse():
+                body.close()
+                raise NoMatch(
+                    f"no recorded interaction matches {_shown(request, route.redaction)}",
+                    hint=await self._explained(route, keys),
+                )
+        assert_never(decision)
+
+    async def _replay(self, route: Route, place: int, sink: Sink) -> int:
+        assert route.store is not None
+        interaction = await route.store.load(place)
+        self.counters.hits += 1
+        await play(interaction, sink, self._sleep if route.replay_delays else None)
+        return interaction.response.status
+
+    async def _sleep(self, seconds: float) -> None:
+        await deferLater(self._reactor, seconds)
+
+    async def _explained(self, route: Route, keys: Sequence[MatchKey]) -> str:
+        return f"record it in mode auto or record: {route.name}"
+
+    def _flight(
+        self,
+        fetch: Fetch,
+        route: Route,
+        request: Request,
+        body: RequestBody,
+        keys: Sequence[MatchKey],
+    ) -> Flight:
+        if not fetch.share:
+            return self._depart(fetch, route, request, body, keys, lambda _: None)
+        name = (id(route.store), keys[0].digest, _credentials(request, route.redaction))
+        flight = self._shared.get(name)
+        if flight is not None and flight.joinable:
+            body.close()
+            return flight
+
+        def forget(ended: Flight) -> None:
+            if self._shared.get(name) is ended:
+                del self._shared[name]
+
+        flight = self._depart(fetch, route, request, body, keys, forget)
+        if flight.joinable:
+            self._shared[name] = flight
+        return flight
+
+    def _depart(
+        self,
+        fetch: Fetch,
+        route: Route,
+        request: Request,
+        body: RequestBody,
+        keys: Sequence[MatchKey],
+        on_end: Callable[[Flight], None],
+    ) -> Flight:
+        def kept() -> None:
+            self.counters.recorded += 1
+            if keys:
+                route.playhead.answered(_SCOPE, keys[0].digest)
+
+        def ended(flight: Flight) -> None:
+            self._flights.discard(flight)
+            on_end(flight)
+
+        call = UpstreamCall(
+            route=route,
+            request=request,
+            body=body,
+            record=fetch.record,
+            share=fetch.share,
+            seconds=self._reactor.seconds,
+            timestamp=self._timestamp,
+            kept=kept,
+            failed=self._append_failed,
+        )
+        flight = Flight(self._reactor, call, route.linger_s, ended)
+        self._flights.add(flight)
+        if not flight.joinable:
+            self._flights.discard(flight)
+        return flight
+
+    def _append_failed(self, error: BuffrError) -> None:
+        self.counters.failed_appends += 1
+        say(LogLevel.error, "recording lost", err=str(error))
+
+    def _timestamp(self) -> str:
+        moment = datetime.fromtimestamp(self._wall(), UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    async def stop(self) -> None:
+        """Give up what still waits for an upstream; returns when all is kept."""
+        for flight in list(self._flights):
+            flight.give_up()
+            await flight.ended()
+        self._log.flush()
+
+
+def _credentials(request: Request, rules: RedactionRules) -> bytes:
+    """Tells requests of different users apart, in memory only."""
+    hashed = blake2b(request.target, digest_size=16)
+    for name, value in request.headers:
+        if rules.is_credential_header(name):
+            hashed.update(b"%d:%b%d:%b" % (len(name), name, len(value), value))
+    return hashed.digest()
+
+
+@lru_cache(maxsize=4096)
+def _shown_short(method: bytes, target: bytes, rules: RedactionRules) -> str:
+    return f"{method.decode('ascii')} {target_for_log(target, rules).decode('ascii')}"
+
+
+def _shown(request: Request, rules: RedactionRules) -> str:
+    """Method and target for people: credentials hidden, long ones cut."""
+    target = request.target
+    if len(target) > _MAX_SHOWN:
+        return _shown_short.__wrapped__(request.method, target, rules)[:_MAX_SHOWN] + "..."
+    return _shown_short(request.method, target, rules)

@@ -1,0 +1,391 @@
+"""A client's connection: bytes become requests, one at a time and in order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Coroutine
+from typing import Any
+from typing import Protocol as Port
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from buffr.engine import start
+from buffr.errors import BadRequest, BuffrError, ClientGone
+from buffr.listeners.sink import ClientSink
+from buffr.log import say
+from buffr.message import Request
+from buffr.streams import BodyStream, IStreamTransport, News
+from buffr.wire.body import BodyDecoder, decoder_for
+from buffr.wire.head import END_OF_HEAD, HeadLimits, parse_request_head
+from buffr.wire.memo import HeadMemo
+
+__all__ = ["ClientConnection", "ConnectionLimits", "Listening"]
+
+_WAIT_FOR_WHOLE = 65536
+"""Bodies up to this size are waited for before their exchange starts: few steps, no stream."""
+
+_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n|$)")
+_STARTS_REQUEST = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
+_MAX_EMPTY_LINES = 8
+
+
+@frozen
+class ConnectionLimits:
+    """Bounds on one client's connection: times in seconds, zero for none.
+
+    ``idle_s`` between requests, ``head_s`` for a head to be complete,
+    ``body_idle_s`` for the next bytes of a body in either direction,
+    ``half_close_s`` for the answers to a client that sends no more,
+    ``buffer_bytes`` of requests that wait for their turn.
+    """
+
+    head: HeadLimits = HeadLimits()
+    buffer_bytes: int = 65536
+    idle_s: float = 75
+    head_s: float = 20
+    body_idle_s: float = 60
+    half_close_s: float = 10
+
+
+class Listening(Port):
+    """What a connection asks of the listener that accepted it."""
+
+    limits: ConnectionLimits
+    memo: HeadMemo
+    stopping: bool
+    now: float
+    """Seconds, brought up to date about once a second."""
+
+    def handle(
+        self, request: Request, body: bytes | BodyStream, sink: ClientSink
+    ) -> Coroutine[Any, Any, None]:
+        """Find the route and answer. Raises ``BuffrError``."""
+
+    def refused(self, error: BuffrError) -> None:
+        """Note a request that never became one."""
+
+    def gone(self, connection: ClientConnection) -> None:
+        """Forget a connection."""
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class ClientConnection(Protocol):
+    """Speaks HTTP/1.1 to a client.
+
+    While an exchange is under way reading goes on into a bounded buffer, so
+    that a client who leaves is noticed and pipelined answers stay in order.
+    """
+
+    transport: IStreamTransport
+
+    def __init__(self, listener: Listening) -> None:
+        self.writable = True
+        self.lost = False
+        self.closing = False
+        """Whether no further request is read."""
+        self.room = News()
+        self.since = listener.now
+        """When the connection last made progress."""
+        self._listener = listener
+        self._limits = listener.limits
+        self._buffer = b""
+        self._searched = 0
+        self._sink: ClientSink | None = None
+        self._exchange: Deferred[None] | None = None
+        self._waiting: Request | None = None
+        self._decoder: BodyDecoder | None = None
+        self._stream: BodyStream | None = None
+        self._held_back = False
+        self._half_closed = False
+        self._broken = False
+        self._stepping = False
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.since = self._listener.now
+        if self._decoder is not None:
+            self._body_bytes(data)
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        if self._sink is None:
+            self._step()
+        elif len(self._buffer) > self._limits.buffer_bytes and not self._held_back:
+            self._held_back = True
+            self.transport.pauseProducing()
+
+    def _step(self) -> None:
+        """Serve what the buffer holds, request after request."""
+        if self._stepping:
+            return
+        self._stepping = True
+        try:
+            while self._sink is None and self._buffer and not self.closing:
+                if not self._next_request():
+                    break
+        finally:
+            self._stepping = False
+        if self.closing and self._sink is None:
+            self._buffer = b""
+        elif self._held_back and len(self._buffer) <= self._limits.buffer_bytes:
+            self._held_back = False
+            self.transport.resumeProducing()
+
+    def _next_request(self) -> bool:
+        """Start the exchange that the buffer begins with; whether it is all there."""
+        request = self._waiting
+        if request is None:
+            try:
+                request = self._next_head()
+            except BuffrError as error:
+                self._refuse(error)
+                return False
+            if request is None:
+                return False
+        length = request.body_length
+        if length == 0:
+            self._begin(request, b"")
+        elif 0 < length <= len(self._buffer):
+            body, self._buffer = self._buffer[:length], self._buffer[length:]
+            self._begin(request, body)
+        elif 0 < length <= _WAIT_FOR_WHOLE and not request.expects_continue:
+            self._waiting = request
+            return False
+        else:
+            self._begin_stream(request)
+        return True
+
+    def _next_head(self) -> Request | None:
+        buffer = self._buffer
+        end = buffer.find(END_OF_HEAD, self._searched)
+        if end < 0:
+            self._check_partial(buffer)
+            self._searched = max(0, len(buffer) - 3)
+            return None
+        self._searched = 0
+        raw, self._buffer = buffer[: end + 4], buffer[end + 4 :]
+        request = self._listener.memo.get(raw)
+        if request is None:
+            request = self._parse(raw)
+        return request
+
+    def _parse(self, raw: bytes) -> Request:
+        limits = self._limits.head
+        if len(raw) > limits.size_bytes:
+            raise _head_too_large(limits)
+        head = raw
+        if raw.startswith(b"\r\n"):
+            # Some old clients send empty lines behind a body (RFC 9112 2.2).
+            head = raw.lstrip(b"\r\n")
+            skipped = raw[: len(raw) - len(head)]
+            if not head or skipped.replace(b"\r\n", b"") or len(skipped) > 2 * _MAX_EMPTY_LINES:
+                raise BadRequest("malformed request line")
+        request = parse_request_head(head, limits)
+        self._listener.memo.put(raw, request)
+        return request
+
+    def _check_partial(self, buffer: bytes) -> None:
+        """Refuse at once what no further byte can make a head."""
+        if not _STARTS_REQUEST.match(buffer):
+            raise BadRequest("not an HTTP request", hint="this port speaks plain HTTP/1.1")
+        if len(buffer) > self._limits.head.size_bytes:
+            raise _head_too_large(self._limits.head)
+        if _LINE_END.search(buffer, max(0, self._searched - 1)):
+            raise BadRequest("a line that does not end in CRLF")
+
+    def _begin(self, request: Request, body: bytes | BodyStream) -> None:
+        self._waiting = None
+        self._sink = sink = ClientSink(self, request)
+        exchange = start(self._serve(request, body, sink))
+        if exchange is not None and self._sink is sink:
+            self._exchange = exchange
+
+    def _begin_stream(self, request: Request) -> None:
+        self._decoder = decoder_for(request.body_length)
+        self._stream = BodyStream(self.transport.pauseProducing, self._resume_reading)
+        rest, self._buffer = self._buffer, b""
+        stream = self._stream
+        if rest:
+            self._body_bytes(rest)
+        self._begin(request, stream)
+
+    async def _serve(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
+        try:
+            await self._listener.handle(request, body, sink)
+        except ClientGone:
+            self.cut()
+        except BuffrError as error:
+            sink.refuse(error)
+        except CancelledError:
+            self.cut()
+        except Exception as error:  # noqa: BLE001  # a defect of ours: no client may hang for it
+            say(LogLevel.error, "defect", err=f"{type(error).__name__}: {error}")
+            sink.refuse(BuffrError("internal error; the log says more"))
+
+    def _resume_reading(self) -> None:
+        self.since = self._listener.now
+        if not self.lost and not self._held_back:
+            self.transport.resumeProducing()
+
+    def _body_bytes(self, data: bytes) -> None:
+        decoder, stream = self._decoder, self._stream
+        assert decoder is not None
+        assert stream is not None
+        try:
+            pieces = decoder.feed(data)
+        except BuffrError as error:
+            self._decoder = None
+            self.closing = self._broken = True
+            stream.fail(error)
+            return
+        if decoder.done:
+            self._decoder = None
+            self._buffer = decoder.rest
+        if pieces:
+            stream.feed(pieces)
+        if decoder.done:
+            stream.finish(decoder.trailers)
+
+    def _refuse(self, error: BuffrError) -> None:
+        self._listener.refused(error)
+        self.closing = self._broken = True
+        self._sink = ClientSink(self, Request(b"GET", b"/", ()))
+        self._sink.refuse(error)
+
+    def send(self, data: bytes) -> None:
+        self.since = self._listener.now
+        self.transport.write(data)
+
+    def keeps_alive(self, request: Request) -> bool:
+        return (
+            request.keep_alive
+            and not self.closing
+            and not self._half_closed_with_nothing_left()
+            and not self._listener.stopping
+        )
+
+    def _half_closed_with_nothing_left(self) -> bool:
+        return self._half_closed and not self._buffer
+
+    def answered(self, *, keep_alive: bool) -> None:
+        self._sink = self._exchange = None
+        unread = self._decoder is not None or self._broken
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.abandon()
+        if unread or not keep_alive:
+            self._close(unread=unread or bool(self._buffer))
+        elif self._buffer:
+            self._step()
+
+    def _close(self, *, unread: bool) -> None:
+        """Close when the answer is out.
+
+        A client that still sends would lose the answer to a reset: then our
+        side is closed first, and what comes is read and dropped for a while.
+        """
+        self.closing = True
+        self._decoder = None
+        self._buffer = b""
+        self.transport.unregisterProducer()
+        self.writable = True
+        if unread and not self._half_closed:
+            self.since = self._listener.now
+            self.transport.loseWriteConnection()
+        else:
+            self.transport.loseConnection()
+
+    def cut(self) -> None:
+        if not self.lost:
+            self.closing = True
+            self.transport.abortConnection()
+
+    def pauseProducing(self) -> None:
+        self.writable = False
+
+    def resumeProducing(self) -> None:
+        self.writable = True
+        self.since = self._listener.now
+        self.room.tell()
+
+    def stopProducing(self) -> None:
+        """The transport is going away; ``connectionLost`` says so too."""
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more, but may still want its answers."""
+        self._half_closed = True
+        self.since = self._listener.now
+        if self._decoder is not None or self._waiting is not None or self._sink is None:
+            self._gone()
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our side is closed; the client's end is waited for, within ``body_idle_s``."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        self.lost = True
+        self.closing = True
+        self._listener.gone(self)
+        self._gone()
+        self.room.tell()
+
+    def _gone(self) -> None:
+        if self._stream is not None:
+            self._stream.fail(ClientGone("the client left before its request was whole"))
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cancel()
+
+    def check(self, now: float) -> None:
+        """Close what has taken too long; called about once a second."""
+        limits = self._limits
+        if self._sink is None:
+            began = bool(self._buffer) or self._waiting is not None
+            bound = limits.body_idle_s if self.closing else limits.idle_s
+            if began and not self.closing:
+                bound = limits.head_s
+            if bound and now - self.since > bound:
+                self._time_out(began=began)
+        elif self._half_closed and limits.half_close_s:
+            if now - self.since > limits.half_close_s:
+                self.cut()
+        elif self._client_is_due() and limits.body_idle_s and now - self.since > limits.body_idle_s:
+            self.cut()
+
+    def _client_is_due(self) -> bool:
+        """Whether the exchange waits for the client: to send its body on, or to read."""
+        sending = self._decoder is not None
+        return not self.writable or (
+            sending and self._stream is not None and not self._stream.paused
+        )
+
+    def _time_out(self, *, began: bool) -> None:
+        if began and not self.closing:
+            self._refuse(
+                BadRequest("the request came too slowly", status=408, reason=b"Request Timeout")
+            )
+        else:
+            self.transport.abortConnection()
+
+    def stop(self) -> None:
+        """Close now if no exchange is under way, else after its answer."""
+        if self._sink is None:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+
+def _head_too_large(limits: HeadLimits) -> BadRequest:
+    return BadRequest(
+        f"a request head of over {limits.size_bytes} bytes",
+        status=431,
+        reason=b"Request Header Fields Too Large",
+        hint="limits.head_bytes sets the bound",
+    )

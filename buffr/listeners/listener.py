@@ -1,0 +1,145 @@
+"""A listening port and the connections on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTCP, IReactorTime
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import LogLevel
+
+from buffr.errors import BuffrError, ConfigError
+from buffr.listeners.connection import ClientConnection, ConnectionLimits
+from buffr.listeners.direct_send import listening_port
+from buffr.listeners.sink import ClientSink
+from buffr.log import say
+from buffr.message import Request
+from buffr.streams import BodyStream
+from buffr.wire.memo import HeadMemo
+
+__all__ = ["HTTPListener", "Handler", "IReactorTCPTime"]
+
+Handler = Callable[[Request, bytes | BodyStream, ClientSink], Coroutine[Any, Any, None]]
+"""Finds a request's route and has it answered. Raises ``BuffrError``."""
+
+_SWEEP_S = 1.0
+_POLL_S = 0.02
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
+    b"Connection: close\r\n\r\n"
+)
+
+
+class IReactorTCPTime(IReactorTCP, IReactorTime):
+    """A reactor that listens, and that tells and keeps the time."""
+
+
+class _Busy(Protocol):
+    """Answers a connection beyond the bound."""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(_BUSY)
+        self.transport.loseConnection()
+
+
+class HTTPListener(ServerFactory, Service):
+    """Accepts HTTP/1.1 connections on one address and hands their requests to ``handler``.
+
+    ``announce`` is what the log says once it listens. ``connections`` bounds
+    how many are open at a time.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        reactor: IReactorTCPTime,
+        interface: str,
+        port: int,
+        handler: Handler,
+        *,
+        limits: ConnectionLimits,
+        connections: int,
+        announce: dict[str, str],
+    ) -> None:
+        self.handle = handler
+        self.limits = limits
+        self.memo = HeadMemo()
+        self.stopping = False
+        self.now = reactor.seconds()
+        self._reactor = reactor
+        self._interface = interface
+        self._asked_port = port
+        self._most = connections
+        self._announce = announce
+        self._connections: set[ClientConnection] = set()
+        self._port: IListeningPort | None = None
+        self._sweeper = LoopingCall(self._sweep)
+        self._sweeper.clock = reactor
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, also where any free one was asked for."""
+        assert self._port is not None
+        return int(self._port.getHost().port)
+
+    def startService(self) -> None:
+        """Listen. Raises ``ConfigError`` when the address is taken or not ours."""
+        super().startService()
+        try:
+            self._port = listening_port(self._reactor, self._asked_port, self, self._interface)
+        except CannotListenError as error:
+            raise ConfigError(
+                f"cannot listen on {self._interface}:{self._asked_port}: {error.socketError}",
+                hint="choose another port, or stop what listens there",
+            ) from error
+        self._sweeper.start(_SWEEP_S, now=False).addErrback(_sweep_failed)
+        say(LogLevel.info, "listening", **self._announce, addr=f"{self._interface}:{self.port}")
+
+    def buildProtocol(self, addr: IAddress) -> Protocol:  # noqa: ARG002
+        if len(self._connections) >= self._most:
+            return _Busy()
+        connection = ClientConnection(self)
+        self._connections.add(connection)
+        return connection
+
+    def refused(self, error: BuffrError) -> None:
+        say(LogLevel.warn, "request refused", status=str(error.status), err=error.message)
+
+    def gone(self, connection: ClientConnection) -> None:
+        self._connections.discard(connection)
+
+    def _sweep(self) -> None:
+        self.now = self._reactor.seconds()
+        for connection in list(self._connections):
+            connection.check(self.now)
+
+    async def stop(self, grace_s: float) -> None:
+        """Accept no more, and return when the running exchanges are over or cut off."""
+        self.stopping = True
+        if self._port is not None:
+            await _listening_stopped(self._port)
+        for connection in list(self._connections):
+            connection.stop()
+        until = self._reactor.seconds() + grace_s
+        while self._connections and self._reactor.seconds() < until:
+            await deferLater(self._reactor, _POLL_S)
+        for connection in list(self._connections):
+            connection.cut()
+        if self._sweeper.running:
+            self._sweeper.stop()
+
+
+async def _listening_stopped(port: IListeningPort) -> None:
+    stopped = port.stopListening()
+    if stopped is not None:
+        await stopped
+
+
+def _sweep_failed(failure: object) -> None:
+    say(LogLevel.error, "defect", err=str(failure))

@@ -1,0 +1,159 @@
+"""Answers become bytes on a client's connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from buffr.errors import BuffrError, ClientGone
+from buffr.message import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Headers,
+    Piece,
+    Request,
+    ResponseHead,
+    response_length,
+)
+from buffr.streams import News
+from buffr.wire.render import ChunkWriter, chunked_whole
+
+__all__ = ["ClientSink"]
+
+_CLOSE = b"Connection: close\r\n\r\n"
+_KEEP_ALIVE = b"Connection: keep-alive\r\n\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+class _Connection(Protocol):
+    """What a sink asks of the connection that it answers on."""
+
+    writable: bool
+    lost: bool
+    room: News
+    closing: bool
+
+    def send(self, data: bytes) -> None: ...
+
+    def keeps_alive(self, request: Request) -> bool:
+        """Whether another request may follow the answer to this one."""
+
+    def answered(self, *, keep_alive: bool) -> None:
+        """The answer is out."""
+
+    def cut(self) -> None:
+        """Close so that the client sees a broken answer."""
+
+
+class ClientSink:
+    """Frames one answer for one client (RFC 9112 6.1 to 6.3).
+
+    A body whose length nobody knows goes out in chunks to HTTP/1.1; an
+    HTTP/1.0 client gets chunked bodies bare, ended by the close.
+    """
+
+    def __init__(self, connection: _Connection, request: Request) -> None:
+        self.begun = False
+        self._connection = connection
+        self._request = request
+        self._head = b""
+        self._keep_alive = False
+        self._chunks: ChunkWriter | None = None
+        self._bodiless = False
+        self._done = False
+
+    def inform(self, head: ResponseHead) -> None:
+        if self._request.minor == 1 and not self.begun:
+            self._connection.send(head.encoded + b"\r\n")
+
+    def answer(
+        self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
+    ) -> None:
+        chunked = self._frame(head)
+        if self._bodiless:
+            body = b""
+        elif chunked:
+            body = chunked_whole(body, sizes, trailers)
+        self._connection.send(self._head + body if body else self._head)
+        self._finish()
+
+    def begin(self, head: ResponseHead) -> None:
+        self._chunks = ChunkWriter() if self._frame(head) else None
+
+    def _frame(self, head: ResponseHead) -> bool:
+        """Prepare the head; whether the body is chunked."""
+        self.begun = True
+        request = self._request
+        length = response_length(request.method, head)
+        encoded = head.encoded
+        self._keep_alive = self._connection.keeps_alive(request)
+        self._bodiless = length == 0
+        if request.minor == 1:
+            if length == UNTIL_CLOSE:
+                encoded += _CHUNKED
+            self._head = encoded + (b"\r\n" if self._keep_alive else _CLOSE)
+            return length < 0
+        if length == CHUNKED:
+            encoded = _without_framing(head).encoded
+        self._keep_alive = self._keep_alive and length >= 0
+        self._head = encoded + (_KEEP_ALIVE if self._keep_alive else _CLOSE)
+        return False
+
+    def write(self, piece: Piece) -> None:
+        if self._bodiless:
+            return
+        data = piece.data if self._chunks is None else self._chunks.frame(piece)
+        head, self._head = self._head, b""
+        self._connection.send(head + data if head else data)
+
+    def flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._connection.send(head)
+
+    def end(self, trailers: Headers) -> None:
+        last = b"" if self._chunks is None or self._bodiless else self._chunks.end(trailers)
+        if self._head or last:
+            self._connection.send(self._head + last)
+        self._finish()
+
+    def _finish(self) -> None:
+        self._done = True
+        self._connection.answered(keep_alive=self._keep_alive)
+
+    def abort(self) -> None:
+        if not self._done:
+            self._done = True
+            self.flush()
+            self._connection.cut()
+
+    async def drain(self) -> None:
+        while not self._connection.writable:
+            if self._connection.lost:
+                raise ClientGone("the client left")
+            await self._connection.room.wait()
+
+    def refuse(self, error: BuffrError) -> None:
+        """Answer with an error; where an answer has begun, break it off."""
+        if self._done:
+            return
+        if self.begun:
+            self.abort()
+            return
+        text = f"buffr: {error}\n".encode()
+        fields = (
+            (b"Content-Type", b"text/plain; charset=utf-8"),
+            (b"Content-Length", b"%d" % len(text)),
+        )
+        if error.close:
+            self._connection.closing = True
+        self.answer(ResponseHead(error.status, error.reason, fields), text, (), ())
+
+
+def _without_framing(head: ResponseHead) -> ResponseHead:
+    headers = tuple(
+        field
+        for field in head.headers
+        if field[0].lower() not in (b"transfer-encoding", b"trailer")
+    )
+    return ResponseHead(head.status, head.reason, headers)

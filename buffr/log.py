@@ -1,0 +1,154 @@
+"""The log: one line a request, in ``key=value`` pairs or as JSON.
+
+Lines of exchanges are formatted here and written once per turn of the
+reactor; ``twisted.logger`` would cost more than all else of a hit.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from typing import TextIO
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
+from zope.interface import implementer
+
+__all__ = ["ExchangeLog", "Formatter", "LineObserver", "logfmt"]
+
+_PLAIN = re.compile(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LEVELS = {
+    LogLevel.debug: "DEBUG",
+    LogLevel.info: "INFO",
+    LogLevel.warn: "WARN",
+    LogLevel.error: "ERROR",
+    LogLevel.critical: "ERROR",
+}
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def _quoted(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
+    plain = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{_CONTROL.sub(_escape, plain)}"'
+
+
+def logfmt(level: str, msg: str, pairs: dict[str, str], time: str) -> str:
+    """One line of the text format, control characters escaped, with its line end."""
+    rest = "".join(f" {key}={_quoted(value)}" for key, value in pairs.items())
+    text = _quoted(msg)
+    if text is msg:
+        text = f'"{msg}"' if " " in msg else msg
+    return f"time={time} level={level} msg={text}{rest}\n"
+
+
+def _json_line(level: str, msg: str, pairs: dict[str, str], time: str) -> str:
+    return json.dumps({"time": time, "level": level, "msg": msg, **pairs}) + "\n"
+
+
+Formatter = Callable[[str, str, dict[str, str], str], str]
+
+FORMATTERS: dict[str, Formatter] = {"text": logfmt, "json": _json_line}
+
+
+def _clock_text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def duration(seconds: float) -> str:
+    """``823ms`` below a second, ``1.2s`` above."""
+    return f"{int(seconds * 1000)}ms" if seconds < 1 else f"{seconds:.1f}s"
+
+
+@implementer(ILogObserver)
+class LineObserver:
+    """Writes Twisted's log events as lines of ours."""
+
+    def __init__(self, stream: TextIO, formatter: Formatter) -> None:
+        self._stream = stream
+        self._formatter = formatter
+
+    def __call__(self, event: LogEvent) -> None:
+        level = _LEVELS.get(event.get("log_level", LogLevel.info), "INFO")
+        if level == "DEBUG":
+            return
+        msg = event.get("buffr_msg") or formatEvent(event)
+        failure = event.get("log_failure")
+        if failure is not None:
+            msg = f"{msg}: {failure.type.__name__}: {failure.getErrorMessage()}"
+        pairs = event.get("buffr_pairs", {})
+        self._stream.write(self._formatter(level, msg, pairs, _clock_text(event["log_time"])))
+        self._stream.flush()
+
+
+class ExchangeLog:
+    """Takes the record of each finished exchange; writes the lines of one turn together."""
+
+    def __init__(
+        self, reactor: IReactorTime, write: Callable[[str], None], formatter: Formatter
+    ) -> None:
+        self._reactor = reactor
+        self._write = write
+        self._format = formatter
+        self._lines: list[str] = []
+        self._second = -1
+        self._second_text = ""
+
+    def exchange(  # noqa: PLR0913  # the fields of the line
+        self,
+        now: float,
+        level: str,
+        request: str,
+        status: int,
+        dur_s: float,
+        src: str,
+        detail: str = "",
+    ) -> None:
+        """Note a finished exchange. ``now`` is wall-clock time in seconds."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._second_text = _clock_text(second)[:8]
+        time = f"{self._second_text}.{int((now - second) * 1000):03d}"
+        pairs = {"status": str(status), "dur": duration(dur_s), "src": src}
+        if detail:
+            pairs["err"] = detail
+        if not self._lines:
+            self._reactor.callLater(0, self.flush)
+        self._lines.append(self._format(level, request, pairs, time))
+
+    def flush(self) -> None:
+        if self._lines:
+            lines, self._lines = self._lines, []
+            self._write("".join(lines))
+
+
+def stream_writer(stream: TextIO) -> Callable[[str], None]:
+    """Write lines and flush."""
+
+    def write(lines: str) -> None:
+        stream.write(lines)
+        stream.flush()
+
+    return write
+
+
+_logger = Logger(namespace="buffr")
+
+
+def say(level: LogLevel, msg: str, **pairs: str) -> None:
+    """Log something other than an exchange."""
+    _logger.emit(level, "{buffr_msg}", buffr_msg=msg, buffr_pairs=pairs)
+
+
+def is_terminal() -> bool:
+    return sys.stderr.isatty()

@@ -1,0 +1,75 @@
+"""A request and its answer become an interaction."""
+
+from __future__ import annotations
+
+from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.message import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Headers,
+    Piece,
+    Request,
+    ResponseHead,
+    end_to_end,
+    media_type,
+    response_length,
+)
+from buffr.recorders.tape import Tape
+from buffr.streams import BodyReader
+
+__all__ = ["TeeReader", "recorded_request", "recording"]
+
+_FRAMING = frozenset((b"transfer-encoding", b"trailer"))
+
+
+def passed_on(head: ResponseHead) -> ResponseHead:
+    """The head as it goes on to the client: hop-by-hop fields stay behind, the framing does not."""
+    return ResponseHead(head.status, head.reason, end_to_end(head.headers, keep=_FRAMING))
+
+
+def recorded_request(request: Request, body: Body) -> RecordedRequest:
+    """What is stored of a request behind a reverse port: ``Host`` names only buffr itself."""
+    headers = tuple(
+        field for field in end_to_end(request.headers) if field[0].lower() != b"host"
+    )
+    return RecordedRequest(request.method, request.target, headers, body)
+
+
+def recording(
+    request: RecordedRequest,
+    head: ResponseHead,
+    tape: Tape,
+    *,
+    recorded_at: str,
+    truncated: str | None = None,
+) -> HTTPInteraction:
+    """The interaction of a request and an answer that was taped whole, or up to its break."""
+    length = response_length(request.method, head)
+    streamed = length in (CHUNKED, UNTIL_CLOSE) or media_type(head.headers) == b"text/event-stream"
+    chunks = tape.chunks(chunked=length == CHUNKED) if streamed else ()
+    return HTTPInteraction(
+        request=request,
+        response=head,
+        body=tape.body(),
+        chunks=chunks,
+        trailers=tape.trailers,
+        truncated=truncated,
+        recorded_at=recorded_at,
+    )
+
+
+class TeeReader:
+    """Passes a body on, and keeps it on a tape."""
+
+    def __init__(self, body: BodyReader, tape: Tape) -> None:
+        self.trailers: Headers = ()
+        self._body = body
+        self._tape = tape
+
+    async def read(self) -> Piece | None:
+        piece = await self._body.read()
+        if piece is None:
+            self.trailers = self._tape.trailers = self._body.trailers
+        else:
+            self._tape.append(piece, 0.0)
+        return piece

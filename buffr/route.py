@@ -1,0 +1,43 @@
+"""A route: what holds for the requests of a listener."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from pathlib import Path
+
+from attrs import frozen
+
+from buffr.matching.matcher import Matcher
+from buffr.playhead import Playhead
+from buffr.policy.mode import Mode
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.base import Store
+from buffr.upstream.upstream import Upstream
+
+__all__ = ["Route"]
+
+
+@frozen(eq=False)
+class Route:
+    """Binds requests to an upstream, a store, and the settings that hold for them.
+
+    ``upstream`` is ``None`` where the network is never touched, ``store``
+    where nothing is kept. ``record_statuses`` are kept, others pass through.
+    ``spool_dir`` takes bodies over ``body_memory_bytes`` while they are on
+    their way. A recording goes on for ``linger_s`` seconds after its last
+    client left.
+    """
+
+    name: str
+    mode: Mode
+    upstream: Upstream | None
+    store: Store | None
+    matcher: Matcher
+    playhead: Playhead
+    redaction: RedactionRules
+    share: bool
+    record_statuses: Container[int]
+    replay_delays: bool
+    spool_dir: Path
+    body_memory_bytes: int = 1024 * 1024
+    linger_s: float = 1.0

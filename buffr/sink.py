@@ -1,0 +1,44 @@
+"""The client's side of an exchange, as the engine sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from buffr.message import Headers, Piece, ResponseHead
+
+__all__ = ["Sink"]
+
+
+class Sink(Protocol):
+    """Takes one answer: whole by ``answer``, or in steps from ``begin`` to ``end`` or ``abort``.
+
+    The sink frames the body for the client's version; heads come without
+    hop-by-hop fields but with the framing ones.
+    """
+
+    def inform(self, head: ResponseHead) -> None:
+        """Pass an interim answer (1xx) on, where the client's version knows them."""
+
+    def answer(
+        self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
+    ) -> None:
+        """Send a whole answer. ``sizes`` are the chunks' in bytes, should it be chunked."""
+
+    def begin(self, head: ResponseHead) -> None:
+        """Start an answer. Its head goes out with the first piece, or with ``flush``."""
+
+    def write(self, piece: Piece) -> None:
+        """Send the next piece."""
+
+    def flush(self) -> None:
+        """Send the head if it still waits: nothing else will come for a while."""
+
+    def end(self, trailers: Headers) -> None:
+        """The answer is whole."""
+
+    def abort(self) -> None:
+        """The answer breaks off, and the client must be able to tell."""
+
+    async def drain(self) -> None:
+        """Return when the client can take more. Raises ``ClientGone``."""

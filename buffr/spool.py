@@ -1,0 +1,64 @@
+"""Bytes that are few stay in memory; when they are many, they go to a file without a name."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import IO
+
+__all__ = ["Spool"]
+
+
+class Spool:
+    """Bytes written once, in order, and read at any offset.
+
+    Up to ``memory_bytes`` are kept in memory; after that all are in a
+    temporary file in ``directory`` that vanishes with the process.
+    """
+
+    def __init__(self, memory_bytes: int, directory: Path) -> None:
+        self.size_bytes = 0
+        self._memory_bytes = memory_bytes
+        self._directory = directory
+        self._memory: bytearray | None = bytearray()
+        self._file: IO[bytes] | None = None
+
+    def write(self, data: bytes) -> None:
+        """Add bytes. Raises ``OSError`` when the directory has no room for them."""
+        if self._memory is not None:
+            if self.size_bytes + len(data) <= self._memory_bytes:
+                self._memory += data
+                self.size_bytes += len(data)
+                return
+            self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115  # close() ends it
+            held, self._memory = self._memory, None
+            self._write_all(bytes(held), 0)
+        self._write_all(data, self.size_bytes)
+        self.size_bytes += len(data)
+
+    def _write_all(self, data: bytes, offset: int) -> None:
+        assert self._file is not None
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._file.fileno(), view, offset)
+            view = view[written:]
+            offset += written
+
+    def read(self, offset: int, size: int) -> bytes:
+        if self._memory is not None:
+            return bytes(memoryview(self._memory)[offset : offset + size])
+        assert self._file is not None
+        return os.pread(self._file.fileno(), size, offset)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the bytes can be opened while the spool is open; ``None`` while in memory."""
+        return None if self._file is None else Path(f"/dev/fd/{self._file.fileno()}")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._memory = bytearray()
+        self._file = None
+        self.size_bytes = 0

@@ -1,0 +1,95 @@
+"""Everything is put together here: settings become a tree of services."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.interfaces import IReactorCore
+from twisted.logger import LogLevel
+from twisted.python import usage
+
+from buffr import __version__
+from buffr.config import Config, ReverseRoute, load
+from buffr.config.target import Target
+from buffr.engine import Engine
+from buffr.errors import ConfigError
+from buffr.listeners.connection import ConnectionLimits
+from buffr.listeners.listener import HTTPListener, IReactorTCPTime
+from buffr.listeners.reverse import reverse_handler
+from buffr.log import FORMATTERS, ExchangeLog, LineObserver, logger_writer, say, stream_writer
+from buffr.matching.matcher import Matcher, MatchRules
+from buffr.playhead import Playhead, Repeat
+from buffr.policy.mode import Mode
+from buffr.redaction.redactor import Redactor
+from buffr.redaction.rules import RedactionRules
+from buffr.route import Route
+from buffr.service import BuffrService, stop_on_signals
+from buffr.stores.cassette import Cassette
+from buffr.tls.trust import client_tls
+from buffr.upstream.connection import Patience
+from buffr.upstream.origin import Origin
+from buffr.upstream.pool import Pool, PoolLimits
+from buffr.upstream.upstream import Upstream
+from buffr.wire.head import HeadLimits
+
+__all__ = ["Options", "makeService"]
+
+
+class Options(usage.Options):
+    """What ``twistd buffr`` and the ``buffr`` commands take."""
+
+    synopsis = "[options]"
+    longdesc = "Flags win over BUFFR_... variables, and those over the file."
+
+    optParameters = [  # noqa: RUF012  # Twisted's name and kind
+        ["config", "c", None, "The settings' file (YAML)."],
+        ["mode", None, None, "auto, record, replay or passthrough."],
+        ["target", "t", None, "The upstream's URL."],
+        ["port", "p", None, "The port to listen on; 0 takes a free one. [8080]"],
+        ["listen", None, None, "The address to listen on. [127.0.0.1]"],
+        ["cassette", None, None, "The cassette's file. [HOST.json in the data directory]"],
+        ["data-dir", None, None, "Where files without a path of their own are. [.]"],
+        ["repeat", None, None, "What follows a key's last recording: cycle, last or once."],
+        ["keep-host", None, None, "Whether the upstream gets the client's Host: true or false."],
+        ["ca-file", None, None, "Certificates (PEM) to trust beside the system's."],
+        ["replay-delays", None, None, "Whether replays keep the recorded cadence."],
+        ["log-format", None, None, "text or json."],
+    ]
+
+    def opt_version(self) -> None:
+        """Print buffr's version and exit."""
+        sys.stdout.write(f"buffr {__version__}\n")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """Read the settings, so that a wrong one is said before anything starts."""
+        flags = {
+            name.replace("-", "_"): value
+            for name, value in self.items()
+            if value is not None and name != "config"
+        }
+        path = self["config"] or os.environ.get("BUFFR_CONFIG")
+        try:
+            self.settings = load(Path(path) if path else None, os.environ, flags)
+        except ConfigError as error:
+            raise usage.UsageError(error.message) from error
+
+    @property
+    def on_console(self) -> bool:
+        """Whether log lines go to a console, in buffr's own form."""
+        twistd = self.parent
+        return twistd is None or bool(
+            twistd["nodaemon"] and not twistd["logger"] and twistd["logfile"] in (None, "-")
+        )
+
+
+def makeService(options: Options) -> BuffrService:  # noqa: N802  # Twisted's name
+    """The service that ``twistd buffr`` runs."""
+    from twisted.internet import reactor  # noqa: PLC0415  # its import chooses the reactor
+
+    stop_on_signals(reactor)
+    return build(options.settings, reactor, on_console=options.on_console)

@@ -1,0 +1,174 @@
+"""The pool as an ``IAgent``, for where buffr itself is an ordinary client.
+
+treq runs on it. The relay does not: an agent's response has lost the order
+and case of its fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IConsumer, IProtocol
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseFailed
+from twisted.web.http_headers import Headers as WebHeaders
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from buffr.errors import BuffrError
+from buffr.message import CHUNKED, Piece, Request, ResponseHead
+from buffr.streams import BodyStream
+from buffr.upstream.connection import Response
+from buffr.upstream.origin import Origin
+from buffr.upstream.upstream import Upstream
+
+__all__ = ["UpstreamAgent"]
+
+
+@implementer(IAgent)
+class UpstreamAgent:
+    """Makes requests through upstreams; ``upstream_for`` gives the one of an origin."""
+
+    def __init__(self, upstream_for: Callable[[Origin], Upstream]) -> None:
+        self._upstream_for = upstream_for
+        self._upstreams: dict[Origin, Upstream] = {}
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: WebHeaders | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803  # Twisted's name
+    ) -> Deferred[IResponse]:
+        """Make a request. Fails with a ``BuffrError``."""
+        return Deferred.fromCoroutine(self._request(method, uri, headers, bodyProducer))
+
+    async def _request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: WebHeaders | None,
+        producer: IBodyProducer | None,
+    ) -> IResponse:
+        origin, target = _split(uri)
+        fields = [
+            (name, value)
+            for name, values in (headers or WebHeaders()).getAllRawHeaders()
+            for value in values
+        ]
+        length = 0 if producer is None else producer.length
+        if length == UNKNOWN_LENGTH:
+            length = CHUNKED
+            fields.append((b"Transfer-Encoding", b"chunked"))
+        elif producer is not None:
+            fields.append((b"Content-Length", b"%d" % length))
+        request = Request(method, target, tuple(fields), body_length=length)
+        body = b"" if producer is None else _produced(producer, chunked=length == CHUNKED)
+        response = await self._upstream(origin).send(request, body, lambda _: None)
+        return _Response(request, response)
+
+    def _upstream(self, origin: Origin) -> Upstream:
+        if origin not in self._upstreams:
+            self._upstreams[origin] = self._upstream_for(origin)
+        return self._upstreams[origin]
+
+    def close(self) -> None:
+        """Give up every connection."""
+        for upstream in self._upstreams.values():
+            upstream.close()
+
+
+def _split(uri: bytes) -> tuple[Origin, bytes]:
+    parts = urlsplit(uri.decode("ascii"))
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise BuffrError(f"not an http or https URL: {uri.decode('ascii', 'replace')}")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Origin(parts.scheme, parts.hostname, port), target.encode("ascii")
+
+
+@implementer(IConsumer)
+class _Intake:
+    """Lets a body producer fill a stream, at the pace of who reads it."""
+
+    def __init__(self, *, chunked: bool) -> None:
+        self.stream = BodyStream(self._pause, self._resume)
+        self._chunked = chunked
+        self._producer: Any = None
+
+    def registerProducer(self, producer: Any, _streaming: bool) -> None:  # noqa: FBT001
+        self._producer = producer
+
+    def unregisterProducer(self) -> None:
+        self._producer = None
+
+    def write(self, data: bytes) -> None:
+        self.stream.feed([Piece(data, len(data) if self._chunked else None)])
+
+    def _pause(self) -> None:
+        if self._producer is not None:
+            self._producer.pauseProducing()
+
+    def _resume(self) -> None:
+        if self._producer is not None:
+            self._producer.resumeProducing()
+
+
+def _produced(producer: IBodyProducer, *, chunked: bool) -> BodyStream:
+    intake = _Intake(chunked=chunked)
+    intake.registerProducer(producer, True)
+    done = producer.startProducing(intake)
+    done.addCallbacks(
+        lambda _: intake.stream.finish(),
+        lambda failure: intake.stream.fail(BuffrError(failure.getErrorMessage())),
+    )
+    return intake.stream
+
+
+@implementer(IResponse)
+class _Response:
+    """An answer in twisted.web's terms."""
+
+    def __init__(self, request: Request, response: Response) -> None:
+        head: ResponseHead = response.head
+        self.version = (b"HTTP", 1, head.minor)
+        self.code = head.status
+        self.phrase = head.reason
+        self.headers = WebHeaders()
+        for name, value in head.headers:
+            self.headers.addRawHeader(name, value)
+        self.length = response.length if response.length >= 0 else UNKNOWN_LENGTH
+        self.request = request
+        self.previousResponse: IResponse | None = None
+        self._response = response
+
+    def setPreviousResponse(self, response: IResponse) -> None:
+        self.previousResponse = response
+
+    def deliverBody(self, protocol: IProtocol) -> None:
+        """Give the body to a protocol, which hears of its end by ``connectionLost``."""
+        protocol.makeConnection(_BodyTransport(self._response.abort))
+        Deferred.fromCoroutine(self._deliver(protocol)).addErrback(
+            lambda failure: protocol.connectionLost(Failure(ResponseFailed([failure])))
+        )
+
+    async def _deliver(self, protocol: IProtocol) -> None:
+        while (piece := await self._response.body.read()) is not None:
+            protocol.dataReceived(piece.data)
+        protocol.connectionLost(Failure(ConnectionDone()))
+
+
+class _BodyTransport(StringTransport):
+    """A body's protocol may close its transport, and nothing else."""
+
+    def __init__(self, abort: Callable[[], None]) -> None:
+        super().__init__()
+        self._abort = abort
+
+    def loseConnection(self) -> None:
+        self._abort()

@@ -1,0 +1,374 @@
+"""One connection to an upstream: a request goes out, its answer comes in, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from functools import partial
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    IPushProducer,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from buffr.errors import (
+    BadFraming,
+    BadUpstreamAnswer,
+    BodyCutShort,
+    BuffrError,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
+from buffr.message import UNTIL_CLOSE, ResponseHead, has_token, response_length
+from buffr.streams import BodyReader, BodyStream, IStreamTransport, News
+from buffr.upstream.reason import reason_of
+from buffr.wire.body import BodyDecoder, decoder_for
+from buffr.wire.head import END_OF_HEAD, HeadLimits, parse_response_head
+from buffr.wire.render import ChunkWriter
+
+__all__ = ["Connection", "Outgoing", "Patience", "Response"]
+
+_MAX_INFORMATIONAL = 32
+_LEAST_WAIT_S = 0.05
+
+
+@frozen(eq=False)
+class Outgoing:
+    """A request ready for the wire.
+
+    ``head`` is the encoded head, ``body`` what follows it: bytes, or a reader
+    whose pieces are framed as chunks when ``chunked``. ``inform`` gets each
+    interim answer (1xx).
+    """
+
+    method: bytes
+    head: bytes
+    body: bytes | BodyReader
+    chunked: bool
+    inform: Callable[[ResponseHead], None]
+
+
+@frozen(eq=False)
+class Response:
+    """An answer's head, its body's length as ``message`` gives it, and the body as it comes.
+
+    ``abort`` gives up an answer that is not all here.
+    """
+
+    head: ResponseHead
+    length: int
+    body: BodyReader
+    abort: Callable[[], None]
+
+
+class _State(Enum):
+    IDLE = auto()
+    HEAD = auto()
+    BODY = auto()
+    CLOSED = auto()
+
+
+@frozen
+class Patience:
+    """How long to wait, in seconds; zero means without a bound.
+
+    ``connect_s`` for a connection with its TLS, ``idle_s`` for the next bytes
+    of an answer, ``total_s`` for the answer as a whole.
+    """
+
+    connect_s: float = 10
+    idle_s: float = 300
+    total_s: float = 0
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class Connection(Protocol):
+    """Speaks HTTP/1.1 to an upstream, one request at a time.
+
+    ``on_idle`` is called when it can take the next request, ``on_closed``
+    when it never will.
+    """
+
+    transport: IStreamTransport
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        limits: HeadLimits,
+        patience: Patience,
+        on_idle: Callable[[Connection], None],
+        on_closed: Callable[[Connection], None],
+    ) -> None:
+        self.ready: Deferred[None] = Deferred()
+        self.answered = False
+        """Whether any byte came since the last request went out."""
+        self._clock = clock
+        self._limits = limits
+        self._patience = patience
+        self._on_idle = on_idle
+        self._on_closed = on_closed
+        self._state = _State.IDLE
+        self._buffer = b""
+        self._writable = True
+        self._room = News()
+        self._reusable = True
+        self._sending: Deferred[None] | None = None
+        self._timer: IDelayedCall | None = None
+        self._active_at = 0.0
+        self._tls = False
+
+    def expect_handshake(self) -> None:
+        """The connection is ready when TLS is, not when TCP is."""
+        self._tls = True
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+        self.transport.registerProducer(self, True)
+        if not self._tls:
+            self.ready.callback(None)
+
+    def handshakeCompleted(self) -> None:
+        if not self.ready.called:
+            self.ready.callback(None)
+
+    async def send(self, outgoing: Outgoing) -> Response:
+        """Send a request and wait for its answer's head.
+
+        Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``;
+        the connection is closed then.
+        """
+        self._outgoing = outgoing
+        self._state = _State.HEAD
+        self._informed = 0
+        self.answered = False
+        self._answer: Deferred[Response] = Deferred()
+        self._watch()
+        if isinstance(outgoing.body, bytes):
+            self.transport.write(outgoing.head + outgoing.body)
+        else:
+            self.transport.write(outgoing.head)
+            self._sending = Deferred.fromCoroutine(self._send_body(outgoing.body))
+            self._sending.addErrback(self._sending_failed)
+        try:
+            return await self._answer
+        except CancelledError:
+            self.abort()
+            raise
+
+    async def _send_body(self, body: BodyReader) -> None:
+        framing = ChunkWriter() if self._outgoing.chunked else None
+        while (piece := await body.read()) is not None:
+            data = piece.data if framing is None else framing.frame(piece)
+            self.transport.write(data)
+            self._active_at = self._clock.seconds()
+            while not self._writable:
+                await self._room.wait()
+        if framing is not None:
+            self.transport.write(framing.end(body.trailers))
+        self._sending = None
+        self._maybe_idle()
+
+    def _sending_failed(self, failure: Failure) -> None:
+        """The client broke off its body, so this request cannot be ended properly."""
+        self._sending = None
+        if failure.check(CancelledError) is None:
+            error = failure.value
+            self._fail(error if isinstance(error, BuffrError) else UpstreamFailed(str(error)))
+
+    def pauseProducing(self) -> None:
+        self._writable = False
+
+    def resumeProducing(self) -> None:
+        self._writable = True
+        self._room.tell()
+
+    def stopProducing(self) -> None:
+        """The transport is going away; ``connectionLost`` says so too."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self._active_at = self._clock.seconds()
+        self.answered = True
+        if self._state is _State.BODY:
+            self._body_bytes(data)
+        elif self._state is _State.HEAD:
+            self._buffer = self._buffer + data if self._buffer else data
+            self._head_bytes()
+        else:
+            # Bytes that no request asked for would answer the next one.
+            self.abort()
+
+    def _head_bytes(self) -> None:
+        while self._state is _State.HEAD:
+            end = self._buffer.find(END_OF_HEAD)
+            if max(end, len(self._buffer) if end < 0 else 0) > self._limits.size_bytes:
+                self._fail(
+                    BadUpstreamAnswer(
+                        f"the upstream's head is over {self._limits.size_bytes} bytes",
+                        hint="limits.head_bytes sets the bound",
+                    )
+                )
+                return
+            if end < 0:
+                return
+            raw, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
+            try:
+                self._head(parse_response_head(raw, self._limits))
+            except BuffrError as error:
+                self._fail(error)
+
+    def _head(self, head: ResponseHead) -> None:
+        if head.status == 101:
+            raise BadUpstreamAnswer("the upstream switched protocols, which nobody asked for")
+        if head.status < 200:
+            self._informed += 1
+            if self._informed > _MAX_INFORMATIONAL:
+                raise BadUpstreamAnswer(f"more than {_MAX_INFORMATIONAL} interim answers")
+            self._outgoing.inform(head)
+            return
+        length = response_length(self._outgoing.method, head)
+        keep = head.minor == 1 or has_token(head.headers, b"connection", b"keep-alive")
+        if not keep or length == UNTIL_CLOSE or has_token(head.headers, b"connection", b"close"):
+            self._reusable = False
+        self._state = _State.BODY
+        self._decoder: BodyDecoder = decoder_for(length)
+        self._body = BodyStream(self.transport.pauseProducing, self._resume_reading)
+        rest, self._buffer = self._buffer, b""
+        answer = self._answer
+        response = Response(head, length, self._body, partial(self._give_up, self._body))
+        if rest or self._decoder.done:
+            self._body_bytes(rest)
+        answer.callback(response)
+
+    def _give_up(self, body: BodyStream) -> None:
+        """Abort, unless this body came to its end and the connection serves another request."""
+        if self._body is body and self._state is _State.BODY:
+            self.abort()
+
+    def _resume_reading(self) -> None:
+        if self._state is not _State.CLOSED:
+            self._active_at = self._clock.seconds()
+            self.transport.resumeProducing()
+
+    def _body_bytes(self, data: bytes) -> None:
+        try:
+            pieces = self._decoder.feed(data)
+        except BadFraming as error:
+            self._fail(BadUpstreamAnswer(f"the upstream's answer: {error.message}"))
+            return
+        body = self._body
+        if self._decoder.done:
+            self._finish()
+            if pieces:
+                body.feed(pieces)
+            body.finish(self._decoder.trailers)
+        elif pieces:
+            body.feed(pieces)
+
+    def _finish(self) -> None:
+        if self._decoder.rest:
+            self._reusable = False
+        if self._sending is not None:
+            # The upstream answered before it had the whole request: what is
+            # left of it would be read as the next one.
+            self._reusable = False
+            self._sending.cancel()
+            self._sending = None
+        self._state = _State.IDLE
+        self._maybe_idle()
+
+    def _maybe_idle(self) -> None:
+        if self._state is not _State.IDLE:
+            return
+        self._unwatch()
+        if self._reusable:
+            self._on_idle(self)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close when all that was written has gone out."""
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close now, whatever is under way."""
+        self._fail(UpstreamFailed("the request was given up"))
+
+    def _fail(self, error: BuffrError) -> None:
+        self._end(error)
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._state is _State.BODY:
+            try:
+                self._decoder.finish()
+                clean = reason_of(reason.value) is None
+            except BodyCutShort as error:
+                self._end(error)
+                return
+            if clean:
+                self._state = _State.CLOSED
+                self._body.finish(self._decoder.trailers)
+            else:
+                self._end(BodyCutShort(f"the upstream broke off: {reason_of(reason.value)}"))
+                return
+        self._end(UpstreamFailed(reason_of(reason.value) or "the upstream closed the connection"))
+
+    def _end(self, error: BuffrError) -> None:
+        state, self._state = self._state, _State.CLOSED
+        self._unwatch()
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        if not self.ready.called:
+            self.ready.errback(error)
+        if state is _State.HEAD:
+            self._answer.errback(error)
+        elif state is _State.BODY:
+            self._body.fail(error)
+        self._on_closed(self)
+
+    def _watch(self) -> None:
+        self._active_at = self._started_at = self._clock.seconds()
+        self._check_patience()
+
+    def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _check_patience(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        waits: list[float] = []
+        if (idle_s := self._patience.idle_s) and not self._held_back():
+            waits.append(self._active_at + idle_s - now)
+        if total_s := self._patience.total_s:
+            waits.append(self._started_at + total_s - now)
+        if waits and min(waits) <= 0:
+            self._fail(self._impatient(total=total_s > 0 and waits[-1] <= 0))
+        elif idle_s or total_s:
+            wait = min(waits, default=idle_s)
+            self._timer = self._clock.callLater(max(wait, _LEAST_WAIT_S), self._check_patience)
+
+    def _held_back(self) -> bool:
+        """Whether the silence is ours: the reader of the answer is slow."""
+        return self._state is _State.BODY and self._body.paused
+
+    def _impatient(self, *, total: bool) -> UpstreamTimeout:
+        if total:
+            return UpstreamTimeout(
+                f"the upstream's answer took over {self._patience.total_s:g} s",
+                hint="limits.upstream_total_s sets the bound",
+            )
+        return UpstreamTimeout(
+            f"the upstream was silent for {self._patience.idle_s:g} s",
+            hint="limits.upstream_idle_s sets the bound",
+        )

@@ -1,0 +1,40 @@
+"""Why a connection failed, in words for a user."""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+from twisted.internet import error
+
+__all__ = ["reason_of"]
+
+
+def reason_of(value: BaseException | None) -> str | None:
+    """What ended a connection or kept it from starting; ``None`` for an orderly close."""
+    match value:
+        case error.ConnectionDone():
+            return None
+        case error.DNSLookupError():
+            return "DNS: the upstream's name does not resolve"
+        case error.ConnectionRefusedError():
+            return "the upstream refused the connection"
+        case error.TimeoutError() | error.TCPTimedOutError():
+            return "time-out while connecting to the upstream"
+        case error.NoRouteError():
+            return "no route to the upstream"
+        case error.ConnectionLost():
+            return "the upstream dropped the connection"
+        case SSL.Error():
+            return f"TLS: {_openssl_words(value)}"
+        case error.ConnectError() if value.osError is not None:
+            return f"connecting to the upstream failed: {value.osError}"
+    if type(value).__module__.startswith("service_identity"):
+        return "TLS: the upstream's certificate is not for this host name"
+    return f"the connection to the upstream failed: {value}"
+
+
+def _openssl_words(value: SSL.Error) -> str:
+    if isinstance(value, SSL.ZeroReturnError):
+        return "the upstream ended the session"
+    reasons = value.args[0] if value.args and isinstance(value.args[0], list) else ()
+    words = "; ".join(str(entry[-1]) for entry in reasons if entry and entry[-1])
+    return words or "the handshake failed"

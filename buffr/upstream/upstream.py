@@ -1,0 +1,95 @@
+"""An upstream: a request goes to its origin, its answer comes back as it was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from buffr.errors import BuffrError, UpstreamFailed
+from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end
+from buffr.streams import BodyReader
+from buffr.upstream.connection import Connection, Outgoing, Response
+from buffr.upstream.origin import Origin
+from buffr.upstream.pool import Pool
+from buffr.wire.render import request_head
+
+__all__ = ["Upstream"]
+
+_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
+_FRAMING = frozenset((b"transfer-encoding", b"trailer"))
+
+
+class Upstream:
+    """An origin and the way to it.
+
+    ``keep_host`` sends the client's ``Host`` field instead of the origin's.
+    """
+
+    def __init__(self, origin: Origin, pool: Pool, *, keep_host: bool = False) -> None:
+        self.origin = origin
+        self._pool = pool
+        self._keep_host = keep_host
+
+    async def send(
+        self,
+        request: Request,
+        body: bytes | BodyReader,
+        inform: Callable[[ResponseHead], None],
+        *,
+        expect_met: bool = False,
+    ) -> Response:
+        """Send a client's request; the answer's head, and its body as it comes.
+
+        ``inform`` gets interim answers. ``expect_met`` says that the client
+        was already told to go on, so that ``Expect`` has done its work.
+        A safe request whose pooled connection proves dead is sent once more.
+        Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``.
+        """
+        outgoing = Outgoing(
+            method=request.method,
+            head=self._head(request, expect_met=expect_met),
+            body=body,
+            chunked=request.body_length == CHUNKED,
+            inform=inform,
+        )
+        pooled = self._pool.take()
+        if pooled is not None:
+            try:
+                return await pooled.send(outgoing)
+            except UpstreamFailed as error:
+                if not _can_repeat(request, pooled, error):
+                    raise
+        connection = await self._pool.dial()
+        return await connection.send(outgoing)
+
+    def _head(self, request: Request, *, expect_met: bool) -> bytes:
+        target = request.target
+        if self.origin.base_path and target != b"*":
+            target = self.origin.base_path + target
+        headers = self._host(end_to_end(request.headers, keep=_FRAMING))
+        if expect_met:
+            headers = tuple(field for field in headers if field[0].lower() != b"expect")
+        return request_head(request.method, target, headers)
+
+    def _host(self, headers: Headers) -> Headers:
+        host = self.origin.authority
+        if any(name.lower() == b"host" for name, _ in headers):
+            if self._keep_host:
+                return headers
+            return tuple(
+                (name, host if name.lower() == b"host" else value) for name, value in headers
+            )
+        return ((b"Host", host), *headers)
+
+    def close(self) -> None:
+        """Give up every connection."""
+        self._pool.close()
+
+
+def _can_repeat(request: Request, pooled: Connection, error: BuffrError) -> bool:
+    """Nothing of an answer had come, and a second try can do no harm (RFC 9110 9.2.2)."""
+    return (
+        request.method in _SAFE
+        and request.body_length == 0
+        and not pooled.answered
+        and type(error) is UpstreamFailed
+    )

@@ -1,0 +1,187 @@
+"""Heads: bytes up to the empty line become a request or a response head.
+
+llhttp (by httptools) splits and judges the fields, in its strict mode. What it
+leaves open is closed here: methods that it does not know, a transfer coding
+other than ``chunked``, repeated ``Host`` and length fields, and the bounds.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+
+import httptools
+from attrs import frozen
+
+from buffr.errors import BadRequest, BadUpstreamAnswer, BuffrError
+from buffr.message import CHUNKED, Headers, Request, ResponseHead, has_token
+
+__all__ = ["END_OF_HEAD", "HeadLimits", "parse_request_head", "parse_response_head"]
+
+END_OF_HEAD = b"\r\n\r\n"
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n")
+_OTHER_VERSION = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9]\.[0-9]\r\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+
+
+@frozen
+class HeadLimits:
+    """Bounds on one head: ``size_bytes`` with both line and fields, ``count`` of fields."""
+
+    size_bytes: int = 65536
+    count: int = 256
+
+
+class _Fields:
+    """Collects what httptools calls back with; it asks for these names."""
+
+    __slots__ = ("fields", "on_header")
+
+    def __init__(self) -> None:
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.on_header = self._add
+
+    def _add(self, name: bytes, value: bytes) -> None:
+        self.fields.append((name, value.strip(b" \t")))
+
+
+def _split(parser_class: type, raw: bytes) -> Headers:
+    collected = _Fields()
+    with suppress(httptools.HttpParserUpgrade):
+        parser_class(collected).feed_data(raw)
+    return tuple(collected.fields)
+
+
+def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
+    """Read one request head, from its first byte to its empty line.
+
+    The target may be in any form; the listener decides which it serves.
+    Raises ``BadRequest`` with 400, 417, 431, 501 or 505.
+    """
+    line = _REQUEST_LINE.match(raw)
+    if line is None:
+        if _OTHER_VERSION.match(raw):
+            raise BadRequest(
+                "only HTTP/1.0 and HTTP/1.1 are served here",
+                status=505,
+                reason=b"HTTP Version Not Supported",
+            )
+        raise BadRequest("malformed request line")
+    if raw.count(b"\r\n") - 2 > limits.count:
+        raise _too_many_fields(limits)
+    method, target, minor_digit = line.groups()
+    headers = _request_fields(method, raw, line.end())
+    minor = int(minor_digit)
+    _check_host(headers, minor)
+    return Request(
+        method=method,
+        target=target,
+        headers=headers,
+        minor=minor,
+        body_length=_request_length(headers, minor),
+        keep_alive=_keep_alive(headers, minor),
+        expects_continue=_expects_continue(headers, minor),
+        upgrade=_upgrade(headers, minor),
+    )
+
+
+def _too_many_fields(limits: HeadLimits) -> BadRequest:
+    return BadRequest(
+        f"more than {limits.count} header fields",
+        status=431,
+        reason=b"Request Header Fields Too Large",
+        hint="limits.header_count sets the bound",
+    )
+
+
+def _request_fields(method: bytes, raw: bytes, line_end: int) -> Headers:
+    try:
+        if method != b"CONNECT":
+            with suppress(httptools.HttpParserInvalidMethodError):
+                return _split(httptools.HttpRequestParser, raw)
+        # llhttp knows a list of methods only, and reads CONNECT's target as a tunnel's.
+        return _split(httptools.HttpRequestParser, b"GET / HTTP/1.1\r\n" + raw[line_end:])
+    except httptools.HttpParserError as error:
+        raise BadRequest(f"malformed request head: {error}") from error
+
+
+def _check_host(headers: Headers, minor: int) -> None:
+    hosts = [value for name, value in headers if name.lower() == b"host"]
+    if len(hosts) > 1 or (minor == 1 and not hosts):
+        raise BadRequest("a request needs exactly one Host field")
+    if hosts and not _HOST.fullmatch(hosts[0]):
+        raise BadRequest("malformed Host field")
+
+
+def _framing(headers: Headers, minor: int, error: type[BuffrError]) -> int | None:
+    """The body's length by the fields alone; ``None`` when no field says it."""
+    lengths = [value for name, value in headers if name.lower() == b"content-length"]
+    codings = [value for name, value in headers if name.lower() == b"transfer-encoding"]
+    if not codings:
+        if not lengths:
+            return None
+        if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
+            raise error("malformed or repeated Content-Length")
+        return int(lengths[0])
+    if lengths:
+        raise error("both Transfer-Encoding and Content-Length")
+    if minor == 0:
+        raise error("Transfer-Encoding in an HTTP/1.0 message")
+    if len(codings) > 1 or codings[0].lower() != b"chunked":
+        raise error("a transfer coding other than chunked")
+    return CHUNKED
+
+
+def _request_length(headers: Headers, minor: int) -> int:
+    length = _framing(headers, minor, BadRequest)
+    return 0 if length is None else length
+
+
+def _keep_alive(headers: Headers, minor: int) -> bool:
+    if has_token(headers, b"connection", b"close"):
+        return False
+    return minor == 1 or has_token(headers, b"connection", b"keep-alive")
+
+
+def _expects_continue(headers: Headers, minor: int) -> bool:
+    values = [value.lower() for name, value in headers if name.lower() == b"expect"]
+    if not values or minor == 0:
+        return False
+    if any(value != b"100-continue" for value in values):
+        raise BadRequest(
+            "an expectation other than 100-continue", status=417, reason=b"Expectation Failed"
+        )
+    return True
+
+
+def _upgrade(headers: Headers, minor: int) -> bytes:
+    """The protocols that the client would switch to (RFC 9110 7.8); empty when it asks for none."""
+    if minor == 0 or not has_token(headers, b"connection", b"upgrade"):
+        return b""
+    return b", ".join(value for name, value in headers if name.lower() == b"upgrade").lower()
+
+
+def parse_response_head(raw: bytes, limits: HeadLimits) -> ResponseHead:
+    """Read one response head, from its first byte to its empty line.
+
+    Raises ``BadUpstreamAnswer``.
+    """
+    line = _STATUS_LINE.match(raw)
+    if line is None:
+        raise BadUpstreamAnswer("the upstream's status line is malformed")
+    if raw.count(b"\r\n") - 2 > limits.count:
+        raise BadUpstreamAnswer(
+            f"the upstream sent more than {limits.count} header fields",
+            hint="limits.header_count sets the bound",
+        )
+    try:
+        headers = _split(httptools.HttpResponseParser, raw)
+    except httptools.HttpParserError as error:
+        raise BadUpstreamAnswer(f"the upstream's head is malformed: {error}") from error
+    minor, status, reason = line.groups()
+    _framing(headers, int(minor), BadUpstreamAnswer)
+    return ResponseHead(int(status), reason or b"", headers, int(minor))

@@ -1,0 +1,5 @@
+"""Makes ``twistd buffr``."""
+
+from twisted.application.service import ServiceMaker
+
+buffr = ServiceMaker("buffr", "buffr.tap", "A proxy that records and replays HTTP APIs.", "buffr")
