@@ -11,7 +11,7 @@ __all__ = ["FILE_MODE", "PORT", "duration", "size", "whole"]
 
 # 18 digits: as much as int() reads at once and a C program counts.
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
-_DECIMAL = r"(?P<number>(?:0|[1-9][0-9]{0,11})(?:\.[0-9]{1,9})?)"
+_DECIMAL = r"(?P<number>(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?)"
 _DURATION = re.compile(_DECIMAL + r" ?(?P<unit>ms|s|m|h|d|)")
 _SIZE = re.compile(_DECIMAL + r" ?(?P<unit>[kmgt]i?b|b|)", re.IGNORECASE)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from buffr.config import Config, load
 from buffr.errors import ConfigError
@@ -27,9 +28,12 @@ def loaded(
         if text is not None:
             path.write_bytes(text.encode() if isinstance(text, str) else text)
         try:
-            return load(None if text is None else path, environ or {}, flags or {})
+            config = load(None if text is None else path, environ or {}, flags or {})
         except ConfigError as error:
             raise ConfigError(error.message.replace(str(path), "s.yaml")) from None
+        return evolve(
+            config, warnings=tuple(line.replace(str(path), "s.yaml") for line in config.warnings)
+        )
 
 
 def refused(

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from config_sources import ONE_ROUTE, loaded, refused
 
-from buffr.config import Config, Limits, Redaction, load
+from buffr.config import Limits, Redaction, load
 from buffr.errors import ConfigError
 
 
@@ -128,10 +128,15 @@ class TestProblems:
         lines = refused(text, {"BUFFR_LOG_FORMAT": "xml"}, {"data_dir": ""})
         assert lines == [
             "s.yaml:1: listen: 'example.com' must be an IP address or localhost",
-            "s.yaml:3: limits.head_bytes: '-1' must be a size in bytes, "
-            "or like 64KiB, 1MiB, 10MB, from 128 to 16MiB",
-            "s.yaml:6: reverse[1].target: 'ftp://b.example' does not begin with http:// or "
-            "https://; must be http://HOST or https://HOST, with :PORT and /BASE/PATH where wanted",
+            (
+                "s.yaml:3: limits.head_bytes: '-1' must be a size in bytes, "
+                "or like 64KiB, 1MiB, 10MB, from 128 to 16MiB"
+            ),
+            (
+                "s.yaml:6: reverse[1].target: 'ftp://b.example' does not begin with http:// or "
+                "https://; must be http://HOST or https://HOST, with :PORT and /BASE/PATH "
+                "where wanted"
+            ),
             "BUFFR_LOG_FORMAT: log.format: 'xml' must be text or json",
             "--data-dir: data_dir: '' must be a path",
         ]
@@ -155,7 +160,10 @@ class TestProblems:
             ("redact: {headers: {a: b}}\n", "s.yaml:2: redact.headers: is a mapping; must be"),
             ("data_dir: !!python/object:os.system x\n", "s.yaml:2: data_dir: tags are not read"),
             ("data_dir: !x [1]\n", "s.yaml:2: data_dir: tags are not read"),
-            ("limits: &a {head_s: *a}\n", "s.yaml:2: limits.head_s: an alias stands inside what it"),
+            (
+                "limits: &a {head_s: *a}\n",
+                "s.yaml:2: limits.head_s: an alias stands inside what it",
+            ),
         ],
     )
     def test_structure(self, text: str, line: str) -> None:
@@ -177,8 +185,10 @@ class TestProblems:
             "BUFFR_PROXY: forward: is not served yet; leave it out"
         ]
         assert refused(environ={"BUFFR_MODE": "proxy"}) == [
-            "BUFFR_MODE: reverse[0].mode: 'proxy' is not served yet; "
-            "must be auto, record, replay or passthrough"
+            (
+                "BUFFR_MODE: reverse[0].mode: 'proxy' is not served yet; "
+                "must be auto, record, replay or passthrough"
+            )
         ]
 
     def test_unknown_variable(self) -> None:

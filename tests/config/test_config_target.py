@@ -1,0 +1,123 @@
+"""An upstream's URL, and the file name made of a host."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buffr.config import Target, cassette_name
+
+
+class TestTarget:
+    @pytest.mark.parametrize(
+        ("text", "target", "authority"),
+        [
+            ("http://a.example", Target("http", "a.example", 80), b"a.example"),
+            ("https://a.example/", Target("https", "a.example", 443), b"a.example"),
+            ("HTTPS://A.Example:443", Target("https", "a.example", 443), b"a.example"),
+            ("https://a:80/v1", Target("https", "a", 80, "/v1"), b"a:80"),
+            ("http://a/v1/", Target("http", "a", 80, "/v1"), b"a"),
+            ("http://a//", Target("http", "a", 80, "/"), b"a"),
+            ("http://a/b%2Fc@d", Target("http", "a", 80, "/b%2Fc@d"), b"a"),
+            ("http://[::1]:8080", Target("http", "::1", 8080), b"[::1]:8080"),
+            ("http://[0:0::1]", Target("http", "::1", 80), b"[::1]"),
+            ("http://127.0.0.1:9", Target("http", "127.0.0.1", 9), b"127.0.0.1:9"),
+            ("http://my_host-1", Target("http", "my_host-1", 80), b"my_host-1"),
+        ],
+    )
+    def test_taken(self, text: str, target: Target, authority: bytes) -> None:
+        """A URL gives scheme, host, port and base path, and the value of ``Host``."""
+        assert Target.parse(text) == target
+        assert target.authority == authority
+        assert target.is_tls == (target.scheme == "https")
+        assert target.base_path_bytes == target.base_path.encode()
+
+    @pytest.mark.parametrize(
+        ("text", "why"),
+        [
+            ("", "does not begin with http://"),
+            ("a.example", "does not begin with http://"),
+            ("ftp://a", "does not begin with http://"),
+            ("http:a", "does not begin with http://"),
+            ("http:/a", "does not begin with http://"),
+            (" http://a", "does not begin with http://"),
+            ("http://", "host that is no name"),
+            ("http://:80", "host that is no name"),
+            ("http://a..b", "host that is no name"),
+            ("http://a b", "host that is no name"),
+            ("http://a\n", "host that is no name"),
+            ("http://\u00fc.example", "xn--"),
+            ("http://" + "a" * 64, "host that is no name"),
+            ("http://" + "a." * 130 + "a", "host that is no name"),
+            ("http://127.1", "no IPv4"),
+            ("http://2130706433", "no IPv4"),
+            ("http://0x7f000001", "no IPv4"),
+            ("http://1.2.3.256", "no IPv4"),
+            ("http://[::1", "host or port"),
+            ("http://[1.2.3.4]", "no IPv6"),
+            ("http://[fe80::1%25eth0]", "no IPv6"),
+            ("http://::1", "host or port"),
+            ("http://a:", "port that is not"),
+            ("http://a:0", "port that is not"),
+            ("http://a:65536", "port that is not"),
+            ("http://a:http", "host or port"),
+            ("http://u@a", "names a user"),
+            ("http://u:p@a", "names a user"),
+            ("http://a?x=1", "query or a fragment"),
+            ("http://a/#x", "query or a fragment"),
+            ("http://a/b c", "percent-encoded"),
+            ("http://a/%zz", "percent-encoded"),
+            ("http://a/\u00fc", "percent-encoded"),
+            ("http://a/\\b", "percent-encoded"),
+        ],
+    )
+    def test_refused(self, text: str, why: str) -> None:
+        """What is no such URL is refused with the reason."""
+        with pytest.raises(ValueError, match=why):
+            Target.parse(text)
+
+    @given(st.text(alphabet="htps:/@[].%0a1?#x-_\n\u00fc", max_size=40))
+    def test_anything(self, text: str) -> None:
+        """Any text is a target whose own URL names it again, or a ValueError."""
+        try:
+            target = Target.parse("http://" + text)
+        except ValueError:
+            return
+        assert Target.parse(target.url + "/") == target
+        assert target.authority.isascii()
+
+
+class TestCassetteName:
+    @pytest.mark.parametrize(
+        ("host", "name"),
+        [
+            ("api.openai.com", "api.openai.com.json"),
+            ("API.Example", "api.example.json"),
+            ("::1", "__1.json"),
+            ("..", "_..json"),
+            ("", "_.json"),
+            ("../x", "_._x.json"),
+            ("-rf", "_rf.json"),
+            ("a/b\\c\0d", "a_b_c_d.json"),
+        ],
+    )
+    def test_names(self, host: str, name: str) -> None:
+        """A host gives a name that people recognise."""
+        assert cassette_name(host) == name
+
+    def test_long_hosts_stay_apart(self) -> None:
+        """Hosts that are alike for a hundred characters have cassettes of their own."""
+        assert cassette_name("a" * 150 + "b") != cassette_name("a" * 150 + "c")
+
+    @given(st.text(max_size=300))
+    def test_any_host(self, host: str) -> None:
+        """Whatever the host is, its file is one plain name within the directory."""
+        name = cassette_name(host)
+        assert PurePosixPath(name).name == name
+        assert name.isascii()
+        assert name.isprintable()
+        assert name[0] not in ".-"
+        assert len(name) <= 105
