@@ -1,0 +1,113 @@
+"""Bodies too large for a cassette's text: files beside it, named by their SHA-256."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from uuid import uuid4
+
+from attrs import evolve
+
+from buffr.errors import CassetteError
+from buffr.interaction import Body, HTTPInteraction
+from buffr.stores.disk import Disk
+
+__all__ = ["INLINE_BYTES", "BodyFiles"]
+
+INLINE_BYTES = 1 << 20
+"""The largest body that stands in the cassette itself."""
+
+_PIECE_BYTES = 1 << 20
+
+
+class BodyFiles:
+    """The directory of a cassette's body files: ``api.d`` for ``api.json``.
+
+    A file is complete when it is there: it is written under another name.
+    """
+
+    def __init__(self, cassette: Path, *, file_mode: int, sync: bool, disk: Disk) -> None:
+        self.directory = cassette.with_name(f"{cassette.stem}.d")
+        self._file_mode = file_mode
+        self._sync = sync
+        self._disk = disk
+
+    def keep(self, interaction: HTTPInteraction) -> HTTPInteraction:
+        """The interaction with large bodies in files here, and small ones in memory.
+
+        Raises ``OSError`` when a body cannot be written.
+        """
+        request = interaction.request
+        asked, answered = self._kept(request.body), self._kept(interaction.body)
+        if asked is request.body and answered is interaction.body:
+            return interaction
+        return evolve(interaction, request=evolve(request, body=asked), body=answered)
+
+    def check(self, body: Body) -> None:
+        """Raises ``CassetteError`` when a body's file is missing or has another size."""
+        if body.file is None:
+            return
+        try:
+            size = body.file.stat().st_size
+        except OSError as error:
+            raise CassetteError(f"{body.file}: {error.strerror}") from error
+        if size != body.size_bytes:
+            raise CassetteError(f"{body.file} has {size} bytes, not {body.size_bytes}")
+
+    def _kept(self, body: Body) -> Body:
+        if body.size_bytes <= INLINE_BYTES:
+            return body if body.file is None else Body.of(body.file.read_bytes())
+        if body.file is None:
+            name = sha256(body.data).hexdigest()
+            if not self._has(name, body.size_bytes):
+                with self._new_file() as (fd, path):
+                    self._disk.write(fd, body.data, 0)
+                    self._finish(fd, path, name)
+        elif body.file.parent == self.directory and self._has(body.file.name, body.size_bytes):
+            return body
+        else:
+            name = self._copy(body.file, body.size_bytes)
+        return Body(size_bytes=body.size_bytes, file=self.directory / name)
+
+    def _has(self, name: str, size_bytes: int) -> bool:
+        with suppress(OSError):
+            return (self.directory / name).stat().st_size == size_bytes
+        return False
+
+    def _copy(self, source: Path, size_bytes: int) -> str:
+        digest = sha256()
+        offset = 0
+        with source.open("rb", buffering=0) as file, self._new_file() as (fd, path):
+            while piece := os.pread(file.fileno(), _PIECE_BYTES, offset):
+                digest.update(piece)
+                self._disk.write(fd, piece, offset)
+                offset += len(piece)
+            if offset != size_bytes:
+                raise OSError(f"the spooled body has {offset} bytes, not {size_bytes}")
+            name = digest.hexdigest()
+            if not self._has(name, size_bytes):
+                self._finish(fd, path, name)
+        return name
+
+    @contextmanager
+    def _new_file(self) -> Iterator[tuple[int, Path]]:
+        readable = self._file_mode & 0o444
+        self.directory.mkdir(mode=self._file_mode | readable >> 2, exist_ok=True)
+        path = self.directory / f".{uuid4().hex}.tmp"
+        fd = self._disk.create(path, self._file_mode)
+        try:
+            yield fd, path
+        finally:
+            os.close(fd)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _finish(self, fd: int, path: Path, name: str) -> None:
+        if self._sync:
+            self._disk.sync(fd)
+        self._disk.replace(path, self.directory / name)
+        if self._sync:
+            self._disk.sync_directory(self.directory)

@@ -1,0 +1,281 @@
+"""A cassette as a store: looked up in memory, appended to by a thread of its own."""
+
+from __future__ import annotations
+
+import gc
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from buffr.errors import CassetteError, StoreFailed
+from buffr.interaction import HTTPInteraction
+from buffr.matching.key import MatchKey
+from buffr.stores.base import Found
+from buffr.stores.body_files import BodyFiles
+from buffr.stores.cassette_file import CassetteFile, Status
+from buffr.stores.cassette_format import decode, decode_index, indexed_request
+from buffr.stores.cassette_ledger import Appended, Ledger, Loaded, Redact
+from buffr.stores.cassette_thread import Append, CassetteThread, Outcome, Refresh, Stop
+from buffr.stores.disk import Disk
+from buffr.stores.elements import DigestOf, Elements, Index
+
+__all__ = ["Access", "Cassette", "CassetteStore"]
+
+_DECODED_BYTES = 64 << 20
+_WAITING = 4096
+_WAITING_BYTES = 256 << 20
+_LOOK_EVERY_S = 1.0
+
+Access = Literal["append", "replay", "anew"]
+
+
+@define(eq=False)
+class Cassette:
+    """One cassette file and what is known of it. Make one per real path.
+
+    ``call_from_thread`` runs a function on the reactor's thread, ``now`` is
+    the reactor's clock in seconds, ``warn`` takes lines for the log from any
+    thread. ``access`` ``replay`` never writes; ``anew`` reads nothing, and
+    moves the file that stands there to ``name.json.bak`` when the first
+    recording comes. ``durability`` ``disk`` waits for the medium at each
+    append. ``quiet_s`` is how long a file that someone seems to be just
+    saving must stay as it is before it is taken for what it is.
+    """
+
+    path: Path
+    redact: Redact = field(kw_only=True)
+    call_from_thread: Callable[..., object] = field(kw_only=True)
+    now: Callable[[], float] = field(kw_only=True)
+    warn: Callable[[str], None] = field(kw_only=True)
+    access: Access = field(default="append", kw_only=True)
+    durability: Literal["process", "disk"] = field(default="process", kw_only=True)
+    file_mode: int = field(default=0o600, kw_only=True)
+    disk: Disk = field(factory=Disk, kw_only=True)
+    quiet_s: float = field(default=0.2, kw_only=True)
+    _file: CassetteFile = field(init=False)
+    _bodies: BodyFiles = field(init=False)
+    _ledger: Ledger = field(init=False)
+    _thread: CassetteThread = field(init=False)
+    views: list[CassetteStore] = field(init=False, factory=list)
+    _elements: Elements = field(init=False, factory=lambda: Elements(0))
+    _decoded: OrderedDict[int, tuple[HTTPInteraction, int]] = field(init=False, factory=OrderedDict)
+    _decoded_bytes: int = field(init=False, default=0)
+    _known: Status | None = field(init=False, default=None)
+    _waiting: int = field(init=False, default=0)
+    _waiting_bytes: int = field(init=False, default=0)
+    _refreshing: list[Deferred[None]] = field(init=False, factory=list)
+    _closed: bool = field(init=False, default=False)
+    _stopped: bool = field(init=False, default=False)
+    _closing: list[Deferred[None]] = field(init=False, factory=list)
+    _next_look_s: float = field(init=False, default=0.0)
+
+    def __attrs_post_init__(self) -> None:
+        sync = self.durability == "disk"
+        self._file = CassetteFile(self.path, self.file_mode, sync, self.disk, self.warn)
+        self._bodies = BodyFiles(self.path, file_mode=self.file_mode, sync=sync, disk=self.disk)
+        self._ledger = Ledger(self._file, self._bodies, self.redact, self.quiet_s)
+        self._thread = CassetteThread(self._ledger, self._digests, self._land_from_thread)
+
+    def view(self, digest_of: DigestOf) -> CassetteStore:
+        """A store over this cassette with an index of its own."""
+        view = CassetteStore(self, self._indexed(digest_of))
+        self.views.append(view)
+        return view
+
+    def open(self) -> None:
+        """Read the file, and index it for the views made so far. Blocks.
+
+        Raises ``CassetteError``, which names file, line and column.
+        """
+        collecting = gc.isenabled()
+        gc.disable()  # nothing made here is garbage, and a collection would go through all of it
+        try:
+            if self.access == "anew":
+                self._ledger.begin_anew()
+            else:
+                self._ledger.refresh(self._digests())
+            self._take(self._ledger.take_loaded())
+            self._known = self._ledger.seen
+        except OSError as error:
+            raise CassetteError(f"{self.path}: {error.strerror}") from error
+        finally:
+            if collecting:
+                gc.enable()
+
+    def _digests(self) -> Sequence[DigestOf]:
+        return [view.index.digest_of for view in self.views]
+
+    def _indexed(self, digest_of: DigestOf) -> Index:
+        """An index over the elements in memory."""
+        index = Index(digest_of)
+        for place in range(self._elements.first_place, self._elements.next_place):
+            element = self._elements.slice(place)
+            assert element is not None
+            request = indexed_request(decode_index(element), self._bodies.directory)
+            if request is not None:
+                index.add(request, place)
+        return index
+
+    async def append(self, interaction: HTTPInteraction) -> None:
+        size = len(interaction.body.data)
+        if self._closed:
+            raise StoreFailed(f"{self.path} is closed")
+        if self.access == "replay":
+            raise StoreFailed(f"{self.path} is open for replay only")
+        if self._waiting >= _WAITING or self._waiting_bytes + size > _WAITING_BYTES:
+            raise StoreFailed(f"{self.path}: too many recordings wait for the disk")
+        self._waiting += 1
+        self._waiting_bytes += size
+        done: Deferred[None] = Deferred()
+        self._thread.put(Append(interaction, done))
+        await done
+
+    def interaction(self, place: int) -> HTTPInteraction:
+        """The interaction at a place. Raises ``CassetteError``."""
+        held = self._decoded.get(place)
+        if held is not None:
+            self._decoded.move_to_end(place)
+            return held[0]
+        element = self._elements.slice(place)
+        if element is None:
+            raise CassetteError(f"{self.path}: the recording was taken out of the file meanwhile")
+        try:
+            interaction = decode(element, self._bodies.directory)
+        except CassetteError as error:
+            number = place - self._elements.first_place + 1
+            raise CassetteError(f"{self.path}: interaction {number}: {error.message}") from error
+        self._bodies.check(interaction.request.body)
+        self._bodies.check(interaction.body)
+        if interaction.body.file is None:
+            self._remember(place, interaction, len(element))
+        return interaction
+
+    def _remember(self, place: int, interaction: HTTPInteraction, size_bytes: int) -> None:
+        self._decoded[place] = (interaction, size_bytes)
+        self._decoded_bytes += size_bytes
+        while self._decoded_bytes > _DECODED_BYTES:
+            _, (_, freed) = self._decoded.popitem(last=False)
+            self._decoded_bytes -= freed
+
+    def look(self) -> None:
+        """Have the file read again if it changed; at most once a second."""
+        now = self.now()
+        if now >= self._next_look_s:
+            self._next_look_s = now + _LOOK_EVERY_S
+            if self.changed() and not self._refreshing:
+                self._refresh()
+
+    def changed(self) -> bool:
+        """Whether the file is another than the one that is known."""
+        if self._waiting or self._closed:
+            return False  # each append looks for itself
+        try:
+            return self._file.status() != self._known
+        except OSError:
+            return False
+
+    async def refreshed(self) -> None:
+        """Read the file again, and wait for it."""
+        await self._refresh()
+
+    def _refresh(self) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        self._refreshing.append(done)
+        if len(self._refreshing) == 1:
+            self._thread.put(Refresh())
+        return done
+
+    async def close(self) -> None:
+        """Write everything that waits, then stop the thread."""
+        closing, self._closed = self._closed, True
+        if self._stopped or not self._thread.started:
+            return
+        done: Deferred[None] = Deferred()
+        self._closing.append(done)
+        if not closing:
+            self._thread.put(Stop())
+        await done
+
+    def _land_from_thread(self, outcome: Outcome) -> None:
+        self.call_from_thread(self._land, outcome)
+
+    def _land(self, outcome: Outcome) -> None:
+        self._known = outcome.status
+        self._take(outcome.loaded)
+        if outcome.appended is not None:
+            self._add(outcome.appended)
+        if outcome.fault:
+            self.warn(f"{outcome.fault}; what was read before is used on")
+        for job in outcome.appends:
+            self._waiting -= 1
+            self._waiting_bytes -= len(job.interaction.body.data)
+            if outcome.failure is None:
+                job.done.callback(None)
+            else:
+                job.done.errback(outcome.failure)
+        if outcome.refreshed:
+            waiters, self._refreshing = self._refreshing, []
+            _fire(waiters)
+        if outcome.stopped:
+            self._stopped = True
+            _fire(self._closing)
+
+    def _take(self, loaded: Loaded | None) -> None:
+        if loaded is None:
+            return
+        self._elements = loaded.elements
+        self._decoded.clear()
+        self._decoded_bytes = 0
+        made = len(loaded.indexes)  # views may have come since the reading began
+        for view, index in zip(self.views[:made], loaded.indexes, strict=True):
+            view.index = index
+        for view in self.views[made:]:
+            view.index = self._indexed(view.index.digest_of)
+
+    def _add(self, appended: Appended) -> None:
+        place = self._elements.next_place
+        self._elements.add(appended.text, appended.spans)
+        for request in appended.requests:
+            if request is not None:
+                for view in self.views:
+                    view.index.add(request, place)
+            place += 1
+
+
+def _fire(waiters: list[Deferred[None]]) -> None:
+    for waiter in waiters:
+        waiter.callback(None)
+
+
+@define(eq=False)
+class CassetteStore:
+    """A ``Store`` over a cassette, for one way to make match keys."""
+
+    cassette: Cassette
+    index: Index
+    closed: bool = False
+
+    async def find(self, keys: Sequence[MatchKey]) -> Found | None:
+        cassette = self.cassette
+        cassette.look()
+        found = self.index.find(keys)
+        if found is None and cassette.changed():
+            await cassette.refreshed()
+            found = self.index.find(keys)
+        return found
+
+    async def load(self, place: int) -> HTTPInteraction:
+        return self.cassette.interaction(place)
+
+    async def append(self, interaction: HTTPInteraction) -> None:
+        await self.cassette.append(interaction)
+
+    async def close(self) -> None:
+        """The last view to close closes the cassette."""
+        self.closed = True
+        if all(view.closed for view in self.cassette.views):
+            await self.cassette.close()

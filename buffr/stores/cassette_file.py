@@ -1,0 +1,250 @@
+"""A cassette's file: opened under its lock, looked at, appended to and replaced.
+
+An append has two steps. What comes behind the new element's first seven
+bytes is written beyond the end of the file; then the tail, which has seven
+bytes too, is overwritten with them. Until the second step the file reads as
+before, with something behind its end; after it, with the new element.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from uuid import uuid4
+
+from attrs import define, frozen
+
+from buffr.stores.cassette_layout import TAIL
+from buffr.stores.disk import Disk, free_name
+from buffr.stores.file_lock import LocksMissing, LockTaken, lock
+
+__all__ = ["CassetteFile", "Disturbed", "OpenCassette", "Stamp", "Status"]
+
+_TAIL_BYTES = 256
+_PIECE_BYTES = 1 << 20
+_READ_TRIES = 10
+
+
+class Disturbed(Exception):
+    """Someone who takes no locks changed the file meanwhile: read it and try again."""
+
+
+@frozen
+class Status:
+    """What ``stat`` tells of a file without opening it."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, result: os.stat_result) -> Status:
+        return cls(result.st_dev, result.st_ino, result.st_size, result.st_mtime_ns)
+
+
+@frozen
+class Stamp:
+    """By what a file that was read is known again: its status, and its last bytes.
+
+    A file system's clock is coarse; two edits may bear one time.
+    """
+
+    status: Status
+    tail: bytes
+
+
+@define
+class CassetteFile:
+    """The file at ``path``, which may be a symbolic link to it.
+
+    ``file_mode`` is that of a new file. ``sync`` waits for the medium in each
+    step of an append. ``warn`` takes a line for the log. ``patience_s`` is how
+    long a lock is waited for.
+    """
+
+    path: Path
+    file_mode: int
+    sync: bool
+    disk: Disk
+    warn: Callable[[str], None]
+    patience_s: float = 10.0
+    _warned: bool = False
+
+    def status(self) -> Status | None:
+        """What stands at the path now; ``None`` for nothing. Raises ``OSError``."""
+        try:
+            return Status.of(self.path.stat())
+        except FileNotFoundError:
+            return None
+
+    @contextmanager
+    def reading(self) -> Iterator[OpenCassette]:
+        """The file, while no other buffr writes it. Raises ``FileNotFoundError``, ``OSError``."""
+        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        with self._closing(fd) as opened:
+            # Whoever cannot wait reads all the same: a writer's traces are told from faults.
+            with suppress(LockTaken):
+                self._lock(fd, exclusive=False)
+            yield opened
+
+    @contextmanager
+    def writing(self) -> Iterator[OpenCassette]:
+        """The file under its exclusive lock; created empty when there is none."""
+        while True:
+            fd, created = self._open()
+            with self._closing(fd, created=created) as opened:
+                self._lock(fd, exclusive=True)
+                if opened.is_in_place():
+                    yield opened
+                    return
+
+    def _open(self) -> tuple[int, bool]:
+        while True:
+            with suppress(FileNotFoundError):
+                return os.open(self.path, os.O_RDWR | os.O_CLOEXEC), False
+            with suppress(FileExistsError):
+                return self.disk.create(self.real_path, self.file_mode), True
+
+    @property
+    def real_path(self) -> Path:
+        """Where the file itself is, when the path is a link to it."""
+        return Path(os.path.realpath(self.path))
+
+    @contextmanager
+    def _closing(self, fd: int, *, created: bool = False) -> Iterator[OpenCassette]:
+        opened = OpenCassette(self, fd, created)
+        try:
+            yield opened
+        finally:
+            os.close(opened.fd)
+
+    def _lock(self, fd: int, *, exclusive: bool) -> None:
+        try:
+            lock(fd, exclusive=exclusive, patience_s=self.patience_s)
+        except LocksMissing:
+            if not self._warned:
+                self._warned = True
+                self.warn(
+                    f"{self.path}: its file system has no locks;"
+                    " let only one process record into it"
+                )
+
+    def move_aside(self, suffix: str) -> Path:
+        """Rename the file to the first free ``name.suffix``, and return that."""
+        target = free_name(self.real_path, suffix)
+        self.disk.replace(self.real_path, target)
+        return target
+
+    def set_aside(self, data: bytes, suffix: str) -> Path:
+        """Write bytes to the first free ``name.suffix``, and return that."""
+        target = free_name(self.real_path, suffix)
+        fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            self.disk.write(fd, data, 0)
+            self.disk.sync(fd)
+        finally:
+            os.close(fd)
+        return target
+
+
+@define
+class OpenCassette:
+    """The file while it is open, and locked as far as its file system can."""
+
+    _file: CassetteFile
+    fd: int
+    created: bool
+
+    def status(self) -> Status:
+        return Status.of(os.fstat(self.fd))
+
+    def stamp(self) -> Stamp:
+        status = self.status()
+        start = max(0, status.size_bytes - _TAIL_BYTES)
+        return Stamp(status, os.pread(self.fd, _TAIL_BYTES, start))
+
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to this file."""
+        now, mine = self._file.status(), self.status()
+        return now is not None and (now.inode, now.device) == (mine.inode, mine.device)
+
+    def read(self) -> tuple[bytearray, Stamp]:
+        """The whole text in private memory, and the stamp of exactly this text."""
+        for _ in range(_READ_TRIES):
+            before = self.stamp()
+            text = bytearray(before.status.size_bytes)
+            view = memoryview(text)
+            filled = 0
+            while filled < len(text):
+                count = os.preadv(self.fd, [view[filled : filled + _PIECE_BYTES]], filled)
+                if not count:
+                    break
+                filled += count
+            if filled == len(text) and self.stamp() == before:
+                return text, before
+        raise Disturbed
+
+    def append(self, at: int, chunk: bytes) -> Stamp:
+        """Put ``chunk``, which ends with the tail, in the place of the tail at offset ``at``.
+
+        Raises ``OSError`` with the file as it was, and ``Disturbed``.
+        """
+        disk, cut = self._file.disk, len(TAIL)
+        try:
+            disk.write(self.fd, memoryview(chunk)[cut:], at + cut)
+            if self._file.sync:
+                disk.sync(self.fd)
+            if os.pread(self.fd, cut, at) != TAIL:
+                raise Disturbed
+            disk.write(self.fd, chunk[:cut], at)
+            if self._file.sync:
+                disk.sync(self.fd)
+        except OSError:
+            self._take_back(at)
+            raise
+        stamp = self.stamp()
+        if stamp.status.size_bytes != at + len(chunk) or not self.is_in_place():
+            raise Disturbed
+        return stamp
+
+    def _take_back(self, at: int) -> None:
+        # Whatever fails here leaves a torn tail, which the next append sets right.
+        with suppress(OSError):
+            self._file.disk.write(self.fd, TAIL, at)
+            self._file.disk.truncate(self.fd, at + len(TAIL))
+
+    def replace(self, pieces: Iterable[bytes]) -> Stamp:
+        """Put a new file in the place of this one by one rename, and go on with it.
+
+        It has the old one's mode and, where that is allowed, owner. Raises
+        ``OSError`` with the file as it was.
+        """
+        target = self._file.real_path
+        path = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
+        old = os.fstat(self.fd)
+        disk = self._file.disk
+        fd = disk.create(path, old.st_mode & 0o7777)
+        try:
+            with suppress(OSError):
+                os.fchown(fd, old.st_uid, old.st_gid)
+            with suppress(LocksMissing):
+                lock(fd, exclusive=True, patience_s=0)
+            offset = 0
+            for piece in pieces:
+                disk.write(fd, piece, offset)
+                offset += len(piece)
+            disk.sync(fd)
+            disk.replace(path, target)
+        except BaseException:
+            os.close(fd)
+            with suppress(OSError):
+                path.unlink()
+            raise
+        os.close(self.fd)
+        self.fd = fd
+        if self._file.sync:
+            disk.sync_directory(target.parent)
+        return self.stamp()

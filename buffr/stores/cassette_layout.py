@@ -1,0 +1,290 @@
+"""Where the interactions of a cassette's text stand, whatever program laid it out.
+
+The elements stay slices of the text. In buffr's own layout, which is the Go
+program's but for the last line, an element ends at the first line that
+starts with four spaces and a brace; that is found quickly, and the decoder
+proves it. Anything else is scanned by a JSON parser, element by element, so
+that no single step holds the interpreter for long.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Generator, Iterator
+from enum import Enum
+from pathlib import Path
+
+from attrs import Factory, define
+
+from buffr.errors import CassetteError
+from buffr.stores.cassette_format import decode_index
+from buffr.stores.cassette_records import ElementIndexRecord
+from buffr.stores.cassette_torn import is_cut_short
+
+__all__ = ["TAIL", "Layout", "Shape", "Spans", "Text", "opening"]
+
+TAIL = b"\n  ]\n}\n"
+"""How the text ends behind the last element. As long as ``opening`` is."""
+
+VERSION = 1
+
+_ELEMENT_END = b"\n    }"
+_NEXT_ELEMENT = b",\n    {"
+_WINDOW_BYTES = 65536
+_REACH_BYTES = 4 << 20
+_FAST_TRIES = 8
+_SPACE = re.compile(rb"[ \t\r\n]*")
+_CONFLICT = re.compile(rb"^(?:<{7}|={7}|>{7}|\|{7})", re.MULTILINE)
+_SALT = re.compile("[0-9a-f]{32}")
+_BOM = b"\xef\xbb\xbf"
+_scan = json.JSONDecoder().raw_decode
+
+Text = bytes | bytearray
+
+
+def opening(*, first: bool) -> bytes:
+    """The first seven bytes of what takes the tail's place when an element is appended."""
+    return b"\n    {\n" if first else b",\n    {"
+
+
+class Shape(Enum):
+    """What must be done before an element can be appended in place."""
+
+    READY = "nothing"
+    FOREIGN = "lay it out anew"
+    TORN = "set aside what stands behind the last whole element"
+
+
+@define
+class Spans:
+    """Offsets of the elements in one text."""
+
+    starts: array[int] = Factory(lambda: array("Q"))
+    ends: array[int] = Factory(lambda: array("Q"))
+
+    def add(self, start: int, end: int) -> None:
+        self.starts.append(start)
+        self.ends.append(end)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self.starts, self.ends, strict=True)
+
+
+class _Fault(Exception):
+    def __init__(self, at: int, what: str) -> None:
+        super().__init__(what)
+        self.at = at
+        self.what = what
+
+
+class Layout:
+    """One reading of a cassette's text. Go through ``elements()`` first.
+
+    Then ``shape`` says how it may be appended to, ``salt`` is its salt if it
+    has one, ``others`` are the other members of its head as
+    ``"name": value``, and ``end`` is the offset behind the last element, or
+    behind the bracket of an empty list.
+    """
+
+    def __init__(self, text: Text, path: Path) -> None:
+        self.spans = Spans()
+        self.salt: str | None = None
+        self.others: list[bytes] = []
+        self.shape = Shape.FOREIGN
+        self.end = 0
+        self._text = text
+        self._view = memoryview(text)
+        self._path = path
+        self._version: int | None = None
+        self._listed = False
+        self._fast_tries = _FAST_TRIES
+
+    def elements(self) -> Iterator[tuple[int, int, ElementIndexRecord]]:
+        """Start, end and decoded index of each element, in order.
+
+        Raises ``CassetteError`` with path, line and column when the text is
+        no cassette of this version. Text that merely stops too early ends
+        the elements, and leaves the shape TORN.
+        """
+        try:
+            yield from self._document()
+        except _Fault as fault:
+            if not (self._listed and self._is_torn()):
+                raise self.error(fault.at, fault.what) from None
+            self.shape = Shape.TORN
+        except RecursionError:
+            raise self.error(self.end, "it is nested too deeply") from None
+
+    @property
+    def rest(self) -> bytes:
+        """What stands behind the last whole element, but for a closing tail or a part of one."""
+        rest = bytes(self._view[self.end :]).rstrip(b"\0")
+        closing = re.match(rb"\s*\]\s*\}\s*", rest)
+        rest = rest[closing.end() :] if closing else rest
+        return b"" if re.fullmatch(rb"\s*,?\s*\]?\s*", rest) else rest
+
+    def _document(self) -> Iterator[tuple[int, int, ElementIndexRecord]]:
+        text = self._text
+        at = self._skip(len(_BOM) if text.startswith(_BOM) else 0)
+        if at == len(text):
+            return  # an empty file is an empty cassette: there is nothing to misread
+        self._expect(at, b"{", "the top level must be an object")
+        at = self._skip(at + 1)
+        while not text.startswith(b"}", at):
+            start = at
+            self._expect(at, b'"', "expected a name")
+            at = self._value_end(at)
+            name = json.loads(text[start:at])
+            at = self._skip(at)
+            self._expect(at, b":", "expected ':'")
+            at = self._skip(at + 1)
+            if name == "interactions":
+                at = yield from self._list(at)
+            else:
+                at = self._member(name, start, at)
+            at = self._skip(at)
+            if text.startswith(b"}", at):
+                break
+            self._expect(at, b",", "expected ',' or '}'")
+            at = self._skip(at + 1)
+            self._expect(at, b'"', "expected a name")
+        self._finish(at + 1)
+
+    def _finish(self, at: int) -> None:
+        if self._skip(at) != len(self._text):
+            raise _Fault(self._skip(at), "there is more after the end of the cassette")
+        ready = self.salt is not None and self._version == VERSION
+        if ready and self._listed and self._view[self.end :] == TAIL:
+            self.shape = Shape.READY
+
+    def _member(self, name: str, start: int, at: int) -> int:
+        end = self._value_end(at)
+        value = json.loads(self._text[at:end]) if name in ("version", "salt") else None
+        if name == "version":
+            if type(value) is not int or value < 0:
+                raise _Fault(at, "version must be a number")
+            if value > VERSION:
+                raise _Fault(at, f"version {value} is newer than this buffr reads ({VERSION})")
+            self._version = value
+        elif name == "salt":
+            if not isinstance(value, str) or not _SALT.fullmatch(value):
+                raise _Fault(at, "salt must be 32 hexadecimal digits")
+            self.salt = value
+        else:
+            self.others.append(bytes(self._view[start:end]))
+        return end
+
+    def _list(self, at: int) -> Generator[tuple[int, int, ElementIndexRecord], None, int]:
+        """The elements; returns the offset behind the list."""
+        text = self._text
+        if self._listed:
+            raise _Fault(at, "interactions must not stand twice")
+        if text.startswith(b"null", at):  # the Go program's empty list
+            return at + 4
+        self._expect(at, b"[", "interactions must be a list")
+        self._listed = True
+        self.end = at + 1
+        at = self._skip(at + 1)
+        if text.startswith(b"]", at):
+            return at + 1
+        while True:
+            end, record = self._element(at)
+            self.end = end
+            self.spans.add(at, end)
+            yield at, end, record
+            if text.startswith(_NEXT_ELEMENT, end):
+                at = end + len(_NEXT_ELEMENT) - 1
+                continue
+            at = self._skip(end)
+            if text.startswith(b"]", at):
+                return at + 1
+            self._expect(at, b",", "expected ',' or ']'")
+            at = self._skip(at + 1)
+
+    def _element(self, at: int) -> tuple[int, ElementIndexRecord]:
+        self._expect(at, b"{", "expected an interaction")
+        if self._fast_tries:
+            end = self._text.find(_ELEMENT_END, at, at + _REACH_BYTES) + len(_ELEMENT_END)
+            try:
+                return end, decode_index(self._view[at:end])
+            except ValueError:
+                self._fast_tries -= 1  # no layout of ours, or a fault that the scan will name
+        end = self._value_end(at)
+        try:
+            return end, decode_index(self._view[at:end])
+        except ValueError as error:
+            number = len(self.spans) + 1
+            raise self.error(at, f"interaction {number} is wrong: {error}") from None
+
+    def _skip(self, at: int) -> int:
+        match = _SPACE.match(self._text, at)
+        assert match is not None
+        return match.end()
+
+    def _expect(self, at: int, mark: bytes, what: str) -> None:
+        if not self._text.startswith(mark, at):
+            raise _Fault(at, what)
+
+    def _value_end(self, start: int) -> int:
+        """Where the JSON value that starts here ends. Raises ``_Fault`` at its first error.
+
+        Latin-1 makes offsets in the parser's text offsets in bytes. The
+        window grows while the value, or what looks like an error, may only
+        be cut by it.
+        """
+        window = _WINDOW_BYTES
+        while True:
+            text = str(self._view[start : start + window], "latin-1")
+            cut = start + window < len(self._text)
+            try:
+                _, end = _scan(text)
+            except json.JSONDecodeError as error:
+                if not cut or (error.pos < window - 16 and "Unterminated" not in error.msg):
+                    raise _Fault(start + error.pos, error.msg) from None
+            else:
+                if not cut or end < window:
+                    return start + end
+            window *= 4
+
+    def _is_torn(self) -> bool:
+        end = _before_zeros(self._text, self.end)
+        if is_cut_short(self._text, self.end, end, after_element=len(self.spans) > 0):
+            return True
+        if re.compile(rb"\s*\]\s*\}").match(self._text, self.end) and not self._conflict():
+            return True  # whole, with an unfinished append behind it
+        first = opening(first=not self.spans)
+        seam = bytes(self._view[self.end : self.end + len(TAIL)])
+        # The seven bytes of the second step may have been cut where two pages meet.
+        return any(seam == first[:cut] + TAIL[cut:] for cut in range(1, len(TAIL)))
+
+    def _conflict(self) -> bool:
+        return _CONFLICT.search(self._text, self.end) is not None
+
+    def slice(self, start: int, end: int) -> bytes:
+        return bytes(self._view[start:end])
+
+    def error(self, at: int, what: str) -> CassetteError:
+        """What is wrong at this offset, with path, line and column."""
+        line = self._text.count(b"\n", 0, at) + 1
+        line_start = self._text.rfind(b"\n", 0, at) + 1
+        column = len(str(self._view[line_start:at], "utf-8", "replace")) + 1
+        if _CONFLICT.match(self._text, line_start):
+            what, column = "there is the mark of a merge conflict", 1
+        return CassetteError(
+            f"{self._path}:{line}:{column}: {what}", hint="mend the file; it is left as it is"
+        )
+
+
+def _before_zeros(text: Text, start: int) -> int:
+    """The end of the text without the zero bytes that a crashed machine may leave behind it."""
+    end = len(text)
+    while end - start >= 4096 and not any(text[end - 4096 : end]):
+        end -= 4096
+    while end > start and not text[end - 1]:
+        end -= 1
+    return end

@@ -1,0 +1,159 @@
+"""The thread of a cassette: appends in groups, and re-reads, in the order they were asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from threading import Thread
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+
+from buffr.errors import BuffrError, StoreFailed
+from buffr.interaction import HTTPInteraction
+from buffr.stores.cassette_file import Status
+from buffr.stores.cassette_ledger import Appended, Ledger, Loaded
+from buffr.stores.elements import DigestOf
+
+__all__ = ["Append", "CassetteThread", "Outcome", "Refresh", "Stop"]
+
+_GROUP_BYTES = 8 << 20
+
+
+@frozen(eq=False)
+class Append:
+    """Keep an interaction."""
+
+    interaction: HTTPInteraction
+    done: Deferred[None]
+
+
+@frozen(eq=False)
+class Refresh:
+    """Read the file again if it changed."""
+
+
+@frozen(eq=False)
+class Stop:
+    """End the thread, after all that was asked for before."""
+
+
+Job = Append | Refresh | Stop
+
+
+@frozen(eq=False)
+class Outcome:
+    """What came of some jobs: what is now known of the file, and which jobs are done.
+
+    ``loaded`` comes before ``appended``. All of ``appends`` share one fate:
+    ``failure``, or none. ``fault`` says why a refresh came to nothing.
+    """
+
+    loaded: Loaded | None
+    status: Status | None
+    appended: Appended | None = None
+    appends: Sequence[Append] = ()
+    failure: StoreFailed | None = None
+    refreshed: bool = False
+    fault: str = ""
+    stopped: bool = False
+
+
+class CassetteThread:
+    """Owns the ledger from its start on. ``land`` is called on this thread, per outcome."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        digests: Callable[[], Sequence[DigestOf]],
+        land: Callable[[Outcome], None],
+    ) -> None:
+        self._ledger = ledger
+        self._digests = digests
+        self._land = land
+        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    @property
+    def started(self) -> bool:
+        return self._thread is not None
+
+    def put(self, job: Job) -> None:
+        if self._thread is None:
+            self._ledger.pause = _let_others_run
+            # A daemon, so that a process which forgot to close still ends.
+            self._thread = Thread(target=self._run, name=f"cassette {self._ledger.path}")
+            self._thread.daemon = True
+            self._thread.start()
+        self._jobs.put(job)
+
+    def _run(self) -> None:
+        job = self._jobs.get()
+        while not isinstance(job, Stop):
+            if isinstance(job, Append):
+                group, following = self._group(job)
+                self._append(group)
+                job = following or self._jobs.get()
+            else:
+                self._refresh()
+                job = self._jobs.get()
+        self._land(Outcome(None, self._ledger.seen, stopped=True))
+
+    def _group(self, first: Append) -> tuple[list[Append], Job | None]:
+        """The appends that wait, up to a size, and the job behind them that is none."""
+        group = [first]
+        size = len(first.interaction.body.data)
+        while size < _GROUP_BYTES and not self._jobs.empty():
+            job = self._jobs.get()
+            if not isinstance(job, Append):
+                return group, job
+            group.append(job)
+            size += len(job.interaction.body.data)
+        return group, None
+
+    def _append(self, group: list[Append]) -> None:
+        appended, failure = None, None
+        try:
+            appended = self._ledger.append([job.interaction for job in group], self._digests())
+        except Exception as error:  # noqa: BLE001  # the thread must live on
+            if len(group) > 1:
+                for job in group:  # one that cannot be written must not take others with it
+                    self._append([job])
+                return
+            failure = _failure(group[0].interaction, error)
+        self._land(
+            Outcome(
+                self._ledger.take_loaded(),
+                self._ledger.seen,
+                appended=appended,
+                appends=group,
+                failure=failure,
+            )
+        )
+
+    def _refresh(self) -> None:
+        fault = ""
+        try:
+            self._ledger.refresh(self._digests())
+        except Exception as error:  # noqa: BLE001  # the thread must live on
+            fault = str(error)
+        self._land(
+            Outcome(self._ledger.take_loaded(), self._ledger.seen, refreshed=True, fault=fault)
+        )
+
+
+def _let_others_run() -> None:
+    # A sleep, however short, hands the interpreter to a waiting reactor at once.
+    time.sleep(0.0005)
+
+
+def _failure(interaction: HTTPInteraction, error: Exception) -> StoreFailed:
+    request = interaction.request
+    name = f"{request.method.decode('latin-1')} {request.target.decode('latin-1')}"
+    if isinstance(error, BuffrError):
+        return StoreFailed(f"{name} was not recorded: {error.message}", hint=error.hint)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return StoreFailed(f"{name} was not recorded: {where}{error.strerror or error}")
+    return StoreFailed(f"{name} was not recorded: {type(error).__name__}: {error}")

@@ -1,0 +1,31 @@
+"""Interactions for the tests of the stores."""
+
+from __future__ import annotations
+
+from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.matching.key import MatchKey
+from buffr.message import Headers, ResponseHead
+
+
+def key(target: bytes) -> MatchKey:
+    return MatchKey((("target", target),))
+
+
+def digest_of(request: RecordedRequest) -> bytes:
+    return key(request.target).digest
+
+
+def recording(
+    target: bytes = b"/v1/models",
+    body: bytes = b'{"ok": true}',
+    *,
+    headers: Headers = ((b"Content-Type", b"application/json"),),
+    truncated: str | None = None,
+) -> HTTPInteraction:
+    return HTTPInteraction(
+        RecordedRequest(b"GET", target, ((b"accept", b"*/*"), (b"User-Agent", b"test"))),
+        ResponseHead(200, b"OK", headers),
+        Body.of(body),
+        truncated=truncated,
+        recorded_at="2026-11-21T22:02:42Z",
+    )

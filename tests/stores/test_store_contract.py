@@ -1,0 +1,160 @@
+"""What every store promises, held against each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from recordings import digest_of, key, recording
+from turns import Turns
+
+from buffr.errors import CassetteError, StoreFailed
+from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.message import ResponseHead
+from buffr.stores.base import Store
+from buffr.stores.cassette import Cassette
+from buffr.stores.memory import MemoryStore
+
+MakeStore = Callable[[Path, Turns], Store]
+
+
+def cassette_store(path: Path, turns: Turns) -> Store:
+    cassette = Cassette(
+        path / "api.json",
+        redact=lambda salt: lambda interaction: interaction,
+        call_from_thread=turns.call,
+        now=turns.now,
+        warn=lambda line: None,
+    )
+    view = cassette.view(digest_of)
+    cassette.open()
+    return view
+
+
+def memory_store(path: Path, turns: Turns) -> Store:
+    return MemoryStore(digest_of)
+
+
+@pytest.fixture
+def turns() -> Turns:
+    return Turns()
+
+
+@pytest.fixture(params=[cassette_store, memory_store])
+def store(request: pytest.FixtureRequest, tmp_path: Path, turns: Turns) -> Iterator[Store]:
+    made: Store = request.param(tmp_path, turns)
+    yield made
+    turns.run(made.close())
+
+
+class TestFinding:
+    def test_an_empty_store_finds_nothing(self, store: Store, turns: Turns) -> None:
+        assert turns.run(store.find([key(b"/a")])) is None
+
+    def test_what_was_appended_is_found_in_order(self, store: Store, turns: Turns) -> None:
+        for number in range(3):
+            turns.run(store.append(recording(b"/a", b"%d" % number)))
+            turns.run(store.append(recording(b"/b")))
+        found = turns.run(store.find([key(b"/a")]))
+        assert found is not None
+        assert found.digest == key(b"/a").digest
+        bodies = [turns.run(store.load(place)).body.data for place in found.places]
+        assert bodies == [b"0", b"1", b"2"]
+
+    def test_the_first_key_that_has_any_wins(self, store: Store, turns: Turns) -> None:
+        turns.run(store.append(recording(b"/a")))
+        turns.run(store.append(recording(b"/b")))
+        found = turns.run(store.find([key(b"/none"), key(b"/b"), key(b"/a")]))
+        assert found is not None
+        assert found.digest == key(b"/b").digest
+
+    def test_a_truncated_interaction_is_kept_and_not_found(
+        self, store: Store, turns: Turns
+    ) -> None:
+        turns.run(store.append(recording(b"/a", truncated="the upstream left")))
+        assert turns.run(store.find([key(b"/a")])) is None
+        turns.run(store.append(recording(b"/a", b"whole")))
+        found = turns.run(store.find([key(b"/a")]))
+        assert found is not None
+        assert len(found.places) == 1
+        assert turns.run(store.load(found.places[0])).body.data == b"whole"
+
+    def test_a_target_is_found_as_it_may_stand_on_the_wire(
+        self, store: Store, turns: Turns
+    ) -> None:
+        turns.run(store.append(recording("/grüße?q=ä b".encode())))
+        assert turns.run(store.find([key(b"/gr%C3%BC%C3%9Fe?q=%C3%A4%20b")])) is not None
+
+
+class TestLoading:
+    def test_all_of_an_interaction_comes_back(self, store: Store, turns: Turns) -> None:
+        kept = HTTPInteraction(
+            RecordedRequest(
+                b"POST", b"/x?", ((b"b", b"1"), (b"A", b"2"), (b"b", b"\xff")), Body.of(b"\0\xff"),
+                "https", "example.org", 8443,
+            ),
+            ResponseHead(299, b"Fine", ((b"X", b""),)),
+            Body.of(b"answer"),
+            trailers=((b"T", b"v"),),
+            recorded_at="2026-11-21T22:02:42Z",
+            captures=(("run-[0-9]+", "run-7"),),
+        )  # fmt: skip
+        turns.run(store.append(kept))
+        found = turns.run(store.find([key(b"/x?")]))
+        assert found is not None
+        loaded = turns.run(store.load(found.places[0]))
+        assert shape(loaded) == shape(kept)
+
+    def test_a_large_body_comes_back(self, store: Store, turns: Turns, tmp_path: Path) -> None:
+        spool = tmp_path / "spool"
+        spool.write_bytes(bytes(range(256)) * 8192)
+        large = recording(b"/large", b"x" * (3 << 20))
+        turns.run(store.append(large))
+        from_file = HTTPInteraction(
+            recording(b"/file").request, large.response, Body(size_bytes=2 << 20, file=spool)
+        )
+        turns.run(store.append(from_file))
+        spool.unlink()
+        for target, expected in (
+            (b"/large", b"x" * (3 << 20)),
+            (b"/file", bytes(range(256)) * 8192),
+        ):
+            found = turns.run(store.find([key(target)]))
+            assert found is not None
+            body = turns.run(store.load(found.places[0])).body
+            assert body.size_bytes == len(expected)
+            assert (body.file.read_bytes() if body.file else body.data) == expected
+
+    def test_an_unknown_place_is_an_error(self, store: Store, turns: Turns) -> None:
+        with pytest.raises(CassetteError):
+            turns.run(store.load(7))
+
+
+class TestAppending:
+    def test_a_spool_that_is_gone_is_said(self, store: Store, turns: Turns, tmp_path: Path) -> None:
+        lost = HTTPInteraction(
+            recording(b"/a").request,
+            recording().response,
+            Body(size_bytes=2 << 20, file=tmp_path / "gone"),
+        )
+        with pytest.raises(StoreFailed, match="gone: No such file"):
+            turns.run(store.append(lost))
+        assert turns.run(store.find([key(b"/a")])) is None
+
+    def test_a_closed_store_takes_nothing(self, store: Store, turns: Turns) -> None:
+        turns.run(store.append(recording()))
+        turns.run(store.close())
+        with pytest.raises(StoreFailed, match="closed"):
+            turns.run(store.append(recording()))
+
+
+def shape(interaction: HTTPInteraction) -> tuple[object, ...]:
+    request, response = interaction.request, interaction.response
+    return (
+        (request.method, request.target, request.headers, request.body),
+        (request.scheme, request.host, request.port),
+        (response.status, response.reason, response.headers),
+        (interaction.body, interaction.chunks, interaction.trailers),
+        (interaction.truncated, interaction.recorded_at, interaction.captures),
+    )
