@@ -48,10 +48,11 @@ The first of these that is there gives the routes, and replaces the others:
    and so on, from 0 and without a gap.
 4. `reverse:` in the file.
 
-Where 2, 3 or 4 gives them, flags and variables still count over what a route says: `--mode`
+Where 4 gives them, flags and variables still count over what a route says: `--mode`
 (`BUFFR_MODE`), `--keep-host`, `--repeat` and `--ca-file` for every route; `--port`
 (`BUFFR_PORT`) and `--cassette` (`BUFFR_CASSETTE`) if there is only one. So
-`BUFFR_MODE=replay` makes a whole file replay in CI.
+`BUFFR_MODE=replay` makes a whole file replay in CI. Where 2 or 3 gives them, only flags
+count over what a route says, and these variables for what it leaves open.
 
 Mode `proxy`, mode `cache` and `BUFFR_PROXY` are not served yet.
 """

@@ -8,9 +8,10 @@ The first of these that is there gives the routes, and replaces the others:
 3. ``BUFFR_0_TARGET``, ``BUFFR_1_TARGET`` and so on;
 4. ``reverse:`` of the file.
 
-What flags and variables say beside that holds over what a route says: mode,
-``keep_host``, ``repeat`` and ``ca_file`` for every route, a port and a
-cassette for the only one.
+What flags and variables say beside that holds over what a route of the file
+says: mode, ``keep_host``, ``repeat`` and ``ca_file`` for every route, a port
+and a cassette for the only one. Over a route that comes from variables only
+flags hold; a variable there is for what the route leaves open.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def _under(
     drafts: tuple[Draft, ...], variables: Overlays, flags: Overlays, problems: Problems
 ) -> tuple[Draft, ...]:
     over = variables.route | flags.route
+    from_variables = variables.targets is not None or variables.numbered is not None
     if len(drafts) != 1:
         for name in _OF_ONE_ROUTE:
             one = over.pop(name, None)
@@ -88,6 +90,10 @@ def _under(
                 # The first buffr passed such a variable over; containers may rely on that.
                 tell = problems.error if name in flags.route else problems.warn
                 tell(one.at, name, text)
+    if from_variables:
+        # BUFFR_0_PORT says more than BUFFR_PORT.
+        flagged = {name: one for name, one in over.items() if name in flags.route}
+        return tuple(evolve(draft, given=over | draft.given | flagged) for draft in drafts)
     return tuple(evolve(draft, given=draft.given | over) for draft in drafts)
 
 

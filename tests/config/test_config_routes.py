@@ -158,6 +158,14 @@ class TestOverrides:
         (route,) = loaded(ONE_ROUTE, {"BUFFR_PORT": "9"}, {"cassette": "x.json"}).reverse
         assert (route.port, route.cassette) == (9, Path("x.json"))
 
+    def test_a_route_of_variables_says_more(self) -> None:
+        """BUFFR_PORT is for what BUFFR_0_PORT leaves open; a flag is over both."""
+        environ = {"BUFFR_0_TARGET": A, "BUFFR_0_PORT": "1", "BUFFR_PORT": "2"}
+        environ |= {"BUFFR_MODE": "record"}
+        (route,) = loaded(None, environ).reverse
+        assert (route.port, route.mode) == (1, Mode.RECORD)
+        assert loaded(None, environ, {"port": "3"}).reverse[0].port == 3
+
     def test_port_of_several_routes(self) -> None:
         """One port for several routes is refused by flag; by variable it is told and not used."""
         assert refused(TWO_ROUTES, flags={"port": "9"}) == [
