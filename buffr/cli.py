@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import NoReturn
 
 from twisted.application.service import ServiceMaker
 from twisted.python import usage
-from twisted.scripts import twistd
+from twisted.scripts.twistd import (  # type: ignore[attr-defined]  # it chooses by platform
+    ServerOptions,
+    runApp,
+)
 
 from buffr import __version__
 
@@ -41,11 +43,11 @@ _DEFAULT_FILE = "buffr.yaml"
 _SERVICE = ServiceMaker("buffr", "buffr.tap", "A proxy that remembers.", "buffr")
 
 
-class _OneService(twistd.ServerOptions):
+class _OneService(ServerOptions):
     """twistd's options with buffr as the only service, so that no plugins are looked for."""
 
     subCommands = ((_SERVICE.tapname, None, _SERVICE.options, _SERVICE.description),)
-    loadedPlugins = MappingProxyType({_SERVICE.tapname: _SERVICE})
+    loadedPlugins = {_SERVICE.tapname: _SERVICE}  # noqa: RUF012  # Twisted's kind
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -93,7 +95,7 @@ def _serve(arguments: Sequence[str]) -> None:
         options.parseOptions(["--nodaemon", "--pidfile=", "buffr", *arguments])
     except usage.UsageError as error:
         _fail(str(error))
-    twistd.runApp(options)
+    runApp(options)
 
 
 def _fail(message: str) -> NoReturn:

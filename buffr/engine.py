@@ -96,7 +96,9 @@ class Engine:
         started = self._wall()
         status, src, level, detail = 0, "upstream", "INFO", ""
         try:
-            status, src = await self._answer(route, request, body, sink)
+            status, src, cut = await self._answer(route, request, body, sink)
+            if cut is not None:
+                level, detail = "WARN", cut
         except BuffrError as error:
             status, detail = error.status, error.message
             if isinstance(error, NoMatch):
@@ -116,7 +118,7 @@ class Engine:
 
     async def _answer(
         self, route: Route, request: Request, body: bytes | BodyStream, sink: Sink
-    ) -> tuple[int, str]:
+    ) -> tuple[int, str, str | None]:
         if not needs_key(route.mode, share=route.share):
             if isinstance(body, bytes):
                 whole = RequestBody(body)
@@ -149,16 +151,16 @@ class Engine:
         body: RequestBody,
         keys: Sequence[MatchKey],
         sink: Sink,
-    ) -> tuple[int, str]:
+    ) -> tuple[int, str, str | None]:
         match decision:
             case Replay(place):
                 body.close()
-                return await self._replay(route, place, sink), "cassette"
+                return await self._replay(route, place, sink), "cassette", None
             case Fetch():
                 flight = self._flight(decision, route, request, body, keys)
-                head = await flight.follow(sink)
+                head, cut = await flight.follow(sink)
                 self.counters.fetched += 1
-                return head.status, "upstream"
+                return head.status, "upstream", cut
             case Refuse():
                 body.close()
                 raise NoMatch(
@@ -178,7 +180,7 @@ class Engine:
         await deferLater(self._reactor, seconds)
 
     async def _explained(self, route: Route, keys: Sequence[MatchKey]) -> str:
-        return f"record it in mode auto or record: {route.name}"
+        return "record it in mode auto or record"
 
     def _flight(
         self,

@@ -132,8 +132,11 @@ class Flight:
         for follower in self._followers:
             follower.sink.inform(head)
 
-    async def follow(self, sink: Sink) -> ResponseHead:
-        """Pass the answer on to a client. Raises what kept it from coming."""
+    async def follow(self, sink: Sink) -> tuple[ResponseHead, str | None]:
+        """Pass the answer on to a client: its head, and why it broke off if it did.
+
+        Raises what kept it from coming.
+        """
         follower = _Follower(sink)
         self._followers.add(follower)
         if self._leaving is not None:
@@ -148,7 +151,7 @@ class Flight:
                 await self.ended()
             sink.begin(self._response.head)
             await self._pass_on(follower)
-            return self._response.head
+            return self._response.head, self._cut
         finally:
             self._leave(follower)
 

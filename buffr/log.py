@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import TextIO
 
+from constantly import NamedConstant
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from zope.interface import implementer
 
-__all__ = ["ExchangeLog", "Formatter", "LineObserver", "logfmt"]
+__all__ = [
+    "FORMATTERS",
+    "ExchangeLog",
+    "Formatter",
+    "LineObserver",
+    "logfmt",
+    "logger_writer",
+    "say",
+    "stream_writer",
+]
 
 _PLAIN = re.compile(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_NOTHING_TO_ESCAPE = re.compile(r"[^\"\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LEVELS = {
     LogLevel.debug: "DEBUG",
@@ -45,10 +55,7 @@ def _quoted(value: str) -> str:
 def logfmt(level: str, msg: str, pairs: dict[str, str], time: str) -> str:
     """One line of the text format, control characters escaped, with its line end."""
     rest = "".join(f" {key}={_quoted(value)}" for key, value in pairs.items())
-    text = _quoted(msg)
-    if text is msg:
-        text = f'"{msg}"' if " " in msg else msg
-    return f"time={time} level={level} msg={text}{rest}\n"
+    return f"time={time} level={level} msg={_quoted(msg)}{rest}\n"
 
 
 def _json_line(level: str, msg: str, pairs: dict[str, str], time: str) -> str:
@@ -71,7 +78,7 @@ def duration(seconds: float) -> str:
 
 @implementer(ILogObserver)
 class LineObserver:
-    """Writes Twisted's log events as lines of ours."""
+    """Writes Twisted's log events as lines of ours: buffr's own, and others' warnings."""
 
     def __init__(self, stream: TextIO, formatter: Formatter) -> None:
         self._stream = stream
@@ -79,7 +86,8 @@ class LineObserver:
 
     def __call__(self, event: LogEvent) -> None:
         level = _LEVELS.get(event.get("log_level", LogLevel.info), "INFO")
-        if level == "DEBUG":
+        ours = event.get("log_namespace") == _NAMESPACE
+        if level == "DEBUG" or (level == "INFO" and not ours):
             return
         msg = event.get("buffr_msg") or formatEvent(event)
         failure = event.get("log_failure")
@@ -93,17 +101,16 @@ class LineObserver:
 class ExchangeLog:
     """Takes the record of each finished exchange; writes the lines of one turn together."""
 
-    def __init__(
-        self, reactor: IReactorTime, write: Callable[[str], None], formatter: Formatter
-    ) -> None:
+    def __init__(self, reactor: IReactorTime, write: Callable[[str], None], form: str) -> None:
         self._reactor = reactor
         self._write = write
-        self._format = formatter
+        self._format = FORMATTERS[form]
+        self._plain = form == "text"
         self._lines: list[str] = []
         self._second = -1
         self._second_text = ""
 
-    def exchange(  # noqa: PLR0913  # the fields of the line
+    def exchange(
         self,
         now: float,
         level: str,
@@ -119,12 +126,19 @@ class ExchangeLog:
             self._second = second
             self._second_text = _clock_text(second)[:8]
         time = f"{self._second_text}.{int((now - second) * 1000):03d}"
-        pairs = {"status": str(status), "dur": duration(dur_s), "src": src}
-        if detail:
-            pairs["err"] = detail
         if not self._lines:
             self._reactor.callLater(0, self.flush)
-        self._lines.append(self._format(level, request, pairs, time))
+        dur = duration(dur_s)
+        if self._plain and not detail and _NOTHING_TO_ESCAPE.fullmatch(request):
+            line = (
+                f'time={time} level={level} msg="{request}" status={status} dur={dur} src={src}\n'
+            )
+        else:
+            pairs = {"status": str(status), "dur": dur, "src": src}
+            if detail:
+                pairs["err"] = detail
+            line = self._format(level, request, pairs, time)
+        self._lines.append(line)
 
     def flush(self) -> None:
         if self._lines:
@@ -142,13 +156,16 @@ def stream_writer(stream: TextIO) -> Callable[[str], None]:
     return write
 
 
-_logger = Logger(namespace="buffr")
+_NAMESPACE = "buffr"
+_logger = Logger(namespace=_NAMESPACE)
 
 
-def say(level: LogLevel, msg: str, **pairs: str) -> None:
+def logger_writer(lines: str) -> None:
+    """Hand lines to Twisted's logging, for a daemon's log file."""
+    _logger.info("{lines}", lines=lines.rstrip("\n"))
+
+
+def say(level: NamedConstant, msg: str, **pairs: str) -> None:
     """Log something other than an exchange."""
-    _logger.emit(level, "{buffr_msg}", buffr_msg=msg, buffr_pairs=pairs)
-
-
-def is_terminal() -> bool:
-    return sys.stderr.isatty()
+    text = logfmt("", msg, pairs, "").partition(" msg=")[2].rstrip("\n")
+    _logger.emit(level, "{buffr_text}", buffr_msg=msg, buffr_pairs=pairs, buffr_text=text)

@@ -28,7 +28,6 @@ class Route:
     client left.
     """
 
-    name: str
     mode: Mode
     upstream: Upstream | None
     store: Store | None

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
-from twisted.logger import LogLevel
+from twisted.application.service import IServiceCollection, MultiService
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.logger import ILogObserver, LogLevel
+from twisted.python.components import Componentized
 
 from buffr.engine import Engine
-from buffr.errors import BuffrError
+from buffr.errors import BuffrError, ConfigError
 from buffr.listeners.listener import HTTPListener
 from buffr.log import say
+from buffr.stores.cassette import Cassette
+from buffr.upstream.upstream import Upstream
 
 __all__ = ["BuffrService", "stop_on_signals"]
 
@@ -22,24 +26,65 @@ __all__ = ["BuffrService", "stop_on_signals"]
 class BuffrService(MultiService):
     """Listeners, the engine behind them, and what it holds.
 
-    Stopping closes the ports, lets running exchanges finish within
-    ``grace_s`` seconds, keeps what was recorded, and lets go of the rest.
+    Starting opens the cassettes, then the ports; a fault ends the process
+    with a line and exit code 1. Stopping closes the ports, lets running
+    exchanges finish within ``grace_s`` seconds, keeps what was recorded, and
+    lets go of the rest. ``observer`` takes the process's log events.
     """
 
     def __init__(
         self,
         listeners: Sequence[HTTPListener],
         engine: Engine,
-        closers: Sequence[Callable[[], Awaitable[None]]],
+        *,
+        cassettes: Sequence[Cassette],
+        upstreams: Sequence[Upstream],
         grace_s: float,
+        data_dir: Path,
+        warnings: Sequence[str],
+        observer: ILogObserver | None,
     ) -> None:
         super().__init__()
         self.listeners = tuple(listeners)
         self.engine = engine
-        self._closers = tuple(closers)
+        self._cassettes = tuple(cassettes)
+        self._upstreams = tuple(upstreams)
         self._grace_s = grace_s
+        self._data_dir = data_dir
+        self._warnings = tuple(warnings)
+        self._observer = observer
         for listener in listeners:
             listener.setServiceParent(self)
+
+    def setServiceParent(self, parent: IServiceCollection) -> None:
+        """Join an application, and give it the log's observer."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        try:
+            self.open()
+            super().startService()
+        except BuffrError as error:
+            say(LogLevel.critical, str(error))
+            raise SystemExit(1) from None
+
+    def open(self) -> None:
+        """Read the cassettes. Raises ``CassetteError`` or ``ConfigError``."""
+        for warning in self._warnings:
+            say(LogLevel.warn, warning)
+        try:
+            self._data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"data_dir {self._data_dir}: cannot be made: {error.strerror}"
+            ) from error
+        for cassette in self._cassettes:
+            cassette.open()
+        # What was loaded stays for good: no later collection need look at it.
+        gc.collect()
+        gc.freeze()
 
     def stopService(self) -> Deferred[Any]:
         return Deferred.fromCoroutine(self._stop())
@@ -49,19 +94,14 @@ class BuffrService(MultiService):
             [Deferred.fromCoroutine(listener.stop(self._grace_s)) for listener in self.listeners]
         )
         await self.engine.stop()
-        for close in self._closers:
-            try:
-                await close()
-            except BuffrError as error:
-                say(LogLevel.error, "closing failed", err=str(error))
-        await super().stopService()
+        for upstream in self._upstreams:
+            upstream.close()
+        for cassette in self._cassettes:
+            await cassette.close()
+        await maybeDeferred(super().stopService)
 
 
-class IReactorToStop(IReactorCore, IReactorFromThreads):
-    """A reactor that a signal's handler can ask to stop."""
-
-
-def stop_on_signals(reactor: IReactorToStop) -> None:
+def stop_on_signals(reactor: Any) -> None:
     """Stop in order, with exit code 0, on SIGTERM and SIGINT; at once on a second one.
 
     Twisted's own handlers make the process die of the signal afterwards.

@@ -119,7 +119,8 @@ class _Reader:
         if b"transfer-encoding" not in fields:
             body = self._exactly(int(fields.get(b"content-length", b"0")))
             return None if body is None else (body, body)
-        raw, chunks = [], []
+        raw: list[bytes] = []
+        chunks: list[bytes] = []
         while (line := self._until(b"\r\n")) is not None:
             raw.append(line)
             size = int(line.split(b";")[0], 16)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTCP, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory
@@ -86,7 +87,9 @@ class HTTPListener(ServerFactory, Service):
     def port(self) -> int:
         """The port that it listens on, also where any free one was asked for."""
         assert self._port is not None
-        return int(self._port.getHost().port)
+        address = self._port.getHost()
+        assert isinstance(address, IPv4Address | IPv6Address)
+        return address.port
 
     def startService(self) -> None:
         """Listen. Raises ``ConfigError`` when the address is taken or not ours."""
@@ -101,7 +104,7 @@ class HTTPListener(ServerFactory, Service):
         self._sweeper.start(_SWEEP_S, now=False).addErrback(_sweep_failed)
         say(LogLevel.info, "listening", **self._announce, addr=f"{self._interface}:{self.port}")
 
-    def buildProtocol(self, addr: IAddress) -> Protocol:  # noqa: ARG002
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002
         if len(self._connections) >= self._most:
             return _Busy()
         connection = ClientConnection(self)

@@ -11,11 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IConsumer, IProtocol
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseFailed
+from twisted.web.client import ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers as WebHeaders
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
@@ -160,7 +159,7 @@ class _Response:
     async def _deliver(self, protocol: IProtocol) -> None:
         while (piece := await self._response.body.read()) is not None:
             protocol.dataReceived(piece.data)
-        protocol.connectionLost(Failure(ConnectionDone()))
+        protocol.connectionLost(Failure(ResponseDone()))
 
 
 class _BodyTransport(StringTransport):
