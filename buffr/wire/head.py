@@ -22,10 +22,18 @@ END_OF_HEAD = b"\r\n\r\n"
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n")
-_OTHER_VERSION = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/[0-9]\.[0-9]\r\n")
+_OTHER_VERSION = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/(?!1\.[01])[0-9]\.[0-9]\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
-_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
+_HOST = re.compile(
+    rb"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]{0,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{0,5}))?"
+)
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+
+_READ_OTHERWISE = frozenset(
+    b"ANNOUNCE CONNECT DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP "
+    b"SET_PARAMETER TEARDOWN".split()
+)
+"""Methods for which llhttp expects RTSP or a tunnel's target."""
 
 
 @frozen
@@ -100,10 +108,10 @@ def _too_many_fields(limits: HeadLimits) -> BadRequest:
 
 def _request_fields(method: bytes, raw: bytes, line_end: int) -> Headers:
     try:
-        if method != b"CONNECT":
+        if method not in _READ_OTHERWISE:
             with suppress(httptools.HttpParserInvalidMethodError):
                 return _split(httptools.HttpRequestParser, raw)
-        # llhttp knows a list of methods only, and reads CONNECT's target as a tunnel's.
+        # llhttp knows a list of methods only.
         return _split(httptools.HttpRequestParser, b"GET / HTTP/1.1\r\n" + raw[line_end:])
     except httptools.HttpParserError as error:
         raise BadRequest(f"malformed request head: {error}") from error
@@ -113,8 +121,10 @@ def _check_host(headers: Headers, minor: int) -> None:
     hosts = [value for name, value in headers if name.lower() == b"host"]
     if len(hosts) > 1 or (minor == 1 and not hosts):
         raise BadRequest("a request needs exactly one Host field")
-    if hosts and not _HOST.fullmatch(hosts[0]):
-        raise BadRequest("malformed Host field")
+    if hosts:
+        host = _HOST.fullmatch(hosts[0])
+        if host is None or int(host[1] or 0) > 65535:
+            raise BadRequest("malformed Host field")
 
 
 def _framing(headers: Headers, minor: int, error: type[BuffrError]) -> int | None:
