@@ -23,11 +23,12 @@ buffr: a proxy that remembers
 
 Usage: buffr COMMAND [options]
 
-  auto     replay what is recorded, fetch and record the rest
-  record   fetch and record everything; an existing cassette is set aside
-  replay   answer from the cassette alone, with no network
-  serve    run what buffr.yaml, or the file that --config names, says
-  demo     see it work, with no network: record, stop the upstream, replay
+  auto         replay what is recorded, fetch and record the rest
+  record       fetch and record everything; an existing cassette is set aside
+  replay       answer from the cassette alone, with no network
+  passthrough  relay, and keep nothing
+  serve        run what buffr.yaml, or the file that --config names, says
+  demo         see it work, with no network: record, stop the upstream, replay
 
 `buffr COMMAND --help` lists a command's options. Without a command the
 environment says what to do: BUFFR_MODE, BUFFR_TARGET, BUFFR_TARGETS ...
@@ -36,7 +37,7 @@ Try: buffr auto --target https://api.openai.com
      and give your client http://127.0.0.1:8080 as its base URL
 """
 
-_MODES = ("auto", "record", "replay")
+_MODES = ("auto", "record", "replay", "passthrough")
 _DEFAULT_FILE = "buffr.yaml"
 
 

@@ -22,7 +22,7 @@ from buffr.log import say
 from buffr.message import Request
 from buffr.streams import BodyStream, IStreamTransport, News
 from buffr.wire.body import BodyDecoder, decoder_for
-from buffr.wire.head import END_OF_HEAD, HeadLimits, parse_request_head
+from buffr.wire.head import END_OF_HEAD, HeadLimits, check_request_line, parse_request_head
 from buffr.wire.memo import HeadMemo
 
 __all__ = ["ClientConnection", "ConnectionLimits", "Listening"]
@@ -32,6 +32,7 @@ _WAIT_FOR_WHOLE = 65536
 
 _LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n|$)")
 _STARTS_REQUEST = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
+_FIRST_LINE = re.compile(rb"(?:\r\n)*([^\r\n]+\r\n)")
 _MAX_EMPTY_LINES = 8
 
 
@@ -200,6 +201,9 @@ class ClientConnection(Protocol):
             raise _head_too_large(self._limits.head)
         if _LINE_END.search(buffer, max(0, self._searched - 1)):
             raise BadRequest("a line that does not end in CRLF")
+        first = _FIRST_LINE.match(buffer)
+        if first is not None:
+            check_request_line(first[1])
 
     def _begin(self, request: Request, body: bytes | BodyStream) -> None:
         self._waiting = None

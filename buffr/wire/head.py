@@ -16,7 +16,13 @@ from attrs import frozen
 from buffr.errors import BadRequest, BadUpstreamAnswer, BuffrError
 from buffr.message import CHUNKED, Headers, Request, ResponseHead, has_token
 
-__all__ = ["END_OF_HEAD", "HeadLimits", "parse_request_head", "parse_response_head"]
+__all__ = [
+    "END_OF_HEAD",
+    "HeadLimits",
+    "check_request_line",
+    "parse_request_head",
+    "parse_response_head",
+]
 
 END_OF_HEAD = b"\r\n\r\n"
 
@@ -64,21 +70,31 @@ def _split(parser_class: type, raw: bytes) -> Headers:
     return tuple(collected.fields)
 
 
+def check_request_line(line: bytes) -> None:
+    """Judge a head's first line, line end included. Raises ``BadRequest``."""
+    _request_line(line)
+
+
+def _request_line(raw: bytes) -> re.Match[bytes]:
+    line = _REQUEST_LINE.match(raw)
+    if line is not None:
+        return line
+    if _OTHER_VERSION.match(raw):
+        raise BadRequest(
+            "only HTTP/1.0 and HTTP/1.1 are served here",
+            status=505,
+            reason=b"HTTP Version Not Supported",
+        )
+    raise BadRequest("malformed request line", hint="this port speaks HTTP/1.1")
+
+
 def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
     """Read one request head, from its first byte to its empty line.
 
     The target may be in any form; the listener decides which it serves.
     Raises ``BadRequest`` with 400, 417, 431, 501 or 505.
     """
-    line = _REQUEST_LINE.match(raw)
-    if line is None:
-        if _OTHER_VERSION.match(raw):
-            raise BadRequest(
-                "only HTTP/1.0 and HTTP/1.1 are served here",
-                status=505,
-                reason=b"HTTP Version Not Supported",
-            )
-        raise BadRequest("malformed request line")
+    line = _request_line(raw)
     if raw.count(b"\r\n") - 2 > limits.count:
         raise _too_many_fields(limits)
     method, target, minor_digit = line.groups()
