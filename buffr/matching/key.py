@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
+from hashlib import sha256
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
-__all__ = ["MatchKey"]
+__all__ = ["MatchKey", "Part", "digest_of", "encoded"]
+
+Part = tuple[str, bytes]
+"""A part's name and its value, such as ``("path", b"/v1/models")``."""
+
+_LONGEST_PLAIN = 256
 
 
-def _digest(parts: tuple[tuple[str, bytes], ...]) -> bytes:
-    hashed = blake2b(digest_size=16)
-    for name, value in parts:
-        hashed.update(b"%b %d:" % (name.encode(), len(value)))
-        hashed.update(value)
-    return hashed.digest()
+def encoded(part: Part) -> bytes:
+    """A part as it goes into the digest: unambiguous, a long value as its own digest.
+
+    That of a body is then computed once for all the keys of a request.
+    """
+    name, value = part
+    size = len(value)
+    if size <= _LONGEST_PLAIN:
+        return b"%b %d:%b" % (name.encode(), size, value)
+    return b"%b %d#%b" % (name.encode(), size, sha256(value).digest())
+
+
+def digest_of(encoded_parts: bytes) -> bytes:
+    """The digest of a key: 16 bytes."""
+    # With the processors' own instructions SHA-256 takes 0.6 ns a byte, BLAKE2b 0.9.
+    return sha256(encoded_parts).digest()[:16]
+
+
+def _digest_of_parts(key: MatchKey) -> bytes:
+    return digest_of(b"".join(map(encoded, key.parts)))
 
 
 @frozen(eq=False)
 class MatchKey:
-    """Ordered (part, value) pairs, such as ``("path", b"/v1/models")``, and their digest.
+    """Ordered parts, and their digest.
 
-    The digest finds a recording; the pairs explain why none was found.
+    The digest finds a recording; the parts explain why none was found.
+    Whoever gives a digest vouches that it is that of the parts.
     """
 
-    parts: tuple[tuple[str, bytes], ...]
-    digest: bytes = field(init=False)
-
-    @digest.default
-    def _digest_of_parts(self) -> bytes:
-        return _digest(self.parts)
+    parts: tuple[Part, ...]
+    digest: bytes = field(default=Factory(_digest_of_parts, takes_self=True))

@@ -30,6 +30,11 @@ _LINK_URLS = re.compile(rb'(?<=<)[^<>]*+(?=>)|(?<=")[^"]*+(?=")')
 
 
 def _in_field(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    if _NAME_STARTS.search(text) is None:
+        name, equals_sign, value = text.partition(b"=")
+        if equals_sign and rules.is_credential_field(name):
+            return name + b"=" + replace(name, value)
+        return text
     start = 0
     while True:
         equals = text.find(b"=", start)

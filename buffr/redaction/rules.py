@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
@@ -74,6 +75,9 @@ _FIELD_ENDINGS = (
 # As the last of several nested names, filter[key]=name, these mean something else.
 _COMMON_WORDS = frozenset((b"key", b"token", b"sig", b"signature", b"auth", b"bearer"))
 
+# So that what is remembered about names is bounded in bytes too.
+_LONGEST_KNOWN = 64
+
 _SEPARATORS = re.compile(rb"[-_.+\s]+")
 
 
@@ -87,6 +91,19 @@ def _headers(names: Iterable[bytes]) -> frozenset[bytes]:
 
 def _fields(names: Iterable[bytes]) -> frozenset[bytes]:
     return frozenset(_plain(name) for name in names)
+
+
+@lru_cache(maxsize=1024)
+def _is_credential(fields: frozenset[bytes], name: bytes) -> bool:
+    plain = _plain(unquote_to_bytes(name) if b"%" in name else name)
+    if plain in fields or plain.endswith(_FIELD_ENDINGS):
+        return True
+    if b"[" not in plain:
+        return False
+    parts = [part for part in re.split(rb"[\[\]]+", plain) if part and not part.isdigit()]
+    if not parts or (len(parts) > 1 and parts[-1] in _COMMON_WORDS):
+        return False
+    return parts[-1] in fields or parts[-1].endswith(_FIELD_ENDINGS)
 
 
 @frozen
@@ -124,13 +141,5 @@ class RedactionRules:
 
         In a nested name the last part decides: ``user[password]``, ``key[]``.
         """
-        decoded = unquote_to_bytes(name) if b"%" in name else name
-        plain = _plain(decoded)
-        if plain in self.fields or plain.endswith(_FIELD_ENDINGS):
-            return True
-        if b"[" not in plain:
-            return False
-        parts = [part for part in re.split(rb"[\[\]]+", plain) if part and not part.isdigit()]
-        if not parts or (len(parts) > 1 and parts[-1] in _COMMON_WORDS):
-            return False
-        return parts[-1] in self.fields or parts[-1].endswith(_FIELD_ENDINGS)
+        known = _is_credential if len(name) <= _LONGEST_KNOWN else _is_credential.__wrapped__
+        return known(self.fields, name)

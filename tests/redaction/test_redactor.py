@@ -252,7 +252,8 @@ class TestInteraction:
         )
 
 
-SECRETS = st.text("abcXYZ019-._~+/=", min_size=8, max_size=40).map(
+# Without "=", at which a bare secret in a cookie header would be a name and a value.
+SECRETS = st.text("abcXYZ019-._~+/", min_size=8, max_size=40).map(
     lambda text: b"s3cr3t" + text.encode()
 )
 NOISE = st.binary(max_size=30)

@@ -1,0 +1,180 @@
+"""From requests to match keys."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from buffr.interaction import RecordedRequest
+from buffr.matching.body import BodyDigest, body_value, recorded_body_value
+from buffr.matching.key import MatchKey, Part, digest_of, encoded
+from buffr.matching.memo import Memo
+from buffr.matching.rules import MatchRules
+from buffr.matching.target import legal_target
+from buffr.message import Headers, Request, first_value
+from buffr.redaction.fields import in_target
+from buffr.redaction.redactor import Redactor
+from buffr.upstream.origin import Origin
+
+__all__ = ["MatchRules", "Matcher", "differences", "legal_target"]
+
+_ORIGIN_PARTS = ("scheme", "host", "port")
+
+# Lenient keys leave these out in turn: what a recording lacks matches anything.
+_LEFT_OUT = (("port",), ("port", "scheme"), ("port", "scheme", "host"))
+
+# These name the client to buffr, and are taken off before a request is recorded.
+_NEVER_RECORDED = frozenset((b"proxy-authorization", b"x-buffr-key", b"x-api-buddy-key"))
+
+_CONSTANT = b"REDACTED"
+
+
+@frozen(eq=False)
+class _Head:
+    """What of a key comes before the body, once for each of a request's keys."""
+
+    content_type: bytes | None
+    prefixes: tuple[tuple[tuple[Part, ...], bytes], ...]
+    bare: tuple[MatchKey, ...] = field(init=False)
+
+    @bare.default
+    def _bare(self) -> tuple[MatchKey, ...]:
+        return self.keys(b"")
+
+    def keys(self, body: bytes) -> tuple[MatchKey, ...]:
+        part = ("body", body)
+        end = encoded(part)
+        return tuple(
+            [MatchKey((*parts, part), digest_of(start + end)) for parts, start in self.prefixes]
+        )
+
+
+def _head(content_type: bytes | None, *variants: tuple[Part, ...]) -> _Head:
+    return _Head(
+        content_type, tuple([(parts, b"".join(map(encoded, parts))) for parts in variants])
+    )
+
+
+class Matcher:
+    """Makes the keys of live and of recorded requests.
+
+    A request and its recording, redacted or not, have the same key.
+    ``with_origin`` says that scheme, host and port are parts of it, as behind
+    a forward proxy. ``redactor`` is that of the store; ``distinct``
+    credentials need its salt, and raise ``ValueError`` without.
+    """
+
+    def __init__(
+        self, rules: MatchRules, *, with_origin: bool, redactor: Redactor | None = None
+    ) -> None:
+        if rules.credentials == "distinct" and redactor is None:
+            raise ValueError("distinct credentials are told apart by a redactor's pseudonyms")
+        self._rules = rules
+        self._with_origin = with_origin
+        self._redactor = redactor if rules.credentials == "distinct" else None
+        self._requests: Memo[object, _Head] = Memo(entries=2048, size_bytes=8 << 20)
+        self._heads: Memo[object, _Head] = Memo(entries=2048, size_bytes=4 << 20)
+        self._keys: Memo[object, tuple[MatchKey, ...]] = Memo(entries=16384, size_bytes=16 << 20)
+
+    def live(
+        self, request: Request, body: bytes | BodyDigest, origin: Origin | None = None
+    ) -> tuple[MatchKey, ...]:
+        """The keys of a request, from exact to lenient; just one without origins.
+
+        ``request`` may be one object for many requests with the same head:
+        what is known about it is remembered.
+        """
+        known = request if origin is None else (request, origin)
+        head = self._requests.get(known) or self._live_head(request, origin, known)
+        if not body:
+            return head.bare
+        if isinstance(body, BodyDigest):
+            return head.keys(body.value())
+        keys = self._keys.get((head, body))
+        if keys is None:
+            keys = head.keys(body_value(head.content_type, body))
+            # The raw body, its value, and what the objects around them take.
+            self._keys.put((head, body), keys, 2 * len(body) + 700)
+        return keys
+
+    def recorded(self, request: RecordedRequest) -> MatchKey:
+        """The key of a recording, with the parts that it knows.
+
+        Raises ``CassetteError`` when a body's file is needed and cannot be read.
+        """
+        origin: tuple[Part, ...] = ()
+        if self._with_origin:
+            origin = _origin_parts(request.scheme, request.host, request.port)
+        head = self._shared_head(request.method, request.target, request.headers, origin)
+        body = request.body
+        if not body.size_bytes:
+            return head.bare[0]
+        return head.keys(recorded_body_value(head.content_type, body))[0]
+
+    def _live_head(self, request: Request, origin: Origin | None, known: object) -> _Head:
+        parts: tuple[Part, ...] = ()
+        if self._with_origin and origin is not None:
+            parts = _origin_parts(origin.scheme, origin.host, origin.port)
+        head = self._shared_head(request.method, request.target, request.headers, parts)
+        size_bytes = 500 + sum([100 + len(value) for _, value in request.headers])
+        self._requests.put(known, head, len(request.target) + size_bytes)
+        return head
+
+    def _shared_head(
+        self, method: bytes, target: bytes, headers: Headers, origin: tuple[Part, ...]
+    ) -> _Head:
+        content_type = first_value(headers, b"content-type")
+        credentials = self._credential_parts(headers)
+        known = (method, target, content_type, origin, credentials)
+        head = self._heads.get(known)
+        if head is None:
+            path, mark, query = self._target(target).partition(b"?")
+            parts = (("method", method), ("path", path), ("query", mark + query), *credentials)
+            variants = [_without(origin, names) for names in ((), *_LEFT_OUT)] if origin else [()]
+            head = _head(content_type, *[(*variant, *parts) for variant in variants])
+            self._heads.put(known, head, 1000 + 4 * len(target))
+        return head
+
+    def _target(self, target: bytes) -> bytes:
+        if self._redactor is not None:
+            return legal_target(self._redactor.target(target))
+        return legal_target(in_target(target, self._rules.redaction, lambda *_: _CONSTANT))
+
+    def _credential_parts(self, headers: Headers) -> tuple[Part, ...]:
+        if self._redactor is None:
+            return ()
+        found = [
+            (name.lower(), value)
+            for name, value in self._redactor.headers(headers)
+            if self._rules.redaction.is_credential_header(name)
+        ]
+        return tuple(
+            (f"header {name.decode('latin-1')}", value)
+            for name, value in sorted(found)
+            if name not in _NEVER_RECORDED
+        )
+
+
+def _origin_parts(scheme: str | None, host: str | None, port: int | None) -> tuple[Part, ...]:
+    return tuple(
+        (name, str(value).lower().encode())
+        for name, value in zip(_ORIGIN_PARTS, (scheme, host, port), strict=True)
+        if value is not None
+    )
+
+
+def _without(parts: tuple[Part, ...], names: tuple[str, ...]) -> tuple[Part, ...]:
+    return tuple(part for part in parts if part[0] not in names)
+
+
+def differences(live: MatchKey, recorded: MatchKey) -> tuple[str, ...]:
+    """The names of the parts that differ, in the keys' order.
+
+    A part of the origin that either lacks is no difference; any other is.
+    """
+    ours, theirs = dict(live.parts), dict(recorded.parts)
+    return tuple(
+        name
+        for name in {**ours, **theirs}
+        if ours.get(name) != theirs.get(name)
+        and not (name in _ORIGIN_PARTS and (name not in ours or name not in theirs))
+    )

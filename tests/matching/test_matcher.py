@@ -1,0 +1,218 @@
+"""Requests that are one have one key; others differ; a recording has its request's key."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.matching.body import BodyDigest
+from buffr.matching.key import MatchKey
+from buffr.matching.matcher import Matcher, MatchRules, differences
+from buffr.message import Headers, Request, ResponseHead
+from buffr.redaction.redactor import Redactor
+from buffr.redaction.rules import RedactionRules
+from buffr.upstream.origin import Origin
+
+JSON: Headers = ((b"Content-Type", b"application/json"),)
+REDACTOR = Redactor(RedactionRules(), b"salt")
+ORIGIN = Origin("https", "api.example.org", 443)
+
+
+def reverse() -> Matcher:
+    return Matcher(MatchRules(), with_origin=False)
+
+
+def key(
+    target: bytes, body: bytes = b"", headers: Headers = JSON, method: bytes = b"POST"
+) -> MatchKey:
+    (only,) = reverse().live(Request(method, target, headers), body)
+    return only
+
+
+def stored(request: RecordedRequest) -> RecordedRequest:
+    answer = ResponseHead(200, b"OK", ())
+    return REDACTOR.interaction(HTTPInteraction(request, answer)).request
+
+
+class TestLive:
+    def test_parts(self) -> None:
+        """Behind a reverse port a key says method, path, query and body, in this order."""
+        assert key(b"/p?a=1", b"[ 1 ]").parts == (
+            ("method", b"POST"),
+            ("path", b"/p"),
+            ("query", b"?a=1"),
+            ("body", b"[1]"),
+        )
+
+    def test_digest_is_of_the_parts(self) -> None:
+        """The digest that the matcher computes is the one that the parts give."""
+        for body in (b"", b"[ 1 ]", b"x" * 1000):
+            made = key(b"/p", body)
+            assert made.digest == MatchKey(made.parts).digest
+
+    @pytest.mark.parametrize(
+        "targets",
+        [
+            (b"/x", b"/x/", b"/x?", b"/x??", b"//x", b"/y/../x", b"/X"),
+            (b"/a/b", b"/a%2Fb", b"/a%2fb"),
+            (
+                b"/x?a=1&b=2",
+                b"/x?b=2&a=1",
+                b"/x?a=1&a=2",
+                b"/x?a=2&a=1",
+                b"/x?a",
+                b"/x?a=",
+                b"/x?A",
+            ),
+            (b"/x?key=1", b"/x?key=1&key=1", b"/x?key", b"/x?KEY=1", b"/x"),
+        ],
+    )
+    def test_targets_are_exact(self, targets: tuple[bytes, ...]) -> None:
+        """No two of these are one request."""
+        assert len({key(target).digest for target in targets}) == len(targets)
+
+    def test_method_and_body(self) -> None:
+        """Both count; the spelling of JSON does not."""
+        assert key(b"/", method=b"GET").digest != key(b"/", method=b"HEAD").digest
+        assert key(b"/", b"[1]").digest != key(b"/", b"[1.0]").digest
+        assert key(b"/", b"[1]").digest == key(b"/", b"[ 1 ]", headers=()).digest
+
+    def test_dummy_key(self) -> None:
+        """What a real key recorded is found with a dummy one, in header and query."""
+        real = key(b"/x?key=sk-real-0123456789abcdef&a=1", headers=((b"Authorization", b"A"),))
+        assert real.digest == key(b"/x?key=dummy&a=1", headers=((b"Authorization", b"B"),)).digest
+        assert b"real" not in b"".join(value for _, value in real.parts)
+
+    def test_remembered(self) -> None:
+        """A request that comes again has the same key, also when much came in between."""
+        matcher = reverse()
+        request = Request(b"POST", b"/p", JSON)
+        first = matcher.live(request, b"[ 1 ]")
+        assert matcher.live(request, b"[ 1 ]") is first
+        for number in range(5000):
+            matcher.live(Request(b"POST", b"/%d" % number, JSON), b"%d" % number)
+        assert matcher.live(request, b"[ 1 ]")[0].digest == first[0].digest
+
+    def test_heads_are_kept_apart(self) -> None:
+        """One body under two content types, targets or methods: what is remembered fits each."""
+        matcher = reverse()
+        kinds: tuple[Headers, ...] = (JSON, ((b"content-type", b"text/plain"),))
+        for _ in range(2):
+            found = {
+                matcher.live(Request(method, target, kind), b" 1")[0].digest
+                for kind in kinds
+                for method in (b"POST", b"PUT")
+                for target in (b"/a", b"/b")
+            }
+            assert len(found) == 8
+
+    def test_body_in_pieces(self) -> None:
+        """A body that was spooled has the key that it has in memory."""
+        digest = BodyDigest(b"application/json")
+        digest.update(b"[ ")
+        digest.update(b"1 ]")
+        (made,) = reverse().live(Request(b"POST", b"/", JSON), digest)
+        assert made.digest == key(b"/", b"[1]").digest
+
+
+class TestForward:
+    MATCHER = Matcher(MatchRules(), with_origin=True)
+
+    def live(self, origin: Origin) -> tuple[MatchKey, ...]:
+        return self.MATCHER.live(Request(b"GET", b"/p", ()), b"", origin)
+
+    def test_exact_to_lenient(self) -> None:
+        """Keys leave out port, scheme and host in turn."""
+        names = [[name for name, _ in made.parts][:-4] for made in self.live(ORIGIN)]
+        assert names == [["scheme", "host", "port"], ["scheme", "host"], ["host"], []]
+
+    def test_absent_parts(self) -> None:
+        """A recording that lacks parts is found by one of the keys."""
+        full = RecordedRequest(b"GET", b"/p", (), Body(), "https", "API.example.org", 443)
+        portless = evolve(full, port=None)
+        recordings = (full, portless, evolve(portless, scheme=None))
+        made = [each.digest for each in self.live(ORIGIN)]
+        assert [self.MATCHER.recorded(each).digest for each in recordings] == made[:3]
+
+    def test_origins_are_kept_apart(self) -> None:
+        """Another port, scheme or host is another request."""
+        others = [evolve(ORIGIN, port=8443), evolve(ORIGIN, scheme="http"), Origin("https", "b", 1)]
+        exact = {self.live(origin)[0].digest for origin in (ORIGIN, *others)}
+        assert len(exact) == 4
+
+
+class TestDistinctCredentials:
+    MATCHER = Matcher(MatchRules(credentials="distinct"), with_origin=False, redactor=REDACTOR)
+
+    def made(self, target: bytes, headers: Headers) -> bytes:
+        return self.MATCHER.live(Request(b"GET", target, headers), b"")[0].digest
+
+    def test_told_apart(self) -> None:
+        """Two users' requests are two, by query and by header."""
+        one, two = b"one-0123456789abcdefghij", b"two-0123456789abcdefghij"
+        found = {
+            self.made(b"/?key=" + query, ((b"X-Api-Key", header),))
+            for query in (one, two)
+            for header in (one, two)
+        }
+        assert len(found) == 4
+
+    def test_recording_has_its_key(self) -> None:
+        """The pseudonyms that were stored say whose request it was."""
+        headers = ((b"Cookie", b"sid=0123456789abcdefghij"), (b"Authorization", b"Bearer x"))
+        target = b"/?key=0123456789abcdefghijkl"
+        recorded = self.MATCHER.recorded(stored(RecordedRequest(b"GET", target, headers)))
+        assert recorded.digest == self.made(target, headers)
+
+    def test_needs_a_redactor(self) -> None:
+        """Without a salt there is nothing to tell them apart by."""
+        with pytest.raises(ValueError):
+            Matcher(MatchRules(credentials="distinct"), with_origin=False)
+
+
+TARGETS = st.text("abk=&;?#%26y[]/ü key", max_size=20).map(lambda text: b"/" + text.encode())
+BODIES = st.one_of(
+    st.binary(max_size=20),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=3).map(
+        lambda value: json.dumps(value).encode()
+    ),
+)
+
+
+class TestRecorded:
+    @given(TARGETS, BODIES, st.sampled_from([JSON, (), ((b"content-type", b"text/plain"),)]))
+    def test_redacted_or_not(self, target: bytes, body: bytes, headers: Headers) -> None:
+        """A live request and its recording, redacted or as it was, have one key."""
+        live = key(target, body, headers).digest
+        recorded = RecordedRequest(b"POST", target, headers, Body.of(body))
+        assert reverse().recorded(recorded).digest == live
+        assert reverse().recorded(stored(recorded)).digest == live
+
+    @given(TARGETS, TARGETS)
+    def test_different_targets(self, one: bytes, two: bytes) -> None:
+        """Without credentials or illegal bytes two targets are two requests."""
+        if not any(mark in one + two for mark in (b"k", b"#", b" ", b"%", b"[", b"]", b"\xc3")):
+            assert (key(one).digest == key(two).digest) is (one == two)
+
+    def test_decoded_path(self) -> None:
+        """A path that the Go program decoded is found by the request that encodes it."""
+        recorded = reverse().recorded(RecordedRequest(b"POST", "/ü b".encode(), JSON))
+        assert recorded.digest == key(b"/%C3%BC%20b").digest
+
+
+class TestDifferences:
+    def test_names(self) -> None:
+        """The parts that differ, in order; none for one request."""
+        assert differences(key(b"/a?x", b"1"), key(b"/b?x", b"2")) == ("path", "body")
+        assert differences(key(b"/a"), key(b"/a")) == ()
+
+    def test_absent(self) -> None:
+        """A part of the origin that one lacks is no difference, another part is."""
+        full = MatchKey((("scheme", b"https"), ("host", b"a"), ("header range", b"1")))
+        assert differences(full, MatchKey((("host", b"b"),))) == ("host", "header range")
+        assert differences(MatchKey((("host", b"b"),)), full) == ("host", "header range")
