@@ -105,6 +105,7 @@ class ChunkedDecoder:
         self._left = 0
         self._at_data_end = False
         self._in_trailers = False
+        self._trailers_read = 0
         self._excess = 0
 
     def feed(self, data: bytes) -> list[Piece]:
@@ -182,12 +183,12 @@ class ChunkedDecoder:
         self.done = True
         return end + 4
 
-    @staticmethod
-    def _check_partial_trailers(partial: bytes) -> None:
-        """Refuse at once what no further byte can mend."""
-        for line in partial.split(b"\r\n")[:-1]:
+    def _check_partial_trailers(self, partial: bytes) -> None:
+        """Refuse at once what no further byte can mend; each line is looked at once."""
+        *lines, last = partial[self._trailers_read :].split(b"\r\n")
+        for line in lines:
             _trailer(line)
-        last = partial.rpartition(b"\r\n")[2]
+        self._trailers_read = len(partial) - len(last)
         if b"\n" in last or b"\r" in last[:-1]:
             raise BadFraming("malformed trailer section")
 
