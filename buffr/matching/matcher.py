@@ -19,9 +19,6 @@ __all__ = ["MatchRules", "Matcher", "differences", "legal_target"]
 
 _ORIGIN_PARTS = ("scheme", "host", "port")
 
-# Lenient keys leave these out in turn: what a recording lacks matches anything.
-_LEFT_OUT = (("port",), ("port", "scheme"), ("port", "scheme", "host"))
-
 # These name the client to buffr, and are taken off before a request is recorded.
 _NEVER_RECORDED = frozenset((b"proxy-authorization", b"x-buffr-key", b"x-api-buddy-key"))
 
@@ -30,28 +27,33 @@ _CONSTANT = b"REDACTED"
 
 @frozen(eq=False)
 class _Head:
-    """What of a key comes before the body, once for each of a request's keys."""
+    """What of a key comes before the body: the parts, with those of the origin in front."""
 
     content_type: bytes | None
-    prefixes: tuple[tuple[tuple[Part, ...], bytes], ...]
+    parts: tuple[Part, ...]
+    start: bytes
+    origin_parts: int
     bare: tuple[MatchKey, ...] = field(init=False)
 
     @bare.default
     def _bare(self) -> tuple[MatchKey, ...]:
         return self.keys(b"")
 
-    def keys(self, body: bytes) -> tuple[MatchKey, ...]:
+    def exact(self, body: bytes) -> MatchKey:
         part = ("body", body)
-        end = encoded(part)
-        return tuple(
-            [MatchKey((*parts, part), digest_of(start + end)) for parts, start in self.prefixes]
-        )
+        return MatchKey((*self.parts, part), digest_of(self.start + encoded(part)))
 
+    def keys(self, body: bytes) -> tuple[MatchKey, ...]:
+        """Exact to lenient: lenient keys leave out port, scheme and host in turn.
 
-def _head(content_type: bytes | None, *variants: tuple[Part, ...]) -> _Head:
-    return _Head(
-        content_type, tuple([(parts, b"".join(map(encoded, parts))) for parts in variants])
-    )
+        What a recording lacks matches anything.
+        """
+        exact = self.exact(body)
+        if self.origin_parts != len(_ORIGIN_PARTS):
+            return (exact,)
+        scheme, host, _, *others = exact.parts
+        lenient = (scheme, host, *others), (host, *others), tuple(others)
+        return (exact, *map(MatchKey, lenient))
 
 
 class Matcher:
@@ -108,7 +110,7 @@ class Matcher:
         body = request.body
         if not body.size_bytes:
             return head.bare[0]
-        return head.keys(recorded_body_value(head.content_type, body))[0]
+        return head.exact(recorded_body_value(head.content_type, body))
 
     def _live_head(self, request: Request, origin: Origin | None, known: object) -> _Head:
         parts: tuple[Part, ...] = ()
@@ -128,9 +130,10 @@ class Matcher:
         head = self._heads.get(known)
         if head is None:
             path, mark, query = self._target(target).partition(b"?")
-            parts = (("method", method), ("path", path), ("query", mark + query), *credentials)
-            variants = [_without(origin, names) for names in ((), *_LEFT_OUT)] if origin else [()]
-            head = _head(content_type, *[(*variant, *parts) for variant in variants])
+            request = (("method", method), ("path", path), ("query", mark + query))
+            parts = (*origin, *request, *credentials)
+            start = b"".join(map(encoded, parts))
+            head = _Head(content_type, parts, start, len(origin))
             self._heads.put(known, head, 1000 + 4 * len(target))
         return head
 
@@ -160,10 +163,6 @@ def _origin_parts(scheme: str | None, host: str | None, port: int | None) -> tup
         for name, value in zip(_ORIGIN_PARTS, (scheme, host, port), strict=True)
         if value is not None
     )
-
-
-def _without(parts: tuple[Part, ...], names: tuple[str, ...]) -> tuple[Part, ...]:
-    return tuple(part for part in parts if part[0] not in names)
 
 
 def differences(live: MatchKey, recorded: MatchKey) -> tuple[str, ...]:
