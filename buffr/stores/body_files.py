@@ -64,7 +64,7 @@ class BodyFiles:
             name = sha256(body.data).hexdigest()
             if not self._has(name, body.size_bytes):
                 with self._new_file() as (fd, path):
-                    self._disk.write(fd, body.data, 0)
+                    self._disk.write(fd, [body.data], 0)
                     self._finish(fd, path, name)
         elif body.file.parent == self.directory and self._has(body.file.name, body.size_bytes):
             return body
@@ -83,7 +83,7 @@ class BodyFiles:
         with source.open("rb", buffering=0) as file, self._new_file() as (fd, path):
             while piece := os.pread(file.fileno(), _PIECE_BYTES, offset):
                 digest.update(piece)
-                self._disk.write(fd, piece, offset)
+                self._disk.write(fd, [piece], offset)
                 offset += len(piece)
             if offset != size_bytes:
                 raise OSError(f"the spooled body has {offset} bytes, not {size_bytes}")

@@ -18,7 +18,8 @@ from buffr.stores.base import Found
 from buffr.stores.body_files import BodyFiles
 from buffr.stores.cassette_file import CassetteFile, Status
 from buffr.stores.cassette_format import decode, decode_index, indexed_request
-from buffr.stores.cassette_ledger import Appended, Ledger, Loaded, Redact
+from buffr.stores.cassette_ledger import Ledger, Redact
+from buffr.stores.cassette_reading import Appended, CassetteReader, Loaded, News
 from buffr.stores.cassette_thread import Append, CassetteThread, Outcome, Refresh, Stop
 from buffr.stores.disk import Disk
 from buffr.stores.elements import DigestOf, Elements, Index
@@ -77,7 +78,8 @@ class Cassette:
         sync = self.durability == "disk"
         self._file = CassetteFile(self.path, self.file_mode, sync, self.disk, self.warn)
         self._bodies = BodyFiles(self.path, file_mode=self.file_mode, sync=sync, disk=self.disk)
-        self._ledger = Ledger(self._file, self._bodies, self.redact, self.quiet_s)
+        reader = CassetteReader(self.path, self._bodies.directory, self.quiet_s)
+        self._ledger = Ledger(self._file, self._bodies, reader, self.redact)
         self._thread = CassetteThread(self._ledger, self._digests, self._land_from_thread)
 
     def view(self, digest_of: DigestOf) -> CassetteStore:
@@ -98,7 +100,7 @@ class Cassette:
                 self._ledger.begin_anew()
             else:
                 self._ledger.refresh(self._digests())
-            self._take(self._ledger.take_loaded())
+            self._learn(self._ledger.take_news())
             self._known = self._ledger.seen
         except OSError as error:
             raise CassetteError(f"{self.path}: {error.strerror}") from error
@@ -205,9 +207,7 @@ class Cassette:
 
     def _land(self, outcome: Outcome) -> None:
         self._known = outcome.status
-        self._take(outcome.loaded)
-        if outcome.appended is not None:
-            self._add(outcome.appended)
+        self._learn(outcome.news)
         if outcome.fault:
             self.warn(f"{outcome.fault}; what was read before is used on")
         for job in outcome.appends:
@@ -224,9 +224,14 @@ class Cassette:
             self._stopped = True
             _fire(self._closing)
 
-    def _take(self, loaded: Loaded | None) -> None:
-        if loaded is None:
-            return
+    def _learn(self, news: Sequence[News]) -> None:
+        for item in news:
+            if isinstance(item, Loaded):
+                self._take(item)
+            else:
+                self._add(item)
+
+    def _take(self, loaded: Loaded) -> None:
         self._elements = loaded.elements
         self._decoded.clear()
         self._decoded_bytes = 0

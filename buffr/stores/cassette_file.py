@@ -17,7 +17,7 @@ from uuid import uuid4
 from attrs import define, frozen
 
 from buffr.stores.cassette_layout import TAIL
-from buffr.stores.disk import Disk, free_name
+from buffr.stores.disk import Disk, blocks, free_name
 from buffr.stores.file_lock import LocksMissing, LockTaken, lock
 
 __all__ = ["CassetteFile", "Disturbed", "OpenCassette", "Stamp", "Status"]
@@ -143,7 +143,7 @@ class CassetteFile:
         target = free_name(self.real_path, suffix)
         fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            self.disk.write(fd, data, 0)
+            self.disk.write(fd, [data], 0)
             self.disk.sync(fd)
         finally:
             os.close(fd)
@@ -171,6 +171,9 @@ class OpenCassette:
         now, mine = self._file.status(), self.status()
         return now is not None and (now.inode, now.device) == (mine.inode, mine.device)
 
+    def read_at(self, offset: int, size_bytes: int) -> bytes:
+        return os.pread(self.fd, size_bytes, offset)
+
     def read(self) -> tuple[bytearray, Stamp]:
         """The whole text in private memory, and the stamp of exactly this text."""
         for _ in range(_READ_TRIES):
@@ -188,32 +191,32 @@ class OpenCassette:
         raise Disturbed
 
     def append(self, at: int, chunk: bytes) -> Stamp:
-        """Put ``chunk``, which ends with the tail, in the place of the tail at offset ``at``.
+        """Put ``chunk`` between what stands before offset ``at`` and the tail, which starts there.
 
         Raises ``OSError`` with the file as it was, and ``Disturbed``.
         """
         disk, cut = self._file.disk, len(TAIL)
         try:
-            disk.write(self.fd, memoryview(chunk)[cut:], at + cut)
+            disk.write(self.fd, [memoryview(chunk)[cut:], TAIL], at + cut)
             if self._file.sync:
                 disk.sync(self.fd)
             if os.pread(self.fd, cut, at) != TAIL:
                 raise Disturbed
-            disk.write(self.fd, chunk[:cut], at)
+            disk.write(self.fd, [chunk[:cut]], at)
             if self._file.sync:
                 disk.sync(self.fd)
         except OSError:
             self._take_back(at)
             raise
         stamp = self.stamp()
-        if stamp.status.size_bytes != at + len(chunk) or not self.is_in_place():
+        if stamp.status.size_bytes != at + len(chunk) + cut or not self.is_in_place():
             raise Disturbed
         return stamp
 
     def _take_back(self, at: int) -> None:
         # Whatever fails here leaves a torn tail, which the next append sets right.
         with suppress(OSError):
-            self._file.disk.write(self.fd, TAIL, at)
+            self._file.disk.write(self.fd, [TAIL], at)
             self._file.disk.truncate(self.fd, at + len(TAIL))
 
     def replace(self, pieces: Iterable[bytes]) -> Stamp:
@@ -233,9 +236,9 @@ class OpenCassette:
             with suppress(LocksMissing):
                 lock(fd, exclusive=True, patience_s=0)
             offset = 0
-            for piece in pieces:
-                disk.write(fd, piece, offset)
-                offset += len(piece)
+            for block in blocks(pieces):
+                disk.write(fd, [block], offset)
+                offset += len(block)
             disk.sync(fd)
             disk.replace(path, target)
         except BaseException:

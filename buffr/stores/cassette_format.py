@@ -136,63 +136,69 @@ _VALUE = b"            "
 
 def encode(interaction: HTTPInteraction) -> bytes:
     """The element of an interaction. A body in a file is named by the file's name."""
-    parts = [
-        b'"request": ' + _encode_request(interaction.request),
-        b'"response": ' + _encode_response(interaction),
+    members = [
+        [b'"request": ', *_encode_request(interaction.request)],
+        [b'"response": ', *_encode_response(interaction)],
     ]
     if interaction.captures:
         captures = [{"pattern": p, "captured": c} for p, c in interaction.captures]
-        parts.append(b'"match": {"captures": ' + _json(captures) + b"}")
+        members.append([b'"match": {"captures": ', _json(captures), b"}"])
     if interaction.truncated is not None:
-        parts.append(b'"end": {"reason": ' + _json(interaction.truncated) + b"}")
+        members.append([b'"end": {"reason": ', _json(interaction.truncated), b"}"])
     if interaction.recorded_at is not None:
-        parts.append(b'"recorded_at": ' + _json(interaction.recorded_at))
-    exchange = _object(parts, _EXCHANGE)
-    return _object([b'"type": "http"', b'"http": ' + exchange], _ELEMENT)
+        members.append([b'"recorded_at": ', _json(interaction.recorded_at)])
+    exchange = _object(members, _EXCHANGE)
+    return b"".join(_object([[b'"type": "http"'], [b'"http": ', *exchange]], _ELEMENT))
 
 
-def _object(members: list[bytes], indent: bytes) -> bytes:
+def _object(members: list[list[bytes]], indent: bytes) -> list[bytes]:
+    """An object's text in parts, which are joined once: bodies may be long."""
     inner = b"\n" + indent + b"  "
-    return b"{" + inner + (b"," + inner).join(members) + b"\n" + indent + b"}"
+    parts = [b"{" + inner]
+    for member in members:
+        parts += member
+        parts.append(b"," + inner)
+    parts[-1] = b"\n" + indent + b"}"
+    return parts
 
 
-def _encode_request(request: RecordedRequest) -> bytes:
+def _encode_request(request: RecordedRequest) -> list[bytes]:
     path, mark, query = stored_request(request).target.partition(b"?")
-    members = [b'"method": ' + _json(request.method.decode())]
+    members = [[b'"method": ', _json(request.method.decode())]]
     if request.scheme is not None:
-        members.append(b'"scheme": ' + _json(request.scheme))
+        members.append([b'"scheme": ', _json(request.scheme)])
     if request.host is not None:
-        members.append(b'"host": ' + _json(request.host))
+        members.append([b'"host": ', _json(request.host)])
     if request.port is not None:
-        members.append(b'"port": %d' % request.port)
-    members.append(b'"path": ' + _json(path.decode()))
+        members.append([b'"port": %d' % request.port])
+    members.append([b'"path": ', _json(path.decode())])
     if mark:
-        members.append(b'"query": ' + _json(query.decode()))
+        members.append([b'"query": ', _json(query.decode())])
     members += _encode_fields(request.headers, charset(request.headers))
     members += _encode_body(request.body)
     return _object(members, _MESSAGE)
 
 
-def _encode_response(interaction: HTTPInteraction) -> bytes:
+def _encode_response(interaction: HTTPInteraction) -> list[bytes]:
     head, trailers = interaction.response, interaction.trailers
     encoding = charset(head.headers + trailers, head.reason)
-    members = [b'"status": %d' % head.status]
+    members = [[b'"status": %d' % head.status]]
     if head.reason != reason_phrase(head.status):
-        members.append(b'"reason": ' + _json(head.reason.decode(encoding)))
+        members.append([b'"reason": ', _json(head.reason.decode(encoding))])
     members += _encode_fields(head.headers, encoding)
     chunks = interaction.chunks
-    if sum(chunk.size_bytes for chunk in chunks) != interaction.body.size_bytes:
+    if sum([chunk.size_bytes for chunk in chunks]) != interaction.body.size_bytes:
         chunks = ()
     if chunks and _is_text_stream(interaction):
-        members.append(b'"body_chunks": ' + _encode_body_chunks(interaction.body.data, chunks))
+        members.append([b'"body_chunks": ', *_encode_body_chunks(interaction.body.data, chunks)])
     else:
         members += _encode_body(interaction.body)
         if chunks:
             cuts = b", ".join([b"[%d, %d]" % (c.size_bytes, c.delay_ms) for c in chunks])
-            members.append(b'"chunks": [' + cuts + b"]")
+            members.append([b'"chunks": [', cuts, b"]"])
     if trailers:
         pairs = [(name.decode(encoding), value.decode(encoding)) for name, value in trailers]
-        members.append(b'"trailers": ' + _json(pairs))
+        members.append([b'"trailers": ', _json(pairs)])
     return _object(members, _MESSAGE)
 
 
@@ -201,48 +207,50 @@ def _is_text_stream(interaction: HTTPInteraction) -> bool:
     return in_memory and media_type(interaction.response.headers) == b"text/event-stream"
 
 
-def _encode_fields(fields: Headers, encoding: str) -> list[bytes]:
+def _encode_fields(fields: Headers, encoding: str) -> list[list[bytes]]:
     members = []
     folded, names = fold(fields, encoding)
     if encoding != UTF_8:
-        members.append(b'"header_encoding": ' + _json(encoding))
+        members.append([b'"header_encoding": ', _json(encoding)])
     if folded:
         lists = [
-            _json(name) + b": [\n" + b",\n".join([_VALUE + b"  " + _json(v) for v in values])
-            + b"\n" + _VALUE + b"]"
+            [_json(name), b": ", _list([_json(value) for value in values], _VALUE)]
             for name, values in folded.items()
-        ]  # fmt: skip
-        members.append(b'"headers": ' + _object(lists, _FIELD))
+        ]
+        members.append([b'"headers": ', *_object(lists, _FIELD)])
     if names is not None:
-        members.append(b'"raw_headers": [' + b", ".join([_json(name) for name in names]) + b"]")
+        members.append([b'"raw_headers": [', b", ".join([_json(name) for name in names]), b"]"])
     return members
 
 
-def _text_or_base64(data: bytes, name: str) -> bytes:
+def _list(items: list[bytes], indent: bytes) -> bytes:
+    inner = b"\n" + indent + b"  "
+    return b"[" + inner + (b"," + inner).join(items) + b"\n" + indent + b"]"
+
+
+def _text_or_base64(name: bytes, data: bytes) -> list[bytes]:
     try:
-        text = data.decode()
+        return [b'"%b": ' % name, _json(data.decode())]
     except UnicodeDecodeError:
-        return b'"%b_b64": ' % name.encode() + _json(data)
-    return b'"%b": ' % name.encode() + _json(text)
+        return [b'"%b_b64": ' % name, _json(data)]
 
 
-def _encode_body(body: Body) -> list[bytes]:
+def _encode_body(body: Body) -> list[list[bytes]]:
     if body.file is not None:
         return [
-            b'"body_file": ' + _json(body.file.name),
-            b'"body_size": %d' % body.size_bytes,
+            [b'"body_file": ', _json(body.file.name)],
+            [b'"body_size": %d' % body.size_bytes],
         ]
-    return [_text_or_base64(body.data, "body")] if body.data else []
+    return [_text_or_base64(b"body", body.data)] if body.data else []
 
 
-def _encode_body_chunks(data: bytes, chunks: tuple[Chunk, ...]) -> bytes:
-    lines = []
+def _encode_body_chunks(data: bytes, chunks: tuple[Chunk, ...]) -> list[bytes]:
+    items = []
     start = 0
     for chunk in chunks:
-        members = [b'"delay_ms": %d' % chunk.delay_ms]
-        if chunk.size_bytes:
-            piece = data[start : start + chunk.size_bytes]
-            members.insert(0, _text_or_base64(piece, "data"))
-        lines.append(_VALUE + _object(members, _VALUE))
-        start += chunk.size_bytes
-    return b"[\n" + b",\n".join(lines) + b"\n" + _FIELD + b"]"
+        end = start + chunk.size_bytes
+        members = [_text_or_base64(b"data", data[start:end])] if chunk.size_bytes else []
+        members.append([b'"delay_ms": %d' % chunk.delay_ms])
+        items.append(b"".join(_object(members, _VALUE)))
+        start = end
+    return [_list(items, _FIELD)]

@@ -59,20 +59,30 @@ class Shape(Enum):
 
 @define
 class Spans:
-    """Offsets of the elements in one text."""
+    """Offsets of elements in a text: where each starts, and where it ends."""
 
-    starts: array[int] = Factory(lambda: array("Q"))
-    ends: array[int] = Factory(lambda: array("Q"))
+    _starts: array[int] = Factory(lambda: array("Q"))
+    _ends: array[int] = Factory(lambda: array("Q"))
 
     def add(self, start: int, end: int) -> None:
-        self.starts.append(start)
-        self.ends.append(end)
+        self._starts.append(start)
+        self._ends.append(end)
+
+    def extend(self, others: Spans) -> None:
+        self._starts.extend(others._starts)
+        self._ends.extend(others._ends)
+
+    def last(self, count: int) -> Iterator[tuple[int, int]]:
+        return zip(self._starts[-count:], self._ends[-count:], strict=True)
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self._starts)
+
+    def __getitem__(self, at: int) -> tuple[int, int]:
+        return self._starts[at], self._ends[at]
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return zip(self.starts, self.ends, strict=True)
+        return zip(self._starts, self._ends, strict=True)
 
 
 class _Fault(Exception):
@@ -92,12 +102,12 @@ class Layout:
     """
 
     def __init__(self, text: Text, path: Path) -> None:
+        self.text = text
         self.spans = Spans()
         self.salt: str | None = None
         self.others: list[bytes] = []
         self.shape = Shape.FOREIGN
         self.end = 0
-        self._text = text
         self._view = memoryview(text)
         self._path = path
         self._version: int | None = None
@@ -129,7 +139,7 @@ class Layout:
         return b"" if re.fullmatch(rb"\s*,?\s*\]?\s*", rest) else rest
 
     def _document(self) -> Iterator[tuple[int, int, ElementIndexRecord]]:
-        text = self._text
+        text = self.text
         at = self._skip(len(_BOM) if text.startswith(_BOM) else 0)
         if at == len(text):
             return  # an empty file is an empty cassette: there is nothing to misread
@@ -156,7 +166,7 @@ class Layout:
         self._finish(at + 1)
 
     def _finish(self, at: int) -> None:
-        if self._skip(at) != len(self._text):
+        if self._skip(at) != len(self.text):
             raise _Fault(self._skip(at), "there is more after the end of the cassette")
         ready = self.salt is not None and self._version == VERSION
         if ready and self._listed and self._view[self.end :] == TAIL:
@@ -164,7 +174,7 @@ class Layout:
 
     def _member(self, name: str, start: int, at: int) -> int:
         end = self._value_end(at)
-        value = json.loads(self._text[at:end]) if name in ("version", "salt") else None
+        value = json.loads(self.text[at:end]) if name in ("version", "salt") else None
         if name == "version":
             if type(value) is not int or value < 0:
                 raise _Fault(at, "version must be a number")
@@ -181,7 +191,7 @@ class Layout:
 
     def _list(self, at: int) -> Generator[tuple[int, int, ElementIndexRecord], None, int]:
         """The elements; returns the offset behind the list."""
-        text = self._text
+        text = self.text
         if self._listed:
             raise _Fault(at, "interactions must not stand twice")
         if text.startswith(b"null", at):  # the Go program's empty list
@@ -209,7 +219,7 @@ class Layout:
     def _element(self, at: int) -> tuple[int, ElementIndexRecord]:
         self._expect(at, b"{", "expected an interaction")
         if self._fast_tries:
-            end = self._text.find(_ELEMENT_END, at, at + _REACH_BYTES) + len(_ELEMENT_END)
+            end = self.text.find(_ELEMENT_END, at, at + _REACH_BYTES) + len(_ELEMENT_END)
             try:
                 return end, decode_index(self._view[at:end])
             except ValueError:
@@ -222,12 +232,12 @@ class Layout:
             raise self.error(at, f"interaction {number} is wrong: {error}") from None
 
     def _skip(self, at: int) -> int:
-        match = _SPACE.match(self._text, at)
+        match = _SPACE.match(self.text, at)
         assert match is not None
         return match.end()
 
     def _expect(self, at: int, mark: bytes, what: str) -> None:
-        if not self._text.startswith(mark, at):
+        if not self.text.startswith(mark, at):
             raise _Fault(at, what)
 
     def _value_end(self, start: int) -> int:
@@ -240,7 +250,7 @@ class Layout:
         window = _WINDOW_BYTES
         while True:
             text = str(self._view[start : start + window], "latin-1")
-            cut = start + window < len(self._text)
+            cut = start + window < len(self.text)
             try:
                 _, end = _scan(text)
             except json.JSONDecodeError as error:
@@ -252,10 +262,10 @@ class Layout:
             window *= 4
 
     def _is_torn(self) -> bool:
-        end = _before_zeros(self._text, self.end)
-        if is_cut_short(self._text, self.end, end, after_element=len(self.spans) > 0):
+        end = _before_zeros(self.text, self.end)
+        if is_cut_short(self.text, self.end, end, after_element=len(self.spans) > 0):
             return True
-        if re.compile(rb"\s*\]\s*\}").match(self._text, self.end) and not self._conflict():
+        if re.compile(rb"\s*\]\s*\}").match(self.text, self.end) and not self._conflict():
             return True  # whole, with an unfinished append behind it
         first = opening(first=not self.spans)
         seam = bytes(self._view[self.end : self.end + len(TAIL)])
@@ -263,17 +273,17 @@ class Layout:
         return any(seam == first[:cut] + TAIL[cut:] for cut in range(1, len(TAIL)))
 
     def _conflict(self) -> bool:
-        return _CONFLICT.search(self._text, self.end) is not None
+        return _CONFLICT.search(self.text, self.end) is not None
 
     def slice(self, start: int, end: int) -> bytes:
         return bytes(self._view[start:end])
 
     def error(self, at: int, what: str) -> CassetteError:
         """What is wrong at this offset, with path, line and column."""
-        line = self._text.count(b"\n", 0, at) + 1
-        line_start = self._text.rfind(b"\n", 0, at) + 1
+        line = self.text.count(b"\n", 0, at) + 1
+        line_start = self.text.rfind(b"\n", 0, at) + 1
         column = len(str(self._view[line_start:at], "utf-8", "replace")) + 1
-        if _CONFLICT.match(self._text, line_start):
+        if _CONFLICT.match(self.text, line_start):
             what, column = "there is the mark of a merge conflict", 1
         return CassetteError(
             f"{self._path}:{line}:{column}: {what}", hint="mend the file; it is left as it is"

@@ -1,8 +1,8 @@
 """The blocking half of a cassette: what its file held when last seen, and how it goes on.
 
-One thread at a time. Nothing here is remembered that the file does not hold:
+One thread at a time. Nothing here is believed that the file does not hold:
 before each append the file is compared with what was last seen of it, and
-read anew when it differs.
+read again when it differs.
 """
 
 from __future__ import annotations
@@ -10,91 +10,70 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from buffr.errors import CassetteError
-from buffr.interaction import HTTPInteraction, RecordedRequest
+from buffr.interaction import HTTPInteraction
 from buffr.stores.body_files import BodyFiles
 from buffr.stores.cassette_file import CassetteFile, Disturbed, OpenCassette, Stamp, Status
-from buffr.stores.cassette_format import encode, indexed_request, stored_request
-from buffr.stores.cassette_layout import TAIL, Layout, Shape, Spans, Text, opening
+from buffr.stores.cassette_format import encode, stored_request
+from buffr.stores.cassette_layout import TAIL, Layout, Shape, Spans, opening
+from buffr.stores.cassette_reading import Appended, CassetteReader, News, Reading
+from buffr.stores.cassette_recent import Recent, Written
 from buffr.stores.cassette_relayout import head, laid_out
-from buffr.stores.elements import DigestOf, Elements, Index
+from buffr.stores.disk import Part
+from buffr.stores.elements import DigestOf
 
-__all__ = ["Appended", "Ledger", "Loaded"]
+__all__ = ["Ledger", "Redact"]
 
 Redact = Callable[[bytes], Callable[[HTTPInteraction], HTTPInteraction]]
 """Makes, of a cassette's salt, what takes the credentials out of an interaction."""
 
 _TRIES = 8
-
-
-@frozen
-class Loaded:
-    """A reading of the whole file: its elements, and an index for each digest asked for."""
-
-    elements: Elements
-    indexes: tuple[Index, ...]
-
-
-@frozen
-class Appended:
-    """Interactions that the file now holds as its last ones.
-
-    ``requests`` are as stored; ``None`` where nothing is to be looked up.
-    """
-
-    text: bytes
-    spans: Spans
-    requests: tuple[RecordedRequest | None, ...]
-
-
-def _no_pause() -> None:
-    pass
-
-
-def _indexes(digests: Sequence[DigestOf]) -> tuple[Index, ...]:
-    return tuple(Index(digest_of) for digest_of in digests)
+_BETWEEN = b",\n    "
 
 
 @define
 class Ledger:
-    """Reads and appends. ``pause`` is called often while a file is read."""
+    """Reads and appends. What came of it is in ``take_news()``, also after an error."""
 
     file: CassetteFile
     bodies: BodyFiles
+    reader: CassetteReader
     redact: Redact
-    quiet_s: float = 0.2
-    pause: Callable[[], None] = _no_pause
     _salt: str = field(factory=lambda: secrets.token_hex(16))
+    _news: list[News] = field(factory=list)
+    _read_once: bool = False
     _seen: Stamp | None = None
     _fault: CassetteError | None = None
-    _loaded: Loaded | None = None
-    _layout: Layout | None = None
+    _layout: Layout | None = None  # of a file that cannot be appended to in place yet
+    _parts: list[Part] | None = None  # the file's text up to its last element
     _end: int = 0
     _count: int = 0
     _next_place: int = 0
+    _recent: Recent = field(factory=Recent)
+    _missing: list[Written] = field(factory=list)
     _old: Status | None = None
-
-    @property
-    def path(self) -> Path:
-        return self.file.path
 
     @property
     def seen(self) -> Status | None:
         """The status of the file when it was last read or written; the old one's before that."""
         return self._old if self._seen is None else self._seen.status
 
+    @property
+    def owes(self) -> bool:
+        """Whether another program wrote the file back without what was just appended."""
+        return bool(self._missing)
+
+    def take_news(self) -> list[News]:
+        """What became known of the file since the last call, in order."""
+        news, self._news = self._news, []
+        return news
+
     def begin_anew(self) -> None:
         """What stands at the path now is moved aside at the first append, and not read."""
         self._old = self.file.status()
-
-    def take_loaded(self) -> Loaded | None:
-        """The last reading of the whole file, if it was not taken yet. It may come of any call."""
-        loaded, self._loaded = self._loaded, None
-        return loaded
 
     def refresh(self, digests: Sequence[DigestOf]) -> None:
         """Read the file if it is not as it was last seen; a missing one is empty.
@@ -108,22 +87,17 @@ class Ledger:
             with self.file.reading() as opened:
                 self._catch_up(opened, digests)
         except FileNotFoundError:
-            self._seen = self._fault = self._layout = None
-            self._end = self._count = 0
-            self._loaded = Loaded(Elements(self._next_place), _indexes(digests))
+            self._forget(digests)
 
-    def append(
-        self, interactions: Sequence[HTTPInteraction], digests: Sequence[DigestOf]
-    ) -> Appended:
-        """Put interactions at the end, all or none.
+    def append(self, interactions: Sequence[HTTPInteraction], digests: Sequence[DigestOf]) -> None:
+        """Put interactions at the end, all or none; before them what the ledger owes.
 
         Raises ``CassetteError`` and ``OSError`` with the file as it was.
         """
         for _ in range(_TRIES):
             salt = self._salt
             redact = self.redact(salt.encode())
-            kept = [self.bodies.keep(redact(interaction)) for interaction in interactions]
-            elements = [encode(interaction) for interaction in kept]
+            items = [_written(self.bodies.keep(redact(one))) for one in interactions]
             self._wait_for_replacement()
             try:
                 with self.file.writing() as opened:
@@ -132,133 +106,127 @@ class Ledger:
                     self._catch_up(opened, digests)
                     if self._salt != salt:
                         continue
-                    self._lay_out(opened)
-                    return self._put(opened, kept, elements)
+                    if items or self._missing:
+                        self._lay_out(opened)
+                        self._put(opened, self._missing + items)
+                    return
             except Disturbed:
                 self._seen = None
-        raise CassetteError(f"{self.path}: other programs write to it without a pause")
+        raise CassetteError(f"{self.file.path}: other programs write to it without a pause")
 
-    def _put(
-        self, opened: OpenCassette, kept: list[HTTPInteraction], elements: list[bytes]
-    ) -> Appended:
+    def _put(self, opened: OpenCassette, items: list[Written]) -> None:
         first = self._count == 0
-        before, between = opening(first=first)[: -2 if first else -1], b",\n    "
-        chunk = before + between.join(elements)
+        before = opening(first=first)[: -2 if first else -1]
+        chunk = before + _BETWEEN.join([item.element for item in items])
         spans = Spans()
         at = len(before)
-        for element in elements:
-            spans.add(at, at + len(element))
-            at += len(element) + len(between)
-        self._seen = opened.append(self._end, chunk + TAIL)
+        for item in items:
+            spans.add(at, at + len(item.element))
+            at += len(item.element) + len(_BETWEEN)
+        self._seen = opened.append(self._end, chunk)
         self._end += len(chunk)
-        self._count += len(elements)
-        self._next_place += len(elements)
-        requests = [stored_request(one.request) if one.truncated is None else None for one in kept]
-        return Appended(chunk, spans, tuple(requests))
+        self._count += len(items)
+        self._next_place += len(items)
+        if self._parts is not None:
+            self._parts.append(chunk)
+        self._missing = []
+        self._recent.add(self._seen.status.mtime_ns, items)
+        self._news.append(Appended(chunk, spans, [item.request for item in items]))
 
     def _moved_aside(self, opened: OpenCassette) -> bool:
         """Whether the old file of a recording that begins anew had to be moved first."""
-        old, self._old = self._old, None
         now = opened.status()
-        if old is None or (old.device, old.inode) != (now.device, now.inode):
+        if self._old is None or (self._old.device, self._old.inode) != (now.device, now.inode):
+            self._old = None
             return False
         aside = self.file.move_aside("bak")
-        self.file.warn(f"{self.path}: recording anew; what was there is now {aside.name}")
+        self._old = None
+        self.file.warn(f"{self.file.path}: recorded anew; what was there is now {aside.name}")
         return True
 
     def _wait_for_replacement(self) -> None:
         """Whoever replaces a file may remove it first; git does."""
-        if self._seen is not None and self._old is None and self.file.status() is None:
-            time.sleep(self.quiet_s)
+        if self._seen is not None and self.file.status() is None:
+            time.sleep(self.reader.quiet_s)
+
+    def _forget(self, digests: Sequence[DigestOf]) -> None:
+        self._seen = self._fault = self._layout = self._parts = None
+        self._end = self._count = 0
+        self._recent = Recent()
+        self._missing = []
+        self._news.append(self.reader.empty(digests, self._next_place))
 
     def _catch_up(self, opened: OpenCassette, digests: Sequence[DigestOf]) -> None:
-        if self._seen is None or opened.stamp() != self._seen:
-            self._read(opened, digests)
-        elif self._fault is not None:
-            raise self._fault
+        if self._seen is not None and opened.stamp() == self._seen:
+            if self._fault is not None:
+                raise self._fault
+            return
+        if not self._grown(opened):
+            settled = not self._read_once or opened.created
+            self._read_once = True
+            self._accept(self.reader.whole(opened, digests, self._next_place, settled=settled))
 
-    def _read(self, opened: OpenCassette, digests: Sequence[DigestOf]) -> None:
-        """Read the open file until it is whole, or for sure not going to be.
+    def _grown(self, opened: OpenCassette) -> bool:
+        """Whether other buffrs have appended, and nothing else happened."""
+        if self._parts is None or self._fault is not None:
+            return False
+        start = head(self._salt, ())
+        grown = self.reader.grown(opened, self._parts, start, first=self._count == 0)
+        if grown is None:
+            return False
+        appended, self._seen = grown
+        self._news.append(appended)
+        added = memoryview(appended.text)[len(start) : -len(TAIL)]
+        self._parts += [_BETWEEN[:1], added] if self._count else [added]
+        self._end = self._seen.status.size_bytes - len(TAIL)
+        self._count += len(appended.spans)
+        self._next_place += len(appended.spans)
+        return True
 
-        A text that changed under us and is empty, torn or faulty may be one
-        that an editor is just saving: it counts only if it stays as it is.
-        """
-        settled = self._seen is None or opened.created
-        while True:
-            text, stamp = opened.read()
-            fault: CassetteError | None = None
-            layout = Layout(text, self.path)
-            loaded = Loaded(Elements(self._next_place), _indexes(digests))
-            try:
-                self._index(layout, loaded)
-            except CassetteError as error:
-                fault = error
-            doubtful = fault is not None or layout.shape is Shape.TORN or not text
-            if settled or not doubtful:
-                self._accept(loaded, layout, text, stamp, fault)
-                return
-            time.sleep(self.quiet_s)
-            settled = opened.stamp() == stamp
-
-    def _index(self, layout: Layout, loaded: Loaded) -> None:
-        place = self._next_place
-        directory = self.bodies.directory
-        deadline = time.perf_counter() + 0.002
-        for start, _, element in layout.elements():
-            try:
-                request = indexed_request(element, directory)
-            except ValueError as error:
-                raise layout.error(start, str(error)) from None
-            if request is not None:
-                for index in loaded.indexes:
-                    index.add(request, place)
-            place += 1
-            if time.perf_counter() > deadline:
-                self.pause()
-                deadline = time.perf_counter() + 0.002
-
-    def _accept(
-        self,
-        loaded: Loaded,
-        layout: Layout,
-        text: Text,
-        stamp: Stamp,
-        fault: CassetteError | None,
-    ) -> None:
-        self._seen, self._fault = stamp, fault
-        if fault is not None:
-            raise fault
+    def _accept(self, reading: Reading) -> None:
+        self._seen, self._fault = reading.stamp, reading.fault
+        if reading.fault is not None:
+            raise reading.fault
+        layout = reading.layout
         if layout.shape is Shape.TORN:
             self.file.warn(
-                f"{self.path}: it ends in the middle of interaction {len(layout.spans) + 1};"
-                " those before it are used"
+                f"{self.file.path}: it ends in the middle of interaction"
+                f" {len(layout.spans) + 1}; those before it are used"
             )
-        loaded.elements.add(text, layout.spans)
-        self._layout, self._end, self._count = layout, layout.end, len(layout.spans)
-        self._next_place = loaded.elements.next_place
-        if layout.salt is not None:
-            self._salt = layout.salt
-        self._loaded = loaded
+        self._missing += self._recent.missing_from(layout, reading.stamp.status.mtime_ns)
+        self._recent = Recent(layout.slice(*layout.spans[-1]) if len(layout.spans) else None)
+        self._end, self._count = layout.end, len(layout.spans)
+        self._next_place = reading.loaded.elements.next_place
+        self._salt = layout.salt or self._salt
+        ready = layout.shape is Shape.READY
+        self._layout = None if ready else layout
+        self._parts = [memoryview(layout.text)[: layout.end]] if ready else None
+        self._news.append(reading.loaded)
 
     def _lay_out(self, opened: OpenCassette) -> None:
         """Give a file of another layout ours, and set a torn end aside."""
-        layout, self._layout = self._layout, None
-        if layout is None or layout.shape is Shape.READY:
+        layout = self._layout
+        if layout is None:
             return
-        try:
-            if layout.shape is Shape.TORN and (rest := layout.rest):
-                aside = self.file.set_aside(rest, "torn")
-                self.file.warn(f"{self.path}: its torn end is now in {aside.name}")
-            start = head(self._salt, layout.others)
-            self._end = len(start)
-            self._seen = opened.replace(self._written(start, layout))
-        except BaseException:
-            self._layout = layout
-            raise
+        if layout.shape is Shape.TORN and (rest := layout.rest):
+            aside = self.file.set_aside(rest, "torn")
+            self.file.warn(f"{self.file.path}: its torn end is now in {aside.name}")
+        written: list[int] = []
+        self._seen = opened.replace(_counted(layout, head(self._salt, layout.others), written))
+        self._end = sum(written)
+        self._layout = None
 
-    def _written(self, start: bytes, layout: Layout) -> Iterator[bytes]:
-        yield start
-        for piece in laid_out(layout):
-            self._end += len(piece)
-            yield piece
-        yield TAIL
+
+def _written(kept: HTTPInteraction) -> Written:
+    whole = kept.truncated is None
+    return Written(encode(kept), stored_request(kept.request) if whole else None)
+
+
+def _counted(layout: Layout, start: bytes, written: list[int]) -> Iterator[bytes]:
+    """A whole text, and the size of each piece of it but the tail."""
+    written.append(len(start))
+    yield start
+    for piece in laid_out(layout):
+        written.append(len(piece))
+        yield piece
+    yield TAIL

@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred
 from buffr.errors import BuffrError, StoreFailed
 from buffr.interaction import HTTPInteraction
 from buffr.stores.cassette_file import Status
-from buffr.stores.cassette_ledger import Appended, Ledger, Loaded
+from buffr.stores.cassette_ledger import Ledger
+from buffr.stores.cassette_reading import News
 from buffr.stores.elements import DigestOf
 
 __all__ = ["Append", "CassetteThread", "Outcome", "Refresh", "Stop"]
@@ -46,13 +47,12 @@ Job = Append | Refresh | Stop
 class Outcome:
     """What came of some jobs: what is now known of the file, and which jobs are done.
 
-    ``loaded`` comes before ``appended``. All of ``appends`` share one fate:
-    ``failure``, or none. ``fault`` says why a refresh came to nothing.
+    ``news`` are in order. All of ``appends`` share one fate: ``failure``, or
+    none. ``fault`` says why a refresh came to nothing.
     """
 
-    loaded: Loaded | None
+    news: Sequence[News]
     status: Status | None
-    appended: Appended | None = None
     appends: Sequence[Append] = ()
     failure: StoreFailed | None = None
     refreshed: bool = False
@@ -81,9 +81,9 @@ class CassetteThread:
 
     def put(self, job: Job) -> None:
         if self._thread is None:
-            self._ledger.pause = _let_others_run
+            self._ledger.reader.pause = _let_others_run
             # A daemon, so that a process which forgot to close still ends.
-            self._thread = Thread(target=self._run, name=f"cassette {self._ledger.path}")
+            self._thread = Thread(target=self._run, name=f"cassette {self._ledger.file.path}")
             self._thread.daemon = True
             self._thread.start()
         self._jobs.put(job)
@@ -96,9 +96,9 @@ class CassetteThread:
                 self._append(group)
                 job = following or self._jobs.get()
             else:
-                self._refresh()
+                self._refresh(refreshed=True)
                 job = self._jobs.get()
-        self._land(Outcome(None, self._ledger.seen, stopped=True))
+        self._refresh(stopped=True)
 
     def _group(self, first: Append) -> tuple[list[Append], Job | None]:
         """The appends that wait, up to a size, and the job behind them that is none."""
@@ -113,9 +113,9 @@ class CassetteThread:
         return group, None
 
     def _append(self, group: list[Append]) -> None:
-        appended, failure = None, None
+        failure = None
         try:
-            appended = self._ledger.append([job.interaction for job in group], self._digests())
+            self._ledger.append([job.interaction for job in group], self._digests())
         except Exception as error:  # noqa: BLE001  # the thread must live on
             if len(group) > 1:
                 for job in group:  # one that cannot be written must not take others with it
@@ -123,23 +123,25 @@ class CassetteThread:
                 return
             failure = _failure(group[0].interaction, error)
         self._land(
-            Outcome(
-                self._ledger.take_loaded(),
-                self._ledger.seen,
-                appended=appended,
-                appends=group,
-                failure=failure,
-            )
+            Outcome(self._ledger.take_news(), self._ledger.seen, appends=group, failure=failure)
         )
 
-    def _refresh(self) -> None:
+    def _refresh(self, *, refreshed: bool = False, stopped: bool = False) -> None:
         fault = ""
         try:
             self._ledger.refresh(self._digests())
+            if self._ledger.owes:
+                self._ledger.append((), self._digests())
         except Exception as error:  # noqa: BLE001  # the thread must live on
-            fault = str(error)
+            fault = _said(error)
         self._land(
-            Outcome(self._ledger.take_loaded(), self._ledger.seen, refreshed=True, fault=fault)
+            Outcome(
+                self._ledger.take_news(),
+                self._ledger.seen,
+                refreshed=refreshed,
+                fault=fault,
+                stopped=stopped,
+            )
         )
 
 
@@ -151,9 +153,13 @@ def _let_others_run() -> None:
 def _failure(interaction: HTTPInteraction, error: Exception) -> StoreFailed:
     request = interaction.request
     name = f"{request.method.decode('latin-1')} {request.target.decode('latin-1')}"
+    return StoreFailed(f"{name} was not recorded: {_said(error)}")
+
+
+def _said(error: Exception) -> str:
     if isinstance(error, BuffrError):
-        return StoreFailed(f"{name} was not recorded: {error.message}", hint=error.hint)
+        return str(error)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
-        return StoreFailed(f"{name} was not recorded: {where}{error.strerror or error}")
-    return StoreFailed(f"{name} was not recorded: {type(error).__name__}: {error}")
+        return f"{where}{error.strerror or error}"
+    return f"{type(error).__name__}: {error}"

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Disk", "free_name"]
+__all__ = ["Disk", "Part", "blocks", "free_name"]
+
+Part = bytes | bytearray | memoryview
+
+_BLOCK_BYTES = 1 << 20
 
 
 class Disk:
     """Every method raises ``OSError`` as the system does."""
 
-    def write(self, fd: int, data: bytes | memoryview, offset: int) -> None:
-        """Write all of the data at an offset."""
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(fd, view, offset)
-            view = view[written:]
+    def write(self, fd: int, parts: Sequence[Part], offset: int) -> None:
+        """Write all of the parts, one behind the other, at an offset."""
+        left = [memoryview(part) for part in parts]
+        while left:
+            written = os.pwritev(fd, left, offset)
             offset += written
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if left:
+                left[0] = left[0][written:]
 
     def truncate(self, fd: int, size_bytes: int) -> None:
         os.ftruncate(fd, size_bytes)
@@ -62,3 +70,23 @@ def free_name(path: Path, suffix: str) -> Path:
             number += 1
         else:
             return candidate
+
+
+def blocks(parts: Iterable[Part]) -> Iterator[bytes]:
+    """The parts' bytes, in order, in blocks of a handy size."""
+    small: list[Part] = []
+    size = 0
+    for part in parts:
+        if len(part) >= _BLOCK_BYTES:
+            yield b"".join(small)
+            small, size = [], 0
+            view = memoryview(part)
+            for start in range(0, len(view), _BLOCK_BYTES):
+                yield bytes(view[start : start + _BLOCK_BYTES])
+            continue
+        small.append(part)
+        size += len(part)
+        if size >= _BLOCK_BYTES:
+            yield b"".join(small)
+            small, size = [], 0
+    yield b"".join(small)

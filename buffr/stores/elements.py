@@ -1,12 +1,15 @@
-"""The interactions that a store holds in memory as raw slices, and the index over them."""
+"""The interactions that a store holds in memory as raw slices, and the index over them.
+
+Bytes, integers and arrays: the garbage collector passes over what is held
+here, however much it is.
+"""
 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field
 
 from buffr.interaction import RecordedRequest
 from buffr.matching.key import MatchKey
@@ -21,57 +24,52 @@ DigestOf = Callable[[RecordedRequest], bytes]
 
 @define
 class Index:
-    """Where the whole interactions of each digest stand, in recorded order.
-
-    Bytes, integers and arrays only: the garbage collector passes over them,
-    however many there are.
-    """
+    """Where the whole interactions of each digest stand, in recorded order."""
 
     digest_of: DigestOf
-    places: dict[bytes, array[int]] = field(factory=dict)
+    _places: dict[bytes, int | array[int]] = field(init=False, factory=dict)
 
     def add(self, request: RecordedRequest, place: int) -> None:
         digest = self.digest_of(request)
-        places = self.places.get(digest)
+        places = self._places.get(digest)
         if places is None:
-            self.places[digest] = array("q", (place,))
+            self._places[digest] = place
+        elif isinstance(places, int):
+            self._places[digest] = array("q", (places, place))
         else:
             places.append(place)
 
     def find(self, keys: Sequence[MatchKey]) -> Found | None:
         """The places of the first key that has any."""
         for key in keys:
-            places = self.places.get(key.digest)
+            places = self._places.get(key.digest)
             if places is not None:
-                return Found(key.digest, places)
+                return Found(key.digest, (places,) if isinstance(places, int) else places)
         return None
 
 
-@frozen
-class _Text:
-    first_place: int
-    text: Text
-    spans: Spans
-
-
+@define
 class Elements:
     """Slices of texts by place. Places count on from ``first_place``, without gaps."""
 
-    def __init__(self, first_place: int) -> None:
-        self.first_place = self.next_place = first_place
-        self._texts: list[_Text] = []
-        self._firsts: list[int] = []
+    first_place: int
+    _texts: list[Text] = Factory(list)
+    _text_of: array[int] = Factory(lambda: array("L"))
+    _spans: Spans = Factory(Spans)
+
+    @property
+    def next_place(self) -> int:
+        return self.first_place + len(self._spans)
 
     def add(self, text: Text, spans: Spans) -> None:
-        if len(spans):
-            self._texts.append(_Text(self.next_place, text, spans))
-            self._firsts.append(self.next_place)
-            self.next_place += len(spans)
+        self._text_of.extend(array("L", (len(self._texts),)) * len(spans))
+        self._texts.append(text)
+        self._spans.extend(spans)
 
     def slice(self, place: int) -> memoryview | None:
         """The element at a place; ``None`` for one of an earlier reading."""
-        if not self.first_place <= place < self.next_place:
+        at = place - self.first_place
+        if not 0 <= at < len(self._spans):
             return None
-        part = self._texts[bisect_right(self._firsts, place) - 1]
-        at = place - part.first_place
-        return memoryview(part.text)[part.spans.starts[at] : part.spans.ends[at]]
+        start, end = self._spans[at]
+        return memoryview(self._texts[self._text_of[at]])[start:end]

@@ -1,0 +1,151 @@
+"""Reading a cassette's file into slices and indexes, whole or as far as it grew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from attrs import define, frozen
+
+from buffr.errors import CassetteError
+from buffr.interaction import RecordedRequest
+from buffr.stores.cassette_file import OpenCassette, Stamp
+from buffr.stores.cassette_format import indexed_request
+from buffr.stores.cassette_layout import TAIL, Layout, Shape, Spans, Text
+from buffr.stores.disk import Part, blocks
+from buffr.stores.elements import DigestOf, Elements, Index
+
+__all__ = ["Appended", "CassetteReader", "Loaded", "News", "Reading"]
+
+_WORK_S = 0.002
+
+
+@frozen(eq=False)
+class Loaded:
+    """The elements of the whole file, and an index for each digest that was asked for."""
+
+    elements: Elements
+    indexes: tuple[Index, ...]
+
+
+@frozen(eq=False)
+class Appended:
+    """Interactions that the file now holds as its last ones.
+
+    ``requests`` are as stored; ``None`` where nothing is to be looked up.
+    """
+
+    text: Text
+    spans: Spans
+    requests: Sequence[RecordedRequest | None]
+
+
+News = Loaded | Appended
+
+
+@frozen(eq=False)
+class Reading:
+    """A whole file as it was at ``stamp``. With a ``fault`` it is no cassette."""
+
+    text: Text
+    stamp: Stamp
+    layout: Layout
+    loaded: Loaded
+    fault: CassetteError | None
+
+
+def _go_on() -> None:
+    pass
+
+
+@define
+class CassetteReader:
+    """``bodies`` is the directory of the body files. ``pause`` is called every 2 ms or so.
+
+    ``quiet_s`` is how long a doubtful file must stay as it is to be believed.
+    """
+
+    path: Path
+    bodies: Path
+    quiet_s: float
+    pause: Callable[[], None] = _go_on
+
+    def empty(self, digests: Sequence[DigestOf], first_place: int) -> Loaded:
+        return Loaded(Elements(first_place), tuple(Index(digest_of) for digest_of in digests))
+
+    def whole(
+        self,
+        opened: OpenCassette,
+        digests: Sequence[DigestOf],
+        first_place: int,
+        *,
+        settled: bool,
+    ) -> Reading:
+        """Read until the file is whole, or for sure not going to be.
+
+        A text that is empty, torn or faulty may be one that an editor is
+        just saving. Unless the file is ``settled``, it counts only if it
+        stays as it is.
+        """
+        while True:
+            reading = self._whole(opened, self.empty(digests, first_place))
+            torn = reading.layout.shape is Shape.TORN
+            if settled or not (torn or reading.fault or not reading.text):
+                return reading
+            time.sleep(self.quiet_s)
+            settled = opened.stamp() == reading.stamp
+
+    def _whole(self, opened: OpenCassette, loaded: Loaded) -> Reading:
+        text, stamp = opened.read()
+        layout = Layout(text, self.path)
+        place = loaded.elements.first_place
+        try:
+            for request in self._requests(layout):
+                if request is not None:
+                    for index in loaded.indexes:
+                        index.add(request, place)
+                place += 1
+        except CassetteError as fault:
+            return Reading(text, stamp, layout, loaded, fault)
+        loaded.elements.add(text, layout.spans)
+        return Reading(text, stamp, layout, loaded, None)
+
+    def _requests(self, layout: Layout) -> Iterator[RecordedRequest | None]:
+        deadline = time.perf_counter() + _WORK_S
+        for start, _, element in layout.elements():
+            try:
+                yield indexed_request(element, self.bodies)
+            except ValueError as error:
+                raise layout.error(start, str(error)) from None
+            if time.perf_counter() > deadline:
+                self.pause()
+                deadline = time.perf_counter() + _WORK_S
+
+    def grown(
+        self, opened: OpenCassette, known: Sequence[Part], start: bytes, *, first: bool
+    ) -> tuple[Appended, Stamp] | None:
+        """What was appended in our layout to a file that else is as it was.
+
+        ``known`` is its text up to its last element, ``start`` that up to its
+        list; ``first`` says that the list was empty. ``None`` when the file did
+        not merely grow.
+        """
+        stamp = opened.stamp()
+        offset = 0
+        for block in blocks(known):
+            if opened.read_at(offset, len(block)) != block:
+                return None
+            offset += len(block)
+            self.pause()
+        suffix = opened.read_at(offset, stamp.status.size_bytes - offset)
+        if not suffix.endswith(TAIL) or suffix.startswith(b",") is first:
+            return None
+        layout = Layout(start + suffix.removeprefix(b","), self.path)
+        try:
+            requests = list(self._requests(layout))
+        except CassetteError:
+            return None
+        if layout.shape is not Shape.READY or opened.stamp() != stamp:
+            return None
+        return Appended(layout.text, layout.spans, requests), stamp
