@@ -13,7 +13,6 @@ from twisted.python import usage
 
 from buffr import __version__
 from buffr.config import Config, ReverseRoute, load
-from buffr.config.target import Target
 from buffr.engine import Engine
 from buffr.errors import ConfigError
 from buffr.listeners.connection import ConnectionLimits
@@ -175,9 +174,8 @@ class _Cassettes:
         return self.opened[path]
 
 
-def _upstream(target: Target, row: ReverseRoute, config: Config, reactor: Any) -> Upstream:
+def _upstream(origin: Origin, row: ReverseRoute, config: Config, reactor: Any) -> Upstream:
     limits = config.limits
-    origin = Origin(target.scheme, target.host, target.port, target.base_path_bytes)
     tls = None
     if origin.tls:
         tls = client_tls(origin.host, ca_file=row.ca_file, verify=row.verify)

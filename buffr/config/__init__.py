@@ -1,11 +1,11 @@
 """Settings: a YAML file, the environment and flags become one frozen ``Config``."""
 
+from buffr.config.cassette_name import cassette_name
 from buffr.config.limits import Limits
 from buffr.config.loading import load
 from buffr.config.matching import Credentials, IgnoreRule, MatchSettings
 from buffr.config.model import Config, Durability, LogFormat, Redaction, Repeat, ReverseRoute
 from buffr.config.statuses import StatusSet
-from buffr.config.target import Target, cassette_name
 
 __all__ = [
     "Config",
@@ -19,7 +19,6 @@ __all__ = [
     "Repeat",
     "ReverseRoute",
     "StatusSet",
-    "Target",
     "cassette_name",
     "load",
 ]

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from buffr.config.schema import Kind, Refused
 from buffr.config.statuses import StatusSet
-from buffr.config.target import Target
 from buffr.config.written import Scalar, Tag
 from buffr.policy.mode import Mode
+from buffr.upstream.origin import Origin
 
 __all__ = [
     "ADDRESS",
@@ -96,14 +96,14 @@ def _parse_address(scalar: Scalar) -> str:
     raise Refused
 
 
-def _parse_target(scalar: Scalar) -> Target:
+def _parse_target(scalar: Scalar) -> Origin:
     try:
-        return Target.parse(scalar.text)
+        return Origin.parse(scalar.text)
     except ValueError as error:
         raise Refused(str(error)) from None
 
 
-def _show_target(target: Target) -> str:
+def _show_target(target: Origin) -> str:
     return target.url
 
 

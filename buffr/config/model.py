@@ -17,8 +17,8 @@ from buffr.config.matching import MatchSettings
 from buffr.config.schema import described, setting
 from buffr.config.shapes import NOT_SERVED, ListOf, Rows, Section
 from buffr.config.statuses import StatusSet
-from buffr.config.target import Target
 from buffr.policy.mode import Mode
+from buffr.upstream.origin import Origin
 
 __all__ = [
     "Config",
@@ -67,7 +67,7 @@ class ReverseRoute:
     the mode, or the global setting, decides.
     """
 
-    target: Target | None = setting(
+    target: Origin | None = setting(
         kinds.TARGET,
         None,
         "The upstream. Mode replay goes without, when there is a cassette.",
@@ -96,7 +96,7 @@ class ReverseRoute:
             "The cassette's file, relative to the working directory.",
             variable="BUFFR_CASSETTE",
             flag="cassette",
-            default_text="`HOST.json` of the target in the data directory",
+            default_text="`HOST.json`, or `HOST_PORT.json`, of the target in the data directory",
         )
     )
     keep_host: bool = setting(

@@ -22,12 +22,12 @@ from typing import Any
 from attrs import evolve
 
 from buffr.config import kinds
+from buffr.config.cassette_name import default_cassette_name
 from buffr.config.environment import TARGETS, Overlays
 from buffr.config.model import ReverseRoute
 from buffr.config.problems import Problems, shown
 from buffr.config.reading import Given
 from buffr.config.shapes import Draft
-from buffr.config.target import cassette_name
 from buffr.policy.mode import Mode
 
 __all__ = ["choose_routes", "finish_routes"]
@@ -147,7 +147,7 @@ def _finished(draft: Draft, port: Given, data_dir: Path, problems: Problems) -> 
     values = {name: one.value for name, one in given.items()}
     if values.get("target") is None:
         return _without_target(draft, values, problems)
-    values.setdefault("cassette", data_dir / cassette_name(values["target"].host))
+    values.setdefault("cassette", data_dir / default_cassette_name(values["target"]))
     return ReverseRoute(**values)
 
 

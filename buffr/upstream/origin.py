@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
+
 from attrs import frozen
 
 __all__ = ["Origin"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
+_URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<path>[^?#]*)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?P<colon>:(?P<port>[0-9]{0,8}))?")
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
+_NUMBERS = re.compile(r"(0x[0-9a-f]*|[0-9]+)")
+_PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
+
 
 @frozen
 class Origin:
-    """Scheme (``http`` or ``https``), host without brackets, port, and a path before each target.
+    """An upstream's address, as a URL in the settings gives it.
 
-    ``base_path`` is empty or begins with a slash and does not end in one.
+    ``scheme`` is ``http`` or ``https``. ``host`` is a lower-case name, or an
+    IP literal without brackets. ``base_path`` is empty, or begins with a
+    slash; a request's target is put behind it as it is, so it does not end
+    with the slash that ended the URL.
     """
 
     scheme: str
     host: str
     port: int
-    base_path: bytes = b""
+    base_path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Origin:
+        """The origin that a URL names; ``ValueError`` says what is wrong with it."""
+        match = _URL.fullmatch(text)
+        if match is None:
+            raise ValueError(_why_no_url(text))
+        if "@" in match["authority"]:
+            raise ValueError("names a user; a client sends its own credentials")
+        scheme = match["scheme"].lower()
+        host, port = _host_and_port(match["authority"])
+        if not _PATH.fullmatch(match["path"]):
+            raise ValueError("has a character in its path that must be percent-encoded")
+        return cls(scheme, host, port or _DEFAULT_PORTS[scheme], match["path"].removesuffix("/"))
+
+    @property
+    def base_path_bytes(self) -> bytes:
+        return self.base_path.encode("ascii")
 
     @property
     def tls(self) -> bool:
@@ -27,11 +57,47 @@ class Origin:
 
     @property
     def authority(self) -> bytes:
-        """The ``Host`` field's value: without a default port (RFC 9110 7.2)."""
+        """The value of ``Host``: brackets around an IPv6 literal, no default port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        if self.port == _DEFAULT_PORTS[self.scheme]:
-            return host.encode("ascii")
-        return f"{host}:{self.port}".encode("ascii")
+        if self.port != _DEFAULT_PORTS[self.scheme]:
+            host = f"{host}:{self.port}"
+        return host.encode("ascii")
 
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.authority.decode()}{self.base_path.decode('ascii')}"
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority.decode('ascii')}{self.base_path}"
+
+
+def _why_no_url(text: str) -> str:
+    scheme, mark, _ = text.partition("://")
+    if not mark or scheme.lower() not in _DEFAULT_PORTS:
+        return "does not begin with http:// or https://"
+    return "has a query or a fragment, which belong to a request"
+
+
+def _host_and_port(authority: str) -> tuple[str, int]:
+    """The lower-case host without brackets, and the port, which is 0 when none is given."""
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        raise ValueError("has a host or port that cannot be read")
+    port = int(match["port"] or 0)
+    if match["colon"] and not 1 <= port <= 65535:
+        raise ValueError("has a port that is not from 1 to 65535")
+    return _host(match["host"].lower()), port
+
+
+def _host(host: str) -> str:
+    if host.startswith("["):
+        try:
+            return str(ipaddress.IPv6Address(host[1:-1] if "%" not in host else ""))
+        except ValueError:
+            raise ValueError("has a host that is no IPv6 address") from None
+    if not _NAME.fullmatch(host):
+        raise ValueError("has a host that is no name (one beyond ASCII is written as xn--...)")
+    # Resolvers take 127.1 and 0x7f000001 for addresses; four plain numbers are one for sure.
+    if _NUMBERS.fullmatch(host.rpartition(".")[2]):
+        try:
+            return str(ipaddress.IPv4Address(host))
+        except ValueError:
+            raise ValueError("has a host that is no IPv4 address") from None
+    return host

@@ -26,6 +26,7 @@ class Upstream:
 
     def __init__(self, origin: Origin, pool: Pool, *, keep_host: bool = False) -> None:
         self.origin = origin
+        self._base_path = origin.base_path_bytes
         self._pool = pool
         self._keep_host = keep_host
 
@@ -63,8 +64,8 @@ class Upstream:
 
     def _head(self, request: Request, *, expect_met: bool) -> bytes:
         target = request.target
-        if self.origin.base_path and target != b"*":
-            target = self.origin.base_path + target
+        if self._base_path and target != b"*":
+            target = self._base_path + target
         headers = self._host(end_to_end(request.headers, keep=_FRAMING))
         if expect_met:
             headers = tuple(field for field in headers if field[0].lower() != b"expect")

@@ -9,12 +9,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from buffr.config import Config, Target, load
+from buffr.config import Config, load
 from buffr.config.reference import reference
 from buffr.config.schema import Kind, Setting, settings_of
 from buffr.config.shapes import NOT_SERVED, Rows, Rules, Section
 from buffr.config.written import Scalar, Tag
 from buffr.policy.mode import Mode
+from buffr.upstream.origin import Origin
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +69,7 @@ class TestOwnFile:
         assert config.warnings == ()
         assert config.data_dir == Path("data")
         (route,) = config.reverse
-        assert route.target == Target("https", "api.openai.com", 443)
+        assert route.target == Origin("https", "api.openai.com", 443)
         assert (route.port, route.mode) == (8080, Mode.AUTO)
         assert route.cassette == Path("data/api.openai.com.json")
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from config_sources import ONE_ROUTE, loaded, refused
 
-from buffr.config import Config, IgnoreRule, MatchSettings, ReverseRoute, StatusSet, Target
+from buffr.config import Config, IgnoreRule, MatchSettings, ReverseRoute, StatusSet
 from buffr.policy.mode import Mode
+from buffr.upstream.origin import Origin
 
 A, B, C = "http://a.example", "http://b.example", "http://c.example"
 TWO_ROUTES = f"reverse: [{{target: {A}}}, {{target: {B}}}]\n"
@@ -45,7 +46,7 @@ class TestSources:
         environ = {"BUFFR_PORT": "1", "BUFFR_CASSETTE": "e.json", "BUFFR_MODE": "record"}
         (route,) = loaded(None, environ, {"target": A, "port": "2"}).reverse
         assert route == ReverseRoute(
-            target=Target("http", "a.example", 80),
+            target=Origin("http", "a.example", 80),
             port=2,
             cassette=Path("e.json"),
             mode=Mode.RECORD,
@@ -250,10 +251,10 @@ class TestTargets:
 
 class TestCassettes:
     def test_default(self) -> None:
-        """A cassette is named after its host, in the data directory of whatever source."""
+        """A cassette is named after its host, and its port if it is not the usual one."""
         text = "data_dir: d\nreverse: [{target: 'http://[::1]:99'}, {target: http://A.example/v1}]"
         names = [str(route.cassette) for route in loaded(text).reverse]
-        assert names == ["d/__1.json", "d/a.example.json"]
+        assert names == ["d/__1_99.json", "d/a.example.json"]
         (route,) = loaded(None, {"BUFFR_DATA_DIR": "/e", "BUFFR_TARGET": A}).reverse
         assert route.cassette == Path("/e/a.example.json")
 
@@ -301,7 +302,7 @@ reverse:
         config = loaded(text)
         assert config.reverse == (
             ReverseRoute(
-                target=Target("https", "a.example", 443, "/v1"),
+                target=Origin("https", "a.example", 443, "/v1"),
                 port=9000,
                 mode=Mode.PASSTHROUGH,
                 cassette=Path("c.json"),

@@ -8,31 +8,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.config import Target, cassette_name
+from buffr.config import cassette_name
+from buffr.upstream.origin import Origin
 
 
 class TestTarget:
     @pytest.mark.parametrize(
         ("text", "target", "authority"),
         [
-            ("http://a.example", Target("http", "a.example", 80), b"a.example"),
-            ("https://a.example/", Target("https", "a.example", 443), b"a.example"),
-            ("HTTPS://A.Example:443", Target("https", "a.example", 443), b"a.example"),
-            ("https://a:80/v1", Target("https", "a", 80, "/v1"), b"a:80"),
-            ("http://a/v1/", Target("http", "a", 80, "/v1"), b"a"),
-            ("http://a//", Target("http", "a", 80, "/"), b"a"),
-            ("http://a/b%2Fc@d", Target("http", "a", 80, "/b%2Fc@d"), b"a"),
-            ("http://[::1]:8080", Target("http", "::1", 8080), b"[::1]:8080"),
-            ("http://[0:0::1]", Target("http", "::1", 80), b"[::1]"),
-            ("http://127.0.0.1:9", Target("http", "127.0.0.1", 9), b"127.0.0.1:9"),
-            ("http://my_host-1", Target("http", "my_host-1", 80), b"my_host-1"),
+            ("http://a.example", Origin("http", "a.example", 80), b"a.example"),
+            ("https://a.example/", Origin("https", "a.example", 443), b"a.example"),
+            ("HTTPS://A.Example:443", Origin("https", "a.example", 443), b"a.example"),
+            ("https://a:80/v1", Origin("https", "a", 80, "/v1"), b"a:80"),
+            ("http://a/v1/", Origin("http", "a", 80, "/v1"), b"a"),
+            ("http://a//", Origin("http", "a", 80, "/"), b"a"),
+            ("http://a/b%2Fc@d", Origin("http", "a", 80, "/b%2Fc@d"), b"a"),
+            ("http://[::1]:8080", Origin("http", "::1", 8080), b"[::1]:8080"),
+            ("http://[0:0::1]", Origin("http", "::1", 80), b"[::1]"),
+            ("http://127.0.0.1:9", Origin("http", "127.0.0.1", 9), b"127.0.0.1:9"),
+            ("http://my_host-1", Origin("http", "my_host-1", 80), b"my_host-1"),
         ],
     )
-    def test_taken(self, text: str, target: Target, authority: bytes) -> None:
+    def test_taken(self, text: str, target: Origin, authority: bytes) -> None:
         """A URL gives scheme, host, port and base path, and the value of ``Host``."""
-        assert Target.parse(text) == target
+        assert Origin.parse(text) == target
         assert target.authority == authority
-        assert target.is_tls == (target.scheme == "https")
+        assert target.tls == (target.scheme == "https")
         assert target.base_path_bytes == target.base_path.encode()
 
     @pytest.mark.parametrize(
@@ -77,16 +78,16 @@ class TestTarget:
     def test_refused(self, text: str, why: str) -> None:
         """What is no such URL is refused with the reason."""
         with pytest.raises(ValueError, match=why):
-            Target.parse(text)
+            Origin.parse(text)
 
     @given(st.text(alphabet="htps:/@[].%0a1?#x-_\n\u00fc", max_size=40))
     def test_anything(self, text: str) -> None:
         """Any text is a target whose own URL names it again, or a ValueError."""
         try:
-            target = Target.parse("http://" + text)
+            target = Origin.parse("http://" + text)
         except ValueError:
             return
-        assert Target.parse(target.url + "/") == target
+        assert Origin.parse(target.url + "/") == target
         assert target.authority.isascii()
 
 
