@@ -265,10 +265,10 @@ class TestCassettes:
 
     def test_shared_by_two_targets(self) -> None:
         """Recordings of two upstreams in one cassette would answer for each other: it is told."""
-        text = "reverse: [{target: http://a:1}, {target: http://a:2}, {target: http://a:1}]\n"
+        text = "reverse: [{target: http://a}, {target: https://a}, {target: http://a}]\n"
         assert loaded(text).warnings == (
             (
-                "'a.json': holds recordings of http://a:1 and of http://a:2, "
+                "'a.json': holds recordings of http://a and of https://a, "
                 "which answer for each other; give each a cassette"
             ),
         )
