@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from request_heads import ACCEPTED, REFUSED, REFUSED_CODINGS, head, target
+from request_heads import ACCEPTED, REFUSED, REFUSED_CODINGS, head
 
 from buffr.errors import BadRequest
 from buffr.message import CHUNKED, Request
@@ -103,20 +103,6 @@ class TestAccepted:
         request = parse(head(b"X-A: 1\r\n", line=method + b" /p HTTP/1.1"))
         assert (request.method, request.target) == (method, b"/p")
         assert request.headers == ((b"Host", b"h"), (b"X-A", b"1"))
-
-    @pytest.mark.parametrize(
-        ("form", "path", "query"),
-        [
-            (b"/p", b"/p", None),
-            (b"/p?", b"/p", b""),
-            (b"/p?a?b", b"/p", b"a?b"),
-            (b"/%3F?x", b"/%3F", b"x"),
-        ],
-    )
-    def test_path_and_query(self, form: bytes, path: bytes, query: bytes | None) -> None:
-        """The first question mark parts them; an empty query is not an absent one."""
-        request = parse(target(form))
-        assert (request.path, request.query) == (path, query)
 
 
 class TestRefused:
