@@ -165,7 +165,7 @@ class Engine:
                 body.close()
                 raise NoMatch(
                     f"no recorded interaction matches {_shown(request, route.redaction)}",
-                    hint=await self._explained(route, keys),
+                    hint="record it in mode auto or record",
                 )
         assert_never(decision)
 
@@ -178,9 +178,6 @@ class Engine:
 
     async def _sleep(self, seconds: float) -> None:
         await deferLater(self._reactor, seconds)
-
-    async def _explained(self, route: Route, keys: Sequence[MatchKey]) -> str:
-        return "record it in mode auto or record"
 
     def _flight(
         self,
