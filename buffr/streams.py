@@ -41,9 +41,13 @@ class News:
         self._waiting: list[Deferred[None]] = []
 
     async def wait(self) -> None:
-        waiter: Deferred[None] = Deferred()
+        waiter: Deferred[None] = Deferred(self._forget)
         self._waiting.append(waiter)
         await waiter
+
+    def _forget(self, cancelled: Deferred[None]) -> None:
+        if cancelled in self._waiting:
+            self._waiting.remove(cancelled)
 
     def tell(self) -> None:
         """Wake all who wait now."""
