@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 
 from buffr.calls import RequestBody, UpstreamCall, read_whole, stream_through
-from buffr.errors import BuffrError, NoMatch
+from buffr.errors import BuffrError, ClientGone, NoMatch
 from buffr.flights import Flight
 from buffr.log import ExchangeLog, say
 from buffr.matching.key import MatchKey
@@ -86,7 +86,7 @@ class Engine:
         self._reactor = reactor
         self._log = log
         self._wall = wall
-        self._shared: dict[tuple[int, bytes, bytes], Flight] = {}
+        self._shared: dict[tuple[Route, bytes, bytes], Flight] = {}
         self._flights: set[Flight] = set()
 
     async def handle(
@@ -101,20 +101,23 @@ class Engine:
                 level, detail = "WARN", cut
         except BuffrError as error:
             status, detail = error.status, error.message
-            if isinstance(error, NoMatch):
-                src, level = "miss", "WARN"
-                self.counters.misses += 1
-            else:
-                level = "ERROR"
-                self.counters.errors += 1
+            match error:
+                case NoMatch():
+                    src, level = "miss", "WARN"
+                    self.counters.misses += 1
+                case ClientGone():
+                    level = "WARN"
+                case _:
+                    level = "ERROR"
+                    self.counters.errors += 1
             raise
         except CancelledError:
-            status, detail = 499, "the client left"
+            status, level, detail = ClientGone.status, "WARN", "the client left"
             raise
         finally:
             shown = _shown(request, route.redaction)
             now = self._wall()
-            self._log.exchange(now, level, shown, status, now - started, src, detail)
+            self._log.exchange(now, level, shown, status, max(0.0, now - started), src, detail)
 
     async def _answer(
         self, route: Route, request: Request, body: bytes | BodyStream, sink: Sink
@@ -189,7 +192,7 @@ class Engine:
     ) -> Flight:
         if not fetch.share:
             return self._depart(fetch, route, request, body, keys, lambda _: None)
-        name = (id(route.store), keys[0].digest, _credentials(request, route.redaction))
+        name = (route, keys[0].digest, _credentials(request, route.redaction))
         flight = self._shared.get(name)
         if flight is not None and flight.joinable:
             body.close()

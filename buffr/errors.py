@@ -110,8 +110,10 @@ class BodyCutShort(BuffrError):
 
 
 class ClientGone(BuffrError):
-    """The client left before it had its answer."""
+    """The client left before it had its answer. The status is for the log alone."""
 
+    status = 499
+    reason = b"Client Closed Request"
     close = True
 
 
