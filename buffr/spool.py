@@ -31,19 +31,21 @@ class Spool:
                 self._memory += data
                 self.size_bytes += len(data)
                 return
-            self._file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115  # close() ends it
-            held, self._memory = self._memory, None
-            self._write_all(bytes(held), 0)
-        self._write_all(data, self.size_bytes)
+            self._file = self._moved(self._memory)
+            self._memory = None
+        assert self._file is not None
+        _write_all(self._file, data, self.size_bytes)
         self.size_bytes += len(data)
 
-    def _write_all(self, data: bytes, offset: int) -> None:
-        assert self._file is not None
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._file.fileno(), view, offset)
-            view = view[written:]
-            offset += written
+    def _moved(self, memory: bytearray) -> IO[bytes]:
+        """A file that holds what was in memory; on an error memory still does."""
+        file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115  # close() ends it
+        try:
+            _write_all(file, bytes(memory), 0)
+        except OSError:
+            file.close()
+            raise
+        return file
 
     def read(self, offset: int, size: int) -> bytes:
         if self._memory is not None:
@@ -62,3 +64,11 @@ class Spool:
         self._memory = bytearray()
         self._file = None
         self.size_bytes = 0
+
+
+def _write_all(file: IO[bytes], data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file.fileno(), view, offset)
+        view = view[written:]
+        offset += written
