@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -21,6 +22,7 @@ INLINE_BYTES = 1 << 20
 """The largest body that stands in the cassette itself."""
 
 _PIECE_BYTES = 1 << 20
+_ABANDONED_S = 3600
 
 
 class BodyFiles:
@@ -34,6 +36,7 @@ class BodyFiles:
         self._file_mode = file_mode
         self._sync = sync
         self._disk = disk
+        self._cleared = False
 
     def keep(self, interaction: HTTPInteraction) -> HTTPInteraction:
         """The interaction with large bodies in files here, and small ones in memory.
@@ -96,6 +99,7 @@ class BodyFiles:
     def _new_file(self) -> Iterator[tuple[int, Path]]:
         readable = self._file_mode & 0o444
         self.directory.mkdir(mode=self._file_mode | readable >> 2, exist_ok=True)
+        self._clear_away()
         path = self.directory / f".{uuid4().hex}.tmp"
         fd = self._disk.create(path, self._file_mode)
         try:
@@ -104,6 +108,16 @@ class BodyFiles:
             os.close(fd)
             with suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    def _clear_away(self) -> None:
+        """Remove, once, what a kill in the middle of a body left here."""
+        if self._cleared:
+            return
+        self._cleared = True
+        for left in self.directory.glob(".*.tmp"):
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                    left.unlink()
 
     def _finish(self, fd: int, path: Path, name: str) -> None:
         if self._sync:

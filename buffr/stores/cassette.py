@@ -102,6 +102,8 @@ class Cassette:
                 self._ledger.refresh(self._digests())
             self._learn(self._ledger.take_news())
             self._known = self._ledger.seen
+            if self.access != "replay" and not self._file.may_write():
+                self.warn(f"{self.path}: it cannot be written; nothing will be recorded")
         except OSError as error:
             raise CassetteError(f"{self.path}: {error.strerror}") from error
         finally:

@@ -8,7 +8,10 @@ before, with something behind its end; after it, with the new element.
 
 from __future__ import annotations
 
+import errno
+import glob
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -83,7 +86,7 @@ class CassetteFile:
     @contextmanager
     def reading(self) -> Iterator[OpenCassette]:
         """The file, while no other buffr writes it. Raises ``FileNotFoundError``, ``OSError``."""
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = self._open_existing(os.O_RDONLY)
         with self._closing(fd) as opened:
             # Whoever cannot wait reads all the same: a writer's traces are told from faults.
             with suppress(LockTaken):
@@ -96,7 +99,7 @@ class CassetteFile:
         while True:
             fd, created = self._open()
             with self._closing(fd, created=created) as opened:
-                self._lock(fd, exclusive=True)
+                opened.locked = self._lock(fd, exclusive=True)
                 if opened.is_in_place():
                     yield opened
                     return
@@ -104,9 +107,22 @@ class CassetteFile:
     def _open(self) -> tuple[int, bool]:
         while True:
             with suppress(FileNotFoundError):
-                return os.open(self.path, os.O_RDWR | os.O_CLOEXEC), False
+                return self._open_existing(os.O_RDWR), False
             with suppress(FileExistsError):
                 return self.disk.create(self.real_path, self.file_mode), True
+
+    def _open_existing(self, access: int) -> int:
+        # Without O_NONBLOCK, opening a pipe would wait for its other end.
+        fd = os.open(self.path, access | os.O_CLOEXEC | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "it is no regular file", str(self.path))
+        return fd
+
+    def may_write(self) -> bool:
+        """Whether the file, or a new one, could be written now."""
+        path = self.real_path
+        return os.access(path if path.exists() else path.parent, os.W_OK)
 
     @property
     def real_path(self) -> Path:
@@ -115,15 +131,16 @@ class CassetteFile:
 
     @contextmanager
     def _closing(self, fd: int, *, created: bool = False) -> Iterator[OpenCassette]:
-        opened = OpenCassette(self, fd, created)
+        opened = OpenCassette(self, fd, created=created)
         try:
             yield opened
         finally:
             os.close(opened.fd)
 
-    def _lock(self, fd: int, *, exclusive: bool) -> None:
+    def _lock(self, fd: int, *, exclusive: bool) -> bool:
         try:
             lock(fd, exclusive=exclusive, patience_s=self.patience_s)
+            return True
         except LocksMissing:
             if not self._warned:
                 self._warned = True
@@ -131,6 +148,7 @@ class CassetteFile:
                     f"{self.path}: its file system has no locks;"
                     " let only one process record into it"
                 )
+            return False
 
     def move_aside(self, suffix: str) -> Path:
         """Rename the file to the first free ``name.suffix``, and return that."""
@@ -156,7 +174,8 @@ class OpenCassette:
 
     _file: CassetteFile
     fd: int
-    created: bool
+    created: bool = False
+    locked: bool = False
 
     def status(self) -> Status:
         return Status.of(os.fstat(self.fd))
@@ -226,6 +245,9 @@ class OpenCassette:
         ``OSError`` with the file as it was.
         """
         target = self._file.real_path
+        if self.locked:  # then nobody else is at work on such a file: it was left by a kill
+            for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+                left.unlink(missing_ok=True)
         path = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
         old = os.fstat(self.fd)
         disk = self._file.disk

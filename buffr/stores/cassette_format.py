@@ -54,7 +54,11 @@ def indexed_request(element: ElementIndexRecord, bodies: Path) -> RecordedReques
 
     Raises ``ValueError`` for text that cannot be turned into bytes.
     """
-    if element.type != "http" or element.http is None or element.http.end is not None:
+    if element.type != "http":
+        return None
+    if element.http is None:
+        raise ValueError("Object missing required field `http`")
+    if element.http.end is not None:
         return None
     return _request(element.http.request, bodies)
 

@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import json
 import re
-from array import array
 from collections.abc import Generator, Iterator
 from enum import Enum
 from pathlib import Path
-
-from attrs import Factory, define
+from typing import Any
 
 from buffr.errors import CassetteError
 from buffr.stores.cassette_format import decode_index
 from buffr.stores.cassette_records import ElementIndexRecord
 from buffr.stores.cassette_torn import is_cut_short
+from buffr.stores.spans import Spans, Text
 
-__all__ = ["TAIL", "Layout", "Shape", "Spans", "Text", "opening"]
+__all__ = ["TAIL", "Layout", "Shape", "opening"]
 
 TAIL = b"\n  ]\n}\n"
 """How the text ends behind the last element. As long as ``opening`` is."""
@@ -41,8 +40,6 @@ _SALT = re.compile("[0-9a-f]{32}")
 _BOM = b"\xef\xbb\xbf"
 _scan = json.JSONDecoder().raw_decode
 
-Text = bytes | bytearray
-
 
 def opening(*, first: bool) -> bytes:
     """The first seven bytes of what takes the tail's place when an element is appended."""
@@ -55,34 +52,6 @@ class Shape(Enum):
     READY = "nothing"
     FOREIGN = "lay it out anew"
     TORN = "set aside what stands behind the last whole element"
-
-
-@define
-class Spans:
-    """Offsets of elements in a text: where each starts, and where it ends."""
-
-    _starts: array[int] = Factory(lambda: array("Q"))
-    _ends: array[int] = Factory(lambda: array("Q"))
-
-    def add(self, start: int, end: int) -> None:
-        self._starts.append(start)
-        self._ends.append(end)
-
-    def extend(self, others: Spans) -> None:
-        self._starts.extend(others._starts)
-        self._ends.extend(others._ends)
-
-    def last(self, count: int) -> Iterator[tuple[int, int]]:
-        return zip(self._starts[-count:], self._ends[-count:], strict=True)
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    def __getitem__(self, at: int) -> tuple[int, int]:
-        return self._starts[at], self._ends[at]
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return zip(self._starts, self._ends, strict=True)
 
 
 class _Fault(Exception):
@@ -111,6 +80,7 @@ class Layout:
         self._view = memoryview(text)
         self._path = path
         self._version: int | None = None
+        self._named = False
         self._listed = False
         self._fast_tries = _FAST_TRIES
 
@@ -149,7 +119,7 @@ class Layout:
             start = at
             self._expect(at, b'"', "expected a name")
             at = self._value_end(at)
-            name = json.loads(text[start:at])
+            name = self._value(start, at)
             at = self._skip(at)
             self._expect(at, b":", "expected ':'")
             at = self._skip(at + 1)
@@ -168,13 +138,15 @@ class Layout:
     def _finish(self, at: int) -> None:
         if self._skip(at) != len(self.text):
             raise _Fault(self._skip(at), "there is more after the end of the cassette")
+        if self.others and not self._named:
+            raise _Fault(0, "there is no list of interactions")
         ready = self.salt is not None and self._version == VERSION
         if ready and self._listed and self._view[self.end :] == TAIL:
             self.shape = Shape.READY
 
-    def _member(self, name: str, start: int, at: int) -> int:
+    def _member(self, name: Any, start: int, at: int) -> int:
         end = self._value_end(at)
-        value = json.loads(self.text[at:end]) if name in ("version", "salt") else None
+        value = self._value(at, end) if name in ("version", "salt") else None
         if name == "version":
             if type(value) is not int or value < 0:
                 raise _Fault(at, "version must be a number")
@@ -189,11 +161,18 @@ class Layout:
             self.others.append(bytes(self._view[start:end]))
         return end
 
+    def _value(self, start: int, end: int) -> Any:
+        try:
+            return json.loads(self.text[start:end])
+        except UnicodeDecodeError:
+            raise _Fault(start, "the text is not UTF-8") from None
+
     def _list(self, at: int) -> Generator[tuple[int, int, ElementIndexRecord], None, int]:
         """The elements; returns the offset behind the list."""
         text = self.text
-        if self._listed:
+        if self._named:
             raise _Fault(at, "interactions must not stand twice")
+        self._named = True
         if text.startswith(b"null", at):  # the Go program's empty list
             return at + 4
         self._expect(at, b"[", "interactions must be a list")

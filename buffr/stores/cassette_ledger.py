@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 
 from attrs import define, field
 
@@ -18,12 +19,13 @@ from buffr.interaction import HTTPInteraction
 from buffr.stores.body_files import BodyFiles
 from buffr.stores.cassette_file import CassetteFile, Disturbed, OpenCassette, Stamp, Status
 from buffr.stores.cassette_format import encode, stored_request
-from buffr.stores.cassette_layout import TAIL, Layout, Shape, Spans, opening
+from buffr.stores.cassette_layout import TAIL, Layout, Shape, opening
 from buffr.stores.cassette_reading import Appended, CassetteReader, News, Reading
 from buffr.stores.cassette_recent import Recent, Written
 from buffr.stores.cassette_relayout import head, laid_out
-from buffr.stores.disk import Part
+from buffr.stores.disk import Part, blocks
 from buffr.stores.elements import DigestOf
+from buffr.stores.spans import Spans
 
 __all__ = ["Ledger", "Redact"]
 
@@ -54,6 +56,7 @@ class Ledger:
     _next_place: int = 0
     _recent: Recent = field(factory=Recent)
     _missing: list[Written] = field(factory=list)
+    _foreign: set[bytes] = field(factory=set)  # digests of texts in other layouts
     _old: Status | None = None
 
     @property
@@ -104,6 +107,8 @@ class Ledger:
                     if self._moved_aside(opened):
                         continue
                     self._catch_up(opened, digests)
+                    if self._fault is not None:
+                        raise self._fault
                     if self._salt != salt:
                         continue
                     if items or self._missing:
@@ -158,8 +163,6 @@ class Ledger:
 
     def _catch_up(self, opened: OpenCassette, digests: Sequence[DigestOf]) -> None:
         if self._seen is not None and opened.stamp() == self._seen:
-            if self._fault is not None:
-                raise self._fault
             return
         if not self._grown(opened):
             settled = not self._read_once or opened.created
@@ -188,12 +191,13 @@ class Ledger:
         if reading.fault is not None:
             raise reading.fault
         layout = reading.layout
+        if not self._is_known(reading):
+            self._missing += self._recent.missing_from(layout, reading.stamp.status.mtime_ns)
         if layout.shape is Shape.TORN:
             self.file.warn(
                 f"{self.file.path}: it ends in the middle of interaction"
                 f" {len(layout.spans) + 1}; those before it are used"
             )
-        self._missing += self._recent.missing_from(layout, reading.stamp.status.mtime_ns)
         self._recent = Recent(layout.slice(*layout.spans[-1]) if len(layout.spans) else None)
         self._end, self._count = layout.end, len(layout.spans)
         self._next_place = reading.loaded.elements.next_place
@@ -201,7 +205,21 @@ class Ledger:
         ready = layout.shape is Shape.READY
         self._layout = None if ready else layout
         self._parts = [memoryview(layout.text)[: layout.end]] if ready else None
+        if not ready:
+            self._foreign.add(sha256(reading.text).digest())
         self._news.append(reading.loaded)
+
+    def _is_known(self, reading: Reading) -> bool:
+        """Whether the file is back in a state that it had, byte for byte: a checkout, say."""
+        if reading.layout.shape is not Shape.READY:
+            return sha256(reading.text).digest() in self._foreign
+        at = 0
+        text = memoryview(reading.text)[: reading.layout.end]
+        for block in blocks(self._parts or ()):
+            if at < len(text) and text[at : at + len(block)] != block[: len(text) - at]:
+                return False
+            at += len(block)
+        return at >= len(text)
 
     def _lay_out(self, opened: OpenCassette) -> None:
         """Give a file of another layout ours, and set a torn end aside."""
@@ -212,9 +230,11 @@ class Ledger:
             aside = self.file.set_aside(rest, "torn")
             self.file.warn(f"{self.file.path}: its torn end is now in {aside.name}")
         written: list[int] = []
-        self._seen = opened.replace(_counted(layout, head(self._salt, layout.others), written))
+        start = head(self._salt, layout.others)
+        self._seen = opened.replace(_counted(layout, start, written))
         self._end = sum(written)
         self._layout = None
+        self._parts = None if self._count else [start]
 
 
 def _written(kept: HTTPInteraction) -> Written:

@@ -12,9 +12,10 @@ from buffr.errors import CassetteError
 from buffr.interaction import RecordedRequest
 from buffr.stores.cassette_file import OpenCassette, Stamp
 from buffr.stores.cassette_format import indexed_request
-from buffr.stores.cassette_layout import TAIL, Layout, Shape, Spans, Text
+from buffr.stores.cassette_layout import TAIL, Layout, Shape
 from buffr.stores.disk import Part, blocks
 from buffr.stores.elements import DigestOf, Elements, Index
+from buffr.stores.spans import Spans, Text
 
 __all__ = ["Appended", "CassetteReader", "Loaded", "News", "Reading"]
 

@@ -50,13 +50,14 @@ class Recent:
     def missing_from(self, layout: Layout, mtime_ns: int) -> list[Written]:
         """What a file that was written back at ``mtime_ns`` lacks at its end."""
         recent = [item for at_ns, item in self._items if at_ns >= mtime_ns - _WINDOW_NS]
+        if not recent or len(layout.spans) == 0:
+            return []
         older = len(self._items) - len(recent)
         before = self._items[older - 1][1].element if older else self._before
-        if not recent or before is None or len(layout.spans) == 0:
-            return []
+        known = [] if before is None else [json.decode(before)]
+        known += [json.decode(item.element) for item in recent]
         last = [json.decode(layout.slice(*span)) for span in layout.spans.last(2)]
-        known = [before, *(item.element for item in recent)]
-        for kept in range(len(recent), 0, -1):
-            if [json.decode(known[kept - 1]), json.decode(known[kept])] == last:
-                return recent[kept:]
-        return recent if json.decode(before) == last[-1] else []
+        for end in range(len(known), 0, -1):
+            if known[max(0, end - 2) : end] == last[-min(2, end) :]:
+                return recent[end - len(known) :] if end < len(known) else []
+        return []

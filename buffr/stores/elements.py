@@ -14,7 +14,7 @@ from attrs import Factory, define, field
 from buffr.interaction import RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Found
-from buffr.stores.cassette_layout import Spans, Text
+from buffr.stores.spans import Spans, Text
 
 __all__ = ["DigestOf", "Elements", "Index"]
 

@@ -1,0 +1,314 @@
+"""A cassette on its own: opened, recorded into, replayed, begun anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from cassettes import Deck, paths
+from go_schema import go_body, interactions
+from recordings import digest_of, key, recording
+
+from buffr.errors import CassetteError, StoreFailed
+from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.stores.cassette import Cassette
+
+Redaction = Callable[[HTTPInteraction], HTTPInteraction]
+INTEROP = Path(__file__).parent / "interop"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "api.json"
+
+
+class TestTheFile:
+    def test_opening_creates_nothing(self, path: Path) -> None:
+        Deck(path).close()
+        assert list(path.parent.iterdir()) == []
+
+    def test_it_is_version_1_after_every_append(self, path: Path) -> None:
+        deck = Deck(path)
+        for number in range(4):
+            deck.append(recording(b"/%d" % number))
+            assert len(interactions(path.read_bytes())) == number + 1
+        deck.close()
+        assert paths(path) == ["/0", "/1", "/2", "/3"]
+
+    def test_only_its_owner_can_read_it(self, path: Path) -> None:
+        deck = Deck(path)
+        old = os.umask(0)
+        try:
+            deck.append(recording(body=b"x" * (2 << 20)))
+        finally:
+            os.umask(old)
+        deck.close()
+        assert mode(path) == 0o600
+        bodies = path.with_name("api.d")
+        assert mode(bodies) == 0o700
+        assert [mode(body) for body in bodies.iterdir()] == [0o600]
+
+    def test_an_append_leaves_what_stands_before_it(self, path: Path) -> None:
+        deck = Deck(path)
+        deck.append(recording(b"/0"))
+        before = path.read_bytes()
+        inode = path.stat().st_ino
+        deck.append(recording(b"/1"))
+        deck.close()
+        assert path.read_bytes().startswith(before.removesuffix(b"\n  ]\n}\n"))
+        assert path.stat().st_ino == inode
+
+    def test_what_was_recorded_is_there_for_the_next_run(self, path: Path) -> None:
+        deck = Deck(path)
+        deck.append(recording(b"/a", b"1"), recording(b"/b"), recording(b"/a", b"2"))
+        deck.append(recording(b"/a", b"cut", truncated="the upstream left"))
+        deck.close()
+        assert Deck(path, access="replay").bodies(b"/a") == [b"1", b"2"]
+        assert len(paths(path)) == 4
+
+    def test_many_at_once_are_one_group_in_order(self, path: Path) -> None:
+        deck = Deck(path)
+        waiting = [
+            deck.turns.start(deck.store.append(recording(b"/a", b"%d" % number)))
+            for number in range(500)
+        ]
+        deck.close()
+        assert waiting == [[None]] * 500
+        assert Deck(path).bodies(b"/a") == [b"%d" % number for number in range(500)]
+
+    def test_one_that_cannot_be_written_takes_no_other_with_it(self, path: Path) -> None:
+        deck = Deck(path)
+        lost = evolve(recording(b"/lost"), body=Body(size_bytes=9, file=path / "gone"))
+        waiting = [deck.turns.start(deck.store.append(recording(b"/%d" % n))) for n in range(5)]
+        failed = deck.turns.start(deck.store.append(lost))
+        waiting += [deck.turns.start(deck.store.append(recording(b"/%d" % n))) for n in (5, 6)]
+        deck.close()
+        assert waiting == [[None]] * 7
+        assert "GET /lost was not recorded" in str(failed[0])
+        assert paths(path) == [f"/{number}" for number in range(7)]
+
+
+class TestReplay:
+    def test_the_go_programs_answers_are_read_exactly(self) -> None:
+        for name in ("go-reverse.json", "go-forward.json"):
+            raw = json.loads((INTEROP / name).read_bytes())["interactions"]
+            deck = Deck(INTEROP / name, access="replay")
+            for place, element in enumerate(raw):
+                if element["type"] != "http":
+                    continue
+                loaded = deck.turns.run(deck.store.load(place))
+                request, response = element["http"]["request"], element["http"]["response"]
+                assert loaded.body.data == go_body(response)
+                assert loaded.response.status == response["status"]
+                assert loaded.response.reason == b"OK"
+                assert [(n.decode(), v.decode()) for n, v in loaded.response.headers] == [
+                    (name, value)
+                    for name, values in response["headers"].items()
+                    for value in values
+                ]
+                assert loaded.request.body.data == request.get("body", "").encode()
+                assert loaded.request.host == request.get("host")
+                assert [(chunk.delay_ms) for chunk in loaded.chunks] == [
+                    chunk["delay_ms"] for chunk in response.get("body_chunks", [])
+                ]
+            deck.close()
+
+    def test_the_go_programs_request_is_found(self) -> None:
+        deck = Deck(INTEROP / "go-forward.json", access="replay")
+        assert deck.count(b"/kg/conceptnet/c/en/example?offset=0&limit=2") == 1
+        assert deck.count(b"/kg/conceptnet/c/en/example") == 0
+
+    def test_captures_are_read(self) -> None:
+        deck = Deck(INTEROP / "go-reverse.json", access="replay")
+        loaded = deck.turns.run(deck.store.load(0))
+        assert loaded.captures == (("run-[0-9]{4}", "run-0001"),)
+
+    def test_nothing_is_written(self, path: Path) -> None:
+        path.write_bytes(INTEROP.joinpath("go-reverse.json").read_bytes()[:-5000])
+        before = path.stat()
+        deck = Deck(path, access="replay")
+        assert deck.count(b"/openai/v1/models") > 0
+        with pytest.raises(StoreFailed, match="replay only"):
+            deck.append(recording())
+        deck.close()
+        assert [one.name for one in path.parent.iterdir()] == ["api.json"]
+        assert path.stat().st_mtime_ns == before.st_mtime_ns
+        assert "ends in the middle of interaction" in deck.said[0]
+
+    def test_a_missing_body_file_is_said(self, path: Path) -> None:
+        deck = Deck(path)
+        deck.append(recording(b"/large", b"x" * (2 << 20)))
+        (body,) = path.with_name("api.d").iterdir()
+        body.write_bytes(b"short")
+        with pytest.raises(CassetteError, match=f"{body.name} has 5 bytes, not 2097152"):
+            deck.bodies(b"/large")
+        body.unlink()
+        with pytest.raises(CassetteError, match=f"{body.name}: No such file"):
+            deck.bodies(b"/large")
+        deck.close()
+
+    def test_a_wrong_answer_is_said_with_its_number(self, path: Path) -> None:
+        deck = Deck(path)
+        deck.append(recording(b"/0"), recording(b"/1"))
+        deck.close()
+        path.write_bytes(path.read_bytes().replace(b'"status": 200', b'"status": "200"'))
+        with pytest.raises(CassetteError, match=r"api\.json: interaction 2: Expected `int`"):
+            Deck(path, access="replay").bodies(b"/1")
+
+
+class TestOpening:
+    def test_what_is_no_cassette_stops_the_start(self, path: Path) -> None:
+        path.write_text('{"version": 2}')
+        with pytest.raises(CassetteError, match=r"api\.json:1:13: version 2 is newer"):
+            Deck(path)
+        assert path.read_text() == '{"version": 2}'
+
+    def test_a_directory_or_a_pipe_is_no_cassette(self, tmp_path: Path) -> None:
+        with pytest.raises(CassetteError, match=r"Is a directory|no regular file"):
+            Deck(tmp_path)
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(CassetteError, match="no regular file"):
+            Deck(tmp_path / "pipe")
+
+    def test_a_missing_directory_is_said_at_the_start(self, tmp_path: Path) -> None:
+        deck = Deck(tmp_path / "none" / "api.json")
+        assert "cannot be written" in deck.said[0]
+        with pytest.raises(StoreFailed, match="No such file or directory"):
+            deck.append(recording())
+        deck.close()
+
+
+class TestFirstAppendToAForeignFile:
+    @pytest.mark.parametrize("name", ["go-reverse.json", "go-forward.json"])
+    def test_every_element_of_the_go_program_survives(self, path: Path, name: str) -> None:
+        before = json.loads((INTEROP / name).read_bytes())["interactions"]
+        path.write_bytes((INTEROP / name).read_bytes())
+        path.chmod(0o640)
+        deck = Deck(path)
+        deck.append(recording(b"/new"), recording(b"/newer"))
+        deck.close()
+        after = interactions(path.read_bytes())
+        assert after[:-2] == before
+        assert paths(path)[-2:] == ["/new", "/newer"]
+        assert mode(path) == 0o640
+
+    def test_a_link_stays_a_link(self, path: Path, tmp_path: Path) -> None:
+        (tmp_path / "real").mkdir()
+        real = tmp_path / "real" / "other.json"
+        real.write_text('{"version":1,"interactions":[]}')
+        path.symlink_to(real)
+        deck = Deck(path)
+        deck.append(recording(b"/new", b"x" * (2 << 20)))
+        deck.close()
+        assert path.is_symlink()
+        assert paths(real) == ["/new"]
+
+    def test_it_is_laid_out_once(self, path: Path) -> None:
+        path.write_bytes((INTEROP / "go-forward.json").read_bytes())
+        deck = Deck(path)
+        deck.append(recording())
+        inode = path.stat().st_ino
+        deck.append(recording())
+        deck.close()
+        assert path.stat().st_ino == inode
+        again = Deck(path)
+        again.append(recording())
+        again.close()
+        assert path.stat().st_ino == inode
+
+    def test_a_torn_end_is_set_aside_and_said(self, path: Path) -> None:
+        whole = (INTEROP / "go-forward.json").read_bytes()
+        path.write_bytes(whole[:-200])
+        path.with_name("api.json.torn").write_text("an older one")
+        deck = Deck(path)
+        assert "ends in the middle of interaction 2" in deck.said[0]
+        deck.append(recording(b"/new"))
+        deck.close()
+        assert paths(path) == ["/openai/v1/models", "/new"]
+        aside = path.with_name("api.json.torn.1").read_bytes()
+        assert aside
+        assert whole[:-200].endswith(aside)
+        assert path.with_name("api.json.torn").read_text() == "an older one"
+        assert "its torn end is now in api.json.torn.1" in deck.said[1]
+
+
+class TestBeginningAnew:
+    def test_the_old_file_is_moved_aside_by_the_first_recording(self, path: Path) -> None:
+        old = (INTEROP / "go-reverse.json").read_bytes()
+        path.write_bytes(old)
+        path.with_name("api.json.bak").write_text("older")
+        deck = Deck(path, access="anew")
+        assert deck.count(b"/openai/v1/models") == 0
+        assert path.read_bytes() == old
+        deck.append(recording(b"/new"), recording(b"/newer"))
+        assert deck.count(b"/new") == 1
+        deck.close()
+        assert path.with_name("api.json.bak.1").read_bytes() == old
+        assert path.with_name("api.json.bak").read_text() == "older"
+        assert paths(path) == ["/new", "/newer"]
+        assert "what was there is now api.json.bak.1" in deck.said[0]
+
+    def test_without_a_recording_nothing_moves(self, path: Path) -> None:
+        path.write_text("no cassette at all")
+        Deck(path, access="anew").close()
+        assert path.read_text() == "no cassette at all"
+
+    def test_two_that_begin_anew_share_the_new_file(self, path: Path) -> None:
+        Deck(path).append(recording(b"/old"))
+        one, other = Deck(path, access="anew"), Deck(path, access="anew")
+        one.append(recording(b"/1"))
+        other.append(recording(b"/2"))
+        one.append(recording(b"/3"))
+        assert paths(path) == ["/1", "/2", "/3"]
+        assert paths(path.with_name("api.json.bak")) == ["/old"]
+
+
+class TestViews:
+    def test_each_view_has_its_own_keys_over_one_file(self, path: Path) -> None:
+        deck = Deck(path)
+        deck.append(recording(b"/a?x=1"))
+        late = deck.cassette.view(lambda request: digest_of(without_query(request)))
+        assert deck.turns.run(late.find([key(b"/a")])) is not None
+        deck.append(recording(b"/a?x=2"))
+        found = deck.turns.run(late.find([key(b"/a")]))
+        assert found is not None
+        assert list(found.places) == [0, 1]
+        assert (deck.count(b"/a"), deck.count(b"/a?x=2")) == (0, 1)
+        deck.close()
+        deck.turns.run(late.close())
+
+    def test_redaction_knows_the_salt_of_the_file(self, path: Path) -> None:
+        deck = Deck(path)
+        deck.append(recording(b"/0"))
+        deck.close()
+        salt = json.loads(path.read_bytes())["salt"].encode()
+        salts: list[bytes] = []
+
+        def redact_with(given: bytes) -> Redaction:
+            salts.append(given)
+            return lambda one: evolve(one, request=evolve(one.request, target=b"/redacted"))
+
+        cassette = Cassette(
+            path, redact=redact_with, call_from_thread=deck.turns.call, now=deck.turns.now,
+            warn=deck.said.append,
+        )  # fmt: skip
+        store = cassette.view(digest_of)
+        cassette.open()
+        deck.turns.run(store.append(recording(b"/secret")))
+        assert deck.turns.run(store.find([key(b"/redacted")])) is not None
+        deck.turns.run(store.close())
+        assert set(salts) == {salt}
+        assert paths(path) == ["/0", "/redacted"]
+
+
+def without_query(request: RecordedRequest) -> RecordedRequest:
+    return evolve(request, target=request.target.partition(b"?")[0])
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
