@@ -97,12 +97,15 @@ class Tape:
     def chunks(self, *, chunked: bool) -> tuple[Chunk, ...]:
         """The wire's chunks where the body is ``chunked``, else what arrived at once."""
         chunks: list[Chunk] = []
+        inside_ms = 0
         for number, (start, announced, delay_ms) in enumerate(self._marks):
             size = self.offset(number + 1) - start
             if chunked and announced is None and chunks:
                 chunks[-1] = Chunk(chunks[-1].size_bytes + size, chunks[-1].delay_ms)
+                inside_ms += delay_ms
             else:
-                chunks.append(Chunk(size, delay_ms))
+                chunks.append(Chunk(size, inside_ms + delay_ms))
+                inside_ms = 0
         return tuple(chunks)
 
     def close(self) -> None:
