@@ -25,7 +25,7 @@ from buffr.wire.body import BodyDecoder, decoder_for
 from buffr.wire.head import END_OF_HEAD, HeadLimits, check_request_line, parse_request_head
 from buffr.wire.memo import HeadMemo
 
-__all__ = ["ClientConnection", "ConnectionLimits", "Listening"]
+__all__ = ["ClientConnection", "ConnectionLimits", "Listening", "Tracked"]
 
 _WAIT_FOR_WHOLE = 65536
 """Bodies up to this size are waited for before their exchange starts: few steps, no stream."""
@@ -54,6 +54,19 @@ class ConnectionLimits:
     half_close_s: float = 10
 
 
+class Tracked(Port):
+    """A connection as its listener sees it."""
+
+    def check(self, now: float) -> None:
+        """Close what has taken too long; called about once a second."""
+
+    def stop(self) -> None:
+        """Close now if nothing is under way, else when it is over."""
+
+    def cut(self) -> None:
+        """Close at once."""
+
+
 class Listening(Port):
     """What a connection asks of the listener that accepted it."""
 
@@ -71,7 +84,10 @@ class Listening(Port):
     def refused(self, error: BuffrError) -> None:
         """Note a request that never became one."""
 
-    def gone(self, connection: ClientConnection) -> None:
+    def came(self, connection: Tracked) -> None:
+        """Watch over a connection: check its times, stop it with the rest."""
+
+    def gone(self, connection: Tracked) -> None:
         """Forget a connection."""
 
 
@@ -106,12 +122,17 @@ class ClientConnection(Protocol):
         self._half_closed = False
         self._broken = False
         self._stepping = False
+        self._successor: Protocol | None = None
 
     def connectionMade(self) -> None:
+        self._listener.came(self)
         self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
+        if self._successor is not None:
+            self._successor.dataReceived(data)
+            return
         self.since = self._listener.now
         if self._decoder is not None:
             self._body_bytes(data)
@@ -264,6 +285,19 @@ class ClientConnection(Protocol):
         self._sink = ClientSink(self, Request(b"GET", b"/", ()))
         self._sink.refuse(error)
 
+    def hand_over(self, successor: Protocol) -> None:
+        """Leave the connection to another protocol, with what is already read."""
+        self.closing = True
+        self._sink = self._exchange = None
+        rest, self._buffer = self._buffer, b""
+        self.transport.unregisterProducer()
+        self._successor = successor
+        successor.makeConnection(self.transport)
+        if self._held_back:
+            self.transport.resumeProducing()
+        if rest:
+            successor.dataReceived(rest)
+
     def send(self, data: bytes) -> None:
         self.since = self._listener.now
         self.transport.write(data)
@@ -325,6 +359,12 @@ class ClientConnection(Protocol):
 
     def readConnectionLost(self) -> None:
         """The client sends no more, but may still want its answers."""
+        if self._successor is not None:
+            if IHalfCloseableProtocol.providedBy(self._successor):
+                self._successor.readConnectionLost()
+            else:
+                self.transport.loseConnection()
+            return
         self._half_closed = True
         self.since = self._listener.now
         if self._decoder is not None or self._waiting is not None or self._sink is None:
@@ -334,10 +374,12 @@ class ClientConnection(Protocol):
     def writeConnectionLost(self) -> None:
         """Our side is closed; the client's end is waited for, within ``body_idle_s``."""
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = True
         self.closing = True
         self._listener.gone(self)
+        if self._successor is not None:
+            self._successor.connectionLost(reason)
         self._gone()
         self.room.tell()
 
@@ -350,6 +392,8 @@ class ClientConnection(Protocol):
 
     def check(self, now: float) -> None:
         """Close what has taken too long; called about once a second."""
+        if self._successor is not None:
+            return
         limits = self._limits
         if self._sink is None:
             began = bool(self._buffer) or self._waiting is not None
@@ -381,7 +425,7 @@ class ClientConnection(Protocol):
 
     def stop(self) -> None:
         """Close now if no exchange is under way, else after its answer."""
-        if self._sink is None:
+        if self._sink is None and self._successor is None:
             self.transport.unregisterProducer()
             self.transport.loseConnection()
 

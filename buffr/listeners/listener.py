@@ -14,7 +14,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, ConfigError
-from buffr.listeners.connection import ClientConnection, ConnectionLimits
+from buffr.listeners.connection import ClientConnection, ConnectionLimits, Tracked
 from buffr.listeners.direct_send import listening_port
 from buffr.listeners.sink import ClientSink
 from buffr.log import say
@@ -78,7 +78,7 @@ class HTTPListener(ServerFactory, Service):
         self._asked_port = port
         self._most = connections
         self._announce = announce
-        self._connections: set[ClientConnection] = set()
+        self._connections: set[Tracked] = set()
         self._port: IListeningPort | None = None
         self._sweeper = LoopingCall(self._sweep)
         self._sweeper.clock = reactor
@@ -107,14 +107,15 @@ class HTTPListener(ServerFactory, Service):
     def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002
         if len(self._connections) >= self._most:
             return _Busy()
-        connection = ClientConnection(self)
-        self._connections.add(connection)
-        return connection
+        return ClientConnection(self)
 
     def refused(self, error: BuffrError) -> None:
         say(LogLevel.warn, "request refused", status=str(error.status), err=error.message)
 
-    def gone(self, connection: ClientConnection) -> None:
+    def came(self, connection: Tracked) -> None:
+        self._connections.add(connection)
+
+    def gone(self, connection: Tracked) -> None:
         self._connections.discard(connection)
 
     def _sweep(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from twisted.internet.protocol import Protocol as TwistedProtocol
+
 from buffr.errors import BuffrError, ClientGone
 from buffr.message import (
     CHUNKED,
@@ -43,6 +45,9 @@ class _Connection(Protocol):
 
     def cut(self) -> None:
         """Close so that the client sees a broken answer."""
+
+    def hand_over(self, successor: TwistedProtocol) -> None:
+        """Leave the connection to another protocol."""
 
 
 class ClientSink:
@@ -126,6 +131,12 @@ class ClientSink:
             self._done = True
             self.flush()
             self._connection.cut()
+
+    def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
+        """Answer with a head alone, and leave the connection to another protocol."""
+        self.begun = self._done = True
+        self._connection.send(head.encoded + b"\r\n")
+        self._connection.hand_over(successor)
 
     async def drain(self) -> None:
         while not self._connection.writable:
