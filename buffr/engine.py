@@ -78,6 +78,13 @@ class Counters:
     failed_appends: int = 0
 
 
+@define(eq=False)
+class _Course:
+    """Where an exchange's answer comes from, as far as it is known when the exchange breaks off."""
+
+    src: str = "upstream"
+
+
 class Engine:
     """Answers requests by their route's policy."""
 
@@ -94,16 +101,17 @@ class Engine:
     ) -> None:
         """Answer one request. Raises the ``BuffrError`` that keeps it from being answered."""
         started = self._wall()
-        status, src, level, detail = 0, "upstream", "INFO", ""
+        status, level, detail = 0, "INFO", ""
+        course = _Course()
         try:
-            status, src, cut = await self._answer(route, request, body, sink)
+            status, cut = await self._answer(route, request, body, sink, course)
             if cut is not None:
                 level, detail = "WARN", cut
         except BuffrError as error:
             status, detail = error.status, error.message
             match error:
                 case NoMatch():
-                    src, level = "miss", "WARN"
+                    course.src, level = "miss", "WARN"
                     self.counters.misses += 1
                 case ClientGone():
                     level = "WARN"
@@ -117,18 +125,25 @@ class Engine:
         finally:
             shown = _shown(request, route.redaction)
             now = self._wall()
-            self._log.exchange(now, level, shown, status, max(0.0, now - started), src, detail)
+            self._log.exchange(
+                now, level, shown, status, max(0.0, now - started), course.src, detail
+            )
 
     async def _answer(
-        self, route: Route, request: Request, body: bytes | BodyStream, sink: Sink
-    ) -> tuple[int, str, str | None]:
+        self,
+        route: Route,
+        request: Request,
+        body: bytes | BodyStream,
+        sink: Sink,
+        course: _Course,
+    ) -> tuple[int, str | None]:
         if not needs_key(route.mode, share=route.share):
             if isinstance(body, bytes):
                 whole = RequestBody(body)
             else:
                 whole = stream_through(route, body, record=route.mode is Mode.RECORD)
             decision = decide(route.mode, request.method, None, share=False)
-            return await self._carry_out(decision, route, request, whole, (), sink)
+            return await self._carry_out(decision, route, request, whole, (), sink, course)
         if isinstance(body, bytes):
             whole = RequestBody(body, body)
         else:
@@ -136,7 +151,7 @@ class Engine:
         keys = route.matcher.live(request, whole.identity)
         place = await self._next_place(route, keys)
         decision = decide(route.mode, request.method, place, share=route.share)
-        return await self._carry_out(decision, route, request, whole, keys, sink)
+        return await self._carry_out(decision, route, request, whole, keys, sink, course)
 
     async def _next_place(self, route: Route, keys: Sequence[MatchKey]) -> int | None:
         if route.store is None or route.mode is Mode.RECORD:
@@ -154,16 +169,18 @@ class Engine:
         body: RequestBody,
         keys: Sequence[MatchKey],
         sink: Sink,
-    ) -> tuple[int, str, str | None]:
+        course: _Course,
+    ) -> tuple[int, str | None]:
         match decision:
             case Replay(place):
                 body.close()
-                return await self._replay(route, place, sink), "cassette", None
+                course.src = "cassette"
+                return await self._replay(route, place, sink), None
             case Fetch():
                 flight = self._flight(decision, route, request, body, keys)
                 head, cut = await flight.follow(sink)
                 self.counters.fetched += 1
-                return head.status, "upstream", cut
+                return head.status, cut
             case Refuse():
                 body.close()
                 raise NoMatch(

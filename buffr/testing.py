@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import re
 import signal
 import socket
@@ -15,13 +14,25 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Self
+from typing import Self, TypeVar
 
 from attrs import define, field, frozen
 
-__all__ = ["BuffrProcess", "FakeUpstream", "Received", "Script", "answer", "chunked"]
+__all__ = [
+    "BuffrProcess",
+    "FakeUpstream",
+    "Received",
+    "Script",
+    "Step",
+    "answer",
+    "chunked",
+    "steps",
+]
 
-_LISTENING = re.compile(r"msg=listening .*\baddr=(\S+):(\d+)")
+_LISTENING = re.compile(r"""\bmsg(?:=|": ")listening\b.*\baddr(?:=|": ")[^\s"]+:(\d+)""")
+
+
+T = TypeVar("T")
 
 
 @frozen
@@ -51,6 +62,11 @@ Step = bytes | float | None
 
 Script = Callable[[Received], "bytes | Iterator[Step]"]
 """Gives the raw answer to a request, at once or step by step."""
+
+
+def steps(*each: Step) -> Iterator[Step]:
+    """An answer of these steps."""
+    return iter(each)
 
 
 def answer(
@@ -143,7 +159,9 @@ class FakeUpstream:
     """An origin on loopback that answers by a script, in threads of its own.
 
     ``received`` holds the requests in the order in which they were whole.
-    Close it with ``close``, or use it as a context manager.
+    ``connections`` counts what was accepted, also where no request came. A
+    script that raises drops the connection. Close it with ``close``, or use
+    it as a context manager.
     """
 
     def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
@@ -151,6 +169,7 @@ class FakeUpstream:
         self.script = script
         self.connections = 0
         self._tls = tls
+        self._news = threading.Condition()
         self._open: set[socket.socket] = set()
         self._socket = socket.create_server(("127.0.0.1", port), backlog=256)
         self.port = int(self._socket.getsockname()[1])
@@ -198,7 +217,9 @@ class FakeUpstream:
             if body is None:
                 return
             request = Received(line, headers, body[0], head + body[1])
-            self.received.append(request)
+            with self._news:
+                self.received.append(request)
+                self._news.notify_all()
             if not self._play(connection, self.script(request)):
                 return
 
@@ -217,6 +238,16 @@ class FakeUpstream:
                 connection.sendall(step)
         return True
 
+    def wait_for(self, count: int, timeout_s: float = 10) -> list[Received]:
+        """Wait until ``count`` requests have been received; all there are then.
+
+        Raises ``TimeoutError``.
+        """
+        with self._news:
+            if not self._news.wait_for(lambda: len(self.received) >= count, timeout_s):
+                raise TimeoutError(f"{len(self.received)} requests in {timeout_s:g} s, not {count}")
+            return list(self.received)
+
     def close(self) -> None:
         """Stop listening, and drop every connection."""
         with suppress(OSError):
@@ -234,16 +265,19 @@ class FakeUpstream:
         self.close()
 
 
-@define
+@define(eq=False)
 class BuffrProcess:
     """buffr in a process of its own, from the first line that says where it listens.
 
+    ``ports`` are those that it listens on, in the order of its routes;
     ``output`` has every line that it wrote.
     """
 
     process: subprocess.Popen[str]
-    ports: list[int]
+    ports: list[int] = field(factory=list)
     output: list[str] = field(factory=list)
+    _news: threading.Condition = field(init=False, factory=threading.Condition)
+    _ended: bool = field(init=False, default=False)
 
     @classmethod
     @contextmanager
@@ -254,64 +288,95 @@ class BuffrProcess:
         env: Mapping[str, str] | None = None,
         listeners: int = 1,
         command: Sequence[str] = (sys.executable, "-m", "buffr"),
-    ) -> Iterator[BuffrProcess]:
+    ) -> Iterator[Self]:
         """Start it, wait until ``listeners`` ports listen, and stop it in the end.
 
-        Raises ``RuntimeError`` with its output when it exits instead.
+        ``env`` is added to the environment of this process, of which no
+        ``BUFFR_`` variable is passed on. Raises ``RuntimeError`` with its
+        output when it exits instead of listening.
         """
         process = subprocess.Popen(  # noqa: S603  # the caller's own arguments
             [*command, *arguments],
             cwd=cwd,
             env={**_clean_environment(), **(env or {})},
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            errors="backslashreplace",
         )
-        running = cls(process, [])
+        running = cls(process)
+        reader = threading.Thread(target=running._collect, daemon=True)
+        reader.start()
         try:
-            running._wait_until_ready(listeners)
+            running._wait(lambda: len(running.ports) >= listeners or None, 30, "listening ports")
             yield running
         finally:
             running.stop()
+            reader.join(5)
+            assert process.stdout is not None
+            process.stdout.close()
 
-    def _wait_until_ready(self, listeners: int) -> None:
-        lines: queue.Queue[str | None] = queue.Queue()
+    def _collect(self) -> None:
         assert self.process.stdout is not None
-        threading.Thread(
-            target=self._collect, args=(self.process.stdout, lines), daemon=True
-        ).start()
-        while len(self.ports) < listeners:
-            line = lines.get(timeout=30)
-            if line is None:
-                raise RuntimeError("buffr exited:\n" + "".join(self.output))
+        for line in self.process.stdout:
             found = _LISTENING.search(line)
-            if found is not None:
-                self.ports.append(int(found[2]))
+            with self._news:
+                self.output.append(line)
+                if found is not None:
+                    self.ports.append(int(found[1]))
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
 
-    def _collect(self, stream: IO[str], lines: queue.Queue[str | None]) -> None:
-        for line in stream:
-            self.output.append(line)
-            lines.put(line)
-        lines.put(None)
+    def _wait(self, found: Callable[[], T | None], timeout_s: float, what: str) -> T:
+        deadline = time.monotonic() + timeout_s
+        with self._news:
+            while (result := found()) is None:
+                left = deadline - time.monotonic()
+                if self._ended or left <= 0:
+                    why = "buffr exited" if self._ended else f"no {what} in {timeout_s:g} s"
+                    raise RuntimeError(f"{why}:\n{self.log()}")
+                self._news.wait(left)
+        return result
+
+    def wait_for(self, pattern: str, timeout_s: float = 10) -> re.Match[str]:
+        """Wait for a line that the pattern is found in, or is already.
+
+        Raises ``RuntimeError`` with its output when none comes.
+        """
+        seen = 0
+        compiled = re.compile(pattern)
+
+        def found() -> re.Match[str] | None:
+            nonlocal seen
+            new, seen = self.output[seen:], len(self.output)
+            return next(filter(None, map(compiled.search, new)), None)
+
+        return self._wait(found, timeout_s, f"line with {pattern!r}")
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.ports[0]}"
 
     def log(self) -> str:
-        """What it has written so far."""
+        """What it has written so far; after ``stop``, all of it."""
         return "".join(self.output)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 20) -> int:
-        """Send a signal and wait; the exit code."""
+        """Send a signal and wait; the exit code. Does nothing to a process that has ended."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(timeout_s)
+            code = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             raise
+        with self._news:
+            self._news.wait_for(lambda: self._ended, timeout_s)
+        return code
 
 
 def _clean_environment() -> dict[str, str]:

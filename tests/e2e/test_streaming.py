@@ -1,0 +1,204 @@
+"""Bodies are passed on as they come, whatever their type; replays keep or drop the cadence."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from bench import Bench, Place, eventually
+from raw_http import RawClient, ask, request
+
+from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, answer, chunked
+
+PATIENCE_S = 5.0
+
+TYPES = [b"text/event-stream", b"application/x-ndjson", b"application/octet-stream", b"text/html"]
+
+
+class TestLiveAnswers:
+    """Seed defect 10: bodies other than event streams were buffered whole."""
+
+    @pytest.mark.parametrize("route", ["auto", "record", "passthrough"])
+    @pytest.mark.parametrize("kind", TYPES)
+    def test_a_chunk_arrives_before_the_next_is_sent(
+        self, bench: Bench, place: Place, route: str, kind: bytes
+    ) -> None:
+        """The upstream goes on only when the client has the chunk before."""
+        arrived = threading.Event()
+
+        def script(_: Received) -> Iterator[Step]:
+            yield b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n" % kind
+            yield b"Transfer-Encoding: chunked\r\n\r\n"
+            for part in (b"one", b"two", b"three"):
+                yield b"%x\r\n%b\r\n" % (len(part), part)
+                assert arrived.wait(PATIENCE_S)
+                arrived.clear()
+            yield b"0\r\n\r\n"
+
+        place.answers(script)
+        with RawClient(bench.port(route)) as client:
+            client.send(request(place.path))
+            client.until(b"\r\n\r\n")
+            for part in (b"one", b"two", b"three"):
+                assert client.chunk() == part
+                arrived.set()
+            assert client.chunk() == b""
+
+    @pytest.mark.parametrize("framing", [b"Content-Length: 6\r\n", b""])
+    def test_pieces_of_an_unchunked_body_do_not_wait_for_each_other(
+        self, bench: Bench, place: Place, framing: bytes
+    ) -> None:
+        arrived = threading.Event()
+
+        def script(_: Received) -> Iterator[Step]:
+            yield b"HTTP/1.1 200 OK\r\n%b\r\none" % framing
+            assert arrived.wait(PATIENCE_S)
+            yield b"two"
+            yield None
+
+        place.answers(script)
+        with RawClient(bench.port("auto")) as client:
+            client.send(request(place.path))
+            client.until(b"one")
+            arrived.set()
+            client.until(b"two")
+
+    def test_a_chunk_arrives_before_it_is_complete(self, bench: Bench, place: Place) -> None:
+        """A chunk of any size is no reason to buffer; its boundary is kept all the same."""
+        arrived = threading.Event()
+
+        def script(_: Received) -> Iterator[Step]:
+            yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nhalf"
+            assert arrived.wait(PATIENCE_S)
+            yield b"rest\r\n0\r\n\r\n"
+
+        place.answers(script)
+        with RawClient(bench.port("auto")) as client:
+            client.send(request(place.path))
+            client.until(b"8\r\nhalf")
+            arrived.set()
+            assert client.until(b"0\r\n\r\n") == b"rest\r\n0\r\n\r\n"
+        assert place.ask("replay").chunks == (b"halfrest",)
+
+    def test_the_head_does_not_wait_for_the_body(self, bench: Bench, place: Place) -> None:
+        arrived = threading.Event()
+
+        def script(_: Received) -> Iterator[Step]:
+            yield b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+            assert arrived.wait(PATIENCE_S)
+            yield b"body"
+
+        place.answers(script)
+        with RawClient(bench.port("auto")) as client:
+            client.send(request(place.path))
+            client.until(b"\r\n\r\n")
+            arrived.set()
+            client.until(b"body")
+
+
+class TestLiveRequests:
+    @pytest.mark.parametrize("mode", ["record", "passthrough"])
+    def test_a_body_goes_on_as_it_comes(self, tmp_path: Path, mode: str) -> None:
+        """The upstream has the first chunk before the client sends the second."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.settimeout(PATIENCE_S)
+            target = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            (tmp_path / "buffr.yaml").write_text(
+                f"reverse: [{{target: '{target}', port: 0, mode: {mode}}}]"
+            )
+            with (
+                BuffrProcess.run("serve", cwd=tmp_path) as running,
+                RawClient(running.ports[0]) as client,
+            ):
+                client.send(
+                    b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
+                )
+                upstream, _ = listening.accept()
+                upstream.settimeout(PATIENCE_S)
+                with upstream:
+                    received = _until(upstream, b"3\r\none\r\n")
+                    client.send(b"3\r\ntwo\r\n0\r\n\r\n")
+                    received += _until(upstream, b"0\r\n\r\n")
+                    assert received.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+                    upstream.sendall(answer(b"ok"))
+                    assert client.answer().body == b"ok"
+
+
+def _until(connection: socket.socket, end: bytes) -> bytes:
+    received = b""
+    while not received.endswith(end):
+        data = connection.recv(65536)
+        assert data, received
+        received += data
+    return received
+
+
+def _events(count: int, delay_s: float) -> Iterator[Step]:
+    events = [b"data: %d\n\n" % number for number in range(count)]
+    return chunked(events, [(b"Content-Type", b"text/event-stream")], delay_s=delay_s)
+
+
+def _seconds(port: int, raw: bytes) -> float:
+    started = time.monotonic()
+    assert ask(port, raw).status == 200
+    return time.monotonic() - started
+
+
+class TestCadence:
+    """A replay comes at once; ``replay_delays`` keeps the recorded rhythm."""
+
+    def test_a_replay_is_sent_back_to_back(self, bench: Bench, place: Place) -> None:
+        place.answers(lambda _: _events(4, 0.15))
+        raw = request(place.path)
+        assert _seconds(bench.port("auto"), raw) >= 0.6
+        delays = [part["delay_ms"] for part in place.recorded()[0]["response"]["body_chunks"]]
+        assert all(140 <= delay <= 600 for delay in delays)
+        assert _seconds(bench.port("auto"), raw) < 0.3
+        assert _seconds(bench.port("replay"), raw) < 0.3
+
+    def test_with_replay_delays_it_keeps_the_recorded_rhythm(
+        self, bench: Bench, place: Place
+    ) -> None:
+        place.answers(lambda _: _events(3, 0.1))
+        assert place.ask("cadence").status == 200
+        with RawClient(bench.port("cadence")) as client:
+            client.send(request(place.path))
+            client.until(b"\r\n\r\n")
+            times = []
+            for number in range(3):
+                assert client.chunk() == b"data: %d\n\n" % number
+                times.append(time.monotonic())
+            assert client.chunk() == b""
+        gaps = [after - before for before, after in pairwise(times)]
+        assert all(0.08 <= gap <= 1 for gap in gaps)
+        assert len(place.received()) == 1
+
+    def test_replay_nodelay_0_keeps_it_too(self, tmp_path: Path) -> None:
+        """``BUFFR_REPLAY_NODELAY`` is on by default, as in the first buffr; ``0`` turns it off."""
+        cassette = str(tmp_path / "events.json")
+        raw = request(b"/events")
+        flags = ("--port", "0", "--cassette", cassette)
+        with (
+            FakeUpstream(lambda _: _events(3, 0.1)) as upstream,
+            BuffrProcess.run("auto", "--target", upstream.url, *flags, cwd=tmp_path) as recording,
+        ):
+            ask(recording.ports[0], raw)
+        env = {"BUFFR_REPLAY_NODELAY": "0"}
+        with BuffrProcess.run("replay", *flags, cwd=tmp_path, env=env) as replaying:
+            assert _seconds(replaying.ports[0], raw) >= 0.25
+
+    def test_a_client_that_leaves_a_slow_replay_ends_it(self, bench: Bench, place: Place) -> None:
+        place.answers(lambda _: _events(3, 0.2))
+        assert place.ask("cadence").status == 200
+        client = RawClient(bench.port("cadence"))
+        client.send(request(place.path))
+        client.until(b"data: 0")
+        client.reset()
+        line = eventually(lambda: place.log()[1:])[0]
+        assert " status=499 " in line
+        assert " src=cassette" in line
