@@ -1,0 +1,90 @@
+"""One benchmark under way: where its files are, on which cores it runs, and how long."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from attrs import define, field
+
+from benchmarks.process import Failed, Process
+from benchmarks.table import Row
+
+__all__ = ["Bench", "Cores"]
+
+
+@define
+class Cores:
+    """The server under test has one to itself; upstreams and the load share the other."""
+
+    server: int
+    load: int
+
+
+@define
+class Bench:
+    """What a benchmark is given. What it starts is stopped when ``stack`` is closed."""
+
+    name: str
+    directory: Path
+    cores: Cores
+    quick: bool
+    stack: ExitStack
+    mitmdump: str | None
+    _files: int = field(init=False, default=0)
+
+    @property
+    def rounds(self) -> int:
+        return 1 if self.quick else 7
+
+    @property
+    def seconds(self) -> int:
+        """How long a round of load lasts."""
+        return 1 if self.quick else 2
+
+    def file(self, name: str) -> Path:
+        """A path that no one else has, in a directory of its own."""
+        self._files += 1
+        directory = self.directory / str(self._files)
+        directory.mkdir()
+        return directory / name
+
+    def start(
+        self, name: str, command: Sequence[str], port: int, *, core: int | None = None
+    ) -> Process:
+        """Start a server, on its core unless another is given."""
+        core = self.cores.server if core is None else core
+        directory = self.file("log").parent
+        process = Process(name, command, port=port, core=core, directory=directory)
+        self.stack.callback(process.stop)
+        return process
+
+    def program(self, name: str) -> str:
+        """The path of a program that the benchmarks cannot do without."""
+        found = shutil.which(name)
+        if found is None:
+            raise Failed(f"{name} is not installed")
+        return found
+
+    def rows(
+        self,
+        measure: str,
+        figures: Mapping[str, float],
+        *,
+        most: float | None = None,
+        least: float | None = None,
+    ) -> list[Row]:
+        """A row for each server's figure; the target is buffr's alone, and that of a whole run."""
+        return [
+            Row(self.name, measure, server, value)
+            if self.quick or server != "buffr"
+            else Row(self.name, measure, server, value, most, least)
+            for server, value in figures.items()
+        ]
+
+    def say(self, line: str) -> None:
+        """Tell how the run goes."""
+        sys.stderr.write(f"  {line}\n")

@@ -1,0 +1,60 @@
+"""wrk: many requests on a few connections, each as soon as the answer before it is there."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+from attrs import frozen
+
+from benchmarks.bench import Bench
+from benchmarks.message import Answer, Request
+from benchmarks.process import Failed, Process
+
+__all__ = ["Load", "put_load"]
+
+_CONNECTIONS = 16
+
+_REPORT = """
+function done(summary, latency, requests)
+  local errors = summary.errors
+  local failed = errors.connect + errors.read + errors.write + errors.status + errors.timeout
+  io.stderr:write(string.format('{"answers": %d, "bytes": %d, "seconds": %f, "failed": %d}',
+    summary.requests, summary.bytes, summary.duration / 1e6, failed))
+end
+"""
+
+
+@frozen
+class Load:
+    """How many answers came in how many seconds."""
+
+    answers: int
+    seconds: float
+
+
+def put_load(bench: Bench, server: Process, request: Request, expected: Answer) -> Load:
+    """Load a server for one round.
+
+    Raises ``Failed`` unless every answer is a 2xx of the size of the expected one.
+    """
+    script = bench.file("load.lua")
+    script.write_text(request.lua + _REPORT)
+    done = subprocess.run(
+        [
+            *(bench.program("wrk"), "-t1", f"-c{_CONNECTIONS}", f"-d{bench.seconds}s"),
+            *("--timeout", "30s", "-s", str(script), server.url + request.target),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Failed(f"wrk: {done.stdout}{done.stderr}")
+    report = json.loads(done.stderr)
+    answers, size = report["answers"], expected.size_bytes
+    # Answers that are under way at the end are counted by their bytes only.
+    if report["failed"] or not 0 <= report["bytes"] - answers * size <= _CONNECTIONS * size:
+        raise Failed(f"{server.name} gave other answers than expected: {report}, not {size} bytes")
+    server.answered += answers
+    return Load(answers, report["seconds"])

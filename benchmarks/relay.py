@@ -1,0 +1,21 @@
+"""A small GET passes through: what a proxy costs that only relays."""
+
+from __future__ import annotations
+
+from benchmarks.bench import Bench
+from benchmarks.cost import answer_costs
+from benchmarks.hits import ANSWER
+from benchmarks.message import Request
+from benchmarks.servers import buffr, mitmproxy, nginx
+from benchmarks.table import Row
+
+__all__ = ["run"]
+
+
+def run(bench: Bench) -> list[Row]:
+    upstream = nginx(bench, ANSWER, core=bench.cores.load)
+    upstream.wait()
+    proxies = [buffr(bench, "passthrough", upstream, None)]
+    if bench.mitmdump is not None:
+        proxies.append(mitmproxy(bench, upstream))
+    return bench.rows("us per answer", answer_costs(bench, proxies, Request("/answer")))

@@ -1,0 +1,111 @@
+"""buffr and its peers, started with what they are to answer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benchmarks.bench import Bench
+from benchmarks.message import Request, ask
+from benchmarks.process import Failed, Process, free_port
+
+__all__ = [
+    "buffr",
+    "check_hits",
+    "mitmproxy",
+    "nginx",
+    "recorded_by_buffr",
+    "recorded_by_mitmproxy",
+    "replaying_mitmproxy",
+    "site",
+]
+
+_NGINX = """\
+daemon off; master_process off; worker_processes 1; pid nginx.pid;
+events { worker_connections 1024; }
+http {
+  access_log off; keepalive_requests 1000000000; default_type application/json;
+  client_max_body_size 0; client_body_temp_path body; proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
+  sendfile on; tcp_nodelay on; root %(root)s;
+  server { listen 127.0.0.1:%(port)d backlog=1024; location = /answer { return 200 '%(answer)s'; }
+           error_page 405 =200 $uri; }
+}
+"""
+
+
+def buffr(bench: Bench, mode: str, upstream: Process | None, cassette: Path | None) -> Process:
+    """Start buffr as its users do."""
+    port = free_port()
+    options = ["--mode", mode, "--port", str(port)]
+    if upstream is not None:
+        options += ["--target", upstream.url]
+    if cassette is not None:
+        options += ["--cassette", str(cassette)]
+    return bench.start("buffr", [sys.executable, "-m", "buffr", "serve", *options], port)
+
+
+def check_hits(server: Process) -> None:
+    """Raises ``Failed`` unless buffr's log has its answers as replayed, and no others."""
+    with server.log.open() as log:
+        lines = [line for line in log if " msg=listening " not in line]
+    hits = sum(1 for line in lines if " status=200 " in line and " src=cassette" in line)
+    if hits < server.answered or hits < len(lines):
+        raise Failed(f"buffr logged {hits} hits in {len(lines)} lines, not {server.answered}")
+
+
+def recorded_by_buffr(bench: Bench, upstream: Process, request: Request) -> Path:
+    """A cassette with the answer to one request."""
+    cassette = bench.file("cassette.json")
+    recorder = buffr(bench, "auto", upstream, cassette)
+    recorder.wait()
+    ask(recorder, request)
+    recorder.stop()
+    return cassette
+
+
+def site(bench: Bench, *options: str) -> Process:
+    """twisted.web's server; ``benchmarks.site`` says what it answers."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.site", str(port), *options]
+    return bench.start("twisted.web", command, port)
+
+
+def nginx(
+    bench: Bench, answer: str, *, core: int | None = None, root: Path | None = None
+) -> Process:
+    """nginx, which answers ``/answer`` at once and anything else with the files of ``root``."""
+    port = free_port()
+    configuration = bench.file("nginx.conf")
+    directory = configuration.parent
+    values = {"root": root or directory, "port": port, "answer": answer}
+    configuration.write_text(_NGINX % values)
+    command = [bench.program("nginx"), "-p", str(directory), "-c", "nginx.conf", "-e", "error"]
+    return bench.start("nginx", command, port, core=core)
+
+
+def mitmproxy(bench: Bench, upstream: Process, *options: str) -> Process:
+    """A reverse proxy by mitmproxy, where that is installed."""
+    assert bench.mitmdump is not None
+    port = free_port()
+    command = [bench.mitmdump, "--quiet", "--mode", f"reverse:{upstream.url}"]
+    command += ["--listen-host", "127.0.0.1", "--listen-port", str(port)]
+    command += ["--set", "confdir=.", "--set", "connection_strategy=lazy", *options]
+    return bench.start("mitmproxy", command, port)
+
+
+def recorded_by_mitmproxy(bench: Bench, upstream: Process, request: Request) -> Path:
+    """A file of flows with the answer to one request."""
+    flows = bench.file("flows")
+    recorder = mitmproxy(bench, upstream, "-w", str(flows))
+    recorder.wait()
+    ask(recorder, request)
+    recorder.stop()
+    return flows
+
+
+def replaying_mitmproxy(bench: Bench, upstream: Process, flows: Path) -> Process:
+    """A server by mitmproxy that repeats what is in the file, and passes nothing on."""
+    extra = ("server_replay_reuse=true", "server_replay_extra=kill")
+    options = [word for option in extra for word in ("--set", option)]
+    return mitmproxy(bench, upstream, "--server-replay", str(flows), *options)

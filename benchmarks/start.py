@@ -1,0 +1,58 @@
+"""A program starts with 50,000 recordings of 2 KB: the time to its first replayed answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+
+from benchmarks.bench import Bench
+from benchmarks.hits import ANSWER
+from benchmarks.message import Request, ask, json_of
+from benchmarks.process import Process
+from benchmarks.recordings import multiply_cassette, multiply_flows
+from benchmarks.servers import (
+    buffr,
+    nginx,
+    recorded_by_buffr,
+    recorded_by_mitmproxy,
+    replaying_mitmproxy,
+)
+from benchmarks.table import Row
+
+__all__ = ["run"]
+
+_COUNT = 50_000
+
+
+def run(bench: Bench) -> list[Row]:
+    count = _COUNT // 20 if bench.quick else _COUNT
+    request = Request("/answer", json_of(1100, marked=True))
+    last = request.numbered(count - 1)
+    upstream = nginx(bench, ANSWER, core=bench.cores.load)
+    upstream.wait()
+    cassette = recorded_by_buffr(bench, upstream, request)
+    multiply_cassette(cassette, count)
+    bench.say(f"{count:,} recordings of {cassette.stat().st_size // count:,} bytes")
+
+    figures = {
+        "buffr": _median_s(lambda: buffr(bench, "replay", None, cassette), last, bench.rounds)
+    }
+    if bench.mitmdump is not None:
+        flows = recorded_by_mitmproxy(bench, upstream, request)
+        multiply_flows(flows, count)
+        # Its start takes long enough to be measured once.
+        figures["mitmproxy"] = _median_s(
+            lambda: replaying_mitmproxy(bench, upstream, flows), last, 1
+        )
+    return bench.rows("s to the first answer", figures, most=1.3)
+
+
+def _median_s(start: Callable[[], Process], request: Request, rounds: int) -> float:
+    times = []
+    for _ in range(rounds):
+        server = start()
+        server.wait()
+        ask(server, request)
+        times.append(server.age_s())
+        server.stop()
+    return median(times)
