@@ -59,9 +59,10 @@ class Playhead:
         self._scopes.pop(scope, None)
 
     def _counts(self, scope: str) -> dict[bytes, int]:
-        counts = self._scopes.get(scope)
+        counts = self._scopes.pop(scope, None)
         if counts is None:
-            counts = self._scopes[scope] = {}
-            if len(self._scopes) > self._max_scopes:
+            counts = {}
+            if len(self._scopes) >= self._max_scopes:
                 del self._scopes[next(iter(self._scopes))]
+        self._scopes[scope] = counts
         return counts

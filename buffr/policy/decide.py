@@ -11,6 +11,8 @@ from buffr.policy.mode import Mode
 __all__ = ["Decision", "Fetch", "Refuse", "Replay", "decide", "needs_key"]
 
 _SHAREABLE = frozenset((b"GET", b"HEAD", b"POST"))
+_SHAREABLE_IN_CACHE = frozenset((b"GET", b"HEAD"))
+"""There a POST may be meant to happen each time."""
 
 
 @frozen
@@ -56,7 +58,8 @@ def decide(mode: Mode, method: bytes, place: int | None, *, share: bool) -> Deci
         case Mode.AUTO | Mode.CACHE:
             if place is not None:
                 return Replay(place)
-            return _FETCH[True, share and method in _SHAREABLE]
+            shareable = _SHAREABLE if mode is Mode.AUTO else _SHAREABLE_IN_CACHE
+            return _FETCH[True, share and method in shareable]
         case Mode.RECORD:
             return _FETCH[True, share and method in _SHAREABLE]
         case Mode.PASSTHROUGH:

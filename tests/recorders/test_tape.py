@@ -150,11 +150,11 @@ class TestChunks:
         assert times == [(2, 0), (3, 250), (1, 0), (4, 1750)]
 
     def test_on_the_wire(self) -> None:
-        """Pieces of one chunk are one, with the delay of the first."""
+        """Pieces of one chunk are one; delays count from the beginning of the chunk before."""
         tape = Tape(None, 0.0)
         for now, piece in enumerate(PIECES):
             tape.append(piece, float(now))
-        assert tape.chunks(chunked=True) == (Chunk(5, 0), Chunk(1, 2000), Chunk(4, 3000))
+        assert tape.chunks(chunked=True) == (Chunk(5, 0), Chunk(1, 2000), Chunk(4, 1000))
 
     def test_a_clock_that_goes_back(self) -> None:
         """No delay is negative."""
