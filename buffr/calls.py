@@ -122,7 +122,7 @@ class UpstreamCall:
                 if each is not None and each.failure is not None:
                     raise BuffrError(f"a body could not be kept: {each.failure.strerror}")
             interaction = recording(
-                recorded_request(self.request, self.body.recorded()),
+                recorded_request(self.request, self.body.recorded(), self.route.origin),
                 head,
                 tape,
                 recorded_at=self.timestamp(),

@@ -21,7 +21,7 @@ from buffr.flights import Flight
 from buffr.log import ExchangeLog, say
 from buffr.matching.key import MatchKey
 from buffr.message import Request
-from buffr.policy.decide import Decision, Fetch, Refuse, Replay, decide, needs_key
+from buffr.policy.decide import Fetch, Refuse, Replay, decide, needs_key
 from buffr.policy.mode import Mode
 from buffr.recorders.player import play
 from buffr.redaction.fields import target_for_log
@@ -30,10 +30,7 @@ from buffr.route import Route
 from buffr.sink import Sink
 from buffr.streams import BodyStream
 
-__all__ = ["Counters", "Engine", "start"]
-
-_SCOPE = ""
-"""The scope of all requests, until a client can name one."""
+__all__ = ["Counters", "Engine", "Exchange", "start"]
 
 _MAX_SHOWN = 1024
 
@@ -79,10 +76,20 @@ class Counters:
 
 
 @define(eq=False)
-class _Course:
-    """Where an exchange's answer comes from, as far as it is known when the exchange breaks off."""
+class Exchange:
+    """One live request on its way through buffr.
 
-    src: str = "upstream"
+    ``src`` says where its answer comes from. ``body`` and ``keys`` are there
+    once the request is read as far as its route's mode needs it.
+    """
+
+    route: Route
+    request: Request
+    sink: Sink
+    scope: str
+    src: str
+    body: RequestBody = RequestBody(b"")
+    keys: Sequence[MatchKey] = ()
 
 
 class Engine:
@@ -97,27 +104,26 @@ class Engine:
         self._flights: set[Flight] = set()
 
     async def handle(
-        self, route: Route, request: Request, body: bytes | BodyStream, sink: Sink
+        self,
+        route: Route,
+        request: Request,
+        body: bytes | BodyStream,
+        sink: Sink,
+        scope: str = "",
     ) -> None:
-        """Answer one request. Raises the ``BuffrError`` that keeps it from being answered."""
+        """Answer one request. Raises the ``BuffrError`` that keeps it from being answered.
+
+        ``scope`` names the playhead that counts its repetitions.
+        """
+        exchange = Exchange(route, request, sink, scope, route.src)
         started = self._wall()
         status, level, detail = 0, "INFO", ""
-        course = _Course()
         try:
-            status, cut = await self._answer(route, request, body, sink, course)
+            status, cut = await self._answer(exchange, body)
             if cut is not None:
                 level, detail = "WARN", cut
         except BuffrError as error:
-            status, detail = error.status, error.message
-            match error:
-                case NoMatch():
-                    course.src, level = "miss", "WARN"
-                    self.counters.misses += 1
-                case ClientGone():
-                    level = "WARN"
-                case _:
-                    level = "ERROR"
-                    self.counters.errors += 1
+            status, level, detail = error.status, self._blame(error, exchange), error.message
             raise
         except CancelledError:
             status, level, detail = ClientGone.status, "WARN", "the client left"
@@ -125,127 +131,109 @@ class Engine:
         finally:
             shown = _shown(request, route.redaction)
             now = self._wall()
-            self._log.exchange(
-                now, level, shown, status, max(0.0, now - started), course.src, detail
-            )
+            dur_s = max(0.0, now - started)
+            self._log.exchange(now, level, shown, status, dur_s, exchange.src, detail)
 
-    async def _answer(
-        self,
-        route: Route,
-        request: Request,
-        body: bytes | BodyStream,
-        sink: Sink,
-        course: _Course,
-    ) -> tuple[int, str | None]:
+    def _blame(self, error: BuffrError, exchange: Exchange) -> str:
+        """Count an error; the level of its line."""
+        match error:
+            case NoMatch():
+                exchange.src = "miss"
+                self.counters.misses += 1
+                return "WARN"
+            case ClientGone():
+                return "WARN"
+        self.counters.errors += 1
+        return "ERROR"
+
+    async def _answer(self, exchange: Exchange, body: bytes | BodyStream) -> tuple[int, str | None]:
+        """Answer by policy: the status, and why the answer broke off if it did."""
+        route, request = exchange.route, exchange.request
+        place = None
         if not needs_key(route.mode, share=route.share):
             if isinstance(body, bytes):
-                whole = RequestBody(body)
+                exchange.body = RequestBody(body)
             else:
-                whole = stream_through(route, body, record=route.mode is Mode.RECORD)
-            decision = decide(route.mode, request.method, None, share=False)
-            return await self._carry_out(decision, route, request, whole, (), sink, course)
-        if isinstance(body, bytes):
-            whole = RequestBody(body, body)
+                exchange.body = stream_through(route, body, record=route.mode is Mode.RECORD)
         else:
-            whole = await read_whole(route, request, body, sink)
-        keys = route.matcher.live(request, whole.identity)
-        place = await self._next_place(route, keys)
-        decision = decide(route.mode, request.method, place, share=route.share)
-        return await self._carry_out(decision, route, request, whole, keys, sink, course)
-
-    async def _next_place(self, route: Route, keys: Sequence[MatchKey]) -> int | None:
-        if route.store is None or route.mode is Mode.RECORD:
-            return None
-        found = await route.store.find(keys)
-        if found is None:
-            return None
-        return route.playhead.next(_SCOPE, found.digest, found.places)
-
-    async def _carry_out(
-        self,
-        decision: Decision,
-        route: Route,
-        request: Request,
-        body: RequestBody,
-        keys: Sequence[MatchKey],
-        sink: Sink,
-        course: _Course,
-    ) -> tuple[int, str | None]:
-        match decision:
+            if isinstance(body, bytes):
+                exchange.body = RequestBody(body, body)
+            else:
+                exchange.body = await read_whole(route, request, body, exchange.sink)
+            exchange.keys = route.matcher.live(request, exchange.body.identity, route.origin)
+            place = await self._next_place(exchange)
+        match decide(route.mode, request.method, place, share=route.share):
             case Replay(place):
-                body.close()
-                course.src = "cassette"
-                return await self._replay(route, place, sink), None
-            case Fetch():
-                flight = self._flight(decision, route, request, body, keys)
-                head, cut = await flight.follow(sink)
+                exchange.body.close()
+                exchange.src = "cassette"
+                return await self._replay(exchange, place), None
+            case Fetch() as fetch:
+                head, cut = await self._flight(fetch, exchange).follow(exchange.sink)
                 self.counters.fetched += 1
                 return head.status, cut
             case Refuse():
-                body.close()
+                exchange.body.close()
                 raise NoMatch(
                     f"no recorded interaction matches {_shown(request, route.redaction)}",
                     hint="record it in mode auto or record",
                 )
-        assert_never(decision)
+            case other:
+                assert_never(other)
 
-    async def _replay(self, route: Route, place: int, sink: Sink) -> int:
+    async def _next_place(self, exchange: Exchange) -> int | None:
+        route = exchange.route
+        if route.store is None or route.mode is Mode.RECORD:
+            return None
+        found = await route.store.find(exchange.keys)
+        if found is None:
+            return None
+        return route.playhead.next(exchange.scope, found.digest, found.places)
+
+    async def _replay(self, exchange: Exchange, place: int) -> int:
+        route = exchange.route
         assert route.store is not None
         interaction = await route.store.load(place)
         self.counters.hits += 1
-        await play(interaction, sink, self._sleep if route.replay_delays else None)
+        await play(interaction, exchange.sink, self._sleep if route.replay_delays else None)
         return interaction.response.status
 
     async def _sleep(self, seconds: float) -> None:
         await deferLater(self._reactor, seconds)
 
-    def _flight(
-        self,
-        fetch: Fetch,
-        route: Route,
-        request: Request,
-        body: RequestBody,
-        keys: Sequence[MatchKey],
-    ) -> Flight:
+    def _flight(self, fetch: Fetch, exchange: Exchange) -> Flight:
+        """The flight that an exchange joins, or its own."""
         if not fetch.share:
-            return self._depart(fetch, route, request, body, keys, lambda _: None)
-        name = (route, keys[0].digest, _credentials(request, route.redaction))
+            return self._depart(fetch, exchange, lambda _: None)
+        route, request = exchange.route, exchange.request
+        name = (route, exchange.keys[0].digest, _credentials(request, route.redaction))
         flight = self._shared.get(name)
         if flight is not None and flight.joinable:
-            body.close()
+            exchange.body.close()
             return flight
 
         def forget(ended: Flight) -> None:
             if self._shared.get(name) is ended:
                 del self._shared[name]
 
-        flight = self._depart(fetch, route, request, body, keys, forget)
+        flight = self._depart(fetch, exchange, forget)
         if flight.joinable:
             self._shared[name] = flight
         return flight
 
-    def _depart(
-        self,
-        fetch: Fetch,
-        route: Route,
-        request: Request,
-        body: RequestBody,
-        keys: Sequence[MatchKey],
-        on_end: Callable[[Flight], None],
-    ) -> Flight:
+    def _depart(self, fetch: Fetch, exchange: Exchange, on_end: Callable[[Flight], None]) -> Flight:
         def kept() -> None:
             self.counters.recorded += 1
-            if keys:
-                route.playhead.answered(_SCOPE, keys[0].digest)
+            if exchange.keys:
+                exchange.route.playhead.answered(exchange.scope, exchange.keys[0].digest)
 
         def ended(flight: Flight) -> None:
             self._flights.discard(flight)
             on_end(flight)
 
         call = UpstreamCall(
-            route=route,
-            request=request,
-            body=body,
+            route=exchange.route,
+            request=exchange.request,
+            body=exchange.body,
             record=fetch.record,
             share=fetch.share,
             seconds=self._reactor.seconds,
@@ -253,7 +241,7 @@ class Engine:
             kept=kept,
             failed=self._append_failed,
         )
-        flight = Flight(self._reactor, call, route.linger_s, ended)
+        flight = Flight(self._reactor, call, exchange.route.linger_s, ended)
         self._flights.add(flight)
         if not flight.joinable:
             self._flights.discard(flight)

@@ -12,6 +12,7 @@ from buffr.playhead import Playhead
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Store
+from buffr.upstream.origin import Origin
 from buffr.upstream.upstream import Upstream
 
 __all__ = ["Route"]
@@ -25,7 +26,8 @@ class Route:
     where nothing is kept. ``record_statuses`` are kept, others pass through.
     ``spool_dir`` takes bodies over ``body_memory_bytes`` while they are on
     their way. A recording goes on for ``linger_s`` seconds after its last
-    client left.
+    client left. ``origin`` is part of what identifies a request, where one
+    listener serves many. ``src`` says in the log where answers come from.
     """
 
     mode: Mode
@@ -40,3 +42,5 @@ class Route:
     spool_dir: Path
     body_memory_bytes: int = 1024 * 1024
     linger_s: float = 1.0
+    origin: Origin | None = None
+    src: str = "upstream"

@@ -16,6 +16,7 @@ from buffr.message import (
 )
 from buffr.recorders.tape import Tape
 from buffr.streams import BodyReader
+from buffr.upstream.origin import Origin
 
 __all__ = ["TeeReader", "recorded_request", "recording"]
 
@@ -27,12 +28,23 @@ def passed_on(head: ResponseHead) -> ResponseHead:
     return ResponseHead(head.status, head.reason, end_to_end(head.headers, keep=_FRAMING))
 
 
-def recorded_request(request: Request, body: Body) -> RecordedRequest:
-    """What is stored of a request behind a reverse port: ``Host`` names only buffr itself."""
-    headers = tuple(
-        field for field in end_to_end(request.headers) if field[0].lower() != b"host"
+def recorded_request(request: Request, body: Body, origin: Origin | None = None) -> RecordedRequest:
+    """What is stored of a request; ``origin`` is ``None`` behind a reverse port.
+
+    There ``Host`` names only buffr itself, and elsewhere it says no more than the origin.
+    """
+    headers = tuple(field for field in end_to_end(request.headers) if field[0].lower() != b"host")
+    if origin is None:
+        return RecordedRequest(request.method, request.target, headers, body)
+    return RecordedRequest(
+        request.method,
+        request.target,
+        headers,
+        body,
+        scheme=origin.scheme,
+        host=origin.host,
+        port=origin.port,
     )
-    return RecordedRequest(request.method, request.target, headers, body)
 
 
 def recording(
