@@ -1,71 +1,59 @@
 """The body's part of a match key.
 
-- No body: no bytes.
-- JSON, by its media type or because it begins like an object or an array:
-  its canonical spelling; what cannot be read as JSON goes by its exact bytes.
-- Multipart: the exact bytes but for the boundary.
-- Any other body: its exact bytes.
+A body of at most ``IN_MEMORY`` bytes is compared by what it means:
 
-This holds for bodies of at most ``IN_MEMORY`` bytes. A larger one is
-``sha256:`` and the lower-case hex digest of its exact bytes, of multipart
-those without the boundary, and is not held in memory to get there.
+- a content coding is undone, where it is gzip or deflate;
+- JSON, by its media type or because it begins like an object or an array, has
+  one spelling; what cannot be read as JSON goes by its exact bytes;
+- so has an urlencoded form;
+- multipart goes by its exact bytes but for the boundary;
+- any other body by its exact bytes; none is no bytes.
+
+A larger one is ``sha256:`` and the lower-case hex digest of its exact bytes, of
+multipart those without the boundary; it is not held in memory to get there,
+and no rules apply to it.
 """
 
 from __future__ import annotations
 
 from hashlib import sha256
 
+from attrs import field, frozen
+
 from buffr.errors import CassetteError
 from buffr.interaction import Body
 from buffr.matching.canonical_json import canonical
+from buffr.matching.codings import decoded
+from buffr.matching.forms import canonical_form, without_fields
+from buffr.matching.ignore import Ignore
+from buffr.matching.json_fields import JSONFields
 from buffr.matching.multipart import Boundaryless, boundary_of
+from buffr.matching.rules import Normalisation
+from buffr.redaction.fields import Replace, constant, in_query
+from buffr.redaction.rules import RedactionRules
 
-__all__ = ["IN_MEMORY", "BodyDigest", "body_value", "recorded_body_value"]
+__all__ = ["IN_MEMORY", "BodyDigest", "BodyKind", "BodyRules"]
 
 IN_MEMORY = 1024 * 1024
 
 _DIGEST_MARK = b"sha256:"
 _PIECE = 256 * 1024
+_FORM = b"application/x-www-form-urlencoded"
 
 
 def _digest_value(hex_digest: str) -> bytes:
     return _DIGEST_MARK + hex_digest.encode("ascii")
 
 
-def _is_json(content_type: bytes | None, body: bytes) -> bool:
-    if body.startswith((b"{", b"[")):
-        return True
-    if content_type is not None:
-        media_type = content_type.partition(b";")[0].strip().lower()
-        if media_type.endswith((b"/json", b"+json")):
-            return True
-    return body[:1].isspace() and body.lstrip()[:1] in (b"{", b"[")
-
-
-def _small_value(content_type: bytes | None, body: bytes) -> bytes:
-    if _is_json(content_type, body):
-        result = canonical(body)
-        if result is not None:
-            return result
-    # A body that spells a digest must not be taken for the body that has it.
-    return _digest_value(sha256(body).hexdigest()) if body.startswith(_DIGEST_MARK) else body
-
-
-def body_value(content_type: bytes | None, body: bytes) -> bytes:
-    """The value of a whole body; ``content_type`` is the header field's value."""
-    if len(body) <= IN_MEMORY and boundary_of(content_type) is None:
-        return _small_value(content_type, body)
-    digest = BodyDigest(content_type)
-    digest.update(body)
-    return digest.value()
-
-
 class BodyDigest:
-    """The value of a body that comes in pieces, at most ``IN_MEMORY`` of it in memory at once."""
+    """Takes a body that comes in pieces, and holds at most ``IN_MEMORY`` of it at once.
+
+    ``content_type`` is the header field's value; of multipart the boundary is
+    taken out on the way.
+    """
 
     def __init__(self, content_type: bytes | None) -> None:
         boundary = boundary_of(content_type)
-        self._content_type = content_type
         self._multipart = None if boundary is None else Boundaryless(boundary)
         self._start = bytearray()
         self._hashed = sha256()
@@ -75,14 +63,17 @@ class BodyDigest:
         """Take the next piece, of any size."""
         self._keep(data if self._multipart is None else self._multipart.feed(data))
 
-    def value(self) -> bytes:
-        """The value, as ``body_value`` gives it for the whole body; to be asked for once."""
+    def end(self) -> tuple[bytes, bool]:
+        """The whole body and true, if it was small enough; else its digest and false.
+
+        Nothing may be added any more.
+        """
         if self._multipart is not None:
             self._keep(self._multipart.end())
+            self._multipart = None
         if self._size_bytes > IN_MEMORY:
-            return _digest_value(self._hashed.hexdigest())
-        content_type = None if self._multipart is not None else self._content_type
-        return _small_value(content_type, bytes(self._start))
+            return _digest_value(self._hashed.hexdigest()), False
+        return bytes(self._start), True
 
     def _keep(self, data: bytes) -> None:
         self._size_bytes += len(data)
@@ -93,21 +84,102 @@ class BodyDigest:
             self._start.clear()
 
 
-def recorded_body_value(content_type: bytes | None, body: Body) -> bytes:
-    """The value of a recorded body.
+@frozen
+class BodyKind:
+    """What a request's fields say about its body: ``Content-Type`` and ``Content-Encoding``."""
 
-    A body in a file of its own is named by its digest, and its file read only
-    where the value is not that. Raises ``CassetteError`` when it cannot be.
-    """
-    if body.file is None or not body.size_bytes:
-        return body_value(content_type, body.data)
-    if body.size_bytes > IN_MEMORY and boundary_of(content_type) is None:
-        return _digest_value(body.file.name)
-    digest = BodyDigest(content_type)
-    try:
-        with body.file.open("rb") as file:
-            while piece := file.read(_PIECE):
-                digest.update(piece)
-    except OSError as error:
-        raise CassetteError(f"{body.file}: a recorded body cannot be read: {error}") from error
-    return digest.value()
+    content_type: bytes | None = None
+    codings: bytes = b""
+    boundary: bytes | None = field(init=False)
+    media_type: bytes = field(init=False)
+
+    @boundary.default
+    def _boundary(self) -> bytes | None:
+        return boundary_of(self.content_type)
+
+    @media_type.default
+    def _media_type(self) -> bytes:
+        return (self.content_type or b"").partition(b";")[0].strip().lower()
+
+    def is_json(self, body: bytes) -> bool:
+        if body.startswith((b"{", b"[")) or self.media_type.endswith((b"/json", b"+json")):
+            return True
+        return body[:1].isspace() and body.lstrip()[:1] in (b"{", b"[")
+
+
+@frozen(eq=False)
+class BodyRules:
+    """What of a body counts. ``credential`` says what takes the place of a form's credentials."""
+
+    normalise: Normalisation = field(factory=Normalisation)
+    ignore: Ignore = field(factory=Ignore)
+    json: JSONFields = field(factory=JSONFields)
+    form_left_out: frozenset[bytes] = frozenset()
+    redaction: RedactionRules = field(factory=RedactionRules)
+    credential: Replace = constant
+
+    def value(self, kind: BodyKind, body: bytes | BodyDigest) -> bytes:
+        """The value of a whole body, or of one that was fed to a digest."""
+        if isinstance(body, bytes):
+            if len(body) <= IN_MEMORY and (kind.boundary is None or not self.normalise.multipart):
+                return self._of_whole(kind, body)
+            digest = BodyDigest(kind.content_type)
+            digest.update(body)
+            body = digest
+        found, whole = body.end()
+        return self._of_whole(kind, found) if whole else found
+
+    def recorded(self, kind: BodyKind, body: Body) -> bytes:
+        """The value of a recorded body.
+
+        A body in a file of its own is named by its digest, and its file read
+        only where the value is not that. Raises ``CassetteError`` when it
+        cannot be.
+        """
+        if body.file is None or not body.size_bytes:
+            return self.value(kind, body.data)
+        if body.size_bytes > IN_MEMORY and kind.boundary is None:
+            return _digest_value(body.file.name)
+        digest = BodyDigest(kind.content_type)
+        try:
+            with body.file.open("rb") as file:
+                if body.size_bytes <= IN_MEMORY:
+                    return self.value(kind, file.read())
+                while piece := file.read(_PIECE):
+                    digest.update(piece)
+        except OSError as error:
+            raise CassetteError(f"{body.file}: a recorded body cannot be read: {error}") from error
+        return self.value(kind, digest)
+
+    def _of_whole(self, kind: BodyKind, body: bytes) -> bytes:
+        if kind.codings and self.normalise.content_coding:
+            body = self._decoded(kind, body)
+        body = self.ignore.replaced("request.body", body)
+        if (self.normalise.json or self.json.paths) and kind.is_json(body):
+            result = self.json.canonical(body) if self.json.paths else canonical(body)
+            if result is not None:
+                return result
+        elif kind.media_type == _FORM:
+            return self._form(body)
+        # A body that spells a digest must not be taken for the body that has it.
+        return _digest_value(sha256(body).hexdigest()) if body.startswith(_DIGEST_MARK) else body
+
+    def _decoded(self, kind: BodyKind, body: bytes) -> bytes:
+        plain = decoded(kind.codings, body, limit_bytes=IN_MEMORY)
+        if plain is None:
+            return body
+        if kind.boundary is None or not self.normalise.multipart:
+            return plain
+        multipart = Boundaryless(kind.boundary)
+        return multipart.feed(plain) + multipart.end()
+
+    def _form(self, body: bytes) -> bytes:
+        if not self.normalise.form:
+            left = without_fields(body, self.form_left_out)
+            return in_query(left, self.redaction, self.credential)
+        return canonical_form(body, self._form_value)
+
+    def _form_value(self, name: bytes, value: bytes) -> bytes | None:
+        if name in self.form_left_out:
+            return None
+        return self.credential(name, value) if self.redaction.is_credential_field(name) else value

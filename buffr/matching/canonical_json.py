@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from itertools import accumulate
 from operator import itemgetter
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from msgspec import DecodeError, Raw
 from msgspec.json import Decoder, Encoder
 
-__all__ = ["DEEPEST", "canonical"]
+__all__ = ["DEEPEST", "Digits", "canonical", "canonical_edited"]
 
 DEEPEST = 128
 """Arrays and objects nested deeper than this are not read.
@@ -37,9 +38,28 @@ _STEP = dict(zip(b"[]{}", (1, -1, 1, -1), strict=True))
 
 _ESCAPED_COLON_OR_MINUS = re.compile(rb"u00(?:3[aA]|2[dD])")
 
+
+class Digits(float):
+    """A number with a fraction or an exponent that knows how it was written."""
+
+    __slots__ = ("written",)
+    written: str
+
+    def __new__(cls, written: str) -> Self:
+        self = super().__new__(cls, written)
+        self.written = written
+        return self
+
+
+def _as_written(number: object) -> Raw:
+    assert isinstance(number, Digits)
+    return Raw(number.written)
+
+
 # Numbers with a fraction or an exponent come to the hook as they are written.
 _decode = Decoder(float_hook=Raw).decode
-_encode = Encoder(order="deterministic").encode
+_decode_to_edit = Decoder(float_hook=Digits).decode
+_encode = Encoder(order="deterministic", enc_hook=_as_written).encode
 
 
 def canonical(body: bytes) -> bytes | None:
@@ -63,6 +83,25 @@ def canonical(body: bytes) -> bytes | None:
     return result
 
 
+def canonical_edited(body: bytes, edit: Callable[[object], object]) -> bytes | None:
+    """The one spelling of what ``edit`` makes of the document.
+
+    It gets dicts, lists, strings, ints, ``Digits``, booleans and ``None``, which
+    it may change, and may not look into ``Raw``: an object that has several
+    members with one name.
+    """
+    plain = canonical(body)
+    if plain is None:
+        return None
+    try:
+        document = _decode_to_edit(plain)
+        if _encode(document) != plain:
+            document = _slow_document(plain, Digits)
+        return _encode(edit(document))
+    except (ValueError, RecursionError):
+        return None
+
+
 def _may_have_lost(marks: bytes, kept: bytes) -> bool:
     """Whether msgspec's result could lack something, by the marks before and after.
 
@@ -79,17 +118,19 @@ def _escapes_marks(body: bytes) -> bool:
 def slow_canonical(body: bytes) -> bytes | None:
     """As ``canonical``, by the standard library's reader; ``body`` is not too deep."""
     try:
-        return _encode(
-            json.loads(
-                body.decode("utf-8"),
-                object_pairs_hook=_members,
-                parse_int=Raw,
-                parse_float=Raw,
-                parse_constant=_refuse,
-            )
-        )
+        return _encode(_slow_document(body, Raw))
     except (ValueError, RecursionError):
         return None
+
+
+def _slow_document(body: bytes, number: Callable[[str], object]) -> object:
+    return json.loads(
+        body.decode("utf-8"),
+        object_pairs_hook=_members,
+        parse_int=Raw,
+        parse_float=number,
+        parse_constant=_refuse,
+    )
 
 
 def _members(pairs: list[tuple[str, object]]) -> object:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from buffr.interaction import RecordedRequest
-from buffr.matching.body import BodyDigest, body_value, recorded_body_value
+from buffr.matching.body import BodyDigest, BodyKind, BodyRules
+from buffr.matching.header_fields import HeaderRules
+from buffr.matching.ignore import Ignore
+from buffr.matching.json_fields import JSONFields
 from buffr.matching.key import MatchKey, Part, digest_of, encoded
 from buffr.matching.memo import Memo
 from buffr.matching.rules import MatchRules
-from buffr.matching.target import legal_target
-from buffr.message import Headers, Request, first_value
-from buffr.redaction.fields import in_target
+from buffr.matching.target import TargetRules, legal_target
+from buffr.message import Headers, Request
+from buffr.redaction.fields import constant
 from buffr.redaction.redactor import Redactor
 from buffr.upstream.origin import Origin
 
@@ -19,21 +22,20 @@ __all__ = ["MatchRules", "Matcher", "differences", "legal_target"]
 
 _ORIGIN_PARTS = ("scheme", "host", "port")
 
-# These name the client to buffr, and are taken off before a request is recorded.
-_NEVER_RECORDED = frozenset((b"proxy-authorization", b"x-buffr-key", b"x-api-buddy-key"))
-
-_CONSTANT = b"REDACTED"
-
 
 @frozen(eq=False)
 class _Head:
     """What of a key comes before the body: the parts, with those of the origin in front."""
 
-    content_type: bytes | None
+    kind: BodyKind
     parts: tuple[Part, ...]
-    start: bytes
     origin_parts: int
+    start: bytes = field(init=False)
     bare: tuple[MatchKey, ...] = field(init=False)
+
+    @start.default
+    def _start(self) -> bytes:
+        return b"".join(map(encoded, self.parts))
 
     @bare.default
     def _bare(self) -> tuple[MatchKey, ...]:
@@ -62,7 +64,8 @@ class Matcher:
     A request and its recording, redacted or not, have the same key.
     ``with_origin`` says that scheme, host and port are parts of it, as behind
     a forward proxy. ``redactor`` is that of the store; ``distinct``
-    credentials need its salt, and raise ``ValueError`` without.
+    credentials need its salt, and raise ``ValueError`` without. ``warnings``
+    name the rules that are invalid, and skipped.
     """
 
     def __init__(
@@ -70,9 +73,28 @@ class Matcher:
     ) -> None:
         if rules.credentials == "distinct" and redactor is None:
             raise ValueError("distinct credentials are told apart by a redactor's pseudonyms")
-        self._rules = rules
+        told_apart = redactor if rules.credentials == "distinct" else None
+        credential = constant if told_apart is None else told_apart.pseudonym
+        self.ignore, ignore_warnings = Ignore.of(rules.ignore)
+        json_fields, json_warnings = JSONFields.of(rules.json)
+        self.warnings: tuple[str, ...] = ignore_warnings + json_warnings
         self._with_origin = with_origin
-        self._redactor = redactor if rules.credentials == "distinct" else None
+        self._target = TargetRules(
+            rules.redaction,
+            credential,
+            self.ignore,
+            frozenset(name.encode() for name in rules.query),
+            rules.normalise.signatures,
+        )
+        self._header = HeaderRules.of(rules, self.ignore, credential, told_apart)
+        self._body = BodyRules(
+            rules.normalise,
+            self.ignore,
+            json_fields,
+            frozenset(name.encode() for name in rules.form),
+            rules.redaction,
+            credential,
+        )
         self._requests: Memo[object, _Head] = Memo(entries=2048, size_bytes=8 << 20)
         self._heads: Memo[object, _Head] = Memo(entries=2048, size_bytes=4 << 20)
         self._keys: Memo[object, tuple[MatchKey, ...]] = Memo(entries=16384, size_bytes=16 << 20)
@@ -90,10 +112,10 @@ class Matcher:
         if not body:
             return head.bare
         if isinstance(body, BodyDigest):
-            return head.keys(body.value())
+            return head.keys(self._body.value(head.kind, body))
         keys = self._keys.get((head, body))
         if keys is None:
-            keys = head.keys(body_value(head.content_type, body))
+            keys = head.keys(self._body.value(head.kind, body))
             # The raw body, its value, and what the objects around them take.
             self._keys.put((head, body), keys, 2 * len(body) + 700)
         return keys
@@ -107,10 +129,13 @@ class Matcher:
         if self._with_origin:
             origin = _origin_parts(request.scheme, request.host, request.port)
         head = self._shared_head(request.method, request.target, request.headers, origin)
-        body = request.body
-        if not body.size_bytes:
+        if not request.body.size_bytes:
             return head.bare[0]
-        return head.exact(recorded_body_value(head.content_type, body))
+        return head.exact(self._body.recorded(head.kind, request.body))
+
+    def frame(self, data: bytes) -> bytes:
+        """A client's WebSocket frame as it is compared with the recorded one."""
+        return self.ignore.replaced("websocket.frame", data)
 
     def _live_head(self, request: Request, origin: Origin | None, known: object) -> _Head:
         parts: tuple[Part, ...] = ()
@@ -124,37 +149,17 @@ class Matcher:
     def _shared_head(
         self, method: bytes, target: bytes, headers: Headers, origin: tuple[Part, ...]
     ) -> _Head:
-        content_type = first_value(headers, b"content-type")
-        credentials = self._credential_parts(headers)
-        known = (method, target, content_type, origin, credentials)
+        content_type, codings, compared = self._header.read(headers)
+        known = (method, target, content_type, codings, compared, origin)
         head = self._heads.get(known)
         if head is None:
-            path, mark, query = self._target(target).partition(b"?")
-            request = (("method", method), ("path", path), ("query", mark + query))
-            parts = (*origin, *request, *credentials)
-            start = b"".join(map(encoded, parts))
-            head = _Head(content_type, parts, start, len(origin))
-            self._heads.put(known, head, 1000 + 4 * len(target))
+            path, query = self._target.parts(target)
+            request: tuple[Part, ...] = (("method", method), ("path", path), ("query", query))
+            kind = BodyKind(content_type, codings)
+            head = _Head(kind, (*origin, *request, *compared), len(origin))
+            size_bytes = 1000 + 4 * len(target) + sum([2 * len(value) for _, value in compared])
+            self._heads.put(known, head, size_bytes)
         return head
-
-    def _target(self, target: bytes) -> bytes:
-        if self._redactor is not None:
-            return legal_target(self._redactor.target(target))
-        return legal_target(in_target(target, self._rules.redaction, lambda *_: _CONSTANT))
-
-    def _credential_parts(self, headers: Headers) -> tuple[Part, ...]:
-        if self._redactor is None:
-            return ()
-        found = [
-            (name.lower(), value)
-            for name, value in self._redactor.headers(headers)
-            if self._rules.redaction.is_credential_header(name)
-        ]
-        return tuple(
-            (f"header {name.decode('latin-1')}", value)
-            for name, value in sorted(found)
-            if name not in _NEVER_RECORDED
-        )
 
 
 def _origin_parts(scheme: str | None, host: str | None, port: int | None) -> tuple[Part, ...]:

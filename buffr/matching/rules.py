@@ -1,4 +1,4 @@
-"""What decides whether two requests are one."""
+"""What decides whether two requests are one, as settings say it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,47 @@ from attrs import field, frozen
 
 from buffr.redaction.rules import RedactionRules
 
-__all__ = ["MatchRules"]
+__all__ = ["IgnoreRule", "MatchRules", "Normalisation"]
 
 
-@frozen
+@frozen(kw_only=True)
+class IgnoreRule:
+    """A stretch of a request that makes no difference.
+
+    ``part`` is ``request.body``, ``request.path``, ``request.query``,
+    ``websocket.frame``, or ``request.header.`` and a name. Every match of
+    ``pattern`` (RE2 syntax) is replaced by ``replace_with``, literally, in live
+    and in recorded requests, before they are compared. ``sync_response`` says
+    that the first match of the recording becomes that of the live request in
+    the answer that is replayed.
+    """
+
+    part: str
+    pattern: str
+    replace_with: str = ""
+    sync_response: bool = False
+
+
+@frozen(kw_only=True)
+class Normalisation:
+    """What is made alike before requests are compared; all of it can be switched off.
+
+    ``json``: canonical JSON. ``multipart``: bodies without their boundary.
+    ``form``: one spelling for urlencoded forms. ``content_coding``: compressed
+    bodies are compared as what they hold. ``signatures``: what signs a URL for
+    a time is left out. ``conditions``: ``Range`` and the ``If-`` fields count
+    when they are sent, as the answer depends on them.
+    """
+
+    json: bool = True
+    multipart: bool = True
+    form: bool = True
+    content_coding: bool = True
+    signatures: bool = True
+    conditions: bool = True
+
+
+@frozen(kw_only=True)
 class MatchRules:
     """How requests are compared.
 
@@ -19,7 +56,18 @@ class MatchRules:
     values make no difference, so that a dummy key replays what a real one
     recorded. With ``"distinct"`` they do, as far as their pseudonyms tell them
     apart: those of passwords, ``Basic`` and secrets under 20 characters do not.
+
+    Left out of comparison: what the ``ignore`` rules match, the values that the
+    JSONPaths (RFC 9535) of ``json`` find in JSON bodies, the ``query`` fields
+    and the fields of urlencoded ``form`` bodies with these names. ``header``
+    fields are compared beside what always is.
     """
 
     redaction: RedactionRules = field(factory=RedactionRules)
     credentials: Literal["constant", "distinct"] = "constant"
+    ignore: tuple[IgnoreRule, ...] = ()
+    json: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
+    form: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
+    normalise: Normalisation = field(factory=Normalisation)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["legal_target"]
+from attrs import field, frozen
+
+from buffr.matching.forms import without_fields
+from buffr.matching.ignore import Ignore
+from buffr.matching.signatures import unsigned
+from buffr.redaction.fields import Replace, in_target
+from buffr.redaction.rules import RedactionRules
+
+__all__ = ["TargetRules", "legal_target"]
 
 # RFC 3986 3.3 and 3.4. Square brackets are illegal in a query too, but many clients
 # send them as they are, and there nothing has ever decoded them.
@@ -25,3 +33,32 @@ def legal_target(target: bytes) -> bytes:
     path, mark, query = target.partition(b"?")
     legal = _ILLEGAL_IN_PATH.sub(_encode, path)
     return legal + mark + _ILLEGAL_IN_QUERY.sub(_encode, query) if mark else legal
+
+
+@frozen(eq=False)
+class TargetRules:
+    """What of a target counts. ``credential`` says what takes the place of a credential's value."""
+
+    redaction: RedactionRules
+    credential: Replace
+    ignore: Ignore = field(factory=Ignore)
+    left_out: frozenset[bytes] = frozenset()
+    signatures_left_out: bool = True
+
+    def parts(self, target: bytes) -> tuple[bytes, bytes]:
+        """The path, and the query with its ``?``.
+
+        Bytes count as they are, in their order: ``%2F`` is not ``/``, ``/x?``
+        is not ``/x``. A query of which nothing counts is no query.
+        """
+        replaced = in_target(target, self.redaction, self.credential)
+        path, mark, query = legal_target(replaced).partition(b"?")
+        path = self.ignore.replaced("request.path", path)
+        if not query:
+            return path, mark
+        counting = without_fields(query, self.left_out)
+        if self.signatures_left_out:
+            counting = unsigned(counting)
+        if not counting:
+            return path, b""
+        return path, mark + self.ignore.replaced("request.query", counting)

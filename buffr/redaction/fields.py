@@ -10,10 +10,31 @@ from collections.abc import Callable
 
 from buffr.redaction.rules import RedactionRules
 
-__all__ = ["Replace", "in_links", "in_query", "in_target", "in_url", "target_for_log"]
+__all__ = [
+    "Replace",
+    "constant",
+    "in_header",
+    "in_query",
+    "in_target",
+    "target_for_log",
+]
 
 Replace = Callable[[bytes, bytes], bytes]
 """What takes the place of a value: called with the field's name and the value, both as sent."""
+
+_URL_HEADERS = frozenset(
+    (
+        b"location",
+        b"content-location",
+        b"referer",
+        b"refresh",
+        b"destination",
+        b"x-original-url",
+        b"x-rewrite-url",
+        b"x-forwarded-uri",
+        b"x-original-uri",
+    )
+)
 
 # Some servers end a field at ";" and some applications nest a query in a query, so
 # a name may begin after these; a credential's value always goes on to the next "&".
@@ -47,6 +68,11 @@ def _in_field(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
         if found is None:
             return text
         start = found.end()
+
+
+def constant(_name: bytes, _value: bytes) -> bytes:
+    """A ``Replace`` that tells no two values apart."""
+    return b"REDACTED"
 
 
 def in_query(query: bytes, rules: RedactionRules, replace: Replace) -> bytes:
@@ -83,8 +109,14 @@ def _in_reference(text: bytes, rules: RedactionRules, replace: Replace) -> bytes
     )
 
 
-def in_url(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
-    """Replace the credential values, and userinfo, of a field value that holds a URL."""
+def in_header(name: bytes, value: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    """Replace the credential values in the URLs of a header field; ``name`` is in lower case."""
+    if name in _URL_HEADERS:
+        return _in_url(value, rules, replace)
+    return _in_links(value, rules, replace) if name == b"link" else value
+
+
+def _in_url(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
     reference, hash_mark, fragment = _without_userinfo(text, replace).partition(b"#")
     path, mark, query = reference.partition(b"?")
     # OAuth's implicit grant sends its tokens in the fragment (RFC 6749 4.2.2).
@@ -92,11 +124,11 @@ def in_url(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
     return b"".join((*parts, hash_mark, in_query(fragment, rules, replace)))
 
 
-def in_links(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
-    """The same for every URL of a ``Link`` value (RFC 8288 3); a malformed one is taken as one."""
+def _in_links(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    # RFC 8288 3. A malformed value is taken for one URL.
     if _LINK.fullmatch(text) is None:
-        return in_url(text, rules, replace)
-    return _LINK_URLS.sub(lambda found: in_url(found[0], rules, replace), text)
+        return _in_url(text, rules, replace)
+    return _LINK_URLS.sub(lambda found: _in_url(found[0], rules, replace), text)
 
 
 def target_for_log(target: bytes, rules: RedactionRules) -> bytes:

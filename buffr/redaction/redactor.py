@@ -15,19 +15,6 @@ __all__ = ["Redactor"]
 
 _COOKIE_HEADERS = frozenset((b"cookie", b"cookie2"))
 _SET_COOKIE_HEADERS = frozenset((b"set-cookie", b"set-cookie2"))
-_URL_HEADERS = frozenset(
-    (
-        b"location",
-        b"content-location",
-        b"referer",
-        b"refresh",
-        b"destination",
-        b"x-original-url",
-        b"x-rewrite-url",
-        b"x-forwarded-uri",
-        b"x-original-uri",
-    )
-)
 
 
 @frozen
@@ -73,14 +60,15 @@ class Redactor:
         """A request-target without credentials in its query."""
         if not self.rules.enabled:
             return target
-        return fields.in_target(target, self.rules, self._pseudonym)
+        return fields.in_target(target, self.rules, self.pseudonym)
+
+    def pseudonym(self, name: bytes, value: bytes) -> bytes:
+        """What is stored for the value of a credential field with this name."""
+        return pseudonym(name, value, self.salt) if self.rules.enabled else value
 
     def _value(self, name: bytes, value: bytes) -> bytes:
         lower = name.lower()
-        if lower in _URL_HEADERS:
-            value = fields.in_url(value, self.rules, self._pseudonym)
-        elif lower == b"link":
-            value = fields.in_links(value, self.rules, self._pseudonym)
+        value = fields.in_header(lower, value, self.rules, self.pseudonym)
         if not self.rules.is_credential_header(lower):
             return value
         if lower in _COOKIE_HEADERS:
@@ -88,6 +76,3 @@ class Redactor:
         if lower in _SET_COOKIE_HEADERS:
             return self._values.set_cookie(lower, value)
         return self._values.credential(lower, value)
-
-    def _pseudonym(self, name: bytes, value: bytes) -> bytes:
-        return pseudonym(name, value, self.salt)

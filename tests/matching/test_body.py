@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from buffr.errors import CassetteError
 from buffr.interaction import Body
-from buffr.matching.body import IN_MEMORY, BodyDigest, body_value, recorded_body_value
+from buffr.matching.body import IN_MEMORY, BodyDigest, BodyKind, BodyRules
 from buffr.matching.multipart import boundary_of
 
 JSON = b"application/json"
@@ -24,7 +24,15 @@ def in_pieces(content_type: bytes | None, body: bytes, cuts: list[int]) -> bytes
     edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
     for start, end in itertools.pairwise(edges):
         digest.update(body[start:end])
-    return digest.value()
+    return BodyRules().value(BodyKind(content_type), digest)
+
+
+def body_value(content_type: bytes | None, body: bytes) -> bytes:
+    return BodyRules().value(BodyKind(content_type), body)
+
+
+def recorded_body_value(content_type: bytes | None, body: Body) -> bytes:
+    return BodyRules().recorded(BodyKind(content_type), body)
 
 
 def digest_value(data: bytes) -> bytes:

@@ -1,0 +1,113 @@
+"""Ignore rules at work: patterns whose matches make no difference."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Protocol
+
+import re2
+from attrs import Factory, field, frozen
+
+from buffr.matching.rules import IgnoreRule
+
+__all__ = ["Ignore", "Pattern"]
+
+_HEADER = "request.header."
+_PARTS = frozenset(("request.body", "request.path", "request.query", "websocket.frame"))
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class _Match(Protocol):
+    def group(self) -> bytes: ...
+
+
+class _Compiled(Protocol):
+    def sub(self, replacement: Callable[[_Match], bytes], text: bytes) -> bytes: ...
+
+    def search(self, text: bytes) -> _Match | None: ...
+
+
+def _compile(pattern: Pattern) -> _Compiled:
+    options = re2.Options()
+    options.log_errors = False
+    compiled: _Compiled = re2.compile(pattern.rule.pattern.encode(), options)
+    return compiled
+
+
+@frozen(eq=False)
+class Pattern:
+    """A rule with its pattern compiled. No pattern makes RE2 slow on a hostile text."""
+
+    rule: IgnoreRule
+    _compiled: _Compiled = field(init=False, default=Factory(_compile, takes_self=True))
+
+    def replaced(self, text: bytes) -> bytes:
+        literal = self.rule.replace_with.encode()
+        return self._compiled.sub(lambda _: literal, text)
+
+    def first(self, text: bytes) -> bytes | None:
+        """The first match, if there is one that is not empty."""
+        found = self._compiled.search(text)
+        return None if found is None else found.group() or None
+
+
+def _by_part(patterns: tuple[Pattern, ...]) -> dict[str, tuple[Pattern, ...]]:
+    parts: dict[str, list[Pattern]] = defaultdict(list)
+    for pattern in patterns:
+        parts[_normal(pattern.rule.part)].append(pattern)
+    return {part: tuple(found) for part, found in parts.items()}
+
+
+def _normal(part: str) -> str:
+    return part.lower() if part.startswith(_HEADER) else part
+
+
+def _known(part: str) -> bool:
+    name = part.removeprefix(_HEADER)
+    return part in _PARTS or (part != name and _TOKEN.fullmatch(name) is not None)
+
+
+@frozen(eq=False)
+class Ignore:
+    """All rules that are valid, in their order, by the part that they are for."""
+
+    patterns: tuple[Pattern, ...] = ()
+    _parts: dict[str, tuple[Pattern, ...]] = field(
+        init=False, default=Factory(lambda self: _by_part(self.patterns), takes_self=True)
+    )
+
+    @classmethod
+    def of(cls, rules: tuple[IgnoreRule, ...]) -> tuple[Ignore, tuple[str, ...]]:
+        """The rules that are valid, and a warning for each one that is not."""
+        patterns: list[Pattern] = []
+        warnings: list[str] = []
+        for place, rule in enumerate(rules):
+            if not _known(rule.part):
+                warnings.append(f"match.ignore[{place}]: there is no part {rule.part!r}; skipped")
+                continue
+            try:
+                patterns.append(Pattern(rule))
+            except re2.error as error:
+                reason = _reason(error)
+                warnings.append(f"match.ignore[{place}]: {rule.pattern!r}: {reason}; skipped")
+        return cls(tuple(patterns)), tuple(warnings)
+
+    def concerns(self, part: str) -> bool:
+        return part in self._parts
+
+    def replaced(self, part: str, text: bytes) -> bytes:
+        """The text of a part, such as ``request.body``, with all matches replaced, rule by rule."""
+        for pattern in self._parts.get(part, ()):
+            text = pattern.replaced(text)
+        return text
+
+    def in_header(self, name: bytes, value: bytes) -> bytes:
+        """The same for a header field with this lower-case name."""
+        return self.replaced(_HEADER + name.decode("latin-1"), value)
+
+
+def _reason(error: Exception) -> str:
+    reason = error.args[0] if error.args else ""
+    return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)

@@ -1,0 +1,60 @@
+"""Fields of forms and queries, by their decoded names, in their order."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buffr.matching.forms import canonical_form, without_fields
+
+FIELDS = st.lists(st.tuples(st.text(min_size=1, max_size=4), st.text(max_size=4)), max_size=4)
+
+
+def as_is(_name: bytes, value: bytes) -> bytes:
+    return value
+
+
+class TestCanonicalForm:
+    @pytest.mark.parametrize(
+        ("form", "spelling"),
+        [
+            (b"a=b+c&d=%7E", b"a=b%20c&d=~"),
+            (b"b=1&a=2&b=3", b"b=1&a=2&b=3"),
+            (b"a&b=&&c", b"a&b=&&c"),
+            (b"a%3db=%26", b"a%3Db=%26"),
+            ("ü=ü".encode(), b"%C3%BC=%C3%BC"),
+            (b"a=%zz", b"a=%25zz"),
+        ],
+    )
+    def test_spelling(self, form: bytes, spelling: bytes) -> None:
+        """One spelling for each byte; order, duplicates, flags and empty fields stay."""
+        assert canonical_form(form, as_is) == spelling
+
+    @given(FIELDS)
+    def test_keeps_its_meaning(self, fields: list[tuple[str, str]]) -> None:
+        """What a server reads from it is what was sent."""
+        form = canonical_form(urlencode(fields).encode(), as_is)
+        assert parse_qsl(form.decode(), keep_blank_values=True) == fields
+        assert canonical_form(form, as_is) == form
+
+    def test_replace(self) -> None:
+        """Values change and fields go by their decoded names."""
+        form = canonical_form(b"a=1&%62=2&c=3", {b"a": None, b"b": b"x"}.get)
+        assert form == b"b=x&c=3"
+
+
+class TestWithoutFields:
+    @pytest.mark.parametrize(
+        ("form", "rest"),
+        [
+            (b"ts=1&a=%7e&t%73=2&ts&TS=3", b"a=%7e&TS=3"),
+            (b"a=1&&b", b"a=1&&b"),
+            (b"ts=1", b""),
+        ],
+    )
+    def test_names(self, form: bytes, rest: bytes) -> None:
+        """Fields with these decoded names go; the bytes of the others stay."""
+        assert without_fields(form, frozenset((b"ts",))) == rest
