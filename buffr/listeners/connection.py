@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 from typing import Protocol as Port
 
 from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
@@ -25,7 +25,7 @@ from buffr.wire.body import BodyDecoder, decoder_for
 from buffr.wire.head import END_OF_HEAD, HeadLimits, check_request_line, parse_request_head
 from buffr.wire.memo import HeadMemo
 
-__all__ = ["ClientConnection", "ConnectionLimits", "Listening", "Tracked"]
+__all__ = ["ClientConnection", "ConnectionLimits", "Handler", "Listening", "Tracked"]
 
 _WAIT_FOR_WHOLE = 65536
 """Bodies up to this size are waited for before their exchange starts: few steps, no stream."""
@@ -54,6 +54,10 @@ class ConnectionLimits:
     half_close_s: float = 10
 
 
+Handler = Callable[[Request, bytes | BodyStream, ClientSink], Coroutine[Any, Any, None]]
+"""Finds a request's route and has it answered. Raises ``BuffrError``."""
+
+
 class Tracked(Port):
     """A connection as its listener sees it."""
 
@@ -75,11 +79,7 @@ class Listening(Port):
     stopping: bool
     now: float
     """Seconds, brought up to date about once a second."""
-
-    def handle(
-        self, request: Request, body: bytes | BodyStream, sink: ClientSink
-    ) -> Coroutine[Any, Any, None]:
-        """Find the route and answer. Raises ``BuffrError``."""
+    handle: Handler
 
     def refused(self, error: BuffrError) -> None:
         """Note a request that never became one."""
@@ -95,13 +95,14 @@ class Listening(Port):
 class ClientConnection(Protocol):
     """Speaks HTTP/1.1 to a client.
 
-    While an exchange is under way reading goes on into a bounded buffer, so
+    ``handle`` answers the requests; by default the listener's own. While an
+    exchange is under way reading goes on into a bounded buffer, so
     that a client who leaves is noticed and pipelined answers stay in order.
     """
 
     transport: IStreamTransport
 
-    def __init__(self, listener: Listening) -> None:
+    def __init__(self, listener: Listening, handle: Handler | None = None) -> None:
         self.writable = True
         self.lost = False
         self.closing = False
@@ -110,6 +111,7 @@ class ClientConnection(Protocol):
         self.since = listener.now
         """When the connection last made progress."""
         self._listener = listener
+        self._handle = handle or listener.handle
         self._limits = listener.limits
         self._buffer = b""
         self._searched = 0
@@ -244,7 +246,7 @@ class ClientConnection(Protocol):
 
     async def _serve(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
         try:
-            await self._listener.handle(request, body, sink)
+            await self._handle(request, body, sink)
         except ClientGone:
             self.cut()
         except BuffrError as error:
@@ -302,6 +304,11 @@ class ClientConnection(Protocol):
         self.since = self._listener.now
         self.transport.write(data)
 
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        return str(getattr(self.transport.getPeer(), "host", ""))
+
     def keeps_alive(self, request: Request) -> bool:
         return (
             request.keep_alive
@@ -335,7 +342,7 @@ class ClientConnection(Protocol):
         self._buffer = b""
         self.transport.unregisterProducer()
         self.writable = True
-        if unread and not self._half_closed:
+        if unread and not self._half_closed and not ISSLTransport.providedBy(self.transport):
             self.since = self._listener.now
             self.transport.loseWriteConnection()
         else:

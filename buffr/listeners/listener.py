@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
@@ -14,18 +11,12 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, ConfigError
-from buffr.listeners.connection import ClientConnection, ConnectionLimits, Tracked
+from buffr.listeners.connection import ClientConnection, ConnectionLimits, Handler, Tracked
 from buffr.listeners.direct_send import listening_port
-from buffr.listeners.sink import ClientSink
 from buffr.log import say
-from buffr.message import Request
-from buffr.streams import BodyStream
 from buffr.wire.memo import HeadMemo
 
-__all__ = ["HTTPListener", "Handler", "IReactorTCPTime"]
-
-Handler = Callable[[Request, bytes | BodyStream, ClientSink], Coroutine[Any, Any, None]]
-"""Finds a request's route and has it answered. Raises ``BuffrError``."""
+__all__ = ["HTTPListener", "IReactorTCPTime"]
 
 _SWEEP_S = 1.0
 _POLL_S = 0.02

@@ -35,6 +35,11 @@ class _Connection(Protocol):
     room: News
     closing: bool
 
+    @property
+    def client(self) -> str:
+        """The client's address."""
+
+
     def send(self, data: bytes) -> None: ...
 
     def keeps_alive(self, request: Request) -> bool:
@@ -66,6 +71,11 @@ class ClientSink:
         self._chunks: ChunkWriter | None = None
         self._bodiless = False
         self._done = False
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        return self._connection.client
 
     def inform(self, head: ResponseHead) -> None:
         if self._request.minor == 1 and not self.begun:

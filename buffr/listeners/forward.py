@@ -1,0 +1,139 @@
+"""The forward proxy: CONNECT, looked into or relayed, and absolute-form requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.logger import LogLevel
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+
+from buffr.engine import Engine
+from buffr.listeners.connection import Handler
+from buffr.listeners.intercepted import InterceptedConnection, OneProtocol
+from buffr.listeners.listener import HTTPListener
+from buffr.listeners.sink import ClientSink
+from buffr.listeners.target_form import absolute_form, authority_form, origin_form
+from buffr.listeners.tunnel import RawTunnel, TunnelStart
+from buffr.log import say
+from buffr.message import Request, ResponseHead, first_value
+from buffr.policy.access import Access
+from buffr.route import Route
+from buffr.streams import BodyStream
+from buffr.upstream.origin import Origin
+
+__all__ = ["ForwardProxy", "Routes"]
+
+_MOST_SAID = 10_000
+_ESTABLISHED = ResponseHead(200, b"Connection Established", ())
+
+
+class Routes(Protocol):
+    """Finds what holds for an origin."""
+
+    def bypassed(self, host: str, port: int) -> bool:
+        """Whether the origin's traffic passes without being looked into."""
+
+    async def of(self, origin: Origin, scope: str) -> Route:
+        """The route of an origin; in mode passthrough for a bypassed one.
+
+        Raises a ``BuffrError`` for a destination that is not allowed.
+        """
+
+    async def dial(self, host: str, port: int, protocol: TwistedProtocol) -> None:
+        """Connect a protocol to a bypassed origin. Raises a ``BuffrError``."""
+
+
+class ForwardProxy:
+    """Answers the requests of a forward proxy's port.
+
+    Access is checked first, before anything is routed, dialled or minted.
+    ``tls_for`` gives the server side of TLS for the host of a CONNECT.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        reactor: IReactorTime,
+        access: Access,
+        routes: Routes,
+        tls_for: Callable[[str], IOpenSSLServerConnectionCreator],
+    ) -> None:
+        self.listener: HTTPListener | None = None
+        self._engine = engine
+        self._reactor = reactor
+        self._access = access
+        self._routes = routes
+        self._tls_for = tls_for
+        self._said: set[str] = set()
+
+    async def handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
+        """Answer a request outside of any tunnel. Raises ``BuffrError``."""
+        credentials = first_value(request.headers, b"proxy-authorization")
+        scope = self._access.admit(sink.client, credentials)
+        if request.method == b"CONNECT":
+            host, port = authority_form(request)
+            await self._connect(host, port, sink, scope)
+            return
+        origin, request = absolute_form(request)
+        route = await self._routes.of(origin, scope)
+        await self._engine.handle(route, request, body, sink, scope)
+
+    async def _connect(self, host: str, port: int, sink: ClientSink, scope: str) -> None:
+        if self._routes.bypassed(host, port):
+            await self._relay(host, port, sink)
+            return
+        # Whatever is not allowed is refused here, where the client still reads plain answers.
+        await self._routes.of(Origin("https", host, port), scope)
+        sink.switch(_ESTABLISHED, self._start(host, port, scope))
+
+    async def _relay(self, host: str, port: int, sink: ClientSink) -> None:
+        ended = self._engine.tunnel(f"CONNECT {host}:{port}")
+        upstream, client = RawTunnel(), RawTunnel(ended)
+        await self._routes.dial(host, port, upstream)
+        sink.switch(_ESTABLISHED, client)
+        client.join(upstream)
+
+    def _start(self, host: str, port: int, scope: str) -> TunnelStart:
+        listener = self.listener
+        assert listener is not None
+        creator = self._tls_for(host)
+        refused = partial(self._pinned, host)
+
+        def tls() -> TLSMemoryBIOProtocol:
+            handler = self._inside(Origin("https", host, port), scope)
+            inner = InterceptedConnection(listener, handler, refused)
+            factory = TLSMemoryBIOFactory(creator, False, OneProtocol(inner), self._reactor)
+            # The stock one gathers small writes for a turn; answers are written whole here.
+            factory.protocol = TLSMemoryBIOProtocol
+            return factory.buildProtocol(None)
+
+        def plain() -> InterceptedConnection:
+            handler = self._inside(Origin("http", host, port), scope)
+            return InterceptedConnection(listener, handler, refused)
+
+        return TunnelStart(listener, tls, plain)
+
+    def _pinned(self, host: str) -> None:
+        """Say once for each host that a client trusts another certificate only."""
+        if host in self._said or len(self._said) >= _MOST_SAID:
+            return
+        self._said.add(host)
+        say(
+            LogLevel.warn,
+            "client refused buffr's certificate",
+            host=host,
+            hint="trust the CA that `buffr ca` prints, or bypass a host that is pinned",
+        )
+
+    def _inside(self, origin: Origin, scope: str) -> Handler:
+        """Answers the requests inside a tunnel to one origin."""
+
+        async def handle(request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
+            route = await self._routes.of(origin, scope)
+            await self._engine.handle(route, origin_form(request), body, sink, scope)
+
+        return handle

@@ -1,0 +1,76 @@
+"""The four forms of a request-target (RFC 9112 3.2)."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import evolve
+
+from buffr.errors import BadRequest, NotServed
+from buffr.message import Request
+from buffr.upstream.origin import Origin
+
+__all__ = ["absolute_form", "authority_form", "origin_form"]
+
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*)(.*)", re.DOTALL)
+_AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]+):[0-9]{1,5}")
+_ASTERISK_METHODS = (b"OPTIONS", b"M-SEARCH")
+_SLASH = 0x2F
+
+
+def origin_form(request: Request) -> Request:
+    """The request with its target in origin-form, or ``*``.
+
+    Raises ``BadRequest`` for a target that names no resource of one origin.
+    """
+    if b"websocket" in request.upgrade:
+        raise NotServed("WebSocket is not served yet")
+    if request.target[0] == _SLASH:
+        return request
+    if request.method == b"CONNECT":
+        raise BadRequest("CONNECT where no tunnel begins", hint="a forward proxy port takes it")
+    if request.target == b"*" and request.method in _ASTERISK_METHODS:
+        return request
+    matched = _ABSOLUTE.fullmatch(request.target)
+    if matched is None or not matched[1].lower().startswith((b"http://", b"https://")):
+        raise BadRequest("malformed request target")
+    if len(matched[1]) <= len(b"https://"):
+        raise BadRequest("a request target without a host")
+    return evolve(request, target=_path(matched[2]))
+
+
+def _path(rest: bytes) -> bytes:
+    return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def absolute_form(request: Request) -> tuple[Origin, Request]:
+    """The origin that a proxied request names, and the request in origin-form.
+
+    Raises ``BadRequest``.
+    """
+    matched = _ABSOLUTE.fullmatch(request.target)
+    if matched is None:
+        raise BadRequest(
+            "this port is a forward proxy: it takes CONNECT and absolute URLs",
+            hint="set it as HTTP_PROXY and HTTPS_PROXY, not as a base URL",
+        )
+    return _origin(matched[1]), origin_form(request)
+
+
+def authority_form(request: Request) -> tuple[str, int]:
+    """Host and port of a CONNECT request (RFC 9110 9.3.6). Raises ``BadRequest``."""
+    if not _AUTHORITY.fullmatch(request.target):
+        raise BadRequest("malformed CONNECT target", hint="it is HOST:PORT")
+    if any(
+        name.lower() in (b"content-length", b"transfer-encoding") for name, _ in request.headers
+    ):
+        raise BadRequest("CONNECT with a body")
+    origin = _origin(b"https://" + request.target)
+    return origin.host, origin.port
+
+
+def _origin(url: bytes) -> Origin:
+    try:
+        return Origin.parse(url.decode("ascii"))
+    except ValueError as error:
+        raise BadRequest(f"the request target {error}") from error

@@ -1,0 +1,121 @@
+"""What becomes of a connection after CONNECT: relayed as it is, or looked into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from buffr.listeners.connection import Listening
+from buffr.streams import IStreamTransport
+
+__all__ = ["RawTunnel", "TunnelStart"]
+
+_TLS_HANDSHAKE = 0x16
+
+
+class TunnelStart(Protocol):
+    """Waits for a tunnel's first byte, and goes on as what it shows: TLS, or plain HTTP.
+
+    ``tls`` and ``plain`` make the protocol that takes the connection.
+    """
+
+    transport: IStreamTransport
+
+    def __init__(
+        self, listener: Listening, tls: Callable[[], Protocol], plain: Callable[[], Protocol]
+    ) -> None:
+        self._listener = listener
+        self._tls = tls
+        self._plain = plain
+        self._since = listener.now
+        self._successor: Protocol | None = None
+
+    def connectionMade(self) -> None:
+        self._listener.came(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._successor is None:
+            self._successor = (self._tls if data[0] == _TLS_HANDSHAKE else self._plain)()
+            self._successor.makeConnection(self.transport)
+        self._successor.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._listener.gone(self)
+        if self._successor is not None:
+            self._successor.connectionLost(reason)
+
+    def check(self, now: float) -> None:
+        """A tunnel in which nothing begins is closed."""
+        if self._successor is None and now - self._since > self._listener.limits.head_s > 0:
+            self.transport.abortConnection()
+
+    def stop(self) -> None:
+        if self._successor is None:
+            self.transport.loseConnection()
+
+    def cut(self) -> None:
+        self.transport.abortConnection()
+
+
+@implementer(IHalfCloseableProtocol)
+class RawTunnel(Protocol):
+    """One end of a tunnel whose bytes nobody looks at; each end holds the other back.
+
+    ``on_end`` is called once, when the end's connection is over.
+    """
+
+    transport: IStreamTransport
+
+    def __init__(self, on_end: Callable[[], None] | None = None) -> None:
+        self.peer: RawTunnel | None = None
+        self._on_end = on_end
+        self.early = b""
+        self.closed_half = False
+        self.lost = False
+
+    def join(self, peer: RawTunnel) -> None:
+        """Connect two ends that both have their transports."""
+        self.peer, peer.peer = peer, self
+        self.transport.registerProducer(peer.transport, True)
+        peer.transport.registerProducer(self.transport, True)
+        for end, other in ((self, peer), (peer, self)):
+            if end.early:
+                other.transport.write(end.early)
+                end.early = b""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.peer is None:
+            self.early += data
+        else:
+            self.peer.transport.write(data)
+
+    def readConnectionLost(self) -> None:
+        self.closed_half = True
+        if self.peer is None:
+            self.transport.loseConnection()
+        elif self.peer.closed_half:
+            self.close()
+            self.peer.close()
+        else:
+            self.peer.transport.unregisterProducer()
+            self.peer.transport.loseWriteConnection()
+
+    def writeConnectionLost(self) -> None:
+        """The other direction may go on."""
+
+    def close(self) -> None:
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        if self.lost:
+            return
+        self.lost = True
+        if self._on_end is not None:
+            self._on_end()
+        if self.peer is not None and not self.peer.lost:
+            self.peer.close()
