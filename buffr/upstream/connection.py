@@ -154,8 +154,9 @@ class Connection(Protocol):
             self.transport.write(outgoing.head + outgoing.body)
         else:
             self.transport.write(outgoing.head)
-            self._sending = Deferred.fromCoroutine(self._send_body(outgoing.body))
-            self._sending.addErrback(self._sending_failed)
+            sending = Deferred.fromCoroutine(self._send_body(outgoing.body))
+            sending.addErrback(self._sending_failed)
+            self._sending = None if sending.called else sending
         try:
             return await self._answer
         except CancelledError:
@@ -238,21 +239,29 @@ class Connection(Protocol):
             self._reusable = False
         self._state = _State.BODY
         self._decoder: BodyDecoder = decoder_for(length)
-        self._body = BodyStream(self.transport.pauseProducing, self._resume_reading)
+        self._body = body = BodyStream(lambda: self._hold(body), lambda: self._release(body))
         rest, self._buffer = self._buffer, b""
         answer = self._answer
-        response = Response(head, length, self._body, partial(self._give_up, self._body))
+        response = Response(head, length, body, partial(self._give_up, body))
         if rest or self._decoder.done:
             self._body_bytes(rest)
         answer.callback(response)
 
     def _give_up(self, body: BodyStream) -> None:
         """Abort, unless this body came to its end and the connection serves another request."""
-        if self._body is body and self._state is _State.BODY:
+        if self._comes(body):
             self.abort()
 
-    def _resume_reading(self) -> None:
-        if self._state is not _State.CLOSED:
+    def _comes(self, body: BodyStream) -> bool:
+        """Whether more of this body is awaited: one that is all here has no say any more."""
+        return self._body is body and self._state is _State.BODY
+
+    def _hold(self, body: BodyStream) -> None:
+        if self._comes(body):
+            self.transport.pauseProducing()
+
+    def _release(self, body: BodyStream) -> None:
+        if self._comes(body):
             self._active_at = self._clock.seconds()
             self.transport.resumeProducing()
 
@@ -272,6 +281,8 @@ class Connection(Protocol):
             body.feed(pieces)
 
     def _finish(self) -> None:
+        if self._body.paused:
+            self.transport.resumeProducing()
         if self._decoder.rest:
             self._reusable = False
         if self._sending is not None:

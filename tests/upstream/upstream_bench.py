@@ -1,0 +1,185 @@
+"""A connection to an upstream that is played by the test, in memory and on a clock by hand."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial import unittest
+from zope.interface import implementer
+
+from buffr.errors import BuffrError
+from buffr.message import Headers, Piece, ResponseHead
+from buffr.streams import BodyReader, BodyStream, IStreamTransport
+from buffr.upstream.connection import Connection, Outgoing, Patience, Response
+from buffr.wire.head import HeadLimits
+
+__all__ = ["TRIAL", "Bench", "Given", "Wire", "broken", "ok", "read_on", "rest_of", "stream"]
+
+TRIAL = unittest.SynchronousTestCase()
+
+
+@implementer(IStreamTransport)
+class Wire(StringTransport):
+    """A transport in memory: it notes what is written, and closes a turn later.
+
+    ``hang_up`` and ``reset`` are the upstream's doing.
+    """
+
+    protocol: IProtocol
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(lenient=True)
+        self.no_delay = False
+        self._clock = clock
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001  # Twisted's signature
+        self.no_delay = enabled
+
+    def getTcpNoDelay(self) -> bool:
+        return self.no_delay
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: FBT001  # Twisted's signature
+        raise NotImplementedError
+
+    def getTcpKeepAlive(self) -> bool:
+        raise NotImplementedError
+
+    def loseWriteConnection(self) -> None:
+        raise NotImplementedError
+
+    def loseConnection(self) -> None:
+        if not self.disconnecting:
+            self.disconnecting = True
+            self._clock.callLater(0, self.hang_up)
+
+    def abortConnection(self) -> None:
+        if not self.disconnected:
+            self.disconnected = self.disconnecting = True
+            self._clock.callLater(0, self.hang_up, ConnectionAborted())
+
+    def hang_up(self, reason: Exception | None = None) -> None:
+        """The connection is gone: in order, or for this reason."""
+        if self.connected:
+            self.connected = False
+            self.disconnecting = True
+            self.protocol.connectionLost(Failure(reason or ConnectionDone()))
+
+    def reset(self) -> None:
+        self.hang_up(ConnectionLost())
+
+    def taken(self) -> bytes:
+        """What was written since the last call."""
+        value: bytes = self.value()
+        self.clear()
+        return value
+
+
+class Bench:
+    """A connection, its wire and its clock, and what it tells its pool."""
+
+    def __init__(self, patience: Patience = Patience(idle_s=0), *, tls: bool = False) -> None:  # noqa: B008  # frozen
+        self.clock = Clock()
+        self.wire = Wire(self.clock)
+        self._idle = 0
+        self.closed = False
+        self.informed: list[ResponseHead] = []
+        self.connection = Connection(
+            self.clock, HeadLimits(1000, 20), patience, self._on_idle, self._on_closed
+        )
+        if tls:
+            self.connection.expect_handshake()
+        self.wire.protocol = self.connection
+        self.connection.makeConnection(self.wire)
+
+    def _on_idle(self, connection: Connection) -> None:
+        assert connection is self.connection
+        self._idle += 1
+
+    def _on_closed(self, connection: Connection) -> None:
+        assert connection is self.connection
+        self.closed = True
+
+    def served(self) -> int:
+        """How often the connection was free for the next request."""
+        return self._idle
+
+    def send(
+        self, body: bytes | BodyReader = b"", *, method: bytes = b"GET", chunked: bool = False
+    ) -> Deferred[Response]:
+        head = method + b" / HTTP/1.1\r\n\r\n"
+        outgoing = Outgoing(method, head, body, chunked, self.informed.append)
+        return Deferred.fromCoroutine(self.connection.send(outgoing))
+
+    def answered(self, *data: bytes, method: bytes = b"GET") -> Response:
+        """Send a request and give its answer, which begins with these bytes."""
+        sent = self.send(method=method)
+        self.receive(*data)
+        return TRIAL.successResultOf(sent)
+
+    def receive(self, *data: bytes) -> None:
+        for each in data:
+            self.connection.dataReceived(each)
+
+    def fails(self, sent: Deferred[Response]) -> BuffrError:
+        """What keeps the answer from coming; the connection closes with it."""
+        failure = TRIAL.failureResultOf(sent, BuffrError)
+        assert self.wire.disconnected or not self.wire.connected
+        self.clock.advance(0)
+        assert self.closed
+        assert not self.served()
+        error = failure.value
+        assert isinstance(error, BuffrError)
+        return error
+
+
+class Given:
+    """A request's body that is all here, so that reading it never waits."""
+
+    def __init__(self, *pieces: Piece, trailers: Headers = ()) -> None:
+        self.trailers = trailers
+        self._pieces = list(pieces)
+
+    async def read(self) -> Piece | None:
+        return self._pieces.pop(0) if self._pieces else None
+
+
+def ok(fields: bytes = b"", body: bytes = b"") -> bytes:
+    return b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n" + body
+
+
+def read_on(body: BodyReader) -> bytes:
+    """The next piece's bytes, which are here."""
+    piece = TRIAL.successResultOf(body.read())
+    assert piece is not None
+    data: bytes = piece.data
+    return data
+
+
+def rest_of(body: BodyReader) -> bytes:
+    """A body that is all here, from where it was read to."""
+    data = b""
+    while (piece := TRIAL.successResultOf(body.read())) is not None:
+        data += piece.data
+    return data
+
+
+def broken(body: BodyReader) -> tuple[bytes, BuffrError]:
+    """What can be read of a body that has broken off, and the break."""
+    data = b""
+    while True:
+        results = list[Piece | Failure | None]()
+        Deferred.fromCoroutine(body.read()).addBoth(results.append)
+        (result,) = results
+        if isinstance(result, Failure):
+            assert isinstance(result.value, BuffrError)
+            return data, result.value
+        assert result is not None
+        data += result.data
+
+
+def stream() -> BodyStream:
+    return BodyStream(lambda: None, lambda: None)
