@@ -39,7 +39,6 @@ class _Connection(Protocol):
     def client(self) -> str:
         """The client's address."""
 
-
     def send(self, data: bytes) -> None: ...
 
     def keeps_alive(self, request: Request) -> bool:
