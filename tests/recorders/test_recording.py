@@ -11,6 +11,7 @@ from buffr.message import Headers, Piece, Request, ResponseHead
 from buffr.recorders.http import passed_on, recorded_request, recording
 from buffr.recorders.tape import Tape
 from buffr.spool import Spool
+from buffr.upstream.origin import Origin
 
 CHUNKED = (b"Transfer-Encoding", b"chunked")
 EVENTS = (b"Content-Type", b"Text/Event-Stream; charset=utf-8")
@@ -39,7 +40,7 @@ class TestCuts:
     )
     def test_by_framing_and_type(self, headers: Headers, chunks: tuple[Chunk, ...]) -> None:
         """Chunks of the wire, what came at once in a stream, and nothing for a known length."""
-        request = recorded_request(Request(b"GET", b"/", ()), Body())
+        request = recorded_request(Request(b"GET", b"/", ()), Body(), None)
         head = ResponseHead(200, b"OK", headers)
         interaction = recording(request, head, taped(), recorded_at="now", truncated="cut")
         assert interaction.chunks == chunks
@@ -50,7 +51,7 @@ class TestCuts:
     @pytest.mark.parametrize(("method", "status"), [(b"HEAD", 200), (b"GET", 304)])
     def test_no_body_no_chunks(self, method: bytes, status: int) -> None:
         """An answer that cannot have a body is not cut, whatever its fields say."""
-        request = recorded_request(Request(method, b"/", ()), Body())
+        request = recorded_request(Request(method, b"/", ()), Body(), None)
         tape = Tape(Spool(100, Path("/missing")), 0.0)
         head = ResponseHead(status, b"", (CHUNKED,))
         assert recording(request, head, tape, recorded_at="now").chunks == ()
@@ -64,10 +65,17 @@ class TestFields:
 
     def test_request(self) -> None:
         """Neither what belongs to the hop nor ``Host``, which names only buffr, is stored."""
-        stored = recorded_request(Request(b"POST", b"/p?q", self.HEADERS), Body.of(b"x"))
+        stored = recorded_request(Request(b"POST", b"/p?q", self.HEADERS), Body.of(b"x"), None)
         assert stored.headers == ((b"X-b", b"1"), (b"x-B", b"2"))
         assert (stored.method, stored.target, stored.body) == (b"POST", b"/p?q", Body.of(b"x"))
         assert (stored.scheme, stored.host, stored.port) == (None, None, None)
+
+    def test_request_to_an_origin(self) -> None:
+        """Where the client names the origin, that is stored in its stead."""
+        origin = Origin("https", "api.test", 443)
+        stored = recorded_request(Request(b"GET", b"/", self.HEADERS), Body(), origin)
+        assert stored.headers == ((b"X-b", b"1"), (b"x-B", b"2"))
+        assert (stored.scheme, stored.host, stored.port) == ("https", "api.test", 443)
 
     def test_answer(self) -> None:
         """The client gets the framing, and nothing else of the hop."""
