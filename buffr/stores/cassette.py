@@ -76,9 +76,11 @@ class Cassette:
 
     def __attrs_post_init__(self) -> None:
         sync = self.durability == "disk"
-        self._file = CassetteFile(self.path, self.file_mode, sync, self.disk, self.warn)
+        self._file = CassetteFile(
+            self.path, self.file_mode, sync, self.disk, self.warn, self.quiet_s
+        )
         self._bodies = BodyFiles(self.path, file_mode=self.file_mode, sync=sync, disk=self.disk)
-        reader = CassetteReader(self.path, self._bodies.directory, self.quiet_s)
+        reader = CassetteReader(self.path, self._bodies.directory)
         self._ledger = Ledger(self._file, self._bodies, reader, self.redact)
         self._thread = CassetteThread(self._ledger, self._digests, self._land_from_thread)
 

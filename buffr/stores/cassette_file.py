@@ -12,6 +12,7 @@ import errno
 import glob
 import os
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,7 +65,8 @@ class CassetteFile:
     """The file at ``path``, which may be a symbolic link to it.
 
     ``file_mode`` is that of a new file. ``sync`` waits for the medium in each
-    step of an append. ``warn`` takes a line for the log. ``patience_s`` is how
+    step of an append. ``warn`` takes a line for the log. ``quiet_s`` is how
+    long a doubtful file must stay as it is to be believed, ``patience_s`` how
     long a lock is waited for.
     """
 
@@ -73,6 +75,7 @@ class CassetteFile:
     sync: bool
     disk: Disk
     warn: Callable[[str], None]
+    quiet_s: float = 0.2
     patience_s: float = 10.0
     _warned: bool = False
 
@@ -84,9 +87,18 @@ class CassetteFile:
             return None
 
     @contextmanager
-    def reading(self) -> Iterator[OpenCassette]:
-        """The file, while no other buffr writes it. Raises ``FileNotFoundError``, ``OSError``."""
-        fd = self._open_existing(os.O_RDONLY)
+    def reading(self, *, known: bool) -> Iterator[OpenCassette]:
+        """The file, while no other buffr writes it. Raises ``FileNotFoundError``, ``OSError``.
+
+        ``known`` is that of ``writing``.
+        """
+        try:
+            fd = self._open_existing(os.O_RDONLY)
+        except FileNotFoundError:
+            if not known:
+                raise
+            time.sleep(self.quiet_s)
+            fd = self._open_existing(os.O_RDONLY)
         with self._closing(fd) as opened:
             # Whoever cannot wait reads all the same: a writer's traces are told from faults.
             with suppress(LockTaken):
@@ -94,20 +106,28 @@ class CassetteFile:
             yield opened
 
     @contextmanager
-    def writing(self) -> Iterator[OpenCassette]:
-        """The file under its exclusive lock; created empty when there is none."""
+    def writing(self, *, known: bool) -> Iterator[OpenCassette]:
+        """The file under its exclusive lock; created empty when there is none.
+
+        One that was ``known`` to be there gets a moment to come back:
+        whoever replaces a file may remove it first, as git does.
+        """
         while True:
-            fd, created = self._open()
+            fd, created = self._open(known=known)
             with self._closing(fd, created=created) as opened:
                 opened.locked = self._lock(fd, exclusive=True)
                 if opened.is_in_place():
                     yield opened
                     return
 
-    def _open(self) -> tuple[int, bool]:
+    def _open(self, *, known: bool) -> tuple[int, bool]:
         while True:
             with suppress(FileNotFoundError):
                 return self._open_existing(os.O_RDWR), False
+            if known:
+                time.sleep(self.quiet_s)
+                known = False
+                continue
             with suppress(FileExistsError):
                 return self.disk.create(self.real_path, self.file_mode), True
 
@@ -152,20 +172,30 @@ class CassetteFile:
 
     def move_aside(self, suffix: str) -> Path:
         """Rename the file to the first free ``name.suffix``, and return that."""
-        target = free_name(self.real_path, suffix)
-        self.disk.replace(self.real_path, target)
+        with self._taking_free_name(suffix) as target:
+            self.disk.replace(self.real_path, target)
         return target
 
     def set_aside(self, data: bytes, suffix: str) -> Path:
         """Write bytes to the first free ``name.suffix``, and return that."""
-        target = free_name(self.real_path, suffix)
-        fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            self.disk.write(fd, [data], 0)
-            self.disk.sync(fd)
-        finally:
-            os.close(fd)
+        with self._taking_free_name(suffix) as target:
+            fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                self.disk.write(fd, [data], 0)
+                self.disk.sync(fd)
+            finally:
+                os.close(fd)
         return target
+
+    @contextmanager
+    def _taking_free_name(self, suffix: str) -> Iterator[Path]:
+        target = free_name(self.real_path, suffix)
+        try:
+            yield target
+        except OSError:
+            with suppress(OSError):
+                target.unlink()
+            raise
 
 
 @define
@@ -176,6 +206,10 @@ class OpenCassette:
     fd: int
     created: bool = False
     locked: bool = False
+
+    @property
+    def quiet_s(self) -> float:
+        return self._file.quiet_s
 
     def status(self) -> Status:
         return Status.of(os.fstat(self.fd))
@@ -209,17 +243,22 @@ class OpenCassette:
                 return text, before
         raise Disturbed
 
-    def append(self, at: int, chunk: bytes) -> Stamp:
+    def append(self, at: int, chunk: bytes, seen: Status) -> Stamp:
         """Put ``chunk`` between what stands before offset ``at`` and the tail, which starts there.
 
-        Raises ``OSError`` with the file as it was, and ``Disturbed``.
+        The file must be as it was ``seen``. Raises ``OSError`` with the file
+        as it was, and ``Disturbed``.
         """
         disk, cut = self._file.disk, len(TAIL)
+        if self.status() != seen:
+            raise Disturbed
         try:
-            disk.write(self.fd, [memoryview(chunk)[cut:], TAIL], at + cut)
+            # At the end, not at an offset: behind whatever someone wrote there just now.
+            disk.add(self.fd, [memoryview(chunk)[cut:], TAIL])
             if self._file.sync:
                 disk.sync(self.fd)
-            if os.pread(self.fd, cut, at) != TAIL:
+            written = at + cut + len(chunk)
+            if self.status().size_bytes != written or self.read_at(at, cut) != TAIL:
                 raise Disturbed
             disk.write(self.fd, [chunk[:cut]], at)
             if self._file.sync:
@@ -228,7 +267,8 @@ class OpenCassette:
             self._take_back(at)
             raise
         stamp = self.stamp()
-        if stamp.status.size_bytes != at + len(chunk) + cut or not self.is_in_place():
+        undisturbed = stamp.status.size_bytes == written and self.is_in_place()
+        if not undisturbed or self.read_at(at, cut) != chunk[:cut]:
             raise Disturbed
         return stamp
 

@@ -32,7 +32,7 @@ __all__ = ["Ledger", "Redact"]
 Redact = Callable[[bytes], Callable[[HTTPInteraction], HTTPInteraction]]
 """Makes, of a cassette's salt, what takes the credentials out of an interaction."""
 
-_TRIES = 8
+_PATIENCE_S = 10.0
 _BETWEEN = b",\n    "
 
 
@@ -56,7 +56,8 @@ class Ledger:
     _next_place: int = 0
     _recent: Recent = field(factory=Recent)
     _missing: list[Written] = field(factory=list)
-    _foreign: set[bytes] = field(factory=set)  # digests of texts in other layouts
+    _at_first: bytes = b""  # the digest of the text at first, in another layout
+    _unfinished: bytes = b""  # what an append left behind the end when it was disturbed
     _old: Status | None = None
 
     @property
@@ -85,9 +86,8 @@ class Ledger:
         """
         if self._old is not None:
             return
-        self._wait_for_replacement()
         try:
-            with self.file.reading() as opened:
+            with self.file.reading(known=self._seen is not None) as opened:
                 self._catch_up(opened, digests)
         except FileNotFoundError:
             self._forget(digests)
@@ -97,13 +97,13 @@ class Ledger:
 
         Raises ``CassetteError`` and ``OSError`` with the file as it was.
         """
-        for _ in range(_TRIES):
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
             salt = self._salt
             redact = self.redact(salt.encode())
             items = [_written(self.bodies.keep(redact(one))) for one in interactions]
-            self._wait_for_replacement()
             try:
-                with self.file.writing() as opened:
+                with self.file.writing(known=self._seen is not None) as opened:
                     if self._moved_aside(opened):
                         continue
                     self._catch_up(opened, digests)
@@ -128,7 +128,10 @@ class Ledger:
         for item in items:
             spans.add(at, at + len(item.element))
             at += len(item.element) + len(_BETWEEN)
-        self._seen = opened.append(self._end, chunk)
+        assert self._seen is not None
+        self._unfinished = chunk[len(TAIL) :] + TAIL
+        self._seen = opened.append(self._end, chunk, self._seen.status)
+        self._unfinished = b""
         self._end += len(chunk)
         self._count += len(items)
         self._next_place += len(items)
@@ -149,11 +152,6 @@ class Ledger:
         self.file.warn(f"{self.file.path}: recorded anew; what was there is now {aside.name}")
         return True
 
-    def _wait_for_replacement(self) -> None:
-        """Whoever replaces a file may remove it first; git does."""
-        if self._seen is not None and self.file.status() is None:
-            time.sleep(self.reader.quiet_s)
-
     def _forget(self, digests: Sequence[DigestOf]) -> None:
         self._seen = self._fault = self._layout = self._parts = None
         self._end = self._count = 0
@@ -165,9 +163,11 @@ class Ledger:
         if self._seen is not None and opened.stamp() == self._seen:
             return
         if not self._grown(opened):
-            settled = not self._read_once or opened.created
-            self._read_once = True
-            self._accept(self.reader.whole(opened, digests, self._next_place, settled=settled))
+            first, self._read_once = not self._read_once, True
+            reading = self.reader.whole(
+                opened, digests, self._next_place, settled=first or opened.created
+            )
+            self._accept(reading, first=first)
 
     def _grown(self, opened: OpenCassette) -> bool:
         """Whether other buffrs have appended, and nothing else happened."""
@@ -186,7 +186,7 @@ class Ledger:
         self._next_place += len(appended.spans)
         return True
 
-    def _accept(self, reading: Reading) -> None:
+    def _accept(self, reading: Reading, *, first: bool) -> None:
         self._seen, self._fault = reading.stamp, reading.fault
         if reading.fault is not None:
             raise reading.fault
@@ -205,14 +205,14 @@ class Ledger:
         ready = layout.shape is Shape.READY
         self._layout = None if ready else layout
         self._parts = [memoryview(layout.text)[: layout.end]] if ready else None
-        if not ready:
-            self._foreign.add(sha256(reading.text).digest())
+        if first and not ready:
+            self._at_first = sha256(reading.text).digest()
         self._news.append(reading.loaded)
 
     def _is_known(self, reading: Reading) -> bool:
         """Whether the file is back in a state that it had, byte for byte: a checkout, say."""
         if reading.layout.shape is not Shape.READY:
-            return sha256(reading.text).digest() in self._foreign
+            return sha256(reading.text).digest() == self._at_first
         at = 0
         text = memoryview(reading.text)[: reading.layout.end]
         for block in blocks(self._parts or ()):
@@ -226,7 +226,8 @@ class Ledger:
         layout = self._layout
         if layout is None:
             return
-        if layout.shape is Shape.TORN and (rest := layout.rest):
+        rest = layout.rest if layout.shape is Shape.TORN else b""
+        if rest and rest.strip() != self._unfinished.strip():
             aside = self.file.set_aside(rest, "torn")
             self.file.warn(f"{self.file.path}: its torn end is now in {aside.name}")
         written: list[int] = []

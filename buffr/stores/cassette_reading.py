@@ -62,14 +62,10 @@ def _go_on() -> None:
 
 @define
 class CassetteReader:
-    """``bodies`` is the directory of the body files. ``pause`` is called every 2 ms or so.
-
-    ``quiet_s`` is how long a doubtful file must stay as it is to be believed.
-    """
+    """``bodies`` is the directory of the body files. ``pause`` is called every 2 ms or so."""
 
     path: Path
     bodies: Path
-    quiet_s: float
     pause: Callable[[], None] = _go_on
 
     def empty(self, digests: Sequence[DigestOf], first_place: int) -> Loaded:
@@ -94,7 +90,7 @@ class CassetteReader:
             torn = reading.layout.shape is Shape.TORN
             if settled or not (torn or reading.fault or not reading.text):
                 return reading
-            time.sleep(self.quiet_s)
+            time.sleep(opened.quiet_s)
             settled = opened.stamp() == reading.stamp
 
     def _whole(self, opened: OpenCassette, loaded: Loaded) -> Reading:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from fcntl import F_GETFL, F_SETFL, fcntl
 from pathlib import Path
 
 __all__ = ["Disk", "Part", "blocks", "free_name"]
@@ -27,6 +28,15 @@ class Disk:
                 written -= len(left.pop(0))
             if left:
                 left[0] = left[0][written:]
+
+    def add(self, fd: int, parts: Sequence[Part]) -> None:
+        """Write all of the parts behind the end of the file, wherever that is by then."""
+        flags = fcntl(fd, F_GETFL)
+        fcntl(fd, F_SETFL, flags | os.O_APPEND)
+        try:
+            self.write(fd, parts, 0)  # which O_APPEND puts at the end
+        finally:
+            fcntl(fd, F_SETFL, flags)
 
     def truncate(self, fd: int, size_bytes: int) -> None:
         os.ftruncate(fd, size_bytes)
