@@ -22,7 +22,7 @@ from typing import NoReturn, Self
 from msgspec import DecodeError, Raw
 from msgspec.json import Decoder, Encoder
 
-__all__ = ["DEEPEST", "Digits", "canonical", "canonical_edited"]
+__all__ = ["DEEPEST", "Digits", "as_written", "canonical", "canonical_edited"]
 
 DEEPEST = 128
 """Arrays and objects nested deeper than this are not read.
@@ -51,7 +51,7 @@ class Digits(float):
         return self
 
 
-def _as_written(number: object) -> Raw:
+def as_written(number: object) -> Raw:
     assert isinstance(number, Digits)
     return Raw(number.written)
 
@@ -59,7 +59,7 @@ def _as_written(number: object) -> Raw:
 # Numbers with a fraction or an exponent come to the hook as they are written.
 _decode = Decoder(float_hook=Raw).decode
 _decode_to_edit = Decoder(float_hook=Digits).decode
-_encode = Encoder(order="deterministic", enc_hook=_as_written).encode
+_encode = Encoder(order="deterministic", enc_hook=as_written).encode
 
 
 def canonical(body: bytes) -> bytes | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buffr.matching.ignore import Ignore
 from buffr.matching.key import Part
@@ -47,6 +47,11 @@ class HeaderRules:
     redaction: RedactionRules
     credential: Replace
     redactor: Redactor | None
+    _read: frozenset[bytes] = field(init=False)
+
+    @_read.default
+    def _all_read(self) -> frozenset[bytes]:
+        return self.names | {_CONTENT_TYPE, _CONTENT_ENCODING}
 
     @classmethod
     def of(
@@ -72,6 +77,8 @@ class HeaderRules:
         compared: dict[bytes, list[bytes]] = {}
         for name, value in headers:
             lower = name.lower()
+            if lower not in self._read:
+                continue
             if lower == _CONTENT_TYPE:
                 content_type = value if content_type is None else content_type
             elif lower == _CONTENT_ENCODING:

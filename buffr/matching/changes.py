@@ -1,0 +1,159 @@
+"""What differs between two requests, place by place."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+from msgspec import DecodeError
+from msgspec.json import Decoder
+
+from buffr.matching.canonical_json import Digits
+from buffr.matching.forms import field_name
+from buffr.matching.key import MatchKey
+
+__all__ = ["ABSENT", "MOST", "Absent", "Change", "Place", "changes"]
+
+MOST = 200
+"""More changes are not looked for."""
+
+_LARGEST_READ = 256 * 1024
+
+_ORIGIN_PARTS = frozenset(("scheme", "host", "port"))
+
+
+class Absent:
+    """The value of what is not there."""
+
+
+ABSENT: Final = Absent()
+
+Place = tuple[str | int, ...]
+"""Where in a part: names and indices of JSON, the name of a field; empty for all of it."""
+
+
+@frozen(eq=False)
+class Change:
+    """One place with its two values: of JSON as Python reads it, else bytes.
+
+    ``json`` says that the place is one in a JSON document, otherwise it is one
+    among the fields of a query or form.
+    """
+
+    part: str
+    place: Place
+    recorded: object
+    live: object
+    json: bool = False
+
+
+def changes(live: MatchKey, recorded: MatchKey) -> tuple[Change, ...]:
+    """All changes, at most ``MOST``, in the order of the keys' parts.
+
+    A part of the origin that one of the two lacks is no change.
+    """
+    ours, theirs = dict(live.parts), dict(recorded.parts)
+    found: list[Change] = []
+    for part in {**ours, **theirs}:
+        old, new = theirs.get(part), ours.get(part)
+        if old == new or (part in _ORIGIN_PARTS and None in (old, new)):
+            continue
+        found += _in_part(part, old, new)
+    return tuple(found[:MOST])
+
+
+def _in_part(part: str, old: bytes | None, new: bytes | None) -> list[Change]:
+    if old is None or new is None:
+        return [Change(part, (), ABSENT if old is None else old, ABSENT if new is None else new)]
+    found: list[Change] = []
+    if part == "query":
+        found = _in_fields(part, old.removeprefix(b"?"), new.removeprefix(b"?"))
+    elif part == "body" and len(old) <= _LARGEST_READ and len(new) <= _LARGEST_READ:
+        found = _in_body(part, old, new)
+    return found or [Change(part, (), old, new)]
+
+
+def _in_body(part: str, old: bytes, new: bytes) -> list[Change]:
+    if old.startswith((b"{", b"[")) and new.startswith((b"{", b"[")):
+        try:
+            documents = _decode(old), _decode(new)
+        except (DecodeError, UnicodeDecodeError, RecursionError):
+            return []
+        found: list[Change] = []
+        _compare(part, (), *documents, found)
+        return found
+    if _looks_like_form(old) and _looks_like_form(new):
+        return _in_fields(part, old, new)
+    return []
+
+
+_decode = Decoder(float_hook=Digits).decode
+
+
+def _compare(part: str, place: Place, old: object, new: object, found: list[Change]) -> None:
+    if len(found) >= MOST:
+        return
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in {**old, **new}:
+            inner = (*place, name)
+            _compare(part, inner, old.get(name, ABSENT), new.get(name, ABSENT), found)
+    elif isinstance(old, list) and isinstance(new, list):
+        _compare_lists(part, place, old, new, found)
+    elif not _same(old, new):
+        found.append(Change(part, place, old, new, json=True))
+
+
+def _compare_lists(
+    part: str, place: Place, old: list[object], new: list[object], found: list[Change]
+) -> None:
+    shorter = min(len(old), len(new))
+    start = 0
+    if len(old) != len(new):
+        # Where elements were put in or taken out, the ones behind them are still the same.
+        while start < shorter and _alike(old[start], new[start]):
+            start += 1
+        end = 0
+        while end < shorter - start and _alike(old[-1 - end], new[-1 - end]):
+            end += 1
+        old, new = old[: len(old) - end], new[: len(new) - end]
+    for index in range(start, max(len(old), len(new))):
+        value, other = (each[index] if index < len(each) else ABSENT for each in (old, new))
+        _compare(part, (*place, index), value, other, found)
+
+
+def _alike(old: object, new: object) -> bool:
+    found: list[Change] = []
+    _compare("", (), old, new, found)
+    return not found
+
+
+def _same(old: object, new: object) -> bool:
+    if isinstance(old, Digits) and isinstance(new, Digits):
+        return old.written == new.written
+    return type(old) is type(new) and old == new
+
+
+def _looks_like_form(body: bytes) -> bool:
+    return b"=" in body and not any(mark in body for mark in (b" ", b"\n", b"\r", b"<", b'"'))
+
+
+def _by_name(form: bytes) -> dict[bytes, list[bytes]]:
+    fields: dict[bytes, list[bytes]] = {}
+    for each in form.split(b"&") if form else ():
+        fields.setdefault(field_name(each), []).append(each.partition(b"=")[2])
+    return fields
+
+
+def _in_fields(part: str, old: bytes, new: bytes) -> list[Change]:
+    """Changed fields by their names; none when only the order is another."""
+    before, after = _by_name(old), _by_name(new)
+    found: list[Change] = []
+    for name in {**before, **after}:
+        values, others = before.get(name, []), after.get(name, [])
+        for index in range(max(len(values), len(others))):
+            value, other = (
+                each[index] if index < len(each) else ABSENT for each in (values, others)
+            )
+            if value != other:
+                found.append(Change(part, (name.decode("utf-8", "replace"),), value, other))
+    return found

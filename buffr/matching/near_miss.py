@@ -1,0 +1,167 @@
+"""Why a request found no recording: how near some came, what differs, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import AnyStr
+
+from attrs import frozen
+from msgspec.json import Encoder
+
+from buffr.matching.canonical_json import as_written
+from buffr.matching.changes import Absent, Change, Place, changes
+from buffr.matching.key import MatchKey
+from buffr.matching.suggestion import Suggestion, suggested
+from buffr.redaction.rules import RedactionRules
+
+__all__ = ["Difference", "NearMiss", "near_misses"]
+
+MOST = 3
+MOST_DIFFERENCES = 20
+
+_WORTH = {"path": 8, "body": 6, "method": 3, "host": 3, "query": 3, "scheme": 1, "port": 1}
+_WORTH_OF_HEADERS = 1
+
+_LONGEST_SHOWN = 120
+_BEFORE_CHANGE = 24
+
+
+@frozen
+class Difference:
+    """One place that differs, as it may be shown: short, and without credentials.
+
+    ``pointer`` is a JSON pointer (RFC 6901) into a JSON body, or the name of a
+    field behind a slash; empty for all of the part. ``None`` is what is absent.
+    """
+
+    part: str
+    pointer: str
+    recorded: str | None
+    live: str | None
+
+
+@frozen
+class NearMiss:
+    """A recording that came near. ``score`` is 1 for a hit, and 0 for nothing in common.
+
+    The first ``MOST_DIFFERENCES`` are given. ``rule`` would make it match,
+    where only noise differs.
+    """
+
+    place: int
+    score: float
+    differences: tuple[Difference, ...]
+    rule: Suggestion | None
+
+
+def near_misses(
+    live: MatchKey, recorded: Iterable[tuple[int, MatchKey]], redaction: RedactionRules
+) -> tuple[NearMiss, ...]:
+    """The nearest three of some recordings, given by their places and keys.
+
+    Those with the request's path come first, then those with the best score.
+    """
+    path = dict(live.parts).get("path")
+    scored = [
+        (dict(key.parts).get("path") == path, _score(live, key), place, key)
+        for place, key in recorded
+    ]
+    scored.sort(key=lambda each: each[:3], reverse=True)
+    found = []
+    for _, score, place, key in scored[:MOST]:
+        changed = changes(live, key)
+        shown = tuple(_shown(change, redaction) for change in changed[:MOST_DIFFERENCES])
+        found.append(NearMiss(place, round(score, 3), shown, suggested(changed)))
+    return tuple(found)
+
+
+def _score(live: MatchKey, recorded: MatchKey) -> float:
+    ours, theirs = dict(live.parts), dict(recorded.parts)
+    total = reached = 0.0
+    for part in {**ours, **theirs}:
+        old, new = theirs.get(part), ours.get(part)
+        if part in ("scheme", "host", "port") and None in (old, new):
+            continue
+        worth = _WORTH.get(part, _WORTH_OF_HEADERS)
+        total += worth
+        if old is not None and new is not None:
+            reached += worth if old == new else worth * _likeness(old, new) * 0.9
+    return reached / total if total else 0.0
+
+
+def _likeness(old: bytes, new: bytes) -> float:
+    """How much of the longer text the common beginning and end of both are, from 0 to 1."""
+    longer, shorter = max(len(old), len(new)), min(len(old), len(new))
+    start = _common(old, new, shorter)
+    end = _common(old[::-1], new[::-1], shorter - start)
+    return (start + end) / longer if longer else 1.0
+
+
+def _common(old: AnyStr, new: AnyStr, most: int) -> int:
+    """The length of the common beginning, by halves: comparing one by one is slow."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if old[low:middle] == new[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _pointer(place: Place) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
+
+
+def _shown(change: Change, redaction: RedactionRules) -> Difference:
+    name = next((part for part in reversed(change.place) if isinstance(part, str)), "")
+    hidden = redaction.is_credential_field(name.encode())
+    old, new = (
+        "REDACTED" if hidden and not isinstance(value, Absent) else _text(value, redaction)
+        for value in (change.recorded, change.live)
+    )
+    start = 0
+    if old is not None and new is not None:
+        start = _common(old, new, min(len(old), len(new)))
+    pointer = _pointer(change.place)
+    return Difference(change.part, pointer, _excerpt(old, start), _excerpt(new, start))
+
+
+_encode = Encoder(enc_hook=as_written).encode
+
+
+def _text(value: object, redaction: RedactionRules) -> str | None:
+    if isinstance(value, Absent):
+        return None
+    if not isinstance(value, bytes):
+        return _encode(_without_credentials(value, redaction)).decode("utf-8")
+    # What could not be read field by field could hold a credential in one.
+    if not value.startswith((b"{", b"[")):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            pass
+    return f"{len(value)} bytes, sha256 {sha256(value).hexdigest()[:16]}"
+
+
+def _without_credentials(value: object, redaction: RedactionRules) -> object:
+    if isinstance(value, dict):
+        return {
+            name: "REDACTED"
+            if redaction.is_credential_field(name.encode())
+            else _without_credentials(inner, redaction)
+            for name, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_credentials(inner, redaction) for inner in value]
+    return value
+
+
+def _excerpt(text: str | None, change_at: int) -> str | None:
+    """At most ``_LONGEST_SHOWN`` characters, around the first that differs."""
+    if text is None or len(text) <= _LONGEST_SHOWN:
+        return text
+    start = max(0, change_at - _BEFORE_CHANGE)
+    shown = text[start : start + _LONGEST_SHOWN]
+    return ("…" if start else "") + shown + ("…" if start + len(shown) < len(text) else "")

@@ -1,0 +1,113 @@
+"""Values that are new for each request, and mean nothing: identifiers, times, counters, hashes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from attrs import field, frozen
+
+__all__ = ["Noise", "noise_between", "whole_noise"]
+
+
+@frozen
+class Noise:
+    """A kind of noise: a pattern as RE2 and Python read it alike, and what takes its place."""
+
+    kind: str
+    pattern: str
+    stand_in: str
+    _compiled: re.Pattern[str] = field(init=False, eq=False, repr=False)
+
+    @_compiled.default
+    def _compile(self) -> re.Pattern[str]:
+        return re.compile(self.pattern)
+
+    def replaced(self, text: str) -> str:
+        return self._compiled.sub(self.stand_in, text)
+
+    def is_all_of(self, text: str) -> bool:
+        return self._compiled.fullmatch(text) is not None
+
+
+_HEX = "[0-9a-fA-F]"
+_DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_CLOCK = "[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?"
+_ZONE = "(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+
+# From the special to the general: a UUID begins like a hash.
+_KINDS = (
+    Noise("uuid", f"{_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}", "<uuid>"),
+    Noise("time", f"{_DATE}(?:(?:[Tt+ ]|%20){_CLOCK}{_ZONE})?", "<time>"),
+    Noise("time", f"[A-Z][a-z]{{2}}, [0-9]{{2}} [A-Z][a-z]{{2}} [0-9]{{4}} {_CLOCK} GMT", "<time>"),
+    Noise("time", "[0-9]{8}T[0-9]{6}Z?", "<time>"),
+    Noise("time", _CLOCK, "<time>"),
+    # Seconds since 1970, or their thousandths and so on: from 2001 to 2033.
+    Noise("time", r"\b1[0-9]{9}(?:[0-9]{3}){0,3}(?:\.[0-9]+)?\b", "<time>"),
+    Noise("hash", r"\b(?:[0-9a-f]{16,128}|[0-9A-F]{16,128})\b", "<hash>"),
+)
+_ID = Noise("id", r"\b(?:[A-Za-z]{1,12}[_-])?[0-9A-Za-z]{16,64}\b", "<id>")
+
+_COUNTER = re.compile("([A-Za-z]{2,20}[-_#:])([0-9]+)")
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_NAME_OF_NOISE = re.compile(
+    r"(?:^|[_\-.])(?:uuid|guid|nonce|seq|sequence|counter|attempt|seed|salt|ts|time|timestamp|date"
+    r"|at|rand|random|cachebuster|(?:run|req|request|trace|span|correlation|message|msg)_?id)$|^_$"
+)
+_CAMEL = re.compile("(?<=[a-z0-9])(?=[A-Z])")
+_LONGEST_TEXT = 16 * 1024
+
+
+def _is_random(text: str) -> bool:
+    """Whether letters and digits alternate as in no word and in no plain number."""
+    return len(re.findall(r"[0-9]+", text)) >= 2 and re.search("[A-Za-z]", text) is not None
+
+
+def whole_noise(text: str, name: str = "") -> str | None:
+    """The kind of noise that a whole value is; ``name`` is that of its field.
+
+    A plain number is noise only under a name that says so, such as ``seq``.
+    """
+    for noise in _KINDS:
+        if noise.is_all_of(text):
+            return noise.kind
+    if _ID.is_all_of(text) and _is_random(text):
+        return _ID.kind
+    if _NUMBER.fullmatch(text) and _NAME_OF_NOISE.search(_CAMEL.sub("_", name).lower()):
+        return "counter"
+    return None if _COUNTER.fullmatch(text) is None else "counter"
+
+
+def noise_between(old: str, new: str) -> tuple[Noise, ...]:
+    """The kinds of noise that make all the difference between two texts, in order.
+
+    Empty when there is more to it, or when the texts are long.
+    """
+    if max(len(old), len(new)) > _LONGEST_TEXT:
+        return ()
+    kinds = [*_KINDS, *_counters(old, new), *_ids(old, new)]
+    if not _alike_without(kinds, old, new):
+        return ()
+    for noise in tuple(kinds):
+        fewer = [kind for kind in kinds if kind is not noise]
+        if _alike_without(fewer, old, new):
+            kinds = fewer
+    return tuple(kinds)
+
+
+def _alike_without(kinds: Iterable[Noise], old: str, new: str) -> bool:
+    for noise in kinds:
+        old, new = noise.replaced(old), noise.replaced(new)
+    return old == new
+
+
+def _counters(old: str, new: str) -> list[Noise]:
+    """Numbers behind the same word and sign in both texts, such as ``run-0001``."""
+    before, after = dict(_COUNTER.findall(old)), dict(_COUNTER.findall(new))
+    words = [word for word in before if word in after and before[word] != after[word]]
+    return [Noise("counter", re.escape(word) + "[0-9]+", word + "<n>") for word in words]
+
+
+def _ids(old: str, new: str) -> list[Noise]:
+    texts = re.findall(_ID.pattern, old) + re.findall(_ID.pattern, new)
+    return [_ID] if texts and all(map(_is_random, texts)) else []

@@ -1,0 +1,143 @@
+"""The rule that would make two requests one, where only noise tells them apart."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_plus
+
+from attrs import frozen
+
+from buffr.matching.canonical_json import Digits
+from buffr.matching.changes import MOST, Absent, Change, Place
+from buffr.matching.noise import noise_between, whole_noise
+from buffr.matching.rules import IgnoreRule
+
+__all__ = ["Suggestion", "suggested"]
+
+
+@frozen(kw_only=True)
+class Suggestion:
+    """What to add under ``match`` in the settings."""
+
+    ignore: tuple[IgnoreRule, ...] = ()
+    json: tuple[str, ...] = ()
+    query: tuple[str, ...] = ()
+    form: tuple[str, ...] = ()
+
+    def yaml(self) -> str:
+        """As it can be pasted into the settings: lines, the first one ``match:``."""
+        lines = ["match:"]
+        for name, values in (("json", self.json), ("query", self.query), ("form", self.form)):
+            if values:
+                lines += [f"  {name}:", *[f"    - {_quoted(value)}" for value in values]]
+        if self.ignore:
+            lines.append("  ignore:")
+        for rule in self.ignore:
+            lines += [
+                f"    - in: {rule.part}",
+                f"      pattern: {_quoted(rule.pattern)}",
+                f"      replace_with: {_quoted(rule.replace_with)}",
+            ]
+        return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A YAML scalar in single quotes, in which nothing but the quote is special."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def suggested(found: tuple[Change, ...]) -> Suggestion | None:
+    """The rule that makes all these changes none.
+
+    ``None`` when one of them is no noise, or when there may be more than these.
+    """
+    if not found or len(found) >= MOST:
+        return None
+    paths: dict[Place, None] = {}
+    fields: dict[str, dict[str, None]] = {"query": {}, "body": {}}
+    ignore: dict[IgnoreRule, None] = {}
+    for change in found:
+        name = str(change.place[-1]) if change.place else ""
+        if change.place and _is_noise(change, name):
+            if change.json:
+                paths[change.place] = None
+            elif name.isprintable():
+                fields[change.part][name] = None
+            else:
+                return None
+            continue
+        rules = _ignoring(change)
+        if not rules:
+            return None
+        ignore.update(dict.fromkeys(rules))
+    return Suggestion(
+        ignore=tuple(ignore),
+        json=tuple(_generalised(list(paths))),
+        query=tuple(fields["query"]),
+        form=tuple(fields["body"]),
+    )
+
+
+def _text(value: object, *, decode: bool) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        text = value.decode("utf-8", "surrogateescape")
+        return unquote_plus(text) if decode else text
+    if isinstance(value, Digits):
+        return value.written
+    return str(value) if type(value) is int else None
+
+
+def _is_noise(change: Change, name: str) -> bool:
+    """Whether whatever is there on either side is noise as a whole."""
+    kinds = set()
+    for value in (change.recorded, change.live):
+        if isinstance(value, Absent):
+            continue
+        text = _text(value, decode=not change.json)
+        kinds.add(None if text is None else whole_noise(text, name))
+    return None not in kinds
+
+
+def _ignoring(change: Change) -> tuple[IgnoreRule, ...]:
+    parts = {"path": "request.path", "query": "request.query", "body": "request.body"}
+    header = re.fullmatch(r"header ([!-~]+)", change.part)
+    part = f"request.header.{header[1]}" if header else parts.get(change.part)
+    old, new = (_text(value, decode=False) for value in (change.recorded, change.live))
+    if part is None or old is None or new is None:
+        return ()
+    return tuple(
+        IgnoreRule(part=part, pattern=noise.pattern, replace_with=noise.stand_in)
+        for noise in noise_between(old, new)
+    )
+
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _generalised(places: list[Place]) -> list[str]:
+    """JSONPaths (RFC 9535); places that differ by an index only are one with ``[*]``."""
+    shapes: dict[Place, list[Place]] = {}
+    for place in places:
+        shape = tuple("*" if isinstance(part, int) else f".{part}" for part in place)
+        shapes.setdefault(shape, []).append(place)
+    return [
+        "$" + "".join(_segment(part, general=len(alike) > 1) for part in alike[0])
+        for alike in shapes.values()
+    ]
+
+
+def _segment(part: str | int, *, general: bool) -> str:
+    if isinstance(part, int):
+        return "[*]" if general else f"[{part}]"
+    if _PLAIN_NAME.fullmatch(part):
+        return f".{part}"
+    escaped = "".join(_escaped(char) for char in part)
+    return f"['{escaped}']"
+
+
+def _escaped(char: str) -> str:
+    if char in "'\\":
+        return "\\" + char
+    return char if char >= " " else f"\\u{ord(char):04x}"
