@@ -8,6 +8,7 @@ and ``cli`` turn one into an exit.
 from __future__ import annotations
 
 __all__ = [
+    "AccessDenied",
     "BadFraming",
     "BadRequest",
     "BadUpstreamAnswer",
@@ -18,6 +19,7 @@ __all__ = [
     "ConfigError",
     "NoMatch",
     "NotServed",
+    "ProxyKeyNeeded",
     "StoreFailed",
     "UpstreamFailed",
     "UpstreamTimeout",
@@ -29,11 +31,13 @@ class BuffrError(Exception):
 
     ``status`` is the HTTP status of the answer, ``reason`` its reason phrase,
     and ``close`` says whether the connection can carry no further request.
+    ``headers`` are fields that the answer has beside the usual ones.
     """
 
     status = 500
     reason = b"Internal Server Error"
     close = False
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -81,6 +85,21 @@ class NoMatch(BuffrError):
 
     status = 599
     reason = b"No Recorded Interaction"
+
+
+class AccessDenied(BuffrError):
+    """The client may not use the proxy, or may not reach this destination."""
+
+    status = 403
+    reason = b"Forbidden"
+
+
+class ProxyKeyNeeded(AccessDenied):
+    """The client has not said, or not rightly, who it is (RFC 9110 15.5.8)."""
+
+    status = 407
+    reason = b"Proxy Authentication Required"
+    headers = ((b"Proxy-Authenticate", b'Basic realm="buffr"'),)
 
 
 class UpstreamFailed(BuffrError):

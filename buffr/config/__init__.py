@@ -1,24 +1,38 @@
 """Settings: a YAML file, the environment and flags become one frozen ``Config``."""
 
-from buffr.config.cassette_name import cassette_name
+from buffr.config.access import AccessSettings
+from buffr.config.cassette_name import cassette_name, scope_cassette
+from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.config.limits import Limits
 from buffr.config.loading import load
 from buffr.config.matching import Credentials, IgnoreRule, MatchSettings
-from buffr.config.model import Config, Durability, LogFormat, Redaction, Repeat, ReverseRoute
+from buffr.config.model import Config, Durability, LogFormat, Redaction
+from buffr.config.parents import ParentProxies, ParentProxy, Via
+from buffr.config.playback import Repeat
+from buffr.config.reverse import ReverseRoute
 from buffr.config.statuses import StatusSet
+from buffr.config.upstream import UpstreamOptions
 
 __all__ = [
+    "AccessSettings",
     "Config",
     "Credentials",
     "Durability",
+    "ForwardHost",
+    "ForwardSettings",
     "IgnoreRule",
     "Limits",
     "LogFormat",
     "MatchSettings",
+    "ParentProxies",
+    "ParentProxy",
     "Redaction",
     "Repeat",
     "ReverseRoute",
     "StatusSet",
+    "UpstreamOptions",
+    "Via",
     "cassette_name",
     "load",
+    "scope_cassette",
 ]

@@ -7,19 +7,24 @@ systems pass on empty ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from attrs import frozen
 
-from buffr.config.model import Config, ReverseRoute
+from buffr.config.forward import ForwardSettings
+from buffr.config.kinds import BOOL
+from buffr.config.model import Config
 from buffr.config.problems import Problems, did_you_mean, printable
 from buffr.config.reading import Given, overlay
+from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import Setting, Shape, settings_of
-from buffr.config.shapes import Draft, Rows
-from buffr.config.written import Source, compose
+from buffr.config.shapes import Draft, Drafted, Rows
+from buffr.config.written import Scalar, Source, compose
 
-__all__ = ["FILE", "PROXY", "TARGETS", "Overlays", "read_flags", "read_variables"]
+__all__ = ["FILE", "MODE", "PROXY", "TARGETS", "Overlays", "read_flags", "read_variables"]
+
+MODE = "BUFFR_MODE"
 
 TARGETS = "BUFFR_TARGETS"
 PROXY = "BUFFR_PROXY"
@@ -29,19 +34,27 @@ _WORDS = ("target", "port", "cassette", "mode")
 
 _NUMBERED = re.compile(r"BUFFR_(?P<index>0|[1-9][0-9]{0,8})_(?P<word>[A-Z]+)")
 _ONLY_ROUTE = "reverse[0]"
+_PROXY_FLAG = "proxy"
+_PROXY_MODE = "proxy"
 
 
 @frozen(kw_only=True)
 class Overlays:
     """What the environment, or the flags, say.
 
-    ``config`` and ``route`` are fields of the models by name. ``targets`` and
-    ``numbered`` are the routes of ``BUFFR_TARGETS`` and of ``BUFFR_0_TARGET``
-    and so on; ``None`` when there are none of these variables.
+    ``config`` and ``route`` are fields of the models by name, ``route`` those
+    of reverse routes and of the forward proxy, which share many.
+    ``wants_forward`` says that mode ``proxy`` is asked for, and ``at`` where.
+    ``forward`` is ``BUFFR_PROXY``; ``targets`` and ``numbered`` are the routes
+    of ``BUFFR_TARGETS`` and of ``BUFFR_0_TARGET`` and so on; ``None`` when
+    there are none of these variables.
     """
 
     config: dict[str, Given]
     route: dict[str, Given]
+    wants_forward: bool = False
+    at: str = ""
+    forward: Draft | None = None
     targets: tuple[Draft, ...] | None = None
     numbered: tuple[Draft, ...] | None = None
 
@@ -68,29 +81,68 @@ def _flags(model: type) -> _Names:
 
 
 def read_flags(flags: Mapping[str, str], problems: Problems) -> Overlays:
-    """What the flags say; their names are spelled with underscores."""
-    known = _flags(Config) | _flags(ReverseRoute)
-    for name in sorted(flags.keys() - known.keys()):
+    """What the flags say; their names are spelled with underscores.
+
+    ``proxy`` is ``true`` for the forward proxy, and mode ``proxy`` says so too.
+    """
+    known = _flags(Config) | _flags(ReverseRoute) | _flags(ForwardSettings)
+    for name in sorted(flags.keys() - known.keys() - {_PROXY_FLAG}):
         problems.error(f"--{printable(name)}", "", f"unknown flag{did_you_mean(name, known)}")
+    texts = dict(flags)
+    marked = texts.pop(_PROXY_FLAG, "false")
+    chosen = BOOL.read(Scalar("--proxy", marked), "", problems) or False
+    at = "--proxy"
+    if texts.get("mode") == _PROXY_MODE:
+        del texts["mode"]
+        chosen, at = True, "--mode"
     return Overlays(
-        config=overlay(_flags(Config), flags, "", problems),
-        route=overlay(_flags(ReverseRoute), flags, _ONLY_ROUTE, problems),
+        config=overlay(_flags(Config), texts, "", problems),
+        route=_route(_flags, texts, forward=chosen, problems=problems),
+        wants_forward=chosen,
+        at=at,
     )
 
 
 def read_variables(environ: Mapping[str, str], problems: Problems) -> Overlays:
     """What the variables ``BUFFR_...`` say. An unknown one is a warning."""
     ours = {name: text for name, text in environ.items() if name.startswith("BUFFR_") and text}
-    if PROXY in ours:
-        problems.error(PROXY, "forward", "is not served yet; leave it out")
+    wants_forward = ours.get(MODE) == _PROXY_MODE
+    if wants_forward:
+        del ours[MODE]
     numbered = _numbered(ours, problems)
     _warn_of_unknown(ours, problems)
     return Overlays(
         config=overlay(_variables(Config), ours, "", problems),
-        route=overlay(_variables(ReverseRoute), ours, _ONLY_ROUTE, problems),
+        route=_route(_variables, ours, forward=wants_forward or PROXY in ours, problems=problems),
+        wants_forward=wants_forward,
+        at=MODE,
+        forward=_forward(ours[PROXY], problems) if PROXY in ours else None,
         targets=_targets(ours[TARGETS], problems) if TARGETS in ours else None,
         numbered=numbered or None,
     )
+
+
+def _route(
+    names: Callable[[type], _Names], source: Mapping[str, str], *, forward: bool, problems: Problems
+) -> dict[str, Given]:
+    """What is said of routes. A name that both kinds have is read as that of the likelier one."""
+    reverse, proxy = names(ReverseRoute), names(ForwardSettings)
+    if forward:
+        reverse = {name: one for name, one in reverse.items() if name not in proxy}
+    else:
+        proxy = {name: one for name, one in proxy.items() if name not in reverse}
+    return overlay(proxy, source, "forward", problems) | overlay(
+        reverse, source, _ONLY_ROUTE, problems
+    )
+
+
+def _forward(text: str, problems: Problems) -> Draft:
+    source = Source(PROXY, is_file=False)
+    written = compose(text, source, "forward", problems)
+    if written is None:
+        return Draft(PROXY, "forward", {})
+    draft = Drafted(ForwardSettings).read(written, "forward", problems)
+    return draft or Draft(PROXY, "forward", {}, broken=True)
 
 
 def _targets(text: str, problems: Problems) -> tuple[Draft, ...]:

@@ -8,29 +8,41 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from buffr.config.parents import ParentProxy, Via
 from buffr.config.schema import Kind, Refused
 from buffr.config.statuses import StatusSet
 from buffr.config.written import Scalar, Tag
+from buffr.policy.access import Network
+from buffr.policy.bypass import Bypass
+from buffr.policy.hosts import host_name, host_pattern
 from buffr.policy.mode import Mode
 from buffr.upstream.origin import Origin
 
 __all__ = [
     "ADDRESS",
     "BOOL",
+    "BYPASS",
     "HEADER_NAME",
+    "HOST_NAME",
+    "HOST_PATTERN",
     "IGNORE_PART",
+    "IP_ADDRESS",
     "JSON_PATH",
+    "KEY",
     "LITERAL",
     "MODE",
     "NAME",
+    "NETWORK",
     "NO_DELAY",
     "PATH",
     "PATTERN",
     "STATUSES",
     "TARGET",
+    "VIA",
     "one_of",
 ]
 
@@ -96,6 +108,62 @@ def _parse_address(scalar: Scalar) -> str:
     raise Refused
 
 
+def _parse_ip_address(scalar: Scalar) -> str:
+    try:
+        return str(ipaddress.ip_address(scalar.text if "%" not in scalar.text else ""))
+    except ValueError:
+        raise Refused from None
+
+
+def _parse_network(scalar: Scalar) -> Network:
+    text = scalar.text
+    try:
+        if "%" not in text:
+            return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        # 10.1.2.3/8 may be meant as one address, and would let in 16 million.
+        raise Refused(
+            f"has bits behind its range; is it {ipaddress.ip_network(text, strict=False)}"
+        )
+    except ValueError:
+        raise Refused from None
+
+
+def _parse_host(parse: Callable[[str], str]) -> Callable[[Scalar], str]:
+    def parsed(scalar: Scalar) -> str:
+        try:
+            return parse(scalar.text)
+        except ValueError as error:
+            raise Refused(str(error)) from None
+
+    return parsed
+
+
+def _bypass_entry(text: str) -> str:
+    Bypass.of([text])
+    return text
+
+
+def _parse_via(scalar: Scalar) -> Via:
+    if scalar.text == "none":
+        return "none"
+    try:
+        return ParentProxy.parse(scalar.text)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+_KEY = re.compile(r"[!-~]{1,256}")
+
+
+def _parse_key(scalar: Scalar) -> bytes:
+    if not _KEY.fullmatch(scalar.text):
+        raise Refused
+    return scalar.text.encode("ascii")
+
+
 def _parse_target(scalar: Scalar) -> Origin:
     try:
         return Origin.parse(scalar.text)
@@ -108,14 +176,13 @@ def _show_target(target: Origin) -> str:
 
 
 _SERVED_MODES = (Mode.AUTO, Mode.RECORD, Mode.REPLAY, Mode.PASSTHROUGH)
-_LATER_MODES = (Mode.CACHE.value, "proxy")
 
 
 def _parse_mode(scalar: Scalar) -> Mode:
     for mode in _SERVED_MODES:
         if scalar.text == mode.value:
             return mode
-    raise Refused("is not served yet" if scalar.text in _LATER_MODES else "")
+    raise Refused("is not served yet" if scalar.text == Mode.CACHE.value else "")
 
 
 def _show_mode(mode: Mode) -> str:
@@ -152,6 +219,19 @@ TARGET = Kind(
     _parse_target,
     _show_target,
 )
+IP_ADDRESS = Kind("an IP address", _parse_ip_address)
+NETWORK = Kind("an IP address or a range like 10.0.0.0/8", _parse_network)
+HOST_NAME = Kind("the name of a host, or an IP address", _parse_host(host_name))
+HOST_PATTERN = Kind(
+    "a host like api.example.com, one like '*.example.com', or '*'", _parse_host(host_pattern)
+)
+BYPASS = Kind(
+    "a host (which stands for all below it too), '*.example.com', an IP address, "
+    "any of these with :PORT, a range like 10.0.0.0/8, or '*'",
+    _parse_host(_bypass_entry),
+)
+VIA = Kind("http(s)://[USER:PASSWORD@]HOST[:PORT], or none", _parse_via, secret=True)
+KEY = Kind("1 to 256 visible ASCII characters", _parse_key, secret=True)
 MODE = Kind(_listed(tuple(mode.value for mode in _SERVED_MODES)), _parse_mode, _show_mode)
 STATUSES = Kind("a status like 200, 2xx, 400-499 or '!429'", _parse_statuses)
 NAME = _matching(r".{1,256}", "a name of 1 to 256 characters")

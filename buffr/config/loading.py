@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
+
 from buffr.config.environment import read_flags, read_variables
 from buffr.config.model import Config
+from buffr.config.parents import read_no_proxy, read_parents
 from buffr.config.problems import Problems, printable
+from buffr.config.proxying import check_forward, finish_forward
 from buffr.config.reading import Given, read_table
-from buffr.config.routes import choose_routes, finish_routes
-from buffr.config.shapes import Draft
+from buffr.config.routes import finish_routes
+from buffr.config.schema import made
+from buffr.config.selection import Chosen, choose
 from buffr.config.written import Broken, Source, Table, Written, compose
 from buffr.errors import ConfigError
 
@@ -24,10 +29,12 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     """The settings: flags over environment over the file over defaults.
 
     ``path`` names a YAML file; ``None`` means that there is none. ``environ``
-    is the process's environment, of which only ``BUFFR_...`` is looked at.
+    is the process's environment, of which ``BUFFR_...`` is looked at, and the
+    names of proxies: ``HTTPS_PROXY``, ``NO_PROXY`` and so on.
     ``flags`` holds what was given on the command line, as text, by names like
     ``data_dir``. Relative paths in any of them are relative to the working
-    directory. ``routes`` says which source names the routes.
+    directory. ``selection`` says which source names the
+    listeners.
 
     ``ConfigError`` has one line for each problem found in any source, used
     or not: source, key path, value, and what is allowed.
@@ -36,22 +43,26 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     file = _read_file(path, problems) if path is not None else {}
     variables = read_variables(environ, problems)
     over = read_flags(flags, problems)
-    rows = file.pop("reverse", None)
+    written = Chosen(_draft(file.pop("reverse", None)) or (), _draft(file.pop("forward", None)))
     given = file | variables.config | over.config
     values = {name: one.value for name, one in given.items() if not one.broken}
-    drafts = choose_routes(_drafts(rows), variables, over, problems)
-    routes = finish_routes(drafts, values.get("data_dir", Path()), problems)
+    chosen = choose(written, variables, over, problems)
+    data_dir = values.get("data_dir", Path())
+    values["reverse"] = finish_routes(chosen.reverse, data_dir, problems)
+    if chosen.forward is not None:
+        values["forward"] = finish_forward(chosen.forward, data_dir, problems)
+    values["no_proxy"] = read_no_proxy(environ, problems)
+    values["parents"] = read_parents(environ, values["no_proxy"], problems)
+    config = made(Config, values)
+    if chosen.forward is not None and not any(one.broken for one in given.values()):
+        check_forward(chosen.forward, config, problems)
     if problems.errors:
         raise ConfigError("\n".join(dict.fromkeys(problems.errors)))
-    return _config(values, reverse=routes, warnings=tuple(problems.warnings))
+    return evolve(config, warnings=tuple(problems.warnings))
 
 
-def _config(values: dict[str, Any], **others: Any) -> Config:
-    return Config(**values, **others)
-
-
-def _drafts(rows: Given | None) -> tuple[Draft, ...]:
-    return rows.value if rows is not None and not rows.broken else ()
+def _draft(given: Given | None) -> Any:
+    return None if given is None or given.broken else given.value
 
 
 def _read_file(path: Path, problems: Problems) -> dict[str, Given]:

@@ -12,34 +12,20 @@ from typing import Literal, get_args
 from attrs import field, frozen
 
 from buffr.config import kinds, quantities
+from buffr.config.access import AccessSettings
+from buffr.config.forward import ForwardSettings
 from buffr.config.limits import Limits
-from buffr.config.matching import MatchSettings
-from buffr.config.schema import described, setting
-from buffr.config.shapes import NOT_SERVED, ListOf, Rows, Section
-from buffr.config.statuses import StatusSet
-from buffr.policy.mode import Mode
-from buffr.upstream.origin import Origin
+from buffr.config.parents import ParentProxies
+from buffr.config.reverse import ReverseRoute
+from buffr.config.schema import described, embedded, setting
+from buffr.config.shapes import NOT_SERVED, Drafted, ListOf, Rows, Section
+from buffr.policy.access import Access, is_loopback
+from buffr.policy.bypass import Bypass
 
-__all__ = [
-    "Config",
-    "Durability",
-    "LogFormat",
-    "Redaction",
-    "Repeat",
-    "ReverseRoute",
-]
+__all__ = ["Config", "Durability", "LogFormat", "Redaction"]
 
 LogFormat = Literal["text", "json"]
 Durability = Literal["process", "disk"]
-Repeat = Literal["cycle", "last", "once"]
-
-
-def _statuses(entries: tuple[StatusSet, ...]) -> StatusSet:
-    """One set out of the sets of single entries."""
-    return StatusSet(
-        tuple(one for entry in entries for one in entry.included),
-        tuple(one for entry in entries for one in entry.excluded),
-    )
 
 
 @frozen(kw_only=True)
@@ -58,100 +44,13 @@ class Redaction:
 
 
 @frozen(kw_only=True)
-class ReverseRoute:
-    """A port that stands for one upstream.
-
-    ``target`` is ``None`` only in replay. ``port`` 0 means a free one.
-    ``cassette`` is relative to the working directory, and so is ``ca_file``.
-    ``record_statuses``, ``share`` and ``replay_delays`` are ``None`` where
-    the mode, or the global setting, decides.
-    """
-
-    target: Origin | None = setting(
-        kinds.TARGET,
-        None,
-        "The upstream. Mode replay goes without, when there is a cassette.",
-        variable="BUFFR_TARGET",
-        flag="target",
-        default_text="required",
-    )
-    port: int = setting(
-        quantities.PORT,
-        8080,
-        "The port to listen on.",
-        variable="BUFFR_PORT",
-        flag="port",
-        default_text="8080, 8081 ... by position",
-    )
-    mode: Mode = setting(
-        kinds.MODE,
-        Mode.AUTO,
-        "What is done with a request.",
-        variable="BUFFR_MODE",
-        flag="mode",
-    )
-    cassette: Path = field(
-        metadata=described(
-            kinds.PATH,
-            "The cassette's file, relative to the working directory.",
-            variable="BUFFR_CASSETTE",
-            flag="cassette",
-            default_text="`HOST.json`, or `HOST_PORT.json`, of the target in the data directory",
-        )
-    )
-    keep_host: bool = setting(
-        kinds.BOOL,
-        default=False,
-        doc="Whether the upstream gets the client's `Host` and not its own.",
-        flag="keep_host",
-    )
-    repeat: Repeat = setting(
-        kinds.one_of(get_args(Repeat)),
-        "cycle",
-        "What follows the last of several recordings of one request: "
-        "the first again, the last again, or a miss.",
-        flag="repeat",
-    )
-    share: bool | None = setting(
-        kinds.BOOL,
-        None,
-        "Whether identical requests under way share one call to the upstream.",
-        default_text="by mode",
-    )
-    record_statuses: StatusSet | None = setting(
-        ListOf(kinds.STATUSES, _statuses, least=1),
-        None,
-        "The statuses that are recorded; answers with others only pass through.",
-        default_text="by mode",
-    )
-    match: MatchSettings = setting(
-        Section(MatchSettings), MatchSettings(), "What counts in matching."
-    )
-    ca_file: Path | None = setting(
-        kinds.PATH,
-        None,
-        "Certificates (PEM) that are trusted for the upstream beside the system's, "
-        "relative to the working directory.",
-        flag="ca_file",
-    )
-    verify: bool = setting(
-        kinds.BOOL, default=True, doc="Whether the upstream's certificate is verified."
-    )
-    replay_delays: bool | None = setting(
-        kinds.BOOL,
-        None,
-        "As the global setting, for this route.",
-        default_text="the global setting",
-    )
-
-
-@frozen(kw_only=True)
 class Config:
     """All settings of one service.
 
     Paths are relative to the working directory, wherever the YAML file is.
-    ``warnings`` are lines to be logged at the start. ``forward``,
-    ``gateway``, ``admin`` and ``ca`` keep the places of what comes later.
+    ``no_proxy`` holds the entries of ``NO_PROXY``, and ``parents`` the parent
+    proxies of the environment. ``warnings`` are lines to be logged at the
+    start. ``gateway`` and ``admin`` keep the places of what comes later.
     """
 
     data_dir: Path = setting(
@@ -202,12 +101,17 @@ class Config:
         default=(),
         metadata=described(Rows(ReverseRoute), "Ports that stand for one upstream each."),
     )
+    forward: ForwardSettings | None = field(
+        default=None, metadata=described(Drafted(ForwardSettings), "The forward proxy's port.")
+    )
+    access: AccessSettings = embedded(AccessSettings(), key="access.")
     ca_cert: Path = field(
         metadata=described(
             kinds.PATH,
             "The certificate of buffr's own CA (PEM).",
-            key="",
+            key="ca.cert",
             variable="BUFFR_CA_CERT",
+            flag="ca_cert",
             default_text="`buffr-ca.pem` in the data directory",
         )
     )
@@ -215,15 +119,16 @@ class Config:
         metadata=described(
             kinds.PATH,
             "The key of buffr's own CA (PEM).",
-            key="",
+            key="ca.key",
             variable="BUFFR_CA_KEY",
+            flag="ca_key",
             default_text="`buffr-ca.key` in the data directory",
         )
     )
-    forward: None = setting(NOT_SERVED, None, "The forward proxy.")
     gateway: None = setting(NOT_SERVED, None, "The gateway.")
     admin: None = setting(NOT_SERVED, None, "The admin port.")
-    ca: None = setting(NOT_SERVED, None, "The CA's own section.")
+    no_proxy: tuple[str, ...] = ()
+    parents: ParentProxies = ParentProxies()
     warnings: tuple[str, ...] = ()
 
     @ca_cert.default
@@ -233,3 +138,34 @@ class Config:
     @ca_key.default
     def _default_ca_key(self) -> Path:
         return self.data_dir / "buffr-ca.key"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the listeners."""
+        return is_loopback(self.listen)
+
+    @property
+    def denies_private(self) -> bool:
+        """Whether the forward proxy refuses private destinations that no setting names."""
+        chosen = None if self.forward is None else self.forward.deny_private
+        return not self.on_loopback if chosen is None else chosen
+
+    @property
+    def bypass(self) -> Bypass:
+        """What the forward proxy does not look into: its own list, and ``NO_PROXY``.
+
+        A ``*`` in ``NO_PROXY`` does not count here: it says that buffr shall
+        use no parent proxy, and hardly that it shall record nothing.
+        """
+        own = () if self.forward is None else self.forward.bypass
+        return Bypass.of(own + tuple(entry for entry in self.no_proxy if entry != "*"))
+
+    @property
+    def access_to_forward(self) -> Access:
+        """Who may use the forward proxy."""
+        return Access(
+            key=self.access.key,
+            allow=self.access.allow,
+            on_loopback=self.on_loopback,
+            require_scope=self.forward is not None and self.forward.require_scope,
+        )

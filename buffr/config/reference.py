@@ -12,7 +12,7 @@ import attrs
 
 from buffr.config.model import Config
 from buffr.config.schema import Kind, Setting, settings_of
-from buffr.config.shapes import NOT_SERVED, Rows, Rules, Section
+from buffr.config.shapes import NOT_SERVED, Drafted, Rows, Rules, Section
 
 __all__ = ["reference"]
 
@@ -73,7 +73,7 @@ def _sections(path: str, doc: str, model: type) -> Iterator[str]:
     prefix = f"{path}." if path else ""
     yield f"{title}\n\n{_table(prefix, settings_of(model))}\n"
     for one in settings_of(model):
-        if isinstance(one.shape, Section):
+        if isinstance(one.shape, Section | Drafted):
             yield from _sections(prefix + one.key, one.doc, one.shape.model)
         elif isinstance(one.shape, Rows | Rules):
             yield from _sections(f"{prefix}{one.key}[]", one.doc, one.shape.model)
@@ -88,7 +88,7 @@ def _table(prefix: str, settings: tuple[Setting, ...]) -> str:
 
 
 def _stands_apart(one: Setting) -> bool:
-    return one.shape is NOT_SERVED or isinstance(one.shape, Section | Rows | Rules)
+    return one.shape is NOT_SERVED or isinstance(one.shape, Section | Drafted | Rows | Rules)
 
 
 def _cells(one: Setting, prefix: str) -> tuple[str, ...]:

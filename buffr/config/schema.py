@@ -6,7 +6,7 @@ The models declare their fields with ``setting``; everything else (reading,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar, cast
 
@@ -23,6 +23,8 @@ __all__ = [
     "Setting",
     "Shape",
     "described",
+    "embedded",
+    "made",
     "setting",
     "settings_of",
     "tree_of",
@@ -32,6 +34,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _METADATA = "buffr.config"
+_EMBEDDED = "buffr.config.embedded"
 
 
 class Shape(Protocol[T_co]):
@@ -58,12 +61,13 @@ class Kind(Generic[T_co]):
     """A kind of single value.
 
     ``allowed`` goes on from "must be". ``parse`` raises ``Refused``.
-    ``show`` writes a value as a user would.
+    ``show`` writes a value as a user would. A ``secret`` value is in no message.
     """
 
     allowed: str
     parse: Callable[[Scalar], T_co]
     show: Callable[[Any], str] = str
+    secret: bool = False
     empty_ok = False
 
     def read(self, written: Written, path: str, problems: Problems) -> T_co | None:
@@ -82,7 +86,8 @@ class Kind(Generic[T_co]):
                     return self.parse(written)
                 except Refused as refused:
                     why = str(refused)
-                    said = shown(written.text) + (f" {why};" if why else "")
+                    said = "the value (not shown)" if self.secret else shown(written.text)
+                    said += f" {why};" if why else ""
         problems.error(written.at, path, f"{said} must be {self.allowed}")
         return None
 
@@ -94,7 +99,8 @@ class Setting:
     ``key`` is the path of the YAML key within the model's section, empty when
     files cannot set it; ``variable`` and ``flag`` are empty likewise, and
     ``flag`` is written as in a mapping of flags (``data_dir``).
-    ``default_text`` describes a default that is worked out.
+    ``default_text`` describes a default that is worked out. ``within`` is the
+    field of the model that holds another model with this field, or empty.
     """
 
     name: str
@@ -106,6 +112,7 @@ class Setting:
     variable_shape: Shape[object]
     flag: str
     default_text: str
+    within: str = ""
 
     @property
     def is_required(self) -> bool:
@@ -154,6 +161,24 @@ def setting(shape: Shape[T], default: T, doc: str, **columns: Any) -> T:
     return attrs.field(default=default, metadata=described(shape, doc, **columns))
 
 
+@frozen
+class _Embedded:
+    """A model whose settings are written among those of another one."""
+
+    model: type
+    key: str
+    only: tuple[str, ...]
+
+
+def embedded(default: T, *, key: str = "", only: tuple[str, ...] = ()) -> T:
+    """A field that holds a model of its own, whose settings are those of the outer one.
+
+    ``key`` is put before their keys. ``only`` names those that there are.
+    """
+    metadata = {_EMBEDDED: _Embedded(type(default), key, only)}
+    return attrs.field(default=default, metadata=metadata)
+
+
 @cache
 def settings_of(model: type) -> tuple[Setting, ...]:
     """The settings that a model declares, in its order."""
@@ -163,12 +188,34 @@ def settings_of(model: type) -> tuple[Setting, ...]:
 def _settings(model: type) -> list[Setting]:
     settings = []
     for attribute in attrs.fields(model):
+        inner: _Embedded | None = attribute.metadata.get(_EMBEDDED)
+        if inner is not None:
+            settings += [
+                attrs.evolve(one, within=attribute.name, key=inner.key + one.key)
+                for one in settings_of(inner.model)
+                if not inner.only or one.name in inner.only
+            ]
         columns = dict(attribute.metadata.get(_METADATA, ()))
         if columns:
             key = columns.pop("key")
             columns["key"] = attribute.name if key is None else key
             settings.append(Setting(attribute.name, default=attribute.default, **columns))
     return settings
+
+
+def made(model: Callable[..., T], values: Mapping[str, Any]) -> T:
+    """A model of values by field, those of embedded models among them."""
+    own = dict(values)
+    within: dict[str, dict[str, Any]] = {}
+    declared = cast("type[attrs.AttrsInstance]", model)
+    for one in settings_of(declared):
+        if one.within and one.name in own:
+            within.setdefault(one.within, {})[one.name] = own.pop(one.name)
+    for attribute in attrs.fields(declared):
+        if attribute.name in within:
+            inner = attribute.metadata[_EMBEDDED].model
+            own[attribute.name] = made(inner, within[attribute.name])
+    return model(**own)
 
 
 Branch = dict[str, "Setting | Branch"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -9,14 +10,16 @@ from attrs import frozen
 
 from buffr.config.problems import Problems
 from buffr.config.reading import Given, read_table
-from buffr.config.schema import Shape
-from buffr.config.written import Broken, Listing, Table, Written
+from buffr.config.schema import Shape, made
+from buffr.config.written import Broken, Listing, Scalar, Table, Tag, Written
 
-__all__ = ["NOT_SERVED", "Draft", "ListOf", "Rows", "Rules", "Section"]
+__all__ = ["NOT_SERVED", "Draft", "Drafted", "ListOf", "Rows", "Rules", "Section"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Whole = TypeVar("Whole")
+
+_SEPARATOR = re.compile(r"[,\s]+")
 
 
 class _Nowhere:
@@ -47,12 +50,15 @@ class Section(Generic[T_co]):
             return None
         if any(one.broken for one in given.values()):
             return None
-        return self.model(**{name: one.value for name, one in given.items()})
+        return made(self.model, {name: one.value for name, one in given.items()})
 
 
 @frozen
 class ListOf(Generic[T, Whole]):
-    """A list of single values, or just one of them; ``whole`` makes the setting's value of them."""
+    """A list of single values, or just one of them; ``whole`` makes the setting's value of them.
+
+    In a variable or a flag, commas or white space stand between the values.
+    """
 
     item: Shape[T]
     whole: Callable[[tuple[T, ...]], Whole]
@@ -72,6 +78,12 @@ class ListOf(Generic[T, Whole]):
         elif isinstance(written, Table):
             problems.error(written.at, path, f"is a mapping; must be {self.allowed}")
             return None
+        elif isinstance(written, Scalar) and written.tag is Tag.UNTYPED:
+            read = [
+                self.item.read(Scalar(written.at, word), path, problems)
+                for word in _SEPARATOR.split(written.text)
+                if word
+            ]
         else:
             read = [self.item.read(written, path, problems)]
         items = tuple(item for item in read if item is not None)
@@ -91,6 +103,19 @@ class Draft:
     path: str
     given: dict[str, Given]
     broken: bool = False
+
+
+@frozen
+class Drafted:
+    """A mapping whose defaults depend on other settings, so that it is read as a draft first."""
+
+    model: type
+    allowed = "a mapping"
+    empty_ok = True
+
+    def read(self, written: Written, path: str, problems: Problems) -> Draft | None:
+        given = read_table(self.model, written, path, problems)
+        return None if given is None else Draft(written.at, path, given)
 
 
 @frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from attrs import frozen
 
@@ -38,6 +39,15 @@ class StatusSet:
                 raise ValueError(entry)
             (excluded if match["no"] else included).append(_range(match))
         return cls(tuple(included), tuple(excluded))
+
+    @classmethod
+    def union(cls, sets: Iterable[StatusSet]) -> StatusSet:
+        """One set out of the sets of single entries."""
+        parts = tuple(sets)
+        return cls(
+            tuple(one for part in parts for one in part.included),
+            tuple(one for part in parts for one in part.excluded),
+        )
 
     def __contains__(self, status: object) -> bool:
         if any(status in statuses for statuses in self.excluded):

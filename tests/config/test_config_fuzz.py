@@ -56,7 +56,7 @@ def check(text: str | bytes | None, environ: dict[str, str], flags: dict[str, st
         lines = error.message.split("\n")
     else:
         assert isinstance(config, Config)
-        assert config.reverse
+        assert config.reverse or config.forward
         lines = list(config.warnings)
     assert all(line.isprintable() and line for line in lines)
     return "\n".join(lines)

@@ -172,24 +172,12 @@ class TestProblems:
         assert len(lines) == 1
         assert lines[0].startswith(line)
 
-    @pytest.mark.parametrize("section", ["forward", "gateway", "admin", "ca"])
+    @pytest.mark.parametrize("section", ["gateway", "admin"])
     @pytest.mark.parametrize("value", ["", " {port: 1, key: s3cret}", " [1]", " on"])
     def test_not_served_yet(self, section: str, value: str) -> None:
         """A section of a later version is known, refused in one line, and not shown."""
         lines = refused(f"{ONE_ROUTE}{section}:{value}\n")
         assert lines == [f"s.yaml:2: {section}: is not served yet; leave it out"]
-
-    def test_proxy_variables(self) -> None:
-        """The forward proxy's variables are known, and refused until it is there."""
-        assert refused(environ={"BUFFR_PROXY": "mode: auto"}) == [
-            "BUFFR_PROXY: forward: is not served yet; leave it out"
-        ]
-        assert refused(environ={"BUFFR_MODE": "proxy"}) == [
-            (
-                "BUFFR_MODE: reverse[0].mode: 'proxy' is not served yet; "
-                "must be auto, record, replay or passthrough"
-            )
-        ]
 
     def test_unknown_variable(self) -> None:
         """A variable that buffr does not know stops nothing, and is told with its value unsaid."""

@@ -12,7 +12,7 @@ import pytest
 from buffr.config import Config, load
 from buffr.config.reference import reference
 from buffr.config.schema import Kind, Setting, settings_of
-from buffr.config.shapes import NOT_SERVED, Rows, Rules, Section
+from buffr.config.shapes import NOT_SERVED, Drafted, Rows, Rules, Section
 from buffr.config.written import Scalar, Tag
 from buffr.policy.mode import Mode
 from buffr.upstream.origin import Origin
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def every_setting(model: type = Config) -> Iterator[Setting]:
     for one in settings_of(model):
         yield one
-        if isinstance(one.shape, Section | Rows | Rules):
+        if isinstance(one.shape, Section | Drafted | Rows | Rules):
             yield from every_setting(one.shape.model)
 
 
@@ -57,9 +57,10 @@ class TestReference:
 
     @pytest.mark.parametrize("model", MODELS)
     def test_every_field(self, model: type) -> None:
-        """No field of a model is out of reach; only the warnings are nobody's setting."""
-        named = {one.name for one in settings_of(model)} | {"warnings"}
-        assert {field.name for field in attrs.fields(model)} <= named
+        """No field of a model is out of reach, but for those that loading fills."""
+        named = {one.within or one.name for one in settings_of(model)}
+        filled = {"warnings", "no_proxy", "parents", "data_dir", "_table"}
+        assert {field.name for field in attrs.fields(model)} <= named | filled
 
 
 class TestOwnFile:

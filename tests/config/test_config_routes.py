@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from config_sources import ONE_ROUTE, loaded, refused
 
-from buffr.config import Config, IgnoreRule, MatchSettings, ReverseRoute, StatusSet
+from buffr.config import (
+    Config,
+    IgnoreRule,
+    MatchSettings,
+    ReverseRoute,
+    StatusSet,
+    UpstreamOptions,
+)
 from buffr.policy.mode import Mode
 from buffr.upstream.origin import Origin
 
@@ -152,7 +159,7 @@ class TestOverrides:
         flags = {"keep_host": "true", "repeat": "once", "ca_file": "ca.pem"}
         for route in loaded(TWO_ROUTES, flags=flags).reverse:
             assert (route.keep_host, route.repeat) == (True, "once")
-            assert route.ca_file == Path("ca.pem")
+            assert route.upstream.ca_file == Path("ca.pem")
 
     def test_port_of_the_only_route(self) -> None:
         """A port and a cassette are put over those of the only route."""
@@ -325,8 +332,7 @@ reverse:
                     header=("accept",),
                     credentials="distinct",
                 ),
-                ca_file=Path("ca.pem"),
-                verify=False,
+                upstream=UpstreamOptions(ca_file=Path("ca.pem"), verify=False),
                 replay_delays=True,
             ),
         )

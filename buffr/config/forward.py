@@ -1,0 +1,153 @@
+"""The forward proxy, as settings say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import field, frozen
+
+from buffr.config import kinds, quantities
+from buffr.config.cassette_name import cassette_name
+from buffr.config.matching import MatchSettings
+from buffr.config.playback import REPEAT, STATUS_SET, Repeat
+from buffr.config.schema import described, embedded, setting
+from buffr.config.shapes import ListOf, Rows, Section
+from buffr.config.statuses import StatusSet
+from buffr.config.upstream import UpstreamOptions
+from buffr.policy.hosts import EVERY_HOST, HostTable
+from buffr.policy.mode import Mode
+
+__all__ = ["ForwardHost", "ForwardSettings", "host_cassette"]
+
+_OTHERS = "misc.json"
+
+
+def host_cassette(data_dir: Path, host: str) -> Path:
+    """The cassette of a host, or of a pattern of hosts, that names none."""
+    return data_dir / (_OTHERS if host == EVERY_HOST else cassette_name(host))
+
+
+@frozen(kw_only=True)
+class ForwardHost:
+    """What holds for a host behind the forward proxy. ``host`` is as ``HostTable`` takes it."""
+
+    host: str = field(
+        metadata=described(
+            kinds.HOST_PATTERN,
+            "The host: exactly, or what stands below a name, or all that no other row is for.",
+        )
+    )
+    mode: Mode = field(
+        metadata=described(
+            kinds.MODE, "What is done with a request.", default_text="the forward proxy's"
+        )
+    )
+    cassette: Path = field(
+        metadata=described(
+            kinds.PATH,
+            "The cassette's file, relative to the working directory.",
+            default_text="`HOST.json`, for `'*'` `misc.json`, in the data directory",
+        )
+    )
+    match: MatchSettings = setting(
+        Section(MatchSettings),
+        MatchSettings(),
+        "What counts in matching; it replaces that of the forward proxy.",
+    )
+    upstream: UpstreamOptions = embedded(UpstreamOptions())
+
+
+@frozen(kw_only=True)
+class ForwardSettings:
+    """The forward proxy's port.
+
+    ``hosts`` are complete: what a row leaves open is filled from here.
+    ``upstream`` is for hosts without a row. ``deny_private`` is ``None``
+    where the address decides; ``Config.denies_private`` knows.
+    """
+
+    port: int = setting(
+        quantities.PORT, 8080, "The port to listen on.", variable="BUFFR_PORT", flag="port"
+    )
+    mode: Mode = setting(
+        kinds.MODE,
+        Mode.AUTO,
+        "What is done with a request, for hosts that say nothing else.",
+        variable="BUFFR_MODE",
+        flag="mode",
+    )
+    bypass: tuple[str, ...] = setting(
+        ListOf(kinds.BYPASS, tuple),
+        (),
+        "Hosts that are not looked into, beside those of `NO_PROXY`.",
+        flag="bypass",
+    )
+    repeat: Repeat = setting(
+        REPEAT,
+        "cycle",
+        "What follows the last of several recordings of one request.",
+        flag="repeat",
+    )
+    share: bool | None = setting(
+        kinds.BOOL,
+        None,
+        "Whether identical requests under way share one call to the upstream.",
+        default_text="by mode",
+    )
+    record_statuses: StatusSet | None = setting(
+        STATUS_SET,
+        None,
+        "The statuses that are recorded; answers with others only pass through.",
+        default_text="by mode",
+    )
+    replay_delays: bool | None = setting(
+        kinds.BOOL,
+        None,
+        "As the global setting, for the forward proxy.",
+        default_text="the global setting",
+    )
+    match: MatchSettings = setting(
+        Section(MatchSettings), MatchSettings(), "What counts in matching."
+    )
+    upstream: UpstreamOptions = embedded(UpstreamOptions(), only=("ca_file", "via"))
+    scope_cassettes: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether each scope has cassettes of its own.",
+    )
+    require_scope: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether every client must name a scope, as user name of the proxy's URL.",
+    )
+    deny_private: bool | None = setting(
+        kinds.BOOL,
+        None,
+        "Whether private destinations are refused, but for those that settings name.",
+        default_text="on when `listen` is no loopback address",
+    )
+    hosts: tuple[ForwardHost, ...] = field(
+        default=(),
+        metadata=described(Rows(ForwardHost), "What holds for single hosts."),
+    )
+    data_dir: Path = Path()
+    _table: HostTable[ForwardHost] = field(init=False, eq=False, repr=False)
+
+    @_table.default
+    def _default_table(self) -> HostTable[ForwardHost]:
+        return HostTable(self.hosts)
+
+    def of(self, host: str) -> ForwardHost:
+        """What holds for a host, listed or not."""
+        return self._table.find(host) or ForwardHost(
+            host=host,
+            mode=self.mode,
+            cassette=host_cassette(self.data_dir, host),
+            match=self.match,
+            upstream=self.upstream,
+        )
+
+    def names(self, host: str) -> bool:
+        """Whether a row other than that of ``'*'`` is for a host."""
+        row = self._table.find(host)
+        return row is not None and row.host != EVERY_HOST

@@ -1,0 +1,123 @@
+"""Parent proxies: the one that a route names, or those of buffr's own environment."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Literal
+from urllib.parse import unquote_to_bytes
+
+from attrs import field, frozen
+
+from buffr.config.problems import Problems, shown
+from buffr.policy.access import is_loopback
+from buffr.policy.bypass import Bypass
+from buffr.upstream.origin import Origin
+
+__all__ = ["ParentProxies", "ParentProxy", "Via", "read_no_proxy", "read_parents"]
+
+
+@frozen
+class ParentProxy:
+    """A proxy behind buffr. ``authorization`` is the value of ``Proxy-Authorization``."""
+
+    origin: Origin
+    authorization: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> ParentProxy:
+        """From ``http://[USER:PASSWORD@]HOST[:PORT]``; ``ValueError`` says what is wrong.
+
+        User and password are percent-encoded where they have to be. The error
+        does not repeat anything of the text.
+        """
+        scheme, slashes, rest = text.partition("://")
+        user_info, at, address = rest.rpartition("@")
+        origin = Origin.parse(f"{scheme}{slashes}{address}")
+        if origin.base_path or "/" in user_info or "?" in user_info or "#" in user_info:
+            raise ValueError("has a path; a proxy has none")
+        return cls(origin, _basic(user_info) if at else None)
+
+    @property
+    def url(self) -> str:
+        """The URL without user and password."""
+        return self.origin.url
+
+
+def _basic(user_info: str) -> bytes:
+    user, _, password = user_info.partition(":")
+    raw_user, raw_password = unquote_to_bytes(user), unquote_to_bytes(password)
+    if b":" in raw_user:
+        raise ValueError("has a colon in its user name")  # RFC 7617 2
+    return b"Basic " + b64encode(raw_user + b":" + raw_password)
+
+
+Via = ParentProxy | Literal["none"]
+"""What a route says of its parent proxy: this one, or none."""
+
+
+@frozen(kw_only=True)
+class ParentProxies:
+    """The parent proxies that the environment names, for routes that name none."""
+
+    http: ParentProxy | None = None
+    https: ParentProxy | None = None
+    bypass: Bypass = Bypass()
+
+    def of(self, origin: Origin, via: Via | None = None) -> ParentProxy | None:
+        """The parent proxy for an origin, by what its route says and then the environment.
+
+        The environment's parents are for other machines: nothing on a
+        loopback address, or under ``NO_PROXY``, is reached through them.
+        """
+        if via is not None:
+            return None if via == "none" else via
+        parent = self.https if origin.tls else self.http
+        if parent is None or _is_this_machine(origin.host):
+            return None
+        return None if self.bypass.matches(origin.host, origin.port) else parent
+
+
+def _is_this_machine(host: str) -> bool:
+    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
+
+
+def read_parents(
+    environ: Mapping[str, str], no_proxy: tuple[str, ...], problems: Problems
+) -> ParentProxies:
+    """What ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY`` say, in lower case before upper.
+
+    One that cannot be used is told, without its value, and passed over.
+    """
+    return ParentProxies(
+        http=_parent("http_proxy", environ, problems),
+        https=_parent("https_proxy", environ, problems),
+        bypass=Bypass.of(no_proxy),
+    )
+
+
+def _parent(name: str, environ: Mapping[str, str], problems: Problems) -> ParentProxy | None:
+    for one in (name, name.upper(), "all_proxy", "ALL_PROXY"):
+        text = environ.get(one, "").strip()
+        if text:
+            try:
+                return ParentProxy.parse(text if "://" in text else f"http://{text}")
+            except ValueError as error:
+                why = "is no http:// or https:// URL" if "begin" in str(error) else str(error)
+                problems.warn(one, "", f"{why}; not used as parent proxy")
+                return None
+    return None
+
+
+def read_no_proxy(environ: Mapping[str, str], problems: Problems) -> tuple[str, ...]:
+    """The entries of ``NO_PROXY`` and ``no_proxy``; what is no such entry is told and skipped."""
+    entries: dict[str, None] = {}
+    for name in ("NO_PROXY", "no_proxy"):
+        for word in environ.get(name, "").replace(",", " ").split():
+            try:
+                Bypass.of([word])
+            except ValueError as error:
+                problems.warn(name, "", f"{shown(word)} {error}; skipped")
+            else:
+                entries[word] = None
+    return tuple(entries)

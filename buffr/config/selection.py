@@ -1,0 +1,194 @@
+"""Which listeners there are, out of all the places that can name them.
+
+The first of these that is there gives the listeners, and replaces the others:
+
+1. the forward proxy, by ``buffr proxy`` or ``--mode proxy``;
+2. ``--target``: a single route;
+3. ``BUFFR_MODE=proxy``: the forward proxy; another mode, by flag or variable,
+   with ``BUFFR_TARGET`` (or mode replay with a cassette, which needs no
+   target): a single route;
+4. ``BUFFR_PROXY``: the forward proxy;
+5. ``BUFFR_TARGET``;
+6. ``BUFFR_TARGETS``;
+7. ``BUFFR_0_TARGET``, ``BUFFR_1_TARGET`` and so on;
+8. ``reverse:`` and ``forward:`` of the file, both where both are there.
+
+The forward proxy of 1 and 3 is what ``BUFFR_PROXY`` says, else ``forward:``
+of the file, else all defaults.
+
+What flags and variables say beside that holds over what the file says: mode,
+``keep_host``, ``repeat`` and ``ca_file`` for every route, a port and a
+cassette for the only one. Over what comes from variables only flags hold; a
+variable there is for what it leaves open.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve, frozen
+
+from buffr.config.environment import MODE, PROXY, TARGETS, Overlays
+from buffr.config.forward import ForwardSettings
+from buffr.config.problems import Problems
+from buffr.config.reading import Given
+from buffr.config.reverse import ReverseRoute
+from buffr.config.schema import settings_of
+from buffr.config.shapes import Draft
+from buffr.policy.mode import Mode
+
+__all__ = ["Chosen", "choose"]
+
+_OF_EVERY_HOST = ("mode", "ca_file")
+_ROUTES_OWN = ("target", "cassette")
+_NO_ROUTE = (
+    "no route: give a target by flag (--target https://api.example.com), "
+    "by variable (BUFFR_TARGET=https://api.example.com), "
+    "or in a YAML file (reverse: [{target: https://api.example.com}]); "
+    "mode replay needs only a cassette (--cassette FILE, BUFFR_CASSETTE=FILE); "
+    "the forward proxy needs none (buffr proxy, BUFFR_MODE=proxy, forward: {} in a file)"
+)
+
+
+@frozen
+class Chosen:
+    """The listeners as written, with what flags and variables say over them."""
+
+    reverse: tuple[Draft, ...] = ()
+    forward: Draft | None = None
+
+
+def choose(file: Chosen, variables: Overlays, flags: Overlays, problems: Problems) -> Chosen:
+    """The listeners that count, out of those of the file, the variables and the flags."""
+    single = variables.route | flags.route
+    if flags.wants_forward:
+        return _forward_alone(flags.at, file, variables, flags, problems)
+    if "target" not in flags.route:
+        if variables.wants_forward and "mode" not in flags.route:
+            return _forward_alone(MODE, file, variables, flags, problems)
+        commanded = "mode" in single and _is_route(single)
+        if variables.forward is not None and not commanded:
+            return _forward_alone(PROXY, file, variables, flags, problems)
+    if _is_route(single):
+        first = next(iter(flags.route.values() or variables.route.values()))
+        _warn_of_unused(variables, flags, problems)
+        given = {name: one for name, one in single.items() if name in _names_of(ReverseRoute)}
+        return Chosen((Draft(first.at, "reverse[0]", given),))
+    return _several(file, variables, flags, problems)
+
+
+def _is_route(given: dict[str, Given]) -> bool:
+    mode = given.get("mode")
+    replays = mode is not None and mode.value is Mode.REPLAY
+    return "target" in given or ("cassette" in given and replays)
+
+
+def _names_of(model: type) -> set[str]:
+    return {one.name for one in settings_of(model)}
+
+
+def _warn_of_unused(variables: Overlays, flags: Overlays, problems: Problems) -> None:
+    """Flags win over variables as a matter of course; of variables, one is there in vain."""
+    if flags.route:
+        return
+    why = "is not used, since other variables name a single route"
+    for at, there in _plural(variables).items():
+        if there:
+            problems.warn(at, "", why)
+
+
+def _plural(variables: Overlays) -> dict[str, bool]:
+    """The variables that name listeners all by themselves, and whether they are there."""
+    return {
+        PROXY: variables.forward is not None,
+        TARGETS: bool(variables.targets),
+        "BUFFR_0_TARGET": bool(variables.numbered),
+    }
+
+
+def _forward_alone(
+    at: str, file: Chosen, variables: Overlays, flags: Overlays, problems: Problems
+) -> Chosen:
+    _refuse_flags(flags, ForwardSettings, "is for a reverse port", problems)
+    if at in {MODE, PROXY}:
+        why = f"is not used, since {at} asks for the forward proxy"
+        in_vain = [one.at for name, one in variables.route.items() if name in _ROUTES_OWN]
+        in_vain += [name for name, there in _plural(variables).items() if there and name != PROXY]
+        for name in in_vain:
+            problems.warn(name, "", why)
+    from_variables = variables.forward is not None
+    draft = variables.forward or file.forward or Draft(at, "forward", {})
+    return Chosen(forward=_forward_under(draft, variables, flags, from_variables=from_variables))
+
+
+def _several(file: Chosen, variables: Overlays, flags: Overlays, problems: Problems) -> Chosen:
+    chosen = file
+    if variables.targets is not None:
+        chosen = Chosen(variables.targets)
+        if variables.numbered:
+            problems.warn(variables.numbered[0].at, "", f"is not used, since {TARGETS} is given")
+    elif variables.numbered:
+        chosen = Chosen(variables.numbered)
+    if not chosen.reverse and chosen.forward is None and not problems.errors:
+        problems.error("", "", _NO_ROUTE)
+    variables, flags = _for_each(chosen, variables, flags, problems)
+    from_variables = chosen is not file
+    reverse = tuple(
+        _under(draft, ReverseRoute, variables, flags, from_variables=from_variables)
+        for draft in chosen.reverse
+    )
+    if chosen.forward is None:
+        _refuse_flags(flags, ReverseRoute, "is for the forward proxy", problems)
+        return Chosen(reverse)
+    return Chosen(
+        reverse, _forward_under(chosen.forward, variables, flags, from_variables=from_variables)
+    )
+
+
+def _refuse_flags(flags: Overlays, model: type, why: str, problems: Problems) -> None:
+    for name in sorted(flags.route.keys() - _names_of(model)):
+        problems.error(flags.route[name].at, name, why)
+
+
+def _for_each(
+    chosen: Chosen, variables: Overlays, flags: Overlays, problems: Problems
+) -> tuple[Overlays, Overlays]:
+    """What variables and flags say, without what is for a single listener where there are more."""
+    count = len(chosen.reverse) + (chosen.forward is not None)
+    if count == 1 and chosen.reverse:
+        return variables, flags
+    names = ("port", "cassette") if count > 1 else ("cassette",)
+    why = f"is for a single route, and there are {count}" if count > 1 else "is for a reverse port"
+    for name in names if count else ():
+        # The first buffr passed such a variable over; containers may rely on that.
+        if name in flags.route:
+            problems.error(flags.route[name].at, name, why)
+        elif name in variables.route:
+            problems.warn(variables.route[name].at, name, why)
+    return _without(names, variables), _without(names, flags)
+
+
+def _without(names: tuple[str, ...], over: Overlays) -> Overlays:
+    return evolve(over, route={name: one for name, one in over.route.items() if name not in names})
+
+
+def _under(
+    draft: Draft, model: type, variables: Overlays, flags: Overlays, *, from_variables: bool
+) -> Draft:
+    known = _names_of(model)
+    general = {name: one for name, one in variables.route.items() if name in known}
+    flagged = {name: one for name, one in flags.route.items() if name in known}
+    # BUFFR_0_PORT says more than BUFFR_PORT.
+    given = general | draft.given if from_variables else draft.given | general
+    return evolve(draft, given=given | flagged)
+
+
+def _forward_under(
+    draft: Draft, variables: Overlays, flags: Overlays, *, from_variables: bool
+) -> Draft:
+    under = _under(draft, ForwardSettings, variables, flags, from_variables=from_variables)
+    over = flags.route if from_variables else variables.route | flags.route
+    over = {name: one for name, one in over.items() if name in _OF_EVERY_HOST}
+    hosts = under.given.get("hosts")
+    if not over or hosts is None or hosts.broken:
+        return under
+    rows = tuple(evolve(row, given=row.given | over) for row in hosts.value)
+    return evolve(under, given=under.given | {"hosts": evolve(hosts, value=rows)})

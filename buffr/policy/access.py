@@ -1,0 +1,164 @@
+"""Who may use a proxy's port, and which addresses are nobody's business from outside."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from base64 import b64decode
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+from attrs import field, frozen
+
+from buffr.errors import AccessDenied, ProxyKeyNeeded
+
+__all__ = ["Access", "Network", "is_loopback", "is_private"]
+
+Network = IPv4Network | IPv6Network
+_Address = IPv4Address | IPv6Address
+
+_SCOPE = re.compile(rb"[A-Za-z0-9._~-]{1,64}")
+_HINT = "give the proxy's URL as http://NAME:KEY@HOST:PORT"
+
+
+@frozen
+class Access:
+    """Admits clients to a proxy's port: by the key, or by their network.
+
+    ``on_loopback`` says that the port listens on a loopback address: whoever
+    reaches it from this machine then needs neither. ``require_scope`` asks
+    everybody for a user name.
+    """
+
+    key: bytes | None = field(default=None, repr=False)
+    allow: tuple[Network, ...] = ()
+    on_loopback: bool = False
+    require_scope: bool = False
+
+    def admit(self, client: str, authorization: bytes | None) -> str:
+        """The scope that the client's user name names, empty without one.
+
+        ``client`` is an IP address, and ``authorization`` the value of
+        ``Proxy-Authorization``: ``Basic`` with user name and key (RFC 7617),
+        or ``Bearer`` with the key (RFC 6750). Raises ``ProxyKeyNeeded`` when
+        better credentials would help, else ``AccessDenied``.
+        """
+        scope, key = _credentials(authorization)
+        if not self._knows(client) and not self._is_key(key):
+            if self.key is None:
+                raise AccessDenied("the client's network is not allowed to use this proxy")
+            what = "this proxy asks for its key" if key is None else "the proxy's key is wrong"
+            raise ProxyKeyNeeded(what, hint=_HINT)
+        if self.require_scope and not scope:
+            raise ProxyKeyNeeded("this proxy asks for a user name, which names a scope", hint=_HINT)
+        return scope
+
+    def _knows(self, client: str) -> bool:
+        address = _parsed(client)
+        if address is None:
+            return False
+        if self.on_loopback and address.is_loopback:
+            return True
+        return any(address in network for network in self.allow)
+
+    def _is_key(self, key: bytes | None) -> bool:
+        return self.key is not None and key is not None and hmac.compare_digest(key, self.key)
+
+
+def _credentials(authorization: bytes | None) -> tuple[str, bytes | None]:
+    """The user name and the key that a client gives."""
+    if authorization is None:
+        return "", None
+    scheme, _, rest = authorization.partition(b" ")
+    value = rest.strip(b" ")
+    match scheme.lower():
+        case b"bearer" if value:
+            return "", value
+        case b"basic":
+            return _basic(value)
+    raise ProxyKeyNeeded("Proxy-Authorization is neither Basic nor Bearer", hint=_HINT)
+
+
+def _basic(value: bytes) -> tuple[str, bytes]:
+    try:
+        decoded = b64decode(value, validate=True)
+    except ValueError:
+        raise ProxyKeyNeeded("Proxy-Authorization is not base64", hint=_HINT) from None
+    user, colon, key = decoded.partition(b":")
+    if not colon:
+        raise ProxyKeyNeeded("Proxy-Authorization has no colon", hint=_HINT)
+    if user and not _SCOPE.fullmatch(user):
+        raise ProxyKeyNeeded(
+            "the user name names a scope, so it has at most 64 letters, digits and . _ ~ -"
+        )
+    return user.decode("ascii"), key
+
+
+def _parsed(text: str) -> _Address | None:
+    """The address, an IPv4 one even where it is mapped into IPv6."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def is_loopback(address: str) -> bool:
+    """Whether this is ``localhost`` or an IP address of the machine for itself."""
+    parsed = _parsed(address)
+    return address == "localhost" if parsed is None else parsed.is_loopback
+
+
+# IANA's special-purpose addresses (RFC 6890), and metadata addresses that look public.
+_PRIVATE_V4 = tuple(
+    IPv4Network(text)
+    for text in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # RFC 6598; 100.100.100.200 is the metadata address of Alibaba's cloud
+        "127.0.0.0/8",
+        "168.63.129.16/32",  # Azure's machines ask it about themselves
+        "169.254.0.0/16",  # 169.254.169.254 is the metadata address of most clouds
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    )
+)
+# Of IPv6, only this much is for anybody's unicast (RFC 4291 2.4).
+_UNICAST_V6 = IPv6Network("2000::/3")
+_PRIVATE_V6 = tuple(
+    IPv6Network(text)
+    for text in (
+        "2001::/23",  # Teredo, benchmarks, ORCHID
+        "2001:db8::/32",
+        "2002::/16",  # 6to4, which hides an IPv4 address
+        "3fff::/20",
+    )
+)
+_NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def is_private(address: str) -> bool:
+    """Whether a destination is not for everybody on the Internet.
+
+    That is private, shared, link-local, loopback, unspecified, multicast,
+    reserved, or a metadata address of a cloud. What carries an IPv4 address
+    (mapped, or by NAT64, RFC 6052) is judged by that one. Whatever is no
+    address counts as private.
+    """
+    parsed = _parsed(address)
+    if isinstance(parsed, IPv6Address) and parsed in _NAT64:
+        parsed = IPv4Address(int(parsed) & 0xFFFFFFFF)
+    if isinstance(parsed, IPv4Address):
+        return any(parsed in network for network in _PRIVATE_V4)
+    if parsed is None or parsed not in _UNICAST_V6:
+        return True
+    return any(parsed in network for network in _PRIVATE_V6)

@@ -1,0 +1,125 @@
+"""Hosts in settings and in requests: one spelling, and which row of a table holds for one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from typing import Generic, Protocol, TypeVar
+
+__all__ = ["EVERY_HOST", "HasHost", "HostTable", "host_name", "host_pattern", "plain_host"]
+
+EVERY_HOST = "*"
+
+_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
+
+
+class HasHost(Protocol):
+    """A row of a table of hosts."""
+
+    @property
+    def host(self) -> str: ...
+
+
+Row = TypeVar("Row", bound=HasHost)
+
+
+class HostTable(Generic[Row]):
+    """Finds the row that holds for a host.
+
+    A row's host is a name or an IP literal, ``*.example.com`` for whatever
+    stands below a name (and not for the name itself), or ``*``, in the
+    spelling of ``host_pattern``. Of several rows for one host the first
+    counts.
+    """
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._exact: dict[str, Row] = {}
+        self._below: dict[str, Row] = {}
+        self._every: Row | None = None
+        for row in rows:
+            if row.host == EVERY_HOST:
+                self._every = self._every or row
+            elif row.host.startswith("*."):
+                self._below.setdefault(row.host[2:], row)
+            else:
+                self._exact.setdefault(row.host, row)
+
+    def find(self, host: str) -> Row | None:
+        """The row of this very host, else of the longest ``*.suffix``, else of ``*``."""
+        name = plain_host(host)
+        found = self._exact.get(name)
+        if found is None and self._below and ":" not in name:
+            rest = name.partition(".")[2]
+            while rest and found is None:
+                found = self._below.get(rest)
+                rest = rest.partition(".")[2]
+        return self._every if found is None else found
+
+
+def plain_host(host: str) -> str:
+    """A request's host in the one spelling that tables know.
+
+    That is in lower case, without the dot that ends an absolute name, and an
+    IPv6 literal in its shortest form and without brackets. Whatever is no
+    host stays unlike all hosts.
+    """
+    name = host.lower()
+    if ":" not in name:
+        return name.removesuffix(".")
+    try:
+        return str(IPv6Address(name.removeprefix("[").removesuffix("]")))
+    except AddressValueError:
+        return name
+
+
+def host_pattern(text: str) -> str:
+    """A row's host in the one spelling. ``ValueError`` says what is wrong with it."""
+    if text == EVERY_HOST:
+        return text
+    if not text.startswith("*."):
+        return host_name(text)
+    name = host_name(text[2:])
+    if ":" in name or _is_number(name):
+        raise ValueError("has an address behind its *, which stands for names alone")
+    return f"*.{name}"
+
+
+def host_name(text: str) -> str:
+    """A name or an IP literal in the one spelling. ``ValueError`` says what is wrong with it."""
+    name = text.lower()
+    if not name.isascii():
+        raise ValueError("is not in ASCII; an international name is written as xn--...")
+    if "/" in name:
+        raise ValueError("has a slash; a host stands alone")
+    if name.startswith("[") or name.count(":") > 1:
+        return _ipv6(name)
+    if ":" in name:
+        raise ValueError("has a port; a host stands for all of its ports")
+    name = name.removesuffix(".")
+    if not _NAME.fullmatch(name):
+        raise ValueError("is no name of a host")
+    # Resolvers take 127.1 and 0x7f000001 for addresses; four plain numbers are one for sure.
+    if _is_number(name):
+        try:
+            return str(IPv4Address(name))
+        except AddressValueError:
+            raise ValueError("is no IPv4 address") from None
+    return name
+
+
+def _ipv6(name: str) -> str:
+    bracketed = name.startswith("[") and name.endswith("]")
+    try:
+        # A zone (%eth0) is the business of one machine.
+        return str(IPv6Address("" if "%" in name else name[1:-1] if bracketed else name))
+    except AddressValueError:
+        pass
+    if name.startswith("[") and "]:" in name:
+        raise ValueError("has a port; a host stands for all of its ports")
+    raise ValueError("is no IPv6 address")
+
+
+def _is_number(name: str) -> bool:
+    return _NUMBER.fullmatch(name.rpartition(".")[2]) is not None
