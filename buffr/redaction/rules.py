@@ -106,6 +106,12 @@ def _is_credential(fields: frozenset[bytes], name: bytes) -> bool:
     return parts[-1] in fields or parts[-1].endswith(_FIELD_ENDINGS)
 
 
+@lru_cache(maxsize=1024)
+def _is_secret(headers: frozenset[bytes], name: bytes) -> bool:
+    lower = name.lower()
+    return lower in headers or lower.endswith(_HEADER_ENDINGS)
+
+
 @frozen
 class RedactionRules:
     """The names of header fields and of query fields that carry credentials.
@@ -133,8 +139,8 @@ class RedactionRules:
 
     def is_credential_header(self, name: bytes) -> bool:
         """Whether a header field with this name, in any case, holds a credential."""
-        lower = name.lower()
-        return lower in self.headers or lower.endswith(_HEADER_ENDINGS)
+        known = _is_secret if len(name) <= _LONGEST_KNOWN else _is_secret.__wrapped__
+        return known(self.headers, name)
 
     def is_credential_field(self, name: bytes) -> bool:
         """Whether a query field with this name, as it stands in the query, holds a credential.
