@@ -38,7 +38,8 @@ _URL_HEADERS = frozenset(
 
 # Some servers end a field at ";" and some applications nest a query in a query, so
 # a name may begin after these; a credential's value always goes on to the next "&".
-_NAME_STARTS = re.compile(rb"[;?#]")
+# A "#" that came raw is percent-encoded when a recording is read back.
+_NAME_STARTS = re.compile(rb"[;?#]|%23")
 
 _USERINFO = re.compile(rb"(?<=://)[^/?#\s]*(?=@)")
 _USERINFO_AND_AT = re.compile(rb"(?:(?<=://)|^)[^/?#\s]*@")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from buffr.interaction import Body, HTTPInteraction, RecordedRequest
 from buffr.matching.body import BodyDigest
 from buffr.matching.key import MatchKey
-from buffr.matching.matcher import Matcher, MatchRules, differences
+from buffr.matching.matcher import Matcher, MatchRules, differences, legal_target
 from buffr.message import Headers, Request, ResponseHead
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
@@ -198,6 +198,16 @@ class TestRecorded:
         """Without credentials or illegal bytes two targets are two requests."""
         if not any(mark in one + two for mark in (b"k", b"#", b" ", b"%", b"[", b"]", b"\xc3")):
             assert (key(one).digest == key(two).digest) is (one == two)
+
+    @given(
+        st.lists(st.sampled_from([b"a", b"=", b"#", b"key", b"?", b"&", b";", b"%"]), max_size=8)
+    )
+    def test_made_legal(self, pieces: list[bytes]) -> None:
+        """A recording whose illegal bytes were percent-encoded after redaction has it too."""
+        target = b"/?" + b"".join(pieces)
+        redacted = stored(RecordedRequest(b"POST", target, JSON))
+        legal = evolve(redacted, target=legal_target(redacted.target))
+        assert reverse().recorded(legal).digest == key(target).digest
 
     def test_decoded_path(self) -> None:
         """A path that the Go program decoded is found by the request that encodes it."""

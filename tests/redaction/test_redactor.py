@@ -159,7 +159,16 @@ class TestQuery:
         assert REDACTOR.target(target) == target
 
     @pytest.mark.parametrize(
-        "query", [b"a=1;key=%b", b"key=x;%b", b"key=x?%b", b"a=1?key=%b", b"key=x=%b", b"a#key=%b"]
+        "query",
+        [
+            b"a=1;key=%b",
+            b"key=x;%b",
+            b"key=x?%b",
+            b"a=1?key=%b",
+            b"key=x=%b",
+            b"a#key=%b",
+            b"a%%23key=%b",
+        ],
     )
     def test_hidden(self, query: bytes) -> None:
         """A value reaches to the next ampersand, whatever else some server splits at."""
