@@ -115,6 +115,7 @@ class ClientConnection(Protocol):
         self._limits = listener.limits
         self._buffer = b""
         self._searched = 0
+        self._skipped = 0
         self._sink: ClientSink | None = None
         self._exchange: Deferred[None] | None = None
         self._waiting: Request | None = None
@@ -135,10 +136,13 @@ class ClientConnection(Protocol):
         if self._successor is not None:
             self._successor.dataReceived(data)
             return
-        self.since = self._listener.now
         if self._decoder is not None:
+            self.since = self._listener.now
             self._body_bytes(data)
             return
+        if self._waiting is not None or not (self._buffer or self._sink or self.closing):
+            # A head has its time as a whole, and so has a client that should leave.
+            self.since = self._listener.now
         self._buffer = self._buffer + data if self._buffer else data
         if self._sink is None:
             self._step()
@@ -147,21 +151,25 @@ class ClientConnection(Protocol):
             self.transport.pauseProducing()
 
     def _step(self) -> None:
-        """Serve what the buffer holds, request after request."""
+        """Serve what the buffer holds, request after request, as long as answers are read."""
         if self._stepping:
             return
         self._stepping = True
         try:
-            while self._sink is None and self._buffer and not self.closing:
+            while self._sink is None and self._buffer and self.writable and not self.closing:
                 if not self._next_request():
                     break
         finally:
             self._stepping = False
         if self.closing and self._sink is None:
             self._buffer = b""
+        elif self._half_closed and self._sink is None and self.writable:
+            # What is left can no longer become a request.
+            self._close(unread=False)
         elif self._held_back and len(self._buffer) <= self._limits.buffer_bytes:
             self._held_back = False
-            self.transport.resumeProducing()
+            if self._stream is None or not self._stream.paused:
+                self.transport.resumeProducing()
 
     def _next_request(self) -> bool:
         """Start the exchange that the buffer begins with; whether it is all there."""
@@ -188,13 +196,17 @@ class ClientConnection(Protocol):
         return True
 
     def _next_head(self) -> Request | None:
+        if self._buffer.startswith(b"\r\n"):
+            self._skip_empty_lines()
         buffer = self._buffer
+        if not buffer:
+            return None
         end = buffer.find(END_OF_HEAD, self._searched)
         if end < 0:
             self._check_partial(buffer)
             self._searched = max(0, len(buffer) - 3)
             return None
-        self._searched = 0
+        self._searched = self._skipped = 0
         raw, self._buffer = buffer[: end + 4], buffer[end + 4 :]
         request = self._listener.memo.get(raw)
         if request is None:
@@ -205,16 +217,18 @@ class ClientConnection(Protocol):
         limits = self._limits.head
         if len(raw) > limits.size_bytes:
             raise _head_too_large(limits)
-        head = raw
-        if raw.startswith(b"\r\n"):
-            # Some old clients send empty lines behind a body (RFC 9112 2.2).
-            head = raw.lstrip(b"\r\n")
-            skipped = raw[: len(raw) - len(head)]
-            if not head or skipped.replace(b"\r\n", b"") or len(skipped) > 2 * _MAX_EMPTY_LINES:
-                raise BadRequest("malformed request line")
-        request = parse_request_head(head, limits)
+        request = parse_request_head(raw, limits)
         self._listener.memo.put(raw, request)
         return request
+
+    def _skip_empty_lines(self) -> None:
+        """Some old clients send empty lines behind a body (RFC 9112 2.2)."""
+        self._searched = 0
+        while self._buffer.startswith(b"\r\n"):
+            self._buffer = self._buffer[2:]
+            self._skipped += 1
+            if self._skipped > _MAX_EMPTY_LINES:
+                raise BadRequest("malformed request line")
 
     def _check_partial(self, buffer: bytes) -> None:
         """Refuse at once what no further byte can make a head."""
@@ -322,13 +336,14 @@ class ClientConnection(Protocol):
 
     def answered(self, *, keep_alive: bool) -> None:
         self._sink = self._exchange = None
+        self.since = self._listener.now
         unread = self._decoder is not None or self._broken
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.abandon()
-        if unread or not keep_alive:
+        if unread or not keep_alive or self._listener.stopping:
             self._close(unread=unread or bool(self._buffer))
-        elif self._buffer:
+        else:
             self._step()
 
     def _close(self, *, unread: bool) -> None:
@@ -345,6 +360,8 @@ class ClientConnection(Protocol):
         if unread and not self._half_closed and not ISSLTransport.providedBy(self.transport):
             self.since = self._listener.now
             self.transport.loseWriteConnection()
+            if self._held_back:
+                self.transport.resumeProducing()
         else:
             self.transport.loseConnection()
 
@@ -360,6 +377,8 @@ class ClientConnection(Protocol):
         self.writable = True
         self.since = self._listener.now
         self.room.tell()
+        if self._sink is None and not self.closing:
+            self._step()
 
     def stopProducing(self) -> None:
         """The transport is going away; ``connectionLost`` says so too."""
@@ -374,9 +393,13 @@ class ClientConnection(Protocol):
             return
         self._half_closed = True
         self.since = self._listener.now
-        if self._decoder is not None or self._waiting is not None or self._sink is None:
+        if self._decoder is not None:
             self._gone()
+            self._close(unread=False)
+        elif self.closing and self._sink is None:
             self.transport.loseConnection()
+        else:
+            self._step()
 
     def writeConnectionLost(self) -> None:
         """Our side is closed; the client's end is waited for, within ``body_idle_s``."""
@@ -403,17 +426,20 @@ class ClientConnection(Protocol):
             return
         limits = self._limits
         if self._sink is None:
-            began = bool(self._buffer) or self._waiting is not None
-            bound = limits.body_idle_s if self.closing else limits.idle_s
-            if began and not self.closing:
-                bound = limits.head_s
+            bound = self._bound_between_exchanges()
             if bound and now - self.since > bound:
-                self._time_out(began=began)
+                self._time_out()
         elif self._half_closed and limits.half_close_s:
             if now - self.since > limits.half_close_s:
                 self.cut()
         elif self._client_is_due() and limits.body_idle_s and now - self.since > limits.body_idle_s:
             self.cut()
+
+    def _bound_between_exchanges(self) -> float:
+        limits = self._limits
+        if self.closing or self._waiting is not None or not self.writable:
+            return limits.body_idle_s
+        return limits.head_s if self._buffer else limits.idle_s
 
     def _client_is_due(self) -> bool:
         """Whether the exchange waits for the client: to send its body on, or to read."""
@@ -422,8 +448,9 @@ class ClientConnection(Protocol):
             sending and self._stream is not None and not self._stream.paused
         )
 
-    def _time_out(self, *, began: bool) -> None:
-        if began and not self.closing:
+    def _time_out(self) -> None:
+        began = bool(self._buffer) or self._waiting is not None
+        if began and self.writable and not self.closing:
             self._refuse(
                 BadRequest("the request came too slowly", status=408, reason=b"Request Timeout")
             )
@@ -432,9 +459,8 @@ class ClientConnection(Protocol):
 
     def stop(self) -> None:
         """Close now if no exchange is under way, else after its answer."""
-        if self._sink is None and self._successor is None:
-            self.transport.unregisterProducer()
-            self.transport.loseConnection()
+        if self._sink is None and self._successor is None and not self.closing:
+            self._close(unread=False)
 
 
 def _head_too_large(limits: HeadLimits) -> BadRequest:

@@ -1,0 +1,266 @@
+"""A client's connection whose client and handler are played by the test, in memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial import unittest
+from zope.interface import implementer
+
+from buffr.errors import BuffrError
+from buffr.listeners.connection import ClientConnection, ConnectionLimits, Handler, Tracked
+from buffr.listeners.sink import ClientSink
+from buffr.message import Headers, Request, ResponseHead
+from buffr.streams import BodyReader, BodyStream, IStreamTransport
+from buffr.wire.head import HeadLimits
+from buffr.wire.memo import HeadMemo
+
+__all__ = [
+    "LIMITS",
+    "TRIAL",
+    "Bench",
+    "Exchange",
+    "Wire",
+    "clients_leave",
+    "get",
+    "post",
+    "rest_of",
+    "statuses",
+]
+
+TRIAL = unittest.SynchronousTestCase()
+LIMITS = ConnectionLimits(
+    head=HeadLimits(2000, 20),
+    buffer_bytes=1000,
+    idle_s=70,
+    head_s=20,
+    body_idle_s=30,
+    half_close_s=10,
+)
+_STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})")
+
+
+_BENCHES: list[Bench] = []
+
+
+@implementer(IStreamTransport)
+class Wire(StringTransport):
+    """A transport in memory. ``turn`` is the reactor's next turn, in which it really closes."""
+
+    connection: ClientConnection
+
+    def __init__(self) -> None:
+        super().__init__(lenient=True)
+        self.half_closed = False
+        self.no_delay = False
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001  # Twisted's signature
+        self.no_delay = enabled
+
+    def getTcpNoDelay(self) -> bool:
+        return self.no_delay
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: FBT001  # Twisted's signature
+        raise NotImplementedError
+
+    def getTcpKeepAlive(self) -> bool:
+        raise NotImplementedError
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+    def turn(self) -> None:
+        if self.connected and self.disconnecting and (self.disconnected or self.producer is None):
+            self.lose(ConnectionAborted() if self.disconnected else ConnectionDone())
+
+    def lose(self, reason: Exception) -> None:
+        self.connected = False
+        self.connection.connectionLost(Failure(reason))
+
+    @property
+    def end(self) -> str:
+        """How the connection is being closed from this side."""
+        if self.disconnected:
+            return "cut"
+        if self.disconnecting:
+            return "closed"
+        return "half closed" if self.half_closed else "open"
+
+    @property
+    def paused(self) -> bool:
+        return bool(self.producerState == "paused")
+
+
+class Exchange:
+    """A request that came to the handler; the test answers it by its sink, and ends it."""
+
+    def __init__(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
+        self.request = request
+        self.body = body
+        self.sink = sink
+        self.cancelled = False
+        self.over: Deferred[None] = Deferred()
+
+    @property
+    def stream(self) -> BodyStream:
+        assert isinstance(self.body, BodyStream)
+        return self.body
+
+    def answer(self, data: bytes = b"ok", headers: Headers = (), status: int = 200) -> None:
+        """A whole answer, and the end of the exchange."""
+        head = ResponseHead(status, b"OK", (*headers, (b"Content-Length", b"%d" % len(data))))
+        self.sink.answer(head, data, [len(data)], ())
+        self.finish()
+
+    def finish(self) -> None:
+        if not self.over.called:
+            self.over.callback(None)
+
+
+class Bench:
+    """What a connection asks of its listener, its wire, and the requests that came.
+
+    With ``prompt`` each request is answered at once, without waiting.
+    """
+
+    def __init__(
+        self,
+        limits: ConnectionLimits = LIMITS,
+        *,
+        prompt: bool = False,
+        memo: HeadMemo | None = None,
+    ) -> None:
+        self.limits = limits
+        self.memo = memo or HeadMemo()
+        self.stopping = False
+        self.now = 1000.0
+        self.prompt = prompt
+        self.exchanges: list[Exchange] = []
+        self.refusals: list[BuffrError] = []
+        self.known: list[Tracked] = []
+        self.handle: Handler = self._handle
+        self.wire = Wire()
+        self.connection = ClientConnection(self)
+        self.wire.connection = self.connection
+        self.connection.makeConnection(self.wire)
+        _BENCHES.append(self)
+
+    async def _handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
+        exchange = Exchange(request, body, sink)
+        self.exchanges.append(exchange)
+        if self.prompt and isinstance(body, BodyStream):
+            while await body.read() is not None:
+                pass
+        if self.prompt:
+            exchange.answer(request.target)
+            return
+        try:
+            await exchange.over
+        except CancelledError:
+            exchange.cancelled = True
+            raise
+
+    def refused(self, error: BuffrError) -> None:
+        self.refusals.append(error)
+
+    def came(self, connection: Tracked) -> None:
+        self.known.append(connection)
+
+    def gone(self, connection: Tracked) -> None:
+        self.known.remove(connection)
+
+    def send(self, *data: bytes) -> Bench:
+        """The client sends these segments."""
+        for each in data:
+            self.connection.dataReceived(each)
+        return self
+
+    def bytewise(self, data: bytes) -> Bench:
+        return self.send(*(data[place : place + 1] for place in range(len(data))))
+
+    def received(self) -> bytes:
+        """What the client was sent since the last call."""
+        value: bytes = self.wire.value()
+        self.wire.clear()
+        return value
+
+    def targets(self) -> list[bytes]:
+        return [exchange.request.target for exchange in self.exchanges]
+
+    def end(self) -> str:
+        return self.wire.end
+
+    def paused(self) -> bool:
+        return self.wire.paused
+
+    def later(self, seconds: float) -> Bench:
+        """Time goes by, and the listener looks after its connections each second."""
+        for _ in range(int(seconds)):
+            self.now += 1
+            if self.wire.connected:
+                self.connection.check(self.now)
+                self.wire.turn()
+        return self
+
+    def full(self) -> None:
+        """The client reads no more, and what was written waits."""
+        assert self.wire.producer is self.connection
+        self.connection.pauseProducing()
+
+    def drained(self) -> None:
+        """The client has read all that waited."""
+        if self.wire.producer is not None:
+            self.connection.resumeProducing()
+
+    def half_close(self) -> None:
+        """The client sends no more."""
+        self.connection.readConnectionLost()
+
+    def leave(self, *, reset: bool = False) -> None:
+        """The client closes both sides."""
+        self.wire.lose(ConnectionLost() if reset else ConnectionDone())
+
+
+@pytest.fixture(autouse=True)
+def clients_leave() -> Iterator[None]:
+    """The clients of all benches leave behind a test, and no exchange is left waiting."""
+    yield
+    for bench in _BENCHES:
+        if bench.wire.connected:
+            bench.leave()
+    _BENCHES.clear()
+
+
+def get(target: bytes = b"/", fields: bytes = b"", version: bytes = b"1.1") -> bytes:
+    return b"GET %b HTTP/%b\r\nHost: h\r\n%b\r\n" % (target, version, fields)
+
+
+def post(body: bytes, target: bytes = b"/", fields: bytes = b"") -> bytes:
+    length = b"Content-Length: %d\r\n" % len(body)
+    return b"POST %b HTTP/1.1\r\nHost: h\r\n%b%b\r\n%b" % (target, length, fields, body)
+
+
+def statuses(received: bytes) -> list[int]:
+    """The status of each answer among bytes whose bodies hold no status line."""
+    return [int(status) for status in _STATUS.findall(received)]
+
+
+def rest_of(body: BodyReader) -> bytes:
+    """What of a body is here and not read yet."""
+    data = b""
+    while True:
+        read = Deferred.fromCoroutine(body.read())
+        if not read.called:
+            read.cancel()
+            read.addErrback(lambda _: None)
+            return data
+        piece = TRIAL.successResultOf(read)
+        if piece is None:
+            return data
+        data += piece.data
