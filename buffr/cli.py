@@ -27,7 +27,10 @@ Usage: buffr COMMAND [options]
   record       fetch and record everything; an existing cassette is set aside
   replay       answer from the cassette alone, with no network
   passthrough  relay, and keep nothing
+  proxy        a forward proxy: CONNECT with TLS looked into, and plain HTTP;
+               --auto (the default), --record, --replay or --passthrough
   serve        run what buffr.yaml, or the file that --config names, says
+  ca           print the certificate that clients are to trust, or how they do
   demo         see it work, with no network: record, stop the upstream, replay
 
 `buffr COMMAND --help` lists a command's options. Without a command the
@@ -58,8 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rest = given if command is None else given[1:]
     if command in _MODES:
         _serve(["--mode", command, *rest])
+    elif command == "proxy":
+        _serve(["--proxy", "true", *(_as_mode(argument) for argument in rest)])
     elif command == "serve":
         _serve(rest if _names_file(rest) else [*_default_file(), *rest])
+    elif command == "ca":
+        from buffr.ca.command import ca  # noqa: PLC0415  # a server has no use for it
+
+        sys.exit(ca(rest))
     elif command == "demo":
         from buffr.demo import demo  # noqa: PLC0415  # a server has no use for it
 
@@ -73,6 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0 if {"-h", "--help"} & set(rest) or command == "help" else 1)
     else:
         _serve([])
+
+
+def _as_mode(argument: str) -> str:
+    mode = argument.removeprefix("--")
+    return f"--mode={mode}" if argument.startswith("--") and mode in _MODES else argument
 
 
 def _names_file(arguments: Sequence[str]) -> bool:

@@ -21,11 +21,12 @@ from treq.client import HTTPClient
 from twisted.internet.task import react
 from twisted.web.http_headers import Headers
 
+from buffr.assembly.build import build
 from buffr.config import load
-from buffr.tap import build
 from buffr.testing import FakeUpstream, Received, Step, answer, chunked
 from buffr.upstream.agent import UpstreamAgent
 from buffr.upstream.connection import Patience
+from buffr.upstream.endpoints import plain_endpoint
 from buffr.upstream.origin import Origin
 from buffr.upstream.pool import Pool, PoolLimits
 from buffr.upstream.upstream import Upstream
@@ -149,7 +150,10 @@ async def _session(reactor: Any, mode: str, target: str, cassette: Path) -> list
 
 
 def _upstream(reactor: Any, origin: Origin) -> Upstream:
-    return Upstream(origin, Pool(reactor, origin, None, HeadLimits(), Patience(), PoolLimits()))
+    patience = Patience()
+    endpoint = plain_endpoint(reactor, origin.host, origin.port, patience.connect_s)
+    pool = Pool(reactor, endpoint, HeadLimits(), patience, PoolLimits(), tls=False)
+    return Upstream(origin, pool)
 
 
 async def _make(client: HTTPClient, base: str, call: _Call) -> _Taken:

@@ -29,6 +29,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 from buffr.sink import Sink
 from buffr.streams import BodyStream
+from buffr.upstream.origin import Origin
 
 __all__ = ["Counters", "Engine", "Exchange", "start"]
 
@@ -130,7 +131,7 @@ class Engine:
             status, level, detail = ClientGone.status, "WARN", "the client left"
             raise
         finally:
-            shown = _shown(request, route.redaction)
+            shown = _shown(request, route)
             now = self._wall()
             dur_s = max(0.0, now - started)
             self._log.exchange(now, level, shown, status, dur_s, exchange.src, detail)
@@ -186,7 +187,7 @@ class Engine:
             case Refuse():
                 exchange.body.close()
                 raise NoMatch(
-                    f"no recorded interaction matches {_shown(request, route.redaction)}",
+                    f"no recorded interaction matches {_shown(request, route)}",
                     hint="record it in mode auto or record",
                 )
             case other:
@@ -285,13 +286,15 @@ def _credentials(request: Request, rules: RedactionRules) -> bytes:
 
 
 @lru_cache(maxsize=4096)
-def _shown_short(method: bytes, target: bytes, rules: RedactionRules) -> str:
-    return f"{method.decode('ascii')} {target_for_log(target, rules).decode('ascii')}"
+def _shown_whole(method: bytes, origin: Origin | None, target: bytes, rules: RedactionRules) -> str:
+    where = "" if origin is None else origin.url
+    return f"{method.decode('ascii')} {where}{target_for_log(target, rules).decode('ascii')}"
 
 
-def _shown(request: Request, rules: RedactionRules) -> str:
+def _shown(request: Request, route: Route) -> str:
     """Method and target for people: credentials hidden, long ones cut."""
-    target = request.target
+    method, target = request.method, request.target
     if len(target) > _MAX_SHOWN:
-        return _shown_short.__wrapped__(request.method, target, rules)[:_MAX_SHOWN] + "..."
-    return _shown_short(request.method, target, rules)
+        whole = _shown_whole.__wrapped__(method, route.origin, target, route.redaction)
+        return whole[:_MAX_SHOWN] + "..."
+    return _shown_whole(method, route.origin, target, route.redaction)

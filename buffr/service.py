@@ -13,12 +13,12 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import ILogObserver, LogLevel
 from twisted.python.components import Componentized
 
+from buffr.assembly.cassettes import Cassettes
+from buffr.assembly.upstreams import Upstreams
 from buffr.engine import Engine
 from buffr.errors import BuffrError, ConfigError
 from buffr.listeners.listener import HTTPListener
 from buffr.log import say
-from buffr.stores.cassette import Cassette
-from buffr.upstream.upstream import Upstream
 
 __all__ = ["BuffrService", "stop_on_signals"]
 
@@ -37,8 +37,8 @@ class BuffrService(MultiService):
         listeners: Sequence[HTTPListener],
         engine: Engine,
         *,
-        cassettes: Sequence[Cassette],
-        upstreams: Sequence[Upstream],
+        cassettes: Cassettes,
+        upstreams: Upstreams,
         grace_s: float,
         data_dir: Path,
         warnings: Sequence[str],
@@ -47,8 +47,8 @@ class BuffrService(MultiService):
         super().__init__()
         self.listeners = tuple(listeners)
         self.engine = engine
-        self._cassettes = tuple(cassettes)
-        self._upstreams = tuple(upstreams)
+        self._cassettes = cassettes
+        self._upstreams = upstreams
         self._grace_s = grace_s
         self._data_dir = data_dir
         self._warnings = tuple(warnings)
@@ -80,8 +80,7 @@ class BuffrService(MultiService):
             raise ConfigError(
                 f"data_dir {self._data_dir}: cannot be made: {error.strerror}"
             ) from error
-        for cassette in self._cassettes:
-            cassette.open()
+        self._cassettes.open_all()
         # What was loaded stays for good: no later collection need look at it.
         gc.collect()
         gc.freeze()
@@ -94,10 +93,8 @@ class BuffrService(MultiService):
             [Deferred.fromCoroutine(listener.stop(self._grace_s)) for listener in self.listeners]
         )
         await self.engine.stop()
-        for upstream in self._upstreams:
-            upstream.close()
-        for cassette in self._cassettes:
-            await cassette.close()
+        self._upstreams.close()
+        await self._cassettes.close()
         await maybeDeferred(super().stopService)
 
 

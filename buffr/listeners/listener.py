@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IReactorTCP, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IReactorTCP,
+    IReactorTime,
+)
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import LogLevel
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from buffr.errors import BuffrError, ConfigError
 from buffr.listeners.connection import ClientConnection, ConnectionLimits, Handler, Tracked
@@ -58,6 +67,7 @@ class HTTPListener(ServerFactory, Service):
         limits: ConnectionLimits,
         connections: int,
         announce: dict[str, str],
+        tls: IOpenSSLServerConnectionCreator | None = None,
     ) -> None:
         self.handle = handler
         self.limits = limits
@@ -69,10 +79,16 @@ class HTTPListener(ServerFactory, Service):
         self._asked_port = port
         self._most = connections
         self._announce = announce
+        self._tls = tls
         self._connections: set[Tracked] = set()
         self._port: IListeningPort | None = None
         self._sweeper = LoopingCall(self._sweep)
         self._sweeper.clock = reactor
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens, or is to listen."""
+        return self._interface, self._asked_port if self._port is None else self.port
 
     @property
     def port(self) -> int:
@@ -86,7 +102,9 @@ class HTTPListener(ServerFactory, Service):
         """Listen. Raises ``ConfigError`` when the address is taken or not ours."""
         super().startService()
         try:
-            self._port = listening_port(self._reactor, self._asked_port, self, self._interface)
+            self._port = listening_port(
+                self._reactor, self._asked_port, self._factory(), self._interface
+            )
         except CannotListenError as error:
             raise ConfigError(
                 f"cannot listen on {self._interface}:{self._asked_port}: {error.socketError}",
@@ -94,6 +112,15 @@ class HTTPListener(ServerFactory, Service):
             ) from error
         self._sweeper.start(_SWEEP_S, now=False).addErrback(_sweep_failed)
         say(LogLevel.info, "listening", **self._announce, addr=f"{self._interface}:{self.port}")
+
+    def _factory(self) -> Any:
+        if self._tls is None:
+            return self
+        wrapping = TLSMemoryBIOFactory(self._tls, False, self, self._reactor)
+        # The stock one gathers small writes for a turn; answers are written whole here.
+        wrapping.protocol = TLSMemoryBIOProtocol
+        wrapping.noisy = False
+        return wrapping
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002
         if len(self._connections) >= self._most:

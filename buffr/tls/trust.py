@@ -4,18 +4,33 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
+from service_identity import VerificationError
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+from service_identity.pyopenssl import extract_patterns
 from twisted.internet import ssl
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buffr.errors import ConfigError
+from buffr.errors import ConfigError, UpstreamFailed
 
 __all__ = ["client_tls"]
 
 _ALPN = [b"http/1.1"]
+
+_FAULTS = {
+    9: "is not valid yet",
+    10: "has expired",
+    18: "is self-signed",
+    19: "comes from an authority that is not trusted (a self-signed one in its chain)",
+    20: "comes from an authority that is not trusted",
+    21: "cannot be verified: the chain that was sent is not complete",
+    23: "was revoked",
+}
+"""OpenSSL's verification errors (X509_V_ERR) that users meet."""
 
 
 class _SystemAndFile(ssl.OpenSSLDefaultPaths):
@@ -30,42 +45,112 @@ class _SystemAndFile(ssl.OpenSSLDefaultPaths):
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class _Unverified:
-    """TLS towards whoever answers, for a host that the settings name."""
+class _ClientTLS:
+    """TLS towards a name, whose certificate is verified for it if there is to be trust."""
 
-    def __init__(self, host: str) -> None:
-        self._context = ssl.CertificateOptions(verify=False, acceptableProtocols=_ALPN).getContext()
-        named = not (isIPAddress(host) or isIPv6Address(host))
-        self._server_name = host.encode("idna") if named else None
+    def __init__(
+        self, name: str, own: ssl.PrivateCertificate | None, trust: ssl.OpenSSLDefaultPaths | None
+    ) -> None:
+        self._context = ssl.CertificateOptions(
+            privateKey=None if own is None else own.privateKey.original,
+            certificate=None if own is None else own.original,
+            verify=False if trust is None else None,
+            trustRoot=trust,
+            acceptableProtocols=_ALPN,
+        ).getContext()
+        self._verify = trust is not None
+        if isIPAddress(name) or isIPv6Address(name):
+            self._identity: DNS_ID | IPAddress_ID = IPAddress_ID(name)
+            self._server_name = None
+        else:
+            self._identity = DNS_ID(name)
+            self._server_name = name.encode("ascii")
 
-    def clientConnectionForTLS(
-        self,
-        protocol: TLSMemoryBIOProtocol,  # noqa: ARG002
-    ) -> SSL.Connection:
+    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         connection = SSL.Connection(self._context, None)
-        if self._server_name is not None:
+        if self._server_name is not None:  # an address is never sent (RFC 6066 3)
             connection.set_tlsext_host_name(self._server_name)
+        if self._verify:
+            verification = _Verification(self._identity, protocol)
+            connection.set_verify(
+                SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verification.judge
+            )
         return connection
 
 
-def client_tls(
-    host: str, *, ca_file: Path | None = None, verify: bool = True
-) -> IOpenSSLClientConnectionCreator:
-    """How to open TLS towards a host: its certificate and its name are verified.
+class _Verification:
+    """Judges the certificates of one handshake, and says what is wrong with them."""
 
-    Raises ``ConfigError`` for a ``ca_file`` that holds no certificates.
+    def __init__(self, identity: DNS_ID | IPAddress_ID, protocol: TLSMemoryBIOProtocol) -> None:
+        self._identity = identity
+        self._protocol: TLSMemoryBIOProtocol | None = protocol
+
+    def judge(
+        self, _: SSL.Connection, certificate: crypto.X509, fault: int, depth: int, ok: int
+    ) -> bool:
+        """OpenSSL's callback for each certificate of the chain, the leaf's being the last."""
+        if not ok:
+            words = _FAULTS.get(fault, f"cannot be verified (OpenSSL's error {fault})")
+            self._fail(f"TLS: the upstream's certificate {words}")
+            return False
+        if depth:
+            return True
+        try:
+            verify_service_identity(extract_patterns(certificate), [self._identity], [])
+        except (VerificationError, ValueError):
+            self._fail("TLS: the upstream's certificate is not for this host name")
+            return False
+        self._protocol = None
+        return True
+
+    def _fail(self, words: str) -> None:
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
+            hint = "ca_file adds an authority to those that are trusted"
+            protocol.failVerification(Failure(UpstreamFailed(words, hint=hint)))
+
+
+def client_tls(
+    name: str,
+    *,
+    ca_file: Path | None = None,
+    verify: bool = True,
+    client_cert: Path | None = None,
+    client_key: Path | None = None,
+) -> IOpenSSLClientConnectionCreator:
+    """How to open TLS towards a name: the certificate and its name are verified (RFC 9525).
+
+    ``client_cert`` and ``client_key`` are PEM files of what buffr shows.
+    Raises ``ConfigError`` for a file that cannot be used.
     """
+    own = None
+    if client_cert is not None and client_key is not None:
+        own = _own_certificate(client_cert, client_key)
     if not verify:
-        return _Unverified(host)
-    root = ssl.platformTrust() if ca_file is None else _SystemAndFile(ca_file)
-    creator = ssl.optionsForClientTLS(host, trustRoot=root, acceptableProtocols=_ALPN)
-    if ca_file is not None:
-        _check(ca_file)
-    return creator
+        return _ClientTLS(name, own, None)
+    if ca_file is None:
+        return _ClientTLS(name, own, ssl.platformTrust())
+    _check(ca_file)
+    return _ClientTLS(name, own, _SystemAndFile(ca_file))
+
+
+def _own_certificate(cert: Path, key: Path) -> ssl.PrivateCertificate:
+    try:
+        pem = key.read_bytes() + b"\n" + cert.read_bytes()
+        own: ssl.PrivateCertificate = ssl.PrivateCertificate.loadPEM(pem)
+        own.options().getContext().check_privatekey()
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    except (SSL.Error, crypto.Error, ValueError) as error:
+        raise ConfigError(
+            f"client_cert {cert}, client_key {key}: not a certificate and its key",
+            hint="give two PEM files that belong together, the key without a password",
+        ) from error
+    return own
 
 
 def _check(ca_file: Path) -> None:
-    """Twisted reads trust roots at the first connection; say what is wrong at the start."""
+    """Trust roots are read at the first connection; say what is wrong at the start."""
     try:
         SSL.Context(SSL.TLS_CLIENT_METHOD).load_verify_locations(str(ca_file))
     except SSL.Error as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
-from twisted.internet.defer import CancelledError
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import (
     IDelayedCall,
-    IOpenSSLClientConnectionCreator,
+    IProtocol,
     IReactorTime,
     IStreamClientEndpoint,
 )
@@ -15,13 +17,13 @@ from twisted.internet.protocol import Factory
 
 from buffr.errors import BuffrError, UpstreamFailed
 from buffr.upstream.connection import Connection, Patience
-from buffr.upstream.origin import Origin
 from buffr.upstream.reason import reason_of
 from buffr.wire.head import HeadLimits
 
 __all__ = ["Pool", "PoolLimits"]
 
 _FOREVER_S = 86400.0
+_CLOSED = "the way to the upstream is closed"
 
 
 @frozen
@@ -33,32 +35,36 @@ class PoolLimits:
 
 
 class Pool:
-    """Connections to one origin. The one used last is used next."""
+    """Connections to one origin, by ``endpoint``. The one used last is used next.
+
+    ``tls`` says that the endpoint speaks TLS, so that a connection is ready
+    after its handshake. ``refused`` may say why a connection must not be
+    used, by where it has led.
+    """
 
     def __init__(  # each is one part of how an upstream is reached
         self,
         reactor: IReactorTime,
-        origin: Origin,
-        tls: IOpenSSLClientConnectionCreator | None,
+        endpoint: IStreamClientEndpoint,
         head_limits: HeadLimits,
         patience: Patience,
         limits: PoolLimits,
+        *,
+        tls: bool,
+        refused: Callable[[Connection], str | None] = lambda _: None,
     ) -> None:
         self._reactor = reactor
         self._tls = tls
         self._head_limits = head_limits
         self._patience = patience
         self._limits = limits
-        self._endpoint = self._endpoint_for(origin)
+        self._endpoint = endpoint
+        self._refused = refused
         self._idle: dict[Connection, float] = {}
         self._open: set[Connection] = set()
+        self._connecting: set[Deferred[IProtocol]] = set()
         self._sweeper: IDelayedCall | None = None
         self._closed = False
-
-    def _endpoint_for(self, origin: Origin) -> IStreamClientEndpoint:
-        seconds = self._patience.connect_s or _FOREVER_S
-        plain = HostnameEndpoint(self._reactor, origin.host, origin.port, timeout=seconds)
-        return plain if self._tls is None else wrapClientTLS(self._tls, plain)
 
     def take(self) -> Connection | None:
         """A connection that has served before, if one is idle."""
@@ -71,35 +77,58 @@ class Pool:
         connection = Connection(
             self._reactor, self._head_limits, self._patience, self._keep, self._forget
         )
-        if self._tls is not None:
+        if self._tls:
             connection.expect_handshake()
-        try:
-            await self._endpoint.connect(Factory.forProtocol(lambda: connection))
-        except CancelledError:
-            raise
-        except Exception as error:  # endpoints fail with whatever the platform says
-            raise UpstreamFailed(_words(error)) from error
+        until = self._reactor.seconds() + (self._patience.connect_s or _FOREVER_S)
+        await self._connect(connection, until)
+        why = self._refused(connection)
+        if why is not None:
+            connection.abort()
+            raise UpstreamFailed(why)
         self._open.add(connection)
-        await self._handshake(connection)
+        await self._handshake(connection, until)
         return connection
 
-    async def _handshake(self, connection: Connection) -> None:
+    async def _connect(self, connection: Connection, until: float) -> None:
+        """Have the name looked up and the connection made before this time."""
+        if self._closed:
+            raise UpstreamFailed(_CLOSED)
+        connecting = self._endpoint.connect(Factory.forProtocol(lambda: connection))
+        self._connecting.add(connecting)
+        timer = self._reactor.callLater(until - self._reactor.seconds(), connecting.cancel)
+        try:
+            await connecting
+        except Exception as error:  # endpoints fail with whatever the platform says
+            if self._closed:
+                raise UpstreamFailed(_CLOSED) from error
+            if not timer.active():
+                raise UpstreamFailed("time-out while connecting to the upstream") from error
+            if isinstance(error, CancelledError | ConnectingCancelledError):
+                raise CancelledError from error
+            if isinstance(error, BuffrError):
+                raise
+            raise UpstreamFailed(_words(error)) from error
+        finally:
+            self._connecting.discard(connecting)
+            if timer.active():
+                timer.cancel()
+
+    async def _handshake(self, connection: Connection, until: float) -> None:
         if connection.ready.called:
             await connection.ready
             return
-        seconds = self._patience.connect_s
-        timer = self._reactor.callLater(seconds, connection.abort) if seconds else None
+        timer = self._reactor.callLater(until - self._reactor.seconds(), connection.abort)
         try:
             await connection.ready
         except BuffrError:
-            if timer is not None and not timer.active():
+            if not timer.active():
                 raise UpstreamFailed("time-out in the upstream's TLS handshake") from None
             raise
         except CancelledError:
             connection.abort()
             raise
         finally:
-            if timer is not None and timer.active():
+            if timer.active():
                 timer.cancel()
 
     def _keep(self, connection: Connection) -> None:
@@ -124,6 +153,12 @@ class Pool:
         self._idle.pop(connection, None)
         self._open.discard(connection)
 
+    def retire(self) -> None:
+        """Close what is idle, and keep nothing more."""
+        self._limits = PoolLimits(0, 0)
+        while (connection := self.take()) is not None:
+            connection.close()
+
     def close(self) -> None:
         """Close what is idle, and give up what is under way."""
         self._closed = True
@@ -133,6 +168,8 @@ class Pool:
         idle, self._idle = list(self._idle), {}
         for connection in idle:
             connection.close()
+        for connecting in list(self._connecting):
+            connecting.cancel()
         for connection in self._open - set(idle):
             connection.abort()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from OpenSSL import SSL
 from twisted.internet import error
 
+from buffr.errors import BuffrError
+
 __all__ = ["reason_of"]
 
 
@@ -13,6 +15,8 @@ def reason_of(value: BaseException | None) -> str | None:
     match value:
         case error.ConnectionDone():
             return None
+        case BuffrError():
+            return str(value)
         case error.DNSLookupError():
             return "DNS: the upstream's name does not resolve"
         case error.ConnectionRefusedError():
@@ -27,8 +31,6 @@ def reason_of(value: BaseException | None) -> str | None:
             return f"TLS: {_openssl_words(value)}"
         case error.ConnectError() if value.osError is not None:
             return f"connecting to the upstream failed: {value.osError}"
-    if type(value).__module__.startswith("service_identity"):
-        return "TLS: the upstream's certificate is not for this host name"
     return f"the connection to the upstream failed: {value}"
 
 

@@ -22,10 +22,20 @@ class Upstream:
     """An origin and the way to it.
 
     ``keep_host`` sends the client's ``Host`` field instead of the origin's.
+    ``proxy_headers`` is given where plain requests go to a parent proxy: they
+    are in absolute-form then, and carry these fields.
     """
 
-    def __init__(self, origin: Origin, pool: Pool, *, keep_host: bool = False) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        pool: Pool,
+        *,
+        keep_host: bool = False,
+        proxy_headers: Headers | None = None,
+    ) -> None:
         self.origin = origin
+        self._proxy_headers = proxy_headers
         self._base_path = origin.base_path_bytes
         self._pool = pool
         self._keep_host = keep_host
@@ -66,10 +76,16 @@ class Upstream:
         target = request.target
         if self._base_path and target != b"*":
             target = self._base_path + target
+        if self._proxy_headers is not None:
+            target = self._absolute(target)
         headers = self._host(end_to_end(request.headers, keep=_FRAMING))
         if expect_met:
             headers = tuple(field for field in headers if field[0].lower() != b"expect")
-        return request_head(request.method, target, headers)
+        return request_head(request.method, target, headers + (self._proxy_headers or ()))
+
+    def _absolute(self, target: bytes) -> bytes:
+        """The target as a proxy takes it (RFC 9112 3.2.2); ``*`` is an empty path (3.2.4)."""
+        return b"http://" + self.origin.authority + (b"" if target == b"*" else target)
 
     def _host(self, headers: Headers) -> Headers:
         host = self.origin.authority
@@ -80,6 +96,10 @@ class Upstream:
                 (name, host if name.lower() == b"host" else value) for name, value in headers
             )
         return ((b"Host", host), *headers)
+
+    def retire(self) -> None:
+        """Close what is idle; what is under way may end."""
+        self._pool.retire()
 
     def close(self) -> None:
         """Give up every connection."""

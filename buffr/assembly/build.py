@@ -1,0 +1,155 @@
+"""The tree of services."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+
+from buffr.assembly.cassettes import Cassettes
+from buffr.assembly.forward_routes import ForwardRoutes
+from buffr.assembly.routes import reverse_route
+from buffr.assembly.upstreams import Upstreams
+from buffr.config import Config, ReverseRoute
+from buffr.config.forward import ForwardSettings
+from buffr.engine import Engine
+from buffr.listeners.connection import ConnectionLimits, Handler
+from buffr.listeners.forward import ForwardProxy
+from buffr.listeners.listener import HTTPListener
+from buffr.listeners.reverse import reverse_handler
+from buffr.log import FORMATTERS, ExchangeLog, LineObserver, logger_writer, stream_writer
+from buffr.redaction.rules import RedactionRules
+from buffr.service import BuffrService
+from buffr.tls.authority import Authority
+from buffr.tls.contexts import LeafContexts, ServerTLS
+from buffr.tls.ports import files_tls, names_tls, own_names
+from buffr.tls.server_name import server_name
+from buffr.wire.head import HeadLimits
+
+__all__ = ["build"]
+
+
+def build(config: Config, reactor: Any, *, on_console: bool) -> BuffrService:
+    """The tree of services for these settings; nothing is opened before it starts.
+
+    ``on_console`` writes log lines to standard error in buffr's own form;
+    else they go where Twisted's logging goes. Raises ``ConfigError``.
+    """
+    return _Builder(config, reactor, on_console=on_console).build()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Builder:
+    """Holds what the parts of one service share while it is put together."""
+
+    def __init__(self, config: Config, reactor: Any, *, on_console: bool) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._on_console = on_console
+        write = stream_writer(sys.stderr) if on_console else logger_writer
+        log = ExchangeLog(reactor, write, config.log_format)
+        self._engine = Engine(reactor, log, time.time)
+        self._rules = RedactionRules.with_extra(
+            headers=config.redact.headers,
+            fields=config.redact.query,
+            enabled=config.redact.enabled,
+        )
+        self._listeners: list[HTTPListener] = []
+        self._cassettes = Cassettes(config, reactor, self._rules)
+        self._upstreams = Upstreams(config, reactor, self._own_ports)
+        self._leaves: LeafContexts | None = None
+
+    def _own_ports(self) -> set[tuple[str, int]]:
+        return {listener.address for listener in self._listeners}
+
+    def build(self) -> BuffrService:
+        config = self._config
+        self._cassettes.expect((row.cassette, row.mode) for row in config.reverse)
+        for row in config.reverse:
+            self._reverse(row)
+        if config.forward is not None:
+            self._cassettes.expect((row.cassette, row.mode) for row in config.forward.hosts)
+            self._forward(config.forward)
+        formatter = FORMATTERS[config.log_format]
+        return BuffrService(
+            self._listeners,
+            self._engine,
+            cassettes=self._cassettes,
+            upstreams=self._upstreams,
+            grace_s=config.limits.shutdown_s,
+            data_dir=config.data_dir,
+            warnings=config.warnings,
+            observer=LineObserver(sys.stderr, formatter) if self._on_console else None,
+        )
+
+    def _reverse(self, row: ReverseRoute) -> None:
+        route = reverse_route(row, self._config, self._rules, self._upstreams, self._cassettes)
+        announce = {"mode": row.mode.value}
+        if row.target is not None:
+            announce["target"] = row.target.url
+        if route.store is not None:
+            announce["cassette"] = str(row.cassette)
+        self._listen(row.port, reverse_handler(self._engine, route), announce, self._port_tls(row))
+
+    def _port_tls(self, row: ReverseRoute) -> IOpenSSLServerConnectionCreator | None:
+        if row.cert is not None and row.key is not None:
+            return files_tls(row.cert, row.key, _now())
+        if not row.tls:
+            return None
+        return names_tls(self._leaf_contexts(), row.tls_names or own_names())
+
+    def _leaf_contexts(self) -> LeafContexts:
+        if self._leaves is None:
+            config = self._config
+            authority = Authority.load_or_create(config.ca_cert, config.ca_key, _now())
+            self._leaves = LeafContexts(authority, _now)
+        return self._leaves
+
+    def _forward(self, settings: ForwardSettings) -> None:
+        leaves = self._leaf_contexts()
+        routes = ForwardRoutes(
+            settings, self._config, self._rules, self._upstreams, self._cassettes
+        )
+        proxy = ForwardProxy(
+            self._engine,
+            self._reactor,
+            self._config.access_to_forward,
+            routes,
+            lambda host: ServerTLS(leaves, server_name(host.encode("ascii"))),
+        )
+        announce = {"mode": settings.mode.value, "proxy": "forward"}
+        proxy.listener = self._listen(settings.port, proxy.handle, announce, None)
+
+    def _listen(
+        self,
+        port: int,
+        handler: Handler,
+        announce: dict[str, str],
+        tls: IOpenSSLServerConnectionCreator | None,
+    ) -> HTTPListener:
+        limits = self._config.limits
+        listener = HTTPListener(
+            self._reactor,
+            "127.0.0.1" if self._config.listen == "localhost" else self._config.listen,
+            port,
+            handler,
+            limits=ConnectionLimits(
+                head=HeadLimits(limits.head_bytes, limits.header_count),
+                buffer_bytes=limits.pipeline_bytes,
+                idle_s=limits.client_idle_s,
+                head_s=limits.head_s,
+                body_idle_s=limits.body_idle_s,
+                half_close_s=limits.half_close_s,
+            ),
+            connections=limits.connections,
+            announce=announce,
+            tls=tls,
+        )
+        self._listeners.append(listener)
+        return listener

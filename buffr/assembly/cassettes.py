@@ -1,0 +1,111 @@
+"""The cassettes of one service: one object a file, however many routes share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import LogLevel
+
+from buffr.config import Config
+from buffr.errors import ConfigError
+from buffr.log import say
+from buffr.policy.mode import Mode
+from buffr.redaction.redactor import Redactor
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.cassette import Access, Cassette
+from buffr.streams import News
+
+__all__ = ["Cassettes"]
+
+_MOST = 4096
+
+
+class Cassettes:
+    """Makes and keeps cassettes by their real path."""
+
+    def __init__(self, config: Config, reactor: Any, rules: RedactionRules) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._rules = rules
+        self._modes: dict[Path, Mode] = {}
+        self._made: dict[Path, Cassette] = {}
+        self._opening: dict[Path, News] = {}
+        self._open: set[Path] = set()
+
+    def expect(self, rows: Iterable[tuple[Path, Mode]]) -> None:
+        """Learn which modes share a file. Raises ``ConfigError`` where they do not go together."""
+        for path, mode in rows:
+            if mode is Mode.PASSTHROUGH:
+                continue
+            known = self._modes.setdefault(path.resolve(), mode)
+            if known is not mode and Mode.RECORD in (known, mode):
+                raise ConfigError(
+                    f"cassette {path}: mode record sets it aside and starts it anew",
+                    hint="give the routes in other modes a cassette of their own",
+                )
+            if known is not mode:
+                self._modes[path.resolve()] = Mode.AUTO
+
+    def of(self, path: Path, mode: Mode) -> Cassette:
+        """The cassette at a path, not yet opened when it is new."""
+        real = path.resolve()
+        if not path.name:
+            raise ConfigError(f"cassette {path}: is a directory", hint="name a file in it")
+        cassette = self._made.get(real)
+        if cassette is None:
+            if len(self._made) >= _MOST:
+                raise ConfigError(
+                    f"more than {_MOST} cassettes are open",
+                    hint="let a host of '*' take what is not listed",
+                )
+            cassette = self._made[real] = Cassette(
+                path,
+                redact=lambda salt: Redactor(self._rules, salt).interaction,
+                call_from_thread=self._reactor.callFromThread,
+                now=self._reactor.seconds,
+                warn=_warn,
+                durability=self._config.durability,
+                file_mode=self._config.file_mode,
+                access=_ACCESS.get(self._modes.get(real, mode), "append"),
+            )
+        return cassette
+
+    def open_all(self) -> None:
+        """Read all that are known so far. Blocks. Raises ``CassetteError``."""
+        for real, cassette in self._made.items():
+            cassette.open()
+            self._open.add(real)
+
+    async def opened(self, cassette: Cassette) -> None:
+        """Have a cassette read while the service runs. Raises ``CassetteError``."""
+        real = cassette.path.resolve()
+        while real in self._opening:
+            await self._opening[real].wait()
+        if real in self._open:
+            return
+        news = self._opening[real] = News()
+        try:
+            await self._in_thread(cassette)
+            self._open.add(real)
+        finally:
+            del self._opening[real]
+            news.tell()
+
+    def _in_thread(self, cassette: Cassette) -> Deferred[None]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), cassette.open)
+
+    async def close(self) -> None:
+        """Write what waits, and let go of the files."""
+        for cassette in self._made.values():
+            await cassette.close()
+
+
+_ACCESS: dict[Mode, Access] = {Mode.REPLAY: "replay", Mode.RECORD: "anew"}
+
+
+def _warn(line: str) -> None:
+    say(LogLevel.warn, line)

@@ -1,0 +1,157 @@
+"""The forward proxy's routes: made when an origin is first asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from twisted.internet.protocol import Protocol
+
+from buffr.assembly.cassettes import Cassettes
+from buffr.assembly.routes import matcher_for
+from buffr.assembly.upstreams import Upstreams
+from buffr.config import Config
+from buffr.config.forward import ForwardHost, ForwardSettings
+from buffr.errors import AccessDenied
+from buffr.interaction import RecordedRequest
+from buffr.matching.matcher import Matcher
+from buffr.playhead import Playhead, Repeat
+from buffr.policy.access import is_private
+from buffr.policy.mode import Mode
+from buffr.policy.statuses import recorded_by_default
+from buffr.redaction.rules import RedactionRules
+from buffr.route import Route
+from buffr.stores.cassette import CassetteStore
+from buffr.tls.server_name import is_address
+from buffr.upstream.origin import Origin
+
+__all__ = ["ForwardRoutes"]
+
+_MOST = 4096
+
+
+def _digest(matcher: Matcher, request: RecordedRequest) -> bytes:
+    return matcher.recorded(request).digest
+
+
+class ForwardRoutes:
+    """Finds the route of an origin and a scope.
+
+    Hosts that share a cassette share its one writer. A cassette's playhead is
+    one for all origins in it, as their keys differ.
+    """
+
+    def __init__(
+        self,
+        settings: ForwardSettings,
+        config: Config,
+        rules: RedactionRules,
+        upstreams: Upstreams,
+        cassettes: Cassettes,
+    ) -> None:
+        self._settings = settings
+        self._config = config
+        self._rules = rules
+        self._upstreams = upstreams
+        self._cassettes = cassettes
+        self._bypass = config.bypass
+        self._routes: dict[tuple[Origin, Path | None], Route] = {}
+        self._stores: dict[tuple[Path, str], tuple[CassetteStore, Matcher, Playhead]] = {}
+
+    def bypassed(self, host: str, port: int) -> bool:
+        return self._bypass.matches(host, port)
+
+    async def of(self, origin: Origin, scope: str) -> Route:
+        if self.bypassed(origin.host, origin.port):
+            return self._passing(origin)
+        row = self._settings.of(origin.host)
+        self._check(origin)
+        path = self._cassette_path(row, scope)
+        known = self._routes.get((origin, path))
+        if known is not None:
+            return known
+        route = await self._made(origin, row, path)
+        return self._routes.setdefault((origin, path), self._bounded(route))
+
+    def _bounded(self, route: Route) -> Route:
+        while len(self._routes) >= _MOST:
+            oldest = self._routes.pop(next(iter(self._routes)))
+            if oldest.upstream is not None:
+                oldest.upstream.retire()
+        return route
+
+    def _denies(self, origin: Origin) -> bool:
+        return self._config.denies_private and not self._settings.names(origin.host)
+
+    def _check(self, origin: Origin) -> None:
+        """Refuse an address at once; where a name leads is seen when it is dialled."""
+        if self._denies(origin) and is_address(origin.host) and is_private(origin.host):
+            raise AccessDenied(
+                "private addresses are not served", hint="forward.deny_private sets it"
+            )
+
+    def _cassette_path(self, row: ForwardHost, scope: str) -> Path | None:
+        if row.mode is Mode.PASSTHROUGH:
+            return None
+        if self._settings.scope_cassettes and scope:
+            return row.cassette.with_name(f"{row.cassette.stem}.{scope}{row.cassette.suffix}")
+        return row.cassette
+
+    async def _made(self, origin: Origin, row: ForwardHost, path: Path | None) -> Route:
+        settings, config = self._settings, self._config
+        matcher = matcher_for(row.match, self._rules, with_origin=True)
+        store, playhead = None, Playhead(Repeat(settings.repeat))
+        if path is not None:
+            cassette = self._cassettes.of(path, row.mode)
+            await self._cassettes.opened(cassette)
+            name = (cassette.path, row.host)
+            if name not in self._stores:
+                view = cassette.view(partial(_digest, matcher))
+                self._stores[name] = (view, matcher, playhead)
+            store, matcher, playhead = self._stores[name]
+        upstream = None
+        if row.mode is not Mode.REPLAY:
+            upstream = self._upstreams.of(
+                origin, row.upstream, deny_private=self._denies(origin), keep_host=False
+            )
+        delays = settings.replay_delays
+        return Route(
+            mode=row.mode,
+            upstream=upstream,
+            store=store,
+            matcher=matcher,
+            playhead=playhead,
+            redaction=self._rules,
+            share=row.mode is Mode.AUTO if settings.share is None else settings.share,
+            record_statuses=settings.record_statuses or recorded_by_default(row.mode),
+            replay_delays=config.replay_delays if delays is None else delays,
+            spool_dir=config.data_dir,
+            body_memory_bytes=config.limits.body_memory_bytes,
+            linger_s=config.limits.linger_s,
+            origin=origin,
+        )
+
+    def _passing(self, origin: Origin) -> Route:
+        """A bypassed host's plain requests are relayed, whatever the mode."""
+        known = self._routes.get((origin, None))
+        if known is None:
+            known = self._routes[origin, None] = Route(
+                mode=Mode.PASSTHROUGH,
+                upstream=self._upstreams.of(origin, self._settings.upstream),
+                store=None,
+                matcher=matcher_for(self._settings.match, self._rules, with_origin=True),
+                playhead=Playhead(Repeat.CYCLE),
+                redaction=self._rules,
+                share=False,
+                record_statuses=(),
+                replay_delays=False,
+                spool_dir=self._config.data_dir,
+                origin=origin,
+                src="bypass",
+            )
+        return known
+
+    async def dial(self, host: str, port: int, protocol: Protocol) -> None:
+        origin = Origin("https", host, port)
+        options = self._settings.upstream
+        await self._upstreams.dial(origin, options, protocol, deny_private=False)

@@ -1,0 +1,145 @@
+"""Upstreams by their settings: TLS, parent proxies, fixed addresses, and places not to go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError
+from twisted.internet.protocol import Factory, Protocol
+
+from buffr.config import Config
+from buffr.config.parents import ParentProxy
+from buffr.config.upstream import UpstreamOptions
+from buffr.errors import BuffrError, UpstreamFailed
+from buffr.message import Headers
+from buffr.policy.access import is_private
+from buffr.tls.trust import client_tls
+from buffr.upstream.connection import Patience
+from buffr.upstream.endpoints import endpoint_for, plain_endpoint
+from buffr.upstream.origin import Origin
+from buffr.upstream.parent import ParentEndpoint
+from buffr.upstream.pool import Pool, PoolLimits
+from buffr.upstream.reason import reason_of
+from buffr.upstream.upstream import Upstream
+from buffr.wire.head import HeadLimits
+
+__all__ = ["Upstreams"]
+
+_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # compared, not listened on
+
+
+class Upstreams:
+    """Makes the upstreams of one service.
+
+    ``own_ports`` tells the ports that the service itself listens on: a
+    connection that leads back to one of them is not used.
+    """
+
+    def __init__(
+        self, config: Config, reactor: Any, own_ports: Callable[[], set[tuple[str, int]]]
+    ) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._own_ports = own_ports
+        self._made: list[Upstream] = []
+
+    def of(
+        self,
+        origin: Origin,
+        options: UpstreamOptions,
+        *,
+        keep_host: bool = False,
+        deny_private: bool = False,
+    ) -> Upstream:
+        """The way to an origin. Raises ``ConfigError`` for files that cannot be used."""
+        limits = self._config.limits
+        parent = self._config.parents.of(origin, options.via)
+        tls = None
+        if origin.tls:
+            tls = client_tls(
+                options.sni or origin.host,
+                ca_file=options.ca_file,
+                verify=options.verify,
+                client_cert=options.client_cert,
+                client_key=options.client_key,
+            )
+        endpoint = endpoint_for(
+            origin,
+            self._plain(options.resolve or origin.host, origin.port),
+            tls=tls,
+            parent=None if parent is None else self._to_parent(parent),
+            authorization=None if parent is None else parent.authorization,
+        )
+        pool = Pool(
+            self._reactor,
+            endpoint,
+            HeadLimits(limits.head_bytes, limits.header_count),
+            Patience(limits.connect_s, limits.upstream_idle_s, limits.upstream_total_s),
+            PoolLimits(limits.pool_per_host, limits.pool_idle_s),
+            tls=origin.tls,
+            refused=lambda made: self.refused(made, deny_private=deny_private and not parent),
+        )
+        headers = _for_parent(parent) if parent is not None and not origin.tls else None
+        upstream = Upstream(origin, pool, keep_host=keep_host, proxy_headers=headers)
+        self._made.append(upstream)
+        return upstream
+
+    def _plain(self, host: str, port: int) -> Any:
+        return plain_endpoint(self._reactor, host, port, self._config.limits.connect_s)
+
+    def _to_parent(self, parent: ParentProxy) -> Any:
+        direct = self._plain(parent.origin.host, parent.origin.port)
+        tls = client_tls(parent.origin.host) if parent.origin.tls else None
+        return endpoint_for(parent.origin, direct, tls=tls)
+
+    async def dial(
+        self, origin: Origin, options: UpstreamOptions, protocol: Protocol, *, deny_private: bool
+    ) -> None:
+        """Connect a protocol to an origin, without TLS of ours. Raises ``UpstreamFailed``."""
+        parent = self._config.parents.of(origin, options.via)
+        endpoint = self._plain(options.resolve or origin.host, origin.port)
+        if parent is not None:
+            to_parent = self._to_parent(parent)
+            authorization = parent.authorization
+            endpoint = ParentEndpoint(to_parent, origin.host, origin.port, authorization)
+        try:
+            await endpoint.connect(Factory.forProtocol(lambda: protocol))
+        except (BuffrError, CancelledError):
+            raise
+        except Exception as error:
+            raise UpstreamFailed(
+                reason_of(error) or "the upstream closed the connection"
+            ) from error
+        why = self.refused(protocol, deny_private=deny_private and parent is None)
+        if why is not None:
+            assert protocol.transport is not None
+            protocol.transport.loseConnection()
+            raise UpstreamFailed(why)
+
+    def refused(self, protocol: Protocol, *, deny_private: bool) -> str | None:
+        """Why a connection must not be used, by the address that it has led to."""
+        assert protocol.transport is not None
+        peer, host = protocol.transport.getPeer(), protocol.transport.getHost()
+        if not isinstance(peer, IPv4Address | IPv6Address):
+            return None
+        here = getattr(host, "host", "")
+        for own_host, own_port in self._own_ports():
+            own = here if own_host in _EVERY_ADDRESS else own_host
+            if (peer.host, peer.port) == (own, own_port):
+                return "that is buffr itself"
+        if deny_private and is_private(peer.host):
+            return "private addresses are not served; forward.deny_private sets it"
+        return None
+
+    def close(self) -> None:
+        """Give up every connection."""
+        for upstream in self._made:
+            upstream.close()
+
+
+def _for_parent(parent: ParentProxy) -> Headers:
+    if parent.authorization is None:
+        return ()
+    return ((b"Proxy-Authorization", parent.authorization),)
