@@ -1,0 +1,203 @@
+"""TLS towards clients whose connections buffr answers in another's name.
+
+One ``LeafContexts`` holds a context for each name that is asked for, and one
+``ServerTLS`` belongs to each connection. A hello is answered from the name in
+it (RFC 6066 3), else from the one that the client has asked for before, in
+its CONNECT.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import frozen
+from cryptography import x509
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from buffr.errors import BuffrError
+from buffr.tls.authority import Authority
+from buffr.tls.pair import PairKey
+from buffr.tls.server_name import server_name
+
+__all__ = ["LeafContexts", "ServerTLS", "server_context"]
+
+_HTTP = b"http/1.1"
+_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2; forward secret and authenticated ones (RFC 9325 4.2). TLS 1.3 has its own."""
+_SESSION_CONTEXT = b"buffr"
+_RENEWED_AFTER = timedelta(days=30)
+
+
+def _plain_context() -> SSL.Context:
+    """TLS 1.2 and 1.3 without a certificate: whom it is left to, it refuses.
+
+    Sessions are resumed by tickets (RFC 5077, RFC 8446 2.2), which the
+    client keeps; nothing is kept here.
+    """
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_max_proto_version(SSL.TLS1_3_VERSION)
+    context.set_options(SSL.OP_NO_COMPRESSION)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_cipher_list(_CIPHERS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_session_id(_SESSION_CONTEXT)
+    context.set_alpn_select_callback(_choose_protocol)
+    return context
+
+
+def server_context(
+    certificate: x509.Certificate, key: PairKey, chain: Sequence[x509.Certificate] = ()
+) -> SSL.Context:
+    """A context that serves this certificate, with HTTP/1.1 alone.
+
+    It stands on its own, and serves as well where a connection begun with
+    another is handed to it: that takes the protocol from here (RFC 7301).
+    """
+    context = _plain_context()
+    serving: Any = context  # separate stubs know pyOpenSSL's own X509 and PKey only
+    serving.use_certificate(certificate)
+    serving.use_privatekey(key)
+    for one in chain:
+        serving.add_extra_chain_cert(one)
+    return context
+
+
+def _choose_protocol(_: SSL.Connection, offered: list[bytes]) -> bytes:
+    """RFC 7301 3.2: HTTP/1.1, or the alert no_application_protocol.
+
+    It is not called for a client that offers none, which gets HTTP/1.1.
+    """
+    if _HTTP in offered:
+        return _HTTP
+    names = b", ".join(offered).decode("ascii", "backslashreplace")
+    raise SSL.Error([("buffr", "ALPN", f"the client offers {names}, and not http/1.1")])
+
+
+@frozen
+class _Minted:
+    context: SSL.Context
+    at: datetime
+
+
+class LeafContexts:
+    """A context for each name, minted when it is first asked for.
+
+    At most ``bound`` are kept, at 22 KB each; the one least recently used
+    goes first. ``now`` tells the time with its zone. ``minted`` counts. To be
+    used from one thread, and nothing waits in between: a name that many ask
+    for at once is minted once.
+    """
+
+    def __init__(
+        self, authority: Authority, now: Callable[[], datetime], *, bound: int = 1024
+    ) -> None:
+        self.minted = 0
+        self.opening = _plain_context()
+        self.opening.set_tlsext_servername_callback(_choose_context)
+        self._authority = authority
+        self._now = now
+        self._bound = bound
+        self._kept: OrderedDict[tuple[str, ...], _Minted] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def of(self, *names: str) -> SSL.Context:
+        """The context with one leaf for these names, each as ``server_name`` gave it.
+
+        A leaf is minted anew after 30 days, or when the clock has been put
+        back. Raises ``ConfigError`` when the authority has expired meanwhile.
+        """
+        now = self._now()
+        kept = self._kept.get(names)
+        if kept is not None and kept.at <= now < kept.at + _RENEWED_AFTER:
+            self._kept.move_to_end(names)
+            return kept.context
+        context = self._mint(names, now)
+        self._kept[names] = _Minted(context, now)
+        self._kept.move_to_end(names)
+        if len(self._kept) > self._bound:
+            self._kept.popitem(last=False)
+        return context
+
+    def _mint(self, names: tuple[str, ...], now: datetime) -> SSL.Context:
+        leaf = self._authority.leaf(names, now)
+        self.minted += 1
+        return server_context(leaf, self._authority.issuer.leaf_key, self._authority.chain)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTLS:
+    """TLS towards one client, for ``TLSMemoryBIOFactory``.
+
+    ``fallback_name`` is for a client that names no server, as it cannot for
+    an IP address: what it has asked for in its CONNECT, through
+    ``server_name``.
+
+    After the hello ``name`` is what the client has a certificate for. If it
+    gets none, the handshake fails, nothing is minted, and ``refusal`` says why.
+    """
+
+    def __init__(self, contexts: LeafContexts, fallback_name: str) -> None:
+        self.name: str | None = None
+        self.refusal: BuffrError | None = None
+        self._contexts = contexts
+        self._fallback_name = fallback_name
+
+    def serverConnectionForTLS(
+        self,
+        protocol: TLSMemoryBIOProtocol,  # noqa: ARG002
+    ) -> SSL.Connection:
+        return _Opening(self._contexts.opening, self)
+
+    def context_for(self, asked: bytes | None) -> SSL.Context | None:
+        """The context for the name in a hello, or ``None`` to refuse it."""
+        try:
+            name = self._fallback_name if asked is None else server_name(asked)
+            context = self._contexts.of(name)
+        except BuffrError as error:
+            self.refusal = error
+            return None
+        self.name = name
+        return context
+
+
+class _Opening(SSL.Connection):
+    """A connection that knows whom to ask for its context; its app data is Twisted's."""
+
+    def __init__(self, context: SSL.Context, serving: ServerTLS) -> None:
+        super().__init__(context, None)
+        self.serving = serving
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake. Raises ``SSL.Error`` where the name is refused.
+
+        OpenSSL does so too, for want of a certificate, but not where a client
+        resumes a session, which takes none (RFC 8446 2.2).
+        """
+        try:
+            super().do_handshake()
+        finally:
+            refusal = self.serving.refusal
+            if refusal is not None:
+                raise SSL.Error([("buffr", "SNI", refusal.message)])
+
+
+def _choose_context(connection: SSL.Connection) -> None:
+    """OpenSSL calls it for each hello, with a name in it or without.
+
+    A connection that is left where it began has no certificate, and fails
+    with the alert handshake_failure (RFC 8446 6.2). A TLS 1.2 client that
+    resumes a session is served under the name of that session.
+    """
+    assert isinstance(connection, _Opening)
+    context = connection.serving.context_for(connection.get_servername())
+    if context is not None:
+        connection.set_context(context)
