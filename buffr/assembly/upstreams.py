@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 from buffr.config import Config
 from buffr.config.parents import ParentProxy
 from buffr.config.upstream import UpstreamOptions
-from buffr.errors import BuffrError, UpstreamFailed
+from buffr.errors import AccessDenied, BadRequest, BuffrError, UpstreamFailed
 from buffr.message import Headers
 from buffr.policy.access import is_private
 from buffr.tls.trust import client_tls
@@ -79,7 +79,7 @@ class Upstreams:
             Patience(limits.connect_s, limits.upstream_idle_s, limits.upstream_total_s),
             PoolLimits(limits.pool_per_host, limits.pool_idle_s),
             tls=origin.tls,
-            refused=lambda made: self.refused(made, deny_private=deny_private and not parent),
+            check=lambda made: self.check(made, deny_private=deny_private and not parent),
         )
         headers = _for_parent(parent) if parent is not None and not origin.tls else None
         upstream = Upstream(origin, pool, keep_host=keep_host, proxy_headers=headers)
@@ -112,26 +112,31 @@ class Upstreams:
             raise UpstreamFailed(
                 reason_of(error) or "the upstream closed the connection"
             ) from error
-        why = self.refused(protocol, deny_private=deny_private and parent is None)
-        if why is not None:
+        try:
+            self.check(protocol, deny_private=deny_private and parent is None)
+        except BuffrError:
             assert protocol.transport is not None
             protocol.transport.loseConnection()
-            raise UpstreamFailed(why)
+            raise
 
-    def refused(self, protocol: Protocol, *, deny_private: bool) -> str | None:
-        """Why a connection must not be used, by the address that it has led to."""
+    def check(self, protocol: Protocol, *, deny_private: bool) -> None:
+        """Judge a connection by the address that it has led to.
+
+        Raises ``BadRequest`` where that is buffr itself, and ``AccessDenied``.
+        """
         assert protocol.transport is not None
         peer, host = protocol.transport.getPeer(), protocol.transport.getHost()
         if not isinstance(peer, IPv4Address | IPv6Address):
-            return None
+            return
         here = getattr(host, "host", "")
         for own_host, own_port in self._own_ports():
             own = here if own_host in _EVERY_ADDRESS else own_host
             if (peer.host, peer.port) == (own, own_port):
-                return "that is buffr itself"
+                raise BadRequest("the destination is buffr itself")
         if deny_private and is_private(peer.host):
-            return "private addresses are not served; forward.deny_private sets it"
-        return None
+            raise AccessDenied(
+                "private addresses are not served", hint="forward.deny_private sets it"
+            )
 
     def close(self) -> None:
         """Give up every connection."""

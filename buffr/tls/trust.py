@@ -54,7 +54,6 @@ class _ClientTLS:
         self._context = ssl.CertificateOptions(
             privateKey=None if own is None else own.privateKey.original,
             certificate=None if own is None else own.original,
-            verify=False if trust is None else None,
             trustRoot=trust,
             acceptableProtocols=_ALPN,
         ).getContext()

@@ -38,8 +38,8 @@ class Pool:
     """Connections to one origin, by ``endpoint``. The one used last is used next.
 
     ``tls`` says that the endpoint speaks TLS, so that a connection is ready
-    after its handshake. ``refused`` may say why a connection must not be
-    used, by where it has led.
+    after its handshake. ``check`` raises a ``BuffrError`` where a connection
+    must not be used, by where it has led.
     """
 
     def __init__(  # each is one part of how an upstream is reached
@@ -51,7 +51,7 @@ class Pool:
         limits: PoolLimits,
         *,
         tls: bool,
-        refused: Callable[[Connection], str | None] = lambda _: None,
+        check: Callable[[Connection], None] = lambda _: None,
     ) -> None:
         self._reactor = reactor
         self._tls = tls
@@ -59,7 +59,7 @@ class Pool:
         self._patience = patience
         self._limits = limits
         self._endpoint = endpoint
-        self._refused = refused
+        self._check = check
         self._idle: dict[Connection, float] = {}
         self._open: set[Connection] = set()
         self._connecting: set[Deferred[IProtocol]] = set()
@@ -81,10 +81,11 @@ class Pool:
             connection.expect_handshake()
         until = self._reactor.seconds() + (self._patience.connect_s or _FOREVER_S)
         await self._connect(connection, until)
-        why = self._refused(connection)
-        if why is not None:
+        try:
+            self._check(connection)
+        except BuffrError:
             connection.abort()
-            raise UpstreamFailed(why)
+            raise
         self._open.add(connection)
         await self._handshake(connection, until)
         return connection

@@ -100,10 +100,10 @@ class TestFailures:
             ("no such name", "does not resolve"),
             ("not reachable", "time-out while connecting"),
             ("mute at TLS", "time-out in the upstream's TLS handshake"),
-            ("untrusted", "certificate verify failed"),
-            ("of another CA", "certificate verify failed"),
+            ("untrusted", "not trusted"),
+            ("of another CA", "not trusted"),
             ("for another name", "not for this host name"),
-            ("expired", "certificate"),
+            ("expired", "has expired"),
         ],
     )
     def test_it_is_502_with_the_reason_and_unrecorded(

@@ -1,0 +1,129 @@
+"""The way to an origin through a parent proxy: CONNECT, and what it answers."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IHandshakeListener,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from buffr.errors import BadUpstreamAnswer, BuffrError, UpstreamFailed
+from buffr.message import Headers
+from buffr.streams import IStreamTransport
+from buffr.upstream.reason import reason_of
+from buffr.wire.head import END_OF_HEAD, HeadLimits, parse_response_head
+from buffr.wire.render import request_head
+
+__all__ = ["ParentEndpoint"]
+
+_LIMITS = HeadLimits()
+
+
+@implementer(IStreamClientEndpoint)
+class ParentEndpoint:
+    """Connects to ``host`` and ``port`` through a tunnel of the proxy behind ``parent``.
+
+    ``authorization`` is the value of ``Proxy-Authorization``.
+    """
+
+    def __init__(
+        self, parent: IStreamClientEndpoint, host: str, port: int, authorization: bytes | None
+    ) -> None:
+        self._parent = parent
+        name = f"[{host}]" if ":" in host else host
+        target = f"{name}:{port}".encode("ascii")
+        headers: Headers = ((b"Host", target),)
+        if authorization is not None:
+            headers = (*headers, (b"Proxy-Authorization", authorization))
+        self._request = request_head(b"CONNECT", target, headers)
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
+        """Connect a protocol. Fails with ``UpstreamFailed``, or with what kept it from dialling."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        asking = _Asking(self._request, factory)
+        await self._parent.connect(Factory.forProtocol(lambda: asking))
+        return await asking.tunnel
+
+
+@implementer(IHandshakeListener)
+class _Asking(Protocol):
+    """Asks the parent for a tunnel, then stands between it and the protocol in it."""
+
+    transport: IStreamTransport
+
+    def __init__(self, request: bytes, factory: IProtocolFactory) -> None:
+        self.tunnel: Deferred[IProtocol] = Deferred(self._cancelled)
+        self._request = request
+        self._factory = factory
+        self._buffer = b""
+        self._inner: IProtocol | None = None
+
+    def connectionMade(self) -> None:
+        self.transport.write(self._request)
+
+    def handshakeCompleted(self) -> None:
+        """The parent's own TLS; what is in the tunnel has another."""
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._inner is not None:
+            self._inner.dataReceived(data)
+            return
+        self._buffer += data
+        end = self._buffer.find(END_OF_HEAD)
+        if end < 0:
+            if len(self._buffer) > _LIMITS.size_bytes:
+                self._fail(BadUpstreamAnswer("the parent proxy's answer is too long"))
+            return
+        raw, rest = self._buffer[: end + 4], self._buffer[end + 4 :]
+        try:
+            self._answered(raw)
+        except BuffrError as error:
+            self._fail(error)
+            return
+        self._hand_over(rest)
+
+    def _answered(self, raw: bytes) -> None:
+        head = parse_response_head(raw, _LIMITS)
+        if head.status == 407:
+            raise UpstreamFailed(
+                "the parent proxy demands credentials (407)",
+                hint="give them in its URL: http://USER:PASSWORD@HOST:PORT",
+            )
+        if not 200 <= head.status < 300:
+            reason = head.reason.decode("latin-1")
+            raise UpstreamFailed(f"the parent proxy refused the tunnel: {head.status} {reason}")
+
+    def _hand_over(self, rest: bytes) -> None:
+        address: IAddress = self.transport.getPeer()
+        inner = self._factory.buildProtocol(address)
+        assert inner is not None
+        self._inner = inner
+        inner.makeConnection(self.transport)
+        self._buffer = b""
+        self.tunnel.callback(inner)
+        if rest:
+            inner.dataReceived(rest)
+
+    def _cancelled(self, _: Deferred[IProtocol]) -> None:
+        self.transport.abortConnection()
+
+    def _fail(self, error: BuffrError) -> None:
+        if not self.tunnel.called:
+            self.tunnel.errback(error)
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._inner is not None:
+            self._inner.connectionLost(reason)
+        elif not self.tunnel.called:
+            words = reason_of(reason.value) or "it closed the connection"
+            self.tunnel.errback(UpstreamFailed(f"the parent proxy: {words}"))
