@@ -9,12 +9,12 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from buffr.errors import BuffrError, ClientGone
 from buffr.message import (
-    CHUNKED,
     UNTIL_CLOSE,
     Headers,
     Piece,
     Request,
     ResponseHead,
+    first_value,
     response_length,
 )
 from buffr.streams import News
@@ -107,7 +107,8 @@ class ClientSink:
                 encoded += _CHUNKED
             self._head = encoded + (b"\r\n" if self._keep_alive else _CLOSE)
             return length < 0
-        if length == CHUNKED:
+        if first_value(head.headers, b"transfer-encoding") is not None:
+            # HTTP/1.0 knows no transfer coding, also where no body follows (RFC 9112 6.1).
             encoded = _without_framing(head).encoded
         self._keep_alive = self._keep_alive and length >= 0
         self._head = encoded + (_KEEP_ALIVE if self._keep_alive else _CLOSE)

@@ -234,6 +234,8 @@ def clients_leave() -> Iterator[None]:
     for bench in _BENCHES:
         if bench.wire.connected:
             bench.leave()
+        for exchange in bench.exchanges:
+            exchange.finish()
     _BENCHES.clear()
 
 

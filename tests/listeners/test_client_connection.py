@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from client_bench import LIMITS, TRIAL, Bench, get, post, rest_of, statuses
+from client_bench import TRIAL, Bench, get, post, rest_of, statuses
 from client_bench import clients_leave as _clients_leave  # noqa: F401  # a fixture
 from hypothesis import given
 from hypothesis import strategies as st
@@ -610,13 +610,3 @@ class TestHostileBytes:
         for bench in (one, other):
             bench.later(1000)
             assert bench.known == []
-
-
-def test_limits_are_read_by_the_second() -> None:
-    """The bench's bounds are those that the tests count with."""
-    assert (LIMITS.head_s, LIMITS.idle_s, LIMITS.body_idle_s, LIMITS.half_close_s) == (
-        20,
-        70,
-        30,
-        10,
-    )
