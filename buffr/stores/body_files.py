@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ class BodyFiles:
 
     def _kept(self, body: Body) -> Body:
         if body.size_bytes <= INLINE_BYTES:
-            return body if body.file is None else Body.of(body.file.read_bytes())
+            return body if body.file is None else _in_memory(body.file, body.size_bytes)
         if body.file is None:
             name = sha256(body.data).hexdigest()
             if not self._has(name, body.size_bytes):
@@ -89,7 +90,7 @@ class BodyFiles:
                 self._disk.write(fd, [piece], offset)
                 offset += len(piece)
             if offset != size_bytes:
-                raise OSError(f"the spooled body has {offset} bytes, not {size_bytes}")
+                raise _wrong_size(source, offset, size_bytes)
             name = digest.hexdigest()
             if not self._has(name, size_bytes):
                 self._finish(fd, path, name)
@@ -97,9 +98,7 @@ class BodyFiles:
 
     @contextmanager
     def _new_file(self) -> Iterator[tuple[int, Path]]:
-        readable = self._file_mode & 0o444
-        self.directory.mkdir(mode=self._file_mode | readable >> 2, exist_ok=True)
-        self._clear_away()
+        self._make_directory()
         path = self.directory / f".{uuid4().hex}.tmp"
         fd = self._disk.create(path, self._file_mode)
         try:
@@ -109,11 +108,20 @@ class BodyFiles:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _clear_away(self) -> None:
-        """Remove, once, what a kill in the middle of a body left here."""
-        if self._cleared:
-            return
+    def _make_directory(self) -> None:
+        """And remove, once, what a kill in the middle of a body left there."""
+        readable = self._file_mode & 0o444
+        try:
+            self.directory.mkdir(mode=self._file_mode | readable >> 2)
+        except FileExistsError:
+            if not self._cleared:
+                self._clear_away()
+        else:
+            if self._sync:
+                self._disk.sync_directory(self.directory.parent)
         self._cleared = True
+
+    def _clear_away(self) -> None:
         for left in self.directory.glob(".*.tmp"):
             with suppress(OSError):
                 if time.time() - left.stat().st_mtime > _ABANDONED_S:
@@ -125,3 +133,14 @@ class BodyFiles:
         self._disk.replace(path, self.directory / name)
         if self._sync:
             self._disk.sync_directory(self.directory)
+
+
+def _in_memory(file: Path, size_bytes: int) -> Body:
+    data = file.read_bytes()
+    if len(data) != size_bytes:
+        raise _wrong_size(file, len(data), size_bytes)
+    return Body.of(data)
+
+
+def _wrong_size(file: Path, found: int, expected: int) -> OSError:
+    return OSError(errno.EIO, f"it has {found} bytes, not {expected}", str(file))

@@ -20,7 +20,7 @@ from buffr.stores.cassette_file import CassetteFile, Status
 from buffr.stores.cassette_format import decode, decode_index, indexed_request
 from buffr.stores.cassette_ledger import Ledger, Redact
 from buffr.stores.cassette_reading import Appended, CassetteReader, Loaded, News
-from buffr.stores.cassette_thread import Append, CassetteThread, Outcome, Refresh, Stop
+from buffr.stores.cassette_thread import Append, CassetteThread, Free, Outcome, Refresh, Stop
 from buffr.stores.disk import Disk
 from buffr.stores.elements import DigestOf, Elements, Index
 
@@ -79,7 +79,9 @@ class Cassette:
         self._file = CassetteFile(
             self.path, self.file_mode, sync, self.disk, self.warn, self.quiet_s
         )
-        self._bodies = BodyFiles(self.path, file_mode=self.file_mode, sync=sync, disk=self.disk)
+        self._bodies = BodyFiles(
+            self._file.real_path, file_mode=self.file_mode, sync=sync, disk=self.disk
+        )
         reader = CassetteReader(self.path, self._bodies.directory)
         self._ledger = Ledger(self._file, self._bodies, reader, self.redact)
         self._thread = CassetteThread(self._ledger, self._digests, self._land_from_thread)
@@ -236,7 +238,9 @@ class Cassette:
                 self._add(item)
 
     def _take(self, loaded: Loaded) -> None:
-        self._elements = loaded.elements
+        old, self._elements = self._elements, loaded.elements
+        if self._thread.started and not self._closed:
+            self._thread.put(Free(old.give_up()))
         self._decoded.clear()
         self._decoded_bytes = 0
         made = len(loaded.indexes)  # views may have come since the reading began

@@ -72,6 +72,24 @@ def unfold(headers: dict[str, list[str]], names: list[str] | None, encoding: str
     """
     if names is None:
         return _encoded(((name, value) for name in headers for value in headers[name]), encoding)
+    return _unfold_single(headers, names, encoding) or _unfold_any(headers, names, encoding)
+
+
+def _unfold_single(
+    headers: dict[str, list[str]], names: list[str], encoding: str
+) -> Headers | None:
+    """The fields where each name has one value, as in most messages; else ``None``."""
+    left = headers.copy()
+    fields = []
+    for name in names:
+        values = left.pop(name, None) or left.pop(canonical_name(name), None)
+        if values is None or len(values) != 1:
+            return None
+        fields.append((name.encode(encoding), values[0].encode(encoding)))
+    return None if left else tuple(fields)
+
+
+def _unfold_any(headers: dict[str, list[str]], names: list[str], encoding: str) -> Headers:
     left: dict[str, list[str]] = {}
     for name, values in headers.items():
         left.setdefault(canonical_name(name), []).extend(values)

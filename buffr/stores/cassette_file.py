@@ -21,13 +21,13 @@ from uuid import uuid4
 from attrs import define, frozen
 
 from buffr.stores.cassette_layout import TAIL
-from buffr.stores.disk import Disk, blocks, free_name
+from buffr.stores.disk import Disk, blocks
 from buffr.stores.file_lock import LocksMissing, LockTaken, lock
 
 __all__ = ["CassetteFile", "Disturbed", "OpenCassette", "Stamp", "Status"]
 
 _TAIL_BYTES = 256
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 18
 _READ_TRIES = 10
 
 
@@ -170,33 +170,6 @@ class CassetteFile:
                 )
             return False
 
-    def move_aside(self, suffix: str) -> Path:
-        """Rename the file to the first free ``name.suffix``, and return that."""
-        with self._taking_free_name(suffix) as target:
-            self.disk.replace(self.real_path, target)
-        return target
-
-    def set_aside(self, data: bytes, suffix: str) -> Path:
-        """Write bytes to the first free ``name.suffix``, and return that."""
-        with self._taking_free_name(suffix) as target:
-            fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                self.disk.write(fd, [data], 0)
-                self.disk.sync(fd)
-            finally:
-                os.close(fd)
-        return target
-
-    @contextmanager
-    def _taking_free_name(self, suffix: str) -> Iterator[Path]:
-        target = free_name(self.real_path, suffix)
-        try:
-            yield target
-        except OSError:
-            with suppress(OSError):
-                target.unlink()
-            raise
-
 
 @define
 class OpenCassette:
@@ -229,17 +202,14 @@ class OpenCassette:
 
     def read(self) -> tuple[bytearray, Stamp]:
         """The whole text in private memory, and the stamp of exactly this text."""
+        piece = memoryview(bytearray(_PIECE_BYTES))
         for _ in range(_READ_TRIES):
             before = self.stamp()
-            text = bytearray(before.status.size_bytes)
-            view = memoryview(text)
-            filled = 0
-            while filled < len(text):
-                count = os.preadv(self.fd, [view[filled : filled + _PIECE_BYTES]], filled)
-                if not count:
-                    break
-                filled += count
-            if filled == len(text) and self.stamp() == before:
+            # It grows: to make it in its full size would hold the interpreter for long.
+            text = bytearray()
+            while count := os.preadv(self.fd, [piece], len(text)):
+                text += piece[:count]
+            if len(text) == before.status.size_bytes and self.stamp() == before:
                 return text, before
         raise Disturbed
 

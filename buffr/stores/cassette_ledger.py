@@ -16,6 +16,7 @@ from attrs import define, field
 
 from buffr.errors import CassetteError
 from buffr.interaction import HTTPInteraction
+from buffr.stores.aside import move_aside, set_aside
 from buffr.stores.body_files import BodyFiles
 from buffr.stores.cassette_file import CassetteFile, Disturbed, OpenCassette, Stamp, Status
 from buffr.stores.cassette_format import encode, stored_request
@@ -147,7 +148,7 @@ class Ledger:
         if self._old is None or (self._old.device, self._old.inode) != (now.device, now.inode):
             self._old = None
             return False
-        aside = self.file.move_aside("bak")
+        aside = move_aside(self.file.real_path, "bak", self.file.disk)
         self._old = None
         self.file.warn(f"{self.file.path}: recorded anew; what was there is now {aside.name}")
         return True
@@ -228,7 +229,7 @@ class Ledger:
             return
         rest = layout.rest if layout.shape is Shape.TORN else b""
         if rest and rest.strip() != self._unfinished.strip():
-            aside = self.file.set_aside(rest, "torn")
+            aside = set_aside(self.file.real_path, rest, "torn", self.file.disk)
             self.file.warn(f"{self.file.path}: its torn end is now in {aside.name}")
         written: list[int] = []
         start = head(self._salt, layout.others)

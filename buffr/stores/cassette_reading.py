@@ -19,7 +19,7 @@ from buffr.stores.spans import Spans, Text
 
 __all__ = ["Appended", "CassetteReader", "Loaded", "News", "Reading"]
 
-_WORK_S = 0.002
+_WORK_S = 0.001
 
 
 @frozen(eq=False)
@@ -62,7 +62,7 @@ def _go_on() -> None:
 
 @define
 class CassetteReader:
-    """``bodies`` is the directory of the body files. ``pause`` is called every 2 ms or so."""
+    """Reads in short steps, with a ``pause`` between. ``bodies`` is where the body files are."""
 
     path: Path
     bodies: Path

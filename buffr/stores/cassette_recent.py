@@ -20,7 +20,7 @@ from buffr.stores.cassette_layout import Layout
 __all__ = ["Recent", "Written"]
 
 _WINDOW_NS = 2_000_000_000
-_MOST_BYTES = 64 << 20
+_MOST_BYTES = 16 << 20
 
 
 @frozen(eq=False)

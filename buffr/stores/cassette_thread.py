@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
 
@@ -16,8 +17,9 @@ from buffr.stores.cassette_file import Status
 from buffr.stores.cassette_ledger import Ledger
 from buffr.stores.cassette_reading import News
 from buffr.stores.elements import DigestOf
+from buffr.stores.spans import Text
 
-__all__ = ["Append", "CassetteThread", "Outcome", "Refresh", "Stop"]
+__all__ = ["Append", "CassetteThread", "Free", "Outcome", "Refresh", "Stop"]
 
 _GROUP_BYTES = 8 << 20
 
@@ -36,11 +38,18 @@ class Refresh:
 
 
 @frozen(eq=False)
+class Free:
+    """Give the memory of texts back."""
+
+    texts: list[Text]
+
+
+@frozen(eq=False)
 class Stop:
     """End the thread, after all that was asked for before."""
 
 
-Job = Append | Refresh | Stop
+Job = Append | Refresh | Free | Stop
 
 
 @frozen(eq=False)
@@ -95,9 +104,12 @@ class CassetteThread:
                 group, following = self._group(job)
                 self._append(group)
                 job = following or self._jobs.get()
+                continue
+            if isinstance(job, Free):
+                _free(job.texts)
             else:
                 self._refresh(refreshed=True)
-                job = self._jobs.get()
+            job = self._jobs.get()
         self._refresh(stopped=True)
 
     def _group(self, first: Append) -> tuple[list[Append], Job | None]:
@@ -148,6 +160,15 @@ class CassetteThread:
 def _let_others_run() -> None:
     # A sleep, however short, hands the interpreter to a waiting reactor at once.
     time.sleep(0.0005)
+
+
+def _free(texts: list[Text]) -> None:
+    """By halves: to free a large text at once holds the interpreter for long."""
+    for text in texts:
+        with suppress(BufferError):
+            while isinstance(text, bytearray) and len(text) > _GROUP_BYTES:
+                del text[len(text) // 2 - 1 :]
+                _let_others_run()
 
 
 def _failure(interaction: HTTPInteraction, error: Exception) -> StoreFailed:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from fcntl import F_GETFL, F_SETFL, fcntl
 from pathlib import Path
 
-__all__ = ["Disk", "Part", "blocks", "free_name"]
+__all__ = ["Disk", "Part", "blocks"]
 
 Part = bytes | bytearray | memoryview
 
@@ -63,23 +63,6 @@ class Disk:
 
     def replace(self, source: Path, target: Path) -> None:
         source.replace(target)
-
-
-def free_name(path: Path, suffix: str) -> Path:
-    """An empty file of ours under the first free one of ``name.suffix``, ``name.suffix.1`` …
-
-    Whoever renames onto it overwrites nothing of anyone else's.
-    """
-    number = 0
-    while True:
-        name = f"{path.name}.{suffix}" + (f".{number}" if number else "")
-        candidate = path.with_name(name)
-        try:
-            os.close(os.open(candidate, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        except FileExistsError:
-            number += 1
-        else:
-            return candidate
 
 
 def blocks(parts: Iterable[Part]) -> Iterator[bytes]:

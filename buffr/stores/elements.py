@@ -73,3 +73,8 @@ class Elements:
             return None
         start, end = self._spans[at]
         return memoryview(self._texts[self._text_of[at]])[start:end]
+
+    def give_up(self) -> list[Text]:
+        """The texts, for whoever frees them; no element can be had any more."""
+        texts, self._texts, self._spans = self._texts, [], Spans()
+        return texts

@@ -25,6 +25,7 @@ class Deck:
     access: Access = "append"
     disk: Disk = field(factory=Disk)
     durability: Any = "process"
+    patience_s: float = 10.0
     turns: Turns = field(factory=Turns)
     said: list[str] = field(factory=list)
     cassette: Cassette = field(init=False)
@@ -42,6 +43,7 @@ class Deck:
             disk=self.disk,
             quiet_s=QUIET_S,
         )
+        self.cassette._file.patience_s = self.patience_s
         self.store = self.cassette.view(digest_of)
         self.cassette.open()
 

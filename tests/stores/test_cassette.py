@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import stat
@@ -161,6 +162,25 @@ class TestReplay:
             Deck(path, access="replay").bodies(b"/1")
 
 
+class TestMemory:
+    def test_decoded_interactions_are_bounded_by_their_bytes(self, path: Path) -> None:
+        deck = Deck(path)
+        for number in range(70):
+            deck.append(recording(b"/%d" % number, b"x" * 1_000_000))
+        for number in (*range(70), 0):
+            (body,) = deck.bodies(b"/%d" % number)
+            assert len(body) == 1_000_000
+        assert deck.cassette._decoded_bytes <= 64 << 20
+        assert len(deck.cassette._decoded) > 60
+        deck.close()
+
+    def test_nothing_in_the_index_concerns_the_collector(self, path: Path) -> None:
+        deck = Deck(path)
+        deck.append(*[recording(b"/%d" % number) for number in range(100)])
+        assert not gc.is_tracked(deck.store.index._places)
+        deck.close()
+
+
 class TestOpening:
     def test_what_is_no_cassette_stops_the_start(self, path: Path) -> None:
         path.write_text('{"version": 2}')
@@ -207,6 +227,8 @@ class TestFirstAppendToAForeignFile:
         deck.close()
         assert path.is_symlink()
         assert paths(real) == ["/new"]
+        assert len(list(real.with_name("other.d").iterdir())) == 1
+        assert Deck(real, access="replay").count(b"/new") == 1
 
     def test_it_is_laid_out_once(self, path: Path) -> None:
         path.write_bytes((INTEROP / "go-forward.json").read_bytes())

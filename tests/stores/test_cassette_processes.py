@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 import pytest
 from cassettes import Deck, paths
 from go_schema import interactions
 from recordings import key, recording
+
+from buffr.errors import StoreFailed
 
 APPENDER = Path(__file__).with_name("appender.py")
 
@@ -69,6 +72,24 @@ class TestTwoProcesses:
         one.append(recording(b"/b"))
         assert other.count(b"/b") == 1
         assert other.turns.run(other.store.load(49)) is loaded
+
+
+class TestLocks:
+    def test_a_lock_that_is_never_given_back_is_not_waited_for_for_ever(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "api.json"
+        deck = Deck(path)
+        deck.append(recording(b"/0"))
+        deck.cassette._file.patience_s = 0.05
+        with path.open("rb") as holder:
+            flock(holder, LOCK_EX)
+            with pytest.raises(StoreFailed, match="another process has held its lock for"):
+                deck.append(recording(b"/lost"))
+            assert Deck(path, access="replay", patience_s=0.05).count(b"/0") == 1
+        deck.append(recording(b"/1"))
+        deck.close()
+        assert paths(path) == ["/0", "/1"]
 
 
 class TestKills:

@@ -87,6 +87,18 @@ class TestFinding:
         assert turns.run(store.find([key(b"/gr%C3%BC%C3%9Fe?q=%C3%A4%20b")])) is not None
 
 
+class TestHits:
+    def test_a_hit_never_suspends(self, store: Store, turns: Turns) -> None:
+        """A hit costs no Deferred: the engine's coroutine runs through in one step."""
+        turns.run(store.append(recording(b"/a")))
+        with pytest.raises(StopIteration) as found:
+            store.find([key(b"/a")]).send(None)
+        for _ in range(2):
+            with pytest.raises(StopIteration) as loaded:
+                store.load(found.value.value.places[0]).send(None)
+            assert loaded.value.value.request.target == b"/a"
+
+
 class TestLoading:
     def test_all_of_an_interaction_comes_back(self, store: Store, turns: Turns) -> None:
         kept = HTTPInteraction(
