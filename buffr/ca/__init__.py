@@ -1,0 +1,1 @@
+"""The ``buffr ca`` command: give clients what they need to trust buffr."""

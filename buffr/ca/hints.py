@@ -1,0 +1,159 @@
+"""How each kind of client is told to trust buffr's CA: the one table.
+
+The command's hints, ``ca/README.md`` and ``docs/certificates.md`` are made of
+it. Lines are for a POSIX shell; ``{ca}`` stands for the ``buffr ca`` command,
+``{pem}``, ``{bundle}`` and ``{p12}`` for files, ``{password}`` for the
+password of the last.
+
+Most variables name a store that takes the place of the client's own, so they
+get the bundle: the system's roots and ours. Hosts that buffr tunnels without
+looking in go on being verified with it.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+__all__ = ["HINTS", "Hint"]
+
+
+@frozen
+class Hint:
+    """What to do for one kind of client. ``runtime`` is its name on the command line."""
+
+    runtime: str
+    client: str
+    lines: tuple[str, ...]
+    note: str
+
+
+_BUNDLE = "{ca} --format bundle > {bundle}"
+_OPENSSL = (_BUNDLE, "export SSL_CERT_FILE={bundle}")
+_JAVA = (
+    'export JAVA_TOOL_OPTIONS="-Djavax.net.ssl.trustStore={p12} '
+    "-Djavax.net.ssl.trustStoreType=PKCS12 "
+    '-Djavax.net.ssl.trustStorePassword={password}"'
+)
+_DOCKER = (
+    "docker run -v {pem}:/buffr/ca.pem:ro -v {bundle}:/buffr/bundle.pem:ro "
+    "-e SSL_CERT_FILE=/buffr/bundle.pem -e REQUESTS_CA_BUNDLE=/buffr/bundle.pem "
+    "-e NODE_EXTRA_CA_CERTS=/buffr/ca.pem IMAGE"
+)
+_MACOS = (
+    "sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain {pem}"
+)
+
+HINTS = (
+    Hint(
+        "curl",
+        "curl, libcurl",
+        (_BUNDLE, "export CURL_CA_BUNDLE={bundle}"),
+        "One call: `curl --cacert {pem}`. A curl that uses the platform's TLS "
+        "(Windows) looks in the platform's store.",
+    ),
+    Hint(
+        "requests",
+        "Python: requests",
+        (_BUNDLE, "export REQUESTS_CA_BUNDLE={bundle}"),
+        "Takes the place of certifi's roots. Not for sessions with `trust_env = False`.",
+    ),
+    Hint(
+        "httpx",
+        "Python: httpx, and SDKs built on it",
+        _OPENSSL,
+        "Takes the place of certifi's roots. Not for clients with `trust_env=False` "
+        "or a `verify` of their own.",
+    ),
+    Hint(
+        "aiohttp",
+        "Python: aiohttp, urllib, ssl",
+        _OPENSSL,
+        "aiohttp uses proxies of the environment only with `ClientSession(trust_env=True)`.",
+    ),
+    Hint(
+        "node",
+        "Node.js",
+        ("export NODE_EXTRA_CA_CERTS={pem}",),
+        "Beside Node's own roots; read when it starts. With `NODE_USE_ENV_PROXY=1` fetch and "
+        "http(s) use `HTTPS_PROXY` (from 22.21 and 24.5 on).",
+    ),
+    Hint(
+        "go",
+        "Go",
+        _OPENSSL,
+        "On Linux and the BSDs. On macOS and Windows Go asks the platform's store: see macos.",
+    ),
+    Hint(
+        "java",
+        "Java and what runs on the JVM",
+        (
+            "{ca} --format p12 --password {password} > {p12}",
+            _JAVA,
+        ),
+        "Takes the place of Java's own roots. To stand beside them: `keytool -importcert "
+        "-noprompt -cacerts -storepass changeit -alias buffr -file {pem}`. Java reads no "
+        "`HTTPS_PROXY`: give it `-Dhttps.proxyHost` and `-Dhttps.proxyPort`.",
+    ),
+    Hint(
+        "ruby",
+        "Ruby: Net::HTTP and what is built on it",
+        _OPENSSL,
+        "Not for clients with a `ca_file` of their own.",
+    ),
+    Hint(
+        "dotnet",
+        ".NET: HttpClient",
+        _OPENSSL,
+        "On Linux. On macOS and Windows .NET asks the platform's store.",
+    ),
+    Hint(
+        "git",
+        "git over HTTPS",
+        (_BUNDLE, "export GIT_SSL_CAINFO={bundle}"),
+        "One repository: `git config http.sslCAInfo {bundle}`.",
+    ),
+    Hint(
+        "docker",
+        "Docker: programs in a container",
+        (
+            _BUNDLE,
+            _DOCKER,
+        ),
+        "In an image of your own: as debian or alpine. For `docker pull` through buffr: as "
+        "debian on the daemon's machine, then restart the daemon.",
+    ),
+    Hint(
+        "debian",
+        "Debian, Ubuntu: the whole system",
+        (
+            "sudo install -m 644 {pem} /usr/local/share/ca-certificates/buffr-ca.crt",
+            "sudo update-ca-certificates",
+        ),
+        "Undo: remove that file, then `sudo update-ca-certificates --fresh`. Not for Firefox, "
+        "Chromium, Java, Node and Python clients with roots of their own.",
+    ),
+    Hint(
+        "alpine",
+        "Alpine: the whole system",
+        (
+            "apk add ca-certificates",
+            "install -m 644 {pem} /usr/local/share/ca-certificates/buffr-ca.crt",
+            "update-ca-certificates",
+        ),
+        "Undo: remove that file, then `update-ca-certificates --fresh`.",
+    ),
+    Hint(
+        "macos",
+        "macOS: Safari, Chrome, Go, .NET",
+        (_MACOS,),
+        "Undo: `sudo security remove-trusted-cert -d {pem}`.",
+    ),
+    Hint(
+        "firefox",
+        "Firefox",
+        ("certutil -A -n buffr -t C,, -i {pem} -d sql:PROFILE",),
+        "PROFILE is a directory that `about:profiles` shows; certutil is in libnss3-tools. By "
+        "hand: Settings, Privacy & Security, View Certificates, Authorities, Import. "
+        "Undo: `certutil -D -n buffr -d sql:PROFILE`.",
+    ),
+)
