@@ -14,7 +14,8 @@ from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Rows, Section
 from buffr.config.statuses import StatusSet
 from buffr.config.upstream import UpstreamOptions
-from buffr.policy.hosts import EVERY_HOST, HostTable
+from buffr.policy.bypass import Bypass
+from buffr.policy.hosts import EVERY_HOST, HostTable, plain_host
 from buffr.policy.mode import Mode
 
 __all__ = ["ForwardHost", "ForwardSettings", "host_cassette"]
@@ -132,22 +133,33 @@ class ForwardSettings:
     )
     data_dir: Path = Path()
     _table: HostTable[ForwardHost] = field(init=False, eq=False, repr=False)
+    _bypass: Bypass = field(init=False, eq=False, repr=False)
 
     @_table.default
     def _default_table(self) -> HostTable[ForwardHost]:
         return HostTable(self.hosts)
 
+    @_bypass.default
+    def _default_bypass(self) -> Bypass:
+        return Bypass.of(self.bypass)
+
     def of(self, host: str) -> ForwardHost:
         """What holds for a host, listed or not."""
-        return self._table.find(host) or ForwardHost(
-            host=host,
+        name = plain_host(host)
+        return self._table.find(name) or ForwardHost(
+            host=name,
             mode=self.mode,
-            cassette=host_cassette(self.data_dir, host),
+            cassette=host_cassette(self.data_dir, name),
             match=self.match,
             upstream=self.upstream,
         )
 
-    def names(self, host: str) -> bool:
-        """Whether a row other than that of ``'*'`` is for a host."""
+    def names(self, host: str, port: int | None = None) -> bool:
+        """Whether a row for a host, or an entry of ``bypass``, names it other than by ``'*'``.
+
+        Without a port, only rows count.
+        """
         row = self._table.find(host)
-        return row is not None and row.host != EVERY_HOST
+        if row is not None and row.host != EVERY_HOST:
+            return True
+        return port is not None and self._bypass.names(host, port)

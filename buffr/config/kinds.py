@@ -40,6 +40,7 @@ __all__ = [
     "NO_DELAY",
     "PATH",
     "PATTERN",
+    "SERVER_NAME",
     "STATUSES",
     "TARGET",
     "VIA",
@@ -141,6 +142,13 @@ def _parse_host(parse: Callable[[str], str]) -> Callable[[Scalar], str]:
     return parsed
 
 
+def _server_name(text: str) -> str:
+    name = host_name(text)
+    if ":" in name or name[-1].isdigit():
+        raise ValueError("is an address, which no TLS hello can name")
+    return name
+
+
 def _bypass_entry(text: str) -> str:
     Bypass.of([text])
     return text
@@ -222,6 +230,7 @@ TARGET = Kind(
 IP_ADDRESS = Kind("an IP address", _parse_ip_address)
 NETWORK = Kind("an IP address or a range like 10.0.0.0/8", _parse_network)
 HOST_NAME = Kind("the name of a host, or an IP address", _parse_host(host_name))
+SERVER_NAME = Kind("the name of a host", _parse_host(_server_name))
 HOST_PATTERN = Kind(
     "a host like api.example.com, one like '*.example.com', or '*'", _parse_host(host_pattern)
 )

@@ -9,10 +9,11 @@ from typing import Any
 from attrs import evolve
 
 from buffr.config.environment import read_flags, read_variables
+from buffr.config.loops import refuse_loops, without_loops
 from buffr.config.model import Config
 from buffr.config.parents import read_no_proxy, read_parents
 from buffr.config.problems import Problems, printable
-from buffr.config.proxying import check_forward, finish_forward
+from buffr.config.proxying import check_forward, finish_forward, warn_of_open_routes
 from buffr.config.reading import Given, read_table
 from buffr.config.routes import finish_routes
 from buffr.config.schema import made
@@ -56,9 +57,12 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     config = made(Config, values)
     if chosen.forward is not None and not any(one.broken for one in given.values()):
         check_forward(chosen.forward, config, problems)
+    refuse_loops((*chosen.reverse, *filter(None, [chosen.forward])), config, problems)
+    parents = without_loops(config, problems)
+    warn_of_open_routes(config, problems)
     if problems.errors:
         raise ConfigError("\n".join(dict.fromkeys(problems.errors)))
-    return evolve(config, warnings=tuple(problems.warnings))
+    return evolve(config, parents=parents, warnings=tuple(problems.warnings))
 
 
 def _draft(given: Given | None) -> Any:

@@ -21,6 +21,7 @@ from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import NOT_SERVED, Drafted, ListOf, Rows, Section
 from buffr.policy.access import Access, is_loopback
 from buffr.policy.bypass import Bypass
+from buffr.policy.hosts import plain_host
 
 __all__ = ["Config", "Durability", "LogFormat", "Redaction"]
 
@@ -149,6 +150,20 @@ class Config:
         """Whether the forward proxy refuses private destinations that no setting names."""
         chosen = None if self.forward is None else self.forward.deny_private
         return not self.on_loopback if chosen is None else chosen
+
+    def denies_private_at(self, host: str, port: int) -> bool:
+        """Whether the forward proxy refuses private addresses for this destination.
+
+        Those that settings name are exempt: reverse targets, rows of ``hosts``
+        and entries of ``bypass`` other than ``*``. ``NO_PROXY`` exempts
+        nothing: it often names metadata addresses.
+        """
+        if not self.denies_private or self.forward is None:
+            return False
+        if self.forward.names(host, port):
+            return False
+        targets = [route.target for route in self.reverse if route.target is not None]
+        return (plain_host(host), port) not in {(one.host, one.port) for one in targets}
 
     @property
     def bypass(self) -> Bypass:

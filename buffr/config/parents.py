@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Literal
@@ -14,7 +15,14 @@ from buffr.policy.access import is_loopback
 from buffr.policy.bypass import Bypass
 from buffr.upstream.origin import Origin
 
-__all__ = ["ParentProxies", "ParentProxy", "Via", "read_no_proxy", "read_parents"]
+__all__ = [
+    "ParentProxies",
+    "ParentProxy",
+    "Via",
+    "is_this_machine",
+    "read_no_proxy",
+    "read_parents",
+]
 
 
 @frozen
@@ -32,10 +40,12 @@ class ParentProxy:
         does not repeat anything of the text.
         """
         scheme, slashes, rest = text.partition("://")
+        if not slashes or scheme.lower() not in {"http", "https"}:
+            raise ValueError("does not begin with http:// or https://")
         user_info, at, address = rest.rpartition("@")
-        origin = Origin.parse(f"{scheme}{slashes}{address}")
-        if origin.base_path or "/" in user_info or "?" in user_info or "#" in user_info:
-            raise ValueError("has a path; a proxy has none")
+        origin = Origin.parse(f"{scheme}://{address}")
+        if origin.base_path or re.search("[/?#]", user_info):
+            raise ValueError("has a path; a proxy has none, and in a password / is written as %2F")
         return cls(origin, _basic(user_info) if at else None)
 
     @property
@@ -45,6 +55,8 @@ class ParentProxy:
 
 
 def _basic(user_info: str) -> bytes:
+    if not user_info.isascii():
+        raise ValueError("has a user name or password that must be percent-encoded")
     user, _, password = user_info.partition(":")
     raw_user, raw_password = unquote_to_bytes(user), unquote_to_bytes(password)
     if b":" in raw_user:
@@ -73,12 +85,13 @@ class ParentProxies:
         if via is not None:
             return None if via == "none" else via
         parent = self.https if origin.tls else self.http
-        if parent is None or _is_this_machine(origin.host):
+        if parent is None or is_this_machine(origin.host):
             return None
         return None if self.bypass.matches(origin.host, origin.port) else parent
 
 
-def _is_this_machine(host: str) -> bool:
+def is_this_machine(host: str) -> bool:
+    """Whether a host is ``localhost``, something below it, or a loopback address."""
     return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
 
 
@@ -103,8 +116,7 @@ def _parent(name: str, environ: Mapping[str, str], problems: Problems) -> Parent
             try:
                 return ParentProxy.parse(text if "://" in text else f"http://{text}")
             except ValueError as error:
-                why = "is no http:// or https:// URL" if "begin" in str(error) else str(error)
-                problems.warn(one, "", f"{why}; not used as parent proxy")
+                problems.warn(one, "", f"{error}; not used as parent proxy")
                 return None
     return None
 

@@ -15,7 +15,7 @@ from buffr.config.schema import made
 from buffr.config.shapes import Draft
 from buffr.policy.hosts import EVERY_HOST
 
-__all__ = ["check_forward", "finish_forward"]
+__all__ = ["check_forward", "finish_forward", "warn_of_open_routes"]
 
 
 def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardSettings | None:
@@ -97,3 +97,12 @@ def _refuse_shared_port(
                 f"{port}{by_default} is the port of reverse[{index}] already; "
                 "must be another, or 0 for a free one",
             )
+
+
+def warn_of_open_routes(config: Config, problems: Problems) -> None:
+    """Say what a key does not guard."""
+    if config.access.key is not None and config.reverse and not config.on_loopback:
+        text = (
+            f"is the forward proxy's alone; whoever reaches {config.listen} may use reverse ports"
+        )
+        problems.warn("access.key", "", text)

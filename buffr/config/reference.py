@@ -28,6 +28,7 @@ Whatever is wrong in any of them is reported, one line each, before anything lis
 where it stands, its key path, its value, and what is allowed.
 
 - A relative path, in the file too, is relative to the working directory.
+- In a variable or a flag, commas or white space stand between the values of a list.
 - A variable that is empty counts as not set. One that begins with `BUFFR_` and is unknown
   is a warning.
 - Times are seconds, or written like `500ms`, `30s`, `10m`, `12h`, `30d`.
@@ -37,24 +38,43 @@ where it stands, its key path, its value, and what is allowed.
 """
 
 _ROUTES = """\
-## Which routes there are
+## Which listeners there are
 
-The first of these that is there gives the routes, and replaces the others:
+The first of these that is there gives the listeners, and replaces the others:
 
-1. `--target`, or `BUFFR_TARGET`: a single route, with what `--port`, `--cassette` and `--mode`
-   or their variables say. Mode replay with a cassette, by flags or variables, needs no target.
-2. `BUFFR_TARGETS`: the list that otherwise stands under `reverse:`, in YAML.
-3. `BUFFR_0_TARGET`, `BUFFR_0_PORT`, `BUFFR_0_CASSETTE`, `BUFFR_0_MODE`, then `BUFFR_1_...`
+1. `buffr proxy`, or `--mode proxy`: the forward proxy.
+2. `--target`: a single route, with what `--port`, `--cassette` and `--mode` or their variables
+   say. Mode replay with a cassette, by flags or variables, needs no target.
+3. `BUFFR_MODE=proxy`, where no flag names a mode: the forward proxy. Another mode, by flag or
+   variable, with `BUFFR_TARGET`: a single route.
+4. `BUFFR_PROXY`: the forward proxy, with what otherwise stands under `forward:`, in YAML.
+5. `BUFFR_TARGET`: a single route.
+6. `BUFFR_TARGETS`: the list that otherwise stands under `reverse:`, in YAML.
+7. `BUFFR_0_TARGET`, `BUFFR_0_PORT`, `BUFFR_0_CASSETTE`, `BUFFR_0_MODE`, then `BUFFR_1_...`
    and so on, from 0 and without a gap.
-4. `reverse:` in the file.
+8. `reverse:` and `forward:` in the file, both if both are there. `forward: {}` is a forward
+   proxy with all defaults.
 
-Where 4 gives them, flags and variables still count over what a route says: `--mode`
-(`BUFFR_MODE`), `--keep-host`, `--repeat` and `--ca-file` for every route; `--port`
-(`BUFFR_PORT`) and `--cassette` (`BUFFR_CASSETTE`) if there is only one. So
-`BUFFR_MODE=replay` makes a whole file replay in CI. Where 2 or 3 gives them, only flags
+The forward proxy of 1 and 3 is the one that `BUFFR_PROXY` describes, else `forward:` in the
+file, else one with all defaults.
+
+Where the file gives them, flags and variables still count over what a route says: `--mode`
+(`BUFFR_MODE`), `--keep-host`, `--repeat` and `--ca-file` for every route and every host;
+`--port` (`BUFFR_PORT`) and `--cassette` (`BUFFR_CASSETTE`) if there is only one listener. So
+`BUFFR_MODE=replay` makes a whole file replay in CI. Where 4, 6 or 7 gives them, only flags
 count over what a route says, and these variables for what it leaves open.
 
-Mode `proxy`, mode `cache` and `BUFFR_PROXY` are not served yet.
+Mode `cache` is not served yet.
+
+## Proxies behind buffr
+
+`HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY` (in lower case before upper) name the proxy that
+upstreams are reached through, unless a route says `via`. Hosts in `NO_PROXY` (and `no_proxy`)
+and on loopback addresses are reached without it. A proxy of the environment that cannot be
+used is a warning, and so is an entry of `NO_PROXY` that cannot be read.
+
+The forward proxy does not look into hosts in `NO_PROXY` either, but for a lone `*` there.
+They are no exception from `forward.deny_private`, as those in `forward.bypass` are.
 """
 
 _COLUMNS = ("Setting", "Meaning", "Allowed", "Default", "Variable", "Flag")
@@ -64,19 +84,23 @@ def reference() -> str:
     """The whole page."""
     later = [f"`{one.key}:`" for one in settings_of(Config) if one.shape is NOT_SERVED]
     closing = f"{', '.join(later)} are names for what comes later, and refused until then.\n"
-    return "\n".join((_INTRO, _ROUTES, *_sections("", "", Config), closing))
+    return "\n".join((_INTRO, _ROUTES, *_sections("", "", Config, {}), closing))
 
 
-def _sections(path: str, doc: str, model: type) -> Iterator[str]:
-    """A model's section, and then those of the models in it."""
+def _sections(path: str, doc: str, model: type, written: dict[type, str]) -> Iterator[str]:
+    """A model's section, and then those of the models in it, each model once."""
+    if model in written:
+        yield f"## `{path}`\n\n{doc} The settings in it are those of `{written[model]}`.\n"
+        return
+    written[model] = path
     title = f"## `{path}`\n\n{doc}" if path else "## General"
     prefix = f"{path}." if path else ""
     yield f"{title}\n\n{_table(prefix, settings_of(model))}\n"
     for one in settings_of(model):
         if isinstance(one.shape, Section | Drafted):
-            yield from _sections(prefix + one.key, one.doc, one.shape.model)
+            yield from _sections(prefix + one.key, one.doc, one.shape.model, written)
         elif isinstance(one.shape, Rows | Rules):
-            yield from _sections(f"{prefix}{one.key}[]", one.doc, one.shape.model)
+            yield from _sections(f"{prefix}{one.key}[]", one.doc, one.shape.model, written)
 
 
 def _table(prefix: str, settings: tuple[Setting, ...]) -> str:

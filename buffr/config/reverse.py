@@ -114,11 +114,3 @@ class ReverseRoute:
         kinds.PATH, None, "A certificate (PEM) for this port, instead of one of buffr's CA."
     )
     key: Path | None = setting(kinds.PATH, None, "The key (PEM) of `cert`.")
-
-    @property
-    def ca_file(self) -> Path | None:
-        return self.upstream.ca_file
-
-    @property
-    def verify(self) -> bool:
-        return self.upstream.verify

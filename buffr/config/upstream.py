@@ -46,7 +46,7 @@ class UpstreamOptions:
         kinds.IP_ADDRESS, None, "The address to connect to, whatever the host resolves to."
     )
     sni: str | None = setting(
-        kinds.HOST_NAME,
+        kinds.SERVER_NAME,
         None,
         "The name in the TLS hello, which the certificate is verified for.",
         default_text="the upstream's host",

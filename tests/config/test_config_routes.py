@@ -340,7 +340,7 @@ reverse:
             "s.yaml:20: reverse[0].verify: the upstream's certificate is not verified",
         )
 
-    @pytest.mark.parametrize("name", ["share", "record_statuses", "ca_file", "replay_delays"])
+    @pytest.mark.parametrize("name", ["share", "record_statuses", "replay_delays", "cert"])
     def test_left_to_the_mode(self, name: str) -> None:
         """Where the mode decides, null says so."""
         (route,) = loaded(f"reverse: [{{target: {A}, {name}: null}}]\n").reverse
