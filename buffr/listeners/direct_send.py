@@ -8,10 +8,22 @@ private names; where they are missing, ``listening_port`` gives the stock port.
 from __future__ import annotations
 
 from twisted.internet import tcp
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IListeningPort, IReactorTCP
 from twisted.internet.protocol import ServerFactory
 
 __all__ = ["listening_port"]
+
+
+_NAMES = (
+    "_aborting",
+    "_tempDataLen",
+    "_writeDisconnected",
+    "connected",
+    "dataBuffer",
+    "disconnecting",
+    "writeSomeData",
+)
 
 
 class _DirectServer(tcp.Server):
@@ -24,6 +36,7 @@ class _DirectServer(tcp.Server):
             and self.connected
             and not self._writeDisconnected
             and not self.disconnecting
+            and not self._aborting
             and data
         ):
             sent = self.writeSomeData(data)
@@ -39,8 +52,8 @@ class _DirectPort(tcp.Port):
 
 
 def _private_names_exist() -> bool:
-    names = ("dataBuffer", "_writeDisconnected", "disconnecting", "writeSomeData")
-    return all(hasattr(tcp.Server, name) for name in names) and hasattr(tcp.Port, "transport")
+    known = {*dir(tcp.Server), *FileDescriptor.__init__.__code__.co_names}
+    return known.issuperset(_NAMES) and hasattr(tcp.Port, "transport")
 
 
 def listening_port(
