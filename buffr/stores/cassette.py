@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,15 @@ from buffr.stores.cassette_file import CassetteFile, Status
 from buffr.stores.cassette_format import decode, decode_index, indexed_request
 from buffr.stores.cassette_ledger import Ledger, Redact
 from buffr.stores.cassette_reading import Appended, CassetteReader, Loaded, News
-from buffr.stores.cassette_thread import Append, CassetteThread, Free, Outcome, Refresh, Stop
+from buffr.stores.cassette_thread import (
+    Append,
+    CassetteThread,
+    Free,
+    Outcome,
+    Refresh,
+    Stop,
+    let_others_run,
+)
 from buffr.stores.disk import Disk
 from buffr.stores.elements import DigestOf, Elements, Index
 
@@ -92,27 +99,26 @@ class Cassette:
         self.views.append(view)
         return view
 
-    def open(self) -> None:
+    def open(self, *, in_steps: bool = False) -> None:
         """Read the file, and index it for the views made so far. Blocks.
 
-        Raises ``CassetteError``, which names file, line and column.
+        ``in_steps`` is for a thread beside a running reactor, which then gets
+        its turn every few milliseconds. Raises ``CassetteError``, which names
+        file, line and column.
         """
-        collecting = gc.isenabled()
-        gc.disable()  # nothing made here is garbage, and a collection would go through all of it
+        if in_steps:
+            self._ledger.reader.pause = let_others_run
         try:
             if self.access == "anew":
                 self._ledger.begin_anew()
             else:
                 self._ledger.refresh(self._digests())
-            self._learn(self._ledger.take_news())
-            self._known = self._ledger.seen
-            if self.access != "replay" and not self._file.may_write():
-                self.warn(f"{self.path}: it cannot be written; nothing will be recorded")
         except OSError as error:
             raise CassetteError(f"{self.path}: {error.strerror}") from error
-        finally:
-            if collecting:
-                gc.enable()
+        self._learn(self._ledger.take_news())
+        self._known = self._ledger.seen
+        if self.access != "replay" and not self._file.may_write():
+            self.warn(f"{self.path}: it cannot be written; nothing will be recorded")
 
     def _digests(self) -> Sequence[DigestOf]:
         return [view.index.digest_of for view in self.views]

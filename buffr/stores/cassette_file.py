@@ -22,7 +22,7 @@ from attrs import define, frozen
 
 from buffr.stores.cassette_layout import TAIL
 from buffr.stores.disk import Disk, blocks
-from buffr.stores.file_lock import LocksMissing, LockTaken, lock
+from buffr.stores.file_lock import Lock, LocksMissing, LockTaken, lock
 
 __all__ = ["CassetteFile", "Disturbed", "OpenCassette", "Stamp", "Status"]
 
@@ -77,6 +77,7 @@ class CassetteFile:
     warn: Callable[[str], None]
     quiet_s: float = 0.2
     patience_s: float = 10.0
+    lock: Lock = lock
     _warned: bool = False
 
     def status(self) -> Status | None:
@@ -159,7 +160,7 @@ class CassetteFile:
 
     def _lock(self, fd: int, *, exclusive: bool) -> bool:
         try:
-            lock(fd, exclusive=exclusive, patience_s=self.patience_s)
+            self.lock(fd, exclusive=exclusive, patience_s=self.patience_s)
             return True
         except LocksMissing:
             if not self._warned:
@@ -266,7 +267,7 @@ class OpenCassette:
             with suppress(OSError):
                 os.fchown(fd, old.st_uid, old.st_gid)
             with suppress(LocksMissing):
-                lock(fd, exclusive=True, patience_s=0)
+                self._file.lock(fd, exclusive=True, patience_s=0)
             offset = 0
             for block in blocks(pieces):
                 disk.write(fd, [block], offset)

@@ -19,7 +19,7 @@ from buffr.stores.cassette_reading import News
 from buffr.stores.elements import DigestOf
 from buffr.stores.spans import Text
 
-__all__ = ["Append", "CassetteThread", "Free", "Outcome", "Refresh", "Stop"]
+__all__ = ["Append", "CassetteThread", "Free", "Outcome", "Refresh", "Stop", "let_others_run"]
 
 _GROUP_BYTES = 8 << 20
 
@@ -90,7 +90,7 @@ class CassetteThread:
 
     def put(self, job: Job) -> None:
         if self._thread is None:
-            self._ledger.reader.pause = _let_others_run
+            self._ledger.reader.pause = let_others_run
             # A daemon, so that a process which forgot to close still ends.
             self._thread = Thread(target=self._run, name=f"cassette {self._ledger.file.path}")
             self._thread.daemon = True
@@ -157,8 +157,8 @@ class CassetteThread:
         )
 
 
-def _let_others_run() -> None:
-    # A sleep, however short, hands the interpreter to a waiting reactor at once.
+def let_others_run() -> None:
+    """A sleep, however short, hands the interpreter to a waiting reactor at once."""
     time.sleep(0.0005)
 
 
@@ -168,7 +168,7 @@ def _free(texts: list[Text]) -> None:
         with suppress(BufferError):
             while isinstance(text, bytearray) and len(text) > _GROUP_BYTES:
                 del text[len(text) // 2 - 1 :]
-                _let_others_run()
+                let_others_run()
 
 
 def _failure(interaction: HTTPInteraction, error: Exception) -> StoreFailed:

@@ -5,10 +5,17 @@ from __future__ import annotations
 import errno
 import time
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+from typing import Protocol
 
-__all__ = ["LockTaken", "LocksMissing", "lock"]
+__all__ = ["Lock", "LockTaken", "LocksMissing", "lock"]
 
 _MISSING = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL))
+
+
+class Lock(Protocol):
+    """What ``lock`` is."""
+
+    def __call__(self, fd: int, *, exclusive: bool, patience_s: float) -> None: ...
 
 
 class LockTaken(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from go_schema import interactions
 from recordings import key, recording
 
 from buffr.errors import StoreFailed
+from buffr.stores.file_lock import LocksMissing
 
 APPENDER = Path(__file__).with_name("appender.py")
 
@@ -90,6 +92,20 @@ class TestLocks:
         deck.append(recording(b"/1"))
         deck.close()
         assert paths(path) == ["/0", "/1"]
+
+    def test_a_file_system_without_locks_is_said_once(self, tmp_path: Path) -> None:
+        path = tmp_path / "api.json"
+        deck = Deck(path)
+        deck.cassette._file.lock = no_locks
+        deck.append(recording(b"/0"), recording(b"/1"))
+        deck.close()
+        assert paths(path) == ["/0", "/1"]
+        assert len(deck.said) == 1
+        assert "its file system has no locks; let only one process record" in deck.said[0]
+
+
+def no_locks(fd: int, *, exclusive: bool, patience_s: float) -> None:
+    raise LocksMissing(errno.EOPNOTSUPP, "as some network file systems")
 
 
 class TestKills:
