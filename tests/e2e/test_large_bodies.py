@@ -1,0 +1,208 @@
+"""Bodies of any size pass through, are recorded, and replay, in flat memory."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import define
+from bench import interactions
+from raw_http import RawClient, request
+
+from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, answer
+
+MB = 1_000_000
+BLOCK = bytes(range(250)) * 4_000
+"""A megabyte; blocks are sent one by one, with their number before them."""
+
+MOST_MORE_MB = 30
+
+
+def block(number: int) -> bytes:
+    return b"%08d" % number + BLOCK[8:]
+
+
+def blocks(count: int) -> Iterator[bytes]:
+    return (block(number) for number in range(count))
+
+
+def digest(count: int) -> str:
+    hashed = hashlib.sha256()
+    for each in blocks(count):
+        hashed.update(each)
+    return hashed.hexdigest()
+
+
+def streamed(received: Received) -> Iterator[Step]:
+    """``/<framing>/<megabytes>``: a body of known length, in chunks, or up to the close."""
+    _, framing, count = received.target.split(b"/")
+    head = b"HTTP/1.1 200 OK\r\n"
+    match framing:
+        case b"length":
+            yield head + b"Content-Length: %d\r\n\r\n" % (int(count) * MB)
+            yield from blocks(int(count))
+        case b"chunked":
+            yield head + b"Transfer-Encoding: chunked\r\n\r\n"
+            for each in blocks(int(count)):
+                yield b"%x\r\n%b\r\n" % (len(each), each)
+            yield b"0\r\n\r\n"
+        case _:
+            yield head + b"\r\n"
+            yield from blocks(int(count))
+            yield None
+
+
+@define
+class Memory:
+    """How much more memory a process came to hold than when this was made."""
+
+    pid: int
+    before_kb: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        # Linux: forget the peak.
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        self.before_kb = self._kb("VmRSS")
+
+    def _kb(self, name: str) -> int:
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
+        assert found is not None
+        return int(found[1])
+
+    @property
+    def more_mb(self) -> float:
+        return (self._kb("VmHWM") - self.before_kb) / 1000
+
+
+def take(client: RawClient, target: bytes) -> str:
+    """Ask for a body, and give its digest."""
+    client.send(request(target))
+    head = client.until(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 "), head
+    hashed = hashlib.sha256()
+    if b"chunked" in head:
+        for chunk in iter(client.chunk, b""):
+            hashed.update(chunk)
+        client.until(b"\r\n")
+    else:
+        length = re.search(rb"Content-Length: (\d+)", head)
+        assert length is not None
+        for _ in range(int(length[1]) // MB):
+            hashed.update(client.take(MB))
+    return hashed.hexdigest()
+
+
+def download(directory: Path, framing: bytes, count: int) -> None:
+    """Record, replay in the same run, replay in another; never much more memory than before."""
+    target = b"/%b/%d" % (framing, count)
+    expected = digest(count)
+    with FakeUpstream(streamed) as upstream:
+        flags = ("--target", upstream.url, "--port", "0", "--cassette", "large.json")
+        for mode in ("auto", "replay"):
+            with BuffrProcess.run(mode, *flags, cwd=directory) as running:
+                with RawClient(running.ports[0], 60) as client:
+                    if mode == "auto":
+                        take(client, b"/length/2")  # whatever a first exchange makes for good
+                    memory = Memory(running.process.pid)
+                    assert take(client, target) == expected
+                    assert take(client, target) == expected
+                    assert memory.more_mb < MOST_MORE_MB
+                assert "ERROR" not in running.log()
+        assert len(upstream.received) == 2
+    kept = interactions(directory / "large.json")[1]["http"]["response"]
+    assert kept["body_size"] == count * MB
+    assert (
+        hashlib.sha256((directory / "large.d" / kept["body_file"]).read_bytes()).hexdigest()
+        == (kept["body_file"])
+    )
+    assert (directory / "large.json").stat().st_size < 5_000_000
+
+
+class TestDownloads:
+    """Seed defect 10: 200 MB took 1.1 GB."""
+
+    @pytest.mark.parametrize("framing", [b"length", b"chunked", b"close"])
+    def test_fifty_megabytes(self, tmp_path: Path, framing: bytes) -> None:
+        download(tmp_path, framing, 50)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("framing", [b"length", b"chunked"])
+    def test_two_hundred_megabytes(self, tmp_path: Path, framing: bytes) -> None:
+        download(tmp_path, framing, 200)
+
+    def test_a_client_that_does_not_read_holds_the_upstream_back(self, tmp_path: Path) -> None:
+        """Nobody needs what is read ahead for a client that may leave."""
+        sent = 0
+
+        def script(_: Received) -> Iterator[Step]:
+            nonlocal sent
+            yield b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (100 * MB)
+            for each in blocks(100):
+                yield each
+                sent += 1
+
+        with FakeUpstream(script) as upstream:
+            flags = ("--mode", "passthrough", "--target", upstream.url, "--port", "0")
+            with (
+                BuffrProcess.run("serve", *flags, cwd=tmp_path) as running,
+                RawClient(running.ports[0]) as client,
+            ):
+                memory = Memory(running.process.pid)
+                client.send(request(b"/"))
+                client.until(b"\r\n\r\n")
+                first = client.take(MB)
+                # Another exchange, while this one stands still.
+                with RawClient(running.ports[0]) as other:
+                    other.send(request(b"/other"))
+                    other.until(b"\r\n\r\n")
+                    assert other.take(20 * MB)[:MB] == first
+                assert sent < 70
+                assert memory.more_mb < MOST_MORE_MB
+
+
+class TestUploads:
+    @pytest.mark.parametrize("mode", ["auto", "record", "passthrough"])
+    def test_thirty_megabytes(self, tmp_path: Path, mode: str) -> None:
+        """Spooled where the key needs it, streamed where it does not."""
+        self.upload(tmp_path, mode, 30)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("mode", ["auto", "record"])
+    def test_two_hundred_megabytes(self, tmp_path: Path, mode: str) -> None:
+        self.upload(tmp_path, mode, 200)
+
+    def upload(self, directory: Path, mode: str, count: int) -> None:
+        expected = digest(count)
+
+        def script(received: Received) -> bytes:
+            return answer(hashlib.sha256(received.body).hexdigest().encode())
+
+        with FakeUpstream(script) as upstream:
+            flags = ("--mode", mode, "--target", upstream.url, "--port", "0")
+            cassette = ("--cassette", "large.json")
+            with BuffrProcess.run("serve", *flags, *cassette, cwd=directory) as running:
+                self.send(running.ports[0], 2)
+                memory = Memory(running.process.pid)
+                assert self.send(running.ports[0], count) == expected
+                assert memory.more_mb < MOST_MORE_MB
+        if mode == "passthrough":
+            return
+        kept = interactions(directory / "large.json")[1]["http"]["request"]
+        assert (kept["body_file"], kept["body_size"]) == (expected, count * MB)
+        with BuffrProcess.run("replay", "--port", "0", *cassette, cwd=directory) as running:
+            memory = Memory(running.process.pid)
+            assert self.send(running.ports[0], count) == expected
+            assert memory.more_mb < MOST_MORE_MB
+
+    def send(self, port: int, count: int) -> str:
+        with RawClient(port, 60) as client:
+            client.send(
+                b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (count * MB)
+            )
+            for each in blocks(count):
+                client.send(each)
+            return client.answer().body.decode()
