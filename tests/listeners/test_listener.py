@@ -52,6 +52,7 @@ class Place:
             raise
 
     def answer(self) -> None:
+        """The request that waits longest gets its answer."""
         sink, over = self.waiting.pop(0)
         sink.answer(EMPTY, b"", (), ())
         over.callback(None)
@@ -173,9 +174,10 @@ class TestStop:
     def test_no_new_connections(self, place: Place) -> None:
         """The port is closed first."""
         place.client()
+        address = place.listener.address
         place.stop(60)
         for _ in range(5):
             place.reactor.iterate(0.001)
         with pytest.raises(ConnectionRefusedError):
-            place.client()
+            socket.create_connection(address)
         place.answer()
