@@ -117,19 +117,15 @@ def _parse_ip_address(scalar: Scalar) -> str:
 
 
 def _parse_network(scalar: Scalar) -> Network:
-    text = scalar.text
+    text = scalar.text if "%" not in scalar.text else ""
     try:
-        if "%" not in text:
-            return ipaddress.ip_network(text)
-    except ValueError:
-        pass
-    try:
-        # 10.1.2.3/8 may be meant as one address, and would let in 16 million.
-        raise Refused(
-            f"has bits behind its range; is it {ipaddress.ip_network(text, strict=False)}"
-        )
+        network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise Refused from None
+    # 10.1.2.3/8 may be meant as one address, and would let in 16 million.
+    if ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
+        raise Refused(f"is an address within {network}")
+    return network
 
 
 def _parse_host(parse: Callable[[str], str]) -> Callable[[Scalar], str]:

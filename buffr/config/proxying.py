@@ -31,7 +31,7 @@ def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardS
     all_given = [draft, *rows]
     if any(one.broken or any(x.broken for x in one.given.values()) for one in all_given):
         return None
-    if len(problems.errors) > found:
+    if len(problems.errors) > found or any("host" not in row.given for row in rows):
         return None
     values = {name: one.value for name, one in draft.given.items() if name != "hosts"}
     general = made(ForwardSettings, values)

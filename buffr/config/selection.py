@@ -70,6 +70,7 @@ def choose(file: Chosen, variables: Overlays, flags: Overlays, problems: Problem
     if _is_route(single):
         first = next(iter(flags.route.values() or variables.route.values()))
         _warn_of_unused(variables, flags, problems)
+        _refuse_flags(flags, _names_of(ReverseRoute), problems)
         given = {name: one for name, one in single.items() if name in _names_of(ReverseRoute)}
         return Chosen((Draft(first.at, "reverse[0]", given),))
     return _several(file, variables, flags, problems)
@@ -107,7 +108,7 @@ def _plural(variables: Overlays) -> dict[str, bool]:
 def _forward_alone(
     at: str, file: Chosen, variables: Overlays, flags: Overlays, problems: Problems
 ) -> Chosen:
-    _refuse_flags(flags, ForwardSettings, "is for a reverse port", problems)
+    _refuse_flags(flags, _names_of(ForwardSettings), problems)
     if at in {MODE, PROXY}:
         why = f"is not used, since {at} asks for the forward proxy"
         in_vain = [one.at for name, one in variables.route.items() if name in _ROUTES_OWN]
@@ -135,16 +136,20 @@ def _several(file: Chosen, variables: Overlays, flags: Overlays, problems: Probl
         _under(draft, ReverseRoute, variables, flags, from_variables=from_variables)
         for draft in chosen.reverse
     )
+    known = _names_of(ReverseRoute) if chosen.reverse else set()
     if chosen.forward is None:
-        _refuse_flags(flags, ReverseRoute, "is for the forward proxy", problems)
+        _refuse_flags(flags, known, problems)
         return Chosen(reverse)
+    _refuse_flags(flags, known | _names_of(ForwardSettings), problems)
     return Chosen(
         reverse, _forward_under(chosen.forward, variables, flags, from_variables=from_variables)
     )
 
 
-def _refuse_flags(flags: Overlays, model: type, why: str, problems: Problems) -> None:
-    for name in sorted(flags.route.keys() - _names_of(model)):
+def _refuse_flags(flags: Overlays, known: set[str], problems: Problems) -> None:
+    for name in sorted(flags.route.keys() - known if known else ()):
+        ours = name in _names_of(ForwardSettings)
+        why = "is for the forward proxy" if ours else "is for a reverse port"
         problems.error(flags.route[name].at, name, why)
 
 

@@ -18,19 +18,25 @@ from buffr.errors import ConfigError
 
 _KEYS = (
     "reverse target port mode cassette match ignore in pattern json query record_statuses limits "
-    "head_bytes head_s listen data_dir log format cassettes file_mode redact headers forward verify"
+    "head_bytes head_s listen data_dir log format cassettes file_mode redact headers forward "
+    "verify hosts host bypass via sni resolve client_cert access allow ca cert key tls tls_names"
 )
 _VALUES = (
     "http://a 8080 auto on off ~ null 0600 '0' 2xx '!5xx' 10MB 30s -1 1:30 .nan 0x1f 2024-01-01 "
+    "*.a.example a.example:1 10.0.0.0/8 ::1 none http://u:p@q:1 "
     "!x &a *a << = ? | > '' [] {} [ ] { } : - , # \\ \" ' @ ` % \t \n --- ..."
 )
 _VARIABLES = (
     "BUFFR_MODE BUFFR_TARGET BUFFR_PORT BUFFR_CASSETTE BUFFR_DATA_DIR BUFFR_CA_CERT "
     "BUFFR_REPLAY_NODELAY BUFFR_TARGETS BUFFR_0_TARGET BUFFR_1_PORT BUFFR_3_MODE "
+    "BUFFR_KEY BUFFR_ALLOW NO_PROXY no_proxy HTTPS_PROXY http_proxy ALL_PROXY "
     "BUFFR_LISTEN BUFFR_PROXY BUFFR_99999999999_MODE BUFFR_X BUFFR_\n"
 )
 KEYS, VALUES, VARIABLES = _KEYS.split(), _VALUES.split(" "), _VARIABLES.split(" ")
-FLAGS = ("mode", "target", "port", "cassette", "listen", "data_dir", "repeat", "keep_host", "x\n")
+FLAGS = (
+    *("mode", "target", "port", "cassette", "listen", "data_dir", "repeat", "keep_host", "x\n"),
+    *("proxy", "bypass", "ca_cert", "ca_key", "ca_file"),
+)
 yamlish = st.lists(
     st.sampled_from([*KEYS, *VALUES, ": ", "\n", "\n  ", "- ", ", "]) | st.characters(), max_size=40
 ).map("".join)
@@ -82,10 +88,18 @@ class TestHostileText:
         check(f"reverse: {text}", {"BUFFR_TARGETS": text}, {})
 
     @quick
+    @given(nodes, nodes)
+    def test_the_forward_proxy(self, text: str, access: str) -> None:
+        """So is anything that stands where the forward proxy's settings are expected."""
+        file = f"forward: {text}\naccess: {access}\nca: {access}\n"
+        check(file, {"BUFFR_PROXY": text}, {})
+        check(file, {"BUFFR_ALLOW": text, "BUFFR_LISTEN": "::"}, {"bypass": text})
+
+    @quick
     @given(
         st.dictionaries(
             st.sampled_from(VARIABLES),
-            yamlish | st.sampled_from(["replay", "http://a", "\udcff", "9", "c.json"]),
+            yamlish | st.sampled_from(["replay", "proxy", "http://a", "\udcff", "9", "::", "{}"]),
         ),
         st.dictionaries(
             st.sampled_from(FLAGS),
@@ -144,6 +158,33 @@ class TestSecrets:
             check(None, {"BUFFR_TARGET": url}, {}),
             check(None, {"BUFFR_0_TARGET": url}, {}),
             check(None, {}, {"target": url, "port": url}),
+        ]
+        assert SECRET not in "\n".join(said)
+
+    @quick
+    @given(around, around)
+    def test_parent_proxies(self, before: str, after: str) -> None:
+        """The password of a parent proxy is in no line, wherever the proxy is named."""
+        url = f"http://user:{before}{SECRET}{after}@p.example:1"
+        quoted = url.replace("'", "''")
+        said = [
+            check(f"reverse: [{{target: http://a, via: '{quoted}'}}]\n", {}, {}),
+            check(f"forward: {{via: '{quoted}', hosts: [{{host: a, via: '{quoted}'}}]}}\n", {}, {}),
+            check("forward: {}\n", {"HTTPS_PROXY": url, "all_proxy": url}, {}),
+        ]
+        assert SECRET not in "\n".join(said)
+
+    @quick
+    @given(around | st.text(max_size=3), around | st.text(max_size=3))
+    def test_the_key(self, before: str, after: str) -> None:
+        """Nor is the key of the proxy."""
+        key = f"{before}{SECRET}{after}"
+        quoted = key.replace("'", "''")
+        said = [
+            check(f"forward: {{}}\naccess: {{key: '{quoted}'}}\n", {}, {}),
+            check(f"forward: {{}}\naccess: '{quoted}'\n", {}, {}),
+            check("forward: {}\n", {"BUFFR_KEY": key, "BUFFR_KYE": key}, {}),
+            check("forward: {}\n", {"BUFFR_LISTEN": "::", "BUFFR_KEY": key}, {}),
         ]
         assert SECRET not in "\n".join(said)
 

@@ -400,3 +400,45 @@ class TestIgnoreRules:
         rule = "{in: request.body, pattern: x, pattern: y}"
         (line,) = refused(f"reverse: [{{target: {A}, match: {{ignore: [{rule}]}}}}]\n")
         assert "given twice" in line
+
+
+class TestTLS:
+    @pytest.mark.parametrize(
+        ("written", "tls", "names", "cert"),
+        [
+            ("", False, (), None),
+            ("tls: false", False, (), None),
+            ("tls: true", True, (), None),
+            ("tls: true, tls_names: [A.example., '[::1]']", True, ("a.example", "::1"), None),
+            ("tls: true, tls_names: localhost", True, ("localhost",), None),
+            ("cert: c.pem, key: c.key", True, (), Path("c.pem")),
+            ("tls: true, cert: c.pem, key: c.key", True, (), Path("c.pem")),
+        ],
+    )
+    def test_taken(
+        self, written: str, tls: object, names: tuple[str, ...], cert: Path | None
+    ) -> None:
+        """A certificate of buffr's CA, for these names, or one of files."""
+        (route,) = loaded(f"reverse: [{{target: {A}, {written}}}]\n").reverse
+        assert (route.tls, route.tls_names, route.cert) == (tls, names, cert)
+        assert (route.key is None) == (cert is None)
+
+    @pytest.mark.parametrize(
+        ("written", "line"),
+        [
+            ("cert: c.pem", "key: is missing; cert and key go together"),
+            ("key: c.key", "cert: is missing; cert and key go together"),
+            ("client_cert: c.pem", "client_key: is missing; client_cert and client_key go"),
+            ("tls: false, cert: c, key: k", "tls: is false, and there is a cert for it"),
+            ("tls_names: a", "tls_names: is for a port with tls: true"),
+            ("tls: no, tls_names: a", "tls_names: is for a port with tls: true"),
+            ("tls_names: a, cert: c, key: k", "tls_names: is for a certificate of buffr's CA;"),
+            ("tls: 1", "tls: '1' is no yes or no"),
+            ("tls: true, tls_names: '*.a'", "tls_names: '*.a' is no name of a host;"),
+            ("tls: true, tls_names: [a, 'b:1']", "tls_names[1]: 'b:1' has a port;"),
+        ],
+    )
+    def test_refused(self, written: str, line: str) -> None:
+        """Halves and contradictions."""
+        (said,) = refused(f"reverse: [{{target: {A}, {written}}}]\n")
+        assert said.startswith(f"s.yaml:1: reverse[0].{line}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.config import cassette_name
+from buffr.config import cassette_name, scope_cassette
 from buffr.upstream.origin import Origin
 
 
@@ -122,3 +122,33 @@ class TestCassetteName:
         assert name.isprintable()
         assert name[0] not in ".-"
         assert len(name) <= 105
+
+
+class TestScopeCassette:
+    @pytest.mark.parametrize(
+        ("cassette", "scope", "name"),
+        [
+            ("d/a.example.json", "", "d/a.example.json"),
+            ("d/a.example.json", "test-42", "d/a.example@test-42.json"),
+            ("misc.json", "a_b.c", "misc@a_b.c.json"),
+            ("plain", "x", "plain@x"),
+        ],
+    )
+    def test_names(self, cassette: str, scope: str, name: str) -> None:
+        """A scope's cassette is beside that of all, under a name that no host has."""
+        assert scope_cassette(Path(cassette), scope) == Path(name)
+
+    def test_scopes_stay_apart(self) -> None:
+        """Also where a file system does not tell case, or names are long."""
+        scopes = ["a", "A", "~a", "_a", "x" * 64, "X" * 64, "x" * 65, "x" * 66]
+        names = [scope_cassette(Path("m.json"), scope).name for scope in scopes]
+        assert len({name.lower() for name in names}) == len(scopes)
+
+    @given(st.text(max_size=300))
+    def test_any_scope(self, scope: str) -> None:
+        """Whatever the scope is, its file is in the cassette's directory."""
+        path = scope_cassette(Path("d/m.json"), scope)
+        assert path.parent == Path("d")
+        assert path.name.isascii()
+        assert path.name.isprintable()
+        assert len(path.name) <= 90

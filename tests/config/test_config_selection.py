@@ -1,0 +1,214 @@
+"""Which listeners there are, when several places name some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from config_sources import loaded, refused
+
+from buffr.config import Config
+from buffr.policy.mode import Mode
+
+FILE = "reverse: [{target: http://file, port: 1}]\nforward: {port: 2, bypass: file}\n"
+PROXY = {"BUFFR_PROXY": "{port: 3, bypass: env}"}
+TARGET = {"BUFFR_TARGET": "http://single"}
+TARGETS = {"BUFFR_TARGETS": "[target: http://list]"}
+NUMBERED = {"BUFFR_0_TARGET": "http://numbered"}
+
+
+def listeners(config: Config) -> list[str]:
+    """What listens: hosts of reverse targets, and the forward proxy's bypass."""
+    names = [route.target.host if route.target else "replay" for route in config.reverse]
+    if config.forward is not None:
+        names.append(f"proxy {' '.join(config.forward.bypass)}".strip())
+    return names
+
+
+class TestOrder:
+    @pytest.mark.parametrize(
+        ("environ", "flags", "expected"),
+        [
+            ({}, {}, ["file", "proxy file"]),
+            (NUMBERED, {}, ["numbered"]),
+            (NUMBERED | TARGETS, {}, ["list"]),
+            (NUMBERED | TARGETS | TARGET, {}, ["single"]),
+            (NUMBERED | TARGETS | TARGET | PROXY, {}, ["proxy env"]),
+            (TARGET | PROXY | {"BUFFR_MODE": "auto"}, {}, ["single"]),
+            (PROXY | {"BUFFR_MODE": "auto"}, {}, ["proxy env"]),
+            (PROXY | {"BUFFR_MODE": "replay", "BUFFR_CASSETTE": "c"}, {}, ["replay"]),
+            (TARGETS | {"BUFFR_MODE": "auto"}, {}, ["list"]),
+            ({"BUFFR_MODE": "proxy"}, {}, ["proxy file"]),
+            (TARGET | TARGETS | {"BUFFR_MODE": "proxy"}, {}, ["proxy file"]),
+            (PROXY | {"BUFFR_MODE": "proxy"}, {}, ["proxy env"]),
+            (TARGET | {"BUFFR_MODE": "proxy"}, {"mode": "auto"}, ["single"]),
+            (TARGET | PROXY, {"mode": "auto"}, ["single"]),
+            (PROXY, {"mode": "auto"}, ["proxy env"]),
+            (PROXY | {"BUFFR_MODE": "proxy"}, {"target": "http://flag"}, ["flag"]),
+            (PROXY, {"mode": "replay", "cassette": "c"}, ["replay"]),
+            ({}, {"proxy": "true"}, ["proxy file"]),
+            ({}, {"proxy": "true", "mode": "replay"}, ["proxy file"]),
+            ({}, {"mode": "proxy"}, ["proxy file"]),
+            ({}, {"proxy": "false"}, ["file", "proxy file"]),
+            (TARGET | {"BUFFR_MODE": "auto"}, {"proxy": "true"}, ["proxy file"]),
+            (PROXY, {"proxy": "true"}, ["proxy env"]),
+            (PROXY, {"proxy": "true", "bypass": "flag"}, ["proxy flag"]),
+        ],
+    )
+    def test_the_first_that_is_there(
+        self, environ: dict[str, str], flags: dict[str, str], expected: list[str]
+    ) -> None:
+        """One place gives all the listeners; only a file gives both kinds."""
+        assert listeners(loaded(FILE, environ, flags)) == expected
+
+    @pytest.mark.parametrize(
+        ("environ", "flags"),
+        [
+            ({"BUFFR_MODE": "proxy"}, {}),
+            ({"BUFFR_PROXY": "{}"}, {}),
+            ({"BUFFR_PROXY": "# all defaults"}, {}),
+            ({}, {"proxy": "true"}),
+        ],
+    )
+    def test_a_word_is_enough(self, environ: dict[str, str], flags: dict[str, str]) -> None:
+        """A forward proxy needs no settings."""
+        config = loaded(None, environ, flags)
+        assert listeners(config) == ["proxy"]
+        assert config.forward is not None
+        assert (config.forward.port, config.forward.mode) == (8080, Mode.AUTO)
+
+    def test_nothing_to_do(self) -> None:
+        """The line about nothing to do names the forward proxy too."""
+        (line,) = refused(None)
+        assert "BUFFR_MODE=proxy" in line
+
+    def test_variables_in_vain(self) -> None:
+        """A variable that another one replaces is told."""
+        environ = PROXY | TARGET | TARGETS | NUMBERED | {"BUFFR_CASSETTE": "c.json"}
+        why = "is not used, since BUFFR_PROXY asks for the forward proxy"
+        assert loaded(None, environ).warnings == (
+            f"BUFFR_TARGET: {why}",
+            f"BUFFR_CASSETTE: {why}",
+            f"BUFFR_TARGETS: {why}",
+            f"BUFFR_0_TARGET: {why}",
+        )
+        environ = PROXY | TARGET | {"BUFFR_MODE": "auto"}
+        assert loaded(None, environ).warnings == (
+            "BUFFR_PROXY: is not used, since other variables name a single route",
+        )
+        assert loaded(None, PROXY | TARGETS, {"proxy": "true"}).warnings == ()
+
+
+class TestProxyVariable:
+    def test_of_the_first_buffr(self) -> None:
+        """What the first buffr took is taken."""
+        text = """
+mode: record
+bypass: [localhost, 127.0.0.1, qdrant, s3]
+hosts:
+  - host: huggingface.co
+    cassette: /data/hf.json
+    match:
+      ignore:
+        - in: request.body
+          pattern: '/runs/\\d{8}/'
+          replace_with: '/runs/<RUN_ID>/'
+          sync_response: true
+  - host: '*'
+"""
+        settings = loaded(None, {"BUFFR_PROXY": text, "BUFFR_DATA_DIR": "d"}).forward
+        assert settings is not None
+        assert settings.mode is Mode.RECORD
+        assert settings.bypass == ("localhost", "127.0.0.1", "qdrant", "s3")
+        assert settings.of("huggingface.co").cassette == Path("/data/hf.json")
+        assert settings.of("huggingface.co").match.ignore[0].sync_response
+        assert settings.of("other").cassette == Path("d/misc.json")
+
+    @pytest.mark.parametrize(
+        ("text", "line"),
+        [
+            ("mode: [x", "BUFFR_PROXY line 1 column 9: forward: not YAML: expected ',' or ']'"),
+            ("auto", "BUFFR_PROXY line 1: forward: must be a mapping with port, mode, bypass"),
+            ("mode: auto\nprot: 1", "BUFFR_PROXY line 2: forward.prot: unknown key; did you mean"),
+            ("hosts: [{cassette: c}]", "BUFFR_PROXY line 1: forward.hosts[0].host: is missing;"),
+            ("mode: proxy", "BUFFR_PROXY line 1: forward.mode: 'proxy' must be auto, record"),
+        ],
+    )
+    def test_faults(self, text: str, line: str) -> None:
+        """A fault in it is told by its name, and nothing starts."""
+        lines = refused(None, {"BUFFR_PROXY": text})
+        assert len(lines) == 1
+        assert lines[0].startswith(line)
+
+    def test_it_is_checked_when_replaced(self) -> None:
+        """A fault in it is a fault even where it is not used."""
+        (line,) = refused(None, {"BUFFR_PROXY": "[]"} | TARGET, {"mode": "auto"})
+        assert line.startswith("BUFFR_PROXY line 1: ")
+
+
+class TestOver:
+    @pytest.mark.parametrize(
+        ("text", "environ", "flags", "port", "mode"),
+        [
+            (None, {}, {"proxy": "true", "port": "9", "mode": "record"}, 9, Mode.RECORD),
+            (None, {"BUFFR_MODE": "proxy", "BUFFR_PORT": "9"}, {}, 9, Mode.AUTO),
+            (None, PROXY | {"BUFFR_PORT": "9", "BUFFR_MODE": "replay"}, {}, 3, Mode.REPLAY),
+            (None, PROXY, {"port": "9", "mode": "replay"}, 9, Mode.REPLAY),
+            ("forward: {port: 2}", {"BUFFR_PORT": "9", "BUFFR_MODE": "replay"}, {}, 9, Mode.REPLAY),
+            ("forward: {port: 2}", {}, {"port": "9"}, 9, Mode.AUTO),
+            ("forward: {mode: record}", {"BUFFR_MODE": "proxy"}, {}, 8080, Mode.RECORD),
+        ],
+    )
+    def test_port_and_mode(
+        self,
+        text: str | None,
+        environ: dict[str, str],
+        flags: dict[str, str],
+        port: int,
+        mode: Mode,
+    ) -> None:
+        """Flags count over variables, those over the file, and BUFFR_PROXY over BUFFR_PORT."""
+        settings = loaded(text, environ, flags).forward
+        assert settings is not None
+        assert (settings.port, settings.mode) == (port, mode)
+
+    def test_a_whole_file(self) -> None:
+        """A mode is for both kinds; a port for neither, where there are both."""
+        config = loaded(FILE, {"BUFFR_MODE": "replay", "BUFFR_PORT": "9"})
+        assert config.forward is not None
+        assert [config.forward.mode, config.reverse[0].mode] == [Mode.REPLAY, Mode.REPLAY]
+        assert [config.forward.port, config.reverse[0].port] == [2, 1]
+        assert config.warnings == ("BUFFR_PORT: port: is for a single route, and there are 2",)
+        assert refused(FILE, flags={"port": "9"}) == [
+            "--port: port: is for a single route, and there are 2"
+        ]
+
+    @pytest.mark.parametrize(
+        ("text", "flags", "line"),
+        [
+            (None, {"proxy": "true", "target": "http://a"}, "--target: target: is for a reverse"),
+            (None, {"proxy": "true", "cassette": "c"}, "--cassette: cassette: is for a reverse"),
+            (None, {"proxy": "true", "keep_host": "true"}, "--keep-host: keep_host: is for a rev"),
+            (None, {"proxy": "true", "port": "x"}, "--port: forward.port: 'x' must be a whole"),
+            (None, {"proxy": "maybe"}, "--proxy: 'maybe' must be true or false"),
+            ("forward: {}", {"cassette": "c"}, "--cassette: cassette: is for a reverse port"),
+            ("forward: {}", {"keep_host": "true"}, "--keep-host: keep_host: is for a reverse"),
+            (
+                "reverse: [{target: http://a}]",
+                {"bypass": "a"},
+                "--bypass: bypass: is for the forward proxy",
+            ),
+            (None, {"target": "http://a", "bypass": "a"}, "--bypass: bypass: is for the forward"),
+        ],
+    )
+    def test_flags_of_the_other_kind(
+        self, text: str | None, flags: dict[str, str], line: str
+    ) -> None:
+        """A flag that says nothing to what listens is a mistake."""
+        (said,) = [one for one in refused(text, flags=flags) if "no route" not in one]
+        assert said.startswith(line)
+
+    def test_variables_of_the_other_kind(self) -> None:
+        """A variable may be there for others, and is told."""
+        config = loaded("forward: {}", {"BUFFR_CASSETTE": "c.json"})
+        assert config.warnings == ("BUFFR_CASSETTE: cassette: is for a reverse port",)
