@@ -16,7 +16,7 @@ from typing import Final
 
 from buffr.message import Headers
 
-__all__ = ["LATIN_1", "UTF_8", "canonical_name", "charset", "fold", "legal_target", "unfold"]
+__all__ = ["LATIN_1", "UTF_8", "canonical_name", "charset", "fold", "sendable_target", "unfold"]
 
 UTF_8: Final = "utf-8"
 LATIN_1: Final = "latin-1"
@@ -108,7 +108,7 @@ def _encoded(pairs: Iterable[tuple[str, str]], encoding: str) -> Headers:
     return tuple([(name.encode(encoding), value.encode(encoding)) for name, value in pairs])
 
 
-def legal_target(path: bytes, query: bytes | None) -> bytes:
+def sendable_target(path: bytes, query: bytes | None) -> bytes:
     """A request-target in which every byte may stand on the wire.
 
     The Go program keeps paths percent-decoded; what cannot be sent as it is

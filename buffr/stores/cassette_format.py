@@ -16,7 +16,7 @@ import msgspec
 from buffr.errors import CassetteError
 from buffr.interaction import Body, Chunk, HTTPInteraction, RecordedRequest
 from buffr.message import Headers, ResponseHead, media_type
-from buffr.stores.cassette_fields import UTF_8, charset, fold, legal_target, unfold
+from buffr.stores.cassette_fields import UTF_8, charset, fold, sendable_target, unfold
 from buffr.stores.cassette_records import (
     ElementIndexRecord,
     ElementRecord,
@@ -66,7 +66,7 @@ def indexed_request(element: ElementIndexRecord, bodies: Path) -> RecordedReques
 def stored_request(request: RecordedRequest) -> RecordedRequest:
     """The request as it is read back: its target in bytes that may stand on the wire."""
     path, mark, query = request.target.partition(b"?")
-    target = legal_target(path, query if mark else None)
+    target = sendable_target(path, query if mark else None)
     if target == request.target:
         return request
     return RecordedRequest(
@@ -84,7 +84,7 @@ def _request(record: RequestRecord, bodies: Path) -> RecordedRequest:
     query = record.query
     return RecordedRequest(
         record.method.encode(),
-        legal_target(record.path.encode() or b"/", None if query is None else query.encode()),
+        sendable_target(record.path.encode() or b"/", None if query is None else query.encode()),
         unfold(record.headers, record.raw_headers, record.header_encoding),
         _body(record, bodies),
         record.scheme,
