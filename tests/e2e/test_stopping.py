@@ -78,10 +78,6 @@ class TestSignals:
         assert "end" not in kept["http"]
         assert "Traceback" not in running.log()
 
-    @pytest.mark.xfail(
-        strict=True,
-        reason="ClientConnection.answered keeps a connection whose head went out before the stop",
-    )
     def test_a_client_that_keeps_its_connection_does_not_hold_up_the_end(
         self, tmp_path: Path
     ) -> None:
