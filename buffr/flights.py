@@ -8,8 +8,10 @@ from typing import Protocol
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, ClientGone
+from buffr.log import say
 from buffr.message import ResponseHead
 from buffr.recorders.tape import Tape
 from buffr.sink import Sink
@@ -76,7 +78,8 @@ class Flight:
     @property
     def joinable(self) -> bool:
         """Whether one more exchange could have the whole answer."""
-        return not self._done and (self._tape is None or self._tape.from_start)
+        beginning = self._tape is None or self._tape.from_start
+        return beginning and self._cut is None and not self._done
 
     async def ended(self) -> None:
         """Return when the answer is over and kept."""
@@ -95,8 +98,13 @@ class Flight:
             self._error = error
         except CancelledError:
             self._error = ClientGone("every client left")
+        except Exception as error:  # noqa: BLE001  # a defect of ours: no client may hang for it
+            self._error = _defect(error)
         finally:
             self._done = True
+            if self._leaving is not None and self._leaving.active():
+                self._leaving.cancel()
+            self._leaving = None
             self._on_end(self)
             self._news.tell()
             self._close()
@@ -109,12 +117,17 @@ class Flight:
         except CancelledError:
             self._cut = "every client left"
             response.abort()
+        except Exception as error:  # noqa: BLE001  # a defect of ours: no client may take it for whole
+            self._cut = _defect(error).message
+            response.abort()
         self._received = True
 
     async def _take(self, body: BodyReader, tape: Tape) -> None:
         while (piece := await body.read()) is not None:
             tape.append(piece, self._clock.seconds())
             self._news.tell()
+            if self._leaving is not None and not tape.kept:
+                self._leaving.reset(0)
             while self._followers and self._ahead(tape) > _AHEAD_BYTES:
                 await self._moved.wait()
         tape.trailers = body.trailers
@@ -202,3 +215,8 @@ class Flight:
             self._call.close()
             if self._tape is not None:
                 self._tape.close()
+
+
+def _defect(error: Exception) -> BuffrError:
+    say(LogLevel.error, "defect", err=f"{type(error).__name__}: {error}")
+    return BuffrError("internal error; the log says more")
