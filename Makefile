@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 .PHONY: run test test-full setup setup-dev format lint types bench clean docs-reference
 
 run: setup  ## serve what buffr.yaml says
-	@echo "buffr: point your client's base URL at http://127.0.0.1:8080 (see buffr.yaml)"
+	@echo "buffr: put http://127.0.0.1:8080 in the place of https://api.openai.com in your client's base URL,"
+	@echo "       with its path: OPENAI_BASE_URL=http://127.0.0.1:8080/v1 (buffr.yaml says what is served)"
 	$(BIN)/buffr serve --config buffr.yaml
 
 test: setup-dev  ## all tests but the long ones

@@ -37,7 +37,8 @@ Usage: buffr COMMAND [options]
 environment says what to do: BUFFR_MODE, BUFFR_TARGET, BUFFR_TARGETS ...
 
 Try: buffr auto --target https://api.openai.com
-     and give your client http://127.0.0.1:8080 as its base URL
+     and put http://127.0.0.1:8080 in the place of https://api.openai.com in
+     your client's base URL; keep its path: http://127.0.0.1:8080/v1
 """
 
 _MODES = ("auto", "record", "replay", "passthrough")
@@ -50,6 +51,7 @@ _SERVICE = ServiceMaker("buffr", "buffr.tap", "A proxy that remembers.", "buffr"
 class _OneService(ServerOptions):
     """twistd's options with buffr as the only service, so that no plugins are looked for."""
 
+    synopsis = "Usage:"
     subCommands = ((_SERVICE.tapname, None, _SERVICE.options, _SERVICE.description),)
     loadedPlugins = {_SERVICE.tapname: _SERVICE}  # noqa: RUF012  # Twisted's kind
 

@@ -91,8 +91,9 @@ _CALLS = (
 def demo(arguments: Sequence[str]) -> int:
     """Run the demo; the process's exit code."""
     if arguments:
-        sys.stderr.write("buffr: demo takes no options\n")
-        return 1
+        asked = set(arguments) <= {"-h", "--help"}
+        (sys.stdout if asked else sys.stderr).write("Usage: buffr demo (it takes no options)\n")
+        return 0 if asked else 1
     outcome: list[bool] = []
 
     async def run(reactor: Any) -> None:

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from types import coroutine
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 
 from buffr.calls import RequestBody, UpstreamCall, read_whole, stream_through
-from buffr.errors import BuffrError, ClientGone, NoMatch
+from buffr.errors import BadFraming, BadRequest, BuffrError, ClientGone, NoMatch
 from buffr.flights import Flight
 from buffr.log import ExchangeLog, say
 from buffr.matching.key import MatchKey
@@ -31,7 +31,7 @@ from buffr.sink import Sink
 from buffr.streams import BodyStream
 from buffr.upstream.origin import Origin
 
-__all__ = ["Counters", "Engine", "Exchange", "start"]
+__all__ = ["Counters", "Engine", "Exchange", "Finished", "Observer", "start"]
 
 _MAX_SHOWN = 1024
 
@@ -77,6 +77,34 @@ class Counters:
     bypassed: int = 0
 
 
+@frozen(eq=False)
+class Finished:
+    """A finished exchange, for whoever reports on it.
+
+    ``request``, ``level`` and ``src`` are as in the log; ``detail`` says why
+    it is no ordinary answer, in the words that the client got. There is no
+    ``route`` for a tunnel that nobody looked into.
+    """
+
+    request: str
+    status: int
+    level: str
+    src: str
+    detail: str
+    dur_s: float
+    route: Route | None
+
+
+class Observer(Protocol):
+    """Is told what happens, as it happens. Must not raise."""
+
+    def finished(self, exchange: Finished) -> None:
+        """An exchange is over, or a tunnel that nobody looks into has begun."""
+
+    def recorded(self, request: str) -> None:
+        """An answer was recorded."""
+
+
 @define(eq=False)
 class Exchange:
     """One live request on its way through buffr.
@@ -99,6 +127,7 @@ class Engine:
 
     def __init__(self, reactor: IReactorTime, log: ExchangeLog, wall: Callable[[], float]) -> None:
         self.counters = Counters()
+        self.observer: Observer | None = None
         self._reactor = reactor
         self._log = log
         self._wall = wall
@@ -119,13 +148,15 @@ class Engine:
         """
         exchange = Exchange(route, request, sink, scope, route.src)
         started = self._wall()
-        status, level, detail = 0, "INFO", ""
+        status, level, detail, told = 0, "INFO", "", ""
         try:
             status, cut = await self._answer(exchange, body)
             if cut is not None:
                 level, detail = "WARN", cut
         except BuffrError as error:
             status, level, detail = error.status, self._blame(error, exchange), error.message
+            told = str(error)
+            error.noted = True
             raise
         except CancelledError:
             status, level, detail = ClientGone.status, "WARN", "the client left"
@@ -135,6 +166,10 @@ class Engine:
             now = self._wall()
             dur_s = max(0.0, now - started)
             self._log.exchange(now, level, shown, status, dur_s, exchange.src, detail)
+            if self.observer is not None:
+                self.observer.finished(
+                    Finished(shown, status, level, exchange.src, told or detail, dur_s, route)
+                )
 
     def tunnel(self, shown: str) -> Callable[[], None]:
         """Note a tunnel that nobody looks into; call what is returned when it ends."""
@@ -145,6 +180,8 @@ class Engine:
             self._log.exchange(now, "INFO", shown, 200, max(0.0, now - started), "bypass")
 
         self.counters.bypassed += 1
+        if self.observer is not None:
+            self.observer.finished(Finished(shown, 200, "INFO", "bypass", "", 0.0, None))
         return ended
 
     def _blame(self, error: BuffrError, exchange: Exchange) -> str:
@@ -155,6 +192,9 @@ class Engine:
                 self.counters.misses += 1
                 return "WARN"
             case ClientGone():
+                return "WARN"
+            case BadRequest() | BadFraming():
+                exchange.src = "client"
                 return "WARN"
         self.counters.errors += 1
         return "ERROR"
@@ -236,6 +276,8 @@ class Engine:
     def _depart(self, fetch: Fetch, exchange: Exchange, on_end: Callable[[Flight], None]) -> Flight:
         def kept() -> None:
             self.counters.recorded += 1
+            if self.observer is not None:
+                self.observer.recorded(_shown(exchange.request, exchange.route))
             if exchange.keys:
                 exchange.route.playhead.answered(exchange.scope, exchange.keys[0].digest)
 

@@ -31,13 +31,16 @@ class BuffrError(Exception):
 
     ``status`` is the HTTP status of the answer, ``reason`` its reason phrase,
     and ``close`` says whether the connection can carry no further request.
-    ``headers`` are fields that the answer has beside the usual ones.
+    ``headers`` are fields that the answer has beside the usual ones, ``code``
+    names the kind to programs. ``noted`` says that it stands in the log.
     """
 
     status = 500
     reason = b"Internal Server Error"
     close = False
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    code = "error"
+    noted = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -64,6 +67,7 @@ class BadRequest(BuffrError):
     """A request that is malformed, or that two parsers could read in two ways (RFC 9112)."""
 
     close = True
+    code = "bad_request"
 
     def __init__(
         self, message: str, *, status: int = 400, reason: bytes = b"Bad Request", hint: str = ""
@@ -85,6 +89,8 @@ class NoMatch(BuffrError):
 
     status = 599
     reason = b"No Recorded Interaction"
+    headers = ((b"X-Should-Retry", b"false"),)  # SDKs would try again for nothing
+    code = "no_match"
 
 
 class AccessDenied(BuffrError):
@@ -107,6 +113,7 @@ class UpstreamFailed(BuffrError):
 
     status = 502
     reason = b"Bad Gateway"
+    code = "upstream_failed"
 
 
 class BadUpstreamAnswer(UpstreamFailed):
@@ -118,6 +125,7 @@ class UpstreamTimeout(BuffrError):
 
     status = 504
     reason = b"Gateway Timeout"
+    code = "upstream_timeout"
 
 
 class BodyCutShort(BuffrError):

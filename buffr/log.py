@@ -59,7 +59,8 @@ def logfmt(level: str, msg: str, pairs: dict[str, str], time: str) -> str:
 
 
 def _json_line(level: str, msg: str, pairs: dict[str, str], time: str) -> str:
-    return json.dumps({"time": time, "level": level, "msg": msg, **pairs}) + "\n"
+    values = {name: int(value) if name == "status" else value for name, value in pairs.items()}
+    return json.dumps({"time": time, "level": level, "msg": msg, **values}) + "\n"
 
 
 Formatter = Callable[[str, str, dict[str, str], str], str]

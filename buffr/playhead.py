@@ -54,6 +54,10 @@ class Playhead:
         counts = self._counts(scope)
         counts[digest] = counts.get(digest, 0) + 1
 
+    def count(self, digest: bytes) -> int:
+        """How often a key was answered, in the scope that asked for it most."""
+        return max((counts.get(digest, 0) for counts in self._scopes.values()), default=0)
+
     def reset(self, scope: str) -> None:
         """Every key of the scope starts over."""
         self._scopes.pop(scope, None)

@@ -42,6 +42,11 @@ class Options(usage.Options):
         ["ca-key", None, None, "The key of buffr's CA (PEM)."],
     ]
 
+    def parseArgs(self, *arguments: str) -> None:
+        """Take no arguments but options."""
+        if arguments:
+            raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
+
     def opt_version(self) -> None:
         """Print buffr's version and exit."""
         sys.stdout.write(f"buffr {__version__}\n")
@@ -76,6 +81,6 @@ def makeService(options: Options) -> BuffrService:  # Twisted's name
     stop_on_signals(reactor)
     try:
         return build(options.settings, reactor, on_console=options.on_console)
-    except ConfigError as error:
-        sys.stderr.write(f"buffr: {error}\n")  # twistd would show a traceback
+    except BuffrError as error:  # twistd would show a traceback
+        sys.stderr.write("".join(f"buffr: {line}\n" for line in str(error).splitlines()))
         raise SystemExit(1) from None

@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 
 from buffr.config import Config
-from buffr.errors import ConfigError
+from buffr.errors import CassetteError, ConfigError
 from buffr.log import say
 from buffr.policy.mode import Mode
 from buffr.redaction.redactor import Redactor
@@ -77,8 +77,23 @@ class Cassettes:
     def open_all(self) -> None:
         """Read all that are known so far. Blocks. Raises ``CassetteError``."""
         for real, cassette in self._made.items():
+            self._prepare(cassette)
             cassette.open()
             self._open.add(real)
+
+    def _prepare(self, cassette: Cassette) -> None:
+        """Say when there is nothing to replay; make the directory for recordings."""
+        path = cassette.path
+        if cassette.access == "replay":
+            if not path.exists():
+                _warn(f"cassette {path}: there is no such file yet; every request is a miss")
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CassetteError(
+                f"cassette {path}: its directory cannot be made: {error.strerror}"
+            ) from error
 
     async def opened(self, cassette: Cassette) -> None:
         """Have a cassette read while the service runs. Raises ``CassetteError``."""
@@ -96,7 +111,9 @@ class Cassettes:
             news.tell()
 
     def _in_thread(self, cassette: Cassette) -> Deferred[None]:
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), cassette.open)
+        self._prepare(cassette)
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, cassette.open, in_steps=True)
 
     async def close(self) -> None:
         """Write what waits, and let go of the files."""

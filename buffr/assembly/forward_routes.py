@@ -8,9 +8,9 @@ from pathlib import Path
 from twisted.internet.protocol import Protocol
 
 from buffr.assembly.cassettes import Cassettes
-from buffr.assembly.routes import matcher_for
+from buffr.assembly.routes import matcher_for, shares
 from buffr.assembly.upstreams import Upstreams
-from buffr.config import Config
+from buffr.config import Config, scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.errors import AccessDenied
 from buffr.interaction import RecordedRequest
@@ -62,10 +62,10 @@ class ForwardRoutes:
         return self._bypass.matches(host, port)
 
     async def of(self, origin: Origin, scope: str) -> Route:
+        self._check(origin)
         if self.bypassed(origin.host, origin.port):
             return self._passing(origin)
         row = self._settings.of(origin.host)
-        self._check(origin)
         path = self._cassette_path(row, scope)
         known = self._routes.get((origin, path))
         if known is not None:
@@ -81,7 +81,7 @@ class ForwardRoutes:
         return route
 
     def _denies(self, origin: Origin) -> bool:
-        return self._config.denies_private and not self._settings.names(origin.host)
+        return self._config.denies_private_at(origin.host, origin.port)
 
     def _check(self, origin: Origin) -> None:
         """Refuse an address at once; where a name leads is seen when it is dialled."""
@@ -94,7 +94,7 @@ class ForwardRoutes:
         if row.mode is Mode.PASSTHROUGH:
             return None
         if self._settings.scope_cassettes and scope:
-            return row.cassette.with_name(f"{row.cassette.stem}.{scope}{row.cassette.suffix}")
+            return scope_cassette(row.cassette, scope)
         return row.cassette
 
     async def _made(self, origin: Origin, row: ForwardHost, path: Path | None) -> Route:
@@ -122,7 +122,7 @@ class ForwardRoutes:
             matcher=matcher,
             playhead=playhead,
             redaction=self._rules,
-            share=row.mode is Mode.AUTO if settings.share is None else settings.share,
+            share=shares(row.mode, settings.share, settings.repeat),
             record_statuses=settings.record_statuses or recorded_by_default(row.mode),
             replay_delays=config.replay_delays if delays is None else delays,
             spool_dir=config.data_dir,
@@ -137,7 +137,9 @@ class ForwardRoutes:
         if known is None:
             known = self._routes[origin, None] = Route(
                 mode=Mode.PASSTHROUGH,
-                upstream=self._upstreams.of(origin, self._settings.upstream),
+                upstream=self._upstreams.of(
+                    origin, self._settings.upstream, deny_private=self._denies(origin)
+                ),
                 store=None,
                 matcher=matcher_for(self._settings.match, self._rules, with_origin=True),
                 playhead=Playhead(Repeat.CYCLE),
@@ -153,5 +155,6 @@ class ForwardRoutes:
 
     async def dial(self, host: str, port: int, protocol: Protocol) -> None:
         origin = Origin("https", host, port)
+        self._check(origin)
         options = self._settings.upstream
-        await self._upstreams.dial(origin, options, protocol, deny_private=False)
+        await self._upstreams.dial(origin, options, protocol, deny_private=self._denies(origin))

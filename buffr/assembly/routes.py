@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from twisted.logger import LogLevel
+
 from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, ReverseRoute
 from buffr.config.matching import MatchSettings
+from buffr.log import say
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import IgnoreRule, MatchRules
 from buffr.playhead import Playhead, Repeat
@@ -14,11 +17,21 @@ from buffr.policy.statuses import recorded_by_default
 from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 
-__all__ = ["matcher_for", "reverse_route"]
+__all__ = ["matcher_for", "reverse_route", "shares"]
+
+
+def shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT001  # as set
+    """Whether flights are shared; by default in auto, but for answers that count each."""
+    return (mode is Mode.AUTO and repeat != "once") if chosen is None else chosen
 
 
 def matcher_for(settings: MatchSettings, rules: RedactionRules, *, with_origin: bool) -> Matcher:
     """What identifies requests, by a ``match`` section."""
+    for rule in settings.ignore:
+        if rule.sync_response:
+            say(LogLevel.warn, "sync_response is not served yet", pattern=rule.pattern)
+    if settings.credentials == "distinct":
+        say(LogLevel.warn, "match.credentials: distinct is not served yet")
     ignore = tuple(
         IgnoreRule(
             part=rule.part,
@@ -28,7 +41,7 @@ def matcher_for(settings: MatchSettings, rules: RedactionRules, *, with_origin: 
         )
         for rule in settings.ignore
     )
-    return Matcher(
+    matcher = Matcher(
         MatchRules(
             redaction=rules,
             ignore=ignore,
@@ -39,6 +52,9 @@ def matcher_for(settings: MatchSettings, rules: RedactionRules, *, with_origin: 
         ),
         with_origin=with_origin,
     )
+    for warning in matcher.warnings:
+        say(LogLevel.warn, warning)
+    return matcher
 
 
 def reverse_route(
@@ -65,7 +81,7 @@ def reverse_route(
         matcher=matcher,
         playhead=Playhead(Repeat(row.repeat)),
         redaction=rules,
-        share=row.mode is Mode.AUTO if row.share is None else row.share,
+        share=shares(row.mode, row.share, row.repeat),
         record_statuses=row.record_statuses or recorded_by_default(row.mode),
         replay_delays=delays,
         spool_dir=config.data_dir,

@@ -264,6 +264,8 @@ class ClientConnection(Protocol):
         except ClientGone:
             self.cut()
         except BuffrError as error:
+            if not error.noted:
+                self._listener.refused(error)
             sink.refuse(error)
         except CancelledError:
             self.cut()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -161,14 +162,24 @@ class ClientSink:
         if self.begun:
             self.abort()
             return
-        text = f"buffr: {error}\n".encode()
+        media_type, text = _words(error, self._request)
         fields = (
-            (b"Content-Type", b"text/plain; charset=utf-8"),
+            (b"Content-Type", media_type),
             (b"Content-Length", b"%d" % len(text)),
+            *error.headers,
         )
         if error.close:
             self._connection.closing = True
         self.answer(ResponseHead(error.status, error.reason, fields), text, (), ())
+
+
+def _words(error: BuffrError, request: Request) -> tuple[bytes, bytes]:
+    """What an answer says of an error, as JSON to a client that asks for it."""
+    accept = first_value(request.headers, b"accept") or b""
+    if b"application/json" not in accept.lower():
+        return b"text/plain; charset=utf-8", f"buffr: {error}\n".encode()
+    said = {"error": error.code, "message": f"buffr: {error.message}", "hint": error.hint}
+    return b"application/json", json.dumps(said).encode() + b"\n"
 
 
 def _without_framing(head: ResponseHead) -> ResponseHead:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
+
+from attrs import evolve
 
 from buffr.errors import CassetteError
 from buffr.interaction import Chunk, HTTPInteraction
-from buffr.message import Piece
+from buffr.message import CHUNKED, UNTIL_CLOSE, Piece, ResponseHead, response_length
 from buffr.sink import Sink
 
 __all__ = ["play"]
@@ -24,15 +26,16 @@ async def play(
 
     Raises ``CassetteError`` when its body's file cannot be read.
     """
+    head = _true_head(interaction)
     if sleep is None and interaction.body.file is None:
-        sizes = [chunk.size_bytes for chunk in interaction.chunks]
         body = interaction.body.data
-        sink.answer(interaction.response, body, sizes or [len(body)], interaction.trailers)
+        sizes = [chunk.size_bytes for chunk in _true_chunks(interaction)]
+        sink.answer(head, body, sizes, interaction.trailers)
         await sink.drain()
         return
     pieces = _pieces(interaction)
     first = next(pieces, None)
-    sink.begin(interaction.response)
+    sink.begin(head)
     while first is not None:
         piece, delay_ms = first
         if sleep is not None and delay_ms:
@@ -44,9 +47,30 @@ async def play(
     sink.end(interaction.trailers)
 
 
+def _true_head(interaction: HTTPInteraction) -> ResponseHead:
+    """The head, its length that of the body, which somebody may have edited in the cassette."""
+    head, size_bytes = interaction.response, interaction.body.size_bytes
+    if response_length(interaction.request.method, head) in (size_bytes, CHUNKED, UNTIL_CLOSE):
+        return head
+    length = b"%d" % size_bytes
+    headers = tuple(
+        (name, length if name.lower() == b"content-length" else value)
+        for name, value in head.headers
+    )
+    return evolve(head, headers=headers)
+
+
+def _true_chunks(interaction: HTTPInteraction) -> Sequence[Chunk]:
+    """The chunks, or one of all where they no longer fit the body."""
+    chunks, size_bytes = interaction.chunks, interaction.body.size_bytes
+    if sum([chunk.size_bytes for chunk in chunks]) != size_bytes:
+        return (Chunk(size_bytes),)
+    return chunks or (Chunk(0),)
+
+
 def _pieces(interaction: HTTPInteraction) -> Iterator[tuple[Piece, int]]:
     """Each piece, and the milliseconds to wait before it. Reads ahead of the head's sending."""
-    chunks = interaction.chunks or (Chunk(interaction.body.size_bytes),)
+    chunks = _true_chunks(interaction)
     read = _reader(interaction)
     offset = 0
     for chunk in chunks:

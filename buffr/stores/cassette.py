@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from buffr.errors import CassetteError, StoreFailed
-from buffr.interaction import HTTPInteraction
+from buffr.interaction import HTTPInteraction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Found
 from buffr.stores.body_files import BodyFiles
@@ -174,6 +174,13 @@ class Cassette:
         while self._decoded_bytes > _DECODED_BYTES:
             _, (_, freed) = self._decoded.popitem(last=False)
             self._decoded_bytes -= freed
+
+    def request(self, place: int) -> RecordedRequest | None:
+        """The request of the interaction at a place, while it is in the file."""
+        element = self._elements.slice(place)
+        if element is None:
+            return None
+        return indexed_request(decode_index(element), self._bodies.directory)
 
     def look(self) -> None:
         """Have the file read again if it changed; at most once a second."""

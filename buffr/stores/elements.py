@@ -7,7 +7,7 @@ here, however much it is.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from attrs import Factory, define, field
 
@@ -46,6 +46,11 @@ class Index:
             if places is not None:
                 return Found(key.digest, (places,) if isinstance(places, int) else places)
         return None
+
+    def all(self) -> Iterator[Found]:
+        """The places of every key."""
+        for digest, places in self._places.items():
+            yield Found(digest, (places,) if isinstance(places, int) else places)
 
 
 @define

@@ -173,6 +173,23 @@ class TestEnvironment:
         for name in ("zero.json", "one.json"):
             assert len(interactions(tmp_path / name)) == 1
 
+    @pytest.mark.parametrize(
+        "env", [{"BUFFR_MODE": "proxy"}, {"BUFFR_PROXY": "mode: auto"}], ids=lambda env: min(env)
+    )
+    def test_a_forward_proxy(
+        self, tmp_path: Path, upstream: FakeUpstream, env: dict[str, str]
+    ) -> None:
+        env = {**env, "BUFFR_PORT": "0", "BUFFR_CA_CERT": "my.pem", "BUFFR_CA_KEY": "my.key"}
+        with BuffrProcess.run(cwd=tmp_path, env=env) as running:
+            raw = request(b"%b/a" % upstream.url.encode()).replace(
+                b"client.test", b"127.0.0.1:%d" % upstream.port
+            )
+            assert ask(running.ports[0], raw).body == b"for /a"
+        assert "CERTIFICATE" in (tmp_path / "my.pem").read_text()
+        assert (tmp_path / "my.key").stat().st_mode & 0o777 == 0o600
+        printed = run("ca", cwd=tmp_path, env=env)
+        assert printed.stdout.strip() == (tmp_path / "my.pem").read_text().strip()
+
     def test_ports_by_default(self, tmp_path: Path, upstream: FakeUpstream) -> None:
         """8080, and 8080 + index; on loopback alone (seed defect 18)."""
         for port in (8080, 8081):

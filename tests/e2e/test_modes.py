@@ -43,7 +43,7 @@ class TestAuto:
         assert [place.ask("auto").body for _ in range(2)] == 2 * [b"fine"]
         assert len(place.received()) == 2
 
-    @pytest.mark.parametrize("status", [301, 400, 401, 404, 422])
+    @pytest.mark.parametrize("status", [301, 400, 403, 404, 422])
     def test_other_answers_are_answers(self, place: Place, status: int) -> None:
         place.answers(lambda _: answer(b"no", b"%d Told" % status))
         assert {place.ask(route).status for route in ("auto", "auto", "replay")} == {status}

@@ -180,7 +180,8 @@ class TestNotShared:
         assert len(place.recorded()) == 5
 
     @pytest.mark.parametrize(
-        ("route", "recordings"), [("record", 5), ("unshared", 5), ("passthrough", 0)]
+        ("route", "recordings"),
+        [("record", 5), ("unshared", 5), ("once", 5), ("passthrough", 0)],
     )
     def test_where_the_settings_say_no(
         self, bench: Bench, place: Place, gate: Gate, route: str, recordings: int

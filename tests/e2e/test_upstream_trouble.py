@@ -27,6 +27,17 @@ def tls_context(ca: trustme.CA, *names: str, expired: bool = False) -> ssl.SSLCo
     return context
 
 
+def self_signed(directory: Path) -> ssl.SSLContext:
+    """A certificate that nobody but its own key vouches for."""
+    lonely = trustme.CA(organization_name="localhost")
+    chain = directory / "lonely.pem"
+    lonely.private_key_pem.write_to_path(str(chain))
+    lonely.cert_pem.write_to_path(str(chain), append=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain)
+    return context
+
+
 @frozen
 class Troubled:
     """A buffr with a route for each kind of upstream."""
@@ -67,6 +78,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
         unknown = upstream(tls_context(theirs, "localhost")).url
         other = upstream(tls_context(ours, "other.test")).url
         old = upstream(tls_context(ours, "localhost", expired=True)).url
+        lonely = upstream(self_signed(directory)).url
         by_address = upstream(tls_context(ours, "127.0.0.1")).url
         trust = {"ca_file": "ca.pem"}
         rows: dict[str, dict[str, Any]] = {
@@ -78,6 +90,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
             "trusted by address": {"target": by_address.replace("localhost", "127.0.0.1"), **trust},
             "untrusted": {"target": unknown},
             "of another CA": {"target": unknown, **trust},
+            "self-signed": {"target": lonely, **trust},
             "for another name": {"target": other, **trust},
             "expired": {"target": old, **trust},
             "unverified": {"target": unknown, "verify": False},
@@ -102,6 +115,7 @@ class TestFailures:
             ("mute at TLS", "time-out in the upstream's TLS handshake"),
             ("untrusted", "not trusted"),
             ("of another CA", "not trusted"),
+            ("self-signed", "self-signed certificate"),
             ("for another name", "not for this host name"),
             ("expired", "has expired"),
         ],
