@@ -162,3 +162,37 @@ class TestUnreadable:
         body = Body(b"", 20, path)
         TRIAL.failureResultOf(play(recorded(body), sink), CassetteError)
         assert ("end", TRAILERS) not in sink.given
+
+
+class TestEditedByHand:
+    """People edit bodies in a cassette; the framing has to follow."""
+
+    @pytest.mark.parametrize("body", [b"", b"longer than before"])
+    def test_the_length_is_that_of_the_body(self, body: bytes) -> None:
+        """A wrong Content-Length would put the next answer out of step."""
+        head = ResponseHead(200, b"OK", ((b"X-A", b"1"), (b"content-length", b"5")))
+        interaction = HTTPInteraction(RecordedRequest(b"GET", b"/"), head, Body.of(body))
+        sink = Taken()
+        TRIAL.successResultOf(Deferred.fromCoroutine(play(interaction, sink)))
+        (given,) = sink.given
+        assert isinstance(given, tuple)
+        _, sent, data, sizes, _ = given
+        assert sent.headers == ((b"X-A", b"1"), (b"content-length", b"%d" % len(body)))
+        assert (data, sizes) == (body, [len(body)])
+
+    def test_the_length_in_an_answer_to_head_stays(self) -> None:
+        """It is the length of a body that was never sent."""
+        head = ResponseHead(200, b"OK", ((b"Content-Length", b"5"),))
+        interaction = HTTPInteraction(RecordedRequest(b"HEAD", b"/"), head)
+        sink = Taken()
+        TRIAL.successResultOf(Deferred.fromCoroutine(play(interaction, sink)))
+        assert sink.given[0] == ("answer", head, b"", [0], ())
+
+    def test_chunks_that_no_longer_fit_become_one(self) -> None:
+        """No byte of the new body is lost, and none is made up."""
+        interaction = HTTPInteraction(
+            RecordedRequest(b"GET", b"/"), HEAD, Body.of(BODY), (Chunk(3), Chunk(4))
+        )
+        sink = Taken()
+        TRIAL.successResultOf(Deferred.fromCoroutine(play(interaction, sink)))
+        assert sink.given[0] == ("answer", HEAD, BODY, [len(BODY)], ())
