@@ -171,15 +171,6 @@ for chunk in client.chat.completions.create(**asked, stream=True):
     print(chunk.id, chunk.choices[0].delta.content)
 """
 
-_ANTHROPIC = """
-import sys, anthropic
-client = anthropic.Anthropic(api_key="dummy", base_url=sys.argv[1], max_retries=0, timeout=20)
-asked = dict(model="claude-x", max_tokens=9, messages=[{"role": "user", "content": "Hello"}])
-print(client.messages.create(**asked).to_json())
-with client.messages.stream(**asked) as stream:
-    print(stream.get_final_message().to_json())
-"""
-
 _BOTO3 = """
 import sys, boto3
 s3 = boto3.client("s3", endpoint_url=sys.argv[1])
@@ -298,29 +289,28 @@ def _asking_api(program: str, path: str) -> Callable[[Around], bytes]:
 
 
 CLIENTS = {
+    "openai": Client(_asking_api(_OPENAI, ""), _module("openai"), b"chatcmpl-"),
+    "java": Client(_java, _program("java")),
+    "boto3": Client(
+        lambda around: around.python(_BOTO3, around.url("s3")), _module("boto3"), _OBJECT
+    ),
+    "pip": Client(_pip, _module("pip"), b"ANSWER = 42"),
+    "aiohttp": Client(_asking_api(_AIOHTTP, "/aiohttp"), _module("aiohttp")),
+    "git": Client(_git, _program("git"), b"what the clone is to have"),
     "requests": Client(_asking_api(_REQUESTS, "/requests"), _module("requests")),
     "httpx": Client(_asking_api(_HTTPX, "/httpx"), _module("httpx")),
     "urllib3": Client(_asking_api(_URLLIB3, "/urllib3"), _module("urllib3")),
     "urllib": Client(_asking_api(_URLLIB, "/urllib"), lambda: ""),
-    "aiohttp": Client(_asking_api(_AIOHTTP, "/aiohttp"), _module("aiohttp")),
-    "openai": Client(_asking_api(_OPENAI, ""), _module("openai"), b"chatcmpl-"),
-    "anthropic": Client(_asking_api(_ANTHROPIC, ""), _module("anthropic"), b"msg_"),
-    "boto3": Client(
-        lambda around: around.python(_BOTO3, around.url("s3")), _module("boto3"), _OBJECT
-    ),
     "curl": Client(_curl, _program("curl")),
     "wget": Client(_wget, _program("wget")),
-    "git": Client(_git, _program("git"), b"what the clone is to have"),
-    "pip": Client(_pip, _module("pip"), b"ANSWER = 42"),
     "node agent": Client(
         lambda around: around.node(_NODE_AGENT, around.url("api") + "/agent"), _program("node")
     ),
     "node fetch": Client(
         lambda around: around.node(_NODE_FETCH, around.url("api") + "/fetch"), _node_with_proxy
     ),
-    "java": Client(_java, _program("java")),
 }
-"""By name. Each has request targets that no other has."""
+"""By name, those that take longest first. Each has request targets that no other has."""
 
 
 @define
@@ -353,7 +343,9 @@ class OriginOfAll:
             return answer(found, headers=[(b"Content-Type", kind)])
         if path.startswith("/bucket/"):
             body = _OBJECT if received.method == b"GET" else b""
-            return answer(body, headers=[(b"ETag", b'"%b"' % hashlib.md5(body).hexdigest().encode())])
+            return answer(
+                body, headers=[(b"ETag", b'"%b"' % hashlib.md5(body).hexdigest().encode())]
+            )
         text = json.dumps({"number": next(self._numbers), "method": received.method.decode()})
         return answer(text.encode() + b"\n", headers=[(b"Content-Type", b"application/json")])
 
@@ -402,9 +394,7 @@ def _wheel() -> bytes:
             "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         ),
     }
-    record = "".join(
-        f"{name},sha256={_digest(text)},{len(text)}\n" for name, text in files.items()
-    )
+    record = "".join(f"{name},sha256={_digest(text)},{len(text)}\n" for name, text in files.items())
     files["tinypkg-1.0.dist-info/RECORD"] = record + "tinypkg-1.0.dist-info/RECORD,,\n"
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w") as archive:

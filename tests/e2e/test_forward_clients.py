@@ -6,12 +6,13 @@ Nothing is changed in a client: it finds the proxy and the CA in its environment
 from __future__ import annotations
 
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from attrs import frozen
-from commands import run
+from commands import BUFFR
 from forward_bench import forward_proxy, secure_origin
 from forward_clients import CLIENTS, HOST, Around, OriginOfAll, variables
 
@@ -38,15 +39,15 @@ class Story:
 
 def _ca_files(directory: Path) -> None:
     """What a user makes with ``buffr ca`` before the first start."""
-    for form, name in (("pem", "ca.pem"), ("bundle", "bundle.pem")):
-        (directory / name).write_text(run("ca", "--format", form, cwd=directory).stdout)
-    # A p12 is no text.
-    command = ("sh", "-c", '"$@" > ca.p12', "sh")
-    made = run("ca", "--format", "p12", cwd=directory, command=(*command, *_BUFFR))
-    assert made.returncode == 0, made.stderr
-
-
-_BUFFR = (os.sys.executable, "-m", "buffr")  # type: ignore[attr-defined]
+    for form, name in (("pem", "ca.pem"), ("bundle", "bundle.pem"), ("p12", "ca.p12")):
+        with (directory / name).open("wb") as file:
+            subprocess.run(
+                [*BUFFR, "ca", "--format", form],
+                cwd=directory,
+                stdout=file,
+                check=True,
+                stderr=subprocess.DEVNULL,
+            )
 
 
 def _run_all(directory: Path, proxy_port: int, port: int) -> dict[str, bytes | Exception]:
