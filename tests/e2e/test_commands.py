@@ -174,7 +174,7 @@ class TestEnvironment:
             assert len(interactions(tmp_path / name)) == 1
 
     @pytest.mark.parametrize(
-        "env", [{"BUFFR_MODE": "proxy"}, {"BUFFR_PROXY": "mode: auto"}], ids=lambda env: min(env)
+        "env", [{"BUFFR_MODE": "proxy"}, {"BUFFR_PROXY": "mode: auto"}], ids=min
     )
     def test_a_forward_proxy(
         self, tmp_path: Path, upstream: FakeUpstream, env: dict[str, str]

@@ -115,7 +115,7 @@ class TestFailures:
             ("mute at TLS", "time-out in the upstream's TLS handshake"),
             ("untrusted", "not trusted"),
             ("of another CA", "not trusted"),
-            ("self-signed", "self-signed certificate"),
+            ("self-signed", "self-signed"),
             ("for another name", "not for this host name"),
             ("expired", "has expired"),
         ],
