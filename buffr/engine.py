@@ -17,6 +17,7 @@ from twisted.logger import LogLevel
 
 from buffr.calls import RequestBody, UpstreamCall, read_whole, stream_through
 from buffr.errors import BadFraming, BadRequest, BuffrError, ClientGone, NoMatch
+from buffr.explainer import as_data, as_text, in_short
 from buffr.flights import Flight
 from buffr.log import ExchangeLog, say
 from buffr.matching.key import MatchKey
@@ -226,12 +227,26 @@ class Engine:
                 return head.status, cut
             case Refuse():
                 exchange.body.close()
-                raise NoMatch(
-                    f"no recorded interaction matches {_shown(request, route)}",
-                    hint="record it in mode auto or record",
-                )
+                raise await self._no_match(exchange)
             case other:
                 assert_never(other)
+
+    async def _no_match(self, exchange: Exchange) -> NoMatch:
+        route, request = exchange.route, exchange.request
+        shown = _shown(request, route)
+        message = f"no recorded interaction matches {shown}"
+        hint = "record it in mode auto or record"
+        if route.explainer is None:
+            return NoMatch(message, hint=hint)
+        nearest = await route.explainer.nearest(exchange.keys[0])
+        first = route.explainer.first
+        error = NoMatch(f"{message}: {in_short(nearest, first)}", hint=hint)
+        error.explanation = as_text(nearest, first)
+        error.details = {
+            "request": {"method": request.method.decode("ascii"), "shown": shown},
+            "nearest": as_data(nearest, first),
+        }
+        return error
 
     async def _next_place(self, exchange: Exchange) -> int | None:
         route = exchange.route

@@ -7,6 +7,9 @@ and ``cli`` turn one into an exit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 __all__ = [
     "AccessDenied",
     "BadFraming",
@@ -33,6 +36,7 @@ class BuffrError(Exception):
     and ``close`` says whether the connection can carry no further request.
     ``headers`` are fields that the answer has beside the usual ones, ``code``
     names the kind to programs. ``noted`` says that it stands in the log.
+    ``details`` are for programs, ``explanation`` is lines for people.
     """
 
     status = 500
@@ -41,6 +45,8 @@ class BuffrError(Exception):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     code = "error"
     noted = False
+    details: Mapping[str, object] = MappingProxyType({})
+    explanation = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from buffr.explainer import Explainer
 from buffr.matching.matcher import Matcher
 from buffr.playhead import Playhead
 from buffr.policy.mode import Mode
@@ -28,6 +29,7 @@ class Route:
     their way. A recording goes on for ``linger_s`` seconds after its last
     client left. ``origin`` is part of what identifies a request, where one
     listener serves many. ``src`` says in the log where answers come from.
+    ``explainer`` tells what came near to a request that nothing answers.
     """
 
     mode: Mode
@@ -44,3 +46,4 @@ class Route:
     linger_s: float = 1.0
     origin: Origin | None = None
     src: str = "upstream"
+    explainer: Explainer | None = None

@@ -89,7 +89,9 @@ class _Builder:
         )
 
     def _reverse(self, row: ReverseRoute) -> None:
-        route = reverse_route(row, self._config, self._rules, self._upstreams, self._cassettes)
+        route = reverse_route(
+            row, self._config, self._rules, self._upstreams, self._cassettes, self._reactor
+        )
         announce = {"mode": row.mode.value}
         if row.target is not None:
             announce["target"] = row.target.url
@@ -114,7 +116,12 @@ class _Builder:
     def _forward(self, settings: ForwardSettings) -> None:
         leaves = self._leaf_contexts()
         routes = ForwardRoutes(
-            settings, self._config, self._rules, self._upstreams, self._cassettes
+            settings,
+            self._config,
+            self._rules,
+            self._upstreams,
+            self._cassettes,
+            self._reactor,
         )
         proxy = ForwardProxy(
             self._engine,

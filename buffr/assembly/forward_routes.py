@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.protocol import Protocol
 
 from buffr.assembly.cassettes import Cassettes
-from buffr.assembly.routes import matcher_for, shares
+from buffr.assembly.routes import explainer_for, matcher_for, shares
 from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
@@ -48,12 +49,14 @@ class ForwardRoutes:
         rules: RedactionRules,
         upstreams: Upstreams,
         cassettes: Cassettes,
+        reactor: Any,
     ) -> None:
         self._settings = settings
         self._config = config
         self._rules = rules
         self._upstreams = upstreams
         self._cassettes = cassettes
+        self._reactor = reactor
         self._bypass = config.bypass
         self._routes: dict[tuple[Origin, Path | None], Route] = {}
         self._stores: dict[tuple[Path, str], tuple[CassetteStore, Matcher, Playhead]] = {}
@@ -129,6 +132,7 @@ class ForwardRoutes:
             body_memory_bytes=config.limits.body_memory_bytes,
             linger_s=config.limits.linger_s,
             origin=origin,
+            explainer=explainer_for(row.mode, self._reactor, store, matcher, self._rules),
         )
 
     def _passing(self, origin: Origin) -> Route:

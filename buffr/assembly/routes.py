@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.logger import LogLevel
 
 from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, ReverseRoute
 from buffr.config.matching import MatchSettings
+from buffr.explainer import Explainer
 from buffr.log import say
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import IgnoreRule, MatchRules
@@ -16,8 +19,9 @@ from buffr.policy.mode import Mode
 from buffr.policy.statuses import recorded_by_default
 from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
+from buffr.stores.base import Store
 
-__all__ = ["matcher_for", "reverse_route", "shares"]
+__all__ = ["explainer_for", "matcher_for", "reverse_route", "shares"]
 
 
 def shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT001  # as set
@@ -63,6 +67,7 @@ def reverse_route(
     rules: RedactionRules,
     upstreams: Upstreams,
     cassettes: Cassettes,
+    reactor: Any,
 ) -> Route:
     """The one route of a reverse port."""
     matcher = matcher_for(row.match, rules, with_origin=False)
@@ -87,4 +92,14 @@ def reverse_route(
         spool_dir=config.data_dir,
         body_memory_bytes=config.limits.body_memory_bytes,
         linger_s=config.limits.linger_s,
+        explainer=explainer_for(row.mode, reactor, store, matcher, rules),
     )
+
+
+def explainer_for(
+    mode: Mode, reactor: Any, store: Store | None, matcher: Matcher, rules: RedactionRules
+) -> Explainer | None:
+    """What explains the misses of a route: only in replay nothing else answers them."""
+    if store is None or mode is not Mode.REPLAY:
+        return None
+    return Explainer(reactor, store, matcher, rules)

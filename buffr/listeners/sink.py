@@ -177,8 +177,13 @@ def _words(error: BuffrError, request: Request) -> tuple[bytes, bytes]:
     """What an answer says of an error, as JSON to a client that asks for it."""
     accept = first_value(request.headers, b"accept") or b""
     if b"application/json" not in accept.lower():
-        return b"text/plain; charset=utf-8", f"buffr: {error}\n".encode()
-    said = {"error": error.code, "message": f"buffr: {error.message}", "hint": error.hint}
+        return b"text/plain; charset=utf-8", f"buffr: {error}\n{error.explanation}".encode()
+    said = {
+        "error": error.code,
+        "message": f"buffr: {error.message}",
+        "hint": error.hint,
+        **error.details,
+    }
     return b"application/json", json.dumps(said).encode() + b"\n"
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from buffr.interaction import HTTPInteraction
+from buffr.interaction import HTTPInteraction, RecordedRequest
 from buffr.matching.key import MatchKey
 
 __all__ = ["Found", "Store"]
@@ -38,6 +38,12 @@ class Store(Protocol):
 
         Raises ``CassetteError`` when it cannot be read.
         """
+
+    def places(self) -> range:
+        """The places that interactions have now."""
+
+    def request(self, place: int) -> RecordedRequest | None:
+        """The request at a place; ``None`` for what is never looked up, or no longer there."""
 
     async def append(self, interaction: HTTPInteraction) -> None:
         """Keep an interaction; returns when it would survive this process.

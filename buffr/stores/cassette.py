@@ -126,7 +126,7 @@ class Cassette:
     def _indexed(self, digest_of: DigestOf) -> Index:
         """An index over the elements in memory."""
         index = Index(digest_of)
-        for place in range(self._elements.first_place, self._elements.next_place):
+        for place in self.places():
             element = self._elements.slice(place)
             assert element is not None
             request = indexed_request(decode_index(element), self._bodies.directory)
@@ -174,6 +174,10 @@ class Cassette:
         while self._decoded_bytes > _DECODED_BYTES:
             _, (_, freed) = self._decoded.popitem(last=False)
             self._decoded_bytes -= freed
+
+    def places(self) -> range:
+        """The places of the elements in memory."""
+        return range(self._elements.first_place, self._elements.next_place)
 
     def request(self, place: int) -> RecordedRequest | None:
         """The request of the interaction at a place, while it is in the file."""
@@ -296,6 +300,12 @@ class CassetteStore:
 
     async def load(self, place: int) -> HTTPInteraction:
         return self.cassette.interaction(place)
+
+    def places(self) -> range:
+        return self.cassette.places()
+
+    def request(self, place: int) -> RecordedRequest | None:
+        return self.cassette.request(place)
 
     async def append(self, interaction: HTTPInteraction) -> None:
         await self.cassette.append(interaction)

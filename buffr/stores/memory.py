@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, evolve, field
 
 from buffr.errors import CassetteError, StoreFailed
-from buffr.interaction import Body, HTTPInteraction
+from buffr.interaction import Body, HTTPInteraction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Found
 from buffr.stores.cassette_format import stored_request
@@ -40,6 +40,13 @@ class MemoryStore:
         if not 0 <= place < len(self._interactions):
             raise CassetteError(f"there is no recording {place}")
         return self._interactions[place]
+
+    def places(self) -> range:
+        return range(len(self._interactions))
+
+    def request(self, place: int) -> RecordedRequest | None:
+        interaction = self._interactions[place]
+        return interaction.request if interaction.truncated is None else None
 
     async def append(self, interaction: HTTPInteraction) -> None:
         if self._closed:

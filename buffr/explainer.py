@@ -1,0 +1,113 @@
+"""Why a request found no recording: the nearest ones, what differs, and what would help."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import asdict
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from buffr.matching.key import MatchKey
+from buffr.matching.matcher import Matcher
+from buffr.matching.near_miss import Difference, NearMiss, near_misses
+from buffr.matching.nearest import NearIndex
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.base import Store
+
+__all__ = ["Explainer", "as_data", "as_text", "in_short"]
+
+_STEP = 100
+
+
+class Explainer:
+    """Finds the recordings of a store that come nearest to a request.
+
+    Its index is made in small steps between other work, and follows the
+    store. ``first`` is the number of the store's first place then.
+    """
+
+    def __init__(
+        self, reactor: IReactorTime, store: Store, matcher: Matcher, redaction: RedactionRules
+    ) -> None:
+        self.first = 0
+        self._reactor = reactor
+        self._store = store
+        self._matcher = matcher
+        self._redaction = redaction
+        self._index = NearIndex()
+        self._next = 0
+
+    async def catch_up(self) -> None:
+        """Take in what the store has and the index has not."""
+        while True:
+            places = self._store.places()
+            if places.start != self.first or places.stop < self._next:
+                self.first = self._next = places.start
+                self._index = NearIndex()
+            if self._next == places.stop:
+                return
+            for place in range(self._next, min(self._next + _STEP, places.stop)):
+                request = self._store.request(place)
+                if request is not None:
+                    self._index.add(place, self._matcher.recorded(request))
+            self._next = min(self._next + _STEP, places.stop)
+            if self._next < places.stop:
+                await deferLater(self._reactor, 0)
+
+    async def nearest(self, key: MatchKey) -> tuple[NearMiss, ...]:
+        """The recordings nearest to a key, the nearest one first."""
+        await self.catch_up()
+        recorded = []
+        for place in self._index.nearest(key):
+            request = self._store.request(place)
+            if request is not None:
+                recorded.append((place, self._matcher.recorded(request)))
+        return near_misses(key, recorded, self._redaction)
+
+
+def as_data(nearest: tuple[NearMiss, ...], first: int) -> list[dict[str, Any]]:
+    """For programs; ``index`` counts the cassette's interactions from 0."""
+    return [
+        {
+            "index": miss.place - first,
+            "score": miss.score,
+            "differences": [asdict(difference) for difference in miss.differences],
+            "rule": None if miss.rule is None else miss.rule.yaml(),
+        }
+        for miss in nearest
+    ]
+
+
+def as_text(nearest: tuple[NearMiss, ...], first: int) -> str:
+    """For people: lines."""
+    if not nearest:
+        return "the cassette holds nothing like it\n"
+    lines: list[str] = []
+    for miss in nearest:
+        lines.append(f"interaction {miss.place - first} comes near (score {miss.score:.2f}):")
+        lines += [f"  {_difference(difference)}" for difference in miss.differences]
+        if miss.rule is not None:
+            lines.append("  it matches with this in the route's settings:")
+            lines += [f"    {line}" for line in miss.rule.yaml().splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def in_short(nearest: tuple[NearMiss, ...], first: int) -> str:
+    """For a log line."""
+    if not nearest:
+        return "the cassette holds nothing like it"
+    miss = nearest[0]
+    places = ", ".join(
+        f"{difference.part} {difference.pointer}".strip() for difference in miss.differences[:3]
+    )
+    return f"interaction {miss.place - first} differs in {places}"
+
+
+def _difference(difference: Difference) -> str:
+    recorded, live = (
+        "nothing" if value is None else repr(value)
+        for value in (difference.recorded, difference.live)
+    )
+    where = f"{difference.part} {difference.pointer}".strip()
+    return f"{where}: recorded {recorded}, live {live}"

@@ -1,0 +1,93 @@
+"""The explainer: a miss says which recordings came near, and what would help."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial import unittest
+
+from buffr.explainer import Explainer, as_data, as_text, in_short
+from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.matching.matcher import Matcher
+from buffr.matching.near_miss import NearMiss
+from buffr.matching.rules import MatchRules
+from buffr.message import Request, ResponseHead
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.memory import MemoryStore
+
+TRIAL = unittest.SynchronousTestCase()
+JSON = ((b"Content-Type", b"application/json"),)
+
+
+class Bench:
+    """An explainer over a store in memory."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.matcher = Matcher(MatchRules(), with_origin=False)
+        self.store = MemoryStore(lambda request: self.matcher.recorded(request).digest)
+        self.explainer = Explainer(self.clock, self.store, self.matcher, RedactionRules())
+
+    def record(self, path: bytes, body: bytes, *, truncated: str | None = None) -> None:
+        request = RecordedRequest(b"POST", path, JSON, Body.of(body))
+        interaction = HTTPInteraction(request, ResponseHead(200, b"OK", ()), truncated=truncated)
+        TRIAL.successResultOf(Deferred.fromCoroutine(self.store.append(interaction)))
+
+    def miss(self, path: bytes, body: bytes) -> tuple[NearMiss, ...]:
+        request = Request(b"POST", path, JSON, body_length=len(body))
+        (key,) = self.matcher.live(request, body)
+        asking = Deferred.fromCoroutine(self.explainer.nearest(key))
+        while not asking.called:
+            self.clock.advance(0)
+        return TRIAL.successResultOf(asking)
+
+
+class TestNearest:
+    def test_what_differs_and_the_rule_that_helps(self) -> None:
+        """Noise in one place: the pointer, both values, and a rule to paste."""
+        bench = Bench()
+        bench.record(b"/other", b"{}")
+        bench.record(b"/chat", b'{"ts": 1763700000, "q": "hi"}')
+        nearest = bench.miss(b"/chat", b'{"ts": 1763700099, "q": "hi"}')
+        data = as_data(nearest, bench.explainer.first)
+        assert data[0]["index"] == 1
+        assert data[0]["differences"] == [
+            {"part": "body", "pointer": "/ts", "recorded": "1763700000", "live": "1763700099"}
+        ]
+        assert data[0]["rule"] == "match:\n  json:\n    - '$.ts'\n"
+        assert "$.ts" in as_text(nearest, 0)
+        assert in_short(nearest, 0) == "interaction 1 differs in body /ts"
+
+    def test_what_is_recorded_later_counts(self) -> None:
+        """The index follows the store."""
+        bench = Bench()
+        assert bench.miss(b"/chat", b"{}") == ()
+        bench.record(b"/chat", b'{"a": 1}')
+        assert [miss.place for miss in bench.miss(b"/chat", b'{"a": 2}')] == [0]
+
+    def test_many_are_taken_in_by_steps(self) -> None:
+        """More than one step's worth: nothing is left out, and other work gets its turn."""
+        bench = Bench()
+        for number in range(350):
+            bench.record(b"/%d" % number, b'{"a": %d}' % number)
+        (first, *_) = bench.miss(b"/349", b'{"a": 0}')
+        assert first.place == 349
+
+    def test_a_truncated_recording_is_no_near_miss(self) -> None:
+        """It is never replayed, so it cannot be what was meant."""
+        bench = Bench()
+        bench.record(b"/chat", b'{"a": 1}', truncated="cut")
+        assert bench.miss(b"/chat", b'{"a": 1}') == ()
+
+    def test_nothing_near(self) -> None:
+        """An empty cassette says so."""
+        assert as_text((), 0) == "the cassette holds nothing like it\n"
+        assert in_short((), 0) == "the cassette holds nothing like it"
+
+    def test_secrets_are_not_shown(self) -> None:
+        """A credential field's values stay hidden in an answer that goes to logs."""
+        bench = Bench()
+        bench.record(b"/chat", b'{"api_key": "sk-recorded-recorded-1"}')
+        nearest = bench.miss(b"/chat", b'{"api_key": "sk-live-live-live-live-2"}')
+        text = as_text(nearest, 0) + str(as_data(nearest, 0))
+        assert "sk-" not in text
