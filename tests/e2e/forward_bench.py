@@ -106,9 +106,13 @@ class Proxy:
         context.load_verify_locations(self.directory / "buffr-ca.pem")
         return context
 
+    def plain(self) -> RawClient:
+        """A connection to the proxy itself."""
+        return RawClient(self.port)
+
     def connect(self, authority: bytes, headers: Fields = ()) -> tuple[Answer, RawClient]:
         """Ask for a tunnel; the answer, and the connection."""
-        client = RawClient(self.port)
+        client = self.plain()
         client.send(request(authority, method=b"CONNECT", headers=headers))
         found = client.answer(b"HEAD")
         return (found, client) if found.status == 200 else (_with_body(found, client), client)
@@ -129,14 +133,15 @@ class Proxy:
     def tunnel(self, origin: str, headers: Fields = ()) -> RawClient:
         """A connection to ``https://HOST:PORT`` that speaks TLS with buffr."""
         parts = urlsplit(origin)
-        client = self.opened(parts.netloc.encode(), headers)
+        authority = parts.netloc if parts.port else f"{parts.netloc}:443"
+        client = self.opened(authority.encode(), headers)
         return wrap(client, self.trusting(), parts.hostname)
 
     def get(self, url: str, *, headers: Fields = (), proxy_headers: Fields = ()) -> Answer:
         """A GET as a client makes it that has this proxy: in a tunnel, or in absolute form."""
         parts = urlsplit(url)
         if parts.scheme == "http":
-            with RawClient(self.port) as client:
+            with self.plain() as client:
                 client.send(request(url.encode(), headers=[*headers, *proxy_headers]))
                 return client.answer()
         target = parts.path + (f"?{parts.query}" if parts.query else "")
