@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 from typing import Protocol as Port
@@ -22,18 +21,14 @@ from buffr.log import say
 from buffr.message import Request
 from buffr.streams import BodyStream, IStreamTransport, News
 from buffr.wire.body import BodyDecoder, decoder_for
-from buffr.wire.head import END_OF_HEAD, HeadLimits, check_request_line, parse_request_head
+from buffr.wire.head import HeadLimits
+from buffr.wire.incoming import RequestHeads
 from buffr.wire.memo import HeadMemo
 
 __all__ = ["ClientConnection", "ConnectionLimits", "Handler", "Listening", "Tracked"]
 
 _WAIT_FOR_WHOLE = 65536
 """Bodies up to this size are waited for before their exchange starts: few steps, no stream."""
-
-_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n|$)")
-_STARTS_REQUEST = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
-_FIRST_LINE = re.compile(rb"(?:\r\n)*([^\r\n]+\r\n)")
-_MAX_EMPTY_LINES = 8
 
 
 @frozen
@@ -113,9 +108,8 @@ class ClientConnection(Protocol):
         self._listener = listener
         self._handle = handle or listener.handle
         self._limits = listener.limits
+        self._heads = RequestHeads(listener.memo, listener.limits.head)
         self._buffer = b""
-        self._searched = 0
-        self._skipped = 0
         self._sink: ClientSink | None = None
         self._exchange: Deferred[None] | None = None
         self._waiting: Request | None = None
@@ -176,7 +170,7 @@ class ClientConnection(Protocol):
         request = self._waiting
         if request is None:
             try:
-                request = self._next_head()
+                request, self._buffer = self._heads.take(self._buffer)
             except BuffrError as error:
                 self._refuse(error)
                 return False
@@ -194,53 +188,6 @@ class ClientConnection(Protocol):
         else:
             self._begin_stream(request)
         return True
-
-    def _next_head(self) -> Request | None:
-        if self._buffer.startswith(b"\r\n"):
-            self._skip_empty_lines()
-        buffer = self._buffer
-        if not buffer:
-            return None
-        end = buffer.find(END_OF_HEAD, self._searched)
-        if end < 0:
-            self._check_partial(buffer)
-            self._searched = max(0, len(buffer) - 3)
-            return None
-        self._searched = self._skipped = 0
-        raw, self._buffer = buffer[: end + 4], buffer[end + 4 :]
-        request = self._listener.memo.get(raw)
-        if request is None:
-            request = self._parse(raw)
-        return request
-
-    def _parse(self, raw: bytes) -> Request:
-        limits = self._limits.head
-        if len(raw) > limits.size_bytes:
-            raise _head_too_large(limits)
-        request = parse_request_head(raw, limits)
-        self._listener.memo.put(raw, request)
-        return request
-
-    def _skip_empty_lines(self) -> None:
-        """Some old clients send empty lines behind a body (RFC 9112 2.2)."""
-        self._searched = 0
-        while self._buffer.startswith(b"\r\n"):
-            self._buffer = self._buffer[2:]
-            self._skipped += 1
-            if self._skipped > _MAX_EMPTY_LINES:
-                raise BadRequest("malformed request line")
-
-    def _check_partial(self, buffer: bytes) -> None:
-        """Refuse at once what no further byte can make a head."""
-        if not _STARTS_REQUEST.match(buffer):
-            raise BadRequest("not an HTTP request", hint="this port speaks plain HTTP/1.1")
-        if len(buffer) > self._limits.head.size_bytes:
-            raise _head_too_large(self._limits.head)
-        if _LINE_END.search(buffer, max(0, self._searched - 1)):
-            raise BadRequest("a line that does not end in CRLF")
-        first = _FIRST_LINE.match(buffer)
-        if first is not None:
-            check_request_line(first[1])
 
     def _begin(self, request: Request, body: bytes | BodyStream) -> None:
         self._waiting = None
@@ -463,12 +410,3 @@ class ClientConnection(Protocol):
         """Close now if no exchange is under way, else after its answer."""
         if self._sink is None and self._successor is None and not self.closing:
             self._close(unread=False)
-
-
-def _head_too_large(limits: HeadLimits) -> BadRequest:
-    return BadRequest(
-        f"a request head of over {limits.size_bytes} bytes",
-        status=431,
-        reason=b"Request Header Fields Too Large",
-        hint="limits.head_bytes sets the bound",
-    )

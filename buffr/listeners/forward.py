@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import LogLevel
@@ -24,10 +26,13 @@ from buffr.policy.access import Access
 from buffr.route import Route
 from buffr.streams import BodyStream
 from buffr.upstream.origin import Origin
+from buffr.upstream.reason import reason_of
 
 __all__ = ["ForwardProxy", "Routes"]
 
 _MOST_SAID = 10_000
+_CERTIFICATE_REFUSED = re.compile("alert.*(?:certificate|unknown ca)")
+"""OpenSSL's words for alerts 42 to 46 and 48 (RFC 8446 6.2)."""
 _ESTABLISHED = ResponseHead(200, b"Connection Established", ())
 
 
@@ -68,7 +73,7 @@ class ForwardProxy:
         self._access = access
         self._routes = routes
         self._tls_for = tls_for
-        self._said: set[str] = set()
+        self._said: set[tuple[str, str]] = set()
 
     async def handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
         """Answer a request outside of any tunnel. Raises ``BuffrError``."""
@@ -101,11 +106,11 @@ class ForwardProxy:
         listener = self.listener
         assert listener is not None
         creator = self._tls_for(host)
-        refused = partial(self._pinned, host)
+        failed = partial(self._tls_failed, host)
 
         def tls() -> TLSMemoryBIOProtocol:
             handler = self._inside(Origin("https", host, port), scope)
-            inner = InterceptedConnection(listener, handler, refused)
+            inner = InterceptedConnection(listener, handler, failed)
             factory = TLSMemoryBIOFactory(creator, False, OneProtocol(inner), self._reactor)
             # The stock one gathers small writes for a turn; answers are written whole here.
             factory.protocol = TLSMemoryBIOProtocol
@@ -113,21 +118,27 @@ class ForwardProxy:
 
         def plain() -> InterceptedConnection:
             handler = self._inside(Origin("http", host, port), scope)
-            return InterceptedConnection(listener, handler, refused)
+            return InterceptedConnection(listener, handler)
 
         return TunnelStart(listener, tls, plain)
 
-    def _pinned(self, host: str) -> None:
-        """Say once for each host that a client trusts another certificate only."""
-        if host in self._said or len(self._said) >= _MOST_SAID:
+    def _tls_failed(self, host: str, error: SSL.Error) -> None:
+        """Say once for each host and reason that no TLS came about in a tunnel."""
+        words = reason_of(error) or ""
+        refused = _CERTIFICATE_REFUSED.search(words) is not None
+        said = (host, "" if refused else words)
+        if said in self._said or len(self._said) >= _MOST_SAID:
             return
-        self._said.add(host)
-        say(
-            LogLevel.warn,
-            "client refused buffr's certificate",
-            host=host,
-            hint="trust the CA that `buffr ca` prints, or bypass a host that is pinned",
-        )
+        self._said.add(said)
+        if refused:
+            say(
+                LogLevel.warn,
+                "client refused buffr's certificate",
+                host=host,
+                hint="trust the CA that `buffr ca` prints, or bypass a host that is pinned",
+            )
+        else:
+            say(LogLevel.warn, "TLS in a tunnel failed", host=host, err=words)
 
     def _inside(self, origin: Origin, scope: str) -> Handler:
         """Answers the requests inside a tunnel to one origin."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IHandshakeListener
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from buffr.listeners.connection import ClientConnection, Handler
 from buffr.listeners.listener import HTTPListener
@@ -30,24 +31,38 @@ class OneProtocol(Factory):
         return self._protocol
 
 
+@implementer(IHandshakeListener)
 class InterceptedConnection(ClientConnection):
     """Speaks HTTP/1.1 inside a tunnel, as the listener would outside, but with its own handler.
 
-    ``refused`` is told when the client would not have our certificate.
+    ``tls_failed`` is told why the TLS around it came to nothing; there is
+    none where it is left out. A handshake has ``head_s`` seconds.
     """
 
     def __init__(
-        self, listener: HTTPListener, handler: Handler, refused: Callable[[], None]
+        self,
+        listener: HTTPListener,
+        handler: Handler,
+        tls_failed: Callable[[SSL.Error], None] | None = None,
     ) -> None:
         super().__init__(listener, handler)
-        self._refused = refused
-        self._heard = False
+        self._tls_failed = tls_failed
+        self._shaking_hands = tls_failed is not None
+
+    def handshakeCompleted(self) -> None:
+        self._shaking_hands = False
+        self.since = self._listener.now
 
     def dataReceived(self, data: bytes) -> None:
-        self._heard = True
+        self._tls_failed = None
         super().dataReceived(data)
 
+    def _bound_between_exchanges(self) -> float:
+        if self._shaking_hands:
+            return self._limits.head_s
+        return super()._bound_between_exchanges()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self._heard and isinstance(reason.value, SSL.Error):
-            self._refused()
+        if self._tls_failed is not None and isinstance(reason.value, SSL.Error):
+            self._tls_failed(reason.value)
         super().connectionLost(reason)
