@@ -1,0 +1,169 @@
+"""The house: which room may know which, and which rooms know nothing of reactors and clocks."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import buffr
+
+_ROOT = Path(buffr.__file__).parent
+
+ROOMS = (
+    "buffr.__main__",
+    "buffr.cli",
+    "buffr.demo",
+    "buffr.healthcheck",
+    "buffr.run",
+    "buffr.ca",
+    "buffr.tap",
+    "buffr.assembly.build",
+    "buffr.service",
+    "buffr.assembly",
+    "buffr.testing",
+    "buffr.config",
+    "buffr.listeners",
+    "buffr.engine",
+    "buffr.calls",
+    "buffr.flights",
+    "buffr.route",
+    "buffr.explainer",
+    "buffr.policy",
+    "buffr.playhead",
+    "buffr.recorders",
+    "buffr.sink",
+    "buffr.matching",
+    "buffr.redaction",
+    "buffr.stores",
+    "buffr.matching.key",
+    "buffr.upstream",
+    "buffr.tls",
+    "buffr.log",
+    "buffr.streams",
+    "buffr.spool",
+    "buffr.wire",
+    "buffr.upstream.origin",
+    "buffr.interaction",
+    "buffr.message",
+    "buffr.errors",
+    "buffr",
+)
+"""From top to bottom. A module belongs to the longest name here that it begins with."""
+
+PURE = (
+    "buffr.config",
+    "buffr.policy",
+    "buffr.playhead",
+    "buffr.recorders",
+    "buffr.matching",
+    "buffr.redaction",
+    "buffr.stores.cassette_fields",
+    "buffr.stores.cassette_format",
+    "buffr.stores.cassette_records",
+    "buffr.stores.reason_phrases",
+    "buffr.sink",
+    "buffr.spool",
+    "buffr.wire",
+    "buffr.upstream.origin",
+    "buffr.interaction",
+    "buffr.message",
+    "buffr.errors",
+)
+"""Rooms whose time and chance come in as arguments."""
+
+IMPURE_MODULES = frozenset(("twisted", "OpenSSL", "time", "socket", "random"))
+
+FOR_ITS_TYPES = frozenset((("buffr.recorders.http", "buffr.streams"),))
+"""Pure modules and what they import although it is not pure: only a Protocol of it."""
+
+WIRING = ("buffr.assembly", "buffr.testing", "buffr.demo", "buffr.run")
+"""Where concrete stores are known; everybody else knows ``buffr.stores.base``."""
+
+
+def modules() -> list[str]:
+    """Every module of the package."""
+    names = []
+    for path in sorted(_ROOT.rglob("*.py")):
+        parts = path.relative_to(_ROOT.parent).with_suffix("").parts
+        names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return names
+
+
+def _path(module: str) -> Path:
+    path = _ROOT.parent.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+@cache
+def imported(module: str) -> frozenset[str]:
+    """The modules that a module imports, at its top or inside a function."""
+    return frozenset(_imports(ast.parse(_path(module).read_text("utf-8")), set(modules())))
+
+
+def _imports(tree: ast.AST, ours: set[str]) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            assert node.module is not None
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in ours else node.module for name in inner)
+
+
+def within(module: str, rooms: tuple[str, ...]) -> str | None:
+    """The longest of these names that the module is or begins with."""
+    fitting = [room for room in rooms if module == room or module.startswith(f"{room}.")]
+    return max(fitting, key=len, default=None)
+
+
+def room_of(module: str) -> str:
+    room = within(module, ROOMS)
+    assert room is not None
+    return room
+
+
+class TestPlan:
+    @pytest.mark.parametrize("module", modules())
+    def test_every_module_has_its_room(self, module: str) -> None:
+        """A new module belongs to a room, or its room gets a place in the list above."""
+        assert room_of(module) != "buffr" or module == "buffr"
+
+    @pytest.mark.parametrize("room", ROOMS)
+    def test_every_room_exists(self, room: str) -> None:
+        """The list tells of nothing that was moved or taken away."""
+        assert _path(room).exists()
+
+
+class TestDirection:
+    @pytest.mark.parametrize("module", modules())
+    def test_imports_point_downwards(self, module: str) -> None:
+        """A room knows itself and those below it."""
+        own = ROOMS.index(room_of(module))
+        ours = [name for name in imported(module) if within(name, ("buffr",))]
+        assert [name for name in ours if ROOMS.index(room_of(name)) < own] == []
+
+    @pytest.mark.parametrize("module", modules())
+    def test_stores_are_known_by_their_port(self, module: str) -> None:
+        """Only where things are put together is it known which store there is."""
+        if within(module, (*WIRING, "buffr.stores")) is None:
+            stores = {name for name in imported(module) if within(name, ("buffr.stores",))}
+            assert stores <= {"buffr.stores.base"}
+
+
+class TestPurity:
+    @pytest.mark.parametrize("module", [name for name in modules() if within(name, PURE)])
+    def test_no_reactor_no_clock_no_chance(self, module: str) -> None:
+        """A pure module imports nothing that acts, waits or surprises."""
+        assert {name.split(".")[0] for name in imported(module)} & IMPURE_MODULES == set()
+
+    @pytest.mark.parametrize("module", [name for name in modules() if within(name, PURE)])
+    def test_it_stands_on_what_is_pure(self, module: str) -> None:
+        """Nor does it import one that does, other than for a type."""
+        ours = {name for name in imported(module) if within(name, ("buffr",)) and name != "buffr"}
+        others = {name for name in ours if within(name, PURE) is None}
+        assert others == {name for name in others if (module, name) in FOR_ITS_TYPES}
