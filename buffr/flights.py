@@ -15,7 +15,7 @@ from buffr.log import say
 from buffr.message import ResponseHead
 from buffr.recorders.tape import Tape
 from buffr.sink import Sink
-from buffr.streams import BodyReader, News
+from buffr.streams import BodyStream, News
 from buffr.upstream.connection import Response
 
 __all__ = ["Call", "Flight"]
@@ -91,7 +91,8 @@ class Flight:
             response = await self._call.open(self._inform)
             self._tape = tape = self._call.tape(response.head)
             self._response = response
-            self._news.tell()
+            if not response.body.ready:
+                self._news.tell()
             await self._receive(response, tape)
             await self._call.keep(response.head, tape, self._cut)
         except BuffrError as error:
@@ -122,24 +123,28 @@ class Flight:
             response.abort()
         self._received = True
 
-    async def _take(self, body: BodyReader, tape: Tape) -> None:
+    async def _take(self, body: BodyStream, tape: Tape) -> None:
         while (piece := await body.read()) is not None:
             tape.append(piece, self._clock.seconds())
-            self._news.tell()
+            # What is here already goes on together.
+            if not body.ready or self._is_ahead(tape):
+                self._news.tell()
             if self._leaving is not None and not tape.kept:
                 self._leaving.reset(0)
-            while self._followers and self._ahead(tape) > _AHEAD_BYTES:
+            while self._is_ahead(tape):
                 await self._moved.wait()
         tape.trailers = body.trailers
 
-    def _ahead(self, tape: Tape) -> int:
-        """By how many bytes the upstream is ahead of who decides its pace.
+    def _is_ahead(self, tape: Tape) -> bool:
+        """Whether the upstream is too far ahead of who decides its pace.
 
         A kept tape can be read back, so the fastest decides; else the slowest.
         """
+        if not self._followers:
+            return False
         positions = [follower.position for follower in self._followers]
         position = max(positions) if tape.kept else min(positions)
-        return tape.size_bytes - tape.offset(position)
+        return tape.size_bytes - tape.offset(position) > _AHEAD_BYTES
 
     def _inform(self, head: ResponseHead) -> None:
         for follower in self._followers:

@@ -82,6 +82,11 @@ class BodyStream:
         self._abandoned = False
         self._news = News()
 
+    @property
+    def ready(self) -> bool:
+        """Whether ``read`` returns without waiting."""
+        return self.ended or bool(self._pieces)
+
     def feed(self, pieces: Iterable[Piece]) -> None:
         if self._abandoned:
             return

@@ -14,6 +14,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from buffr.direct_send import send_at_once
 from buffr.engine import start
 from buffr.errors import BadRequest, BuffrError, ClientGone
 from buffr.listeners.sink import ClientSink
@@ -125,6 +126,7 @@ class ClientConnection(Protocol):
         self._listener.came(self)
         self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
+        send_at_once(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         if self._successor is not None:

@@ -21,12 +21,12 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from buffr.errors import BuffrError, ConfigError
 from buffr.listeners.connection import ClientConnection, ConnectionLimits, Handler, Tracked
-from buffr.listeners.direct_send import listening_port
 from buffr.log import say
 from buffr.wire.memo import HeadMemo
 
 __all__ = ["HTTPListener", "IReactorTCPTime"]
 
+_BACKLOG = 1024
 _SWEEP_S = 1.0
 _POLL_S = 0.02
 _BUSY = (
@@ -102,8 +102,8 @@ class HTTPListener(ServerFactory, Service):
         """Listen. Raises ``ConfigError`` when the address is taken or not ours."""
         super().startService()
         try:
-            self._port = listening_port(
-                self._reactor, self._asked_port, self._factory(), self._interface
+            self._port = self._reactor.listenTCP(
+                self._asked_port, self._factory(), _BACKLOG, self._interface
             )
         except CannotListenError as error:
             raise ConfigError(

@@ -18,6 +18,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from buffr.direct_send import send_at_once
 from buffr.errors import (
     BadFraming,
     BadUpstreamAnswer,
@@ -64,7 +65,7 @@ class Response:
 
     head: ResponseHead
     length: int
-    body: BodyReader
+    body: BodyStream
     abort: Callable[[], None]
 
 
@@ -131,6 +132,7 @@ class Connection(Protocol):
     def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
+        send_at_once(self.transport)
         if not self._tls:
             self.ready.callback(None)
 

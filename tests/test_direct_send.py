@@ -1,4 +1,4 @@
-"""The transport that sends at once, held to the behaviour of Twisted's own over real sockets."""
+"""Transports that send at once, held to the behaviour of Twisted's own over real sockets."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from twisted.internet import tcp
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IListeningPort, IPushProducer
 from twisted.internet.protocol import Protocol, ServerFactory, connectionDone
 from twisted.internet.selectreactor import SelectReactor
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buffr.listeners import direct_send
-from buffr.listeners.direct_send import listening_port
+from buffr import direct_send
+from buffr.direct_send import send_at_once
 from buffr.streams import IStreamTransport
 
 _PATIENCE_S = 10.0
@@ -31,12 +33,15 @@ class Server(Protocol):
 
     transport: IStreamTransport
 
-    def __init__(self) -> None:
+    def __init__(self, *, direct: bool) -> None:
         self.seen: list[str] = []
         self.got = b""
+        self._direct = direct
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
+        if self._direct:
+            send_at_once(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         self.got += data
@@ -65,14 +70,11 @@ class Loopback:
 
     def __init__(self, *, direct: bool) -> None:
         self.reactor = SelectReactor()
-        self.server = Server()
+        self.server = Server(direct=direct)
         factory = ServerFactory()
         factory.noisy = False
         factory.buildProtocol = lambda _: self.server  # type: ignore[method-assign,assignment]
-        if direct:
-            self.port: IListeningPort = listening_port(self.reactor, 0, factory, "127.0.0.1")
-        else:
-            self.port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.port: IListeningPort = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         host = self.port.getHost()
         assert isinstance(host, IPv4Address)
         self.client = socket.create_connection(("127.0.0.1", host.port))
@@ -258,19 +260,33 @@ class TestAtOnce:
         loopback.close()
 
 
+class _Renamed(tcp.Connection):
+    """The transport of a Twisted that has another name for what waits to be sent."""
+
+    _tempDataLen = property()
+
+
 class TestPrivateNames:
     def test_every_one_is_looked_for(self) -> None:
-        """Whichever of Twisted's names vanishes, the stock port takes over."""
-        source = ast.parse(inspect.getsource(direct_send._DirectServer))
+        """Whichever of Twisted's names vanishes, it is noticed before it is used."""
+        source = ast.parse(inspect.getsource(direct_send._write))
         used = {
             node.attr
             for node in ast.walk(source)
             if isinstance(node, ast.Attribute)
             and isinstance(node.value, ast.Name)
-            and node.value.id == "self"
+            and node.value.id == "transport"
         }
         assert used == set(direct_send._NAMES)
 
-    def test_they_exist(self) -> None:
-        """With this Twisted the direct port is in use."""
-        assert direct_send._private_names_exist()
+    def test_one_is_missing(self) -> None:
+        """The transport stays as it is."""
+        transport = object.__new__(_Renamed)
+        send_at_once(transport)
+        assert "write" not in vars(transport)
+
+    def test_another_transport(self) -> None:
+        """What is no TCP transport stays as it is."""
+        transport = StringTransport()
+        send_at_once(transport)
+        assert "write" not in vars(transport)

@@ -1,0 +1,56 @@
+"""TCP transports that send at once what they are given.
+
+Twisted's own keep bytes until the reactor next asks whether the socket takes
+them: a poll more for each message, and two changes of what is polled. This is
+the one place that uses Twisted's private names; where they are missing,
+transports stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from twisted.internet import tcp
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+__all__ = ["send_at_once"]
+
+_NAMES = (
+    "TLS",
+    "_aborting",
+    "_tempDataLen",
+    "_writeDisconnected",
+    "connected",
+    "dataBuffer",
+    "disconnecting",
+    "socket",
+)
+
+
+def send_at_once(transport: object) -> None:
+    """Have a TCP transport, or that under a TLS one, send in ``write`` if nothing waits there."""
+    tcp_one = transport.transport if isinstance(transport, TLSMemoryBIOProtocol) else transport
+    if isinstance(tcp_one, tcp.Connection) and all(hasattr(tcp_one, name) for name in _NAMES):
+        write = partial(_write, tcp_one, tcp_one.write)
+        tcp_one.write = write  # type: ignore[method-assign]
+
+
+def _write(transport: tcp.Connection, stock: Callable[[bytes], None], data: bytes) -> None:
+    if (
+        not transport.dataBuffer
+        and not transport._tempDataLen  # noqa: SLF001
+        and transport.connected
+        and not transport._writeDisconnected  # noqa: SLF001
+        and not transport.disconnecting
+        and not transport._aborting  # noqa: SLF001
+        and not transport.TLS
+    ):
+        try:
+            sent = transport.socket.send(data)
+        except OSError:
+            sent = 0  # full or broken: the stock way finds out which
+        if sent == len(data):
+            return
+        data = data[sent:]
+    stock(data)
