@@ -144,7 +144,7 @@ class Proxy:
             with self.plain() as client:
                 client.send(request(url.encode(), headers=[*headers, *proxy_headers]))
                 return client.answer()
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         with self.tunnel(f"https://{parts.netloc}", proxy_headers) as client:
             client.send(request(target.encode(), headers=headers))
             return client.answer()

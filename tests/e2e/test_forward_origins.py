@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,18 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 class TestPorts:
     """Seed defect 14: ``host:9443`` was answered by ``host:8443``."""
 
-    @pytest.mark.parametrize("secure", [True, False])
-    def test_two_ports_of_one_host_are_two_origins(self, proxy: Proxy, secure: bool) -> None:
+    @pytest.mark.parametrize(
+        ("origin", "host"), [(secure_origin, "localhost"), (FakeUpstream, "127.0.0.1")]
+    )
+    def test_two_ports_of_one_host_are_two_origins(
+        self, proxy: Proxy, origin: Callable[[Script], FakeUpstream], host: str
+    ) -> None:
         """Live, when it is asked again, and in the one cassette of that host."""
-        origin = secure_origin if secure else FakeUpstream
         with origin(saying(b"one")) as one, origin(saying(b"two")) as two:
             for _ in range(2):
                 assert proxy.get(f"{one.url}/ports").body == b"one"
                 assert proxy.get(f"{two.url}/ports").body == b"two"
             assert (len(one.received), len(two.received)) == (1, 1)
-        host = "localhost" if secure else "127.0.0.1"
         kept = {
             item["request"]["port"]: item["response"]["body"]
             for item in proxy.recorded(f"{host}.json")
