@@ -142,7 +142,8 @@ class ClientConnection(Protocol):
         self._buffer = self._buffer + data if self._buffer else data
         if self._sink is None:
             self._step()
-        elif len(self._buffer) > self._limits.buffer_bytes and not self._held_back:
+        waits = self._sink is not None or not self.writable
+        if waits and len(self._buffer) > self._limits.buffer_bytes and not self._held_back:
             self._held_back = True
             self.transport.pauseProducing()
 

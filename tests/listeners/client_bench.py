@@ -60,13 +60,13 @@ class Wire(StringTransport):
         self.half_closed = False
         self.no_delay = False
 
-    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001  # Twisted's signature
+    def setTcpNoDelay(self, enabled: bool) -> None:
         self.no_delay = enabled
 
     def getTcpNoDelay(self) -> bool:
         return self.no_delay
 
-    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: FBT001  # Twisted's signature
+    def setTcpKeepAlive(self, enabled: bool) -> None:
         raise NotImplementedError
 
     def getTcpKeepAlive(self) -> bool:

@@ -80,6 +80,20 @@ class TestBuffer:
         assert not bench.paused()
         assert len(bench.exchanges) == 51
 
+    def test_bounded_while_answers_wait_for_their_reader(self) -> None:
+        """A client that only sends is held back too; it goes on when it has read."""
+        bench = Bench().send(get(b"/1"))
+        bench.full()
+        bench.exchanges[0].answer()
+        bench.send(get(b"/2") * 20)
+        assert not bench.paused()
+        bench.send(get(b"/2") * 40)
+        assert bench.paused()
+        bench.drained()
+        for number in range(1, 61):
+            bench.exchanges[number].answer()
+        assert not bench.paused()
+
     def test_a_held_client_stays_held_for_a_slow_body(self) -> None:
         """What waited was the next request's body: its reader decides, not the buffer."""
         bench = Bench().send(get(b"/1"))
