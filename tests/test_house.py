@@ -43,6 +43,7 @@ ROOMS = (
     "buffr.upstream",
     "buffr.tls",
     "buffr.log",
+    "buffr.direct_send",
     "buffr.streams",
     "buffr.spool",
     "buffr.wire",
