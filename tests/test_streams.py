@@ -116,6 +116,14 @@ class TestReading:
         for _ in range(2):
             TRIAL.failureResultOf(stream.read(), BodyCutShort)
 
+    def test_ready(self) -> None:
+        """It says whether reading waits: not for pieces, nor for an end that is here."""
+        stream, whole, broken = Stream(), Stream(), Stream()
+        whole.finish()
+        broken.fail(BodyCutShort("cut"))
+        assert not stream.ready
+        assert all(each.ready for each in (stream.fed(1), whole, broken))
+
     def test_a_waiting_reader_hears_of_a_break(self) -> None:
         """Nobody waits for a body that has broken off."""
         stream = Stream()
