@@ -96,9 +96,9 @@ class ForwardProxy:
         sink.switch(_ESTABLISHED, self._start(host, port, scope))
 
     async def _relay(self, host: str, port: int, sink: ClientSink) -> None:
-        ended = self._engine.tunnel(f"CONNECT {host}:{port}")
-        upstream, client = RawTunnel(), RawTunnel(ended)
+        upstream = RawTunnel()
         await self._routes.dial(host, port, upstream)
+        client = RawTunnel(self._engine.tunnel(f"CONNECT {host}:{port}"))
         sink.switch(_ESTABLISHED, client)
         client.join(upstream)
 
