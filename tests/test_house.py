@@ -17,6 +17,7 @@ ROOMS = (
     "buffr.__main__",
     "buffr.cli",
     "buffr.demo",
+    "buffr.embedded",
     "buffr.healthcheck",
     "buffr.run",
     "buffr.ca",
@@ -26,6 +27,7 @@ ROOMS = (
     "buffr.assembly",
     "buffr.testing",
     "buffr.config",
+    "buffr.admin",
     "buffr.listeners",
     "buffr.engine",
     "buffr.calls",
@@ -55,6 +57,9 @@ ROOMS = (
 )
 """From top to bottom. A module belongs to the longest name here that it begins with."""
 
+PLANNED = ("buffr.admin", "buffr.embedded", "buffr.run")
+"""Rooms that need not be there yet."""
+
 PURE = (
     "buffr.config",
     "buffr.policy",
@@ -81,7 +86,7 @@ IMPURE_MODULES = frozenset(("twisted", "OpenSSL", "time", "socket", "random"))
 FOR_ITS_TYPES = frozenset((("buffr.recorders.http", "buffr.streams"),))
 """Pure modules and what they import although it is not pure: only a Protocol of it."""
 
-WIRING = ("buffr.assembly", "buffr.testing", "buffr.demo", "buffr.run")
+WIRING = ("buffr.assembly", "buffr.testing", "buffr.demo", "buffr.embedded", "buffr.run")
 """Where concrete stores are known; everybody else knows ``buffr.stores.base``."""
 
 
@@ -134,7 +139,7 @@ class TestPlan:
         """A new module belongs to a room, or its room gets a place in the list above."""
         assert room_of(module) != "buffr" or module == "buffr"
 
-    @pytest.mark.parametrize("room", ROOMS)
+    @pytest.mark.parametrize("room", [room for room in ROOMS if room not in PLANNED])
     def test_every_room_exists(self, room: str) -> None:
         """The list tells of nothing that was moved or taken away."""
         assert _path(room).exists()
