@@ -1,0 +1,144 @@
+"""Starts that are refused: exit code 1, a line for each thing that is wrong, and no traceback.
+
+Nothing has listened before, and no file is touched.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+from attrs import field, frozen
+from commands import BUFFR, TWISTD, complaint, run
+
+TARGET = ("--target", "https://a.test", "--port", "0")
+
+BAD_SETTINGS = """\
+listne: 127.0.0.1
+reverse:
+  - {target: ftp://example.com, port: 1}
+  - {target: 'http://a.test', port: seven}
+  - {target: 'http://a.test', port: 8081, mode: sometimes}
+  - {target: 'http://b.test', port: 8081}
+"""
+
+_ROW = {"target": "http://a.test", "port": 0, "cassette": "a.json"}
+RECORD_BESIDE_AUTO = yaml.safe_dump({"reverse": [{**_ROW, "mode": "record"}, _ROW]})
+
+GOOD = (
+    '{"type": "http", "http": {"request": {"method": "GET", "path": "/a"},'
+    ' "response": {"status": 200}}}'
+)
+TYPO = f'{{"version": 1,\n "interactions": [{GOOD},\n  {{"type" "http"}}, {{}}]}}'
+MERGE = f'{{"version": 1, "interactions": [\n<<<<<<< HEAD\n{GOOD}\n=======\n]}}'
+
+
+@frozen
+class Start:
+    """What is started, in a directory with these files, and what each line of its output says."""
+
+    says: tuple[str, ...]
+    arguments: tuple[str, ...]
+    env: Mapping[str, str] = field(factory=dict)
+    files: Mapping[str, str] = field(factory=dict)
+
+
+def over(cassette: str, place: str, mode: str = "auto") -> Start:
+    """A start with this cassette. Seed defect 2: it was taken for empty, and overwritten."""
+    arguments = (mode, *TARGET, "--cassette", "api.json")
+    return Start((f"api.json:{place}",), arguments, files={"api.json": cassette})
+
+
+BAD_LINES = tuple(f"bad.yaml:{line}" for line in ("1: listne", "3:", "4:", "5:", "6:"))
+
+STARTS = {
+    "no target": Start(("target",), ("auto",)),
+    "unknown flag": Start(("prot",), ("auto", "--prot", "1")),
+    "unknown command": Start(("recrod",), ("recrod",)),
+    "nothing to replay": Start(("cassette",), ("replay",)),
+    # Seed defect 21: such an error was logged, and the service started with nothing.
+    "broken BUFFR_TARGETS": Start(("BUFFR_TARGETS",), (), {"BUFFR_TARGETS": "- {target: [http"}),
+    "no certificates": Start(
+        ("junk.pem",), ("auto", *TARGET, "--ca-file", "junk.pem"), files={"junk.pem": "junk"}
+    ),
+    "data in a file": Start(
+        ("junk.pem",), ("auto", *TARGET, "--data-dir", "junk.pem"), files={"junk.pem": "junk"}
+    ),
+    "a directory as cassette": Start(("directory",), ("auto", *TARGET, "--cassette", ".")),
+    "another machine's address": Start(
+        ("203.0.113.1",), ("auto", *TARGET, "--listen", "203.0.113.1")
+    ),
+    "five faults": Start(
+        BAD_LINES, ("serve", "--config", "bad.yaml"), files={"bad.yaml": BAD_SETTINGS}
+    ),
+    "record beside auto": Start(("a.json",), ("serve",), files={"buffr.yaml": RECORD_BESIDE_AUTO}),
+    "not JSON": over('{"version": 1, "interactions": [\n  nonsense\n]}', "2:3"),
+    "a typo": over(TYPO, "3:"),
+    "a typo in replay": over(TYPO, "3:", "replay"),
+    "merge markers": over(MERGE, "2:1"),
+    "a newer version": over('{\n  "version": 2,\n  "interactions": []\n}\n', "2:14"),
+    "a list": over("[]", "1:1"),
+    "no text": over("\x00\x01\x02", "1:1"),
+}
+
+
+@frozen
+class Refusal:
+    """How a start ended."""
+
+    code: int
+    output: str
+    directory: Path
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Refusal]:
+    """All of them, several at a time."""
+
+    def make(start: Start) -> Refusal:
+        directory = tmp_path_factory.mktemp("refused")
+        for name, text in start.files.items():
+            (directory / name).write_text(text)
+        env = {"BUFFR_PORT": "0", **start.env} if not start.arguments else start.env
+        done = run(*start.arguments, cwd=directory, env=env)
+        return Refusal(done.returncode, done.stdout + done.stderr, directory)
+
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip(STARTS, pool.map(make, STARTS.values()), strict=True))
+
+
+class TestRefusedStarts:
+    @pytest.mark.parametrize("name", STARTS)
+    def test_it_is_said_in_a_line_and_nothing_happens(
+        self, refusals: dict[str, Refusal], name: str
+    ) -> None:
+        start, refusal = STARTS[name], refusals[name]
+        assert refusal.code == 1, refusal.output
+        assert "Traceback" not in refusal.output, refusal.output
+        assert "msg=listening" not in refusal.output
+        lines = refusal.output.splitlines()
+        for line, words in zip(lines, start.says, strict=True):
+            assert words in line
+        left = {path.name: path.read_text() for path in refusal.directory.iterdir()}
+        assert left == start.files
+
+    def test_twistd_says_the_same_below_its_usage(self, tmp_path: Path) -> None:
+        (tmp_path / "bad.yaml").write_text(BAD_SETTINGS)
+        lines = complaint("--config", "bad.yaml", cwd=tmp_path, command=TWISTD)
+        for line, words in zip(lines[-len(BAD_LINES) :], BAD_LINES, strict=True):
+            assert words in line
+
+    @pytest.mark.parametrize("command", [BUFFR, TWISTD], ids=["buffr", "twistd"])
+    def test_a_taken_port(self, tmp_path: Path, command: tuple[str, ...]) -> None:
+        """Seed defect 18: the process stayed, and served nothing."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            flags = ("--mode", "auto", "--target", "http://127.0.0.1:9", "--port", port)
+            arguments = ("serve", *flags) if command is BUFFR else flags
+            (line,) = complaint(*arguments, cwd=tmp_path, command=command)
+        assert f"127.0.0.1:{port}" in line
+        assert "in use" in line
