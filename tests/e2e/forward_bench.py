@@ -27,6 +27,7 @@ __all__ = [
     "forward_proxy",
     "named",
     "origin_tls",
+    "origins_authority",
     "secure_origin",
     "trust_file",
     "wrap",
@@ -43,7 +44,7 @@ NO_PARENTS = {
 
 
 @cache
-def _origins_authority() -> trustme.CA:
+def origins_authority() -> trustme.CA:
     """Whom all origins of these tests have their certificates from."""
     return trustme.CA()
 
@@ -52,14 +53,14 @@ def _origins_authority() -> trustme.CA:
 def origin_tls(*names: str) -> ssl.SSLContext:
     """The server side of TLS for an origin of these names."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    _origins_authority().issue_cert(*names).configure_cert(context)
+    origins_authority().issue_cert(*names).configure_cert(context)
     return context
 
 
 def trust_file(directory: Path) -> Path:
     """A file with the authority of all origins, for buffr's ``ca_file``."""
     path = directory / "origins.pem"
-    _origins_authority().cert_pem.write_to_path(str(path))
+    origins_authority().cert_pem.write_to_path(str(path))
     return path
 
 

@@ -138,8 +138,7 @@ class TestFirstBytes:
                 assert client.answer(b"HEAD").status == 200
                 assert client.answer().body == b"GET %b/plain/0" % authority
             assert len(plain.received) == 3
-        line = proxy.lines(f"http://127.0.0.1:{plain.port}/plain/0")[0]
-        assert " src=upstream" in line
+        eventually(lambda: proxy.lines(f"127.0.0.1:{plain.port}/plain/0", " src=upstream"))
 
     @pytest.mark.parametrize(
         "garbage",
