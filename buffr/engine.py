@@ -57,6 +57,9 @@ def _resume(
         try:
             try:
                 result = yield awaited
+            except GeneratorExit:
+                running.close()
+                raise
             except BaseException as error:  # noqa: BLE001  # whatever it is, it is the coroutine's
                 awaited = running.throw(error)
             else:
@@ -156,7 +159,7 @@ class Engine:
                 level, detail = "WARN", cut
         except BuffrError as error:
             status, level, detail = error.status, self._blame(error, exchange), error.message
-            told = str(error)
+            told = f"{error}\n{error.explanation}".rstrip()
             error.noted = True
             raise
         except CancelledError:

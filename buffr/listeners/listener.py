@@ -81,6 +81,7 @@ class HTTPListener(ServerFactory, Service):
         self._announce = announce
         self._tls = tls
         self._connections: set[Tracked] = set()
+        self._accepted: set[Tracked] = set()
         self._port: IListeningPort | None = None
         self._sweeper = LoopingCall(self._sweep)
         self._sweeper.clock = reactor
@@ -123,9 +124,11 @@ class HTTPListener(ServerFactory, Service):
         return wrapping
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002
-        if len(self._connections) >= self._most:
+        if len(self._accepted) >= self._most:
             return _Busy()
-        return ClientConnection(self)
+        connection = ClientConnection(self)
+        self._accepted.add(connection)
+        return connection
 
     def refused(self, error: BuffrError) -> None:
         say(LogLevel.warn, "request refused", status=str(error.status), err=error.message)
@@ -135,11 +138,15 @@ class HTTPListener(ServerFactory, Service):
 
     def gone(self, connection: Tracked) -> None:
         self._connections.discard(connection)
+        self._accepted.discard(connection)
 
     def _sweep(self) -> None:
         self.now = self._reactor.seconds()
         for connection in list(self._connections):
-            connection.check(self.now)
+            try:
+                connection.check(self.now)
+            except Exception as error:  # noqa: BLE001  # the others' time-outs must go on
+                say(LogLevel.error, "defect", err=f"{type(error).__name__}: {error}")
 
     async def stop(self, grace_s: float) -> None:
         """Accept no more, and return when the running exchanges are over or cut off."""

@@ -15,6 +15,8 @@ from buffr.sink import Sink
 __all__ = ["play"]
 
 _BLOCK_BYTES = 65536
+_AT_ONCE = 131072
+"""Larger bodies go out in blocks, as fast as the client takes them."""
 
 
 async def play(
@@ -27,7 +29,7 @@ async def play(
     Raises ``CassetteError`` when its body's file cannot be read.
     """
     head = _true_head(interaction)
-    if sleep is None and interaction.body.file is None:
+    if sleep is None and interaction.body.file is None and interaction.body.size_bytes <= _AT_ONCE:
         body = interaction.body.data
         sizes = [chunk.size_bytes for chunk in _true_chunks(interaction)]
         sink.answer(head, body, sizes, interaction.trailers)

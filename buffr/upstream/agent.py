@@ -6,13 +6,13 @@ and case of its fields.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IConsumer, IProtocol
-from twisted.internet.testing import StringTransport
+from twisted.internet.interfaces import IAddress, IConsumer, IProtocol, ITransport
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers as WebHeaders
@@ -27,6 +27,8 @@ from buffr.upstream.origin import Origin
 from buffr.upstream.upstream import Upstream
 
 __all__ = ["UpstreamAgent"]
+
+_NOWHERE = UNIXAddress(None)
 
 
 @implementer(IAgent)
@@ -83,11 +85,12 @@ class UpstreamAgent:
 
 
 def _split(uri: bytes) -> tuple[Origin, bytes]:
-    parts = urlsplit(uri.decode("ascii"))
+    text, mark, query = uri.decode("ascii").partition("?")
+    parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BuffrError(f"not an http or https URL: {uri.decode('ascii', 'replace')}")
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    target = (parts.path or "/") + mark + query.partition("#")[0]
     return Origin(parts.scheme, parts.hostname, port), target.encode("ascii")
 
 
@@ -162,12 +165,24 @@ class _Response:
         protocol.connectionLost(Failure(ResponseDone()))
 
 
-class _BodyTransport(StringTransport):
-    """A body's protocol may close its transport, and nothing else."""
+@implementer(ITransport)
+class _BodyTransport:
+    """A body's protocol may close its transport; there is nobody to write to."""
 
     def __init__(self, abort: Callable[[], None]) -> None:
-        super().__init__()
         self._abort = abort
 
     def loseConnection(self) -> None:
         self._abort()
+
+    def write(self, data: bytes) -> None:
+        """Drop what is written."""
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Drop what is written."""
+
+    def getPeer(self) -> IAddress:
+        return _NOWHERE
+
+    def getHost(self) -> IAddress:
+        return _NOWHERE
