@@ -41,6 +41,11 @@ class RequestBody:
         assert isinstance(self.outgoing, bytes)
         return Body.of(self.outgoing)
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of it was read; an upstream may answer before it has asked for all."""
+        return not isinstance(self.outgoing, TeeReader) or self.outgoing.whole
+
     def close(self) -> None:
         if self.tape is not None:
             self.tape.close()
@@ -117,6 +122,8 @@ class UpstreamCall:
         if not self._recorded(head):
             return
         assert self.route.store is not None
+        if truncated is None and not self.body.whole:
+            truncated = "the upstream answered before it had the whole request"
         try:
             for each in (tape, self.body.tape):
                 if each is not None and each.failure is not None:

@@ -71,10 +71,11 @@ def recording(
 
 
 class TeeReader:
-    """Passes a body on, and keeps it on a tape."""
+    """Passes a body on, and keeps it on a tape; ``whole`` once its end was read."""
 
     def __init__(self, body: BodyReader, tape: Tape) -> None:
         self.trailers: Headers = ()
+        self.whole = False
         self._body = body
         self._tape = tape
 
@@ -82,6 +83,7 @@ class TeeReader:
         piece = await self._body.read()
         if piece is None:
             self.trailers = self._tape.trailers = self._body.trailers
+            self.whole = True
         else:
             self._tape.append(piece, 0.0)
         return piece

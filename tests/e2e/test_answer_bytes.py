@@ -146,6 +146,16 @@ class TestFraming:
                     assert got.headers == ((b"Content-Length", b"1234"), (b"X-A", b"1"))
         assert len(place.received()) == 1
 
+    def test_head_of_a_chunked_answer(self, bench: Bench, place: Place) -> None:
+        place.answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        head = request(place.path, method=b"HEAD")
+        for port in (bench.port("auto"), bench.port("auto"), bench.port("replay")):
+            with RawClient(port) as client:
+                client.send(2 * head)
+                for _ in range(2):
+                    assert client.answer(b"HEAD").header(b"Transfer-Encoding") == b"chunked"
+        assert len(place.received()) == 1
+
     def test_the_upstreams_connection_is_used_again(self, bench: Bench, place: Place) -> None:
         place.answers(lambda _: chunked([b"a"], trailers=[(b"T", b"1")]))
         place.ask("passthrough")

@@ -232,6 +232,24 @@ class TestUnwritable:
         assert paths_in(tmp_path / cassette) == {b"/10/x"}
 
 
+class TestMissingBodies:
+    def test_a_body_file_that_is_gone_is_an_error_with_its_name(self, tmp_path: Path) -> None:
+        """Never an empty answer, or half of one; other recordings replay on."""
+        targets = (b"/2000000/large", b"/10/small")
+        with FakeUpstream(sized) as upstream:
+            with BuffrProcess.run("auto", *flags(upstream), cwd=tmp_path) as running:
+                for target in targets:
+                    assert ask(running.ports[0], request(target)).status == 200
+            (body,) = (tmp_path / "api.d").iterdir()
+            body.unlink()
+            with BuffrProcess.run("replay", *flags(upstream), cwd=tmp_path) as running:
+                got = ask(running.ports[0], request(targets[0]))
+                assert got.status == 500
+                assert body.name in got.body.decode()
+                assert " level=ERROR " in running.wait_for(body.name).string
+                assert ask(running.ports[0], request(targets[1])).status == 200
+
+
 def git(directory: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
     subprocess.run(["git", *identity, *arguments], cwd=directory, check=True, capture_output=True)

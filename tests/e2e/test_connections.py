@@ -178,6 +178,30 @@ class TestLeaving:
         assert "end" not in kept[0]
         assert place.ask("replay").body == b"[DONE]"
 
+    def test_an_endless_answer_is_given_up_when_its_client_has_left(
+        self, bench: Bench, place: Place
+    ) -> None:
+        """The upstream is told, by the end of its connection."""
+        over = threading.Event()
+
+        def script(_: Received) -> Iterator[Step]:
+            try:
+                yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                while True:
+                    yield b"4\r\ntick\r\n"
+                    yield 0.01
+            finally:
+                over.set()
+
+        place.answers(script)
+        for route in ("auto", "passthrough"):
+            client = RawClient(bench.port(route))
+            client.send(request(place.path))
+            client.until(b"tick")
+            client.reset()
+            assert over.wait(5)
+            over.clear()
+
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\n"
 

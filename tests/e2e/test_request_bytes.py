@@ -6,7 +6,7 @@ import pytest
 from bench import Bench, Place
 from raw_http import RawClient, request
 
-from buffr.testing import answer
+from buffr.testing import Received, answer
 
 HOST = b"Host: client.test\r\n"
 
@@ -159,6 +159,29 @@ class TestTargets:
         assert len(bench.upstream.received) == before
 
 
+class TestConditions:
+    def test_a_condition_makes_another_request(self, place: Place) -> None:
+        """A 304 or a part is no answer for who asked for the whole."""
+        parts = {
+            b"If-None-Match": (b'"x"', b"304 Not Modified"),
+            b"Range": (b"bytes=0-1", b"206 Partial Content"),
+        }
+
+        def script(received: Received) -> bytes:
+            for name, (_, status) in parts.items():
+                if received.header(name) is not None:
+                    return answer(b"" if status.startswith(b"304") else b"wh", status)
+            return answer(b"whole")
+
+        place.answers(script)
+        for route in ("auto", "auto", "replay"):
+            for name, (value, status) in parts.items():
+                got = place.ask(route, request(place.path, headers=[(name, value)]))
+                assert got.line == b"HTTP/1.1 " + status
+            assert place.ask(route).body == b"whole"
+        assert len(place.received()) == 3
+
+
 class TestMethods:
     """Any method that is a token is passed on; none is special but HEAD."""
 
@@ -243,6 +266,22 @@ class TestBodies:
         for number, body in enumerate(bodies, 1):
             raw = request(place.path, method=b"POST", body=body)
             assert place.ask("replay", raw).body == b"%d" % number
+
+    @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 1 << 20, (1 << 20) + 1])
+    def test_bodies_of_every_size_are_recorded_and_found_again(
+        self, place: Place, size: int
+    ) -> None:
+        """Around the sizes where bodies begin to be streamed, spooled, and kept beside."""
+        place.answers(lambda received: answer(received.body[::-1]))
+        body = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+        chunked = CHUNKED_POST % place.path + b"%x\r\n%b\r\n0\r\n\r\n" % (size, body)
+        raws = [request(place.path, method=b"POST", body=body), chunked]
+        for route in ("auto", "auto", "replay"):
+            for raw in raws if size else raws[:1]:
+                assert place.ask(route, raw).body == body[::-1]
+        other = request(place.path, method=b"POST", body=body + b"!")
+        assert place.ask("replay", other).status == 599
+        assert len(place.received()) == 1
 
     def test_numbers_keep_their_digits(self, place: Place) -> None:
         """Seed defect 8: numbers went through doubles, so that neighbouring ids matched."""

@@ -6,11 +6,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from bench import Bench, Place, eventually
+from bench import Bench, Place, eventually, interactions
 from raw_http import RawClient, ask, request
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, answer, chunked
@@ -127,6 +128,46 @@ class TestLiveRequests:
                     assert received.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
                     upstream.sendall(answer(b"ok"))
                     assert client.answer().body == b"ok"
+
+
+class TestEarlyAnswers:
+    """An upstream may answer before it has the whole request: 413, 401."""
+
+    SIZE = 4_000_000
+
+    def _answer_early(self, listening: socket.socket) -> None:
+        upstream, _ = listening.accept()
+        with upstream:
+            upstream.settimeout(PATIENCE_S)
+            received = b""
+            while b"\r\n\r\n" not in received:
+                received += upstream.recv(65536)
+            upstream.sendall(answer(b"too large", b"413 Too Large", [(b"Connection", b"close")]))
+            with suppress(ConnectionError):
+                while upstream.recv(65536):
+                    pass
+
+    @pytest.mark.parametrize("mode", ["auto", "record", "passthrough"])
+    def test_the_client_gets_the_answer_and_no_half_request_is_replayed(
+        self, tmp_path: Path, mode: str
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            thread = threading.Thread(target=self._answer_early, args=(listening,), daemon=True)
+            thread.start()
+            target = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            flags = ("--mode", mode, "--target", target, "--port", "0", "--cassette", "api.json")
+            with (
+                BuffrProcess.run("serve", *flags, cwd=tmp_path) as running,
+                RawClient(running.ports[0]) as client,
+            ):
+                client.send(request(b"/x", method=b"POST", body=self.SIZE * b"x"))
+                got = client.answer()
+                assert (got.status, got.body) == (413, b"too large")
+            thread.join(PATIENCE_S)
+        for one in interactions(tmp_path / "api.json"):
+            recorded = one["http"]
+            size = recorded["request"].get("body_size") or len(recorded["request"]["body"])
+            assert (size == self.SIZE) != ("end" in recorded)
 
 
 def _until(connection: socket.socket, end: bytes) -> bytes:
