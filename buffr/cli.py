@@ -29,6 +29,8 @@ Usage: buffr COMMAND [options]
   passthrough  relay, and keep nothing
   proxy        a forward proxy: CONNECT with TLS looked into, and plain HTTP;
                --auto (the default), --record, --replay or --passthrough
+  run          run a command behind a proxy of its own, and report:
+               buffr run [--replay ...] -- COMMAND ARGUMENT ...
   serve        run what buffr.yaml, or the file that --config names, says
   ca           print the certificate that clients are to trust, or how they do
   demo         see it work, with no network: record, stop the upstream, replay
@@ -67,6 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _serve(["--proxy", "true", *(_as_mode(argument) for argument in rest)])
     elif command == "serve":
         _serve(rest if _names_file(rest) else [*_default_file(), *rest])
+    elif command == "run":
+        from buffr.run.command import run  # noqa: PLC0415  # a server has no use for it
+
+        sys.exit(run(rest))
     elif command == "ca":
         from buffr.ca.command import ca  # noqa: PLC0415  # a server has no use for it
 

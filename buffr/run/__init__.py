@@ -1,0 +1,1 @@
+"""The ``buffr run`` command: a command of the user's, behind a proxy of its own."""

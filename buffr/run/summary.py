@@ -1,0 +1,102 @@
+"""The summary of a run, for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TextIO
+
+from attrs import frozen
+
+from buffr.run.outcome import Outcome, times
+from buffr.run.tally import Row
+
+__all__ = ["Paint", "paint_for", "summary"]
+
+_MOST = 10
+_MOST_UNUSED = 5
+_MOST_LINES = 12
+_WIDTH = 9
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+@frozen
+class Paint:
+    """Colours, for a terminal."""
+
+    on: bool
+
+    def __call__(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.on else text
+
+
+def paint_for(stream: TextIO, environ: Mapping[str, str]) -> Paint:
+    """Colours where the stream is a terminal and nobody has said ``NO_COLOR``."""
+    wanted = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    return Paint(wanted and stream.isatty())
+
+
+def summary(outcome: Outcome, paint: Paint) -> str:
+    """A line of counts, then what there is to be said of each."""
+    lines = [f"{paint('1', 'buffr:')} {_counts(outcome, paint)}"]
+    lines += _listed("31", "miss", _rows(outcome.misses), _MOST, paint)
+    lines += _listed("31", "failed", _rows(outcome.failed), _MOST, paint)
+    lines += _listed("31", "refused", _refusals(outcome), _MOST, paint)
+    if "record" in outcome.fail_on:
+        lines += _listed("33", "recorded", list(outcome.tally.recordings), _MOST, paint)
+    left = [f"{one.cassette}: {one.request}" for one in outcome.unused]
+    lines += _listed("33", "unused", left, _MOST_UNUSED, paint)
+    bypassed = [_counted(host, count) for host, count in outcome.bypassed.items()]
+    lines += _listed("36", "bypassed", bypassed, _MOST, paint)
+    for failure in outcome.failures:
+        # A command that failed has the say.
+        code = "" if outcome.ended.code else "; exit code 1"
+        lines.append(f"{paint('1;31', 'buffr:')} {failure.flag}: {failure.why}{code}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _counts(outcome: Outcome, paint: Paint) -> str:
+    counters = outcome.counters
+    tally = outcome.tally
+    if not (tally.rows or tally.refusals):
+        return "nothing came through the proxy; the command may not use HTTPS_PROXY"
+    parts = [
+        ("32", times(counters.hits, "hit", "hits"), True),
+        ("36", f"{counters.recorded} recorded", True),
+        ("31" if counters.misses else "", times(counters.misses, "miss", "misses"), True),
+        ("31", f"{counters.errors} failed", counters.errors),
+        ("31", f"{outcome.refused} refused", outcome.refused),
+        ("31", f"{counters.failed_appends} not recorded", counters.failed_appends),
+        ("33", f"{len(outcome.unused)} unused", outcome.unused),
+        ("36", times(len(outcome.bypassed), "host", "hosts") + " bypassed", outcome.bypassed),
+    ]
+    return ", ".join(paint(code, text) if code else text for code, text, shown in parts if shown)
+
+
+def _rows(rows: Sequence[Row]) -> list[str]:
+    return [f"{_counted(row.request, row.count)}\n{row.detail}" for row in rows]
+
+
+def _refusals(outcome: Outcome) -> list[str]:
+    found = outcome.tally.refusals.items()
+    return [_counted(f"{status} {why}", count) for (status, why), count in found]
+
+
+def _counted(text: str, count: int) -> str:
+    return f"{text} ({count} times)" if count > 1 else text
+
+
+def _listed(code: str, word: str, texts: Sequence[str], most: int, paint: Paint) -> Iterator[str]:
+    """The first of these texts, each with further lines below its first one."""
+    for text in texts[:most]:
+        first, *more = text.splitlines() or [""]
+        yield f"  {paint(code, word.ljust(_WIDTH))} {_plain(first)}"
+        for line in more[:_MOST_LINES] + ["..."] * (len(more) > _MOST_LINES):
+            yield f"  {' ' * _WIDTH} {_plain(line)}"
+    if len(texts) > most:
+        yield f"  {' ' * _WIDTH} ... and {len(texts) - most} more"
+
+
+def _plain(text: str) -> str:
+    """Nothing of a request or a cassette steers the terminal."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)

@@ -1,0 +1,74 @@
+"""Which recordings a run had no use for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from attrs import frozen
+
+from buffr.interaction import RecordedRequest
+from buffr.policy.mode import Mode
+from buffr.redaction.fields import target_for_log
+from buffr.redaction.rules import RedactionRules
+from buffr.route import Route
+from buffr.stores.cassette import Cassette, CassetteStore
+
+__all__ = ["Unused", "unused"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_REPLAYING = (Mode.AUTO, Mode.REPLAY)
+
+
+@frozen
+class Unused:
+    """An interaction that was never replayed. ``request`` is as in the log."""
+
+    cassette: Path
+    request: str
+
+
+def unused(routes: Iterable[Route]) -> list[Unused]:
+    """The interactions that none of these routes' clients was given, in recorded order.
+
+    Those in the cassettes of routes that replay; recorded in this run is as
+    good as replayed. A playhead gives a key's recordings from the first on,
+    so the count of answers says which of them were used.
+    """
+    asked: dict[CassetteStore, Route] = {
+        route.store: route
+        for route in routes
+        if isinstance(route.store, CassetteStore) and route.mode in _REPLAYING
+    }
+    held: dict[Cassette, set[int]] = {}
+    used: dict[Cassette, set[int]] = {}
+    rules: dict[Cassette, RedactionRules] = {}
+    for store, route in asked.items():
+        rules[store.cassette] = route.redaction
+        ours = held.setdefault(store.cassette, set())
+        theirs = used.setdefault(store.cassette, set())
+        for found in store.index.all():
+            ours.update(found.places)
+            theirs.update(found.places[: route.playhead.count(found.digest)])
+    return [
+        Unused(cassette.path, _shown(request, rules[cassette]))
+        for cassette, places in held.items()
+        for place in sorted(places - used[cassette])
+        if (request := cassette.request(place)) is not None
+    ]
+
+
+def _shown(request: RecordedRequest, rules: RedactionRules) -> str:
+    """Method and URL, as far as the recording has it."""
+    target = target_for_log(request.target, rules).decode("latin-1")
+    return f"{request.method.decode('utf-8')} {_where(request)}{target}"
+
+
+def _where(request: RecordedRequest) -> str:
+    """Scheme, host and port as in a URL; nobody has checked what stands in a cassette."""
+    if request.host is None:
+        return ""
+    scheme = request.scheme or "https"
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    own = request.port in (None, _DEFAULT_PORTS.get(scheme))
+    return f"{scheme}://{host}" if own else f"{scheme}://{host}:{request.port}"
