@@ -139,7 +139,7 @@ class ForwardRoutes:
         """A bypassed host's plain requests are relayed, whatever the mode."""
         known = self._routes.get((origin, None))
         if known is None:
-            known = self._routes[origin, None] = Route(
+            route = Route(
                 mode=Mode.PASSTHROUGH,
                 upstream=self._upstreams.of(
                     origin, self._settings.upstream, deny_private=self._denies(origin)
@@ -155,6 +155,7 @@ class ForwardRoutes:
                 origin=origin,
                 src="bypass",
             )
+            known = self._routes[origin, None] = self._bounded(route)
         return known
 
     async def dial(self, host: str, port: int, protocol: Protocol) -> None:

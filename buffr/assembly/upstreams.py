@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Factory, Protocol
 
 from buffr.config import Config
@@ -43,7 +45,7 @@ class Upstreams:
         self._config = config
         self._reactor = reactor
         self._own_ports = own_ports
-        self._made: list[Upstream] = []
+        self._made: WeakSet[Upstream] = WeakSet()
 
     def of(
         self,
@@ -56,6 +58,7 @@ class Upstreams:
         """The way to an origin. Raises ``ConfigError`` for files that cannot be used."""
         limits = self._config.limits
         parent = self._config.parents.of(origin, options.via)
+        deny_private = deny_private and parent is None
         tls = None
         if origin.tls:
             tls = client_tls(
@@ -67,9 +70,9 @@ class Upstreams:
             )
         endpoint = endpoint_for(
             origin,
-            self._plain(options.resolve or origin.host, origin.port),
+            self._plain(options.resolve or origin.host, origin.port, deny_private=deny_private),
             tls=tls,
-            parent=None if parent is None else self._to_parent(parent),
+            parent=None if parent is None else self._to_parent(parent, options),
             authorization=None if parent is None else parent.authorization,
         )
         pool = Pool(
@@ -79,19 +82,23 @@ class Upstreams:
             Patience(limits.connect_s, limits.upstream_idle_s, limits.upstream_total_s),
             PoolLimits(limits.pool_per_host, limits.pool_idle_s),
             tls=origin.tls,
-            check=lambda made: self.check(made, deny_private=deny_private and not parent),
+            check=lambda made: self.check(made, deny_private=deny_private),
         )
         headers = _for_parent(parent) if parent is not None and not origin.tls else None
         upstream = Upstream(origin, pool, keep_host=keep_host, proxy_headers=headers)
-        self._made.append(upstream)
+        self._made.add(upstream)
         return upstream
 
-    def _plain(self, host: str, port: int) -> Any:
-        return plain_endpoint(self._reactor, host, port, self._config.limits.connect_s)
+    def _plain(self, host: str, port: int, *, deny_private: bool = False) -> Any:
+        connect_s = self._config.limits.connect_s
+        judge = _refuse_private if deny_private else None
+        return plain_endpoint(self._reactor, host, port, connect_s, judge=judge)
 
-    def _to_parent(self, parent: ParentProxy) -> Any:
+    def _to_parent(self, parent: ParentProxy, options: UpstreamOptions) -> Any:
         direct = self._plain(parent.origin.host, parent.origin.port)
-        tls = client_tls(parent.origin.host) if parent.origin.tls else None
+        tls = None
+        if parent.origin.tls:
+            tls = client_tls(parent.origin.host, ca_file=options.ca_file)
         return endpoint_for(parent.origin, direct, tls=tls)
 
     async def dial(
@@ -99,25 +106,42 @@ class Upstreams:
     ) -> None:
         """Connect a protocol to an origin, without TLS of ours. Raises ``UpstreamFailed``."""
         parent = self._config.parents.of(origin, options.via)
-        endpoint = self._plain(options.resolve or origin.host, origin.port)
+        deny_private = deny_private and parent is None
+        endpoint = self._plain(
+            options.resolve or origin.host, origin.port, deny_private=deny_private
+        )
         if parent is not None:
-            to_parent = self._to_parent(parent)
+            to_parent = self._to_parent(parent, options)
             authorization = parent.authorization
             endpoint = ParentEndpoint(to_parent, origin.host, origin.port, authorization)
+        await self._connect(endpoint, protocol)
         try:
-            await endpoint.connect(Factory.forProtocol(lambda: protocol))
-        except (BuffrError, CancelledError):
-            raise
-        except Exception as error:
-            raise UpstreamFailed(
-                reason_of(error) or "the upstream closed the connection"
-            ) from error
-        try:
-            self.check(protocol, deny_private=deny_private and parent is None)
+            self.check(protocol, deny_private=deny_private)
         except BuffrError:
             assert protocol.transport is not None
             protocol.transport.loseConnection()
             raise
+
+    async def _connect(self, endpoint: Any, protocol: Protocol) -> None:
+        """Connect within ``connect_s``: with the look-up, and what a parent proxy says."""
+        connecting = endpoint.connect(Factory.forProtocol(lambda: protocol))
+        connect_s = self._config.limits.connect_s
+        timer = self._reactor.callLater(connect_s, connecting.cancel) if connect_s else None
+        try:
+            await connecting
+        except Exception as error:
+            if timer is not None and not timer.active():
+                raise UpstreamFailed("time-out while connecting to the upstream") from error
+            if isinstance(error, CancelledError | ConnectingCancelledError):
+                raise CancelledError from error
+            if isinstance(error, BuffrError):
+                raise
+            raise UpstreamFailed(
+                reason_of(error) or "the upstream closed the connection"
+            ) from error
+        finally:
+            if timer is not None and timer.active():
+                timer.cancel()
 
     def check(self, protocol: Protocol, *, deny_private: bool) -> None:
         """Judge a connection by the address that it has led to.
@@ -133,15 +157,18 @@ class Upstreams:
             own = here if own_host in _EVERY_ADDRESS else own_host
             if (peer.host, peer.port) == (own, own_port):
                 raise BadRequest("the destination is buffr itself")
-        if deny_private and is_private(peer.host):
-            raise AccessDenied(
-                "private addresses are not served", hint="forward.deny_private sets it"
-            )
+        if deny_private:
+            _refuse_private(peer.host)
 
     def close(self) -> None:
         """Give up every connection."""
-        for upstream in self._made:
+        for upstream in list(self._made):
             upstream.close()
+
+
+def _refuse_private(address: str) -> None:
+    if is_private(address):
+        raise AccessDenied("private addresses are not served", hint="forward.deny_private sets it")
 
 
 def _for_parent(parent: ParentProxy) -> Headers:

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from zope.interface import implementer
 
+from buffr.upstream.lookup import JudgedLookup, WithLookup
 from buffr.upstream.origin import Origin
 from buffr.upstream.parent import ParentEndpoint
 
@@ -21,15 +31,62 @@ __all__ = ["endpoint_for", "plain_endpoint"]
 _FOREVER_S = 86400.0
 
 
-def plain_endpoint(reactor: Any, host: str, port: int, connect_s: float) -> IStreamClientEndpoint:
-    """TCP to a name or an address within ``connect_s`` seconds; zero waits without a bound."""
+def plain_endpoint(
+    reactor: Any,
+    host: str,
+    port: int,
+    connect_s: float,
+    *,
+    judge: Callable[[str], None] | None = None,
+) -> IStreamClientEndpoint:
+    """TCP to a name or an address within ``connect_s`` seconds; zero waits without a bound.
+
+    ``judge`` raises a ``BuffrError`` for an address to which no connection is
+    made, where a name leads there.
+    """
     timeout = connect_s or _FOREVER_S
     # A name's endpoint spreads its attempts over time, even where there is but one address.
     if isIPAddress(host):
         return TCP4ClientEndpoint(reactor, host, port, timeout)
     if isIPv6Address(host):
         return TCP6ClientEndpoint(reactor, host, port, timeout)
+    if judge is not None:
+        return _JudgedEndpoint(reactor, host, port, timeout, judge)
     return HostnameEndpoint(reactor, host, port, timeout=timeout)
+
+
+@implementer(IStreamClientEndpoint)
+class _JudgedEndpoint:
+    """Connects to a name's addresses, but for those that ``judge`` raises an error for."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        port: int,
+        timeout_s: float,
+        judge: Callable[[str], None],
+    ) -> None:
+        self._reactor = reactor
+        self._host = host
+        self._port = port
+        self._timeout_s = timeout_s
+        self._judge = judge
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        lookup = JudgedLookup(self._reactor.nameResolver, self._judge)
+        endpoint = HostnameEndpoint(
+            WithLookup(self._reactor, lookup), self._host, self._port, timeout=self._timeout_s
+        )
+        try:
+            return await endpoint.connect(factory)
+        except DNSLookupError as error:
+            if lookup.refusal is None:
+                raise
+            raise lookup.refusal from error
 
 
 def endpoint_for(

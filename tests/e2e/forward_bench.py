@@ -88,18 +88,18 @@ def wrap(client: RawClient, context: ssl.SSLContext, name: str | None) -> RawCli
 
 @frozen
 class Proxy:
-    """A running forward proxy. Its CA and its cassettes are in ``directory``."""
+    """A running forward proxy. Its CA and its cassettes are in ``directory``.
+
+    ``listener`` is its place among the ports of its process.
+    """
 
     process: BuffrProcess
     directory: Path
+    listener: int = 0
 
     @property
     def port(self) -> int:
-        return self.process.ports[0]
-
-    @property
-    def url(self) -> str:
-        return self.process.url
+        return self.process.ports[self.listener]
 
     def trusting(self) -> ssl.SSLContext:
         """A client that trusts buffr's CA, and nobody else."""
