@@ -132,6 +132,17 @@ class ResponseHead:
         lines += [b"%b: %b" % field for field in self.headers]
         return b"\r\n".join(lines) + b"\r\n"
 
+    @cached_property
+    def framing(self) -> int:
+        """A body's length as the fields alone say it: bytes, ``CHUNKED`` or ``UNTIL_CLOSE``."""
+        for key, value in self.headers:
+            name = key.lower()
+            if name == b"transfer-encoding":
+                return CHUNKED
+            if name == b"content-length":
+                return int(value)
+        return UNTIL_CLOSE
+
 
 def response_length(method: bytes, head: ResponseHead) -> int:
     """How an answer's body is framed: its bytes, ``CHUNKED`` or ``UNTIL_CLOSE`` (RFC 9112 6.3).
@@ -141,13 +152,7 @@ def response_length(method: bytes, head: ResponseHead) -> int:
     """
     if method == b"HEAD" or head.status in (204, 304) or head.status < 200:
         return 0
-    for key, value in head.headers:
-        name = key.lower()
-        if name == b"transfer-encoding":
-            return CHUNKED
-        if name == b"content-length":
-            return int(value)
-    return UNTIL_CLOSE
+    return head.framing
 
 
 @frozen
