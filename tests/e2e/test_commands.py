@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 from bench import interactions
-from commands import TWISTD, complaint, run
+from commands import TWISTD, run
 from raw_http import ask, request
 
-from buffr import __version__
 from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
 
 
@@ -85,30 +84,10 @@ class TestCommands:
         for command in ("auto", "record", "replay", "serve", "demo"):
             assert f"\n  {command} " in done.stdout
 
-    def test_version(self, tmp_path: Path) -> None:
-        done = run("--version", cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (0, f"buffr {__version__}\n")
-
     def test_nothing_to_do_is_answered_with_the_help(self, tmp_path: Path) -> None:
         done = run(cwd=tmp_path)
         assert done.returncode == 1
         assert "Usage: buffr COMMAND" in done.stdout
-
-    def test_an_unknown_command_is_one_line(self, tmp_path: Path) -> None:
-        (line,) = complaint("recrod", cwd=tmp_path)
-        assert "recrod" in line
-
-    def test_demo_works_and_leaves_a_cassette(self, tmp_path: Path) -> None:
-        """No network, no colour where no terminal is, and what it shows is true."""
-        done = run("demo", cwd=tmp_path, env={"TMPDIR": str(tmp_path)})
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.count("the same") == 3
-        assert "\x1b" not in done.stdout
-        path = re.search(r"cassette.*: (\S+\.json)", done.stdout)
-        assert path is not None
-        kept = interactions(Path(path[1]))
-        assert len(kept) == 3
-        assert "sk-sample-key" not in Path(path[1]).read_text()
 
 
 class TestEnvironment:

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-import yaml
 from bench import Bench, Place, eventually
 from raw_http import RawClient, ask, request
 
@@ -104,17 +102,13 @@ class TestControlCharacters:
 
 
 class TestJSON:
-    @pytest.mark.parametrize("in_file", [False, True])
-    def test_every_line_is_an_object(self, tmp_path: Path, *, in_file: bool) -> None:
+    def test_every_line_is_an_object(self, tmp_path: Path) -> None:
         def script(received: Received) -> bytes | Iterator[Step]:
             return steps(None) if received.target == b"/none" else answer(b"ok")
 
         with FakeUpstream(script) as upstream:
-            row = {"target": upstream.url, "port": 0, "cassette": "api.json"}
-            settings = {"reverse": [row]} | ({"log": {"format": "json"}} if in_file else {})
-            (tmp_path / "buffr.yaml").write_text(yaml.safe_dump(settings))
-            flags = () if in_file else ("--log-format", "json")
-            with BuffrProcess.run("serve", *flags, cwd=tmp_path) as running:
+            flags = ("--target", upstream.url, "--port", "0", "--log-format", "json")
+            with BuffrProcess.run("auto", *flags, cwd=tmp_path) as running:
                 port = running.ports[0]
                 assert ask(port, request(b'/a?"x"')).status == 200
                 assert ask(port, request(b"/none", method=b"POST", body=b"x")).status == 502

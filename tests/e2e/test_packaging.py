@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from attrs import frozen
+from bench import interactions
 from commands import run
 from raw_http import ask, request
 
@@ -84,8 +86,16 @@ class TestWheel:
                 assert ask(running.ports[0], request(b"/")).body == b"ok"
                 assert running.stop() == 0
 
-    def test_the_demo_runs(self, installed: Installed, tmp_path: Path) -> None:
+    def test_the_demo_works_and_leaves_a_cassette(
+        self, installed: Installed, tmp_path: Path
+    ) -> None:
+        """No network, no colour where no terminal is, no key in the cassette."""
         env = {"TMPDIR": str(tmp_path)}
         done = run("demo", cwd=tmp_path, env=env, command=(installed.buffr,))
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.count("the same") == 3
+        assert "\x1b" not in done.stdout
+        path = re.search(r"cassette.*: (\S+\.json)", done.stdout)
+        assert path is not None
+        assert len(interactions(Path(path[1]))) == 3
+        assert "sk-sample-key" not in Path(path[1]).read_text()

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 from bench import Bench, Place, eventually, interactions
 from raw_http import RawClient, ask, request
 
@@ -135,39 +136,43 @@ class TestEarlyAnswers:
 
     SIZE = 4_000_000
 
+    MODES = ("auto", "record", "passthrough")
+
     def _answer_early(self, listening: socket.socket) -> None:
-        upstream, _ = listening.accept()
-        with upstream:
-            upstream.settimeout(PATIENCE_S)
-            received = b""
-            while b"\r\n\r\n" not in received:
-                received += upstream.recv(65536)
-            upstream.sendall(answer(b"too large", b"413 Too Large", [(b"Connection", b"close")]))
-            with suppress(ConnectionError):
+        for _ in self.MODES:
+            upstream, _ = listening.accept()
+            with upstream, suppress(ConnectionError):
+                upstream.settimeout(PATIENCE_S)
+                received = b""
+                while b"\r\n\r\n" not in received:
+                    received += upstream.recv(65536)
+                closing = [(b"Connection", b"close")]
+                upstream.sendall(answer(b"too large", b"413 Too Large", closing))
                 while upstream.recv(65536):
                     pass
 
-    @pytest.mark.parametrize("mode", ["auto", "record", "passthrough"])
     def test_the_client_gets_the_answer_and_no_half_request_is_replayed(
-        self, tmp_path: Path, mode: str
+        self, tmp_path: Path
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             thread = threading.Thread(target=self._answer_early, args=(listening,), daemon=True)
             thread.start()
             target = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            flags = ("--mode", mode, "--target", target, "--port", "0", "--cassette", "api.json")
-            with (
-                BuffrProcess.run("serve", *flags, cwd=tmp_path) as running,
-                RawClient(running.ports[0]) as client,
-            ):
-                client.send(request(b"/x", method=b"POST", body=self.SIZE * b"x"))
-                got = client.answer()
-                assert (got.status, got.body) == (413, b"too large")
+            rows = [
+                {"target": target, "port": 0, "mode": mode, "cassette": f"{mode}.json"}
+                for mode in self.MODES
+            ]
+            (tmp_path / "buffr.yaml").write_text(yaml.safe_dump({"reverse": rows}))
+            with BuffrProcess.run("serve", cwd=tmp_path, listeners=3) as running:
+                for port in running.ports:
+                    got = ask(port, request(b"/x", method=b"POST", body=self.SIZE * b"x"))
+                    assert (got.status, got.body) == (413, b"too large")
             thread.join(PATIENCE_S)
-        for one in interactions(tmp_path / "api.json"):
-            recorded = one["http"]
-            size = recorded["request"].get("body_size") or len(recorded["request"]["body"])
-            assert (size == self.SIZE) != ("end" in recorded)
+        for mode in self.MODES:
+            for one in interactions(tmp_path / f"{mode}.json"):
+                recorded = one["http"]
+                size = recorded["request"].get("body_size") or len(recorded["request"]["body"])
+                assert (size == self.SIZE) != ("end" in recorded)
 
 
 def _until(connection: socket.socket, end: bytes) -> bytes:
