@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.forward_routes import ForwardRoutes
 from buffr.assembly.routes import reverse_route
-from buffr.assembly.upstreams import Upstreams
+from buffr.assembly.upstreams import Upstreams, check_files
 from buffr.config import Config, ReverseRoute
 from buffr.config.forward import ForwardSettings
 from buffr.engine import Engine
@@ -114,6 +114,8 @@ class _Builder:
         return self._leaves
 
     def _forward(self, settings: ForwardSettings) -> None:
+        for options in (settings.upstream, *(row.upstream for row in settings.hosts)):
+            check_files(options)
         leaves = self._leaf_contexts()
         routes = ForwardRoutes(
             settings,

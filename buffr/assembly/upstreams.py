@@ -21,13 +21,13 @@ from buffr.tls.trust import client_tls
 from buffr.upstream.connection import Patience
 from buffr.upstream.endpoints import endpoint_for, plain_endpoint
 from buffr.upstream.origin import Origin
-from buffr.upstream.parent import ParentEndpoint
+from buffr.upstream.parent import ParentEndpoint, PlainThroughParent
 from buffr.upstream.pool import Pool, PoolLimits
 from buffr.upstream.reason import reason_of
 from buffr.upstream.upstream import Upstream
 from buffr.wire.head import HeadLimits
 
-__all__ = ["Upstreams"]
+__all__ = ["Upstreams", "check_files"]
 
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # compared, not listened on
 
@@ -84,8 +84,11 @@ class Upstreams:
             tls=origin.tls,
             check=lambda made: self.check(made, deny_private=deny_private),
         )
-        headers = _for_parent(parent) if parent is not None and not origin.tls else None
-        upstream = Upstream(origin, pool, keep_host=keep_host, proxy_headers=headers)
+        if parent is None or origin.tls:
+            upstream = Upstream(origin, pool, keep_host=keep_host)
+        else:
+            headers = _for_parent(parent)
+            upstream = PlainThroughParent(origin, pool, keep_host=keep_host, proxy_headers=headers)
         self._made.add(upstream)
         return upstream
 
@@ -164,6 +167,17 @@ class Upstreams:
         """Give up every connection."""
         for upstream in list(self._made):
             upstream.close()
+
+
+def check_files(options: UpstreamOptions) -> None:
+    """See that the files of these options can be used. Raises ``ConfigError``."""
+    if options.ca_file is not None or options.client_cert is not None:
+        client_tls(
+            "localhost",
+            ca_file=options.ca_file,
+            client_cert=options.client_cert,
+            client_key=options.client_key,
+        )
 
 
 def _refuse_private(address: str) -> None:

@@ -10,6 +10,7 @@ from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identit
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet import ssl
 from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -140,7 +141,7 @@ def _own_certificate(cert: Path, key: Path) -> ssl.PrivateCertificate:
         own.options().getContext().check_privatekey()
     except OSError as error:
         raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from error
-    except (SSL.Error, crypto.Error, ValueError) as error:
+    except (SSL.Error, crypto.Error, VerifyError, ValueError) as error:
         raise ConfigError(
             f"client_cert {cert}, client_key {key}: not a certificate and its key",
             hint="give two PEM files that belong together, the key without a password",

@@ -1,6 +1,8 @@
-"""The way to an origin through a parent proxy: CONNECT, and what it answers."""
+"""The way to an origin through a parent proxy: CONNECT or plain requests, and what it answers."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -15,13 +17,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buffr.errors import BadUpstreamAnswer, BuffrError, UpstreamFailed
-from buffr.message import Headers
-from buffr.streams import IStreamTransport
+from buffr.message import Headers, Request, ResponseHead
+from buffr.streams import BodyReader, IStreamTransport
+from buffr.upstream.connection import Response
 from buffr.upstream.reason import reason_of
+from buffr.upstream.upstream import Upstream
 from buffr.wire.head import END_OF_HEAD, HeadLimits, parse_response_head
 from buffr.wire.render import request_head
 
-__all__ = ["ParentEndpoint"]
+__all__ = ["ParentEndpoint", "PlainThroughParent"]
 
 _LIMITS = HeadLimits()
 
@@ -94,10 +98,7 @@ class _Asking(Protocol):
     def _answered(self, raw: bytes) -> None:
         head = parse_response_head(raw, _LIMITS)
         if head.status == 407:
-            raise UpstreamFailed(
-                "the parent proxy demands credentials (407)",
-                hint="give them in its URL: http://USER:PASSWORD@HOST:PORT",
-            )
+            raise _credentials_needed()
         if not 200 <= head.status < 300:
             reason = head.reason.decode("latin-1")
             raise UpstreamFailed(f"the parent proxy refused the tunnel: {head.status} {reason}")
@@ -127,3 +128,32 @@ class _Asking(Protocol):
         elif not self.tunnel.called:
             words = reason_of(reason.value) or "it closed the connection"
             self.tunnel.errback(UpstreamFailed(f"the parent proxy: {words}"))
+
+
+class PlainThroughParent(Upstream):
+    """An origin without TLS, whose requests a parent proxy takes in absolute-form."""
+
+    async def send(
+        self,
+        request: Request,
+        body: bytes | BodyReader,
+        inform: Callable[[ResponseHead], None],
+        *,
+        expect_met: bool = False,
+    ) -> Response:
+        """As ``Upstream.send``; the parent's own demand for credentials is an error.
+
+        It is for buffr, whose parent it is (RFC 9110 11.7.1), and not for the client.
+        """
+        response = await super().send(request, body, inform, expect_met=expect_met)
+        if response.head.status == 407:
+            response.abort()
+            raise _credentials_needed()
+        return response
+
+
+def _credentials_needed() -> UpstreamFailed:
+    return UpstreamFailed(
+        "the parent proxy demands credentials (407)",
+        hint="give them in its URL: http://USER:PASSWORD@HOST:PORT",
+    )
