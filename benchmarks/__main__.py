@@ -8,6 +8,7 @@ import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks import hit_get, hit_post, record, relay, sse, start, stream
@@ -25,6 +26,12 @@ _BENCHMARKS = {
     "start": start,
 }
 
+_UNDISTURBED = 0.05
+_SHARED = """\
+Other programs had the server's core for {:.0%} of the time, so that costs are
+too high and rates too low; ratios hold better.
+"""
+
 _NO_MITMPROXY = """\
 mitmproxy is not installed, and left out. To have it measured as a peer:
     python3 -m venv benchmarks/.peers && benchmarks/.peers/bin/pip install mitmproxy
@@ -40,8 +47,11 @@ def main() -> int:
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(_BENCHMARKS)}")
     mitmdump = _mitmdump()
-    rows, failed = _run(options.names or list(_BENCHMARKS), mitmdump, quick=options.quick)
+    waits: list[float] = []
+    rows, failed = _run(options.names or list(_BENCHMARKS), mitmdump, waits, quick=options.quick)
     sys.stdout.write(rendered(rows))
+    if waits and median(waits) > _UNDISTURBED:
+        sys.stdout.write("\n" + _SHARED.format(median(waits)))
     if mitmdump is None:
         sys.stdout.write(f"\n{_NO_MITMPROXY}")
     return 1 if failed else 0
@@ -52,7 +62,9 @@ def _mitmdump() -> str | None:
     return str(beside) if beside.exists() else shutil.which("mitmdump")
 
 
-def _run(names: list[str], mitmdump: str | None, *, quick: bool) -> tuple[list[Row], bool]:
+def _run(
+    names: list[str], mitmdump: str | None, waits: list[float], *, quick: bool
+) -> tuple[list[Row], bool]:
     free = sorted(os.sched_getaffinity(0))
     cores = Cores(server=free[0], load=free[-1])
     os.sched_setaffinity(0, {cores.load})
@@ -61,7 +73,7 @@ def _run(names: list[str], mitmdump: str | None, *, quick: bool) -> tuple[list[R
     for name in names:
         sys.stderr.write(f"{name}\n")
         with TemporaryDirectory(prefix="buffr-bench-") as directory, ExitStack() as stack:
-            bench = Bench(name, Path(directory), cores, quick, stack, mitmdump)
+            bench = Bench(name, Path(directory), cores, quick, stack, mitmdump, waits)
             try:
                 rows += _BENCHMARKS[name].run(bench)
             except Failed as error:

@@ -34,6 +34,8 @@ class Bench:
     quick: bool
     stack: ExitStack
     mitmdump: str | None
+    waits: list[float]
+    """For each round of load, the part of its time in which another program had the core."""
     _files: int = field(init=False, default=0)
 
     @property

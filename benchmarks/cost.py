@@ -25,10 +25,8 @@ def answer_costs(bench: Bench, servers: Sequence[Process], request: Request) -> 
     costs: dict[str, list[float]] = {server.name: [] for server in servers}
     for _ in range(bench.rounds):
         for server in servers:
-            before = server.processor_s()
             load = put_load(bench, server, request, expected[server.name])
-            cost = (server.processor_s() - before) * 1e6 / load.answers
-            costs[server.name].append(cost)
+            costs[server.name].append(load.cost_us)
     for name, figures in costs.items():
         shown = ", ".join(f"{figure:.1f}" for figure in sorted(figures))
         bench.say(f"{name}: {shown} us of processor time per answer")

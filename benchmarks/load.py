@@ -13,7 +13,7 @@ from benchmarks.process import Failed, Process
 
 __all__ = ["Load", "put_load"]
 
-_CONNECTIONS = 16
+_CONNECTIONS = 64
 
 _REPORT = """
 function done(summary, latency, requests)
@@ -27,10 +27,16 @@ end
 
 @frozen
 class Load:
-    """How many answers came in how many seconds."""
+    """How many answers came in how many seconds, and the server's processor time for them."""
 
     answers: int
     seconds: float
+    processor_s: float
+
+    @property
+    def cost_us(self) -> float:
+        """Microseconds of processor time per answer."""
+        return self.processor_s * 1e6 / self.answers
 
 
 def put_load(bench: Bench, server: Process, request: Request, expected: Answer) -> Load:
@@ -40,6 +46,7 @@ def put_load(bench: Bench, server: Process, request: Request, expected: Answer) 
     """
     script = bench.file("load.lua")
     script.write_text(request.lua + _REPORT)
+    used_s, waited_s = server.processor_s(), server.waited_s()
     done = subprocess.run(
         [
             *(bench.program("wrk"), "-t1", f"-c{_CONNECTIONS}", f"-d{bench.seconds}s"),
@@ -57,4 +64,5 @@ def put_load(bench: Bench, server: Process, request: Request, expected: Answer) 
     if report["failed"] or not 0 <= report["bytes"] - answers * size <= _CONNECTIONS * size:
         raise Failed(f"{server.name} gave other answers than expected: {report}, not {size} bytes")
     server.answered += answers
-    return Load(answers, report["seconds"])
+    bench.waits.append((server.waited_s() - waited_s) / report["seconds"])
+    return Load(answers, report["seconds"], server.processor_s() - used_s)

@@ -73,6 +73,11 @@ class Process:
         fields = stat.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
+    def waited_s(self) -> float:
+        """For how long it could have run so far, had another program not had the core."""
+        schedule = Path(f"/proc/{self._popen.pid}/schedstat").read_text()
+        return int(schedule.split()[1]) / 1e9
+
     def forget_peak(self) -> None:
         """Let ``peak_bytes`` begin anew."""
         Path(f"/proc/{self._popen.pid}/clear_refs").write_text("5")

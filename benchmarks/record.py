@@ -76,9 +76,8 @@ def _round(bench: Bench, upstream: Process, course: _Course) -> None:
     recorder = buffr(bench, "auto", upstream, cassette)
     recorder.wait()
     expected = ask(recorder, course.request)
-    before = recorder.processor_s()
     load = put_load(bench, recorder, course.request, expected)
-    course.costs.append((recorder.processor_s() - before) * 1e6 / load.answers)
+    course.costs.append(load.cost_us)
     course.rates.append(load.answers / load.seconds)
     recorder.stop()
     if _recordings(cassette) < held + load.answers:
