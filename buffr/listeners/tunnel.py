@@ -17,6 +17,7 @@ __all__ = ["RawTunnel", "TunnelStart"]
 _TLS_HANDSHAKE = 0x16
 
 
+@implementer(IHalfCloseableProtocol)
 class TunnelStart(Protocol):
     """Waits for a tunnel's first byte, and goes on as what it shows: TLS, or plain HTTP.
 
@@ -42,6 +43,17 @@ class TunnelStart(Protocol):
             self._successor = (self._tls if data[0] == _TLS_HANDSHAKE else self._plain)()
             self._successor.makeConnection(self.transport)
         self._successor.dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more; plain HTTP may still want its answers."""
+        successor = self._successor
+        if successor is not None and IHalfCloseableProtocol.providedBy(successor):
+            successor.readConnectionLost()
+        else:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our side is closed; the successor has seen to it, and knows."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._listener.gone(self)

@@ -140,6 +140,25 @@ class TestFirstBytes:
             assert len(plain.received) == 3
         eventually(lambda: proxy.lines(f"127.0.0.1:{plain.port}/plain/0", " src=upstream"))
 
+    def test_a_plain_client_that_sends_no_more_gets_its_answer(self, proxy: Proxy) -> None:
+        """As ``printf ... | nc`` does, in a tunnel too."""
+        go_on = threading.Event()
+
+        def script(received: Received) -> Iterator[Step]:
+            assert go_on.wait(PATIENCE_S)
+            yield named(received)
+
+        with (
+            FakeUpstream(script) as plain,
+            proxy.opened(b"127.0.0.1:%d" % plain.port) as client,
+        ):
+            client.send(request(b"/halved"))
+            client.finish()
+            plain.wait_for(1)
+            go_on.set()
+            assert client.answer().body.endswith(b"/halved")
+            assert client.rest() == b""
+
     @pytest.mark.parametrize(
         "garbage",
         [b"\x00\x01\x02\x03", b"\x80\x2e\x01\x03\x01", b"SSH-2.0-x\r\n", b"\xff" * 70_000],
@@ -435,6 +454,32 @@ class TestRequestsInATunnel:
 
 
 _EVENTS = (b"Content-Type", b"text/event-stream")
+
+
+class TestStopping:
+    def test_it_waits_for_no_idle_tunnel_and_for_every_answer(self, tmp_path: Path) -> None:
+        """The answer under way arrives, and is recorded; code 0."""
+        go_on = threading.Event()
+
+        def script(received: Received) -> Iterator[Step]:
+            if received.target == b"/under-way":
+                assert go_on.wait(PATIENCE_S)
+            yield named(received)
+
+        with secure_origin(script) as origin, forward_proxy(tmp_path) as proxy:
+            idle = [proxy.tunnel(origin.url), proxy.opened(b"localhost:%d" % origin.port)]
+            with proxy.tunnel(origin.url) as client:
+                client.send(request(b"/under-way"))
+                origin.wait_for(1)
+                proxy.process.process.terminate()
+                for one in idle:
+                    assert one.rest() == b""
+                    one.close()
+                go_on.set()
+                assert client.answer().body.endswith(b"/under-way")
+                assert client.rest() == b""
+            assert proxy.process.process.wait(PATIENCE_S) == 0
+        assert len(proxy.recorded("localhost.json")) == 1
 
 
 class TestMalformedTargets:
