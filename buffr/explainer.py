@@ -18,6 +18,7 @@ from buffr.stores.base import Store
 __all__ = ["Explainer", "as_data", "as_text", "in_short"]
 
 _STEP = 100
+_USED_UP = "is the same request: its recordings are used up, since repeat is once"
 
 
 class Explainer:
@@ -81,16 +82,17 @@ def as_data(nearest: tuple[NearMiss, ...], first: int) -> list[dict[str, Any]]:
 
 def as_text(nearest: tuple[NearMiss, ...], first: int) -> str:
     """For people: lines."""
-    if not nearest:
-        return "the cassette holds nothing like it\n"
     lines: list[str] = []
     for miss in nearest:
+        if not miss.differences:
+            lines.append(f"interaction {miss.place - first} {_USED_UP}")
+            continue
         lines.append(f"interaction {miss.place - first} comes near (score {miss.score:.2f}):")
         lines += [f"  {_difference(difference)}" for difference in miss.differences]
         if miss.rule is not None:
             lines.append("  it matches with this in the route's settings:")
             lines += [f"    {line}" for line in miss.rule.yaml().splitlines()]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{line}\n" for line in lines)
 
 
 def in_short(nearest: tuple[NearMiss, ...], first: int) -> str:
@@ -98,6 +100,8 @@ def in_short(nearest: tuple[NearMiss, ...], first: int) -> str:
     if not nearest:
         return "the cassette holds nothing like it"
     miss = nearest[0]
+    if not miss.differences:
+        return f"interaction {miss.place - first} {_USED_UP}"
     places = ", ".join(
         f"{difference.part} {difference.pointer}".strip() for difference in miss.differences[:3]
     )

@@ -81,8 +81,16 @@ class TestNearest:
 
     def test_nothing_near(self) -> None:
         """An empty cassette says so."""
-        assert as_text((), 0) == "the cassette holds nothing like it\n"
+        assert as_text((), 0) == ""
         assert in_short((), 0) == "the cassette holds nothing like it"
+
+    def test_used_up(self) -> None:
+        """The same request was recorded, but ``repeat: once`` lets it answer only once."""
+        bench = Bench()
+        bench.record(b"/chat", b'{"a": 1}')
+        nearest = bench.miss(b"/chat", b'{"a": 1}')
+        assert in_short(nearest, 0).endswith("used up, since repeat is once")
+        assert as_text(nearest, 0) == in_short(nearest, 0) + "\n"
 
     def test_secrets_are_not_shown(self) -> None:
         """A credential field's values stay hidden in an answer that goes to logs."""
