@@ -69,7 +69,7 @@ def canonical(body: bytes) -> bytes | None:
     not UTF-8, a byte order mark, ``NaN`` and ``Infinity``.
     """
     marks = body.translate(None, _NOT_MARKS)
-    if len(marks) > DEEPEST and _too_deep(body):
+    if len(marks) > DEEPEST and _too_deep(body, marks.translate(None, b":-")):
         return None
     try:
         result = _encode(_decode(body))
@@ -146,14 +146,13 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)
 
 
-def _too_deep(body: bytes) -> bool:
-    """Whether arrays and objects nest deeper than ``DEEPEST``.
+def _too_deep(body: bytes, brackets: bytes) -> bool:
+    """Whether arrays and objects nest deeper than ``DEEPEST``; ``brackets`` are all of the body's.
 
     Few brackets cannot nest deeply; many mostly vanish when pairs are taken
     out from the inside; only what is left then (brackets inside strings, or
     real depth) is counted one by one.
     """
-    brackets = body.translate(None, _NOT_BRACKETS)
     for _ in range(8):
         if len(brackets) <= DEEPEST:
             return False

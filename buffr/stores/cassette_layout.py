@@ -29,7 +29,7 @@ TAIL = b"\n  ]\n}\n"
 
 VERSION = 1
 
-_ELEMENT_END = b"\n    }"
+_ELEMENT_END = re.compile(rb"\n    \}")
 _NEXT_ELEMENT = b",\n    {"
 _WINDOW_BYTES = 65536
 _REACH_BYTES = 4 << 20
@@ -198,7 +198,8 @@ class Layout:
     def _element(self, at: int) -> tuple[int, ElementIndexRecord]:
         self._expect(at, b"{", "expected an interaction")
         if self._fast_tries:
-            end = self.text.find(_ELEMENT_END, at, at + _REACH_BYTES) + len(_ELEMENT_END)
+            found = _ELEMENT_END.search(self.text, at, at + _REACH_BYTES)
+            end = at if found is None else found.end()
             try:
                 return end, decode_index(self._view[at:end])
             except ValueError:
