@@ -322,6 +322,11 @@ class ClientConnection(Protocol):
             self.closing = True
             self.transport.abortConnection()
 
+    def break_off(self) -> None:
+        if not self.lost:
+            self._sink = self._exchange = None
+            self._close(unread=False)
+
     def pauseProducing(self) -> None:
         self.writable = False
 

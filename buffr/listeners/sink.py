@@ -49,7 +49,10 @@ class _Connection(Protocol):
         """The answer is out."""
 
     def cut(self) -> None:
-        """Close so that the client sees a broken answer."""
+        """Close by a reset: nothing else tells the client that the answer is broken."""
+
+    def break_off(self) -> None:
+        """Close behind what is sent: the framing tells that there should be more."""
 
     def hand_over(self, successor: TwistedProtocol) -> None:
         """Leave the connection to another protocol."""
@@ -70,6 +73,7 @@ class ClientSink:
         self._keep_alive = False
         self._chunks: ChunkWriter | None = None
         self._bodiless = False
+        self._delimited = False
         self._done = False
 
     @property
@@ -103,6 +107,7 @@ class ClientSink:
         encoded = head.encoded
         self._keep_alive = self._connection.keeps_alive(request)
         self._bodiless = length == 0
+        self._delimited = request.minor == 1 or length >= 0
         if request.minor == 1:
             if length == UNTIL_CLOSE:
                 encoded += _CHUNKED
@@ -141,7 +146,10 @@ class ClientSink:
         if not self._done:
             self._done = True
             self.flush()
-            self._connection.cut()
+            if self._delimited:
+                self._connection.break_off()
+            else:
+                self._connection.cut()
 
     def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
         """Answer with a head alone, and leave the connection to another protocol."""

@@ -256,9 +256,6 @@ class TestBrokenAnswers:
         assert place.ask("replay").body == b"whole"
         assert len(place.received()) == 2
 
-    @pytest.mark.xfail(
-        strict=True, reason="ClientSink.abort resets, so what the client has not read yet is lost"
-    )
     def test_all_that_came_before_the_break_arrives(self, bench: Bench, place: Place) -> None:
         """At a slow client too: as it would without buffr between."""
         size = 1_000_000

@@ -185,7 +185,7 @@ class TestInterim:
 class TestAbort:
     @pytest.mark.parametrize("written", [0, 1])
     def test_the_client_can_tell(self, written: int) -> None:
-        """What is here goes out, and the connection is cut without an end of the body."""
+        """What is here goes out, and the connection closes without an end of the body."""
         bench = requested()
         sink = bench.exchanges[0].sink
         sink.begin(head(CODED))
@@ -195,7 +195,7 @@ class TestAbort:
         received = bench.received()
         assert statuses(received) == [200]
         assert not received.endswith(b"0\r\n\r\n")
-        assert bench.end() == "cut"
+        assert bench.end() == "closed"
 
     def test_until_close(self) -> None:
         """A body that the close would end is cut by a reset instead."""
