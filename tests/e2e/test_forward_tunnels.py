@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -408,14 +409,24 @@ class TestRequestsInATunnel:
             )
             assert len(origin.received) == 1
 
-    def test_a_large_body_comes_whole_to_a_slow_reader(self, proxy: Proxy) -> None:
-        """More than any buffer on the way holds."""
-        body = bytes(range(256)) * 40_000
-        with secure_origin(lambda _: answer(body)) as origin:
+    def test_a_slow_reader_holds_the_origin_back(self, proxy: Proxy) -> None:
+        """Through TLS on both sides; all of it arrives, and is recorded."""
+        block, count = bytes(range(256)) * 4_000, 50
+        sent: list[float] = []
+
+        def script(_: Received) -> Iterator[Step]:
+            yield b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (len(block) * count)
+            for __ in range(count):
+                sent.append(time.monotonic())
+                yield block
+
+        with secure_origin(script) as origin:
             with proxy.tunnel(origin.url) as client:
                 client.send(request(b"/large"))
-                assert client.answer().body == body
-            assert proxy.get(f"{origin.url}/large").body == body
+                eventually(lambda: sent and time.monotonic() - sent[-1] > 0.3)
+                assert len(sent) < count / 2
+                assert client.answer().body == block * count
+            assert proxy.get(f"{origin.url}/large").body == block * count
             assert len(origin.received) == 1
 
     def test_an_answer_that_breaks_off_is_seen_as_such(self, proxy: Proxy) -> None:

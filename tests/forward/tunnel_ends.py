@@ -1,0 +1,102 @@
+"""Ends of tunnels in memory."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import StringTransport
+from zope.interface import implementer
+
+from buffr.errors import BuffrError
+from buffr.listeners.connection import ConnectionLimits, Handler, Tracked
+from buffr.listeners.sink import ClientSink
+from buffr.message import Request
+from buffr.streams import BodyStream, IStreamTransport
+from buffr.wire.memo import HeadMemo
+
+__all__ = ["Listener", "Wire", "connected"]
+
+
+@implementer(IStreamTransport, IPushProducer)
+class Wire(StringTransport):
+    """A transport that notes what becomes of it; ``log`` has its ends in order."""
+
+    def __init__(self) -> None:
+        super().__init__(lenient=True)
+        self.log: list[str] = []
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """As TCP has it."""
+
+    def getTcpNoDelay(self) -> bool:
+        return True
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        raise NotImplementedError
+
+    def getTcpKeepAlive(self) -> bool:
+        raise NotImplementedError
+
+    def unregisterProducer(self) -> None:
+        """As TCP has it, which does not mind if there is none."""
+        self.producer = None
+
+    def loseWriteConnection(self) -> None:
+        self.log.append("half closed")
+
+    def loseConnection(self) -> None:
+        self.log.append("closed")
+
+    def abortConnection(self) -> None:
+        self.log.append("cut")
+
+    @property
+    def paused(self) -> bool:
+        return bool(self.producerState == "paused")
+
+    def taken(self) -> bytes:
+        """What was written since the last call."""
+        value: bytes = self.value()
+        self.clear()
+        return value
+
+
+def connected(protocol: Protocol) -> Wire:
+    """Give a protocol a transport."""
+    wire = Wire()
+    protocol.makeConnection(wire)
+    return wire
+
+
+async def _nobody(request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
+    raise NotImplementedError
+
+
+@define(eq=False)
+class Listener:
+    """What connections ask of a listener; ``known`` are those that it watches."""
+
+    limits: ConnectionLimits = ConnectionLimits(head_s=20, idle_s=70)
+    memo: HeadMemo = field(factory=HeadMemo)
+    stopping: bool = False
+    now: float = 1000.0
+    known: list[Tracked] = field(factory=list)
+    refusals: list[BuffrError] = field(factory=list)
+    handle: Handler = field(default=_nobody)
+
+    def refused(self, error: BuffrError) -> None:
+        self.refusals.append(error)
+
+    def came(self, connection: Tracked) -> None:
+        self.known.append(connection)
+
+    def gone(self, connection: Tracked) -> None:
+        if connection in self.known:
+            self.known.remove(connection)
+
+    def later(self, seconds: float) -> None:
+        """Time goes by, and the listener looks after its connections."""
+        self.now += seconds
+        for one in list(self.known):
+            one.check(self.now)
