@@ -137,7 +137,8 @@ class TestAnswers:
         found: object = TRIAL.successResultOf(asked.tunnel)
         assert found is asked.inner
         assert asked.inner.received == b"\x16restmore"
-        assert asked.inner.transport is asked.wire
+        transport: object = asked.inner.transport
+        assert transport is asked.wire
         assert asked.wire.taken() == b"hello"
         assert not asked.wire.log
 

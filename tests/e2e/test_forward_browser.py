@@ -1,0 +1,148 @@
+"""A browser through the forward proxy: a page and all of its parts, recorded and replayed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+from bench import eventually
+from forward_bench import NO_PARENTS, Proxy, forward_proxy, secure_origin
+
+from buffr.testing import FakeUpstream, Received, Step, answer, chunked
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+CERTUTIL = shutil.which("certutil")
+HOST = "shop.example.test"
+PATIENCE_S = 30.0
+
+_PAGE = """<!DOCTYPE html><html><head><title>page</title>
+<link rel="icon" href="data:,"><link rel="stylesheet" href="/style.css">
+</head><body><img id="picture" src="/picture.png"><p id="styled">x</p>
+<script src="/script.js"></script></body></html>"""
+
+_SCRIPT = """
+addEventListener("load", async () => {
+  const seen = [];
+  await new Promise((done) => {
+    const source = new EventSource("/events");
+    source.onmessage = (event) => {
+      seen.push(event.data);
+      if (event.data.startsWith("last")) { source.close(); done(); }
+    };
+  });
+  const data = await (await fetch("/data", {method: "POST", body: "{}"})).json();
+  const width = document.getElementById("picture").naturalWidth;
+  const color = getComputedStyle(document.getElementById("styled")).color;
+  const found = [seen.join("-"), data.number, width, color.replace(/[^0-9]+/g, "-")];
+  await fetch("/done/" + found.join("/"));
+});
+"""
+
+_PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+class Shop:
+    """A script for ``FakeUpstream``; what it says has numbers, so that it never says the same."""
+
+    def __init__(self) -> None:
+        self._numbers = count(1)
+
+    def __call__(self, received: Received) -> bytes | Iterator[Step]:
+        number = next(self._numbers)
+        match received.target:
+            case b"/":
+                return _typed(b"text/html", _PAGE.encode())
+            case b"/style.css":
+                return _typed(b"text/css", b"#styled { color: rgb(1, 2, %d) }" % number)
+            case b"/script.js":
+                return _typed(b"text/javascript", _SCRIPT.encode())
+            case b"/picture.png":
+                return _typed(b"image/png", _PIXEL)
+            case b"/events":
+                events = [b"data: first-%d\n\n" % number, b"data: last-%d\n\n" % number]
+                kind = (b"Content-Type", b"text/event-stream")
+                return chunked(events, [kind], delay_s=0.05)
+            case b"/data":
+                return _typed(b"application/json", json.dumps({"number": number}).encode())
+        return answer(b"")
+
+
+def _typed(kind: bytes, body: bytes) -> bytes:
+    return answer(body, headers=[(b"Content-Type", kind), (b"Cache-Control", b"no-store")])
+
+
+@contextmanager
+def browsing(proxy: Proxy, url: str, home: Path) -> Iterator[None]:
+    """A browser that has this proxy, trusts its CA, and opens a page."""
+    assert BROWSER is not None
+    assert CERTUTIL is not None
+    store = home / ".pki" / "nssdb"
+    store.mkdir(parents=True)
+    trust = ("-A", "-n", "buffr", "-t", "C,,", "-i", str(proxy.directory / "buffr-ca.pem"))
+    for arguments in (("-N", "--empty-password"), trust):
+        command = [CERTUTIL, "-d", f"sql:{store}", *arguments]
+        subprocess.run(command, check=True, capture_output=True)
+    flags = ["headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run"]
+    flags += ["disable-background-networking", "disable-component-update", "disable-sync"]
+    flags += [f"proxy-server=http://127.0.0.1:{proxy.port}", f"user-data-dir={home / 'profile'}"]
+    with (home / "output").open("wb") as output:
+        browser = subprocess.Popen(
+            [BROWSER, *(f"--{flag}" for flag in flags), url],
+            env={**NO_PARENTS, "HOME": str(home), "PATH": "/usr/bin:/bin"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+        try:
+            yield
+        finally:
+            browser.terminate()
+            browser.wait(PATIENCE_S)
+
+
+def _seen(directory: Path, mode: str, port: int) -> tuple[str, str]:
+    """What the page's script found, and the log of all."""
+    rows = [
+        {"host": HOST, "resolve": "127.0.0.1", "cassette": "shop.json", "ca_file": "origins.pem"},
+        # What a browser asks its makers for is none of this.
+        {"host": "*", "mode": "replay"},
+    ]
+    home = directory / mode
+    home.mkdir()
+    forward = {"mode": mode, "hosts": rows}
+    with forward_proxy(directory, forward) as proxy:
+        with browsing(proxy, f"https://{HOST}:{port}/", home):
+            found = eventually(lambda: proxy.lines(f"{HOST}:{port}/done/"), PATIENCE_S)
+        return found[0].partition("/done/")[2].partition('"')[0], proxy.process.log()
+
+
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not on this machine")
+@pytest.mark.skipif(CERTUTIL is None, reason="certutil (libnss3-tools) is not on this machine")
+class TestBrowser:
+    def test_a_page_is_recorded_and_replayed_whole(self, tmp_path: Path) -> None:
+        """Style, script, picture, events and a call: the same when the origin is gone."""
+        with secure_origin(Shop(), HOST) as origin:
+            live, _ = _seen(tmp_path, "auto", origin.port)
+            asked = {one.target for one in origin.received}
+        first, number, width, color = live.split("/")
+        assert first.startswith("first-")
+        assert "-last-" in first
+        assert number.isdigit()
+        assert width == "1"
+        assert color.startswith("-1-2-")
+        assert {b"/", b"/style.css", b"/script.js", b"/picture.png", b"/events", b"/data"} < asked
+        with FakeUpstream(Shop(), port=origin.port) as nobody:
+            replayed, log = _seen(tmp_path, "replay", origin.port)
+            assert nobody.connections == 0
+        assert replayed == live
+        assert not [line for line in log.splitlines() if HOST in line and "src=miss" in line]
+        assert "Traceback" not in log
