@@ -42,7 +42,7 @@ class Load:
 def put_load(bench: Bench, server: Process, request: Request, expected: Answer) -> Load:
     """Load a server for one round.
 
-    Raises ``Failed`` unless every answer is a 2xx of the size of the expected one.
+    Raises ``Failed`` if an answer is an error, or not as long as the expected one.
     """
     script = bench.file("load.lua")
     script.write_text(request.lua + _REPORT)
