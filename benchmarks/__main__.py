@@ -76,7 +76,7 @@ def _run(
             bench = Bench(name, Path(directory), cores, quick, stack, mitmdump, waits)
             try:
                 rows += _BENCHMARKS[name].run(bench)
-            except Failed as error:
+            except (Failed, OSError) as error:
                 failed = True
                 sys.stderr.write(f"{name} failed: {error}\n")
     return rows, failed
