@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks import hit_get, hit_post, record, relay, sse, start, stream
+from benchmarks import hit_get, hit_post, record, relay, sse, start, stream, tunnel
 from benchmarks.bench import Bench, Cores
 from benchmarks.process import Failed
 from benchmarks.table import Row, rendered
@@ -24,6 +24,7 @@ _BENCHMARKS = {
     "record": record,
     "stream": stream,
     "start": start,
+    "tunnel": tunnel,
 }
 
 _UNDISTURBED = 0.05

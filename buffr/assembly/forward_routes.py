@@ -59,12 +59,22 @@ class ForwardRoutes:
         self._reactor = reactor
         self._bypass = config.bypass
         self._routes: dict[tuple[Origin, Path | None], Route] = {}
+        self._known: dict[tuple[Origin, str], Route] = {}
         self._stores: dict[tuple[Path, str], tuple[CassetteStore, Matcher, Playhead]] = {}
 
     def bypassed(self, host: str, port: int) -> bool:
         return self._bypass.matches(host, port)
 
     async def of(self, origin: Origin, scope: str) -> Route:
+        known = self._known.get((origin, scope))
+        if known is None:
+            known = await self._found(origin, scope)
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[origin, scope] = known
+        return known
+
+    async def _found(self, origin: Origin, scope: str) -> Route:
         self._check(origin)
         if self.bypassed(origin.host, origin.port):
             return self._passing(origin)
@@ -81,6 +91,7 @@ class ForwardRoutes:
             oldest = self._routes.pop(next(iter(self._routes)))
             if oldest.upstream is not None:
                 oldest.upstream.retire()
+            self._known.clear()
         return route
 
     def _denies(self, origin: Origin) -> bool:
