@@ -261,11 +261,6 @@ def _curl(around: Around) -> bytes:
     return around.run("curl", *common, url, "--next", *common, "--data", "a=1", url)
 
 
-def _wget(around: Around) -> bytes:
-    url = around.url("api") + "/wget"
-    return around.run("wget", "--quiet", "--output-document=-", url, f"{url}?again")
-
-
 def _git(around: Around) -> bytes:
     into = around.own / "clone"
     around.run("git", "clone", "--quiet", around.url("git") + "/repo.git", str(into))
@@ -302,7 +297,6 @@ CLIENTS = {
     "urllib3": Client(_asking_api(_URLLIB3, "/urllib3"), _module("urllib3")),
     "urllib": Client(_asking_api(_URLLIB, "/urllib"), lambda: ""),
     "curl": Client(_curl, _program("curl")),
-    "wget": Client(_wget, _program("wget")),
     "node agent": Client(
         lambda around: around.node(_NODE_AGENT, around.url("api") + "/agent"), _program("node")
     ),
