@@ -23,7 +23,15 @@ from forward_bench import NO_PARENTS
 
 from buffr.testing import Received, Step, answer
 
-__all__ = ["CLIENTS", "HOST", "Around", "Client", "OriginOfAll", "variables"]
+__all__ = [
+    "CLIENTS",
+    "HOST",
+    "Around",
+    "Client",
+    "OriginOfAll",
+    "settings_files",
+    "variables",
+]
 
 HOST = "example.test"
 """Below it are the origins. No resolver knows it, so only through buffr it is anywhere."""
@@ -66,12 +74,16 @@ class Around:
         return self.run("node", "--input-type=module", "--eval", program, "--", *arguments)
 
 
+def settings_files(directory: Path) -> None:
+    """What programs need beside ``bundle.pem`` that have no variable for a CA but for settings."""
+    # Once, and before any program starts: others may read it while one is started.
+    (directory / "wgetrc").write_text(f"ca_certificate = {directory / 'bundle.pem'}\n")
+
+
 def variables(proxy_port: int, files: Path, home: Path) -> dict[str, str]:
     """An environment with this proxy, and the CA whose files ``buffr ca`` has made in ``files``."""
     proxy = f"http://127.0.0.1:{proxy_port}"
     pem, bundle = str(files / "ca.pem"), str(files / "bundle.pem")
-    # GNU wget and pip have settings for a CA, and variables for where these are.
-    (files / "wgetrc").write_text(f"ca_certificate = {bundle}\n")
     java = {
         "https.proxyHost": "127.0.0.1",
         "https.proxyPort": str(proxy_port),
@@ -261,6 +273,11 @@ def _curl(around: Around) -> bytes:
     return around.run("curl", *common, url, "--next", *common, "--data", "a=1", url)
 
 
+def _wget(around: Around) -> bytes:
+    url = around.url("api") + "/wget"
+    return around.run("wget", "--no-verbose", "--output-document=-", url, f"{url}?again")
+
+
 def _git(around: Around) -> bytes:
     into = around.own / "clone"
     around.run("git", "clone", "--quiet", around.url("git") + "/repo.git", str(into))
@@ -297,6 +314,7 @@ CLIENTS = {
     "urllib3": Client(_asking_api(_URLLIB3, "/urllib3"), _module("urllib3")),
     "urllib": Client(_asking_api(_URLLIB, "/urllib"), lambda: ""),
     "curl": Client(_curl, _program("curl")),
+    "wget": Client(_wget, _program("wget")),
     "node agent": Client(
         lambda around: around.node(_NODE_AGENT, around.url("api") + "/agent"), _program("node")
     ),

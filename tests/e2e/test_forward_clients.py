@@ -14,7 +14,7 @@ import pytest
 from attrs import frozen
 from commands import BUFFR
 from forward_bench import forward_proxy, secure_origin
-from forward_clients import CLIENTS, HOST, Around, OriginOfAll, variables
+from forward_clients import CLIENTS, HOST, Around, OriginOfAll, settings_files, variables
 
 from buffr.testing import FakeUpstream
 
@@ -48,6 +48,7 @@ def _ca_files(directory: Path) -> None:
                 check=True,
                 stderr=subprocess.DEVNULL,
             )
+    settings_files(directory)
 
 
 def _run_all(directory: Path, proxy_port: int, port: int) -> dict[str, bytes | Exception]:
