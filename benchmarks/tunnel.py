@@ -24,8 +24,8 @@ __all__ = ["run"]
 
 _CLIENTS = 4
 """Connections that are opened at a time, where each gets one request."""
-_KEPT = 16
-"""Tunnels that are kept open, where each gets many."""
+_KEPT = 64
+"""Tunnels that are kept open, where each gets many: enough for the server to be always busy."""
 _TARGET = "/answer"
 
 

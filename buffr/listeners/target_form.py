@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from attrs import evolve
 
@@ -43,9 +44,11 @@ def _path(rest: bytes) -> bytes:
     return rest if rest.startswith(b"/") else b"/" + rest
 
 
+@lru_cache(maxsize=256)
 def absolute_form(request: Request) -> tuple[Origin, Request]:
     """The origin that a proxied request names, and the request in origin-form.
 
+    Of equal requests it is the same one, with all that is worked out about it.
     Raises ``BadRequest``.
     """
     matched = _ABSOLUTE.fullmatch(request.target)
