@@ -39,6 +39,7 @@ HOST = "example.test"
 _WHEEL = "tinypkg-1.0-py3-none-any.whl"
 _OBJECT = b"an object \x00\xff of a bucket"
 _PASSWORD = "changeit"
+_KEPT = ("PATH", "LANG", "NODE_PATH", "GOROOT")
 
 
 @frozen
@@ -92,7 +93,7 @@ def variables(proxy_port: int, files: Path, home: Path) -> dict[str, str]:
         "javax.net.ssl.trustStorePassword": _PASSWORD,
     }
     return {
-        **{name: value for name, value in os.environ.items() if name in ("PATH", "LANG")},
+        **{name: value for name, value in os.environ.items() if name in _KEPT},
         **NO_PARENTS,
         "HOME": str(home),
         "HTTPS_PROXY": proxy,
@@ -117,6 +118,8 @@ def variables(proxy_port: int, files: Path, home: Path) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_CONFIG_NOSYSTEM": "1",
+        "GOCACHE": os.environ.get("GOCACHE") or str(Path.home() / ".cache/go-build"),
+        "GO111MODULE": "off",
     }
 
 
@@ -228,6 +231,46 @@ for (const init of [{}, {method: "POST", body: "a=1"}]) {
 }
 """
 
+_AXIOS = """
+const axios = require("axios");
+(async () => {
+  for (const config of [{method: "get"}, {method: "post", data: {a: 1}}]) {
+    const answer = await axios({url: process.argv[1], responseType: "text", ...config});
+    process.stdout.write(answer.data);
+  }
+})();
+"""
+
+_UNDICI = """
+const {request, EnvHttpProxyAgent} = require("undici");
+(async () => {
+  const dispatcher = new EnvHttpProxyAgent();
+  for (const options of [{}, {method: "POST", body: "a=1"}]) {
+    const answer = await request(process.argv[1], {dispatcher, ...options});
+    process.stdout.write(await answer.body.text());
+  }
+  await dispatcher.close();
+})();
+"""
+
+_GO = """
+package main
+
+import ("io"; "net/http"; "os"; "strings")
+
+func main() {
+	for _, method := range []string{"GET", "POST"} {
+		request, _ := http.NewRequest(method, os.Args[1], strings.NewReader(method))
+		answer, err := http.DefaultClient.Do(request)
+		if err != nil {
+			panic(err)
+		}
+		io.Copy(os.Stdout, answer.Body)
+		answer.Body.Close()
+	}
+}
+"""
+
 _JAVA = """
 import java.net.ProxySelector;
 import java.net.URI;
@@ -258,6 +301,31 @@ def _node_with_proxy() -> str:
     version = (int(found[1]), int(found[2])) if found else (0, 0)
     reads = version >= (24, 5) or (22, 21) <= version < (23, 0)
     return "" if reads else f"node {text.strip()} reads no proxy from its environment"
+
+
+def _node_module(name: str) -> Callable[[], str]:
+    """Modules that ``NODE_PATH`` leads to."""
+
+    def missing() -> str:
+        node = shutil.which("node")
+        if node is None:
+            return "node is not on this machine"
+        looking = [node, "--eval", f'require.resolve("{name}")']
+        found = subprocess.run(looking, capture_output=True, check=False).returncode == 0
+        return "" if found else f"node has no {name} (NODE_PATH could say where it is)"
+
+    return missing
+
+
+def _with_require(program: str, path: str) -> Callable[[Around], bytes]:
+    return lambda around: around.run("node", "--eval", program, "--", around.url("api") + path)
+
+
+def _go(around: Around) -> bytes:
+    program = around.own / "ask.go"
+    program.write_text(_GO)
+    around.run("go", "build", "-o", "ask", str(program))
+    return around.run("./ask", around.url("api") + "/go")
 
 
 def _java(around: Around) -> bytes:
@@ -321,6 +389,9 @@ CLIENTS = {
     "node fetch": Client(
         lambda around: around.node(_NODE_FETCH, around.url("api") + "/fetch"), _node_with_proxy
     ),
+    "axios": Client(_with_require(_AXIOS, "/axios"), _node_module("axios")),
+    "undici": Client(_with_require(_UNDICI, "/undici"), _node_module("undici")),
+    "go": Client(_go, _program("go")),
 }
 """By name, those that take longest first. Each has request targets that no other has."""
 
