@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 from attrs import field, frozen
 
 from buffr.message import Headers, ResponseHead
 
-__all__ = ["Body", "Chunk", "HTTPInteraction", "RecordedRequest"]
+__all__ = [
+    "Body",
+    "Chunk",
+    "Direction",
+    "Frame",
+    "FrameKind",
+    "HTTPInteraction",
+    "Interaction",
+    "RecordedRequest",
+    "SessionEnd",
+    "WebSocketInteraction",
+]
 
 
 @frozen
@@ -75,3 +87,73 @@ class HTTPInteraction:
     truncated: str | None = None
     recorded_at: str | None = None
     captures: tuple[tuple[str, str], ...] = field(default=())
+
+
+class Direction(StrEnum):
+    """Who sent a frame; the values are those of a cassette."""
+
+    CLIENT = "client_to_server"
+    SERVER = "server_to_client"
+
+
+class FrameKind(StrEnum):
+    """What a frame is; the values are those of a cassette."""
+
+    TEXT = "text"
+    BINARY = "binary"
+    CLOSE = "close"
+    PING = "ping"
+    PONG = "pong"
+
+
+@frozen
+class Frame:
+    """A message, or a control frame, of a WebSocket session (RFC 6455).
+
+    ``data`` is a message's or a ping's payload, unmasked and inflated; empty
+    for a close frame, which has ``close_code`` (``None`` without a payload)
+    and ``reason``. ``delay_ms`` is the time since the frame before, of either
+    direction, or since the handshake. ``fragments`` are the payload sizes in
+    bytes, inflated, of the frames that a message came in; empty for one.
+    ``compressed`` says that it came under permessage-deflate (RFC 7692).
+    """
+
+    direction: Direction
+    kind: FrameKind
+    data: Body = Body()
+    delay_ms: int = 0
+    close_code: int | None = None
+    reason: str = ""
+    fragments: tuple[int, ...] = ()
+    compressed: bool = False
+
+
+@frozen
+class SessionEnd:
+    """How a session ended, where no close handshake ended it.
+
+    ``by`` is the side that went away, ``None`` for buffr itself. A
+    ``truncated`` one lacks what came later: it is kept, and never replayed.
+    """
+
+    reason: str
+    by: Direction | None = None
+    truncated: bool = False
+
+
+@frozen(eq=False)
+class WebSocketInteraction:
+    """An upgrade request, its answer, and the session's frames of both directions in order.
+
+    ``request.method`` is ``GET``. ``response`` is the 101; its headers are
+    empty where the recording does not know them.
+    """
+
+    request: RecordedRequest
+    response: ResponseHead = ResponseHead(101, b"Switching Protocols", ())
+    frames: tuple[Frame, ...] = ()
+    end: SessionEnd | None = None
+    recorded_at: str | None = None
+
+
+Interaction = HTTPInteraction | WebSocketInteraction

@@ -1,0 +1,101 @@
+"""What cache mode asks of a store, beside what a cassette does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from buffr.interaction import Body
+from buffr.message import Headers, ResponseHead
+
+__all__ = ["CacheEntry", "CacheStats", "CacheStore", "Cached"]
+
+
+@frozen(eq=False)
+class CacheEntry:
+    """A stored response, exact, and what its freshness is worked out from.
+
+    ``key`` is the digest (16 bytes) of what identifies the request but for
+    ``Vary``; ``vary`` are the request's fields that the response's ``Vary``
+    names, in lower case and in order. ``url`` is the request's as people may
+    see it, without credentials. All times are seconds since the epoch:
+    ``requested_at`` and ``responded_at`` as in RFC 9111 4.2.3; from
+    ``fresh_until`` on it is stale, from ``keep_until`` on of no use at all.
+    """
+
+    key: bytes
+    route: str
+    method: bytes
+    url: str
+    vary: Headers
+    head: ResponseHead
+    body: Body
+    trailers: Headers
+    requested_at: float
+    responded_at: float
+    fresh_until: float
+    keep_until: float
+    tags: tuple[str, ...] = ()
+
+
+@frozen(eq=False)
+class Cached:
+    """An entry and its place: what names it until it is replaced or removed."""
+
+    place: int
+    entry: CacheEntry
+
+
+@frozen
+class CacheStats:
+    """What a store holds. ``bytes`` are of bodies and heads as kept; ages count from ``now``."""
+
+    entries: int
+    bytes: int
+    expired: int
+    oldest_at: float | None
+    newest_at: float | None
+    evicted: int
+
+
+class CacheStore(Protocol):
+    """Keeps responses within its bounds of bytes and entries; the least recently used go first.
+
+    All methods are called on the reactor's thread.
+    """
+
+    async def find(self, key: bytes) -> Sequence[Cached]:
+        """Every variant of a key, the one stored last first. Counts as use.
+
+        Raises ``StoreFailed`` when the store cannot be read.
+        """
+
+    async def put(self, entry: CacheEntry) -> None:
+        """Keep an entry in place of the variant with the same key, method and ``vary``.
+
+        Raises ``StoreFailed``; a response over the bound of one body is left out.
+        """
+
+    async def refresh(self, place: int, entry: CacheEntry) -> None:
+        """Replace all of an entry but its body: a 304 came (RFC 9111 4.3.4)."""
+
+    async def remove(self, place: int) -> None:
+        """Remove one entry, if it is there."""
+
+    async def clear(
+        self,
+        *,
+        route: str | None = None,
+        url: str | None = None,
+        tag: str | None = None,
+        stored_before: float | None = None,
+    ) -> int:
+        """Remove the entries to which all that is given applies; how many those were."""
+
+    def stats(self, now: float, route: str | None = None) -> CacheStats:
+        """In constant time."""
+
+    async def close(self) -> None:
+        """Finish what is under way; further calls are errors."""
