@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator
 from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import blake2b
 from types import coroutine
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 
-from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -17,24 +15,20 @@ from twisted.logger import LogLevel
 
 from buffr.calls import RequestBody, UpstreamCall, read_whole, stream_through
 from buffr.errors import BadFraming, BadRequest, BuffrError, ClientGone, NoMatch
+from buffr.exchange import Counters, Exchange, Finished, Observer, shown
 from buffr.explainer import as_data, as_text, in_short
 from buffr.flights import Flight
 from buffr.log import ExchangeLog, say
-from buffr.matching.key import MatchKey
 from buffr.message import Request
 from buffr.policy.decide import Fetch, Refuse, Replay, decide, needs_key
 from buffr.policy.mode import Mode
 from buffr.recorders.player import play
-from buffr.redaction.fields import target_for_log
 from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 from buffr.sink import Sink
 from buffr.streams import BodyStream
-from buffr.upstream.origin import Origin
 
-__all__ = ["Counters", "Engine", "Exchange", "Finished", "Observer", "start"]
-
-_MAX_SHOWN = 1024
+__all__ = ["Engine", "start"]
 
 
 def start(running: Coroutine[Any, Any, None]) -> Deferred[None] | None:
@@ -66,64 +60,6 @@ def _resume(
                 awaited = running.send(result)
         except StopIteration:
             return
-
-
-@define
-class Counters:
-    """What has happened since the start; plain integers, read when somebody asks."""
-
-    hits: int = 0
-    fetched: int = 0
-    recorded: int = 0
-    misses: int = 0
-    errors: int = 0
-    failed_appends: int = 0
-    bypassed: int = 0
-
-
-@frozen(eq=False)
-class Finished:
-    """A finished exchange, for whoever reports on it.
-
-    ``request``, ``level`` and ``src`` are as in the log; ``detail`` says why
-    it is no ordinary answer, in the words that the client got. There is no
-    ``route`` for a tunnel that nobody looked into.
-    """
-
-    request: str
-    status: int
-    level: str
-    src: str
-    detail: str
-    dur_s: float
-    route: Route | None
-
-
-class Observer(Protocol):
-    """Is told what happens, as it happens. Must not raise."""
-
-    def finished(self, exchange: Finished) -> None:
-        """An exchange is over, or a tunnel that nobody looks into has begun."""
-
-    def recorded(self, request: str) -> None:
-        """An answer was recorded."""
-
-
-@define(eq=False)
-class Exchange:
-    """One live request on its way through buffr.
-
-    ``src`` says where its answer comes from. ``body`` and ``keys`` are there
-    once the request is read as far as its route's mode needs it.
-    """
-
-    route: Route
-    request: Request
-    sink: Sink
-    scope: str
-    src: str
-    body: RequestBody = RequestBody(b"")
-    keys: Sequence[MatchKey] = ()
 
 
 class Engine:
@@ -166,13 +102,13 @@ class Engine:
             status, level, detail = ClientGone.status, "WARN", "the client left"
             raise
         finally:
-            shown = _shown(request, route)
+            words = shown(request, route)
             now = self._wall()
             dur_s = max(0.0, now - started)
-            self._log.exchange(now, level, shown, status, dur_s, exchange.src, detail)
+            self._log.exchange(now, level, words, status, dur_s, exchange.src, detail)
             if self.observer is not None:
                 self.observer.finished(
-                    Finished(shown, status, level, exchange.src, told or detail, dur_s, route)
+                    Finished(words, status, level, exchange.src, told or detail, dur_s, route)
                 )
 
     def tunnel(self, shown: str) -> Callable[[], None]:
@@ -236,8 +172,8 @@ class Engine:
 
     async def _no_match(self, exchange: Exchange) -> NoMatch:
         route, request = exchange.route, exchange.request
-        shown = _shown(request, route)
-        message = f"no recorded interaction matches {shown}"
+        words = shown(request, route)
+        message = f"no recorded interaction matches {words}"
         hint = "record it in mode auto or record"
         if route.explainer is None:
             return NoMatch(message, hint=hint)
@@ -246,7 +182,7 @@ class Engine:
         error = NoMatch(f"{message}: {in_short(nearest, first)}", hint=hint)
         error.explanation = as_text(nearest, first)
         error.details = {
-            "request": {"method": request.method.decode("ascii"), "shown": shown},
+            "request": {"method": request.method.decode("ascii"), "shown": words},
             "nearest": as_data(nearest, first),
         }
         return error
@@ -295,7 +231,7 @@ class Engine:
         def kept() -> None:
             self.counters.recorded += 1
             if self.observer is not None:
-                self.observer.recorded(_shown(exchange.request, exchange.route))
+                self.observer.recorded(shown(exchange.request, exchange.route))
             if exchange.keys:
                 exchange.route.playhead.answered(exchange.scope, exchange.keys[0].digest)
 
@@ -343,18 +279,3 @@ def _credentials(request: Request, rules: RedactionRules) -> bytes:
         if rules.is_credential_header(name):
             hashed.update(b"%d:%b%d:%b" % (len(name), name, len(value), value))
     return hashed.digest()
-
-
-@lru_cache(maxsize=4096)
-def _shown_whole(method: bytes, origin: Origin | None, target: bytes, rules: RedactionRules) -> str:
-    where = "" if origin is None else origin.url
-    return f"{method.decode('ascii')} {where}{target_for_log(target, rules).decode('ascii')}"
-
-
-def _shown(request: Request, route: Route) -> str:
-    """Method and target for people: credentials hidden, long ones cut."""
-    method, target = request.method, request.target
-    if len(target) > _MAX_SHOWN:
-        whole = _shown_whole.__wrapped__(method, route.origin, target, route.redaction)
-        return whole[:_MAX_SHOWN] + "..."
-    return _shown_whole(method, route.origin, target, route.redaction)

@@ -30,6 +30,7 @@ ROOMS = (
     "buffr.admin",
     "buffr.listeners",
     "buffr.engine",
+    "buffr.exchange",
     "buffr.calls",
     "buffr.flights",
     "buffr.route",

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from buffr.engine import Counters, Finished
+from buffr.exchange import Counters, Finished
 from buffr.run.child import Ended
 from buffr.run.outcome import Outcome
 from buffr.run.report_files import as_json, as_junit, write_report

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from buffr.engine import Counters
+from buffr.exchange import Counters
 from buffr.run.child import Ended
 from buffr.run.tally import Row, Tally
 from buffr.run.unused import Unused

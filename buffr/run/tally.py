@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from buffr.engine import Finished
+from buffr.exchange import Finished
 from buffr.route import Route
 
 __all__ = ["Row", "Tally"]

@@ -1,0 +1,95 @@
+"""An exchange: a live request on its way, and what is told of it when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from attrs import define, frozen
+
+from buffr.calls import RequestBody
+from buffr.matching.key import MatchKey
+from buffr.message import Request
+from buffr.redaction.fields import target_for_log
+from buffr.redaction.rules import RedactionRules
+from buffr.route import Route
+from buffr.sink import Sink
+from buffr.upstream.origin import Origin
+
+__all__ = ["Counters", "Exchange", "Finished", "Observer", "shown"]
+
+_MAX_SHOWN = 1024
+
+
+@define
+class Counters:
+    """What has happened since the start; plain integers, read when somebody asks."""
+
+    hits: int = 0
+    fetched: int = 0
+    recorded: int = 0
+    misses: int = 0
+    errors: int = 0
+    failed_appends: int = 0
+    bypassed: int = 0
+
+
+@frozen(eq=False)
+class Finished:
+    """A finished exchange, for whoever reports on it.
+
+    ``request``, ``level`` and ``src`` are as in the log; ``detail`` says why
+    it is no ordinary answer, in the words that the client got. There is no
+    ``route`` for a tunnel that nobody looked into.
+    """
+
+    request: str
+    status: int
+    level: str
+    src: str
+    detail: str
+    dur_s: float
+    route: Route | None
+
+
+class Observer(Protocol):
+    """Is told what happens, as it happens. Must not raise."""
+
+    def finished(self, exchange: Finished) -> None:
+        """An exchange is over, or a tunnel that nobody looks into has begun."""
+
+    def recorded(self, request: str) -> None:
+        """An answer was recorded."""
+
+
+@define(eq=False)
+class Exchange:
+    """One live request on its way through buffr.
+
+    ``src`` says where its answer comes from. ``body`` and ``keys`` are there
+    once the request is read as far as its route's mode needs it.
+    """
+
+    route: Route
+    request: Request
+    sink: Sink
+    scope: str
+    src: str
+    body: RequestBody = RequestBody(b"")
+    keys: Sequence[MatchKey] = ()
+
+
+@lru_cache(maxsize=4096)
+def _shown_whole(method: bytes, origin: Origin | None, target: bytes, rules: RedactionRules) -> str:
+    where = "" if origin is None else origin.url
+    return f"{method.decode('ascii')} {where}{target_for_log(target, rules).decode('ascii')}"
+
+
+def shown(request: Request, route: Route) -> str:
+    """Method and target for people: credentials hidden, long ones cut."""
+    method, target = request.method, request.target
+    if len(target) > _MAX_SHOWN:
+        whole = _shown_whole.__wrapped__(method, route.origin, target, route.redaction)
+        return whole[:_MAX_SHOWN] + "..."
+    return _shown_whole(method, route.origin, target, route.redaction)
