@@ -19,10 +19,12 @@ class CacheEntry:
 
     ``key`` is the digest (16 bytes) of what identifies the request but for
     ``Vary``; ``vary`` are the request's fields that the response's ``Vary``
-    names, in lower case and in order. ``url`` is the request's as people may
-    see it, without credentials. All times are seconds since the epoch:
-    ``requested_at`` and ``responded_at`` as in RFC 9111 4.2.3; from
-    ``fresh_until`` on it is stale, from ``keep_until`` on of no use at all.
+    names, in lower case and in order: one that was not sent is empty, a
+    credential is a keyed digest.
+    ``url`` is the request's as people may see it, without credentials. All
+    times are seconds since the epoch: it came at ``responded_at``, its age was
+    zero at ``born_at`` (RFC 9111 4.2.3); from ``fresh_until`` on it is stale,
+    from ``keep_until`` on of no use at all.
     """
 
     key: bytes
@@ -33,7 +35,7 @@ class CacheEntry:
     head: ResponseHead
     body: Body
     trailers: Headers
-    requested_at: float
+    born_at: float
     responded_at: float
     fresh_until: float
     keep_until: float
@@ -65,6 +67,10 @@ class CacheStore(Protocol):
 
     All methods are called on the reactor's thread.
     """
+
+    @property
+    def salt(self) -> bytes:
+        """At least 16 random bytes that are kept with the entries, and key their digests."""
 
     async def find(self, key: bytes) -> Sequence[Cached]:
         """Every variant of a key, the one stored last first. Counts as use.
