@@ -2,7 +2,7 @@
 
 A body of at most ``IN_MEMORY`` bytes is compared by what it means:
 
-- a content coding is undone, where it is gzip or deflate;
+- a content coding is undone, where it is gzip, deflate, br or zstd;
 - JSON, by its media type or because it begins like an object or an array, has
   one spelling; what cannot be read as JSON goes by its exact bytes;
 - so has an urlencoded form;
@@ -20,10 +20,10 @@ from hashlib import sha256
 
 from attrs import field, frozen
 
+from buffr.codings import decoded
 from buffr.errors import CassetteError
 from buffr.interaction import Body
 from buffr.matching.canonical_json import canonical
-from buffr.matching.codings import decoded
 from buffr.matching.forms import canonical_form, without_fields
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields

@@ -1,0 +1,221 @@
+"""Content codings (RFC 9110 8.4), undone and done again: gzip, deflate, br and zstd.
+
+Whatever comes in, what is held at once is bounded.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Protocol
+
+import brotli
+import zstandard
+
+__all__ = ["BadCoding", "are_known", "decoded", "decoding", "encoded", "encoding"]
+
+_GZIP = 16 + zlib.MAX_WBITS
+_ONCE_BYTES = 256 * 1024
+
+# Gzip members and zstd frames may follow one another (RFC 1952 2.2, RFC 8878 3). For each one
+# the rest is copied.
+_MOST_MEMBERS = 64
+
+# A few bytes of zstd can stand for a block of 128 KiB (RFC 8878 3.1.1.2.2).
+_ZSTD_STEP = 256
+
+# Not more than a browser would take (RFC 9659).
+_ZSTD_WINDOW = 8 << 20
+
+_IDENTITY = frozenset((b"", b"identity", b"aws-chunked"))
+"""``aws-chunked`` frames a body with signatures, and leaves its bytes readable."""
+
+Pieces = Iterable[bytes]
+
+
+class BadCoding(Exception):
+    """A body is not what its ``Content-Encoding`` says, or ends too early."""
+
+
+def _names(codings: bytes) -> list[bytes]:
+    names = [name.strip() for name in codings.lower().split(b",")]
+    return [name for name in names if name not in _IDENTITY]
+
+
+def are_known(codings: bytes) -> bool:
+    """Whether all that ``Content-Encoding`` lists can be undone."""
+    return all(name in _DECODERS for name in _names(codings))
+
+
+def decoded(codings: bytes, body: bytes, *, limit_bytes: int) -> bytes | None:
+    """What a body holds under its ``Content-Encoding``.
+
+    ``None`` when that is unknown: another coding, a body that is not what the
+    field says, or more than ``limit_bytes`` at any step.
+    """
+    try:
+        for name in reversed(_names(codings)):
+            body = _joined(_DECODERS[name]((body,)), limit_bytes)
+    except (BadCoding, LookupError):
+        return None
+    return body
+
+
+def _joined(pieces: Pieces, limit_bytes: int) -> bytes:
+    out = bytearray()
+    for piece in pieces:
+        out += piece
+        if len(out) > limit_bytes:
+            raise BadCoding
+    return bytes(out)
+
+
+def decoding(codings: bytes, pieces: Pieces) -> Iterator[bytes]:
+    """The same for a body in pieces. Raises ``BadCoding``, after all that could be undone.
+
+    The codings must be known.
+    """
+    for name in reversed(_names(codings)):
+        pieces = _DECODERS[name](pieces)
+    return iter(pieces)
+
+
+def encoded(codings: bytes, body: bytes) -> bytes:
+    """A body under the codings that ``Content-Encoding`` lists, which must be known.
+
+    The same body always gives the same bytes.
+    """
+    return b"".join(encoding(codings, (body,)))
+
+
+def encoding(codings: bytes, pieces: Pieces) -> Iterator[bytes]:
+    """The same for a body in pieces."""
+    for name in _names(codings):
+        pieces = _ENCODERS[name](pieces)
+    return iter(pieces)
+
+
+def _inflating(pieces: Pieces, *, window_bits: int) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(window_bits)
+    members, started = 1, False
+    for piece in pieces:
+        data = piece
+        while data:
+            if inflater.eof:
+                members += 1
+                if window_bits != _GZIP or members > _MOST_MEMBERS:
+                    raise BadCoding
+                inflater = zlib.decompressobj(window_bits)
+            started = True
+            try:
+                out = inflater.decompress(data, _ONCE_BYTES)
+            except zlib.error as error:
+                raise BadCoding from error
+            data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            if out:
+                yield out
+    if not (started and inflater.eof):
+        raise BadCoding
+
+
+def _deflate_decoding(pieces: Pieces) -> Iterator[bytes]:
+    """With the frame of RFC 1950, which its first two bytes show, or bare as some send it."""
+    source = iter(pieces)
+    start = b""
+    for piece in source:
+        start += piece
+        if len(start) > 1:
+            break
+    framed = len(start) > 1 and start[0] & 15 == 8 and int.from_bytes(start[:2]) % 31 == 0
+    bits = zlib.MAX_WBITS if framed else -zlib.MAX_WBITS
+    return _inflating(_rejoined(start, source), window_bits=bits)
+
+
+def _rejoined(start: bytes, source: Iterator[bytes]) -> Iterator[bytes]:
+    yield start
+    yield from source
+
+
+def _brotli_decoding(pieces: Pieces) -> Iterator[bytes]:
+    decoder: Any = brotli.Decompressor()
+    for piece in pieces:
+        data = piece
+        while True:
+            if data and decoder.is_finished():
+                raise BadCoding
+            try:
+                out = decoder.process(data, output_buffer_limit=_ONCE_BYTES)
+            except brotli.error as error:
+                raise BadCoding from error
+            if out:
+                yield out
+            data = b""
+            if not out and decoder.can_accept_more_data():
+                break
+    if not decoder.is_finished():
+        raise BadCoding
+
+
+def _zstd_decoding(pieces: Pieces) -> Iterator[bytes]:
+    engine = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    decoder = engine.decompressobj()
+    members = 1
+    for piece in pieces:
+        for start in range(0, len(piece), _ZSTD_STEP):
+            data = piece[start : start + _ZSTD_STEP]
+            while data:
+                if decoder.eof:
+                    members += 1
+                    if members > _MOST_MEMBERS:
+                        raise BadCoding
+                    decoder = engine.decompressobj()
+                try:
+                    out = decoder.decompress(data)
+                except zstandard.ZstdError as error:
+                    raise BadCoding from error
+                data = decoder.unused_data if decoder.eof else b""
+                if out:
+                    yield out
+    if not decoder.eof:
+        raise BadCoding
+
+
+class _Encoder(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+def _compressing(pieces: Pieces, *, make: Callable[[], _Encoder]) -> Iterator[bytes]:
+    encoder = make()
+    for piece in pieces:
+        yield encoder.compress(piece)
+    yield encoder.flush()
+
+
+def _brotli_encoding(pieces: Pieces) -> Iterator[bytes]:
+    # Quality 11, the default, takes a second for each megabyte.
+    encoder: Any = brotli.Compressor(quality=5)
+    for piece in pieces:
+        yield encoder.process(piece)
+    yield encoder.finish()
+
+
+_gzip_decoding = partial(_inflating, window_bits=_GZIP)
+_gzip_encoding = partial(_compressing, make=lambda: zlib.compressobj(wbits=_GZIP))
+
+_DECODERS: dict[bytes, Callable[[Pieces], Iterator[bytes]]] = {
+    b"gzip": _gzip_decoding,
+    b"x-gzip": _gzip_decoding,
+    b"deflate": _deflate_decoding,
+    b"br": _brotli_decoding,
+    b"zstd": _zstd_decoding,
+}
+_ENCODERS: dict[bytes, Callable[[Pieces], Iterator[bytes]]] = {
+    b"gzip": _gzip_encoding,
+    b"x-gzip": _gzip_encoding,
+    b"deflate": partial(_compressing, make=zlib.compressobj),
+    b"br": _brotli_encoding,
+    b"zstd": partial(_compressing, make=lambda: zstandard.ZstdCompressor().compressobj()),
+}
