@@ -26,6 +26,7 @@ __all__ = [
     "StoreFailed",
     "UpstreamFailed",
     "UpstreamTimeout",
+    "WebSocketFault",
 ]
 
 
@@ -156,3 +157,15 @@ class BadFraming(BuffrError):
     status = 400
     reason = b"Bad Request"
     close = True
+
+
+class WebSocketFault(BuffrError):
+    """A frame that breaks the protocol or a bound.
+
+    ``close_code`` is what ends the session (RFC 6455 7.4.1); there is no
+    answer any more that the status could stand in.
+    """
+
+    def __init__(self, message: str, *, close_code: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.close_code = close_code
