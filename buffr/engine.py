@@ -18,6 +18,7 @@ from buffr.errors import BadFraming, BadRequest, BuffrError, ClientGone, NoMatch
 from buffr.exchange import Counters, Exchange, Finished, Observer, shown
 from buffr.explainer import as_data, as_text, in_short
 from buffr.flights import Flight
+from buffr.interaction import HTTPInteraction
 from buffr.log import ExchangeLog, say
 from buffr.message import Request
 from buffr.policy.decide import Fetch, Refuse, Replay, decide, needs_key
@@ -200,6 +201,7 @@ class Engine:
         route = exchange.route
         assert route.store is not None
         interaction = await route.store.load(place)
+        assert isinstance(interaction, HTTPInteraction)  # an upgrade has a key of its own
         self.counters.hits += 1
         await play(interaction, exchange.sink, self._sleep if route.replay_delays else None)
         return interaction.response.status

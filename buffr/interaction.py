@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from buffr.message import Headers, ResponseHead
 
@@ -68,6 +70,10 @@ class RecordedRequest:
     host: str | None = None
     port: int | None = None
 
+    def with_bodies(self, changed: Callable[[Body], Body]) -> Self:
+        body = changed(self.body)
+        return self if body is self.body else evolve(self, body=body)
+
 
 @frozen(eq=False)
 class HTTPInteraction:
@@ -87,6 +93,23 @@ class HTTPInteraction:
     truncated: str | None = None
     recorded_at: str | None = None
     captures: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def whole(self) -> bool:
+        """Whether it may be replayed."""
+        return self.truncated is None
+
+    @property
+    def bodies(self) -> tuple[Body, ...]:
+        """All bodies, those of requests first."""
+        return self.request.body, self.body
+
+    def with_bodies(self, changed: Callable[[Body], Body]) -> Self:
+        """The same with each body as ``changed`` makes it; itself where nothing is new."""
+        request, body = self.request.with_bodies(changed), changed(self.body)
+        if request is self.request and body is self.body:
+            return self
+        return evolve(self, request=request, body=body)
 
 
 class Direction(StrEnum):
@@ -154,6 +177,29 @@ class WebSocketInteraction:
     frames: tuple[Frame, ...] = ()
     end: SessionEnd | None = None
     recorded_at: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it may be replayed."""
+        return self.end is None or not self.end.truncated
+
+    @property
+    def bodies(self) -> tuple[Body, ...]:
+        """All bodies, those of requests first."""
+        return (self.request.body, *[frame.data for frame in self.frames])
+
+    def with_bodies(self, changed: Callable[[Body], Body]) -> Self:
+        """The same with each body as ``changed`` makes it; itself where nothing is new."""
+        request = self.request.with_bodies(changed)
+        datas = [changed(frame.data) for frame in self.frames]
+        same = all(data is old.data for data, old in zip(datas, self.frames, strict=True))
+        if same and request is self.request:
+            return self
+        frames = [
+            frame if data is frame.data else evolve(frame, data=data)
+            for frame, data in zip(self.frames, datas, strict=True)
+        ]
+        return evolve(self, request=request, frames=tuple(frames))
 
 
 Interaction = HTTPInteraction | WebSocketInteraction

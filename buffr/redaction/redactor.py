@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from attrs import evolve, field, frozen
 
-from buffr.interaction import HTTPInteraction
+from buffr.interaction import HTTPInteraction, Interaction, RecordedRequest
 from buffr.message import Headers, ResponseHead
 from buffr.redaction import fields
 from buffr.redaction.header_values import HeaderValues
 from buffr.redaction.pseudonym import pseudonym
 from buffr.redaction.rules import RedactionRules
+from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 
 __all__ = ["Redactor"]
 
@@ -34,21 +35,20 @@ class Redactor:
     def _values_of_salt(self) -> HeaderValues:
         return HeaderValues(self.salt)
 
-    def interaction(self, interaction: HTTPInteraction) -> HTTPInteraction:
-        """The interaction as it may be stored. Bodies and captures stay as they are."""
+    def interaction(self, interaction: Interaction) -> Interaction:
+        """The interaction as it may be stored. Bodies, frames and captures stay as they are."""
         if not self.rules.enabled:
             return interaction
-        request, response = interaction.request, interaction.response
-        return evolve(
-            interaction,
-            request=evolve(
-                request,
-                target=self.target(request.target),
-                headers=self.headers(request.headers),
-            ),
-            response=ResponseHead(response.status, response.reason, self.headers(response.headers)),
-            trailers=self.headers(interaction.trailers),
-        )
+        request, response = self._request(interaction.request), interaction.response
+        head = ResponseHead(response.status, response.reason, self.headers(response.headers))
+        if isinstance(interaction, HTTPInteraction):
+            trailers = self.headers(interaction.trailers)
+            return evolve(interaction, request=request, response=head, trailers=trailers)
+        return evolve(interaction, request=request, response=head)
+
+    def _request(self, request: RecordedRequest) -> RecordedRequest:
+        target, headers = self.target(request.target), self.headers(request.headers)
+        return evolve(request, target=target, headers=headers)
 
     def headers(self, headers: Headers) -> Headers:
         """Header or trailer fields without credentials: same names, same order."""
@@ -68,6 +68,8 @@ class Redactor:
 
     def _value(self, name: bytes, value: bytes) -> bytes:
         lower = name.lower()
+        if lower == SUBPROTOCOL:
+            return in_subprotocols(value, self.rules, self.pseudonym)
         value = fields.in_header(lower, value, self.rules, self.pseudonym)
         if not self.rules.is_credential_header(lower):
             return value

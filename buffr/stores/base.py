@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from buffr.interaction import HTTPInteraction, RecordedRequest
+from buffr.interaction import Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 
 __all__ = ["Found", "Store"]
@@ -33,7 +33,7 @@ class Store(Protocol):
         ``keys`` go from exact to lenient.
         """
 
-    async def load(self, place: int) -> HTTPInteraction:
+    async def load(self, place: int) -> Interaction:
         """The interaction at one of ``Found.places``.
 
         Raises ``CassetteError`` when it cannot be read.
@@ -45,7 +45,7 @@ class Store(Protocol):
     def request(self, place: int) -> RecordedRequest | None:
         """The request at a place; ``None`` for what is never looked up, or no longer there."""
 
-    async def append(self, interaction: HTTPInteraction) -> None:
+    async def append(self, interaction: Interaction) -> None:
         """Keep an interaction; returns when it would survive this process.
 
         Raises ``StoreFailed`` when it could not be kept; the store is as it was.

@@ -11,10 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
-from attrs import evolve
-
 from buffr.errors import CassetteError
-from buffr.interaction import Body, HTTPInteraction
+from buffr.interaction import Body, Interaction
 from buffr.stores.disk import Disk
 
 __all__ = ["INLINE_BYTES", "BodyFiles"]
@@ -39,16 +37,12 @@ class BodyFiles:
         self._disk = disk
         self._cleared = False
 
-    def keep(self, interaction: HTTPInteraction) -> HTTPInteraction:
+    def keep(self, interaction: Interaction) -> Interaction:
         """The interaction with large bodies in files here, and small ones in memory.
 
         Raises ``OSError`` when a body cannot be written.
         """
-        request = interaction.request
-        asked, answered = self._kept(request.body), self._kept(interaction.body)
-        if asked is request.body and answered is interaction.body:
-            return interaction
-        return evolve(interaction, request=evolve(request, body=asked), body=answered)
+        return interaction.with_bodies(self._kept)
 
     def check(self, body: Body) -> None:
         """Raises ``CassetteError`` when a body's file is missing or has another size."""

@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from buffr.errors import CassetteError, StoreFailed
-from buffr.interaction import HTTPInteraction, RecordedRequest
+from buffr.interaction import Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Found
 from buffr.stores.body_files import BodyFiles
@@ -70,7 +70,7 @@ class Cassette:
     _thread: CassetteThread = field(init=False)
     views: list[CassetteStore] = field(init=False, factory=list)
     _elements: Elements = field(init=False, factory=lambda: Elements(0))
-    _decoded: OrderedDict[int, tuple[HTTPInteraction, int]] = field(init=False, factory=OrderedDict)
+    _decoded: OrderedDict[int, tuple[Interaction, int]] = field(init=False, factory=OrderedDict)
     _decoded_bytes: int = field(init=False, default=0)
     _known: Status | None = field(init=False, default=None)
     _waiting: int = field(init=False, default=0)
@@ -134,8 +134,8 @@ class Cassette:
                 index.add(request, place)
         return index
 
-    async def append(self, interaction: HTTPInteraction) -> None:
-        size = len(interaction.body.data)
+    async def append(self, interaction: Interaction) -> None:
+        size = sum([len(body.data) for body in interaction.bodies])
         if self._closed:
             raise StoreFailed(f"{self.path} is closed")
         if self.access == "replay":
@@ -145,10 +145,10 @@ class Cassette:
         self._waiting += 1
         self._waiting_bytes += size
         done: Deferred[None] = Deferred()
-        self._thread.put(Append(interaction, done))
+        self._thread.put(Append(interaction, size, done))
         await done
 
-    def interaction(self, place: int) -> HTTPInteraction:
+    def interaction(self, place: int) -> Interaction:
         """The interaction at a place. Raises ``CassetteError``."""
         held = self._decoded.get(place)
         if held is not None:
@@ -162,13 +162,13 @@ class Cassette:
         except CassetteError as error:
             number = place - self._elements.first_place + 1
             raise CassetteError(f"{self.path}: interaction {number}: {error.message}") from error
-        self._bodies.check(interaction.request.body)
-        self._bodies.check(interaction.body)
-        if interaction.body.file is None:
+        for body in interaction.bodies:
+            self._bodies.check(body)
+        if all(body.file is None for body in interaction.bodies):
             self._remember(place, interaction, len(element))
         return interaction
 
-    def _remember(self, place: int, interaction: HTTPInteraction, size_bytes: int) -> None:
+    def _remember(self, place: int, interaction: Interaction, size_bytes: int) -> None:
         self._decoded[place] = (interaction, size_bytes)
         self._decoded_bytes += size_bytes
         while self._decoded_bytes > _DECODED_BYTES:
@@ -235,7 +235,7 @@ class Cassette:
             self.warn(f"{outcome.fault}; what was read before is used on")
         for job in outcome.appends:
             self._waiting -= 1
-            self._waiting_bytes -= len(job.interaction.body.data)
+            self._waiting_bytes -= job.size_bytes
             if outcome.failure is None:
                 job.done.callback(None)
             else:
@@ -298,7 +298,7 @@ class CassetteStore:
             found = self.index.find(keys)
         return found
 
-    async def load(self, place: int) -> HTTPInteraction:
+    async def load(self, place: int) -> Interaction:
         return self.cassette.interaction(place)
 
     def places(self) -> range:
@@ -307,7 +307,7 @@ class CassetteStore:
     def request(self, place: int) -> RecordedRequest | None:
         return self.cassette.request(place)
 
-    async def append(self, interaction: HTTPInteraction) -> None:
+    async def append(self, interaction: Interaction) -> None:
         await self.cassette.append(interaction)
 
     async def close(self) -> None:

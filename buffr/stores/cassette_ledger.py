@@ -15,22 +15,23 @@ from hashlib import sha256
 from attrs import define, field
 
 from buffr.errors import CassetteError
-from buffr.interaction import HTTPInteraction
+from buffr.interaction import Interaction
 from buffr.stores.aside import move_aside, set_aside
 from buffr.stores.body_files import BodyFiles
 from buffr.stores.cassette_file import CassetteFile, Disturbed, OpenCassette, Stamp, Status
-from buffr.stores.cassette_format import encode, stored_request
+from buffr.stores.cassette_format import encode
 from buffr.stores.cassette_layout import TAIL, Layout, Shape, opening
 from buffr.stores.cassette_reading import Appended, CassetteReader, News, Reading
 from buffr.stores.cassette_recent import Recent, Written
 from buffr.stores.cassette_relayout import head, laid_out
+from buffr.stores.cassette_requests import stored_request
 from buffr.stores.disk import Part, blocks
 from buffr.stores.elements import DigestOf
 from buffr.stores.spans import Spans
 
 __all__ = ["Ledger", "Redact"]
 
-Redact = Callable[[bytes], Callable[[HTTPInteraction], HTTPInteraction]]
+Redact = Callable[[bytes], Callable[[Interaction], Interaction]]
 """Makes, of a cassette's salt, what takes the credentials out of an interaction."""
 
 _PATIENCE_S = 10.0
@@ -93,7 +94,7 @@ class Ledger:
         except FileNotFoundError:
             self._forget(digests)
 
-    def append(self, interactions: Sequence[HTTPInteraction], digests: Sequence[DigestOf]) -> None:
+    def append(self, interactions: Sequence[Interaction], digests: Sequence[DigestOf]) -> None:
         """Put interactions at the end, all or none; before them what the ledger owes.
 
         Raises ``CassetteError`` and ``OSError`` with the file as it was.
@@ -239,9 +240,8 @@ class Ledger:
         self._parts = None if self._count else [start]
 
 
-def _written(kept: HTTPInteraction) -> Written:
-    whole = kept.truncated is None
-    return Written(encode(kept), stored_request(kept.request) if whole else None)
+def _written(kept: Interaction) -> Written:
+    return Written(encode(kept), stored_request(kept.request) if kept.whole else None)
 
 
 def _counted(layout: Layout, start: bytes, written: list[int]) -> Iterator[bytes]:

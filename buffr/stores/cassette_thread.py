@@ -12,7 +12,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from buffr.errors import BuffrError, StoreFailed
-from buffr.interaction import HTTPInteraction
+from buffr.interaction import Interaction
 from buffr.stores.cassette_file import Status
 from buffr.stores.cassette_ledger import Ledger
 from buffr.stores.cassette_reading import News
@@ -26,9 +26,10 @@ _GROUP_BYTES = 8 << 20
 
 @frozen(eq=False)
 class Append:
-    """Keep an interaction."""
+    """Keep an interaction, whose bodies take so many bytes of memory."""
 
-    interaction: HTTPInteraction
+    interaction: Interaction
+    size_bytes: int
     done: Deferred[None]
 
 
@@ -115,13 +116,13 @@ class CassetteThread:
     def _group(self, first: Append) -> tuple[list[Append], Job | None]:
         """The appends that wait, up to a size, and the job behind them that is none."""
         group = [first]
-        size = len(first.interaction.body.data)
+        size = first.size_bytes
         while size < _GROUP_BYTES and not self._jobs.empty():
             job = self._jobs.get()
             if not isinstance(job, Append):
                 return group, job
             group.append(job)
-            size += len(job.interaction.body.data)
+            size += job.size_bytes
         return group, None
 
     def _append(self, group: list[Append]) -> None:
@@ -171,7 +172,7 @@ def _free(texts: list[Text]) -> None:
                 let_others_run()
 
 
-def _failure(interaction: HTTPInteraction, error: Exception) -> StoreFailed:
+def _failure(interaction: Interaction, error: Exception) -> StoreFailed:
     request = interaction.request
     name = f"{request.method.decode('latin-1')} {request.target.decode('latin-1')}"
     return StoreFailed(f"{name} was not recorded: {_said(error)}")

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from attrs import define, evolve, field
 
 from buffr.errors import CassetteError, StoreFailed
-from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.interaction import Body, Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Found
-from buffr.stores.cassette_format import stored_request
+from buffr.stores.cassette_requests import stored_request
 from buffr.stores.elements import DigestOf, Index
 
 __all__ = ["MemoryStore"]
 
 
-def _as_it_is(interaction: HTTPInteraction) -> HTTPInteraction:
+def _as_it_is(interaction: Interaction) -> Interaction:
     return interaction
 
 
@@ -25,9 +25,9 @@ class MemoryStore:
     """Keeps interactions as ``redact`` leaves them; bodies in files are read into memory."""
 
     digest_of: DigestOf
-    redact: Callable[[HTTPInteraction], HTTPInteraction] = _as_it_is
+    redact: Callable[[Interaction], Interaction] = _as_it_is
     _index: Index = field(init=False)
-    _interactions: list[HTTPInteraction] = field(init=False, factory=list)
+    _interactions: list[Interaction] = field(init=False, factory=list)
     _closed: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
@@ -36,7 +36,7 @@ class MemoryStore:
     async def find(self, keys: Sequence[MatchKey]) -> Found | None:
         return self._index.find(keys)
 
-    async def load(self, place: int) -> HTTPInteraction:
+    async def load(self, place: int) -> Interaction:
         if not 0 <= place < len(self._interactions):
             raise CassetteError(f"there is no recording {place}")
         return self._interactions[place]
@@ -46,23 +46,19 @@ class MemoryStore:
 
     def request(self, place: int) -> RecordedRequest | None:
         interaction = self._interactions[place]
-        return interaction.request if interaction.truncated is None else None
+        return interaction.request if interaction.whole else None
 
-    async def append(self, interaction: HTTPInteraction) -> None:
+    async def append(self, interaction: Interaction) -> None:
         if self._closed:
             raise StoreFailed("the store is closed")
         redacted = self.redact(interaction)
-        request = stored_request(redacted.request)
         try:
-            kept = evolve(
-                redacted,
-                request=evolve(request, body=_in_memory(request.body)),
-                body=_in_memory(redacted.body),
-            )
+            kept = redacted.with_bodies(_in_memory)
         except OSError as error:
             raise StoreFailed(f"{error.filename}: {error.strerror}") from error
+        kept = evolve(kept, request=stored_request(kept.request))
         self._interactions.append(kept)
-        if kept.truncated is None:
+        if kept.whole:
             self._index.add(kept.request, len(self._interactions) - 1)
 
     async def close(self) -> None:

@@ -235,6 +235,7 @@ class TestInteraction:
             trailers=headers,
         )
         out = REDACTOR.interaction(interaction)
+        assert isinstance(out, HTTPInteraction)
         stored: Headers = (*out.request.headers, *out.response.headers, *out.trailers)
         assert LONG not in out.request.target
         assert all(LONG not in value for _, value in stored)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from recordings import digest_of, key
+from recordings import digest_of, exchange_of, key
 from turns import Turns
 
 from buffr.interaction import HTTPInteraction
@@ -58,7 +58,7 @@ class Deck:
     def bodies(self, target: bytes) -> list[bytes]:
         found = self.turns.run(self.store.find([key(target)]))
         places = [] if found is None else found.places
-        return [self.turns.run(self.store.load(place)).body.data for place in places]
+        return [exchange_of(self.turns.run(self.store.load(place))).body.data for place in places]
 
     def close(self) -> None:
         self.turns.run(self.store.close())

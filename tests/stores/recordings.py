@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.interaction import Body, HTTPInteraction, Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.message import Headers, ResponseHead
 
@@ -13,6 +13,11 @@ def key(target: bytes) -> MatchKey:
 
 def digest_of(request: RecordedRequest) -> bytes:
     return key(request.target).digest
+
+
+def exchange_of(interaction: Interaction) -> HTTPInteraction:
+    assert isinstance(interaction, HTTPInteraction)
+    return interaction
 
 
 def recording(

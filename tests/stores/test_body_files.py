@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 from cassettes import Deck
-from recordings import recording
+from recordings import exchange_of, recording
 
 from buffr.errors import StoreFailed
 from buffr.interaction import Body, Chunk
@@ -104,7 +104,7 @@ def test_a_large_event_stream_keeps_its_cuts(deck: Deck) -> None:
     kept = recording(b"/a", LARGE, headers=((b"Content-Type", b"text/event-stream"),))
     chunks = (Chunk(1, 5), Chunk(len(LARGE) - 1, 7))
     deck.append(evolve(kept, chunks=chunks))
-    loaded = deck.turns.run(deck.store.load(0))
+    loaded = exchange_of(deck.turns.run(deck.store.load(0)))
     assert loaded.chunks == chunks
     assert loaded.body.size_bytes == len(LARGE)
 

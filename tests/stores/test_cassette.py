@@ -13,13 +13,13 @@ import pytest
 from attrs import evolve
 from cassettes import Deck, paths
 from go_schema import go_body, interactions
-from recordings import digest_of, key, recording
+from recordings import digest_of, exchange_of, key, recording
 
 from buffr.errors import CassetteError, StoreFailed
-from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.interaction import Body, Interaction, RecordedRequest
 from buffr.stores.cassette import Cassette
 
-Redaction = Callable[[HTTPInteraction], HTTPInteraction]
+Redaction = Callable[[Interaction], Interaction]
 INTEROP = Path(__file__).parent / "interop"
 
 
@@ -102,7 +102,7 @@ class TestReplay:
             for place, element in enumerate(raw):
                 if element["type"] != "http":
                     continue
-                loaded = deck.turns.run(deck.store.load(place))
+                loaded = exchange_of(deck.turns.run(deck.store.load(place)))
                 request, response = element["http"]["request"], element["http"]["response"]
                 assert loaded.body.data == go_body(response)
                 assert loaded.response.status == response["status"]
@@ -126,7 +126,7 @@ class TestReplay:
 
     def test_captures_are_read(self) -> None:
         deck = Deck(INTEROP / "go-reverse.json", access="replay")
-        loaded = deck.turns.run(deck.store.load(0))
+        loaded = exchange_of(deck.turns.run(deck.store.load(0)))
         assert loaded.captures == (("run-[0-9]{4}", "run-0001"),)
 
     def test_nothing_is_written(self, path: Path) -> None:

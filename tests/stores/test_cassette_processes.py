@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from cassettes import Deck, paths
 from go_schema import interactions
-from recordings import key, recording
+from recordings import exchange_of, key, recording
 
 from buffr.errors import StoreFailed
 from buffr.stores.file_lock import LocksMissing
@@ -153,7 +153,7 @@ def body_of(deck: Deck, target: bytes) -> bytes:
     found = deck.turns.run(deck.store.find([key(target)]))
     assert found is not None, target
     (place,) = found.places
-    body = deck.turns.run(deck.store.load(place)).body
+    body = exchange_of(deck.turns.run(deck.store.load(place))).body
     data = body.file.read_bytes() if body.file else body.data
     assert len(data) == body.size_bytes
     return data

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from recordings import digest_of, key, recording
+from recordings import digest_of, exchange_of, key, recording
 from turns import Turns
 
 from buffr.errors import CassetteError, StoreFailed
@@ -59,7 +59,7 @@ class TestFinding:
         found = turns.run(store.find([key(b"/a")]))
         assert found is not None
         assert found.digest == key(b"/a").digest
-        bodies = [turns.run(store.load(place)).body.data for place in found.places]
+        bodies = [exchange_of(turns.run(store.load(place))).body.data for place in found.places]
         assert bodies == [b"0", b"1", b"2"]
 
     def test_the_first_key_that_has_any_wins(self, store: Store, turns: Turns) -> None:
@@ -78,7 +78,7 @@ class TestFinding:
         found = turns.run(store.find([key(b"/a")]))
         assert found is not None
         assert len(found.places) == 1
-        assert turns.run(store.load(found.places[0])).body.data == b"whole"
+        assert exchange_of(turns.run(store.load(found.places[0]))).body.data == b"whole"
 
     def test_a_target_is_found_as_it_may_stand_on_the_wire(
         self, store: Store, turns: Turns
@@ -115,7 +115,7 @@ class TestLoading:
         turns.run(store.append(kept))
         found = turns.run(store.find([key(b"/x?")]))
         assert found is not None
-        loaded = turns.run(store.load(found.places[0]))
+        loaded = exchange_of(turns.run(store.load(found.places[0])))
         assert shape(loaded) == shape(kept)
 
     def test_a_large_body_comes_back(self, store: Store, turns: Turns, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ class TestLoading:
         ):
             found = turns.run(store.find([key(target)]))
             assert found is not None
-            body = turns.run(store.load(found.places[0])).body
+            body = exchange_of(turns.run(store.load(found.places[0]))).body
             assert body.size_bytes == len(expected)
             assert (body.file.read_bytes() if body.file else body.data) == expected
 
