@@ -56,7 +56,6 @@ class Upstreams:
         deny_private: bool = False,
     ) -> Upstream:
         """The way to an origin. Raises ``ConfigError`` for files that cannot be used."""
-        limits = self._config.limits
         parent = self._config.parents.of(origin, options.via)
         deny_private = deny_private and parent is None
         tls = None
@@ -75,22 +74,32 @@ class Upstreams:
             parent=None if parent is None else self._to_parent(parent, options),
             authorization=None if parent is None else parent.authorization,
         )
-        pool = Pool(
+        pool = self._pool(endpoint, tls=origin.tls, deny_private=deny_private)
+        if parent is None or origin.tls:
+            upstream = Upstream(origin, pool, keep_host=keep_host)
+        else:
+            through = ParentEndpoint(endpoint, origin.host, origin.port, parent.authorization)
+            upstream = PlainThroughParent(
+                origin,
+                pool,
+                keep_host=keep_host,
+                proxy_headers=_for_parent(parent),
+                tunnels=self._pool(through, tls=False, deny_private=False),
+            )
+        self._made.add(upstream)
+        return upstream
+
+    def _pool(self, endpoint: Any, *, tls: bool, deny_private: bool) -> Pool:
+        limits = self._config.limits
+        return Pool(
             self._reactor,
             endpoint,
             HeadLimits(limits.head_bytes, limits.header_count),
             Patience(limits.connect_s, limits.upstream_idle_s, limits.upstream_total_s),
             PoolLimits(limits.pool_per_host, limits.pool_idle_s),
-            tls=origin.tls,
+            tls=tls,
             check=lambda made: self.check(made, deny_private=deny_private),
         )
-        if parent is None or origin.tls:
-            upstream = Upstream(origin, pool, keep_host=keep_host)
-        else:
-            headers = _for_parent(parent)
-            upstream = PlainThroughParent(origin, pool, keep_host=keep_host, proxy_headers=headers)
-        self._made.add(upstream)
-        return upstream
 
     def _plain(self, host: str, port: int, *, deny_private: bool = False) -> Any:
         connect_s = self._config.limits.connect_s

@@ -34,7 +34,7 @@ from buffr.wire.body import BodyDecoder, decoder_for
 from buffr.wire.head import END_OF_HEAD, HeadLimits, parse_response_head
 from buffr.wire.render import ChunkWriter
 
-__all__ = ["Connection", "Outgoing", "Patience", "Response"]
+__all__ = ["Connection", "Outgoing", "Patience", "Response", "Switched"]
 
 _MAX_INFORMATIONAL = 32
 _LEAST_WAIT_S = 0.05
@@ -46,7 +46,7 @@ class Outgoing:
 
     ``head`` is the encoded head, ``body`` what follows it: bytes, or a reader
     whose pieces are framed as chunks when ``chunked``. ``inform`` gets each
-    interim answer (1xx).
+    interim answer (1xx). ``upgrade`` says that it asks for another protocol.
     """
 
     method: bytes
@@ -54,6 +54,7 @@ class Outgoing:
     body: bytes | BodyReader
     chunked: bool
     inform: Callable[[ResponseHead], None]
+    upgrade: bool = False
 
 
 @frozen(eq=False)
@@ -69,10 +70,24 @@ class Response:
     abort: Callable[[], None]
 
 
+@frozen(eq=False)
+class Switched:
+    """The upstream has switched protocols.
+
+    ``hand_over`` leaves the connection to the protocol that speaks it, with
+    what has come already; ``abort`` closes it.
+    """
+
+    head: ResponseHead
+    hand_over: Callable[[Protocol], None]
+    abort: Callable[[], None]
+
+
 class _State(Enum):
     IDLE = auto()
     HEAD = auto()
     BODY = auto()
+    SWITCHED = auto()
     CLOSED = auto()
 
 
@@ -124,6 +139,7 @@ class Connection(Protocol):
         self._timer: IDelayedCall | None = None
         self._active_at = 0.0
         self._tls = False
+        self._successor: Protocol | None = None
 
     def expect_handshake(self) -> None:
         """The connection is ready when TLS is, not when TCP is."""
@@ -146,11 +162,17 @@ class Connection(Protocol):
         Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``;
         the connection is closed then.
         """
+        answer = await self.upgrade(outgoing)
+        assert isinstance(answer, Response)
+        return answer
+
+    async def upgrade(self, outgoing: Outgoing) -> Response | Switched:
+        """As ``send``, where the upstream may switch protocols."""
         self._outgoing = outgoing
         self._state = _State.HEAD
         self._informed = 0
         self.answered = False
-        self._answer: Deferred[Response] = Deferred()
+        self._answer: Deferred[Response | Switched] = Deferred()
         self._watch()
         if isinstance(outgoing.body, bytes):
             self.transport.write(outgoing.head + outgoing.body)
@@ -196,6 +218,9 @@ class Connection(Protocol):
         """The transport is going away; ``connectionLost`` says so too."""
 
     def dataReceived(self, data: bytes) -> None:
+        if self._successor is not None:
+            self._successor.dataReceived(data)
+            return
         self._active_at = self._clock.seconds()
         self.answered = True
         if self._state is _State.BODY:
@@ -203,6 +228,8 @@ class Connection(Protocol):
         elif self._state is _State.HEAD:
             self._buffer = self._buffer + data if self._buffer else data
             self._head_bytes()
+        elif self._state is _State.SWITCHED:
+            self._buffer += data
         else:
             # Bytes that no request asked for would answer the next one.
             self.abort()
@@ -228,7 +255,8 @@ class Connection(Protocol):
 
     def _head(self, head: ResponseHead) -> None:
         if head.status == 101:
-            raise BadUpstreamAnswer("the upstream switched protocols, which nobody asked for")
+            self._switch(head)
+            return
         if head.status < 200:
             self._informed += 1
             if self._informed > _MAX_INFORMATIONAL:
@@ -248,6 +276,23 @@ class Connection(Protocol):
         if rest or self._decoder.done:
             self._body_bytes(rest)
         answer.callback(response)
+
+    def _switch(self, head: ResponseHead) -> None:
+        if not self._outgoing.upgrade:
+            raise BadUpstreamAnswer("the upstream switched protocols, which nobody asked for")
+        self._state = _State.SWITCHED
+        self._unwatch()
+        self.transport.pauseProducing()
+        self._answer.callback(Switched(head, self._hand_over, self.abort))
+
+    def _hand_over(self, successor: Protocol) -> None:
+        rest, self._buffer = self._buffer, b""
+        self.transport.unregisterProducer()
+        self._successor = successor
+        successor.makeConnection(self.transport)
+        self.transport.resumeProducing()
+        if rest:
+            successor.dataReceived(rest)
 
     def _give_up(self, body: BodyStream) -> None:
         """Abort, unless this body came to its end and the connection serves another request."""
@@ -319,6 +364,10 @@ class Connection(Protocol):
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._successor is not None:
+            self._on_closed(self)
+            self._successor.connectionLost(reason)
+            return
         if self._state is _State.BODY:
             try:
                 self._decoder.finish()

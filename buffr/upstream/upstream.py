@@ -7,10 +7,12 @@ from collections.abc import Callable
 from buffr.errors import BuffrError, UpstreamFailed
 from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end
 from buffr.streams import BodyReader
-from buffr.upstream.connection import Connection, Outgoing, Response
+from buffr.upstream.connection import Connection, Outgoing, Response, Switched
 from buffr.upstream.origin import Origin
 from buffr.upstream.pool import Pool
+from buffr.wire.extensions import Deflate, accepted, without_others
 from buffr.wire.render import request_head
+from buffr.wire.upgrade import check_answer, for_next_hop
 
 __all__ = ["Upstream"]
 
@@ -23,7 +25,8 @@ class Upstream:
 
     ``keep_host`` sends the client's ``Host`` field instead of the origin's.
     ``proxy_headers`` is given where plain requests go to a parent proxy: they
-    are in absolute-form then, and carry these fields.
+    are in absolute-form then, and carry these fields. ``tunnels`` is the way
+    for WebSocket then (RFC 6455 4.1).
     """
 
     def __init__(
@@ -33,11 +36,13 @@ class Upstream:
         *,
         keep_host: bool = False,
         proxy_headers: Headers | None = None,
+        tunnels: Pool | None = None,
     ) -> None:
         self.origin = origin
         self._proxy_headers = proxy_headers
         self._base_path = origin.base_path_bytes
         self._pool = pool
+        self._tunnels = tunnels or pool
         self._keep_host = keep_host
 
     async def send(
@@ -72,6 +77,36 @@ class Upstream:
         connection = await self._pool.dial()
         return await connection.send(outgoing)
 
+    async def upgrade(
+        self, request: Request, key: bytes, inform: Callable[[ResponseHead], None]
+    ) -> Response | tuple[Switched, Deflate | None]:
+        """Ask for a WebSocket session, on a connection of its own.
+
+        Its refusal is an answer like any other. A switch comes with how both
+        ends compress, if they do. ``key`` is that of the handshake. Raises as
+        ``send``, and ``BadUpstreamAnswer`` for a switch that is not valid.
+        """
+        headers = without_others(self._host(for_next_hop(request.headers)))
+        target = self._base_path + request.target
+        outgoing = Outgoing(
+            method=request.method,
+            head=request_head(request.method, target, headers),
+            body=b"",
+            chunked=False,
+            inform=inform,
+            upgrade=True,
+        )
+        connection = await self._tunnels.dial()
+        answer = await connection.upgrade(outgoing)
+        if isinstance(answer, Response):
+            return answer
+        try:
+            check_answer(answer.head, key)
+            return answer, accepted(headers, answer.head.headers)
+        except BuffrError:
+            answer.abort()
+            raise
+
     def _head(self, request: Request, *, expect_met: bool) -> bytes:
         target = request.target
         if self._base_path and target != b"*":
@@ -100,10 +135,12 @@ class Upstream:
     def retire(self) -> None:
         """Close what is idle; what is under way may end."""
         self._pool.retire()
+        self._tunnels.retire()
 
     def close(self) -> None:
         """Give up every connection."""
         self._pool.close()
+        self._tunnels.close()
 
 
 def _can_repeat(request: Request, pooled: Connection, error: BuffrError) -> bool:
