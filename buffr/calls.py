@@ -128,12 +128,15 @@ class UpstreamCall:
             for each in (tape, self.body.tape):
                 if each is not None and each.failure is not None:
                     raise BuffrError(f"a body could not be kept: {each.failure.strerror}")
+            request = recorded_request(self.request, self.body.recorded(), self.route.origin)
+            sync = self.route.matcher.sync
             interaction = recording(
-                recorded_request(self.request, self.body.recorded(), self.route.origin),
+                request,
                 head,
                 tape,
                 recorded_at=self.timestamp(),
                 truncated=truncated,
+                captures=sync.to_store(request) if sync else (),
             )
             await self.route.store.append(interaction)
         except BuffrError as error:

@@ -89,10 +89,14 @@ def encoded(codings: bytes, body: bytes) -> bytes:
     return b"".join(encoding(codings, (body,)))
 
 
-def encoding(codings: bytes, pieces: Pieces) -> Iterator[bytes]:
-    """The same for a body in pieces."""
+def encoding(codings: bytes, pieces: Pieces, *, flushed: bool = False) -> Iterator[bytes]:
+    """The same for a body in pieces.
+
+    ``flushed`` lets the reader of a coded piece decode all of it at once, as
+    an event of a stream, at the cost of some bytes for each.
+    """
     for name in _names(codings):
-        pieces = _ENCODERS[name](pieces)
+        pieces = _ENCODERS[name](pieces, flushed=flushed)
     return iter(pieces)
 
 
@@ -184,26 +188,37 @@ def _zstd_decoding(pieces: Pieces) -> Iterator[bytes]:
 class _Encoder(Protocol):
     def compress(self, data: bytes, /) -> bytes: ...
 
-    def flush(self) -> bytes: ...
+    def flush(self, how: int = ..., /) -> bytes: ...
 
 
-def _compressing(pieces: Pieces, *, make: Callable[[], _Encoder]) -> Iterator[bytes]:
+def _compressing(
+    pieces: Pieces, *, make: Callable[[], _Encoder], flush_how: int, flushed: bool
+) -> Iterator[bytes]:
     encoder = make()
     for piece in pieces:
-        yield encoder.compress(piece)
+        yield encoder.compress(piece) + (encoder.flush(flush_how) if flushed else b"")
     yield encoder.flush()
 
 
-def _brotli_encoding(pieces: Pieces) -> Iterator[bytes]:
+def _brotli_encoding(pieces: Pieces, *, flushed: bool) -> Iterator[bytes]:
     # Quality 11, the default, takes a second for each megabyte.
     encoder: Any = brotli.Compressor(quality=5)
     for piece in pieces:
-        yield encoder.process(piece)
+        yield encoder.process(piece) + (encoder.flush() if flushed else b"")
     yield encoder.finish()
 
 
+class _EncodePieces(Protocol):
+    def __call__(self, pieces: Pieces, /, *, flushed: bool) -> Iterator[bytes]: ...
+
+
+def _zlib_encoding(window_bits: int) -> _EncodePieces:
+    make = partial(zlib.compressobj, wbits=window_bits)
+    return partial(_compressing, make=make, flush_how=zlib.Z_SYNC_FLUSH)
+
+
 _gzip_decoding = partial(_inflating, window_bits=_GZIP)
-_gzip_encoding = partial(_compressing, make=lambda: zlib.compressobj(wbits=_GZIP))
+_gzip_encoding = _zlib_encoding(_GZIP)
 
 _DECODERS: dict[bytes, Callable[[Pieces], Iterator[bytes]]] = {
     b"gzip": _gzip_decoding,
@@ -212,10 +227,14 @@ _DECODERS: dict[bytes, Callable[[Pieces], Iterator[bytes]]] = {
     b"br": _brotli_decoding,
     b"zstd": _zstd_decoding,
 }
-_ENCODERS: dict[bytes, Callable[[Pieces], Iterator[bytes]]] = {
+_ENCODERS: dict[bytes, _EncodePieces] = {
     b"gzip": _gzip_encoding,
     b"x-gzip": _gzip_encoding,
-    b"deflate": partial(_compressing, make=zlib.compressobj),
+    b"deflate": _zlib_encoding(zlib.MAX_WBITS),
     b"br": _brotli_encoding,
-    b"zstd": partial(_compressing, make=lambda: zstandard.ZstdCompressor().compressobj()),
+    b"zstd": partial(
+        _compressing,
+        make=lambda: zstandard.ZstdCompressor().compressobj(),
+        flush_how=zstandard.COMPRESSOBJ_FLUSH_BLOCK,
+    ),
 }

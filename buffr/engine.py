@@ -19,7 +19,9 @@ from buffr.exchange import Counters, Exchange, Finished, Observer, shown
 from buffr.explainer import as_data, as_text, in_short
 from buffr.flights import Flight
 from buffr.interaction import HTTPInteraction
+from buffr.live_replay import with_live_values
 from buffr.log import ExchangeLog, say
+from buffr.matching.captures import Captured
 from buffr.message import Request
 from buffr.policy.decide import Fetch, Refuse, Replay, decide, needs_key
 from buffr.policy.mode import Mode
@@ -27,6 +29,7 @@ from buffr.recorders.player import play
 from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 from buffr.sink import Sink
+from buffr.spool import Spool
 from buffr.streams import BodyStream
 
 __all__ = ["Engine", "start"]
@@ -72,7 +75,7 @@ class Engine:
         self._reactor = reactor
         self._log = log
         self._wall = wall
-        self._shared: dict[tuple[Route, bytes, bytes], Flight] = {}
+        self._shared: dict[tuple[Route, bytes, bytes, Captured], Flight] = {}
         self._flights: set[Flight] = set()
 
     async def handle(
@@ -203,7 +206,18 @@ class Engine:
         interaction = await route.store.load(place)
         assert isinstance(interaction, HTTPInteraction)  # an upgrade has a key of its own
         self.counters.hits += 1
-        await play(interaction, exchange.sink, self._sleep if route.replay_delays else None)
+        sleep = self._sleep if route.replay_delays else None
+        if not route.matcher.sync:
+            await play(interaction, exchange.sink, sleep)
+            return interaction.response.status
+        spool = Spool(route.body_memory_bytes, route.spool_dir)
+        try:
+            answer = await with_live_values(
+                self._reactor, route.matcher.sync, _captured(exchange), interaction, spool
+            )
+            await play(answer, exchange.sink, sleep)
+        finally:
+            spool.close()
         return interaction.response.status
 
     async def _sleep(self, seconds: float) -> None:
@@ -214,7 +228,8 @@ class Engine:
         if not fetch.share:
             return self._depart(fetch, exchange, lambda _: None)
         route, request = exchange.route, exchange.request
-        name = (route, exchange.keys[0].digest, _credentials(request, route.redaction))
+        user = _credentials(request, route.redaction)
+        name = (route, exchange.keys[0].digest, user, _captured(exchange))
         flight = self._shared.get(name)
         if flight is not None and flight.joinable:
             exchange.body.close()
@@ -272,6 +287,14 @@ class Engine:
             flight.give_up()
             await flight.ended()
         self._log.flush()
+
+
+def _captured(exchange: Exchange) -> Captured:
+    """What the rules with ``sync_response`` match in a request; nothing without such rules."""
+    sync, body = exchange.route.matcher.sync, exchange.body.identity
+    if not sync:
+        return ()
+    return sync.live(exchange.request, body if isinstance(body, bytes) else b"")
 
 
 def _credentials(request: Request, rules: RedactionRules) -> bytes:

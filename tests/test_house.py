@@ -34,6 +34,7 @@ ROOMS = (
     "buffr.calls",
     "buffr.flights",
     "buffr.route",
+    "buffr.live_replay",
     "buffr.explainer",
     "buffr.policy",
     "buffr.playhead",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ from twisted.logger import LogLevel
 
 from buffr.config import Config
 from buffr.errors import CassetteError, ConfigError
+from buffr.interaction import Interaction
 from buffr.log import say
+from buffr.matching.body import IN_MEMORY
+from buffr.matching.captures import without_redacted
 from buffr.policy.mode import Mode
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
@@ -64,7 +67,7 @@ class Cassettes:
                 )
             cassette = self._made[real] = Cassette(
                 path,
-                redact=lambda salt: Redactor(self._rules, salt).interaction,
+                redact=self._redact,
                 call_from_thread=self._reactor.callFromThread,
                 now=self._reactor.seconds,
                 warn=_warn,
@@ -73,6 +76,10 @@ class Cassettes:
                 access=_ACCESS.get(self._modes.get(real, mode), "append"),
             )
         return cassette
+
+    def _redact(self, salt: bytes) -> Callable[[Interaction], Interaction]:
+        redactor = Redactor(self._rules, salt)
+        return lambda one: without_redacted(redactor.interaction(one), IN_MEMORY)
 
     def open_all(self) -> None:
         """Read all that are known so far. Blocks. Raises ``CassetteError``."""

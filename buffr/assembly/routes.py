@@ -31,9 +31,6 @@ def shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT00
 
 def matcher_for(settings: MatchSettings, rules: RedactionRules, *, with_origin: bool) -> Matcher:
     """What identifies requests, by a ``match`` section."""
-    for rule in settings.ignore:
-        if rule.sync_response:
-            say(LogLevel.warn, "sync_response is not served yet", pattern=rule.pattern)
     if settings.credentials == "distinct":
         say(LogLevel.warn, "match.credentials: distinct is not served yet")
     ignore = tuple(

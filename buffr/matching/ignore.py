@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Protocol
 
 import re2
@@ -12,9 +13,11 @@ from attrs import Factory, field, frozen
 
 from buffr.matching.rules import IgnoreRule
 
-__all__ = ["Ignore", "Pattern"]
+__all__ = ["HEADER", "Ignore", "Pattern"]
 
-_HEADER = "request.header."
+HEADER = "request.header."
+"""What the part of a rule for a header field begins with; its name follows."""
+
 _PARTS = frozenset(("request.body", "request.path", "request.query", "websocket.frame"))
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -26,7 +29,7 @@ class _Match(Protocol):
 class _Compiled(Protocol):
     def sub(self, replacement: Callable[[_Match], bytes], text: bytes) -> bytes: ...
 
-    def search(self, text: bytes) -> _Match | None: ...
+    def finditer(self, text: bytes) -> Iterator[_Match]: ...
 
 
 def _compile(pattern: Pattern) -> _Compiled:
@@ -47,10 +50,10 @@ class Pattern:
         literal = self.rule.replace_with.encode()
         return self._compiled.sub(lambda _: literal, text)
 
-    def first(self, text: bytes) -> bytes | None:
-        """The first match, if there is one that is not empty."""
-        found = self._compiled.search(text)
-        return None if found is None else found.group() or None
+    def matches(self, text: bytes, most: int) -> tuple[bytes, ...]:
+        """The first matches, in order, without empty ones."""
+        found = (match.group() for match in self._compiled.finditer(text))
+        return tuple(islice(filter(None, found), most))
 
 
 def _by_part(patterns: tuple[Pattern, ...]) -> dict[str, tuple[Pattern, ...]]:
@@ -61,11 +64,11 @@ def _by_part(patterns: tuple[Pattern, ...]) -> dict[str, tuple[Pattern, ...]]:
 
 
 def _normal(part: str) -> str:
-    return part.lower() if part.startswith(_HEADER) else part
+    return part.lower() if part.startswith(HEADER) else part
 
 
 def _known(part: str) -> bool:
-    name = part.removeprefix(_HEADER)
+    name = part.removeprefix(HEADER)
     return part in _PARTS or (part != name and _TOKEN.fullmatch(name) is not None)
 
 
@@ -105,7 +108,7 @@ class Ignore:
 
     def in_header(self, name: bytes, value: bytes) -> bytes:
         """The same for a header field with this lower-case name."""
-        return self.replaced(_HEADER + name.decode("latin-1"), value)
+        return self.replaced(HEADER + name.decode("latin-1"), value)
 
 
 def _reason(error: Exception) -> str:

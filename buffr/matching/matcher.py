@@ -5,7 +5,8 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from buffr.interaction import RecordedRequest
-from buffr.matching.body import BodyDigest, BodyKind, BodyRules
+from buffr.matching.body import IN_MEMORY, BodyDigest, BodyKind, BodyRules
+from buffr.matching.captures import SyncRules
 from buffr.matching.header_fields import HeaderRules
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
@@ -65,7 +66,8 @@ class Matcher:
     ``with_origin`` says that scheme, host and port are parts of it, as behind
     a forward proxy. ``redactor`` is that of the store; ``distinct``
     credentials need its salt, and raise ``ValueError`` without. ``warnings``
-    name the rules that are invalid, and skipped.
+    name the rules that are invalid, and skipped. ``sync`` are those whose
+    matches are replaced in answers.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Matcher:
         self.ignore, ignore_warnings = Ignore.of(rules.ignore)
         json_fields, json_warnings = JSONFields.of(rules.json)
         self.warnings: tuple[str, ...] = ignore_warnings + json_warnings
+        self.sync = SyncRules.of(self.ignore, IN_MEMORY)
         self._with_origin = with_origin
         self._target = TargetRules(
             rules.redaction,

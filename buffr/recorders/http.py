@@ -54,6 +54,7 @@ def recording(
     *,
     recorded_at: str,
     truncated: str | None = None,
+    captures: tuple[tuple[str, str], ...] = (),
 ) -> HTTPInteraction:
     """The interaction of a request and an answer that was taped whole, or up to its break."""
     length = response_length(request.method, head)
@@ -67,6 +68,7 @@ def recording(
         trailers=tape.trailers,
         truncated=truncated,
         recorded_at=recorded_at,
+        captures=captures,
     )
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from attrs import evolve
 
 from buffr.errors import CassetteError
-from buffr.interaction import Chunk, HTTPInteraction
+from buffr.interaction import Body, Chunk, HTTPInteraction
 from buffr.message import CHUNKED, UNTIL_CLOSE, Piece, ResponseHead, response_length
 from buffr.sink import Sink
 
-__all__ = ["play"]
+__all__ = ["play", "reader"]
 
 _BLOCK_BYTES = 65536
 _AT_ONCE = 131072
@@ -73,7 +73,7 @@ def _true_chunks(interaction: HTTPInteraction) -> Sequence[Chunk]:
 def _pieces(interaction: HTTPInteraction) -> Iterator[tuple[Piece, int]]:
     """Each piece, and the milliseconds to wait before it. Reads ahead of the head's sending."""
     chunks = _true_chunks(interaction)
-    read = _reader(interaction)
+    read = reader(interaction.body)
     offset = 0
     for chunk in chunks:
         delay_ms, announced = chunk.delay_ms, chunk.size_bytes
@@ -85,12 +85,15 @@ def _pieces(interaction: HTTPInteraction) -> Iterator[tuple[Piece, int]]:
             delay_ms = announced = 0
 
 
-def _reader(interaction: HTTPInteraction) -> Callable[[int, int], bytes]:
-    path = interaction.body.file
-    if path is None:
-        data = interaction.body.data
+def reader(body: Body) -> Callable[[int, int], bytes]:
+    """Reads a body's bytes from an offset on, at least one and at most so many.
+
+    Raises ``CassetteError`` when the body's file cannot be read; so does what is returned.
+    """
+    if body.file is None:
+        data = body.data
         return lambda offset, size: data[offset : offset + size]
-    return _file_reader(path)
+    return _file_reader(body.file)
 
 
 def _file_reader(path: Path) -> Callable[[int, int], bytes]:

@@ -127,21 +127,29 @@ class Replacements:
 
 
 class ReplacingStream:
-    """Replaces in pieces; in total the same as ``Replacements.whole`` of all of them."""
+    """Replaces in pieces; in total the same as ``Replacements.whole`` of all of them.
+
+    ``changed`` says whether anything has become another text so far.
+    """
 
     def __init__(self, replacements: Replacements) -> None:
+        self.changed = False
         self._replacements = replacements
         self._held = b""
 
     def feed(self, data: bytes) -> bytes:
         """The next stretch of the result, without an end that may become a value."""
-        out, self._held = self._replacements.split(self._held + data)
+        data = self._held + data
+        out, self._held = self._replacements.split(data)
+        self.changed = self.changed or out + self._held != data
         return out
 
     def end(self) -> bytes:
         """The rest."""
         held, self._held = self._held, b""
-        return self._replacements.whole(held)
+        out = self._replacements.whole(held)
+        self.changed = self.changed or out != held
+        return out
 
 
 def _plain(text: str) -> str:

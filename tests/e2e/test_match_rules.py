@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,6 @@ class TestIgnore:
 
 
 class TestSync:
-    @pytest.mark.xfail(strict=True, reason="sync_response is not served yet")
     def test_a_replay_answers_with_the_live_value(
         self, routes: Routes, auto: BuffrProcess, replay: BuffrProcess
     ) -> None:
@@ -142,6 +142,28 @@ class TestSync:
             got = routes.ask(replay, "sync", post(b"/x", b"in " + live))
             assert got.body == b"</x in %b>" % live
             assert got.header(b"Content-Length") == b"%d" % len(got.body)
+
+    def test_users_who_ask_at_once_get_their_own_values(
+        self, routes: Routes, auto: BuffrProcess
+    ) -> None:
+        """Requests that differ in what a rule captures do not share an upstream call."""
+        with ThreadPoolExecutor(4) as pool:
+            raws = [post(b"/at-once", b"in run-%d" % number) for number in range(100, 104)]
+            got = list(pool.map(lambda raw: routes.ask(auto, "sync", raw).body, raws))
+        assert got == [b"</at-once in run-%d>" % number for number in range(100, 104)]
+
+    def test_a_recording_says_what_was_captured(self, routes: Routes, auto: BuffrProcess) -> None:
+        """As the Go program writes it, which can replay it then."""
+        routes.ask(auto, "sync", post(b"/captures", b"in run-1, run-2"))
+        (recorded,) = [
+            one["http"]
+            for one in interactions(routes.directory / "sync.json")
+            if one["http"]["request"]["path"] == "/captures"
+        ]
+        assert recorded["match"]["captures"] == [
+            {"pattern": "run-[0-9]+", "captured": "run-1"},
+            {"pattern": "run-[0-9]+", "captured": "run-2"},
+        ]
 
     def test_a_recording_of_the_go_program_answers_another_run(
         self, routes: Routes, replay: BuffrProcess
