@@ -13,7 +13,6 @@ __all__ = [
     "Piece",
     "Request",
     "ResponseHead",
-    "asks_for_websocket",
     "end_to_end",
     "first_value",
     "has_token",
@@ -66,11 +65,6 @@ def has_token(headers: Headers, name: bytes, token: bytes) -> bool:
     )
 
 
-def asks_for_websocket(headers: Headers) -> bool:
-    """Whether ``Upgrade`` names the WebSocket protocol (RFC 6455 4.1)."""
-    return has_token(headers, b"upgrade", b"websocket")
-
-
 def media_type(headers: Headers) -> bytes:
     """The lower-case media type of ``Content-Type``, without parameters; empty when absent."""
     value = first_value(headers, b"content-type")
@@ -110,11 +104,6 @@ class Request:
     keep_alive: bool = True
     expects_continue: bool = False
     upgrade: bytes = b""
-
-    @property
-    def asks_for_websocket(self) -> bool:
-        """Whether it asks this very hop to become a WebSocket (RFC 6455 4.1)."""
-        return bool(self.upgrade) and self.method == b"GET" and asks_for_websocket(self.headers)
 
     @property
     def path(self) -> bytes:

@@ -9,7 +9,7 @@ from typing import Final
 from attrs import evolve
 
 from buffr.interaction import Body, RecordedRequest
-from buffr.message import asks_for_websocket
+from buffr.message import has_token
 from buffr.stores.cassette_fields import charset, sendable_target, unfold
 from buffr.stores.cassette_records import RequestRecord, ResponseRecord, UpgradeRecord
 from buffr.stores.cassette_text import (
@@ -55,7 +55,7 @@ def request_of(record: RequestRecord, bodies: Path) -> RecordedRequest:
 def upgrade_of(record: UpgradeRecord) -> RecordedRequest:
     """A request for a WebSocket. The Go program does not keep the field that says so."""
     headers = unfold(record.headers, record.raw_headers, record.header_encoding)
-    if not asks_for_websocket(headers):
+    if not has_token(headers, b"upgrade", b"websocket"):
         headers = (*headers, _UPGRADE)
     return RecordedRequest(
         b"GET",
