@@ -87,7 +87,8 @@ def stream_through(route: Route, stream: BodyStream, *, record: bool) -> Request
 class UpstreamCall:
     """Asks a route's upstream, and records its answer if ``record`` and the status say so.
 
-    ``kept`` is told when it was, ``failed`` when it could not be.
+    ``kept`` is told when it was, ``failed`` when it could not be. ``answer``
+    is given where the upstream was asked already.
     """
 
     route: Route
@@ -99,10 +100,11 @@ class UpstreamCall:
     timestamp: Callable[[], str]
     kept: Callable[[], None]
     failed: Callable[[BuffrError], None]
+    answer: Response | None = None
 
     async def open(self, inform: Callable[[ResponseHead], None]) -> Response:
         assert self.route.upstream is not None
-        response = await self.route.upstream.send(
+        response = self.answer or await self.route.upstream.send(
             self.request,
             self.body.outgoing,
             lambda head: inform(passed_on(head)),

@@ -15,7 +15,15 @@ from twisted.logger import LogLevel
 
 from buffr.calls import RequestBody, UpstreamCall, read_whole, stream_through
 from buffr.errors import BadFraming, BadRequest, BuffrError, ClientGone, NoMatch
-from buffr.exchange import Counters, Exchange, Finished, Observer, shown
+from buffr.exchange import (
+    Counters,
+    Exchange,
+    Finished,
+    Observer,
+    SwitchingSink,
+    shown,
+    shown_session,
+)
 from buffr.explainer import as_data, as_text, in_short
 from buffr.flights import Flight
 from buffr.interaction import HTTPInteraction
@@ -25,12 +33,15 @@ from buffr.matching.captures import Captured
 from buffr.message import Request
 from buffr.policy.decide import Fetch, Refuse, Replay, decide, needs_key
 from buffr.policy.mode import Mode
+from buffr.recorders.http import passed_on
 from buffr.recorders.player import play
 from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
-from buffr.sink import Sink
+from buffr.sessions.host import Sessions
 from buffr.spool import Spool
 from buffr.streams import BodyStream
+from buffr.upstream.connection import Response
+from buffr.wire.upgrade import check_request
 
 __all__ = ["Engine", "start"]
 
@@ -77,13 +88,14 @@ class Engine:
         self._wall = wall
         self._shared: dict[tuple[Route, bytes, bytes, Captured], Flight] = {}
         self._flights: set[Flight] = set()
+        self._sessions = Sessions(reactor)
 
     async def handle(
         self,
         route: Route,
         request: Request,
         body: bytes | BodyStream,
-        sink: Sink,
+        sink: SwitchingSink,
         scope: str = "",
     ) -> None:
         """Answer one request. Raises the ``BuffrError`` that keeps it from being answered.
@@ -106,10 +118,15 @@ class Engine:
             status, level, detail = ClientGone.status, "WARN", "the client left"
             raise
         finally:
-            words = shown(request, route)
             now = self._wall()
             dur_s = max(0.0, now - started)
-            self._log.exchange(now, level, words, status, dur_s, exchange.src, detail)
+            if exchange.frames is None:
+                words = shown(request, route)
+                self._log.exchange(now, level, words, status, dur_s, exchange.src, detail)
+            else:
+                words = shown_session(request, route)
+                frames = exchange.frames
+                self._log.session(now, level, words, frames, dur_s, exchange.src, detail)
             if self.observer is not None:
                 self.observer.finished(
                     Finished(words, status, level, exchange.src, told or detail, dur_s, route)
@@ -146,6 +163,7 @@ class Engine:
     async def _answer(self, exchange: Exchange, body: bytes | BodyStream) -> tuple[int, str | None]:
         """Answer by policy: the status, and why the answer broke off if it did."""
         route, request = exchange.route, exchange.request
+        key = check_request(request) if request.asks_for_websocket else b""
         place = None
         if not needs_key(route.mode, share=route.share):
             if isinstance(body, bytes):
@@ -164,6 +182,9 @@ class Engine:
                 exchange.body.close()
                 exchange.src = "cassette"
                 return await self._replay(exchange, place), None
+            case Fetch() as fetch if key:
+                self.counters.fetched += 1
+                return await self._fetch_session(fetch, exchange, key)
             case Fetch() as fetch:
                 head, cut = await self._flight(fetch, exchange).follow(exchange.sink)
                 self.counters.fetched += 1
@@ -223,6 +244,21 @@ class Engine:
     async def _sleep(self, seconds: float) -> None:
         await deferLater(self._reactor, seconds)
 
+    async def _fetch_session(
+        self, fetch: Fetch, exchange: Exchange, key: bytes
+    ) -> tuple[int, str | None]:
+        """Relay a session, or the answer that refuses it."""
+        upstream, sink = exchange.route.upstream, exchange.sink
+        assert upstream is not None
+        answer = await upstream.upgrade(
+            exchange.request, key, lambda head: sink.inform(passed_on(head))
+        )
+        if isinstance(answer, Response):
+            flight = self._depart(fetch, exchange, lambda _: None, answer)
+            head, cut = await flight.follow(sink)
+            return head.status, cut
+        return 101, await self._sessions.relay(exchange, *answer)
+
     def _flight(self, fetch: Fetch, exchange: Exchange) -> Flight:
         """The flight that an exchange joins, or its own."""
         if not fetch.share:
@@ -244,7 +280,15 @@ class Engine:
             self._shared[name] = flight
         return flight
 
-    def _depart(self, fetch: Fetch, exchange: Exchange, on_end: Callable[[Flight], None]) -> Flight:
+    def _depart(
+        self,
+        fetch: Fetch,
+        exchange: Exchange,
+        on_end: Callable[[Flight], None],
+        answer: Response | None = None,
+    ) -> Flight:
+        """A flight of its own; ``answer`` is given where the upstream was asked already."""
+
         def kept() -> None:
             self.counters.recorded += 1
             if self.observer is not None:
@@ -266,6 +310,7 @@ class Engine:
             timestamp=self._timestamp,
             kept=kept,
             failed=self._append_failed,
+            answer=answer,
         )
         flight = Flight(self._reactor, call, exchange.route.linger_s, ended)
         self._flights.add(flight)
@@ -281,11 +326,17 @@ class Engine:
         moment = datetime.fromtimestamp(self._wall(), UTC)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
+    def close_sessions(self) -> None:
+        """Tell the WebSocket sessions under way that they are over."""
+        self._sessions.stop()
+
     async def stop(self) -> None:
         """Give up what still waits for an upstream; returns when all is kept."""
         for flight in list(self._flights):
             flight.give_up()
             await flight.ended()
+        self._sessions.stop()
+        await self._sessions.ended()
         self._log.flush()
 
 

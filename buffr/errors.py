@@ -21,7 +21,6 @@ __all__ = [
     "ClientGone",
     "ConfigError",
     "NoMatch",
-    "NotServed",
     "ProxyKeyNeeded",
     "StoreFailed",
     "UpstreamFailed",
@@ -82,13 +81,6 @@ class BadRequest(BuffrError):
         super().__init__(message, hint=hint)
         self.status = status
         self.reason = reason
-
-
-class NotServed(BuffrError):
-    """A request for something that buffr does not do."""
-
-    status = 501
-    reason = b"Not Implemented"
 
 
 class NoMatch(BuffrError):

@@ -7,17 +7,26 @@ from functools import lru_cache
 from typing import Protocol
 
 from attrs import define, frozen
+from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from buffr.calls import RequestBody
 from buffr.matching.key import MatchKey
-from buffr.message import Request
+from buffr.message import Request, ResponseHead
 from buffr.redaction.fields import target_for_log
 from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 from buffr.sink import Sink
 from buffr.upstream.origin import Origin
 
-__all__ = ["Counters", "Exchange", "Finished", "Observer", "shown"]
+__all__ = [
+    "Counters",
+    "Exchange",
+    "Finished",
+    "Observer",
+    "SwitchingSink",
+    "shown",
+    "shown_session",
+]
 
 _MAX_SHOWN = 1024
 
@@ -63,21 +72,30 @@ class Observer(Protocol):
         """An answer was recorded."""
 
 
+class SwitchingSink(Sink, Protocol):
+    """A sink whose connection can go on in another protocol."""
+
+    def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
+        """Answer with a head alone, and leave the connection to the successor."""
+
+
 @define(eq=False)
 class Exchange:
     """One live request on its way through buffr.
 
     ``src`` says where its answer comes from. ``body`` and ``keys`` are there
-    once the request is read as far as its route's mode needs it.
+    once the request is read as far as its route's mode needs it. ``frames``
+    counts those of a WebSocket session, once there is one.
     """
 
     route: Route
     request: Request
-    sink: Sink
+    sink: SwitchingSink
     scope: str
     src: str
     body: RequestBody = RequestBody(b"")
     keys: Sequence[MatchKey] = ()
+    frames: int | None = None
 
 
 @lru_cache(maxsize=4096)
@@ -93,3 +111,8 @@ def shown(request: Request, route: Route) -> str:
         whole = _shown_whole.__wrapped__(method, route.origin, target, route.redaction)
         return whole[:_MAX_SHOWN] + "..."
     return _shown_whole(method, route.origin, target, route.redaction)
+
+
+def shown_session(request: Request, route: Route) -> str:
+    """As ``shown``, of a WebSocket session."""
+    return f"WS {shown(request, route).partition(' ')[2]}"

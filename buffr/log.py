@@ -31,6 +31,7 @@ __all__ = [
 _PLAIN = re.compile(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _NOTHING_TO_ESCAPE = re.compile(r"[^\"\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NUMBERS = ("status", "frames")
 _LEVELS = {
     LogLevel.debug: "DEBUG",
     LogLevel.info: "INFO",
@@ -59,7 +60,7 @@ def logfmt(level: str, msg: str, pairs: dict[str, str], time: str) -> str:
 
 
 def _json_line(level: str, msg: str, pairs: dict[str, str], time: str) -> str:
-    values = {name: int(value) if name == "status" else value for name, value in pairs.items()}
+    values = {name: int(value) if name in _NUMBERS else value for name, value in pairs.items()}
     return json.dumps({"time": time, "level": level, "msg": msg, **values}) + "\n"
 
 
@@ -122,13 +123,7 @@ class ExchangeLog:
         detail: str = "",
     ) -> None:
         """Note a finished exchange. ``now`` is wall-clock time in seconds."""
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._second_text = _clock_text(second)[:8]
-        time = f"{self._second_text}.{int((now - second) * 1000):03d}"
-        if not self._lines:
-            self._reactor.callLater(0, self.flush)
+        time = self._time(now)
         dur = duration(dur_s)
         if self._plain and not detail and _NOTHING_TO_ESCAPE.fullmatch(request):
             line = (
@@ -139,6 +134,34 @@ class ExchangeLog:
             if detail:
                 pairs["err"] = detail
             line = self._format(level, request, pairs, time)
+        self._add(line)
+
+    def session(
+        self,
+        now: float,
+        level: str,
+        request: str,
+        frames: int,
+        dur_s: float,
+        src: str,
+        detail: str = "",
+    ) -> None:
+        """Note a finished WebSocket session. ``now`` is wall-clock time in seconds."""
+        pairs = {"frames": str(frames), "dur": duration(dur_s), "src": src}
+        if detail:
+            pairs["err"] = detail
+        self._add(self._format(level, request, pairs, self._time(now)))
+
+    def _time(self, now: float) -> str:
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._second_text = _clock_text(second)[:8]
+        return f"{self._second_text}.{int((now - second) * 1000):03d}"
+
+    def _add(self, line: str) -> None:
+        if not self._lines:
+            self._reactor.callLater(0, self.flush)
         self._lines.append(line)
 
     def flush(self) -> None:

@@ -12,6 +12,7 @@ from buffr.matching.matcher import Matcher
 from buffr.playhead import Playhead
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
+from buffr.session_limits import SessionLimits
 from buffr.stores.base import Store
 from buffr.upstream.origin import Origin
 from buffr.upstream.upstream import Upstream
@@ -30,6 +31,7 @@ class Route:
     client left. ``origin`` is part of what identifies a request, where one
     listener serves many. ``src`` says in the log where answers come from.
     ``explainer`` tells what came near to a request that nothing answers.
+    ``session_limits`` hold for WebSocket sessions.
     """
 
     mode: Mode
@@ -47,3 +49,4 @@ class Route:
     origin: Origin | None = None
     src: str = "upstream"
     explainer: Explainer | None = None
+    session_limits: SessionLimits = SessionLimits()

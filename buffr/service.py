@@ -89,6 +89,7 @@ class BuffrService(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self.engine.close_sessions()
         await gatherResults(
             [Deferred.fromCoroutine(listener.stop(self._grace_s)) for listener in self.listeners]
         )

@@ -24,7 +24,7 @@ def reverse_handler(engine: Engine, route: Route) -> Handler:
     def handle(
         request: Request, body: bytes | BodyStream, sink: ClientSink
     ) -> Coroutine[Any, Any, None]:
-        if request.target[0] != _SLASH or request.upgrade:
+        if request.target[0] != _SLASH:
             request = origin_form(request)
         return engine.handle(route, request, body, sink)
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from attrs import evolve
 
-from buffr.errors import BadRequest, NotServed
+from buffr.errors import BadRequest
 from buffr.message import Request
 from buffr.upstream.origin import Origin
 
@@ -24,8 +24,6 @@ def origin_form(request: Request) -> Request:
 
     Raises ``BadRequest`` for a target that names no resource of one origin.
     """
-    if b"websocket" in request.upgrade:
-        raise NotServed("WebSocket is not served yet")
     if request.target[0] == _SLASH:
         return request
     if request.method == b"CONNECT":

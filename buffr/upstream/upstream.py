@@ -42,7 +42,7 @@ class Upstream:
         self._proxy_headers = proxy_headers
         self._base_path = origin.base_path_bytes
         self._pool = pool
-        self._tunnels = tunnels or pool
+        self._tunnels = tunnels
         self._keep_host = keep_host
 
     async def send(
@@ -96,7 +96,7 @@ class Upstream:
             inform=inform,
             upgrade=True,
         )
-        connection = await self._tunnels.dial()
+        connection = await (self._tunnels or self._pool).dial()
         answer = await connection.upgrade(outgoing)
         if isinstance(answer, Response):
             return answer
@@ -135,12 +135,14 @@ class Upstream:
     def retire(self) -> None:
         """Close what is idle; what is under way may end."""
         self._pool.retire()
-        self._tunnels.retire()
+        if self._tunnels is not None:
+            self._tunnels.retire()
 
     def close(self) -> None:
         """Give up every connection."""
         self._pool.close()
-        self._tunnels.close()
+        if self._tunnels is not None:
+            self._tunnels.close()
 
 
 def _can_repeat(request: Request, pooled: Connection, error: BuffrError) -> bool:

@@ -9,19 +9,12 @@ from base64 import b64encode
 from buffr.errors import BadRequest, BadUpstreamAnswer
 from buffr.message import Headers, Request, ResponseHead, end_to_end, first_value, has_token
 
-__all__ = ["accept_for", "asks_websocket", "check_answer", "check_request", "for_next_hop"]
+__all__ = ["accept_for", "check_answer", "check_request", "for_next_hop"]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _VERSION = b"13"
 _OF_THIS_HOP = frozenset((b"connection", b"upgrade"))
-
-
-def asks_websocket(request: Request) -> bool:
-    """Whether the client would switch to the WebSocket protocol."""
-    return bool(request.upgrade) and b"websocket" in (
-        token.strip() for token in request.upgrade.split(b",")
-    )
 
 
 def accept_for(key: bytes) -> bytes:
@@ -31,8 +24,6 @@ def accept_for(key: bytes) -> bytes:
 
 def check_request(request: Request) -> bytes:
     """Judge a client's handshake; its key. Raises ``BadRequest`` with 400 or 426."""
-    if request.method != b"GET":
-        raise BadRequest("a WebSocket handshake that is no GET")
     if request.body_length:
         raise BadRequest("a WebSocket handshake with a body")
     versions = _values(request.headers, b"sec-websocket-version")

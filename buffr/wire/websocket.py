@@ -56,7 +56,7 @@ class Passed(NamedTuple):
     """Bytes to pass on as they are, and what they, and those passed before, stand for."""
 
     raw: bytes
-    event: Data | Control | None
+    event: Data | Control
 
 
 class FrameReader:

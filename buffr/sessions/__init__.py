@@ -1,0 +1,1 @@
+"""WebSocket sessions: relayed from a live upstream, or spoken by a recording."""

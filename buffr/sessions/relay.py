@@ -1,0 +1,276 @@
+"""A live session: frames go from one connection to the other as they came, observed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from buffr.errors import WebSocketFault
+from buffr.interaction import Direction, SessionEnd
+from buffr.session_limits import SessionLimits
+from buffr.sessions.leg import Leg
+from buffr.upstream.reason import reason_of
+from buffr.wire.deflate import Inflater
+from buffr.wire.extensions import Deflate
+from buffr.wire.websocket import Control, Data, FrameReader, Passed
+
+__all__ = ["RelayedSession", "Tape"]
+
+_AT_ONCE_BYTES = 262144
+"""More than this is not judged in one turn of the reactor: deflated bytes may become many."""
+_GOING_AWAY = 1001
+_WORDS = {Direction.CLIENT: "the client", Direction.SERVER: "the upstream"}
+_OTHER = {Direction.CLIENT: Direction.SERVER, Direction.SERVER: Direction.CLIENT}
+
+
+class Tape(Protocol):
+    """Takes what is observed, in order."""
+
+    def event(self, direction: Direction, event: Data | Control, now: float) -> None: ...
+
+
+class RelayedSession:
+    """Two legs, and what was agreed on between them.
+
+    ``over`` is called back with how the session ended; then ``release`` lets
+    the last bytes go, and closes. ``end`` is ``None`` after a close handshake.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        limits: SessionLimits,
+        deflate: Deflate | None,
+        tape: Tape | None,
+        mask: Callable[[], bytes],
+    ) -> None:
+        self.over: Deferred[SessionEnd | None] = Deferred()
+        self.frames = 0
+        self.ended = False
+        self.joined = False
+        self._clock = clock
+        self._limits = limits
+        self._tape = tape
+        self._held: list[tuple[RelayLeg, bytes]] = []
+        self._closing: IDelayedCall | None = None
+        self._idle: IDelayedCall | None = None
+        self._active_at = clock.seconds()
+
+        def inflater(takeover: bool) -> Inflater | None:  # noqa: FBT001  # as it was agreed on
+            return None if deflate is None else Inflater(takeover=takeover)
+
+        client = FrameReader(
+            masked=True,
+            inflater=inflater(deflate is None or deflate.client_takeover),
+            message_bytes=limits.message_bytes,
+        )
+        server = FrameReader(
+            masked=False,
+            inflater=inflater(deflate is None or deflate.server_takeover),
+            message_bytes=limits.message_bytes,
+        )
+        self.client = RelayLeg(self, Direction.CLIENT, client, clock, limits.close_s, bytes)
+        self.upstream = RelayLeg(self, Direction.SERVER, server, clock, limits.close_s, mask)
+
+    def join(self) -> None:
+        """Begin, when both legs have their connections."""
+        self.joined = True
+        for leg in (self.upstream, self.client):
+            self.peer(leg).transport.registerProducer(leg, True)
+        if self._limits.idle_s:
+            self._check_idle()
+        for leg in (self.upstream, self.client):
+            leg.begin()
+
+    def peer(self, leg: RelayLeg) -> RelayLeg:
+        return self.upstream if leg is self.client else self.client
+
+    def passed(self, leg: RelayLeg, batch: Sequence[Passed]) -> None:
+        """Relay what has been judged, then keep it."""
+        now = self._active_at = self._clock.seconds()
+        peer = self.peer(leg)
+        raw = b"".join([passed.raw for passed in batch])
+        if leg.reader.closed and peer.reader.closed and peer is self.client:
+            # A client that has its close frame has a recording that cannot be lost.
+            last = batch[-1].raw
+            raw = raw[: len(raw) - len(last)]
+            self._held.append((peer, last))
+        if raw:
+            peer.write(raw)
+        tape, direction = self._tape, leg.direction
+        for _, event in batch:
+            if isinstance(event, Control) or event.ends_message:
+                self.frames += 1
+            if tape is not None:
+                tape.event(direction, event, now)
+        if leg.reader.closed:
+            self._closed(leg)
+
+    def _closed(self, leg: RelayLeg) -> None:
+        """A close frame has passed."""
+        if self.peer(leg).reader.closed:
+            self._finish(None)
+        else:
+            self._await_close(_OTHER[leg.direction], "did not answer the close frame")
+
+    def _await_close(self, by: Direction, what: str) -> None:
+        if self._closing is None:
+            end = SessionEnd(f"{_WORDS[by]} {what}", by)
+            self._closing = self._clock.callLater(self._limits.close_s, self._finish, end)
+
+    def fault(self, leg: RelayLeg, fault: WebSocketFault) -> None:
+        """A frame must not pass: both sides are told, as far as they still can be."""
+        if self.ended:
+            return
+        words = f"{_WORDS[leg.direction]} sent {fault.message}"
+        end = SessionEnd(words, leg.direction, truncated=True)
+        self._close_both(fault.close_code, fault.message, end)
+
+    def stop(self, why: str) -> None:
+        """End a session that goes on."""
+        if not self.ended:
+            self._close_both(_GOING_AWAY, why, SessionEnd(why, None, truncated=True))
+
+    def _close_both(self, code: int, reason: str, end: SessionEnd) -> None:
+        for leg in (self.client, self.upstream):
+            sender = self.peer(leg).reader
+            # A close frame within another one would be read as its payload.
+            if not (sender.inside or sender.closed):
+                leg.send_close(code, reason)
+        self._finish(end)
+
+    def half_closed(self, leg: RelayLeg) -> None:
+        """One side sends no more; what comes from the other still reaches it."""
+        if leg.reader.closed or self.ended:
+            return
+        what = "closed its side without a close frame"
+        if self.peer(leg).close_sending():
+            self._await_close(leg.direction, what)
+        else:
+            self._finish(SessionEnd(f"{_WORDS[leg.direction]} {what}", leg.direction))
+
+    def gone(self, leg: RelayLeg, reason: Failure) -> None:
+        """A connection is over."""
+        if self.ended:
+            return
+        if leg.reader.closed:
+            self._finish(None)
+            return
+        words = reason_of(reason.value) or "closed the connection without a close frame"
+        self._finish(SessionEnd(f"{_WORDS[leg.direction]}: {words}", leg.direction))
+
+    def _finish(self, end: SessionEnd | None) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        for timer in (self._closing, self._idle):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self.over.callback(end)
+
+    def release(self) -> None:
+        """Send what was held back, and close both connections."""
+        for leg, data in self._held:
+            leg.write(data)
+        for leg in (self.client, self.upstream):
+            leg.finish()
+
+    def _check_idle(self) -> None:
+        left = self._active_at + self._limits.idle_s - self._clock.seconds()
+        if left <= 0:
+            self._idle = None
+            self.stop(f"nothing came for {self._limits.idle_s:g} s")
+        else:
+            self._idle = self._clock.callLater(left, self._check_idle)
+
+
+class RelayLeg(Leg):
+    """Passes what it reads to the session, a bounded part in each turn."""
+
+    def __init__(
+        self,
+        session: RelayedSession,
+        direction: Direction,
+        reader: FrameReader,
+        clock: IReactorTime,
+        close_s: float,
+        mask: Callable[[], bytes],
+    ) -> None:
+        super().__init__(clock, close_s, mask)
+        self.direction = direction
+        self.reader = reader
+        self._session = session
+        self._feeding: Iterator[Passed] | None = None
+        self._pending = b""
+        self._paused = False
+        self._next: IDelayedCall | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._session.ended:
+            return
+        if self._feeding is not None or not self._session.joined:
+            self._pending += data
+            return
+        self._feeding = self.reader.feed(data)
+        self._pass_on()
+
+    def begin(self) -> None:
+        """Read what came before the session was joined."""
+        data, self._pending = self._pending, b""
+        if data:
+            self.dataReceived(data)
+
+    def _pass_on(self) -> None:
+        batch: list[Passed] = []
+        room = _AT_ONCE_BYTES
+        assert self._feeding is not None
+        try:
+            for passed in self._feeding:
+                batch.append(passed)
+                room -= len(passed.event.payload)
+                if room < 0:
+                    break
+            else:
+                self._feeding = None
+        except WebSocketFault as fault:
+            self._feeding = None
+            if batch:
+                self._session.passed(self, batch)
+            self._session.fault(self, fault)
+            return
+        if batch:
+            self._session.passed(self, batch)
+        if self._feeding is not None and not self._session.ended:
+            self.transport.pauseProducing()
+            self._next = self._clock.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        self._next = None
+        if self._paused or self._session.ended or self.lost:
+            return
+        if self._feeding is not None:
+            self._pass_on()
+        if self._feeding is None and not self._session.ended:
+            self.transport.resumeProducing()
+            self.begin()
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        if self._feeding is None:
+            super().resumeProducing()
+        elif self._next is None:
+            self._next = self._clock.callLater(0, self._go_on)
+
+    def half_closed(self) -> None:
+        self._session.half_closed(self)
+
+    def gone(self, reason: Failure) -> None:
+        self._session.gone(self, reason)
