@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from types import coroutine
@@ -30,6 +30,7 @@ from buffr.interaction import HTTPInteraction
 from buffr.live_replay import with_live_values
 from buffr.log import ExchangeLog, say
 from buffr.matching.captures import Captured
+from buffr.matching.key import MatchKey
 from buffr.message import Request
 from buffr.policy.decide import Fetch, Refuse, Replay, decide, needs_key
 from buffr.policy.mode import Mode
@@ -175,7 +176,7 @@ class Engine:
                 exchange.body = RequestBody(body, body)
             else:
                 exchange.body = await read_whole(route, request, body, exchange.sink)
-            exchange.keys = route.matcher.live(request, exchange.body.identity, route.origin)
+            exchange.keys = _keys(exchange)
             place = await self._next_place(exchange)
         match decide(route.mode, request.method, place, share=route.share):
             case Replay(place):
@@ -217,6 +218,10 @@ class Engine:
         if route.store is None or route.mode is Mode.RECORD:
             return None
         found = await route.store.find(exchange.keys)
+        if found is None and route.matcher.is_salted:
+            # The search may have read the file anew, and a new file has a salt of its own.
+            exchange.keys = _keys(exchange)
+            found = await route.store.find(exchange.keys)
         if found is None:
             return None
         return route.playhead.next(exchange.scope, found.digest, found.places)
@@ -338,6 +343,11 @@ class Engine:
         self._sessions.stop()
         await self._sessions.ended()
         self._log.flush()
+
+
+def _keys(exchange: Exchange) -> Sequence[MatchKey]:
+    route = exchange.route
+    return route.matcher.live(exchange.request, exchange.body.identity, route.origin)
 
 
 def _captured(exchange: Exchange) -> Captured:

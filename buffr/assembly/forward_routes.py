@@ -113,10 +113,10 @@ class ForwardRoutes:
 
     async def _made(self, origin: Origin, row: ForwardHost, path: Path | None) -> Route:
         settings, config = self._settings, self._config
-        matcher = matcher_for(row.match, self._rules, with_origin=True)
+        cassette = None if path is None else self._cassettes.of(path, row.mode)
+        matcher = matcher_for(row.match, self._rules, cassette, with_origin=True)
         store, playhead = None, Playhead(Repeat(settings.repeat))
-        if path is not None:
-            cassette = self._cassettes.of(path, row.mode)
+        if cassette is not None:
             await self._cassettes.opened(cassette)
             name = (cassette.path, row.host)
             if name not in self._stores:
@@ -156,7 +156,7 @@ class ForwardRoutes:
                     origin, self._settings.upstream, deny_private=self._denies(origin)
                 ),
                 store=None,
-                matcher=matcher_for(self._settings.match, self._rules, with_origin=True),
+                matcher=matcher_for(self._settings.match, self._rules, None, with_origin=True),
                 playhead=Playhead(Repeat.CYCLE),
                 redaction=self._rules,
                 share=False,

@@ -20,6 +20,7 @@ from buffr.policy.statuses import recorded_by_default
 from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 from buffr.stores.base import Store
+from buffr.stores.cassette import Cassette
 
 __all__ = ["explainer_for", "matcher_for", "reverse_route", "shares"]
 
@@ -29,10 +30,14 @@ def shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT00
     return (mode is Mode.AUTO and repeat != "once") if chosen is None else chosen
 
 
-def matcher_for(settings: MatchSettings, rules: RedactionRules, *, with_origin: bool) -> Matcher:
-    """What identifies requests, by a ``match`` section."""
-    if settings.credentials == "distinct":
-        say(LogLevel.warn, "match.credentials: distinct is not served yet")
+def matcher_for(
+    settings: MatchSettings,
+    rules: RedactionRules,
+    cassette: Cassette | None,
+    *,
+    with_origin: bool,
+) -> Matcher:
+    """What identifies requests, by a ``match`` section; nothing is looked up without a cassette."""
     ignore = tuple(
         IgnoreRule(
             part=rule.part,
@@ -50,8 +55,10 @@ def matcher_for(settings: MatchSettings, rules: RedactionRules, *, with_origin: 
             query=settings.query,
             form=settings.form,
             header=settings.header,
+            credentials="constant" if cassette is None else settings.credentials,
         ),
         with_origin=with_origin,
+        salt=None if cassette is None else lambda: cassette.salt,
     )
     for warning in matcher.warnings:
         say(LogLevel.warn, warning)
@@ -67,13 +74,15 @@ def reverse_route(
     reactor: Any,
 ) -> Route:
     """The one route of a reverse port."""
-    matcher = matcher_for(row.match, rules, with_origin=False)
+    cassette = None
+    if row.mode is not Mode.PASSTHROUGH:
+        cassette = cassettes.of(row.cassette, row.mode)
+    matcher = matcher_for(row.match, rules, cassette, with_origin=False)
     upstream = None
     if row.target is not None:
         upstream = upstreams.of(row.target, row.upstream, keep_host=row.keep_host)
     store = None
-    if row.mode is not Mode.PASSTHROUGH:
-        cassette = cassettes.of(row.cassette, row.mode)
+    if cassette is not None:
         store = cassette.view(lambda request: matcher.recorded(request).digest)
     delays = config.replay_delays if row.replay_delays is None else row.replay_delays
     return Route(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import field, frozen
 
 from buffr.interaction import RecordedRequest
@@ -15,7 +17,7 @@ from buffr.matching.memo import Memo
 from buffr.matching.rules import MatchRules
 from buffr.matching.target import TargetRules, legal_target
 from buffr.message import Headers, Request
-from buffr.redaction.fields import constant
+from buffr.redaction.fields import Replace, constant
 from buffr.redaction.redactor import Redactor
 from buffr.upstream.origin import Origin
 
@@ -64,24 +66,35 @@ class Matcher:
 
     A request and its recording, redacted or not, have the same key.
     ``with_origin`` says that scheme, host and port are parts of it, as behind
-    a forward proxy. ``redactor`` is that of the store; ``distinct``
-    credentials need its salt, and raise ``ValueError`` without. ``warnings``
-    name the rules that are invalid, and skipped. ``sync`` are those whose
-    matches are replaced in answers.
+    a forward proxy. ``salt`` gives that of the store, which may become another
+    one when its file does; ``distinct`` credentials need it, and raise
+    ``ValueError`` without. ``warnings`` name the rules that are invalid, and
+    skipped. ``sync`` are those whose matches are replaced in answers.
     """
 
     def __init__(
-        self, rules: MatchRules, *, with_origin: bool, redactor: Redactor | None = None
+        self, rules: MatchRules, *, with_origin: bool, salt: Callable[[], bytes] | None = None
     ) -> None:
-        if rules.credentials == "distinct" and redactor is None:
-            raise ValueError("distinct credentials are told apart by a redactor's pseudonyms")
-        told_apart = redactor if rules.credentials == "distinct" else None
-        credential = constant if told_apart is None else told_apart.pseudonym
+        if rules.credentials == "distinct" and salt is None:
+            raise ValueError("distinct credentials are told apart by salted pseudonyms")
         self.ignore, ignore_warnings = Ignore.of(rules.ignore)
-        json_fields, json_warnings = JSONFields.of(rules.json)
+        self._json_fields, json_warnings = JSONFields.of(rules.json)
         self.warnings: tuple[str, ...] = ignore_warnings + json_warnings
         self.sync = SyncRules.of(self.ignore, IN_MEMORY)
         self._with_origin = with_origin
+        self._rules = rules
+        self._salt = salt if rules.credentials == "distinct" else None
+        self._salt_now = b"" if self._salt is None else self._salt()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """What depends on the salt, with nothing remembered."""
+        rules = self._rules
+        told_apart: Redactor | None = None
+        credential: Replace = constant
+        if self._salt is not None:
+            told_apart = Redactor(rules.redaction, self._salt_now)
+            credential = told_apart.pseudonym
         self._target = TargetRules(
             rules.redaction,
             credential,
@@ -93,7 +106,7 @@ class Matcher:
         self._body = BodyRules(
             rules.normalise,
             self.ignore,
-            json_fields,
+            self._json_fields,
             frozenset(name.encode() for name in rules.form),
             rules.redaction,
             credential,
@@ -101,6 +114,11 @@ class Matcher:
         self._requests: Memo[object, _Head] = Memo(entries=2048, size_bytes=8 << 20)
         self._heads: Memo[object, _Head] = Memo(entries=2048, size_bytes=4 << 20)
         self._keys: Memo[object, tuple[MatchKey, ...]] = Memo(entries=16384, size_bytes=16 << 20)
+
+    @property
+    def is_salted(self) -> bool:
+        """Whether keys depend on the salt."""
+        return self._salt is not None
 
     def live(
         self, request: Request, body: bytes | BodyDigest, origin: Origin | None = None
@@ -110,6 +128,9 @@ class Matcher:
         ``request`` may be one object for many requests with the same head:
         what is known about it is remembered.
         """
+        if self._salt is not None and self._salt() != self._salt_now:
+            self._salt_now = self._salt()
+            self._prepare()
         known = request if origin is None else (request, origin)
         head = self._requests.get(known) or self._live_head(request, origin, known)
         if not body:

@@ -99,6 +99,11 @@ class Cassette:
         self.views.append(view)
         return view
 
+    @property
+    def salt(self) -> bytes:
+        """What the pseudonyms of its secrets are made with; another one when the file is."""
+        return self._ledger.salt
+
     def open(self, *, in_steps: bool = False) -> None:
         """Read the file, and index it for the views made so far. Blocks.
 

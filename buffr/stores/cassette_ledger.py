@@ -63,6 +63,11 @@ class Ledger:
     _old: Status | None = None
 
     @property
+    def salt(self) -> bytes:
+        """What pseudonyms of the file's secrets are made with."""
+        return self._salt.encode()
+
+    @property
     def seen(self) -> Status | None:
         """The status of the file when it was last read or written; the old one's before that."""
         return self._old if self._seen is None else self._seen.status

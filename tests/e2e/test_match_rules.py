@@ -185,7 +185,6 @@ class TestOthers:
         assert b'"a": 2' in routes.ask(auto, "fields", other).body
         assert len(asked(routes, b"/fields")) == 2
 
-    @pytest.mark.xfail(strict=True, reason="credentials: distinct is not served yet")
     def test_credentials_can_be_told_apart(
         self, routes: Routes, auto: BuffrProcess, replay: BuffrProcess
     ) -> None:
@@ -196,4 +195,10 @@ class TestOthers:
             for user, raw in zip(users, raws, strict=True):
                 assert routes.ask(running, "distinct", raw).body == b"</users %b>" % user
         assert routes.ask(replay, "distinct", request(b"/users")).status == 599
+        other = request(b"/users", headers=[(b"Authorization", b"Bearer carol-0123456789abcdef")])
+        missed = routes.ask(replay, "distinct", other)
+        assert missed.status == 599
+        assert b"header authorization: recorded 'Bearer REDACTED-" in missed.body
+        assert b"carol" not in missed.body
+        assert b"pattern:" not in missed.body
         assert len(asked(routes, b"/users")) == 2

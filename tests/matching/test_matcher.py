@@ -147,7 +147,8 @@ class TestForward:
 
 
 class TestDistinctCredentials:
-    MATCHER = Matcher(MatchRules(credentials="distinct"), with_origin=False, redactor=REDACTOR)
+    RULES = MatchRules(credentials="distinct")
+    MATCHER = Matcher(RULES, with_origin=False, salt=lambda: REDACTOR.salt)
 
     def made(self, target: bytes, headers: Headers) -> bytes:
         return self.MATCHER.live(Request(b"GET", target, headers), b"")[0].digest
@@ -169,7 +170,20 @@ class TestDistinctCredentials:
         recorded = self.MATCHER.recorded(stored(RecordedRequest(b"GET", target, headers)))
         assert recorded.digest == self.made(target, headers)
 
-    def test_needs_a_redactor(self) -> None:
+    def test_the_salt_may_change(self) -> None:
+        """When the cassette is read again and is another one."""
+        salt = b"one"
+        matcher = Matcher(self.RULES, with_origin=False, salt=lambda: salt)
+        request = Request(b"GET", b"/", ((b"Authorization", b"Bearer 0123456789abcdefghij"),))
+        before = matcher.live(request, b"")[0].digest
+        salt = b"other"
+        after = matcher.live(request, b"")[0].digest
+        stored_request = RecordedRequest(
+            b"GET", b"/", Redactor(RedactionRules(), salt).headers(request.headers)
+        )
+        assert before != after == matcher.recorded(stored_request).digest
+
+    def test_needs_a_salt(self) -> None:
         """Without a salt there is nothing to tell them apart by."""
         with pytest.raises(ValueError):
             Matcher(MatchRules(credentials="distinct"), with_origin=False)
