@@ -42,7 +42,7 @@ from buffr.sessions.host import Sessions
 from buffr.spool import Spool
 from buffr.streams import BodyStream
 from buffr.upstream.connection import Response
-from buffr.wire.upgrade import check_request
+from buffr.wire.upgrade import asks_websocket, check_request
 
 __all__ = ["Engine", "start"]
 
@@ -164,7 +164,7 @@ class Engine:
     async def _answer(self, exchange: Exchange, body: bytes | BodyStream) -> tuple[int, str | None]:
         """Answer by policy: the status, and why the answer broke off if it did."""
         route, request = exchange.route, exchange.request
-        key = check_request(request) if request.asks_for_websocket else b""
+        key = check_request(request) if asks_websocket(request) else b""
         place = None
         if not needs_key(route.mode, share=route.share):
             if isinstance(body, bytes):

@@ -9,12 +9,21 @@ from base64 import b64encode
 from buffr.errors import BadRequest, BadUpstreamAnswer
 from buffr.message import Headers, Request, ResponseHead, end_to_end, first_value, has_token
 
-__all__ = ["accept_for", "check_answer", "check_request", "for_next_hop"]
+__all__ = ["accept_for", "asks_websocket", "check_answer", "check_request", "for_next_hop"]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _VERSION = b"13"
 _OF_THIS_HOP = frozenset((b"connection", b"upgrade"))
+
+
+def asks_websocket(request: Request) -> bool:
+    """Whether the client would switch to the WebSocket protocol on this hop (RFC 6455 4.1)."""
+    return (
+        bool(request.upgrade)
+        and request.method == b"GET"
+        and has_token(request.headers, b"upgrade", b"websocket")
+    )
 
 
 def accept_for(key: bytes) -> bytes:
