@@ -23,6 +23,7 @@ __all__ = [
     "NoMatch",
     "ProxyKeyNeeded",
     "StoreFailed",
+    "UnsafeRecording",
     "UpstreamFailed",
     "UpstreamTimeout",
     "WebSocketFault",
@@ -63,6 +64,10 @@ class ConfigError(BuffrError):
 
 class CassetteError(BuffrError):
     """A cassette cannot be read, or not be written. The file is left as it is."""
+
+
+class UnsafeRecording(BuffrError):
+    """An interaction may hold credentials that could not be found, and is not recorded."""
 
 
 class StoreFailed(BuffrError):

@@ -6,13 +6,14 @@ Every function leaves all bytes but the credential values as they are.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from buffr.redaction.rules import RedactionRules
 
 __all__ = [
     "Replace",
     "constant",
+    "fields_of",
     "in_header",
     "in_query",
     "in_target",
@@ -51,24 +52,43 @@ _LINK = re.compile(
 _LINK_URLS = re.compile(rb'(?<=<)[^<>]*+(?=>)|(?<=")[^"]*+(?=")')
 
 
-def _in_field(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+def _value_of(text: bytes, rules: RedactionRules) -> tuple[bytes, int] | None:
+    """The name of the credential that a field holds, and where its value starts."""
     if _NAME_STARTS.search(text) is None:
-        name, equals_sign, value = text.partition(b"=")
+        name, equals_sign, _ = text.partition(b"=")
         if equals_sign and rules.is_credential_field(name):
-            return name + b"=" + replace(name, value)
-        return text
+            return name, len(name) + 1
+        return None
     start = 0
     while True:
         equals = text.find(b"=", start)
         if equals < 0:
-            return text
+            return None
         name = _NAME_STARTS.split(text[start:equals])[-1]
         if rules.is_credential_field(name):
-            return text[: equals + 1] + replace(name, text[equals + 1 :])
+            return name, equals + 1
         found = _NAME_STARTS.search(text, equals + 1)
         if found is None:
-            return text
+            return None
         start = found.end()
+
+
+def _in_field(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    found = _value_of(text, rules)
+    if found is None:
+        return text
+    name, start = found
+    return text[:start] + replace(name, text[start:])
+
+
+def fields_of(query: bytes, rules: RedactionRules) -> Iterator[tuple[bytes, int, int]]:
+    """The names of the credential fields, and where their values stand in the query or form."""
+    at = 0
+    for text in query.split(b"&") if b"=" in query else ():
+        found = _value_of(text, rules)
+        if found is not None and found[1] < len(text):
+            yield found[0], at + found[1], at + len(text)
+        at += len(text) + 1
 
 
 def constant(_name: bytes, _value: bytes) -> bytes:

@@ -12,7 +12,10 @@ from attrs import frozen
 
 from buffr.redaction.pseudonym import GUESSABLE_BYTES, pseudonym
 
-__all__ = ["HeaderValues"]
+__all__ = ["COOKIES", "SET_COOKIES", "HeaderValues", "secret_spans"]
+
+COOKIES = frozenset((b"cookie", b"cookie2"))
+SET_COOKIES = frozenset((b"set-cookie", b"set-cookie2"))
 
 _CREDENTIALS = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++)([ \t]++)(\S.*+)", re.DOTALL)
 
@@ -98,3 +101,28 @@ class HeaderValues:
 def _has_space(value: bytes) -> bool:
     """Several words are parameters: a digest of them would be new each time, or help to guess."""
     return b" " in value or b"\t" in value
+
+
+def secret_spans(name: bytes, value: bytes) -> list[tuple[int, int, bytes, bool]]:
+    """Where in a credential header's value its secrets stand, and what each one is called.
+
+    ``name`` is in lower case. The last of each says whether a digest of it
+    helps nobody to guess. A scheme or a cookie's name is no secret; of several
+    words behind a scheme all are one.
+    """
+    if name in COOKIES or name in SET_COOKIES:
+        pairs = value.split(b";") if name in COOKIES else [value.partition(b";")[0]]
+        spans, at = [], 0
+        for pair in pairs:
+            cookie, equals, inner = pair.partition(b"=")
+            start = at + len(cookie) + 1
+            if equals and inner.strip():
+                spans.append((start, start + len(inner), cookie.strip(), True))
+            at += len(pair) + 1
+        return spans
+    found = _CREDENTIALS.fullmatch(value)
+    if found is None or found[1].lower() not in _SCHEMES:
+        whole = (0, len(value), name, not _has_space(value))
+        return [] if value.lower() in _SCHEMES else [whole]
+    digest = found[1].lower() not in _GUESSABLE_SCHEMES and not _has_space(found[3])
+    return [(*found.span(3), name, digest)]

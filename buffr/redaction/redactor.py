@@ -2,69 +2,212 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
 from attrs import evolve, field, frozen
 
-from buffr.interaction import HTTPInteraction, Interaction, RecordedRequest
+from buffr.errors import UnsafeRecording
+from buffr.interaction import (
+    Body,
+    Chunk,
+    Frame,
+    HTTPInteraction,
+    Interaction,
+    RecordedRequest,
+    WebSocketInteraction,
+)
 from buffr.message import Headers, ResponseHead
 from buffr.redaction import fields
-from buffr.redaction.header_values import HeaderValues
+from buffr.redaction.bodies import Bodies, Redacted
+from buffr.redaction.cuts import recut, rescaled
+from buffr.redaction.found import Found, replaced
+from buffr.redaction.header_values import COOKIES, SET_COOKIES, HeaderValues
+from buffr.redaction.known import NOTHING_KNOWN, Known, known_secrets
 from buffr.redaction.pseudonym import pseudonym
 from buffr.redaction.rules import RedactionRules
+from buffr.redaction.scanner import Scanner, scanner_of
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
+from buffr.spool import Spool
 
 __all__ = ["Redactor"]
 
-_COOKIE_HEADERS = frozenset((b"cookie", b"cookie2"))
-_SET_COOKIE_HEADERS = frozenset((b"set-cookie", b"set-cookie2"))
+_MEMORY_BYTES = 1 << 20
+_FRAME = ((b"content-type", b""),)
+
+
+def _unsaid(_warning: str) -> None:
+    pass
+
+
+class _Spools:
+    """Files of redacted bodies, for as long as the redactor is there that made them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._open: list[Spool] = []
+
+    def new(self) -> Spool:
+        spool = Spool(_MEMORY_BYTES, self._directory)
+        self._open.append(spool)
+        return spool
+
+    def __del__(self) -> None:
+        for spool in self._open:
+            spool.close()
 
 
 @frozen
 class Redactor:
-    """Replaces the credential values that ``rules`` name by ``REDACTED-<name>-<hex8>``.
+    """Replaces credentials by ``REDACTED-<name>-<hex8>``, where ``rules`` or their shape tell them.
 
     ``salt`` is kept beside what is stored, so that one secret has one
     pseudonym in all of it. Redacting twice is redacting once. With
-    ``rules.enabled`` false everything passes as it is.
+    ``rules.enabled`` false everything passes as it is. ``warn`` takes lines
+    for the log from any thread. Files of large bodies are made in
+    ``spool_dir``, and live as long as the redactor.
     """
 
     rules: RedactionRules
     salt: bytes
+    warn: Callable[[str], None] = field(default=_unsaid, eq=False)
+    spool_dir: Path = field(factory=lambda: Path(tempfile.gettempdir()), eq=False)
     _values: HeaderValues = field(init=False, eq=False, repr=False)
+    _scanner: Scanner = field(init=False, eq=False, repr=False)
+    _spools: _Spools = field(init=False, eq=False, repr=False)
 
     @_values.default
     def _values_of_salt(self) -> HeaderValues:
         return HeaderValues(self.salt)
 
+    @_scanner.default
+    def _scanner_of_rules(self) -> Scanner:
+        return scanner_of(self.rules)
+
+    @_spools.default
+    def _spools_of_directory(self) -> _Spools:
+        return _Spools(self.spool_dir)
+
     def interaction(self, interaction: Interaction) -> Interaction:
-        """The interaction as it may be stored. Bodies, frames and captures stay as they are."""
+        """The interaction as it may be stored.
+
+        Raises ``UnsafeRecording`` when it has credentials and cannot be
+        searched for them, as ``rules.unsafe`` says; ``OSError`` when a body's
+        file cannot be read, or has no room.
+        """
         if not self.rules.enabled:
             return interaction
-        request, response = self._request(interaction.request), interaction.response
-        head = ResponseHead(response.status, response.reason, self.headers(response.headers))
-        if isinstance(interaction, HTTPInteraction):
-            trailers = self.headers(interaction.trailers)
-            return evolve(interaction, request=request, response=head, trailers=trailers)
-        return evolve(interaction, request=request, response=head)
+        request, response = interaction.request, interaction.response
+        known = known_secrets(self.rules, request.target, request.headers, response.headers)
+        redacted = self._request(request, known)
+        if isinstance(interaction, WebSocketInteraction):
+            return self._session(interaction, redacted, known)
+        return self._exchange(interaction, redacted, known)
 
-    def _request(self, request: RecordedRequest) -> RecordedRequest:
-        target, headers = self.target(request.target), self.headers(request.headers)
-        return evolve(request, target=target, headers=headers)
-
-    def headers(self, headers: Headers) -> Headers:
+    def headers(self, headers: Headers, known: Known = NOTHING_KNOWN) -> Headers:
         """Header or trailer fields without credentials: same names, same order."""
         if not self.rules.enabled:
             return headers
-        return tuple([(name, self._value(name, value)) for name, value in headers])
+        kept = tuple([(name, self._value(name, value)) for name, value in headers])
+        # One look at all of them, as there is mostly nothing to find.
+        if not self._scanner.in_text(b"\n".join([value for _, value in kept]), known):
+            return kept
+        return tuple([(name, self._text(value, known)) for name, value in kept])
 
-    def target(self, target: bytes) -> bytes:
-        """A request-target without credentials in its query."""
+    def target(self, target: bytes, known: Known = NOTHING_KNOWN) -> bytes:
+        """A request-target without credentials in its query and its path."""
         if not self.rules.enabled:
             return target
-        return fields.in_target(target, self.rules, self.pseudonym)
+        return self._text(fields.in_target(target, self.rules, self.pseudonym), known)
 
     def pseudonym(self, name: bytes, value: bytes) -> bytes:
         """What is stored for the value of a credential field with this name."""
         return pseudonym(name, value, self.salt) if self.rules.enabled else value
+
+    def _exchange(
+        self, interaction: HTTPInteraction, request: RecordedRequest, known: Known
+    ) -> HTTPInteraction:
+        response = interaction.response
+        head = self._head(response, known)
+        whole = interaction.truncated is None
+        body, chunks = interaction.body, interaction.chunks
+        answer = self._body(body, response.headers, known, "the answer's body", whole=whole)
+        if answer is not None:
+            head = evolve(head, headers=_with_length(head.headers, answer.body.size_bytes))
+            chunks = _cut(chunks, body, answer)
+            body = answer.body
+        return evolve(
+            interaction,
+            request=request,
+            response=head,
+            body=body,
+            chunks=chunks,
+            trailers=self.headers(interaction.trailers, known),
+            captures=tuple(
+                [(rule, self._captured(one, known)) for rule, one in interaction.captures]
+            ),
+        )
+
+    def _session(
+        self, session: WebSocketInteraction, request: RecordedRequest, known: Known
+    ) -> WebSocketInteraction:
+        return evolve(
+            session,
+            request=request,
+            response=self._head(session.response, known),
+            frames=tuple([self._frame(frame, known) for frame in session.frames]),
+        )
+
+    def _head(self, head: ResponseHead, known: Known) -> ResponseHead:
+        reason = self._text(head.reason, known)
+        return ResponseHead(head.status, reason, self.headers(head.headers, known))
+
+    def _request(self, request: RecordedRequest, known: Known) -> RecordedRequest:
+        body, headers = request.body, self.headers(request.headers, known)
+        found = self._body(body, request.headers, known, "the request's body")
+        if found is not None:
+            body, headers = found.body, _with_length(headers, found.body.size_bytes)
+        return evolve(
+            request, target=self.target(request.target, known), headers=headers, body=body
+        )
+
+    def _frame(self, frame: Frame, known: Known) -> Frame:
+        reason = self._text(frame.reason.encode(), known).decode() if frame.reason else ""
+        found = self._body(frame.data, _FRAME, known, "a frame")
+        if found is None:
+            return frame if reason == frame.reason else evolve(frame, reason=reason)
+        sizes = _fragments(frame.fragments, found)
+        return evolve(frame, data=found.body, fragments=sizes, reason=reason)
+
+    def _body(
+        self, body: Body, headers: Headers, known: Known, what: str, *, whole: bool = True
+    ) -> Redacted | None:
+        if not body.size_bytes:
+            return None
+
+        def unsafe(reason: str) -> None:
+            self._unsafe(f"{what} cannot be searched for credentials: {reason}", known)
+
+        bodies = Bodies(self._scanner, self._stand_in, self._spools.new, unsafe)
+        return bodies.redacted(body, headers, known, whole=whole)
+
+    def _unsafe(self, message: str, known: Known) -> None:
+        if self.rules.unsafe == "refuse" and known:
+            raise UnsafeRecording(
+                message, hint="set redact.unsafe to warn to have it recorded all the same"
+            )
+        self.warn(f"{message}; it is recorded as it is")
+
+    def _captured(self, text: str, known: Known) -> str:
+        return self._text(text.encode(), known).decode()
+
+    def _text(self, text: bytes, known: Known) -> bytes:
+        found = self._scanner.in_text(text, known)
+        return replaced(text, found, self._stand_in)[0] if found else text
+
+    def _stand_in(self, found: Found) -> bytes:
+        return pseudonym(found.name, found.secret, self.salt, digest=found.digest)
 
     def _value(self, name: bytes, value: bytes) -> bytes:
         lower = name.lower()
@@ -73,8 +216,30 @@ class Redactor:
         value = fields.in_header(lower, value, self.rules, self.pseudonym)
         if not self.rules.is_credential_header(lower):
             return value
-        if lower in _COOKIE_HEADERS:
+        if lower in COOKIES:
             return self._values.cookie(lower, value)
-        if lower in _SET_COOKIE_HEADERS:
+        if lower in SET_COOKIES:
             return self._values.set_cookie(lower, value)
         return self._values.credential(lower, value)
+
+
+def _with_length(headers: Headers, size_bytes: int) -> Headers:
+    """The fields with the true ``Content-Length``, where they have one."""
+    length = b"%d" % size_bytes
+    return tuple(
+        [(name, length if name.lower() == b"content-length" else value) for name, value in headers]
+    )
+
+
+def _cut(chunks: tuple[Chunk, ...], old: Body, new: Redacted) -> tuple[Chunk, ...]:
+    if new.edits is None:
+        return rescaled(chunks, old.size_bytes, new.body.size_bytes)
+    return recut(chunks, new.edits)
+
+
+def _fragments(sizes: tuple[int, ...], new: Redacted) -> tuple[int, ...]:
+    """The sizes of a message's frames; those that hold nothing any more are left out."""
+    if new.edits is None:
+        return ()
+    chunks = recut(tuple([Chunk(size) for size in sizes]), new.edits)
+    return tuple([chunk.size_bytes for chunk in chunks]) if len(chunks) > 1 else ()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Literal
 from urllib.parse import unquote_to_bytes
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 __all__ = ["CREDENTIAL_FIELDS", "CREDENTIAL_HEADERS", "RedactionRules"]
 
@@ -62,6 +63,41 @@ CREDENTIAL_FIELDS = frozenset(
 )
 """Query and form fields whose values are credentials, in normal form (see ``RedactionRules``)."""
 
+CREDENTIAL_MEMBERS = frozenset(
+    b"""
+    access_token refresh_token id_token auth_token api_token oauth_token private_token
+    session_token security_token bearer_token user_token csrf_token xsrf_token client_token
+    api_key app_key access_key secret_key secret_access_key private_key subscription_key auth_key
+    signing_key encryption_key shared_key master_key account_key
+    secret client_secret password passwd passphrase pwd
+    client_assertion subject_token actor_token saml_response oauth_signature
+    x_amz_signature x_amz_credential x_amz_security_token
+    x_goog_signature x_goog_credential shared_access_signature
+    """.replace(b"_", b"").split()
+)
+"""Members of JSON, and their like, whose values are credentials, in normal form.
+
+Fewer than of queries: ``key`` and ``token`` mean too much else.
+"""
+
+_POSSIBLE_MEMBERS = frozenset(
+    (b"token", b"jwt", b"bearer", b"auth", b"credential", b"credentials", b"sessionkey")
+)
+
+_MEMBER_ENDINGS = (
+    b"password",
+    b"passphrase",
+    b"secret",
+    b"apikey",
+    b"accesstoken",
+    b"refreshtoken",
+    b"authtoken",
+    b"sessiontoken",
+    b"secretkey",
+    b"privatekey",
+    b"secretaccesskey",
+)
+
 _FIELD_ENDINGS = (
     b"password",
     b"passphrase",
@@ -112,30 +148,73 @@ def _is_secret(headers: frozenset[bytes], name: bytes) -> bool:
     return lower in headers or lower.endswith(_HEADER_ENDINGS)
 
 
+@lru_cache(maxsize=1024)
+def _is_member(names: frozenset[bytes], name: bytes) -> bool:
+    plain = _plain(name)
+    return plain in CREDENTIAL_MEMBERS or plain.endswith(_MEMBER_ENDINGS) or plain in names
+
+
 @frozen
 class RedactionRules:
-    """The names of header fields and of query fields that carry credentials.
+    """What is a credential: by the names of header fields, of query fields and of JSON members.
 
     A field's name is compared percent-decoded, without case, and without
     ``-``, ``_``, ``.`` and space, so that ``API_KEY``, ``apiKey`` and
     ``%61pi-key`` are one. Names that end like a credential
     (``X-Acme-Api-Key``, ``db_password``) count too.
+
+    ``json`` has more members, by bare names or by JSONPaths (RFC 9535), which
+    begin with ``$``. ``patterns`` (RE2) match more secrets anywhere; of one
+    with a group the first group is the secret. ``unsafe``: a recording that
+    cannot be searched is refused, or written with a warning.
     """
 
     headers: frozenset[bytes] = field(default=CREDENTIAL_HEADERS, converter=_headers)
     fields: frozenset[bytes] = field(default=CREDENTIAL_FIELDS, converter=_fields)
     enabled: bool = True
+    json: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
+    unsafe: Literal["refuse", "warn"] = "refuse"
+    json_names: frozenset[str] = field(init=False)
+    json_paths: tuple[str, ...] = field(init=False)
+    _own_members: frozenset[bytes] = field(init=False)
+
+    @json_names.default
+    def _bare_names(self) -> frozenset[str]:
+        return frozenset(name.lower() for name in self.json if not name.startswith("$"))
+
+    @json_paths.default
+    def _paths(self) -> tuple[str, ...]:
+        return tuple(path for path in self.json if path.startswith("$"))
+
+    @_own_members.default
+    def _in_normal_form(self) -> frozenset[bytes]:
+        return _fields(name.encode() for name in self.json_names)
 
     @classmethod
     def with_extra(
-        cls, *, headers: Iterable[str] = (), fields: Iterable[str] = (), enabled: bool = True
+        cls,
+        *,
+        headers: Iterable[str] = (),
+        fields: Iterable[str] = (),
+        json: Iterable[str] = (),
+        patterns: Iterable[str] = (),
+        unsafe: Literal["refuse", "warn"] = "refuse",
+        enabled: bool = True,
     ) -> RedactionRules:
         """The default rules and these names."""
         return cls(
             headers=CREDENTIAL_HEADERS.union(name.encode() for name in headers),
             fields=CREDENTIAL_FIELDS.union(_fields(name.encode() for name in fields)),
+            json=tuple(json),
+            patterns=tuple(patterns),
+            unsafe=unsafe,
             enabled=enabled,
         )
+
+    def switched_on(self) -> RedactionRules:
+        """The same rules, enabled."""
+        return evolve(self, enabled=True)
 
     def is_credential_header(self, name: bytes) -> bool:
         """Whether a header field with this name, in any case, holds a credential."""
@@ -149,3 +228,19 @@ class RedactionRules:
         """
         known = _is_credential if len(name) <= _LONGEST_KNOWN else _is_credential.__wrapped__
         return known(self.fields, name)
+
+    def is_credential_member(self, name: bytes) -> bool:
+        """Whether a member of JSON, or an XML element, with this name holds a credential.
+
+        Names of credential headers count too: services like to echo what they got.
+        """
+        return _is_member(self._own_members, name) or self.is_credential_header(name)
+
+    def may_be_credential_member(self, name: bytes) -> bool:
+        """Whether it does if its value looks like one."""
+        return _plain(name) in _POSSIBLE_MEMBERS
+
+    def ends_like_credential(self, name: bytes) -> bool:
+        """Whether only the end of a member's name says so: the value is none if it has words."""
+        plain = _plain(name)
+        return plain not in CREDENTIAL_MEMBERS and plain.endswith(_MEMBER_ENDINGS)

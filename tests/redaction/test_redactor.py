@@ -16,6 +16,7 @@ from buffr.redaction.rules import CREDENTIAL_HEADERS, RedactionRules
 
 SALT = b"salt of a cassette"
 LONG = b"sk-proj-0123456789abcdefghij"
+PLAIN = b"req_0123456789abcdefghij"
 REDACTOR = Redactor(RedactionRules(), SALT)
 HEX8 = rb"[0-9a-f]{8}"
 
@@ -65,7 +66,7 @@ class TestCredentialHeaders:
 
     def test_other_headers_stay(self) -> None:
         """Fields that hold no credential keep every byte, their order and their case."""
-        headers = ((b"ACCEPT", b"*/*"), (b"x-request-id", LONG), (b"Accept", b"a;key=" + LONG))
+        headers = ((b"ACCEPT", b"*/*"), (b"x-request-id", PLAIN), (b"Accept", b"a;key=" + PLAIN))
         assert REDACTOR.headers(headers) == headers
 
 

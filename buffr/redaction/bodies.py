@@ -1,0 +1,218 @@
+"""Bodies without secrets.
+
+A body in which nothing is found stays as it is, byte for byte. One under a
+content coding is decoded to be searched, and encoded again when something
+was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from buffr.codings import BadCoding, are_known, decoded, decoding, encoded, encoding
+from buffr.interaction import Body
+from buffr.message import Headers, media_type
+from buffr.redaction.found import Edit, Found, is_binary, replaced, settled
+from buffr.redaction.known import Known
+from buffr.redaction.scanner import Scanner
+from buffr.redaction.stretches import Stretches
+from buffr.spool import Spool
+
+__all__ = ["Bodies", "Redacted"]
+
+_IN_MEMORY = 32 << 20
+_MOST_DECODED = 1 << 30
+_PIECE_BYTES = 256 * 1024
+_LARGEST_DOCUMENT = 32 << 20
+
+
+@frozen
+class Redacted:
+    """A body in which something was found: what is stored instead.
+
+    ``edits`` say what was changed; ``None`` when the body was encoded again,
+    or too much was changed to tell.
+    """
+
+    body: Body
+    edits: Sequence[Edit] | None
+
+
+@frozen(eq=False)
+class Bodies:
+    """Searches bodies, in memory or in files, which are read in pieces.
+
+    ``stand_in`` says what takes a secret's place. ``spool`` makes room for a
+    body that goes to a file. ``unsafe`` is told why a body cannot be searched;
+    when it returns, the bytes are searched as they are.
+    """
+
+    scanner: Scanner
+    stand_in: Callable[[Found], bytes]
+    spool: Callable[[], Spool]
+    unsafe: Callable[[str], None]
+
+    def redacted(
+        self, body: Body, headers: Headers, known: Known, *, whole: bool = True
+    ) -> Redacted | None:
+        """What is stored of a body; ``None`` when it stays as it is.
+
+        ``whole`` is false for a body that broke off.
+        """
+        if not body.size_bytes:
+            return None
+        kind = media_type(headers)
+        codings = _codings(headers)
+        if body.file is None:
+            plain = self._decoded(codings, body.data, whole=whole)
+            if plain is not None:
+                return self._in_memory(plain, kind, codings, known)
+        return self._in_pieces(body, kind, codings, known, whole=whole)
+
+    def found(self, body: Body, headers: Headers, known: Known) -> Iterator[Found]:
+        """The secrets in a body. Where they stand is told within stretches of a long one."""
+        kind, codings = media_type(headers), _codings(headers)
+        if body.file is None:
+            plain = self._decoded(codings, body.data, whole=True)
+            if plain is not None:
+                yield from self._find(plain, kind, known)
+                return
+        found: list[Found] = []
+
+        def note(one: Found) -> bytes:
+            found.append(one)
+            return b""
+
+        stretches = self._stretches(kind, known, note)
+        for _ in stretches.over(self._plain(body, codings if are_known(codings) else b"")):
+            yield from found
+            found.clear()
+        yield from found
+
+    def _find(self, plain: bytes, kind: bytes, known: Known) -> list[Found]:
+        found = self.scanner.in_body(plain, kind, known)
+        if self.scanner.places:
+            return settled([*found, *self.scanner.places.find(plain)])
+        return found
+
+    def _in_memory(
+        self, plain: bytes, kind: bytes, codings: bytes, known: Known
+    ) -> Redacted | None:
+        found = self._find(plain, kind, known)
+        if not found:
+            return None
+        text, edits = replaced(plain, found, self.stand_in)
+        if not codings or not are_known(codings):
+            return Redacted(Body.of(text), edits)
+        return Redacted(Body.of(encoded(codings, text)), None)
+
+    def _decoded(self, codings: bytes, data: bytes, *, whole: bool) -> bytes | None:
+        """A body in memory, decoded; ``None`` when that is too much for memory."""
+        if not codings:
+            return data
+        if not are_known(codings):
+            self.unsafe(f"its Content-Encoding {codings.decode('latin-1')} is not known")
+            return data
+        plain = decoded(codings, data, limit_bytes=_IN_MEMORY)
+        if plain is not None:
+            return plain
+        return None if _begins_coded(codings, data) or not whole else self._as_it_is(codings, data)
+
+    def _as_it_is(self, codings: bytes, data: bytes) -> bytes:
+        if is_binary(data):
+            self.unsafe(f"it is not what its Content-Encoding {codings.decode('latin-1')} says")
+        return data
+
+    def _in_pieces(
+        self, body: Body, kind: bytes, codings: bytes, known: Known, *, whole: bool
+    ) -> Redacted | None:
+        if self.scanner.places and body.size_bytes > _LARGEST_DOCUMENT:
+            self.unsafe(f"it is too large to look for JSONPaths in it ({body.size_bytes} bytes)")
+        elif self.scanner.places and body.file is not None:
+            data = b"".join(_pieces(body))
+            return self.redacted(Body.of(data), ((b"content-type", kind),), known)
+        known_codings = codings if are_known(codings) else b""
+        if codings and not known_codings:
+            self.unsafe(f"its Content-Encoding {codings.decode('latin-1')} is not known")
+
+        def plain() -> Iterator[bytes]:
+            return self._plain(body, known_codings, whole=whole)
+
+        stretches = self._stretches(kind, known)
+        for _ in stretches.over(plain()):
+            if stretches.changed:
+                break
+        if not stretches.changed:
+            return None
+        stretches = self._stretches(kind, known)
+        spool = self.spool()
+        for piece in encoding(known_codings, stretches.over(plain())):
+            spool.write(piece)
+        edits = None if known_codings or stretches.overfull else stretches.edits
+        return Redacted(_body_of(spool), edits)
+
+    def _stretches(
+        self, kind: bytes, known: Known, stand_in: Callable[[Found], bytes] | None = None
+    ) -> Stretches:
+        return Stretches(
+            lambda text, begins: self.scanner.in_body(text, kind, known, begins=begins),
+            stand_in or self.stand_in,
+        )
+
+    def _plain(self, body: Body, codings: bytes, *, whole: bool = True) -> Iterator[bytes]:
+        """A body decoded, in pieces: of a broken one what there is, or its bytes as they are."""
+        if not codings:
+            yield from _pieces(body)
+            return
+        size = 0
+        try:
+            for piece in decoding(codings, _pieces(body)):
+                size += len(piece)
+                if size > _MOST_DECODED:
+                    self.unsafe("it is too large when it is decoded")
+                    return
+                yield piece
+        except BadCoding:
+            if whole:
+                self.unsafe(f"it is not what its Content-Encoding {codings.decode('latin-1')} says")
+            if not size:
+                yield from _pieces(body)
+
+
+def _codings(headers: Headers) -> bytes:
+    named = [value for name, value in headers if name.lower() == b"content-encoding"]
+    codings = b",".join(named)
+    return b"" if codings.strip().lower() in (b"identity", b"aws-chunked") else codings
+
+
+def _begins_coded(codings: bytes, data: bytes) -> bool:
+    try:
+        return bool(next(decoding(codings, (data,)), b""))
+    except BadCoding:
+        return False
+
+
+def _pieces(body: Body) -> Iterator[bytes]:
+    path: Path | None = body.file
+    if path is None:
+        yield body.data
+        return
+    with path.open("rb", buffering=0) as file:
+        offset = 0
+        while True:
+            # An open file's other readers move its position.
+            file.seek(offset)
+            piece = file.read(_PIECE_BYTES)
+            if not piece:
+                return
+            offset += len(piece)
+            yield piece
+
+
+def _body_of(spool: Spool) -> Body:
+    if spool.path is None:
+        return Body.of(spool.read(0, spool.size_bytes))
+    return Body(size_bytes=spool.size_bytes, file=spool.path)

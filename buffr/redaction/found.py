@@ -1,0 +1,114 @@
+"""Secrets found in a text, and the text without them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from attrs import evolve, frozen
+
+__all__ = ["Edit", "Found", "collapsed", "is_binary", "new_offsets", "replaced", "settled"]
+
+_PSEUDONYM = re.compile(rb"REDACTED(?:-[a-z0-9]+)+")
+_CONTINUATION = bytes(range(0x80, 0xC0))
+_AT_EDGE = 4
+
+
+Edit = tuple[int, int, int]
+"""What was changed in a text: where it started and ended, and how long its stand-in is."""
+
+
+@frozen
+class Found:
+    """A secret that stands at ``text[start:end]``.
+
+    ``name`` is what its stand-in is called by, ``secret`` its plain value,
+    whatever spelling the text has of it. ``rule`` says what found it.
+    ``quotes``: the stand-in needs them, as it replaces a JSON number.
+    ``digest``: nobody could guess it from one.
+    """
+
+    start: int
+    end: int
+    name: bytes
+    secret: bytes
+    rule: str
+    quotes: bool = False
+    digest: bool = True
+
+
+def settled(found: Iterable[Found]) -> list[Found]:
+    """The secrets in order, overlapping ones as one: the first and longest gives its name."""
+    kept: list[Found] = []
+    for each in sorted(found, key=lambda one: (one.start, -one.end)):
+        if kept and each.start < kept[-1].end:
+            if each.end > kept[-1].end:
+                kept[-1] = evolve(kept[-1], end=each.end)
+        else:
+            kept.append(each)
+    return kept
+
+
+def replaced(
+    text: bytes, found: Sequence[Found], stand_in: Callable[[Found], bytes]
+) -> tuple[bytes, list[Edit]]:
+    """The text with a stand-in for each secret, and what was changed.
+
+    In a binary text a stand-in is as long as what it replaces, so that the
+    lengths and offsets that such formats hold stay true.
+    """
+    parts: list[bytes] = []
+    edits: list[Edit] = []
+    binary = is_binary(text)
+    at = 0
+    for each in found:
+        instead = stand_in(each)
+        if binary:
+            instead = _fitted(instead, each.end - each.start)
+        elif each.quotes:
+            instead = b'"' + instead + b'"'
+        parts += (text[at : each.start], instead)
+        edits.append((each.start, each.end, len(instead)))
+        at = each.end
+    parts.append(text[at:])
+    return b"".join(parts), edits
+
+
+def _fitted(stand_in: bytes, size: int) -> bytes:
+    return stand_in[:size].rstrip(b"-").ljust(size, b"0")
+
+
+def is_binary(text: bytes) -> bool:
+    """Whether a text, which may be cut out of a longer one, is none in UTF-8."""
+    if b"\0" in text:
+        return True
+    middle = text[:-_AT_EDGE].lstrip(_CONTINUATION) if len(text) > 2 * _AT_EDGE else text
+    end = len(middle)
+    try:
+        middle.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start < end - _AT_EDGE or len(text) <= 2 * _AT_EDGE
+    return False
+
+
+def new_offsets(offsets: Iterable[int], edits: Iterable[Edit]) -> Iterator[int]:
+    """Where ascending offsets of the old text fall in the new one.
+
+    One inside a secret falls behind its stand-in.
+    """
+    coming = iter(edits)
+    edit = next(coming, None)
+    moved = 0
+    for offset in offsets:
+        while edit is not None and edit[1] <= offset:
+            moved += edit[2] - (edit[1] - edit[0])
+            edit = next(coming, None)
+        if edit is not None and edit[0] < offset:
+            yield edit[0] + moved + edit[2]
+        else:
+            yield offset + moved
+
+
+def collapsed(text: bytes) -> bytes:
+    """The text with all stand-ins alike, so that it tells nothing of what they stand for."""
+    return _PSEUDONYM.sub(b"REDACTED", text) if b"REDACTED-" in text else text

@@ -1,0 +1,46 @@
+"""Credential fields of multipart forms (RFC 7578)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import re2
+
+from buffr.redaction.found import Found
+from buffr.redaction.pseudonym import is_pseudonym
+from buffr.redaction.rules import RedactionRules
+
+__all__ = ["find_in_parts"]
+
+
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1
+    return re2.compile(pattern.encode(), options)
+
+
+# The value goes on to the next line that begins like a boundary, or to the end of what there is.
+_PART = _compiled(
+    r"(?i)content-disposition:[ \t]*form-data;([^\r\n]{0,300})\r?\n(?:[^\r\n]+\r?\n)*\r?\n"
+)
+_NAME = _compiled(r"""(?i)(?:^|[;\s])name="?([^";\r\n]{1,100})""")
+_FILE = _compiled(r"(?i)(?:^|[;\s])filename\*?=")
+
+
+def find_in_parts(text: bytes, rules: RedactionRules) -> Iterator[Found]:
+    """The values of the parts whose names are those of credentials; of files only the content."""
+    for part in _PART.finditer(text):
+        name = _NAME.search(part[1])
+        if name is None or _FILE.search(part[1]) is not None:
+            continue
+        called = name[1]
+        if not (rules.is_credential_field(called) or rules.is_credential_member(called)):
+            continue
+        start = part.end()
+        end = text.find(b"\n--", start)
+        end = len(text) if end < 0 else end - (text[end - 1 : end] == b"\r")
+        value = text[start:end]
+        if value.strip() and not is_pseudonym(value):
+            yield Found(start, end, called, value, "form")

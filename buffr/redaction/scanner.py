@@ -1,0 +1,71 @@
+"""All that finds secrets in a text, together."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from buffr.redaction.fields import fields_of
+from buffr.redaction.found import Found, settled
+from buffr.redaction.json_places import JSONPlaces
+from buffr.redaction.known import NOTHING_KNOWN, Known
+from buffr.redaction.named import Named
+from buffr.redaction.parts import find_in_parts
+from buffr.redaction.pseudonym import is_pseudonym
+from buffr.redaction.rules import RedactionRules
+from buffr.redaction.shapes import Shapes
+
+__all__ = ["FORM", "MULTIPART", "Scanner", "scanner_of"]
+
+FORM = b"application/x-www-form-urlencoded"
+MULTIPART = b"multipart/form-data"
+
+
+class Scanner:
+    """Finds secrets by names, by their shapes, and those that are known.
+
+    ``places`` need whole documents, and are asked for by who has them. Raises
+    ``ValueError`` for rules that are not understood.
+    """
+
+    def __init__(self, rules: RedactionRules) -> None:
+        self.rules = rules
+        self._shapes = Shapes(rules.patterns)
+        self._named = Named(rules)
+        self.places = JSONPlaces(rules.json_paths)
+
+    def in_body(
+        self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN, *, begins: bool = True
+    ) -> list[Found]:
+        """The secrets in a decoded body, or in a stretch of one, in order.
+
+        ``begins``: it begins where the body does, so a form's field does.
+        """
+        found = [*self._named.find(text), *self._shapes.find(text)]
+        if known:
+            found += known.find(text)
+        if media_type == FORM:
+            found += self._in_form(text, begins=begins)
+        elif media_type == MULTIPART:
+            found += find_in_parts(text, self.rules)
+        return settled(found) if found else found
+
+    def in_text(self, text: bytes, known: Known = NOTHING_KNOWN) -> list[Found]:
+        """The secrets in a header's value, or in a target, in order."""
+        found = list(self._shapes.find(text))
+        if known:
+            found += known.find(text)
+        return settled(found) if found else found
+
+    def _in_form(self, text: bytes, *, begins: bool) -> list[Found]:
+        at = 0 if begins else text.find(b"&") + 1
+        return [
+            Found(at + start, at + end, name, text[at + start : at + end], "form")
+            for name, start, end in fields_of(text[at:], self.rules)
+            if not is_pseudonym(text[at + start : at + end])
+        ]
+
+
+@lru_cache(maxsize=16)
+def scanner_of(rules: RedactionRules) -> Scanner:
+    """The scanner of some rules: its patterns are compiled once."""
+    return Scanner(rules)

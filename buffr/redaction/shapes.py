@@ -1,0 +1,169 @@
+"""Tokens that their own shape gives away: a prefix that their makers chose to be found by."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64decode
+from binascii import Error
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import re2
+from attrs import frozen
+
+from buffr.redaction.found import Found
+from buffr.redaction.pseudonym import is_pseudonym
+
+__all__ = ["Shape", "Shapes", "looks_random"]
+
+_LONG_RUN = re.compile(rb"[A-Za-z0-9_]{16,}")
+_RANDOM = re.compile(rb"[A-Za-z0-9._~+=:|%-]{16,}")
+
+# What may stand right before a token: the end of an escape, or no character of a token at all.
+_FREE = re.compile(rb"(?:\A|[^A-Za-z0-9_+-]|\\[bfnrt]|\\u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2})\Z")
+_BEFORE_BYTES = 6
+
+
+def _has_digit_and_letter(value: bytes) -> bool:
+    return any(b"0"[0] <= c <= b"9"[0] for c in value) and value.upper() != value.lower()
+
+
+def looks_random(value: bytes) -> bool:
+    """Whether a value could hardly be a word, a path or a name: long, of letters and digits."""
+    if _RANDOM.fullmatch(value) is None or not _has_digit_and_letter(value):
+        return False
+    return max(map(len, re.split(rb"[._~+=:|%-]+", value))) >= 12
+
+
+def _has_random_run(value: bytes) -> bool:
+    """``sk-`` also begins slugs: words between dashes."""
+    return any(_has_digit_and_letter(run) for run in _LONG_RUN.findall(value))
+
+
+def _is_jwt(value: bytes) -> bool:
+    header = value.partition(b".")[0]
+    try:
+        return b'"alg"' in urlsafe_b64decode(header + b"=" * (-len(header) % 4))
+    except (Error, ValueError):
+        return False
+
+
+def _always(_value: bytes) -> bool:
+    return True
+
+
+@frozen(eq=False)
+class Shape:
+    """``pattern`` is RE2 for the token, or for what is around its first group.
+
+    ``check`` looks at the token once more. ``anywhere``: it may also stand in
+    the middle of a word.
+    """
+
+    name: str
+    pattern: str
+    check: Callable[[bytes], bool] = _always
+    anywhere: bool = False
+
+
+_PEM = (
+    r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+    r"(?:[A-Za-z0-9+/=\s:,.()]|\\+[nr]|-[A-Za-z0-9 ])*"
+    r"(?:-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----)?"
+)
+
+WELL_KNOWN = (
+    Shape("anthropic-key", r"sk-ant-[A-Za-z0-9_-]{16,}"),
+    Shape("openai-key", r"sk-[A-Za-z0-9_-]{20,}", _has_random_run),
+    Shape("aws-access-key-id", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
+    Shape(
+        "aws-secret-key",
+        r"(?i)aws[a-z0-9_. -]{0,20}(?:secret|private)[a-z0-9_. -]{0,20}"
+        r"""["']?\s{0,8}[:=]\s{0,8}["']?([A-Za-z0-9/+]{40})\b""",
+        _has_digit_and_letter,
+        anywhere=True,
+    ),
+    Shape("github-token", r"gh[pousr]_[A-Za-z0-9_.-]{36,}|github_pat_[A-Za-z0-9_]{22,}"),
+    Shape(
+        "gitlab-token",
+        r"gl(?:agent|cbt|dt|ffct|ft|imt|oas|pat|ptt|rt|soat)-[A-Za-z0-9_.-]{20,}",
+    ),
+    Shape("google-api-key", r"AIza[A-Za-z0-9_-]{35}"),
+    Shape("google-token", r"ya29\.[A-Za-z0-9_-]{20,}|1//0[A-Za-z0-9_-]{30,}"),
+    Shape("google-client-key", r"GOCSPX-[A-Za-z0-9_-]{20,}"),
+    Shape(
+        "slack-token",
+        r"xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[0-9]-[A-Za-z0-9-]{10,}",
+        _has_digit_and_letter,
+    ),
+    Shape(
+        "slack-webhook",
+        r"hooks\.slack\.com/[a-z]+/T[A-Za-z0-9]+/[A-Za-z0-9]+/([A-Za-z0-9/]{16,})",
+        anywhere=True,
+    ),
+    Shape("stripe-key", r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9+/=]{20,}"),
+    Shape("huggingface-token", r"hf_[A-Za-z0-9]{30,}"),
+    Shape("groq-key", r"gsk_[A-Za-z0-9]{30,}"),
+    Shape("perplexity-key", r"pplx-[A-Za-z0-9]{32,}"),
+    Shape("xai-key", r"xai-[A-Za-z0-9]{40,}"),
+    Shape("replicate-token", r"r8_[A-Za-z0-9]{30,}"),
+    Shape("ephemeral-key", r"ek_[A-Za-z0-9_]{20,}", _has_digit_and_letter),
+    Shape("npm-token", r"npm_[A-Za-z0-9]{36}\b"),
+    Shape("pypi-token", r"pypi-[A-Za-z0-9_-]{50,}"),
+    Shape("sendgrid-key", r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{30,}"),
+    Shape("digitalocean-token", r"do[opr]_v1_[a-f0-9]{64}"),
+    Shape("shopify-token", r"shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}"),
+    Shape("telegram-token", r"(?:bot)?([0-9]{8,10}:AA[A-Za-z0-9_-]{33})"),
+    Shape("linear-key", r"lin_api_[A-Za-z0-9]{32,}"),
+    Shape("notion-token", r"ntn_[A-Za-z0-9]{40,}"),
+    Shape("databricks-token", r"dapi[a-f0-9]{32}\b"),
+    Shape("vault-token", r"hv[sbr]\.[A-Za-z0-9_-]{20,}"),
+    Shape("grafana-token", r"gl(?:sa|c)_[A-Za-z0-9_=]{32,}"),
+    Shape("atlassian-token", r"ATATT3[A-Za-z0-9_=-]{50,}"),
+    Shape("age-key", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
+    Shape("azure-key", r"AccountKey=([A-Za-z0-9+/]{60,}={0,2})", anywhere=True),
+    Shape("jwt", r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}", _is_jwt),
+    Shape("private-key", _PEM, anywhere=True),
+    Shape(
+        "authorization",
+        r"(?i)\b(?:bearer|basic)(?:\s|%20|\+)+([A-Za-z0-9._~+/=-]{16,})",
+        _has_digit_and_letter,
+    ),
+)
+
+
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1
+    return re2.compile(pattern.encode(), options)
+
+
+class Shapes:
+    """Finds tokens: those with a well-known shape, and what the patterns of settings match.
+
+    Raises ``ValueError`` for a pattern that RE2 does not understand.
+    """
+
+    def __init__(self, patterns: Iterable[str] = ()) -> None:
+        own = tuple(Shape("pattern", pattern, anywhere=True) for pattern in patterns)
+        try:
+            self._shapes = [(shape, _compiled(shape.pattern)) for shape in WELL_KNOWN + own]
+        except re2.error as error:
+            raise ValueError(f"no pattern in RE2 syntax: {error}") from error
+        # One automaton for all of them reads a text once.
+        self._any = _compiled("|".join(f"(?:{shape.pattern})" for shape, _ in self._shapes))
+
+    def find(self, text: bytes) -> Iterator[Found]:
+        """The tokens in a text, in no order; they may overlap."""
+        if self._any.search(text) is None:
+            return
+        for shape, compiled in self._shapes:
+            for match in compiled.finditer(text):
+                start, end = match.span(1 if compiled.groups else 0)
+                token = text[start:end]
+                if start < 0 or start == end or is_pseudonym(token):
+                    continue
+                before = text[max(0, match.start() - _BEFORE_BYTES) : match.start()]
+                if (shape.anywhere or _FREE.search(before)) and shape.check(token):
+                    yield Found(start, end, shape.name.encode(), token, shape.name)
