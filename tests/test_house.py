@@ -19,6 +19,7 @@ ROOMS = (
     "buffr.demo",
     "buffr.embedded",
     "buffr.healthcheck",
+    "buffr.cassette_commands",
     "buffr.run",
     "buffr.ca",
     "buffr.tap",
@@ -48,6 +49,7 @@ ROOMS = (
     "buffr.matching.key",
     "buffr.upstream",
     "buffr.tls",
+    "buffr.terminal",
     "buffr.log",
     "buffr.direct_send",
     "buffr.streams",
@@ -96,7 +98,14 @@ IMPURE_MODULES = frozenset(("twisted", "OpenSSL", "time", "socket", "random"))
 FOR_ITS_TYPES = frozenset((("buffr.recorders.http", "buffr.streams"),))
 """Pure modules and what they import although it is not pure: only a Protocol of it."""
 
-WIRING = ("buffr.assembly", "buffr.testing", "buffr.demo", "buffr.embedded", "buffr.run")
+WIRING = (
+    "buffr.assembly",
+    "buffr.testing",
+    "buffr.demo",
+    "buffr.embedded",
+    "buffr.run",
+    "buffr.cassette_commands",
+)
 """Where concrete stores are known; everybody else knows ``buffr.stores.base``."""
 
 

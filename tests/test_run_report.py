@@ -13,9 +13,10 @@ from buffr.exchange import Counters, Finished
 from buffr.run.child import Ended
 from buffr.run.outcome import Outcome
 from buffr.run.report_files import as_json, as_junit, write_report
-from buffr.run.summary import Paint, paint_for, summary
+from buffr.run.summary import summary
 from buffr.run.tally import Tally
 from buffr.run.unused import Unused
+from buffr.terminal import Paint, paint_for
 
 PLAIN = Paint(on=False)
 HOST = "https://api.test"

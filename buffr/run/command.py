@@ -23,8 +23,9 @@ from buffr.run.outcome import Outcome
 from buffr.run.report_files import write_report
 from buffr.run.session import Session
 from buffr.run.signals import SignalWatch
-from buffr.run.summary import paint_for, summary
+from buffr.run.summary import summary
 from buffr.run.tally import Tally
+from buffr.terminal import paint_for
 from buffr.tls.authority import Authority
 
 __all__ = ["run"]

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TextIO
-
-from attrs import frozen
+from collections.abc import Iterator, Sequence
 
 from buffr.run.outcome import Outcome, times
 from buffr.run.tally import Row
+from buffr.terminal import Paint, plain
 
-__all__ = ["Paint", "paint_for", "summary"]
+__all__ = ["summary"]
 
 _MOST = 10
 _MOST_UNUSED = 5
 _MOST_LINES = 12
 _WIDTH = 9
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-@frozen
-class Paint:
-    """Colours, for a terminal."""
-
-    on: bool
-
-    def __call__(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.on else text
-
-
-def paint_for(stream: TextIO, environ: Mapping[str, str]) -> Paint:
-    """Colours where the stream is a terminal and nobody has said ``NO_COLOR``."""
-    wanted = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
-    return Paint(wanted and stream.isatty())
 
 
 def summary(outcome: Outcome, paint: Paint) -> str:
@@ -90,13 +70,8 @@ def _listed(code: str, word: str, texts: Sequence[str], most: int, paint: Paint)
     """The first of these texts, each with further lines below its first one."""
     for text in texts[:most]:
         first, *more = text.splitlines() or [""]
-        yield f"  {paint(code, word.ljust(_WIDTH))} {_plain(first)}"
+        yield f"  {paint(code, word.ljust(_WIDTH))} {plain(first)}"
         for line in more[:_MOST_LINES] + ["..."] * (len(more) > _MOST_LINES):
-            yield f"  {' ' * _WIDTH} {_plain(line)}"
+            yield f"  {' ' * _WIDTH} {plain(line)}"
     if len(texts) > most:
         yield f"  {' ' * _WIDTH} ... and {len(texts) - most} more"
-
-
-def _plain(text: str) -> str:
-    """Nothing of a request or a cassette steers the terminal."""
-    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)

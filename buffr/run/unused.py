@@ -7,16 +7,14 @@ from pathlib import Path
 
 from attrs import frozen
 
-from buffr.interaction import RecordedRequest
 from buffr.policy.mode import Mode
-from buffr.redaction.fields import target_for_log
+from buffr.redaction.request_for_log import request_for_log
 from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 from buffr.stores.cassette import Cassette, CassetteStore
 
 __all__ = ["Unused", "unused"]
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _REPLAYING = (Mode.AUTO, Mode.REPLAY)
 
 
@@ -51,24 +49,8 @@ def unused(routes: Iterable[Route]) -> list[Unused]:
             ours.update(found.places)
             theirs.update(found.places[: route.playhead.count(found.digest)])
     return [
-        Unused(cassette.path, _shown(request, rules[cassette]))
+        Unused(cassette.path, request_for_log(request, rules[cassette]))
         for cassette, places in held.items()
         for place in sorted(places - used[cassette])
         if (request := cassette.request(place)) is not None
     ]
-
-
-def _shown(request: RecordedRequest, rules: RedactionRules) -> str:
-    """Method and URL, as far as the recording has it."""
-    target = target_for_log(request.target, rules).decode("latin-1")
-    return f"{request.method.decode('utf-8')} {_where(request)}{target}"
-
-
-def _where(request: RecordedRequest) -> str:
-    """Scheme, host and port as in a URL; nobody has checked what stands in a cassette."""
-    if request.host is None:
-        return ""
-    scheme = request.scheme or "https"
-    host = f"[{request.host}]" if ":" in request.host else request.host
-    own = request.port in (None, _DEFAULT_PORTS.get(scheme))
-    return f"{scheme}://{host}" if own else f"{scheme}://{host}:{request.port}"

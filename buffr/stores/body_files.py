@@ -44,6 +44,13 @@ class BodyFiles:
         """
         return interaction.with_bodies(self._kept)
 
+    def has(self, interaction: HTTPInteraction) -> bool:
+        """Whether the files of a kept interaction's bodies are still here."""
+        bodies = interaction.request.body, interaction.body
+        return all(
+            body.file is None or self._has(body.file.name, body.size_bytes) for body in bodies
+        )
+
     def check(self, body: Body) -> None:
         """Raises ``CassetteError`` when a body's file is missing or has another size."""
         if body.file is None:

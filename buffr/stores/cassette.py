@@ -165,7 +165,7 @@ class Cassette:
         try:
             interaction = decode(element, self._bodies.directory)
         except CassetteError as error:
-            number = place - self._elements.first_place + 1
+            number = place - self._elements.first_place
             raise CassetteError(f"{self.path}: interaction {number}: {error.message}") from error
         for body in interaction.bodies:
             self._bodies.check(body)

@@ -21,7 +21,7 @@ from uuid import uuid4
 from attrs import define, frozen
 
 from buffr.stores.cassette_layout import TAIL
-from buffr.stores.disk import Disk, blocks
+from buffr.stores.disk import Disk, Part, blocks
 from buffr.stores.file_lock import Lock, LocksMissing, LockTaken, lock
 
 __all__ = ["CassetteFile", "Disturbed", "OpenCassette", "Stamp", "Status"]
@@ -249,7 +249,7 @@ class OpenCassette:
             self._file.disk.write(self.fd, [TAIL], at)
             self._file.disk.truncate(self.fd, at + len(TAIL))
 
-    def replace(self, pieces: Iterable[bytes]) -> Stamp:
+    def replace(self, pieces: Iterable[Part]) -> Stamp:
         """Put a new file in the place of this one by one rename, and go on with it.
 
         It has the old one's mode and, where that is allowed, owner. Raises

@@ -208,7 +208,7 @@ class Layout:
         try:
             return end, decode_index(self._view[at:end])
         except ValueError as error:
-            number = len(self.spans) + 1
+            number = len(self.spans)
             raise self.error(at, f"interaction {number} is wrong: {error}") from None
 
     def _skip(self, at: int) -> int:

@@ -108,7 +108,8 @@ class Ledger:
         while time.monotonic() < deadline:
             salt = self._salt
             redact = self.redact(salt.encode())
-            items = [_written(self.bodies.keep(redact(one))) for one in interactions]
+            kept = [self.bodies.keep(redact(one)) for one in interactions]
+            items = [_written(one) for one in kept]
             try:
                 with self.file.writing(known=self._seen is not None) as opened:
                     if self._moved_aside(opened):
@@ -116,7 +117,8 @@ class Ledger:
                     self._catch_up(opened, digests)
                     if self._fault is not None:
                         raise self._fault
-                    if self._salt != salt:
+                    # Who takes interactions out removes body files that nothing names yet.
+                    if self._salt != salt or not all(map(self.bodies.has, kept)):
                         continue
                     if items or self._missing:
                         self._lay_out(opened)
@@ -203,7 +205,7 @@ class Ledger:
         if layout.shape is Shape.TORN:
             self.file.warn(
                 f"{self.file.path}: it ends in the middle of interaction"
-                f" {len(layout.spans) + 1}; those before it are used"
+                f" {len(layout.spans)}; those before it are used"
             )
         self._recent = Recent(layout.slice(*layout.spans[-1]) if len(layout.spans) else None)
         self._end, self._count = layout.end, len(layout.spans)

@@ -17,9 +17,9 @@ from msgspec import json
 from buffr.interaction import RecordedRequest
 from buffr.stores.cassette_layout import Layout
 
-__all__ = ["Recent", "Written"]
+__all__ = ["WINDOW_NS", "Recent", "Written"]
 
-_WINDOW_NS = 2_000_000_000
+WINDOW_NS = 2_000_000_000
 _MOST_BYTES = 16 << 20
 
 
@@ -43,13 +43,13 @@ class Recent:
         for item in items:
             self._items.append((mtime_ns, item))
             self._bytes += len(item.element)
-        while self._items[0][0] < mtime_ns - _WINDOW_NS or self._bytes > _MOST_BYTES:
+        while self._items[0][0] < mtime_ns - WINDOW_NS or self._bytes > _MOST_BYTES:
             self._before = self._items.popleft()[1].element
             self._bytes -= len(self._before)
 
     def missing_from(self, layout: Layout, mtime_ns: int) -> list[Written]:
         """What a file that was written back at ``mtime_ns`` lacks at its end."""
-        recent = [item for at_ns, item in self._items if at_ns >= mtime_ns - _WINDOW_NS]
+        recent = [item for at_ns, item in self._items if at_ns >= mtime_ns - WINDOW_NS]
         if not recent or len(layout.spans) == 0:
             return []
         older = len(self._items) - len(recent)

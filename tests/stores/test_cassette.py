@@ -158,7 +158,7 @@ class TestReplay:
         deck.append(recording(b"/0"), recording(b"/1"))
         deck.close()
         path.write_bytes(path.read_bytes().replace(b'"status": 200', b'"status": "200"'))
-        with pytest.raises(CassetteError, match=r"api\.json: interaction 2: Expected `int`"):
+        with pytest.raises(CassetteError, match=r"api\.json: interaction 1: Expected `int`"):
             Deck(path, access="replay").bodies(b"/1")
 
 
@@ -248,7 +248,7 @@ class TestFirstAppendToAForeignFile:
         path.write_bytes(whole[:-200])
         path.with_name("api.json.torn").write_text("an older one")
         deck = Deck(path)
-        assert "ends in the middle of interaction 2" in deck.said[0]
+        assert "ends in the middle of interaction 1" in deck.said[0]
         deck.append(recording(b"/new"))
         deck.close()
         assert paths(path) == ["/openai/v1/models", "/new"]

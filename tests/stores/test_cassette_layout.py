@@ -134,7 +134,7 @@ class TestFaults:
             (b'{"version" 1}', r"api\.json:1:12: expected ':'"),
             (b'{"version": 1} {}', r"api\.json:1:16: there is more after the end"),
             (b'{"name": "x"}', r"api\.json:1:1: there is no list of interactions"),
-            (b'{"interactions": [{}]}', r":1:19: interaction 1 is wrong: .*missing .*type"),
+            (b'{"interactions": [{}]}', r":1:19: interaction 0 is wrong: .*missing .*type"),
             (b'{"interactions": [' + b'{"a":' * 5000, r"nested too deeply"),
         ],
     )
@@ -155,7 +155,7 @@ class TestFaults:
 
     def test_a_wrong_type_is_said_with_its_field(self) -> None:
         wrong = WHOLE.replace(b'"path": "/1"', b'"path": 1')
-        with pytest.raises(CassetteError, match=r"interaction 2 is wrong: Expected `str`, got"):
+        with pytest.raises(CassetteError, match=r"interaction 1 is wrong: Expected `str`, got"):
             read(wrong)
 
     @pytest.mark.parametrize("place", [b'\n      "http"', b"\n  ]", b"\n    {"])

@@ -1,0 +1,31 @@
+"""A recorded request in one line, as logs, reports and listings may show it."""
+
+from __future__ import annotations
+
+from buffr.interaction import RecordedRequest
+from buffr.redaction.fields import target_for_log
+from buffr.redaction.rules import RedactionRules
+
+__all__ = ["request_for_log", "url_for_log"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def request_for_log(request: RecordedRequest, rules: RedactionRules) -> str:
+    """Method and URL, as far as the recording has it."""
+    return f"{request.method.decode('utf-8')} {url_for_log(request, rules)}"
+
+
+def url_for_log(request: RecordedRequest, rules: RedactionRules) -> str:
+    """The URL, as far as the recording has it; nobody has checked what stands in a cassette."""
+    target = target_for_log(request.target, rules).decode("latin-1")
+    return f"{_where(request)}{target}"
+
+
+def _where(request: RecordedRequest) -> str:
+    if request.host is None:
+        return ""
+    scheme = request.scheme or "https"
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    own = request.port in (None, _DEFAULT_PORTS.get(scheme))
+    return f"{scheme}://{host}" if own else f"{scheme}://{host}:{request.port}"

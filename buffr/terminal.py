@@ -1,0 +1,34 @@
+"""Text for people at a terminal: coloured, and without what could steer it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TextIO
+
+from attrs import frozen
+
+__all__ = ["Paint", "paint_for", "plain"]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+@frozen
+class Paint:
+    """Colours, for a terminal."""
+
+    on: bool
+
+    def __call__(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.on else text
+
+
+def paint_for(stream: TextIO, environ: Mapping[str, str]) -> Paint:
+    """Colours where the stream is a terminal and nobody has said ``NO_COLOR``."""
+    wanted = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    return Paint(wanted and stream.isatty())
+
+
+def plain(text: str) -> str:
+    """Nothing of a request or a cassette steers the terminal."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
