@@ -15,6 +15,7 @@ from twisted.scripts.twistd import (  # type: ignore[attr-defined]  # it chooses
 )
 
 from buffr import __version__
+from buffr.terminal import complain
 
 __all__ = ["main"]
 
@@ -33,6 +34,8 @@ Usage: buffr COMMAND [options]
                buffr run [--replay ...] -- COMMAND ARGUMENT ...
   serve        run what buffr.yaml, or the file that --config names, says
   ca           print the certificate that clients are to trust, or how they do
+  cassette     look into a cassette, check it, take interactions out:
+               buffr cassette ls FILE
   demo         see it work, with no network: record, stop the upstream, replay
 
 `buffr COMMAND --help` lists a command's options. Without a command the
@@ -77,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from buffr.ca.command import ca  # noqa: PLC0415  # a server has no use for it
 
         sys.exit(ca(rest))
+    elif command == "cassette":
+        from buffr.cassette_commands.command import cassette  # noqa: PLC0415  # as above
+
+        sys.exit(cassette(rest))
     elif command == "demo":
         from buffr.demo import demo  # noqa: PLC0415  # a server has no use for it
 
@@ -122,5 +129,5 @@ def _serve(arguments: Sequence[str]) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    sys.stderr.write("".join(f"buffr: {line}\n" for line in message.splitlines()))
+    complain(message)
     sys.exit(1)

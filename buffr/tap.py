@@ -13,6 +13,7 @@ from buffr.assembly.build import build
 from buffr.config import load
 from buffr.errors import BuffrError, ConfigError
 from buffr.service import BuffrService, stop_on_signals
+from buffr.terminal import complain
 
 __all__ = ["Options", "makeService"]
 
@@ -82,5 +83,5 @@ def makeService(options: Options) -> BuffrService:  # Twisted's name
     try:
         return build(options.settings, reactor, on_console=options.on_console)
     except BuffrError as error:  # twistd would show a traceback
-        sys.stderr.write("".join(f"buffr: {line}\n" for line in str(error).splitlines()))
+        complain(str(error))
         raise SystemExit(1) from None

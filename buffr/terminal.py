@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from typing import TextIO
 
 from attrs import frozen
 
-__all__ = ["Paint", "paint_for", "plain"]
+__all__ = ["Paint", "complain", "paint_for", "plain"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -32,3 +33,8 @@ def paint_for(stream: TextIO, environ: Mapping[str, str]) -> Paint:
 def plain(text: str) -> str:
     """Nothing of a request or a cassette steers the terminal."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def complain(message: str) -> None:
+    """Say on standard error what is wrong: a line of its own for each line of the message."""
+    sys.stderr.write("".join(f"buffr: {plain(line)}\n" for line in message.splitlines()))

@@ -17,6 +17,7 @@ from buffr.ca.guide import DEFAULT_PASSWORD, Places, hint_text, list_text
 from buffr.ca.system_roots import certifi_file, certificates_in, find_roots, system_places
 from buffr.config import Config, load
 from buffr.errors import BuffrError, ConfigError
+from buffr.terminal import complain
 from buffr.tls.authority import Authority
 
 __all__ = ["CaOptions", "ca", "ca_paths"]
@@ -177,5 +178,5 @@ def _printed(data: bytes) -> int:
 
 
 def _failed(message: str) -> int:
-    sys.stderr.write("".join(f"buffr: {line}\n" for line in message.splitlines()))
+    complain(message)
     return 1

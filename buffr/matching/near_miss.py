@@ -15,7 +15,7 @@ from buffr.matching.key import MatchKey
 from buffr.matching.suggestion import Suggestion, suggested
 from buffr.redaction.rules import RedactionRules
 
-__all__ = ["Difference", "NearMiss", "near_misses"]
+__all__ = ["Difference", "NearMiss", "near_misses", "shown"]
 
 MOST = 3
 MOST_DIFFERENCES = 20
@@ -71,8 +71,8 @@ def near_misses(
     found = []
     for _, score, place, key in scored[:MOST]:
         changed = changes(live, key)
-        shown = tuple(_shown(change, redaction) for change in changed[:MOST_DIFFERENCES])
-        found.append(NearMiss(place, round(score, 3), shown, suggested(changed)))
+        differences = tuple(shown(change, redaction) for change in changed[:MOST_DIFFERENCES])
+        found.append(NearMiss(place, round(score, 3), differences, suggested(changed)))
     return tuple(found)
 
 
@@ -114,7 +114,8 @@ def _pointer(place: Place) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
 
 
-def _shown(change: Change, redaction: RedactionRules) -> Difference:
+def shown(change: Change, redaction: RedactionRules) -> Difference:
+    """A change as it may be shown: its values cut short, and without credentials."""
     name = next((part for part in reversed(change.place) if isinstance(part, str)), "")
     hidden = redaction.is_credential_field(name.encode())
     old, new = (

@@ -25,7 +25,7 @@ from buffr.run.session import Session
 from buffr.run.signals import SignalWatch
 from buffr.run.summary import summary
 from buffr.run.tally import Tally
-from buffr.terminal import paint_for
+from buffr.terminal import complain, paint_for
 from buffr.tls.authority import Authority
 
 __all__ = ["run"]
@@ -122,5 +122,5 @@ def _see(log: str | None) -> str:
 
 
 def _failed(message: str, code: int) -> int:
-    sys.stderr.write("".join(f"buffr: {line}\n" for line in message.splitlines()))
+    complain(message)
     return code

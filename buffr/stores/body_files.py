@@ -44,11 +44,11 @@ class BodyFiles:
         """
         return interaction.with_bodies(self._kept)
 
-    def has(self, interaction: HTTPInteraction) -> bool:
+    def has(self, interaction: Interaction) -> bool:
         """Whether the files of a kept interaction's bodies are still here."""
-        bodies = interaction.request.body, interaction.body
         return all(
-            body.file is None or self._has(body.file.name, body.size_bytes) for body in bodies
+            body.file is None or self._has(body.file.name, body.size_bytes)
+            for body in interaction.bodies
         )
 
     def check(self, body: Body) -> None:

@@ -11,7 +11,7 @@ from attrs import frozen
 from buffr.errors import CassetteError
 from buffr.interaction import Interaction
 from buffr.stores.cassette_file import CassetteFile, Disturbed, OpenCassette, Stamp
-from buffr.stores.cassette_format import decode
+from buffr.stores.cassette_format import decode, decode_index
 from buffr.stores.cassette_layout import Layout, Shape
 from buffr.stores.disk import Disk
 
@@ -51,6 +51,10 @@ class Snapshot:
     def element(self, number: int) -> bytes:
         """The JSON of an interaction, as it stands in the file."""
         return self.layout.slice(*self.layout.spans[number])
+
+    def kind(self, number: int) -> str:
+        """The ``type`` of an element: ``http``, ``websocket``, or any other."""
+        return decode_index(self.element(number)).type
 
     def interaction(self, number: int) -> Interaction:
         """Raises ``CassetteError`` that names the interaction and what is wrong with it."""

@@ -1,0 +1,1 @@
+"""``buffr cassette``: look into cassettes, check them, and take interactions out."""

@@ -1,0 +1,81 @@
+"""``buffr cassette COMMAND``: finds the command, and turns what goes wrong into a line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from twisted.python import usage
+
+from buffr.cassette_commands.comparing import diff
+from buffr.cassette_commands.listing import ls
+from buffr.cassette_commands.removing import expire, rm
+from buffr.cassette_commands.scanning import scan
+from buffr.cassette_commands.showing import show
+from buffr.cassette_commands.statistics import stats
+from buffr.cassette_commands.verifying import verify
+from buffr.errors import BuffrError
+from buffr.terminal import complain
+
+__all__ = ["cassette"]
+
+_USAGE = """\
+Usage: buffr cassette COMMAND [options]
+
+  ls FILE                      list the interactions
+  show FILE N                  show interaction N: heads, bodies, frames
+  stats FILE                   count them: by host, method, status and size
+  scan FILE|DIRECTORY ...      look for secrets; exits with 1 when there are some
+  verify FILE|DIRECTORY ...    look for what is torn, missing or changed; exits with 1
+  diff FILE FILE               what the second has more, less and different; exits with 1
+  rm FILE N|N-M ...            take interactions out
+  expire FILE --older-than 30d take out what was recorded before that
+
+Interactions are counted from 0, as in what a miss says. A running buffr may
+have the file open: it sees what was taken out, and no recording is lost.
+`buffr cassette COMMAND --help` lists a command's options.
+"""
+
+_COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
+    "ls": ls,
+    "show": show,
+    "stats": stats,
+    "scan": scan,
+    "verify": verify,
+    "diff": diff,
+    "rm": rm,
+    "expire": expire,
+}
+
+
+def cassette(arguments: Sequence[str]) -> int:
+    """Run a command; returns the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_USAGE)
+        return 0 if arguments else 1
+    name, *rest = arguments
+    command = _COMMANDS.get(name)
+    if command is None:
+        complain(f"there is no command 'cassette {name}'; `buffr cassette --help` lists them")
+        return 1
+    # Names of hosts and files may have characters that the terminal has not.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        code = command(rest)
+        sys.stdout.flush()
+    except usage.UsageError as error:
+        complain(f"cassette {name}: {error}")
+    except BuffrError as error:
+        complain(str(error))
+    except BrokenPipeError:
+        # Whoever reads has enough; nothing more is to be flushed at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        complain(f"standard output: {error.strerror}")
+    except KeyboardInterrupt:
+        return 130
+    else:
+        return code
+    return 1
