@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 __all__ = [
     "CHUNKED",
@@ -42,6 +42,8 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+
+_SCOPE = b"x-buffr-scope"
 
 _NEVER_BY_CONNECTION = frozenset((b"content-length", b"host", b"cache-control"))
 """Fields that a ``Connection`` option cannot take away: framing, routing and RFC 9110 7.6.1."""
@@ -104,6 +106,18 @@ class Request:
     keep_alive: bool = True
     expects_continue: bool = False
     upgrade: bytes = b""
+
+    @cached_property
+    def scopes(self) -> tuple[bytes, ...]:
+        """The values of ``X-Buffr-Scope``, which is for buffr itself."""
+        return tuple(value for name, value in self.headers if name.lower() == _SCOPE)
+
+    @cached_property
+    def without_scope(self) -> Request:
+        """The request without ``X-Buffr-Scope``; one object for all that have this head."""
+        return evolve(
+            self, headers=tuple(field for field in self.headers if field[0].lower() != _SCOPE)
+        )
 
     @property
     def path(self) -> bytes:

@@ -20,53 +20,56 @@ class Repeat(Enum):
 
 
 class Playhead:
-    """Counts how often each key was answered, per scope.
+    """Knows for each key, per scope, how often it was answered and which place is next.
 
-    A recording made in this run counts as an answer too. Scopes are bounded:
-    the one that was idle longest is forgotten first.
+    A place that comes while they are played is next in its turn. A recording
+    made in this run counts as an answer too. Scopes are bounded: the one that
+    was idle longest is forgotten first.
     """
 
     def __init__(self, repeat: Repeat, max_scopes: int = 10_000) -> None:
         self._repeat = repeat
         self._max_scopes = max_scopes
-        self._scopes: dict[str, dict[bytes, int]] = {}
+        self._scopes: dict[str, dict[bytes, tuple[int, int]]] = {}
 
     def next(self, scope: str, digest: bytes, places: Sequence[int]) -> int | None:
         """The place that answers now; ``None`` when the recordings are used up."""
-        counts = self._counts(scope)
-        count = counts.get(digest, 0)
-        total = len(places)
-        if count >= total:
+        heads = self._heads(scope)
+        answers, at = heads.get(digest, (0, 0))
+        if at >= len(places):
             match self._repeat:
                 case Repeat.CYCLE:
-                    place = places[count % total]
+                    at = 0
                 case Repeat.LAST:
-                    place = places[-1]
+                    at = len(places) - 1
                 case Repeat.ONCE:
                     return None
-        else:
-            place = places[count]
-        counts[digest] = count + 1
-        return place
+        heads[digest] = (answers + 1, at + 1)
+        return places[at]
 
     def answered(self, scope: str, digest: bytes) -> None:
         """The key was answered by the upstream, and the answer recorded."""
-        counts = self._counts(scope)
-        counts[digest] = counts.get(digest, 0) + 1
+        heads = self._heads(scope)
+        answers, at = heads.get(digest, (0, 0))
+        heads[digest] = (answers + 1, at + 1)
 
     def count(self, digest: bytes) -> int:
         """How often a key was answered, in the scope that asked for it most."""
-        return max((counts.get(digest, 0) for counts in self._scopes.values()), default=0)
+        return max((heads.get(digest, (0, 0))[0] for heads in self._scopes.values()), default=0)
 
     def reset(self, scope: str) -> None:
         """Every key of the scope starts over."""
         self._scopes.pop(scope, None)
 
-    def _counts(self, scope: str) -> dict[bytes, int]:
-        counts = self._scopes.pop(scope, None)
-        if counts is None:
-            counts = {}
+    def reset_all(self) -> None:
+        """Every key of every scope starts over."""
+        self._scopes.clear()
+
+    def _heads(self, scope: str) -> dict[bytes, tuple[int, int]]:
+        heads = self._scopes.pop(scope, None)
+        if heads is None:
+            heads = {}
             if len(self._scopes) >= self._max_scopes:
                 del self._scopes[next(iter(self._scopes))]
-        self._scopes[scope] = counts
-        return counts
+        self._scopes[scope] = heads
+        return heads

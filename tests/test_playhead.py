@@ -55,6 +55,19 @@ class TestRepeat:
             places.append(2)
             assert playhead.next("", KEY, places) == 2
 
+    def test_the_turn_is_kept_when_the_list_grows(self) -> None:
+        """Counting modulo the length would jump back or ahead."""
+        playhead, places = Playhead(Repeat.CYCLE), [1, 2, 3]
+        assert played(playhead, places, 5) == [1, 2, 3, 1, 2]
+        places.append(4)
+        assert played(playhead, places, 4) == [3, 4, 1, 2]
+
+    def test_the_last_one_waits_for_what_follows(self) -> None:
+        playhead, places = Playhead(Repeat.LAST), [1]
+        assert played(playhead, places, 3) == [1, 1, 1]
+        places += [2, 3]
+        assert played(playhead, places, 3) == [2, 3, 3]
+
 
 class TestScopes:
     def test_on_their_own(self) -> None:
@@ -94,20 +107,22 @@ class TestScopes:
 
 
 class Asked:
-    """A model: what each scope has had of one growing list."""
+    """What the playhead promises, said again in the plainest way.
+
+    ``rounds`` holds what a scope has had since it last began at the start.
+    """
 
     def __init__(self, repeat: Repeat) -> None:
         self.repeat = repeat
-        self.had = Counter[str]()
+        self.rounds: Counter[str] = Counter()
 
     def next(self, scope: str, total: int) -> int | None:
-        had = self.had[scope]
-        if had >= total and self.repeat is Repeat.ONCE:
-            return None
-        self.had[scope] += 1
-        if had < total:
-            return had
-        return total - 1 if self.repeat is Repeat.LAST else had % total
+        if self.rounds[scope] >= total:
+            if self.repeat is Repeat.ONCE:
+                return None
+            self.rounds[scope] = 0 if self.repeat is Repeat.CYCLE else total - 1
+        self.rounds[scope] += 1
+        return self.rounds[scope] - 1
 
 
 class TestModel:
@@ -125,8 +140,8 @@ class TestModel:
                 assert playhead.next(scope, KEY, places) == expected
             elif act == "record":
                 places.append(100 + len(places))
-                model.had[scope] += 1
+                model.rounds[scope] += 1
                 playhead.answered(scope, KEY)
             else:
-                del model.had[scope]
+                del model.rounds[scope]
                 playhead.reset(scope)

@@ -17,6 +17,7 @@ from buffr.engine import Engine
 from buffr.listeners.connection import Handler
 from buffr.listeners.intercepted import InterceptedConnection, OneProtocol
 from buffr.listeners.listener import HTTPListener
+from buffr.listeners.scope import scoped
 from buffr.listeners.sink import ClientSink
 from buffr.listeners.target_form import absolute_form, authority_form, origin_form
 from buffr.listeners.tunnel import RawTunnel, TunnelStart
@@ -78,7 +79,8 @@ class ForwardProxy:
     async def handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
         """Answer a request outside of any tunnel. Raises ``BuffrError``."""
         credentials = first_value(request.headers, b"proxy-authorization")
-        scope = self._access.admit(sink.client, credentials)
+        user = self._access.admit(sink.client, credentials)
+        request, scope = scoped(request, user)
         if request.method == b"CONNECT":
             host, port = authority_form(request)
             await self._connect(host, port, sink, scope)
@@ -144,7 +146,8 @@ class ForwardProxy:
         """Answers the requests inside a tunnel to one origin."""
 
         async def handle(request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
-            route = await self._routes.of(origin, scope)
-            await self._engine.handle(route, origin_form(request), body, sink, scope)
+            request, own = scoped(origin_form(request), scope)
+            route = await self._routes.of(origin, own)
+            await self._engine.handle(route, request, body, sink, own)
 
         return handle

@@ -7,6 +7,7 @@ from typing import Any
 
 from buffr.engine import Engine
 from buffr.listeners.connection import Handler
+from buffr.listeners.scope import scoped
 from buffr.listeners.sink import ClientSink
 from buffr.listeners.target_form import origin_form
 from buffr.message import Request
@@ -26,6 +27,7 @@ def reverse_handler(engine: Engine, route: Route) -> Handler:
     ) -> Coroutine[Any, Any, None]:
         if request.target[0] != _SLASH:
             request = origin_form(request)
-        return engine.handle(route, request, body, sink)
+        request, scope = scoped(request)
+        return engine.handle(route, request, body, sink, scope)
 
     return handle

@@ -11,12 +11,15 @@ from attrs import field, frozen
 
 from buffr.errors import AccessDenied, ProxyKeyNeeded
 
-__all__ = ["Access", "Network", "is_loopback", "is_private"]
+__all__ = ["SCOPE_IS", "Access", "Network", "is_loopback", "is_private", "is_scope"]
 
 Network = IPv4Network | IPv6Network
 _Address = IPv4Address | IPv6Address
 
 _SCOPE = re.compile(rb"[A-Za-z0-9._~-]{1,64}")
+SCOPE_IS = "at most 64 letters, digits and . _ ~ -"
+"""What the name of a scope may be, for messages."""
+
 _HINT = "give the proxy's URL as http://NAME:KEY@HOST:PORT"
 
 
@@ -64,6 +67,11 @@ class Access:
         return self.key is not None and key is not None and hmac.compare_digest(key, self.key)
 
 
+def is_scope(name: bytes) -> bool:
+    """Whether this can be the name of a scope: it may become that of a file."""
+    return _SCOPE.fullmatch(name) is not None
+
+
 def _credentials(authorization: bytes | None) -> tuple[str, bytes | None]:
     """The user name and the key that a client gives."""
     if authorization is None:
@@ -86,10 +94,8 @@ def _basic(value: bytes) -> tuple[str, bytes]:
     user, colon, key = decoded.partition(b":")
     if not colon:
         raise ProxyKeyNeeded("Proxy-Authorization has no colon", hint=_HINT)
-    if user and not _SCOPE.fullmatch(user):
-        raise ProxyKeyNeeded(
-            "the user name names a scope, so it has at most 64 letters, digits and . _ ~ -"
-        )
+    if user and not is_scope(user):
+        raise ProxyKeyNeeded(f"the user name names a scope, so it has {SCOPE_IS}")
     return user.decode("ascii"), key
 
 

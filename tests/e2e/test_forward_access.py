@@ -265,6 +265,13 @@ class TestScopes:
             assert [get("a"), get("a"), get("b"), get("a")] == [b"1", b"2", b"1", b"3"]
             assert [get(""), get("b"), get("")] == [b"1", b"2", b"2"]
             assert [get("b", "https"), get("c", "https")] == [b"3", b"1"]
+            for scheme, expected in (("http", b"1"), ("https", b"2")):
+                got = proxy.get(
+                    f"{scheme}://h.test/x",
+                    headers=[(b"X-Buffr-Scope", b"d")],
+                    proxy_headers=[basic("a", "")],
+                )
+                assert got.body == expected, "the header wins"
 
     def test_a_user_name_that_names_no_scope_is_407(self, tmp_path: Path) -> None:
         with forward_proxy(tmp_path, {"mode": "replay"}) as proxy:

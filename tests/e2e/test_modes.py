@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,6 +170,26 @@ class TestRepeat:
                 for port, (_, _, expected) in zip(running.ports, self.ROUTES, strict=True):
                     got = [ask(port, request(b"/x")) for _ in expected]
                     assert [one.body if one.status == 200 else None for one in got] == expected
+
+    def test_a_header_names_a_scope_with_a_playhead_of_its_own(self, place: Place) -> None:
+        """It goes to no upstream and into no recording, and makes no request another one."""
+        place.counts()
+        assert place.ask("once").body == b"1"
+
+        def scoped(scope: bytes) -> bytes:
+            return request(place.path, headers=[(b"x-buffr-scope", scope)])
+
+        got = [place.ask("once", scoped(scope)).body for scope in (b"a", b"b", b"a", b"b", b"b")]
+        assert got == [b"1", b"1", b"2", b"2", b"3"]
+        assert all(one.header(b"X-Buffr-Scope") is None for one in place.received())
+        assert "buffr-scope" not in json.dumps(place.recorded("once")).lower()
+
+    def test_a_header_that_names_no_scope_is_refused(self, place: Place) -> None:
+        got = place.ask("auto", request(place.path, headers=[(b"X-Buffr-Scope", b"a b")]))
+        assert got.status == 400
+        assert b"X-Buffr-Scope" in got.body
+        assert b"64" in got.body
+        assert not place.received()
 
     def test_with_once_a_recording_of_this_run_is_an_answer_already_given(
         self, place: Place
