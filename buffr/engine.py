@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2b
 from types import coroutine
 from typing import Any, assert_never
@@ -89,7 +90,7 @@ class Engine:
         self._wall = wall
         self._shared: dict[tuple[Route, bytes, bytes, Captured], Flight] = {}
         self._flights: set[Flight] = set()
-        self._sessions = Sessions(reactor)
+        self._sessions = Sessions(reactor, self._timestamp, self._kept, self._append_failed)
 
     async def handle(
         self,
@@ -262,7 +263,7 @@ class Engine:
             flight = self._depart(fetch, exchange, lambda _: None, answer)
             head, cut = await flight.follow(sink)
             return head.status, cut
-        return 101, await self._sessions.relay(exchange, *answer)
+        return 101, await self._sessions.relay(exchange, *answer, record=fetch.record)
 
     def _flight(self, fetch: Fetch, exchange: Exchange) -> Flight:
         """The flight that an exchange joins, or its own."""
@@ -294,13 +295,6 @@ class Engine:
     ) -> Flight:
         """A flight of its own; ``answer`` is given where the upstream was asked already."""
 
-        def kept() -> None:
-            self.counters.recorded += 1
-            if self.observer is not None:
-                self.observer.recorded(shown(exchange.request, exchange.route))
-            if exchange.keys:
-                exchange.route.playhead.answered(exchange.scope, exchange.keys[0].digest)
-
         def ended(flight: Flight) -> None:
             self._flights.discard(flight)
             on_end(flight)
@@ -313,7 +307,7 @@ class Engine:
             share=fetch.share,
             seconds=self._reactor.seconds,
             timestamp=self._timestamp,
-            kept=kept,
+            kept=partial(self._kept, exchange),
             failed=self._append_failed,
             answer=answer,
         )
@@ -322,6 +316,14 @@ class Engine:
         if not flight.joinable:
             self._flights.discard(flight)
         return flight
+
+    def _kept(self, exchange: Exchange) -> None:
+        self.counters.recorded += 1
+        if self.observer is not None:
+            words = shown if exchange.frames is None else shown_session
+            self.observer.recorded(words(exchange.request, exchange.route))
+        if exchange.keys:
+            exchange.route.playhead.answered(exchange.scope, exchange.keys[0].digest)
 
     def _append_failed(self, error: BuffrError) -> None:
         self.counters.failed_appends += 1

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.protocol import Protocol
 
 from buffr.assembly.cassettes import Cassettes
-from buffr.assembly.routes import explainer_for, matcher_for, shares
+from buffr.assembly.routes import explainer_for, matcher_for, session_limits, shares
 from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
@@ -142,6 +142,7 @@ class ForwardRoutes:
             spool_dir=config.data_dir,
             body_memory_bytes=config.limits.body_memory_bytes,
             linger_s=config.limits.linger_s,
+            session_limits=session_limits(config.limits),
             origin=origin,
             explainer=explainer_for(row.mode, self._reactor, store, matcher, self._rules),
         )
@@ -165,6 +166,7 @@ class ForwardRoutes:
                 spool_dir=self._config.data_dir,
                 origin=origin,
                 src="bypass",
+                session_limits=session_limits(self._config.limits),
             )
             known = self._routes[origin, None] = self._bounded(route)
         return known

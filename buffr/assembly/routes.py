@@ -9,6 +9,7 @@ from twisted.logger import LogLevel
 from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, ReverseRoute
+from buffr.config.limits import Limits
 from buffr.config.matching import MatchSettings
 from buffr.explainer import Explainer
 from buffr.log import say
@@ -19,10 +20,11 @@ from buffr.policy.mode import Mode
 from buffr.policy.statuses import recorded_by_default
 from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
+from buffr.session_limits import SessionLimits
 from buffr.stores.base import Store
 from buffr.stores.cassette import Cassette
 
-__all__ = ["explainer_for", "matcher_for", "reverse_route", "shares"]
+__all__ = ["explainer_for", "matcher_for", "reverse_route", "session_limits", "shares"]
 
 
 def shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT001  # as set
@@ -98,7 +100,18 @@ def reverse_route(
         spool_dir=config.data_dir,
         body_memory_bytes=config.limits.body_memory_bytes,
         linger_s=config.limits.linger_s,
+        session_limits=session_limits(config.limits),
         explainer=explainer_for(row.mode, reactor, store, matcher, rules),
+    )
+
+
+def session_limits(limits: Limits) -> SessionLimits:
+    """What bounds WebSocket sessions."""
+    return SessionLimits(
+        message_bytes=limits.websocket_message_bytes,
+        recorded_bytes=limits.websocket_session_bytes,
+        idle_s=limits.websocket_idle_s,
+        close_s=limits.half_close_s,
     )
 
 

@@ -74,3 +74,18 @@ class Limits:
         10.0,
         "How long running exchanges may go on after the signal to stop.",
     )
+    websocket_message_bytes: int = setting(
+        quantities.size(125),
+        2**27,
+        "A WebSocket message, inflated; a larger one ends its session with close code 1009.",
+    )
+    websocket_session_bytes: int = setting(
+        quantities.size(),
+        2**30,
+        "A WebSocket session is recorded up to this size, and goes on unrecorded beyond it.",
+    )
+    websocket_idle_s: float = setting(
+        quantities.duration(zero="no limit"),
+        0.0,
+        "The longest silence of both sides of a WebSocket session.",
+    )

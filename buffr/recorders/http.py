@@ -17,10 +17,13 @@ from buffr.message import (
 from buffr.recorders.tape import Tape
 from buffr.streams import BodyReader
 from buffr.upstream.origin import Origin
+from buffr.wire.upgrade import asks_websocket
 
 __all__ = ["TeeReader", "recorded_request", "recording"]
 
 _FRAMING = frozenset((b"transfer-encoding", b"trailer"))
+_UPGRADE = frozenset((b"upgrade",))
+_NONE: frozenset[bytes] = frozenset()
 
 
 def passed_on(head: ResponseHead) -> ResponseHead:
@@ -32,8 +35,11 @@ def recorded_request(request: Request, body: Body, origin: Origin | None = None)
     """What is stored of a request; ``origin`` is ``None`` behind a reverse port.
 
     There ``Host`` names only buffr itself, and elsewhere it says no more than the origin.
+    A request for a WebSocket keeps the field that tells it from a plain one.
     """
-    headers = tuple(field for field in end_to_end(request.headers) if field[0].lower() != b"host")
+    kept = _UPGRADE if asks_websocket(request) else _NONE
+    fields = end_to_end(request.headers, keep=kept)
+    headers = tuple(field for field in fields if field[0].lower() != b"host")
     if origin is None:
         return RecordedRequest(request.method, request.target, headers, body)
     return RecordedRequest(

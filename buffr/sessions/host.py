@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThread
 
+from buffr.errors import BuffrError
 from buffr.exchange import Exchange
-from buffr.message import ResponseHead
+from buffr.interaction import Body, SessionEnd
+from buffr.message import ResponseHead, end_to_end
+from buffr.recorders.http import recorded_request
+from buffr.recorders.session import SessionTape
 from buffr.sessions.relay import RelayedSession
 from buffr.streams import News
 from buffr.upstream.connection import Switched
@@ -18,51 +24,100 @@ from buffr.wire.upgrade import for_next_hop
 __all__ = ["Sessions"]
 
 _MASK_BYTES = 4
+_STOPPING = "buffr is stopping"
 
 
 class Sessions:
-    """Holds the sessions of one engine, and ends them when it stops."""
+    """Holds the sessions of one engine, and ends them when it stops.
 
-    def __init__(self, reactor: IReactorTime) -> None:
+    ``timestamp`` is the time as recordings have it. ``kept`` is told of a
+    recorded session, ``failed`` of one that could not be.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        timestamp: Callable[[], str],
+        kept: Callable[[Exchange], None],
+        failed: Callable[[BuffrError], None],
+    ) -> None:
         self._reactor = reactor
+        self._timestamp = timestamp
+        self._kept = kept
+        self._failed = failed
         self._running: set[RelayedSession] = set()
         self._stopping = False
         self._news = News()
 
     async def relay(
-        self, exchange: Exchange, switched: Switched, deflate: Deflate | None
+        self, exchange: Exchange, switched: Switched, deflate: Deflate | None, *, record: bool
     ) -> str | None:
-        """Relay a session to its end; why it broke off, if it did."""
-        session = RelayedSession(
-            self._reactor,
-            exchange.route.session_limits,
-            deflate,
-            None,
-            partial(os.urandom, _MASK_BYTES),
-        )
+        """Relay a session to its end, and record it; why it broke off, if it did."""
+        route = exchange.route
+        limits = route.session_limits
+        tape = None
+        if record:
+            tape = SessionTape(
+                route.spool_dir,
+                self._reactor.seconds(),
+                memory_bytes=route.body_memory_bytes,
+                session_bytes=limits.recorded_bytes,
+            )
+        mask = partial(os.urandom, _MASK_BYTES)
+        session = RelayedSession(self._reactor, limits, deflate, tape, mask)
         self._running.add(session)
+        try:
+            self._begin(exchange, switched, session)
+            end = await session.over
+            exchange.frames = session.frames
+            if tape is not None:
+                await self._keep(exchange, switched.head, tape, end)
+        finally:
+            session.release()
+            self._running.discard(session)
+            self._news.tell()
+            if tape is not None:
+                tape.close()
+        return None if end is None else end.reason
+
+    def _begin(self, exchange: Exchange, switched: Switched, session: RelayedSession) -> None:
         head = switched.head
-        passed_on = ResponseHead(head.status, head.reason, for_next_hop(head.headers))
         exchange.frames = 0
+        passed_on = ResponseHead(head.status, head.reason, for_next_hop(head.headers))
         exchange.sink.switch(passed_on, session.client)
         switched.hand_over(session.upstream)
         session.join()
         if self._stopping:
-            session.stop("buffr is stopping")
+            session.stop(_STOPPING)
+
+    async def _keep(
+        self, exchange: Exchange, head: ResponseHead, tape: SessionTape, end: SessionEnd | None
+    ) -> None:
+        route = exchange.route
+        assert route.store is not None
+        taken = partial(
+            tape.session,
+            recorded_request(exchange.request, Body(), route.origin),
+            ResponseHead(head.status, head.reason, end_to_end(head.headers)),
+            recorded_at=self._timestamp(),
+            end=end,
+        )
         try:
-            end = await session.over
-        finally:
-            exchange.frames = session.frames
-            session.release()
-            self._running.discard(session)
-            self._news.tell()
-        return None if end is None else end.reason
+            interaction = await deferToThread(taken) if tape.on_disk else taken()
+            await route.store.append(interaction)
+        except BuffrError as error:
+            self._failed(error)
+        except OSError as error:
+            self._failed(BuffrError(f"a session could not be kept: {error.strerror}"))
+        else:
+            if interaction.whole:
+                self._kept(exchange)
 
     def stop(self) -> None:
         """Tell both sides of every session that it is over."""
         self._stopping = True
         for session in list(self._running):
-            session.stop("buffr is stopping")
+            session.stop(_STOPPING)
 
     async def ended(self) -> None:
         """Return when every session is over and kept."""

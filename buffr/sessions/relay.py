@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -11,26 +10,21 @@ from twisted.python.failure import Failure
 
 from buffr.errors import WebSocketFault
 from buffr.interaction import Direction, SessionEnd
+from buffr.recorders.session import SessionTape
 from buffr.session_limits import SessionLimits
 from buffr.sessions.leg import Leg
 from buffr.upstream.reason import reason_of
 from buffr.wire.deflate import Inflater
 from buffr.wire.extensions import Deflate
-from buffr.wire.websocket import Control, Data, FrameReader, Passed
+from buffr.wire.websocket import Control, FrameReader, Passed
 
-__all__ = ["RelayedSession", "Tape"]
+__all__ = ["RelayedSession"]
 
 _AT_ONCE_BYTES = 262144
 """More than this is not judged in one turn of the reactor: deflated bytes may become many."""
 _GOING_AWAY = 1001
 _WORDS = {Direction.CLIENT: "the client", Direction.SERVER: "the upstream"}
 _OTHER = {Direction.CLIENT: Direction.SERVER, Direction.SERVER: Direction.CLIENT}
-
-
-class Tape(Protocol):
-    """Takes what is observed, in order."""
-
-    def event(self, direction: Direction, event: Data | Control, now: float) -> None: ...
 
 
 class RelayedSession:
@@ -45,7 +39,7 @@ class RelayedSession:
         clock: IReactorTime,
         limits: SessionLimits,
         deflate: Deflate | None,
-        tape: Tape | None,
+        tape: SessionTape | None,
         mask: Callable[[], bytes],
     ) -> None:
         self.over: Deferred[SessionEnd | None] = Deferred()
@@ -106,7 +100,7 @@ class RelayedSession:
             if isinstance(event, Control) or event.ends_message:
                 self.frames += 1
             if tape is not None:
-                tape.event(direction, event, now)
+                tape.add(direction, event, now)
         if leg.reader.closed:
             self._closed(leg)
 
@@ -160,8 +154,10 @@ class RelayedSession:
         if leg.reader.closed:
             self._finish(None)
             return
-        words = reason_of(reason.value) or "closed the connection without a close frame"
-        self._finish(SessionEnd(f"{_WORDS[leg.direction]}: {words}", leg.direction))
+        words = "closed the connection without a close frame"
+        if reason_of(reason.value) is not None:
+            words = "broke the connection off"
+        self._finish(SessionEnd(f"{_WORDS[leg.direction]} {words}", leg.direction))
 
     def _finish(self, end: SessionEnd | None) -> None:
         if self.ended:
