@@ -10,13 +10,14 @@ import msgspec
 from attrs import asdict, frozen
 
 from buffr.cassette_commands.arguments import CassetteOptions, files, is_cassette
-from buffr.cassette_commands.secrets import Secret, secrets_in, secrets_in_text
+from buffr.cassette_commands.secrets import secrets_in, secrets_in_text
 from buffr.errors import CassetteError
+from buffr.redaction.findings import Finding
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette_snapshot import Snapshot, read_snapshot
 from buffr.terminal import complain, plain
 
-__all__ = ["Finding", "findings", "scan"]
+__all__ = ["Located", "located", "scan"]
 
 
 class ScanOptions(CassetteOptions):
@@ -42,13 +43,17 @@ class ScanOptions(CassetteOptions):
 
 
 @frozen
-class Finding:
-    """A secret: in which file and interaction, where in it, what it is, how it begins."""
+class Located:
+    """A secret: in which file and interaction, where in it, what it is, how it begins.
+
+    ``name`` is that of the field or of the kind of token, ``shape`` what gave it away.
+    """
 
     file: str
     interaction: int
     where: str
-    kind: str
+    name: str
+    shape: str
     start: str
 
 
@@ -63,7 +68,7 @@ def scan(arguments: Sequence[str]) -> int:
         if options["only-cassettes"] and not is_cassette(path):
             continue
         try:
-            for finding in findings(path, rules, frozenset(allowed)):
+            for finding in located(path, rules, frozenset(value.encode() for value in allowed)):
                 code = 1
                 sys.stdout.write(_line(finding, as_json=options["json"]))
         except CassetteError as error:
@@ -76,33 +81,32 @@ def _listed(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-def findings(
-    path: Path, rules: RedactionRules, allowed: frozenset[str] = frozenset()
-) -> Iterator[Finding]:
+def located(path: Path, rules: RedactionRules, allowed: frozenset[bytes]) -> Iterator[Located]:
     """The secrets of a cassette, in order. Raises ``CassetteError``, at the latest in the end."""
     snapshot = read_snapshot(path, complain)
-    for number, secret in _secrets(snapshot, rules):
-        if secret.value not in allowed:
-            yield Finding(str(path), number, secret.where, secret.kind, secret.start)
+    for number, one in _secrets(snapshot, rules, allowed):
+        yield Located(str(path), number, one.where, one.name, one.shape, one.start)
     if snapshot.is_torn:
         raise snapshot.torn_end
 
 
-def _secrets(snapshot: Snapshot, rules: RedactionRules) -> Iterator[tuple[int, Secret]]:
+def _secrets(
+    snapshot: Snapshot, rules: RedactionRules, allowed: frozenset[bytes]
+) -> Iterator[tuple[int, Finding]]:
     for number in range(len(snapshot)):
         if snapshot.kind(number) in ("http", "websocket"):
-            found = secrets_in(snapshot.interaction(number), rules)
+            found = secrets_in(snapshot.interaction(number), rules, allowed)
         else:
-            found = secrets_in_text(snapshot.element(number), "element", rules)
+            found = secrets_in_text(snapshot.element(number), "element", rules, allowed)
         yield from ((number, secret) for secret in found)
     if snapshot.is_torn:
-        rest = secrets_in_text(snapshot.layout.rest, "torn end", rules)
+        rest = secrets_in_text(snapshot.layout.rest, "torn end", rules, allowed)
         yield from ((len(snapshot), secret) for secret in rest)
 
 
-def _line(finding: Finding, *, as_json: bool) -> str:
+def _line(finding: Located, *, as_json: bool) -> str:
     if as_json:
         return msgspec.json.encode(asdict(finding)).decode() + "\n"
-    start = f" ({finding.start}...)" if finding.start else ""
+    start = f": {finding.start}..." if finding.start else ""
     where = f"interaction {finding.interaction}: {finding.where}"
-    return plain(f"{finding.file}: {where}: {finding.kind}{start}") + "\n"
+    return plain(f"{finding.file}: {where}: {finding.name} ({finding.shape}){start}") + "\n"

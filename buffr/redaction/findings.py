@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buffr.interaction import Body, HTTPInteraction, Interaction
 from buffr.message import Headers
 from buffr.redaction.bodies import Bodies
-from buffr.redaction.fields import fields_of, in_header
+from buffr.redaction.fields import Replace, fields_of, in_header
 from buffr.redaction.found import Found
 from buffr.redaction.header_values import secret_spans
 from buffr.redaction.known import Known, known_secrets
@@ -22,6 +23,9 @@ from buffr.spool import Spool
 
 __all__ = ["Finding", "find_secrets"]
 
+_SHOWN = 4
+_SHORTEST_SHOWN = 16
+
 
 @frozen
 class Finding:
@@ -31,24 +35,29 @@ class Finding:
     or ``response body``; ``name`` that of the field that holds it, or of its
     shape; ``shape`` what gave it away: ``header``, ``query``, ``json``,
     ``form``, ``url``, ``echo``, or a well-known token such as ``github-token``.
-    The secret itself is not told.
+    The secret itself is not told, but for ``start``: four characters of a long
+    one. ``offset`` is where it is in the decoded body, if that was in memory.
     """
 
     where: str
     name: str
     shape: str
+    start: str = field(default="", eq=False)
+    offset: int | None = field(default=None, eq=False)
 
 
-def find_secrets(interaction: Interaction, rules: RedactionRules) -> list[Finding]:
+def find_secrets(
+    interaction: Interaction, rules: RedactionRules, allowed: frozenset[bytes] = frozenset()
+) -> list[Finding]:
     """The secrets that redaction would replace, each place and name once, in order.
 
-    Looks whether or not ``rules.enabled``. Raises ``OSError`` when a body's
-    file cannot be read.
+    Values that are ``allowed`` are none. Looks whether or not ``rules.enabled``.
+    Raises ``OSError`` when a body's file cannot be read.
     """
     request, response = interaction.request, interaction.response
     on = rules if rules.enabled else rules.switched_on()
     known = known_secrets(on, request.target, request.headers, response.headers)
-    look = _Look(on, known)
+    look = _Look(on, known, allowed)
     found = chain(
         look.target(request.target),
         look.headers("request header", request.headers),
@@ -72,21 +81,45 @@ def _rest(look: _Look, interaction: Interaction) -> Iterator[Finding]:
         yield from look.text(f"frame {number}", frame.reason.encode())
 
 
-def _told(where: str, found: Iterable[Found]) -> Iterator[Finding]:
-    for one in found:
-        yield Finding(where, one.name.decode("utf-8", "replace"), one.rule)
-
-
 @frozen
 class _Look:
     rules: RedactionRules
     known: Known
+    allowed: frozenset[bytes]
+
+    def one(
+        self, where: str, name: bytes, shape: str, secret: bytes, offset: int | None = None
+    ) -> Iterator[Finding]:
+        if secret not in self.allowed and not is_pseudonym(secret):
+            shown = secret[:_SHOWN] if len(secret) >= _SHORTEST_SHOWN else b""
+            called, start = name.decode("utf-8", "replace"), shown.decode("latin-1")
+            yield Finding(where, called, shape, start, offset)
+
+    def each(
+        self, where: str, found: Iterable[Found], *, in_memory: bool = False
+    ) -> Iterator[Finding]:
+        for one in found:
+            offset = one.start if in_memory else None
+            yield from self.one(where, one.name, one.rule, one.secret, offset)
+
+    def replaceable(
+        self, where: str, name: bytes, shape: str, replace: Callable[[Replace], bytes]
+    ) -> Iterator[Finding]:
+        """What ``replace`` would have replaced."""
+        secrets: list[bytes] = []
+
+        def note(_name: bytes, value: bytes) -> bytes:
+            secrets.append(value)
+            return value
+
+        replace(note)
+        for secret in filter(None, secrets):
+            yield from self.one(where, name, shape, secret)
 
     def target(self, target: bytes) -> Iterator[Finding]:
         path, _, query = target.partition(b"?")
         for name, start, end in fields_of(query, self.rules):
-            if not is_pseudonym(query[start:end]):
-                yield Finding("request query", name.decode("utf-8", "replace"), "query")
+            yield from self.one("request query", name, "query", query[start:end])
         yield from self.text("request path", path)
 
     def headers(self, where: str, headers: Headers) -> Iterator[Finding]:
@@ -94,31 +127,27 @@ class _Look:
             lower = name.lower()
             place = f"{where} {name.decode('latin-1')}"
             if lower == SUBPROTOCOL:
-                if in_subprotocols(value, self.rules, _emptied) != value:
-                    yield Finding(place, lower.decode("latin-1"), "header")
+                offered = partial(in_subprotocols, value, self.rules)
+                yield from self.replaceable(place, lower, "header", offered)
                 continue
             if not self.rules.is_credential_header(lower):
-                if in_header(lower, value, self.rules, _emptied) != value:
-                    yield Finding(place, lower.decode("latin-1"), "url")
+                urls = partial(in_header, lower, value, self.rules)
+                yield from self.replaceable(place, lower, "url", urls)
                 yield from self.text(place, value)
                 continue
             spans = secret_spans(lower, value)
             for start, end, called, _ in spans:
-                if not is_pseudonym(value[start:end]):
-                    yield Finding(place, called.decode("latin-1"), "header")
+                yield from self.one(place, called, "header", value[start:end])
 
     def text(self, where: str, text: bytes) -> Iterator[Finding]:
-        return _told(where, scanner_of(self.rules).in_text(text, self.known))
+        return self.each(where, scanner_of(self.rules).in_text(text, self.known))
 
     def body(self, where: str, body: Body, headers: Headers) -> Iterator[Finding]:
         if not body.size_bytes:
             return iter(())
         bodies = Bodies(scanner_of(self.rules), lambda _: b"", _no_room, _passed_over)
-        return _told(where, bodies.found(body, headers, self.known))
-
-
-def _emptied(_name: bytes, value: bytes) -> bytes:
-    return value if is_pseudonym(value) else b""
+        found = bodies.found(body, headers, self.known)
+        return self.each(where, found, in_memory=body.file is None)
 
 
 def _no_room() -> Spool:
