@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher
-from buffr.matching.near_miss import Difference, NearMiss, near_misses
+from buffr.matching.near_miss import NearMiss, near_misses
 from buffr.matching.nearest import NearIndex
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Store
@@ -88,7 +88,7 @@ def as_text(nearest: tuple[NearMiss, ...], first: int) -> str:
             lines.append(f"interaction {miss.place - first} {_USED_UP}")
             continue
         lines.append(f"interaction {miss.place - first} comes near (score {miss.score:.2f}):")
-        lines += [f"  {_difference(difference)}" for difference in miss.differences]
+        lines += [f"  {difference}" for difference in miss.differences]
         if miss.rule is not None:
             lines.append("  it matches with this in the route's settings:")
             lines += [f"    {line}" for line in miss.rule.yaml().splitlines()]
@@ -102,16 +102,5 @@ def in_short(nearest: tuple[NearMiss, ...], first: int) -> str:
     miss = nearest[0]
     if not miss.differences:
         return f"interaction {miss.place - first} {_USED_UP}"
-    places = ", ".join(
-        f"{difference.part} {difference.pointer}".strip() for difference in miss.differences[:3]
-    )
+    places = ", ".join(difference.where for difference in miss.differences[:3])
     return f"interaction {miss.place - first} differs in {places}"
-
-
-def _difference(difference: Difference) -> str:
-    recorded, live = (
-        "nothing" if value is None else repr(value)
-        for value in (difference.recorded, difference.live)
-    )
-    where = f"{difference.part} {difference.pointer}".strip()
-    return f"{where}: recorded {recorded}, live {live}"

@@ -109,7 +109,11 @@ class BodyKind:
 
 @frozen(eq=False)
 class BodyRules:
-    """What of a body counts. ``credential`` says what takes the place of a form's credentials."""
+    """What of a body counts.
+
+    ``credential`` says what takes the place of a form's credentials. ``part``
+    is what ignore rules call the body.
+    """
 
     normalise: Normalisation = field(factory=Normalisation)
     ignore: Ignore = field(factory=Ignore)
@@ -117,6 +121,7 @@ class BodyRules:
     form_left_out: frozenset[bytes] = frozenset()
     redaction: RedactionRules = field(factory=RedactionRules)
     credential: Replace = constant
+    part: str = "request.body"
 
     def value(self, kind: BodyKind, body: bytes | BodyDigest) -> bytes:
         """The value of a whole body, or of one that was fed to a digest."""
@@ -154,7 +159,7 @@ class BodyRules:
     def _of_whole(self, kind: BodyKind, body: bytes) -> bytes:
         if kind.codings and self.normalise.content_coding:
             body = self._decoded(kind, body)
-        body = self.ignore.replaced("request.body", body)
+        body = self.ignore.replaced(self.part, body)
         if (self.normalise.json or self.json.paths) and kind.is_json(body):
             result = self.json.canonical(body) if self.json.paths else canonical(body)
             if result is not None:

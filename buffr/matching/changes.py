@@ -19,6 +19,7 @@ MOST = 200
 
 _LARGEST_READ = 256 * 1024
 
+_DOCUMENTS = frozenset(("body", "frame"))
 _ORIGIN_PARTS = frozenset(("scheme", "host", "port"))
 
 
@@ -68,7 +69,7 @@ def _in_part(part: str, old: bytes | None, new: bytes | None) -> list[Change]:
     found: list[Change] = []
     if part == "query":
         found = _in_fields(part, old.removeprefix(b"?"), new.removeprefix(b"?"))
-    elif part == "body" and len(old) <= _LARGEST_READ and len(new) <= _LARGEST_READ:
+    elif part in _DOCUMENTS and len(old) <= _LARGEST_READ and len(new) <= _LARGEST_READ:
         found = _in_body(part, old, new)
     return found or [Change(part, (), old, new)]
 

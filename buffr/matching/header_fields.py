@@ -11,6 +11,7 @@ from buffr.message import Headers
 from buffr.redaction.fields import Replace, in_header
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
+from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 
 __all__ = ["HeaderRules"]
 
@@ -28,6 +29,7 @@ _CONDITIONS = frozenset(
 
 _CONTENT_TYPE = b"content-type"
 _CONTENT_ENCODING = b"content-encoding"
+_UPGRADE = b"upgrade"
 
 # These name the client to buffr, and are taken off before a request is recorded.
 _NEVER_RECORDED = frozenset((b"proxy-authorization", b"x-buffr-key", b"x-api-buddy-key"))
@@ -51,7 +53,7 @@ class HeaderRules:
 
     @_read.default
     def _all_read(self) -> frozenset[bytes]:
-        return self.names | {_CONTENT_TYPE, _CONTENT_ENCODING}
+        return self.names | {_CONTENT_TYPE, _CONTENT_ENCODING, _UPGRADE, SUBPROTOCOL}
 
     @classmethod
     def of(
@@ -66,15 +68,20 @@ class HeaderRules:
         names = named | _CONDITIONS if rules.normalise.conditions else named
         return cls(names, ignore, rules.redaction, credential, redactor)
 
-    def read(self, headers: Headers) -> tuple[bytes | None, bytes, tuple[Part, ...]]:
+    def read(
+        self, headers: Headers, *, websocket: bool | None = None
+    ) -> tuple[bytes | None, bytes, tuple[Part, ...]]:
         """``Content-Type``, ``Content-Encoding``, and the parts of a key for what is compared.
 
         Several fields with one name are one list (RFC 9110 5.3). Parts are
-        sorted by name; one that is not sent is none.
+        sorted by name; one that is not sent is none. A request that asks for
+        a ``websocket`` (``None``: as its fields say) has parts for that in front.
         """
         content_type: bytes | None = None
         codings: list[bytes] = []
         compared: dict[bytes, list[bytes]] = {}
+        upgrade: list[bytes] = []
+        offered: list[bytes] = []
         for name, value in headers:
             lower = name.lower()
             if lower not in self._read:
@@ -83,17 +90,32 @@ class HeaderRules:
                 content_type = value if content_type is None else content_type
             elif lower == _CONTENT_ENCODING:
                 codings.append(value)
+            elif lower == _UPGRADE:
+                upgrade.append(value)
+            elif lower == SUBPROTOCOL:
+                offered.append(value)
             if lower in self.names:
                 compared.setdefault(lower, []).append(self._compared(lower, value))
         if self.redactor is not None:
             self._read_credentials(self.redactor, headers, compared)
+        asked = _names_websocket(upgrade) if websocket is None else websocket
+        handshake = self._handshake(offered) if asked else ()
         if not compared:
-            return content_type, b",".join(codings), ()
+            return content_type, b",".join(codings), handshake
         parts = [
             (f"header {name.decode('latin-1')}", b", ".join(values))
             for name, values in sorted(compared.items())
         ]
-        return content_type, b",".join(codings), tuple(parts)
+        return content_type, b",".join(codings), (*handshake, *parts)
+
+    def _handshake(self, offered: list[bytes]) -> tuple[Part, ...]:
+        """What of a handshake counts: its keys, versions and extensions never do."""
+        upgrade: Part = ("upgrade", b"websocket")
+        items = [item.strip(b" \t") for item in b",".join(offered).split(b",")]
+        names = b", ".join([item for item in items if item])
+        if not names:
+            return (upgrade,)
+        return upgrade, ("subprotocol", in_subprotocols(names, self.redaction, self.credential))
 
     def _compared(self, name: bytes, value: bytes) -> bytes:
         redacted = in_header(name, value, self.redaction, self.credential)
@@ -106,3 +128,8 @@ class HeaderRules:
             lower = name.lower()
             if redactor.rules.is_credential_header(lower) and lower not in _NEVER_RECORDED:
                 compared.setdefault(lower, []).append(value)
+
+
+def _names_websocket(upgrade: list[bytes]) -> bool:
+    tokens = b",".join(upgrade).lower().split(b",") if upgrade else ()
+    return b"websocket" in [token.strip() for token in tokens]

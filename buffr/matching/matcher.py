@@ -9,6 +9,7 @@ from attrs import field, frozen
 from buffr.interaction import RecordedRequest
 from buffr.matching.body import IN_MEMORY, BodyDigest, BodyKind, BodyRules
 from buffr.matching.captures import SyncRules
+from buffr.matching.frames import FrameRules
 from buffr.matching.header_fields import HeaderRules
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
@@ -20,6 +21,7 @@ from buffr.message import Headers, Request
 from buffr.redaction.fields import Replace, constant
 from buffr.redaction.redactor import Redactor
 from buffr.upstream.origin import Origin
+from buffr.wire.upgrade import asks_websocket
 
 __all__ = ["MatchRules", "Matcher", "differences", "legal_target"]
 
@@ -69,7 +71,8 @@ class Matcher:
     a forward proxy. ``salt`` gives that of the store, which may become another
     one when its file does; ``distinct`` credentials need it, and raise
     ``ValueError`` without. ``warnings`` name the rules that are invalid, and
-    skipped. ``sync`` are those whose matches are replaced in answers.
+    skipped. ``sync`` are those whose matches are replaced in answers, and
+    ``frames`` compares WebSocket messages.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class Matcher:
             rules.redaction,
             credential,
         )
+        self.frames = FrameRules.of(rules.frame, rules.frame_type, self._body, self.sync)
         self._requests: Memo[object, _Head] = Memo(entries=2048, size_bytes=8 << 20)
         self._heads: Memo[object, _Head] = Memo(entries=2048, size_bytes=4 << 20)
         self._keys: Memo[object, tuple[MatchKey, ...]] = Memo(entries=16384, size_bytes=16 << 20)
@@ -157,23 +161,31 @@ class Matcher:
             return head.bare[0]
         return head.exact(self._body.recorded(head.kind, request.body))
 
-    def frame(self, data: bytes) -> bytes:
-        """A client's WebSocket frame as it is compared with the recorded one."""
-        return self.ignore.replaced("websocket.frame", data)
-
     def _live_head(self, request: Request, origin: Origin | None, known: object) -> _Head:
         parts: tuple[Part, ...] = ()
         if self._with_origin and origin is not None:
             parts = _origin_parts(origin.scheme, origin.host, origin.port)
-        head = self._shared_head(request.method, request.target, request.headers, parts)
+        head = self._shared_head(
+            request.method,
+            request.target,
+            request.headers,
+            parts,
+            websocket=asks_websocket(request),
+        )
         size_bytes = 500 + sum([100 + len(value) for _, value in request.headers])
         self._requests.put(known, head, len(request.target) + size_bytes)
         return head
 
     def _shared_head(
-        self, method: bytes, target: bytes, headers: Headers, origin: tuple[Part, ...]
+        self,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        origin: tuple[Part, ...],
+        *,
+        websocket: bool | None = None,
     ) -> _Head:
-        content_type, codings, compared = self._header.read(headers)
+        content_type, codings, compared = self._header.read(headers, websocket=websocket)
         known = (method, target, content_type, codings, compared, origin)
         head = self._heads.get(known)
         if head is None:

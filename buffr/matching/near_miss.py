@@ -15,7 +15,7 @@ from buffr.matching.key import MatchKey
 from buffr.matching.suggestion import Suggestion, suggested
 from buffr.redaction.rules import RedactionRules
 
-__all__ = ["Difference", "NearMiss", "near_misses", "shown"]
+__all__ = ["Difference", "NearMiss", "differences", "near_misses", "shown"]
 
 MOST = 3
 MOST_DIFFERENCES = 20
@@ -39,6 +39,16 @@ class Difference:
     pointer: str
     recorded: str | None
     live: str | None
+
+    def __str__(self) -> str:
+        recorded, live = (
+            "nothing" if value is None else repr(value) for value in (self.recorded, self.live)
+        )
+        return f"{self.where}: recorded {recorded}, live {live}"
+
+    @property
+    def where(self) -> str:
+        return f"{self.part} {self.pointer}".strip()
 
 
 @frozen
@@ -71,9 +81,21 @@ def near_misses(
     found = []
     for _, score, place, key in scored[:MOST]:
         changed = changes(live, key)
-        differences = tuple(shown(change, redaction) for change in changed[:MOST_DIFFERENCES])
-        found.append(NearMiss(place, round(score, 3), differences, suggested(changed)))
+        found.append(
+            NearMiss(place, round(score, 3), _all_shown(changed, redaction), suggested(changed))
+        )
     return tuple(found)
+
+
+def differences(
+    live: MatchKey, recorded: MatchKey, redaction: RedactionRules
+) -> tuple[Difference, ...]:
+    """The first ``MOST_DIFFERENCES`` places in which two keys differ."""
+    return _all_shown(changes(live, recorded), redaction)
+
+
+def _all_shown(changed: tuple[Change, ...], redaction: RedactionRules) -> tuple[Difference, ...]:
+    return tuple(shown(change, redaction) for change in changed[:MOST_DIFFERENCES])
 
 
 def _score(live: MatchKey, recorded: MatchKey) -> float:

@@ -8,7 +8,9 @@ from attrs import field, frozen
 
 from buffr.redaction.rules import RedactionRules
 
-__all__ = ["IgnoreRule", "MatchRules", "Normalisation"]
+__all__ = ["FrameMatch", "IgnoreRule", "MatchRules", "Normalisation"]
+
+FrameMatch = Literal["strict", "json", "any", "type"]
 
 
 @frozen(kw_only=True)
@@ -60,7 +62,9 @@ class MatchRules:
     Left out of comparison: what the ``ignore`` rules match, the values that the
     JSONPaths (RFC 9535) of ``json`` find in JSON bodies, the ``query`` fields
     and the fields of urlencoded ``form`` bodies with these names. ``header``
-    fields are compared beside what always is.
+    fields are compared beside what always is. ``frame`` says how WebSocket
+    messages are, as ``FrameRules`` has it, and ``frame_type`` names the member
+    for ``type``.
     """
 
     redaction: RedactionRules = field(factory=RedactionRules)
@@ -70,4 +74,6 @@ class MatchRules:
     query: tuple[str, ...] = ()
     form: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
+    frame: FrameMatch = "json"
+    frame_type: str = "type"
     normalise: Normalisation = field(factory=Normalisation)

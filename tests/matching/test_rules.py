@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.interaction import Body, Direction, Frame, FrameKind, HTTPInteraction, RecordedRequest
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import IgnoreRule, MatchRules, Normalisation
 from buffr.message import Headers, Request, ResponseHead
@@ -77,7 +77,9 @@ class TestIgnore:
     def test_frames(self) -> None:
         """Frames of WebSocket clients have rules of their own."""
         asked = ignoring("websocket.frame", "id-[0-9]+", "id")
-        assert asked.matcher.frame(b"id-1 id-2") == b"id id"
+        frame = Frame(Direction.CLIENT, FrameKind.TEXT, Body.of(b"id-1 id-2"))
+        assert asked.matcher.frames.same(frame, FrameKind.TEXT, b"id-3 id-4")
+        assert not asked.matcher.frames.same(frame, FrameKind.TEXT, b"id-3 no")
 
     def test_warnings(self) -> None:
         """Invalid rules are named; the matcher works without them."""
