@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import asdict
 from twisted.logger import LogLevel
 
 from buffr.assembly.cassettes import Cassettes
@@ -14,7 +15,7 @@ from buffr.config.matching import MatchSettings
 from buffr.explainer import Explainer
 from buffr.log import say
 from buffr.matching.matcher import Matcher
-from buffr.matching.rules import IgnoreRule, MatchRules
+from buffr.matching.rules import IgnoreRule, MatchRules, Normalisation
 from buffr.playhead import Playhead, Repeat
 from buffr.policy.mode import Mode
 from buffr.policy.statuses import recorded_by_default
@@ -57,6 +58,7 @@ def matcher_for(
             query=settings.query,
             form=settings.form,
             header=settings.header,
+            normalise=Normalisation(**asdict(settings.normalise)),
             credentials="constant" if cassette is None else settings.credentials,
         ),
         with_origin=with_origin,

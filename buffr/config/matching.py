@@ -8,9 +8,9 @@ from attrs import field, frozen
 
 from buffr.config import kinds
 from buffr.config.schema import described, setting
-from buffr.config.shapes import ListOf, Rules
+from buffr.config.shapes import ListOf, Rules, Section
 
-__all__ = ["Credentials", "IgnoreRule", "MatchSettings"]
+__all__ = ["Credentials", "IgnoreRule", "MatchSettings", "NormaliseSettings"]
 
 Credentials = Literal["constant", "distinct"]
 
@@ -37,6 +37,34 @@ class IgnoreRule:
 
 
 @frozen(kw_only=True)
+class NormaliseSettings:
+    """What is made alike before requests are compared, each with its switch."""
+
+    json: bool = setting(
+        kinds.BOOL, default=True, doc="Whether JSON bodies are compared as what they mean."
+    )
+    form: bool = setting(
+        kinds.BOOL,
+        default=True,
+        doc="Whether the spelling of urlencoded forms makes no difference.",
+    )
+    multipart: bool = setting(
+        kinds.BOOL,
+        default=True,
+        doc="Whether multipart forms are compared part by part, whatever their boundary is.",
+    )
+    content_coding: bool = setting(
+        kinds.BOOL, default=True, doc="Whether compressed bodies are compared as what they hold."
+    )
+    signatures: bool = setting(
+        kinds.BOOL, default=True, doc="Whether what signs a URL for a time does not count."
+    )
+    conditions: bool = setting(
+        kinds.BOOL, default=True, doc="Whether `Range` and `If-` headers count when they are sent."
+    )
+
+
+@frozen(kw_only=True)
 class MatchSettings:
     """What counts in matching. ``header`` names are in lower case."""
 
@@ -57,4 +85,7 @@ class MatchSettings:
         kinds.one_of(get_args(Credentials)),
         "constant",
         "Whether all credentials count as one, or each as itself.",
+    )
+    normalise: NormaliseSettings = setting(
+        Section(NormaliseSettings), NormaliseSettings(), "What is made alike before matching."
     )

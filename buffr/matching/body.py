@@ -6,7 +6,8 @@ A body of at most ``IN_MEMORY`` bytes is compared by what it means:
 - JSON, by its media type or because it begins like an object or an array, has
   one spelling; what cannot be read as JSON goes by its exact bytes;
 - so has an urlencoded form;
-- multipart goes by its exact bytes but for the boundary;
+- a multipart form goes by its parts, other multipart by its exact bytes but for
+  the boundary;
 - any other body by its exact bytes; none is no bytes.
 
 A larger one is ``sha256:`` and the lower-case hex digest of its exact bytes, of
@@ -27,7 +28,7 @@ from buffr.matching.canonical_json import canonical
 from buffr.matching.forms import canonical_form, without_fields
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
-from buffr.matching.multipart import Boundaryless, boundary_of
+from buffr.matching.multipart import Boundaryless, boundary_of, canonical_parts
 from buffr.matching.rules import Normalisation
 from buffr.redaction.fields import Replace, constant, in_query
 from buffr.redaction.rules import RedactionRules
@@ -38,6 +39,7 @@ IN_MEMORY = 1024 * 1024
 
 _DIGEST_MARK = b"sha256:"
 _PIECE = 256 * 1024
+_FORM_DATA = b"multipart/form-data"
 _FORM = b"application/x-www-form-urlencoded"
 
 
@@ -166,6 +168,8 @@ class BodyRules:
                 return result
         elif kind.media_type == _FORM:
             return self._form(body)
+        elif kind.media_type == _FORM_DATA and self.normalise.multipart:
+            body = canonical_parts(body, self._form_value) or body
         # A body that spells a digest must not be taken for the body that has it.
         return _digest_value(sha256(body).hexdigest()) if body.startswith(_DIGEST_MARK) else body
 

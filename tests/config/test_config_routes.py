@@ -15,6 +15,7 @@ from buffr.config import (
     StatusSet,
     UpstreamOptions,
 )
+from buffr.config.matching import NormaliseSettings
 from buffr.policy.mode import Mode
 from buffr.upstream.origin import Origin
 
@@ -302,6 +303,7 @@ reverse:
       form: [token]
       header: [Accept]
       credentials: distinct
+      normalise: {json: false, signatures: no}
     ca_file: ca.pem
     verify: false
     replay_delays: true
@@ -331,13 +333,14 @@ reverse:
                     form=("token",),
                     header=("accept",),
                     credentials="distinct",
+                    normalise=NormaliseSettings(json=False, signatures=False),
                 ),
                 upstream=UpstreamOptions(ca_file=Path("ca.pem"), verify=False),
                 replay_delays=True,
             ),
         )
         assert config.warnings == (
-            "s.yaml:20: reverse[0].verify: the upstream's certificate is not verified",
+            "s.yaml:21: reverse[0].verify: the upstream's certificate is not verified",
         )
 
     @pytest.mark.parametrize("name", ["share", "record_statuses", "replay_delays", "cert"])

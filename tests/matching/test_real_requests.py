@@ -60,6 +60,17 @@ def digest(target: str, headers: Headers, body: bytes, rules: MatchRules | None 
 
 
 class TestMultipart:
+    def test_two_clients(self) -> None:
+        """They escape a file name in ways of their own; the form is the same."""
+        content = b"\r\n--\x00" * 9
+
+        def made(client: Callable[[bytes], tuple[str, bytes]], content: bytes = content) -> bytes:
+            content_type, body = client(content)
+            return digest("/upload", ((b"content-type", content_type.encode()),), body)
+
+        assert made(by_requests) == made(by_httpx)
+        assert made(by_requests) != made(by_httpx, content[1:])
+
     @pytest.mark.parametrize("client", [by_requests, by_httpx, by_curl, by_node])
     def test_clients(self, client: Callable[[bytes], tuple[str, bytes]]) -> None:
         """One upload by one client is one request each time, another file is another."""
