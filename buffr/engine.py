@@ -27,7 +27,7 @@ from buffr.exchange import (
 )
 from buffr.explainer import as_data, as_text, in_short
 from buffr.flights import Flight
-from buffr.interaction import HTTPInteraction
+from buffr.interaction import WebSocketInteraction
 from buffr.live_replay import with_live_values
 from buffr.log import ExchangeLog, say
 from buffr.matching.captures import Captured
@@ -183,7 +183,7 @@ class Engine:
             case Replay(place):
                 exchange.body.close()
                 exchange.src = "cassette"
-                return await self._replay(exchange, place), None
+                return await self._replay(exchange, place, key)
             case Fetch() as fetch if key:
                 self.counters.fetched += 1
                 return await self._fetch_session(fetch, exchange, key)
@@ -227,16 +227,18 @@ class Engine:
             return None
         return route.playhead.next(exchange.scope, found.digest, found.places)
 
-    async def _replay(self, exchange: Exchange, place: int) -> int:
+    async def _replay(self, exchange: Exchange, place: int, key: bytes) -> tuple[int, str | None]:
         route = exchange.route
         assert route.store is not None
         interaction = await route.store.load(place)
-        assert isinstance(interaction, HTTPInteraction)  # an upgrade has a key of its own
         self.counters.hits += 1
+        if isinstance(interaction, WebSocketInteraction):
+            live = _captured(exchange)
+            return 101, await self._sessions.replay(exchange, interaction, key, live)
         sleep = self._sleep if route.replay_delays else None
         if not route.matcher.sync:
             await play(interaction, exchange.sink, sleep)
-            return interaction.response.status
+            return interaction.response.status, None
         spool = Spool(route.body_memory_bytes, route.spool_dir)
         try:
             answer = await with_live_values(
@@ -245,7 +247,7 @@ class Engine:
             await play(answer, exchange.sink, sleep)
         finally:
             spool.close()
-        return interaction.response.status
+        return interaction.response.status, None
 
     async def _sleep(self, seconds: float) -> None:
         await deferLater(self._reactor, seconds)

@@ -22,6 +22,7 @@ __all__ = [
     "ConfigError",
     "NoMatch",
     "ProxyKeyNeeded",
+    "SessionDrift",
     "StoreFailed",
     "UnsafeRecording",
     "UpstreamFailed",
@@ -95,6 +96,10 @@ class NoMatch(BuffrError):
     reason = b"No Recorded Interaction"
     headers = ((b"X-Should-Retry", b"false"),)  # SDKs would try again for nothing
     code = "no_match"
+
+
+class SessionDrift(NoMatch):
+    """A WebSocket client said something else than what was recorded. It got a close frame."""
 
 
 class AccessDenied(BuffrError):

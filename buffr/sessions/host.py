@@ -9,17 +9,21 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
 
-from buffr.errors import BuffrError
+from buffr.errors import BuffrError, SessionDrift
 from buffr.exchange import Exchange
-from buffr.interaction import Body, SessionEnd
-from buffr.message import ResponseHead, end_to_end
+from buffr.interaction import Body, SessionEnd, WebSocketInteraction
+from buffr.matching.captures import Captured, pairs
+from buffr.message import ResponseHead, end_to_end, first_value
+from buffr.recorders.drift import Drift
 from buffr.recorders.http import recorded_request
 from buffr.recorders.session import SessionTape
+from buffr.recorders.transcript import Transcript
 from buffr.sessions.relay import RelayedSession
+from buffr.sessions.replay import ReplayedSession
 from buffr.streams import News
 from buffr.upstream.connection import Switched
-from buffr.wire.extensions import Deflate
-from buffr.wire.upgrade import for_next_hop
+from buffr.wire.extensions import Deflate, answer_for
+from buffr.wire.upgrade import for_next_hop, switching
 
 __all__ = ["Sessions"]
 
@@ -45,7 +49,7 @@ class Sessions:
         self._timestamp = timestamp
         self._kept = kept
         self._failed = failed
-        self._running: set[RelayedSession] = set()
+        self._running: set[RelayedSession | ReplayedSession] = set()
         self._stopping = False
         self._news = News()
 
@@ -79,6 +83,40 @@ class Sessions:
             if tape is not None:
                 tape.close()
         return None if end is None else end.reason
+
+    async def replay(
+        self, exchange: Exchange, recorded: WebSocketInteraction, key: bytes, live: Captured
+    ) -> str | None:
+        """Speak a recorded session; why it broke off, if it did. Raises ``SessionDrift``.
+
+        ``live`` is what the rules with ``sync_response`` match in the handshake.
+        """
+        route, request = exchange.route, exchange.request
+        agreed = answer_for(request.headers) if _was_compressed(recorded) else None
+        extension, deflate = (None, None) if agreed is None else agreed
+        sync = route.matcher.sync
+        values = pairs(sync.recorded(recorded.request, ()), live) if live else ()
+        transcript = Transcript(route.matcher.frames, recorded, values)
+        session = ReplayedSession(
+            self._reactor, route.session_limits, deflate, transcript, delays=route.replay_delays
+        )
+        self._running.add(session)
+        exchange.frames = 0
+        try:
+            head = switching(recorded.response.headers, key, extension)
+            exchange.sink.switch(head, session)
+            if self._stopping:
+                session.stop(_STOPPING)
+            outcome = await session.over
+        finally:
+            exchange.frames = session.frames
+            self._running.discard(session)
+            self._news.tell()
+        if isinstance(outcome, Drift):
+            error = SessionDrift(str(outcome))
+            error.explanation = "\n".join(outcome.lines())
+            raise error
+        return outcome
 
     def _begin(self, exchange: Exchange, switched: Switched, session: RelayedSession) -> None:
         head = switched.head
@@ -123,3 +161,9 @@ class Sessions:
         """Return when every session is over and kept."""
         while self._running:
             await self._news.wait()
+
+
+def _was_compressed(recorded: WebSocketInteraction) -> bool:
+    return any(frame.compressed for frame in recorded.frames) or bool(
+        first_value(recorded.response.headers, b"sec-websocket-extensions")
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -12,7 +12,7 @@ from buffr.errors import WebSocketFault
 from buffr.interaction import Direction, SessionEnd
 from buffr.recorders.session import SessionTape
 from buffr.session_limits import SessionLimits
-from buffr.sessions.leg import Leg
+from buffr.sessions.reading import ReadingLeg
 from buffr.upstream.reason import reason_of
 from buffr.wire.deflate import Inflater
 from buffr.wire.extensions import Deflate
@@ -20,8 +20,6 @@ from buffr.wire.websocket import Control, FrameReader, Passed
 
 __all__ = ["RelayedSession"]
 
-_AT_ONCE_BYTES = 262144
-"""More than this is not judged in one turn of the reactor: deflated bytes may become many."""
 _GOING_AWAY = 1001
 _WORDS = {Direction.CLIENT: "the client", Direction.SERVER: "the upstream"}
 _OTHER = {Direction.CLIENT: Direction.SERVER, Direction.SERVER: Direction.CLIENT}
@@ -184,8 +182,8 @@ class RelayedSession:
             self._idle = self._clock.callLater(left, self._check_idle)
 
 
-class RelayLeg(Leg):
-    """Passes what it reads to the session, a bounded part in each turn."""
+class RelayLeg(ReadingLeg):
+    """One side of a live session; each side's bytes are held back when the other is full."""
 
     def __init__(
         self,
@@ -196,74 +194,23 @@ class RelayLeg(Leg):
         close_s: float,
         mask: Callable[[], bytes],
     ) -> None:
-        super().__init__(clock, close_s, mask)
+        super().__init__(reader, clock, close_s, mask)
         self.direction = direction
-        self.reader = reader
         self._session = session
-        self._feeding: Iterator[Passed] | None = None
-        self._pending = b""
-        self._paused = False
-        self._next: IDelayedCall | None = None
 
-    def dataReceived(self, data: bytes) -> None:
-        if self._session.ended:
-            return
-        if self._feeding is not None or not self._session.joined:
-            self._pending += data
-            return
-        self._feeding = self.reader.feed(data)
-        self._pass_on()
+    @property
+    def ready(self) -> bool:
+        return self._session.joined
 
-    def begin(self) -> None:
-        """Read what came before the session was joined."""
-        data, self._pending = self._pending, b""
-        if data:
-            self.dataReceived(data)
+    @property
+    def deaf(self) -> bool:
+        return self._session.ended
 
-    def _pass_on(self) -> None:
-        batch: list[Passed] = []
-        room = _AT_ONCE_BYTES
-        assert self._feeding is not None
-        try:
-            for passed in self._feeding:
-                batch.append(passed)
-                room -= len(passed.event.payload)
-                if room < 0:
-                    break
-            else:
-                self._feeding = None
-        except WebSocketFault as fault:
-            self._feeding = None
-            if batch:
-                self._session.passed(self, batch)
-            self._session.fault(self, fault)
-            return
-        if batch:
-            self._session.passed(self, batch)
-        if self._feeding is not None and not self._session.ended:
-            self.transport.pauseProducing()
-            self._next = self._clock.callLater(0, self._go_on)
+    def passed(self, batch: Sequence[Passed]) -> None:
+        self._session.passed(self, batch)
 
-    def _go_on(self) -> None:
-        self._next = None
-        if self._paused or self._session.ended or self.lost:
-            return
-        if self._feeding is not None:
-            self._pass_on()
-        if self._feeding is None and not self._session.ended:
-            self.transport.resumeProducing()
-            self.begin()
-
-    def pauseProducing(self) -> None:
-        self._paused = True
-        super().pauseProducing()
-
-    def resumeProducing(self) -> None:
-        self._paused = False
-        if self._feeding is None:
-            super().resumeProducing()
-        elif self._next is None:
-            self._next = self._clock.callLater(0, self._go_on)
+    def fault(self, fault: WebSocketFault) -> None:
+        self._session.fault(self, fault)
 
     def half_closed(self) -> None:
         self._session.half_closed(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buffr.interaction import FrameKind
 
-__all__ = ["close_payload", "encode_frame", "unmask"]
+__all__ = ["close_payload", "encode_frame", "frame_head", "unmask"]
 
 _MAX_REASON = 123
 _OPCODES = {
@@ -33,18 +33,28 @@ def encode_frame(
     key: bytes = b"",
 ) -> bytes:
     """One frame; ``kind`` is ``None`` for a continuation. A client's frames have a ``key``."""
+    head = frame_head(kind, len(payload), final=final, compressed=compressed, masked=bool(key))
+    return head + key + unmask(payload, key) if key else head + payload
+
+
+def frame_head(
+    kind: FrameKind | None,
+    size_bytes: int,
+    *,
+    final: bool = True,
+    compressed: bool = False,
+    masked: bool = False,
+) -> bytes:
+    """What comes before a frame's key and payload."""
     first = (0x80 if final else 0) | (0x40 if compressed else 0)
     if kind is not None:
         first |= _OPCODES[kind]
-    size = len(payload)
-    masked = 0x80 if key else 0
-    if size < 126:
-        head = bytes((first, masked | size))
-    elif size < 65536:
-        head = bytes((first, masked | 126)) + size.to_bytes(2, "big")
-    else:
-        head = bytes((first, masked | 127)) + size.to_bytes(8, "big")
-    return head + key + unmask(payload, key) if key else head + payload
+    mask = 0x80 if masked else 0
+    if size_bytes < 126:
+        return bytes((first, mask | size_bytes))
+    if size_bytes < 65536:
+        return bytes((first, mask | 126)) + size_bytes.to_bytes(2, "big")
+    return bytes((first, mask | 127)) + size_bytes.to_bytes(8, "big")
 
 
 def close_payload(code: int, reason: str) -> bytes:

@@ -9,11 +9,19 @@ from base64 import b64encode
 from buffr.errors import BadRequest, BadUpstreamAnswer
 from buffr.message import Headers, Request, ResponseHead, end_to_end, first_value, has_token
 
-__all__ = ["accept_for", "asks_websocket", "check_answer", "check_request", "for_next_hop"]
+__all__ = [
+    "accept_for",
+    "asks_websocket",
+    "check_answer",
+    "check_request",
+    "for_next_hop",
+    "switching",
+]
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _VERSION = b"13"
+_OF_THIS_SESSION = frozenset((b"sec-websocket-accept", b"sec-websocket-extensions"))
 _OF_THIS_HOP = frozenset((b"connection", b"upgrade"))
 
 
@@ -86,3 +94,19 @@ def check_answer(head: ResponseHead, key: bytes) -> None:
         raise BadUpstreamAnswer("the upstream switched to another protocol than WebSocket")
     if first_value(head.headers, b"sec-websocket-accept") != accept_for(key):
         raise BadUpstreamAnswer("the upstream's Sec-WebSocket-Accept does not fit the key")
+
+
+def switching(headers: Headers, key: bytes, extension: bytes | None) -> ResponseHead:
+    """The 101 of a recording, as it answers a live handshake.
+
+    ``extension`` is what permessage-deflate is agreed on with.
+    """
+    fields = [
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"Sec-WebSocket-Accept", accept_for(key)),
+    ]
+    if extension is not None:
+        fields.append((b"Sec-WebSocket-Extensions", extension))
+    fields += [field for field in end_to_end(headers) if field[0].lower() not in _OF_THIS_SESSION]
+    return ResponseHead(101, b"Switching Protocols", tuple(fields))
