@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import define, frozen
 
 from buffr.errors import BuffrError
 from buffr.interaction import Body
@@ -83,12 +83,13 @@ def stream_through(route: Route, stream: BodyStream, *, record: bool) -> Request
     return RequestBody(TeeReader(stream, tape), b"", tape)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class UpstreamCall:
-    """Asks a route's upstream, and records its answer if ``record`` and the status say so.
+    """Asks a route's upstream when it is its turn, and records the answer.
 
-    ``kept`` is told when it was, ``failed`` when it could not be. ``answer``
-    is given where the upstream was asked already.
+    That is if ``record`` and the status say so; ``kept`` is told when it was,
+    ``failed`` when it could not be. ``answer`` is given where the upstream
+    was asked already. ``departed`` says whether it was asked yet.
     """
 
     route: Route
@@ -101,16 +102,27 @@ class UpstreamCall:
     kept: Callable[[], None]
     failed: Callable[[BuffrError], None]
     answer: Response | None = None
+    departed: bool = False
 
     async def open(self, inform: Callable[[ResponseHead], None]) -> Response:
+        response = self.answer or await self._ask(inform)
+        return Response(passed_on(response.head), response.length, response.body, response.abort)
+
+    async def _ask(self, inform: Callable[[ResponseHead], None]) -> Response:
         assert self.route.upstream is not None
-        response = self.answer or await self.route.upstream.send(
+        pace = self.route.pace
+        if pace is not None:
+            await pace.turn()
+        self.departed = True
+        response = await self.route.upstream.send(
             self.request,
             self.body.outgoing,
             lambda head: inform(passed_on(head)),
             expect_met=self.body.expect_met,
         )
-        return Response(passed_on(response.head), response.length, response.body, response.abort)
+        if pace is not None:
+            pace.heard(response.head)
+        return response
 
     def tape(self, head: ResponseHead) -> Tape:
         needed = self.share or self._recorded(head)

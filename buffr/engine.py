@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 
 from buffr.calls import RequestBody, UpstreamCall, read_whole, stream_through
-from buffr.errors import BadFraming, BadRequest, BuffrError, ClientGone, NoMatch
+from buffr.errors import BadFraming, BadRequest, BuffrError, ClientGone, NoMatch, RateLimited
 from buffr.exchange import (
     Counters,
     Exchange,
@@ -154,6 +154,10 @@ class Engine:
                 exchange.src = "miss"
                 self.counters.misses += 1
                 return "WARN"
+            case RateLimited():
+                exchange.src = "limit"
+                self.counters.throttled += 1
+                return "WARN"
             case ClientGone():
                 return "WARN"
             case BadRequest() | BadFraming():
@@ -258,10 +262,15 @@ class Engine:
         """Relay a session, or the answer that refuses it."""
         upstream, sink = exchange.route.upstream, exchange.sink
         assert upstream is not None
+        pace = exchange.route.pace
+        if pace is not None:
+            await pace.turn()
         answer = await upstream.upgrade(
             exchange.request, key, lambda head: sink.inform(passed_on(head))
         )
         if isinstance(answer, Response):
+            if pace is not None:
+                pace.heard(answer.head)
             flight = self._depart(fetch, exchange, lambda _: None, answer)
             head, cut = await flight.follow(sink)
             return head.status, cut

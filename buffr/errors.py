@@ -22,6 +22,7 @@ __all__ = [
     "ConfigError",
     "NoMatch",
     "ProxyKeyNeeded",
+    "RateLimited",
     "SessionDrift",
     "StoreFailed",
     "UnsafeRecording",
@@ -115,6 +116,24 @@ class ProxyKeyNeeded(AccessDenied):
     status = 407
     reason = b"Proxy Authentication Required"
     headers = ((b"Proxy-Authenticate", b'Basic realm="buffr"'),)
+
+
+class RateLimited(BuffrError):
+    """A route's limits would make the request wait for too long (RFC 6585 4).
+
+    ``retry_after_s`` is when it could leave.
+    """
+
+    status = 429
+    reason = b"Too Many Requests"
+    code = "rate_limited"
+
+    def __init__(
+        self, message: str, retry_after_s: int, headers: tuple[tuple[bytes, bytes], ...]
+    ) -> None:
+        super().__init__(message, hint=f"try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+        self.headers = headers
 
 
 class UpstreamFailed(BuffrError):

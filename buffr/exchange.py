@@ -42,6 +42,7 @@ class Counters:
     errors: int = 0
     failed_appends: int = 0
     bypassed: int = 0
+    throttled: int = 0
 
 
 @frozen(eq=False)

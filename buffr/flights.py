@@ -26,6 +26,10 @@ _AHEAD_BYTES = 262144
 class Call(Protocol):
     """What a flight does: it asks an upstream, and records the answer or does not."""
 
+    @property
+    def departed(self) -> bool:
+        """Whether the upstream has been asked; until then nothing is lost by giving up."""
+
     async def open(self, inform: Callable[[ResponseHead], None]) -> Response:
         """Send the request. Raises a ``BuffrError`` when no answer comes."""
 
@@ -204,7 +208,8 @@ class Flight:
         if self._done:
             self._close()
         elif not self._followers and not self._received:
-            wait = self._linger_s if self._tape is None or self._tape.kept else 0
+            lingers = self._call.departed and (self._tape is None or self._tape.kept)
+            wait = self._linger_s if lingers else 0
             self._leaving = self._clock.callLater(wait, self.give_up)
 
     def give_up(self) -> None:

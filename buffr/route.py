@@ -9,6 +9,7 @@ from attrs import frozen
 
 from buffr.explainer import Explainer
 from buffr.matching.matcher import Matcher
+from buffr.pacing import Pace
 from buffr.playhead import Playhead
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
@@ -32,6 +33,7 @@ class Route:
     listener serves many. ``src`` says in the log where answers come from.
     ``explainer`` tells what came near to a request that nothing answers.
     ``session_limits`` hold for WebSocket sessions.
+    ``pace`` makes requests to the upstream wait for their turn.
     """
 
     mode: Mode
@@ -50,3 +52,4 @@ class Route:
     src: str = "upstream"
     explainer: Explainer | None = None
     session_limits: SessionLimits = SessionLimits()
+    pace: Pace | None = None

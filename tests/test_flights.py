@@ -106,8 +106,11 @@ class FullSpool(Spool):
 class Call:
     """A call whose upstream and store are played by the test.
 
-    ``room`` is what the disk holds; with ``None`` nothing is kept.
+    ``room`` is what the disk holds; with ``None`` nothing is kept. The
+    upstream is asked at once unless ``departed`` says otherwise.
     """
+
+    departed = True
 
     def __init__(self, room: int | None) -> None:
         self.opened: Deferred[Response] = Deferred(self._give_up)
@@ -489,6 +492,17 @@ class TestLeaving:
         bench.clock.advance(1)
         assert bench.call.given_up
         assert bench.call.kept == []
+        assert bench.over()
+
+    def test_before_the_upstream_was_asked(self) -> None:
+        """Whoever waits for a turn has nothing to lose, and others wait for it."""
+        bench = Bench()
+        bench.call.departed = False
+        following = bench.follow(Sink())
+        following.cancel()
+        TRIAL.failureResultOf(following, CancelledError)
+        bench.clock.advance(0)
+        assert bench.call.given_up
         assert bench.over()
 
     def test_inside_the_body(self) -> None:

@@ -39,6 +39,7 @@ ROOMS = (
     "buffr.live_replay",
     "buffr.session_limits",
     "buffr.explainer",
+    "buffr.pacing",
     "buffr.policy",
     "buffr.playhead",
     "buffr.recorders",

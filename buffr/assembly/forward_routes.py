@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.protocol import Protocol
 
 from buffr.assembly.cassettes import Cassettes
+from buffr.assembly.paces import pace_for
 from buffr.assembly.routes import explainer_for, matcher_for, session_limits, shares
 from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, scope_cassette
@@ -16,6 +17,7 @@ from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.errors import AccessDenied
 from buffr.interaction import RecordedRequest
 from buffr.matching.matcher import Matcher
+from buffr.pacing import Pace
 from buffr.playhead import Playhead, Repeat
 from buffr.policy.access import is_private
 from buffr.policy.mode import Mode
@@ -60,6 +62,7 @@ class ForwardRoutes:
         self._bypass = config.bypass
         self._routes: dict[tuple[Origin, Path | None], Route] = {}
         self._known: dict[tuple[Origin, str], Route] = {}
+        self._paces: dict[str, Pace | None] = {}
         self._stores: dict[tuple[Path, str], tuple[CassetteStore, Matcher, Playhead]] = {}
 
     def bypassed(self, host: str, port: int) -> bool:
@@ -145,7 +148,16 @@ class ForwardRoutes:
             session_limits=session_limits(config.limits),
             origin=origin,
             explainer=explainer_for(row.mode, self._reactor, store, matcher, self._rules),
+            pace=self._pace(origin.host, row),
         )
+
+    def _pace(self, host: str, row: ForwardHost) -> Pace | None:
+        """One for each host, whatever the port and the scope: limits are the upstream's."""
+        if host not in self._paces:
+            if len(self._paces) >= _MOST:
+                del self._paces[next(iter(self._paces))]
+            self._paces[host] = pace_for(row.limits, self._reactor)
+        return self._paces[host]
 
     def _passing(self, origin: Origin) -> Route:
         """A bypassed host's plain requests are relayed, whatever the mode."""

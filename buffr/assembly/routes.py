@@ -8,6 +8,7 @@ from attrs import asdict
 from twisted.logger import LogLevel
 
 from buffr.assembly.cassettes import Cassettes
+from buffr.assembly.paces import pace_for
 from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, ReverseRoute
 from buffr.config.limits import Limits
@@ -104,6 +105,7 @@ def reverse_route(
         linger_s=config.limits.linger_s,
         session_limits=session_limits(config.limits),
         explainer=explainer_for(row.mode, reactor, store, matcher, rules),
+        pace=pace_for(row.limits, reactor),
     )
 
 

@@ -9,6 +9,7 @@ from buffr.config.matching import Credentials, IgnoreRule, MatchSettings
 from buffr.config.model import Config, Durability, LogFormat, Redaction
 from buffr.config.parents import ParentProxies, ParentProxy, Via
 from buffr.config.playback import Repeat
+from buffr.config.rates import RateLimits
 from buffr.config.reverse import ReverseRoute
 from buffr.config.statuses import StatusSet
 from buffr.config.upstream import UpstreamOptions
@@ -26,6 +27,7 @@ __all__ = [
     "MatchSettings",
     "ParentProxies",
     "ParentProxy",
+    "RateLimits",
     "Redaction",
     "Repeat",
     "ReverseRoute",

@@ -10,6 +10,7 @@ from buffr.config import kinds, quantities
 from buffr.config.cassette_name import cassette_name
 from buffr.config.matching import MatchSettings
 from buffr.config.playback import REPEAT, STATUS_SET, Repeat
+from buffr.config.rates import RateLimits
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Rows, Section
 from buffr.config.statuses import StatusSet
@@ -54,6 +55,9 @@ class ForwardHost:
         Section(MatchSettings),
         MatchSettings(),
         "What counts in matching; it replaces that of the forward proxy.",
+    )
+    limits: RateLimits | None = setting(
+        Section(RateLimits), None, "How often each host that the row is for is asked."
     )
     upstream: UpstreamOptions = embedded(UpstreamOptions())
 

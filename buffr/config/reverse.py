@@ -9,6 +9,7 @@ from attrs import field, frozen
 from buffr.config import kinds, quantities
 from buffr.config.matching import MatchSettings
 from buffr.config.playback import REPEAT, STATUS_SET, Repeat
+from buffr.config.rates import RateLimits
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Section
 from buffr.config.statuses import StatusSet
@@ -90,6 +91,9 @@ class ReverseRoute:
     )
     match: MatchSettings = setting(
         Section(MatchSettings), MatchSettings(), "What counts in matching."
+    )
+    limits: RateLimits | None = setting(
+        Section(RateLimits), None, "How often the upstream is asked; a hit counts for nothing."
     )
     upstream: UpstreamOptions = embedded(UpstreamOptions())
     replay_delays: bool | None = setting(

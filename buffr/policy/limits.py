@@ -1,0 +1,245 @@
+"""How many requests go to an upstream in a second, a minute and an hour; who waits, and how long.
+
+Sliding windows: a request leaves when no window that ends with it would hold
+more than its count. What waits has a turn, first come, first served; turns
+lie in the future, so that a wait is known before it begins.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from math import ceil, inf
+
+from attrs import define, frozen
+
+from buffr.errors import RateLimited
+
+__all__ = ["LimiterState", "RateLimiter", "RateRules", "Turn", "Window"]
+
+_LEAST_KEPT = 1000
+"""Departures that are remembered whatever the windows are, for windows to come."""
+
+
+@frozen
+class Window:
+    """At most ``count`` requests in any stretch of ``length_s`` seconds.
+
+    ``name`` is what the policy is called in ``RateLimit`` fields.
+    """
+
+    count: int
+    length_s: int
+    name: str
+
+
+@frozen
+class RateRules:
+    """The limits of one route. Times are in seconds.
+
+    A request waits for ``max_delay_s`` at most, and ``max_waiting`` of them
+    at a time. ``slack_s`` is added to each window's length: two requests are
+    not equally long on their way.
+    """
+
+    windows: tuple[Window, ...] = ()
+    max_delay_s: float = 300.0
+    max_waiting: int = 1000
+    slack_s: float = 0.0
+
+
+@define(eq=False)
+class Turn:
+    """One request's place. ``due_s`` is when it leaves, as far as is known by now."""
+
+    came_s: float
+    earliest_s: float
+    due_s: float
+
+
+@frozen
+class LimiterState:
+    """What a limiter has seen, for whoever reports on it.
+
+    ``departed`` counts requests that left, ``violations`` those refused since
+    the last one that came after its back-off, ``refused`` all of them.
+    ``delay_s`` is the back-off, ``held_s`` how much longer the upstream asked
+    for silence.
+    """
+
+    departed: int
+    waiting: int
+    refused: int
+    violations: int
+    delay_s: float
+    held_s: float
+
+
+class RateLimiter:
+    """The turns of one route. Times are seconds of one clock that never goes back."""
+
+    def __init__(self, rules: RateRules) -> None:
+        self._rules = rules
+        self._left: array[float] = array("d")
+        self._departed = 0
+        self._waiting: list[Turn] = []
+        self._moved = False
+        self._held_until = -inf
+        self._refused = 0
+        self._violations = 0
+        self._back_off_until = -inf
+
+    def reserve(self, now: float) -> Turn | None:
+        """A place for a request that comes now; ``None`` when it can leave at once.
+
+        Raises ``RateLimited`` when its wait would be too long, which counts as
+        a violation: each doubles the time in which newcomers have to wait,
+        2, 4, 8 seconds and so on up to ``max_delay_s``.
+        """
+        self._reschedule()
+        earliest = max(now, self._back_off_until)
+        due = self._due(len(self._waiting), earliest)
+        wait = due - now
+        if wait > self._rules.max_delay_s:
+            raise self._violation(now, wait, f"max_delay is {self._rules.max_delay_s:g} s")
+        if wait > 0 and self._is_full:
+            raise self._violation(now, wait, f"{len(self._waiting)} requests wait already")
+        if now >= self._back_off_until:
+            self._violations = 0
+        if wait <= 0 and not self._waiting:
+            self._leave(now)
+            return None
+        turn = Turn(now, earliest, due)
+        self._waiting.append(turn)
+        return turn
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= self._rules.max_waiting
+
+    def cancel(self, turn: Turn) -> None:
+        """Give a turn back; those behind move up. Nothing when it has left already."""
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+            self._moved = True
+
+    def next_due(self) -> float | None:
+        """When the first of those that wait may leave."""
+        if not self._waiting:
+            return None
+        return self._due(0, self._waiting[0].earliest_s)
+
+    def leave(self, now: float) -> Turn | None:
+        """The next turn that may leave now, which thereby has left; ``None`` if there is none."""
+        due = self.next_due()
+        if due is None or due > now:
+            return None
+        self._leave(now)
+        # It may leave late, and whoever comes after it then does, too.
+        self._moved = self._moved or now > due
+        return self._waiting.pop(0)
+
+    def hold(self, now: float, seconds: float) -> list[tuple[Turn, RateLimited]]:
+        """Let nothing leave for so long; the turns for which that is too long, with their error."""
+        until = now + seconds
+        if until <= self._held_until:
+            return []
+        self._held_until = until
+        return self._refuse_late(now)
+
+    def change(self, rules: RateRules, now: float) -> list[tuple[Turn, RateLimited]]:
+        """Go by other rules from now on; the turns that these refuse, with their error."""
+        self._rules = rules
+        return self._refuse_late(now)
+
+    def state(self, now: float) -> LimiterState:
+        """Figures as of now, in constant time."""
+        return LimiterState(
+            departed=self._departed,
+            waiting=len(self._waiting),
+            refused=self._refused,
+            violations=self._violations,
+            delay_s=self._back_off_s(),
+            held_s=max(0.0, self._held_until - now),
+        )
+
+    def _back_off_s(self) -> float:
+        if not self._violations:
+            return 0.0
+        return min(2.0 ** min(self._violations, 32), self._rules.max_delay_s)
+
+    def _leave(self, now: float) -> None:
+        self._departed += 1
+        self._left.append(now)
+        kept = max(_LEAST_KEPT, *(window.count for window in self._rules.windows), 0)
+        if len(self._left) >= 2 * kept:
+            del self._left[:-kept]
+
+    def _starts(self, position: int) -> Iterator[tuple[float, Window]]:
+        """When each window lets a turn leave that has ``position`` turns before it."""
+        for window in self._rules.windows:
+            before = position - window.count
+            if before >= 0:
+                left = self._waiting[before].due_s
+            elif -before <= len(self._left):
+                left = self._left[before]
+            else:
+                continue
+            yield left + window.length_s + self._rules.slack_s, window
+
+    def _due(self, position: int, earliest: float) -> float:
+        due = max(earliest, self._held_until)
+        for start, _ in self._starts(position):
+            due = max(due, start)
+        return max(due, self._waiting[position - 1].due_s) if position else due
+
+    def _reschedule(self) -> None:
+        if self._moved:
+            self._moved = False
+            for position, turn in enumerate(self._waiting):
+                turn.due_s = self._due(position, turn.earliest_s)
+
+    def _refuse_late(self, now: float) -> list[tuple[Turn, RateLimited]]:
+        turns, self._waiting = self._waiting, []
+        refused = []
+        for turn in turns:
+            turn.due_s = self._due(len(self._waiting), turn.earliest_s)
+            if turn.due_s - turn.came_s > self._rules.max_delay_s or self._is_full:
+                wait = max(0.0, turn.due_s - now)
+                refused.append((turn, self._refusal(wait, "that has become too late")))
+            else:
+                self._waiting.append(turn)
+        self._moved = False
+        return refused
+
+    def _violation(self, now: float, wait: float, why: str) -> RateLimited:
+        self._violations += 1
+        # Who comes when it was told to is never held back by this.
+        back_off_s = min(self._back_off_s(), wait)
+        self._back_off_until = max(self._back_off_until, now + back_off_s)
+        return self._refusal(wait, why)
+
+    def _refusal(self, wait: float, why: str) -> RateLimited:
+        self._refused += 1
+        seconds = max(1, ceil(wait))
+        binding = max(self._starts(len(self._waiting)), default=None, key=lambda one: one[0])
+        headers = _headers(self._rules.windows, None if binding is None else binding[1], seconds)
+        return RateLimited(
+            f"the route's limits let it leave in {wait:.1f} s: {why}", seconds, headers
+        )
+
+
+def _headers(
+    windows: tuple[Window, ...], binding: Window | None, seconds: int
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Fields of draft-ietf-httpapi-ratelimit-headers-10, and the older names beside them."""
+    fields = [(b"Retry-After", b"%d" % seconds)]
+    if binding is not None:
+        policies = ", ".join(f'"{one.name}";q={one.count};w={one.length_s}' for one in windows)
+        fields += [
+            (b"RateLimit-Policy", policies.encode("ascii")),
+            (b"RateLimit", f'"{binding.name}";r=0;t={seconds}'.encode("ascii")),
+            (b"X-RateLimit-Limit", b"%d" % binding.count),
+        ]
+    fields += [(b"X-RateLimit-Remaining", b"0"), (b"X-RateLimit-Reset", b"%d" % seconds)]
+    return tuple(fields)
