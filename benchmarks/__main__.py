@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks import hit_get, hit_post, record, relay, sse, start, stream, tunnel
+from benchmarks import hit_get, hit_post, record, relay, sse, start, stream, tunnel, websocket
 from benchmarks.bench import Bench, Cores
 from benchmarks.process import Failed
 from benchmarks.table import Row, rendered
@@ -25,6 +25,7 @@ _BENCHMARKS = {
     "stream": stream,
     "start": start,
     "tunnel": tunnel,
+    "websocket": websocket,
 }
 
 _UNDISTURBED = 0.05
