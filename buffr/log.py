@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 __all__ = [
     "FORMATTERS",
+    "NAMESPACE",
     "ExchangeLog",
     "Formatter",
     "LineObserver",
@@ -88,7 +89,7 @@ class LineObserver:
 
     def __call__(self, event: LogEvent) -> None:
         level = _LEVELS.get(event.get("log_level", LogLevel.info), "INFO")
-        ours = event.get("log_namespace") == _NAMESPACE
+        ours = event.get("log_namespace") == NAMESPACE
         if level == "DEBUG" or (level == "INFO" and not ours):
             return
         msg = event.get("buffr_msg") or formatEvent(event)
@@ -180,8 +181,8 @@ def stream_writer(stream: TextIO) -> Callable[[str], None]:
     return write
 
 
-_NAMESPACE = "buffr"
-_logger = Logger(namespace=_NAMESPACE)
+NAMESPACE = "buffr"
+_logger = Logger(namespace=NAMESPACE)
 
 
 def logger_writer(lines: str) -> None:

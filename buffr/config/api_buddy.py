@@ -1,0 +1,285 @@
+"""The settings of reference-api-buddy, read as they are.
+
+They come as a mapping, of a JSON file or of a program. What is given is
+checked; what is missing has that program's defaults.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import Factory, field, frozen
+
+from buffr.config.api_buddy_keys import (
+    COUNT,
+    DOMAIN,
+    SECTIONS,
+    Key,
+    is_whole,
+    level_of,
+    logger_name,
+)
+from buffr.config.kinds import TARGET
+from buffr.config.problems import Problems, did_you_mean, shown, shown_key
+from buffr.config.schema import Refused
+from buffr.config.written import Scalar
+from buffr.errors import ConfigError
+
+__all__ = [
+    "ApiBuddySettings",
+    "Domain",
+    "LogSettings",
+    "looks_like_api_buddy",
+    "read_api_buddy",
+    "with_defaults",
+]
+
+_THEIRS = frozenset(("domain_mappings", "throttling", "security", "server", "callbacks"))
+_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+
+
+@frozen(kw_only=True)
+class Domain:
+    """An upstream under a name, the first segment of a request's path."""
+
+    name: str
+    upstream: str
+    ttl_s: int
+    per_second: int | None
+    per_minute: int | None
+    per_hour: int
+
+
+@frozen(kw_only=True)
+class LogSettings:
+    """Where log lines go. ``max_file_bytes`` 0 never begins a new file."""
+
+    level: str
+    parent_logger: str | None
+    format: str
+    date_format: str
+    console: bool
+    file: str | None
+    max_file_bytes: int
+    backup_count: int
+
+
+@frozen(kw_only=True)
+class ApiBuddySettings:
+    """Everything that the other program's settings say.
+
+    ``database`` is ``None`` for a cache in memory. ``given`` is the mapping
+    that it all came from, with every default in it.
+    """
+
+    host: str
+    port: int
+    request_timeout_s: float
+    domains: tuple[Domain, ...]
+    default_per_hour: int
+    domain_limits: Mapping[str, int]
+    max_delay_s: float
+    database: str | None
+    default_ttl_s: int
+    max_response_bytes: int
+    max_entries: int
+    require_key: bool
+    key: str | None = field(repr=False)
+    log_security_events: bool
+    admin: bool
+    admin_per_minute: int
+    admin_log_access: bool
+    log: LogSettings
+    warnings: tuple[str, ...]
+    given: Mapping[str, Any] = field(repr=False, default=Factory(dict))
+
+
+def looks_like_api_buddy(given: object) -> bool:
+    """Whether settings are the other program's: by keys that buffr does not have."""
+    return isinstance(given, Mapping) and not _THEIRS.isdisjoint(given)
+
+
+def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping with every default in it; what is given is not checked."""
+    merged: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name, keys in SECTIONS.items():
+        section = merged.get(name, {})
+        if isinstance(section, Mapping):
+            defaults = {key: declared.default for key, declared in keys.items()}
+            given_here = {key: value for key, value in section.items() if value is not None}
+            merged[name] = defaults | given_here
+    merged.setdefault("domain_mappings", {})
+    return merged
+
+
+def read_api_buddy(given: object, name: str = "") -> ApiBuddySettings:
+    """The settings. ``name`` says in messages where they are from.
+
+    Raises ``ConfigError`` with a line for each problem. Keys that the other
+    program does not know are ignored with a warning, as it ignores them.
+    """
+    problems = Problems()
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{name + ': ' if name else ''}the settings must be a mapping")
+    _warn_of_unknown(given, (*SECTIONS, "domain_mappings"), "", problems, name)
+    values = {
+        section: _section(given.get(section), keys, section, problems, name)
+        for section, keys in SECTIONS.items()
+    }
+    limits = _limits(values["throttling"]["domain_limits"], problems, name)
+    domains = _domains(given.get("domain_mappings"), values, limits, problems, name)
+    log = values["logging"]
+    if log["enable_file"] and log["file_path"] is None:
+        problems.error(name, "logging.file_path", "is missing; enable_file asks for it")
+    if values["admin"]["include_sensitive_config"]:
+        path = "admin.include_sensitive_config"
+        problems.warn(name, path, "is ignored: secrets are masked whatever it says")
+    for limited in limits:
+        if limited not in {domain.name for domain in domains}:
+            path = f"throttling.domain_limits.{shown_key(limited)}"
+            problems.warn(name, path, "is no name in domain_mappings")
+    if problems.errors:
+        raise ConfigError("\n".join(problems.errors))
+    return _settings(values, domains, limits, problems, with_defaults(given))
+
+
+def _settings(
+    values: Mapping[str, Mapping[str, Any]],
+    domains: tuple[Domain, ...],
+    limits: Mapping[str, int],
+    problems: Problems,
+    given: Mapping[str, Any],
+) -> ApiBuddySettings:
+    server, security, cache = values["server"], values["security"], values["cache"]
+    throttling, log, admin = values["throttling"], values["logging"], values["admin"]
+    return ApiBuddySettings(
+        host=server["host"],
+        port=server["port"],
+        request_timeout_s=float(server["request_timeout"]),
+        domains=domains,
+        default_per_hour=throttling["default_requests_per_hour"],
+        domain_limits=limits,
+        max_delay_s=float(throttling["progressive_max_delay"]),
+        database=None if ":memory:" in cache["database_path"] else cache["database_path"],
+        default_ttl_s=cache["default_ttl_seconds"],
+        max_response_bytes=cache["max_cache_response_size"],
+        max_entries=cache["max_cache_entries"],
+        require_key=security["require_secure_key"],
+        key=security["secure_key"],
+        log_security_events=security["log_security_events"],
+        admin=admin["enabled"],
+        admin_per_minute=admin["rate_limit_per_minute"],
+        admin_log_access=admin["log_access"],
+        log=LogSettings(
+            level=level_of(log["level"]),
+            parent_logger=logger_name(log["parent_logger"]) or None,
+            format=log["format"],
+            date_format=log["date_format"],
+            console=log["enable_console"],
+            file=log["file_path"] if log["enable_file"] else None,
+            max_file_bytes=log["max_file_size"],
+            backup_count=log["backup_count"],
+        ),
+        warnings=tuple(problems.warnings),
+        given=given,
+    )
+
+
+def _section(
+    given: object, keys: Mapping[str, Key], path: str, problems: Problems, name: str
+) -> dict[str, Any]:
+    values = {key: declared.default for key, declared in keys.items()}
+    if given is None:
+        return values
+    if not isinstance(given, Mapping):
+        problems.error(name, path, f"must be a mapping with {', '.join(keys)}")
+        return values
+    _warn_of_unknown(given, keys, f"{path}.", problems, name)
+    for key, declared in keys.items():
+        value = given.get(key)
+        if value is None or (declared.secret and value == ""):
+            continue
+        if declared.accepts(value):
+            values[key] = value
+        else:
+            said = "the value (not shown)" if declared.secret else shown(str(value))
+            problems.error(name, f"{path}.{key}", f"must be {declared.allowed}, not {said}")
+    return values
+
+
+def _warn_of_unknown(
+    given: Mapping[Any, Any], known: Mapping[str, object] | tuple[str, ...], path: str,
+    problems: Problems, name: str,
+) -> None:  # fmt: skip
+    for key in given:
+        text = str(key)
+        if text not in known and not text.startswith("_"):
+            near = did_you_mean(text, known)
+            problems.warn(name, f"{path}{shown_key(text)}", f"unknown key, ignored{near}")
+
+
+def _limits(given: object, problems: Problems, name: str) -> dict[str, int]:
+    path = "throttling.domain_limits"
+    if not isinstance(given, Mapping):
+        problems.error(name, path, "must be a mapping of names to requests an hour")
+        return {}
+    limits = {}
+    for key, value in given.items():
+        if is_whole(value, 1, 10**6):
+            limits[str(key)] = value
+        else:
+            at = f"{path}.{shown_key(str(key))}"
+            problems.error(name, at, f"must be {COUNT}, not {shown(str(value))}")
+    return limits
+
+
+def _domains(
+    given: object,
+    values: Mapping[str, Mapping[str, Any]],
+    limits: Mapping[str, int],
+    problems: Problems,
+    name: str,
+) -> tuple[Domain, ...]:
+    if given is None:
+        return ()
+    if not isinstance(given, Mapping):
+        problems.error(name, "domain_mappings", "must be a mapping of names to upstreams")
+        return ()
+    domains = []
+    for key, mapping in given.items():
+        text = str(key)
+        path = f"domain_mappings.{shown_key(text)}"
+        if not _NAME.fullmatch(text) or text == "admin":
+            what = "letters, digits and . _ ~ -, and not 'admin'"
+            problems.error(name, path, f"the name is a path's first segment: {what}")
+            continue
+        if not isinstance(mapping, Mapping):
+            problems.error(name, path, "must be a mapping with upstream")
+            continue
+        one = _section(mapping, DOMAIN, path, problems, name)
+        upstream = _upstream(one["upstream"], path, problems, name)
+        domains.append(
+            Domain(
+                name=text,
+                upstream=upstream,
+                ttl_s=one["ttl_seconds"] or values["cache"]["default_ttl_seconds"],
+                per_second=one["max_requests_per_second"],
+                per_minute=one["max_requests_per_minute"],
+                per_hour=limits.get(text, values["throttling"]["default_requests_per_hour"]),
+            )
+        )
+    return tuple(domains)
+
+
+def _upstream(url: str | None, path: str, problems: Problems, name: str) -> str:
+    if url is None:
+        problems.error(name, f"{path}.upstream", f"is missing; must be {TARGET.allowed}")
+        return ""
+    try:
+        return TARGET.parse(Scalar(name, url)).url
+    except Refused as refused:
+        why = f"{refused}; must be" if str(refused) else "must be"
+        problems.error(name, f"{path}.upstream", f"{shown(url)} {why} {TARGET.allowed}")
+        return ""
