@@ -117,7 +117,7 @@ class ForwardRoutes:
     async def _made(self, origin: Origin, row: ForwardHost, path: Path | None) -> Route:
         settings, config = self._settings, self._config
         cassette = None if path is None else self._cassettes.of(path, row.mode)
-        matcher = matcher_for(row.match, self._rules, cassette, with_origin=True)
+        matcher = matcher_for(row.match, self._rules, cassette, row.websocket, with_origin=True)
         store, playhead = None, Playhead(Repeat(settings.repeat))
         if cassette is not None:
             await self._cassettes.opened(cassette)
@@ -163,13 +163,16 @@ class ForwardRoutes:
         """A bypassed host's plain requests are relayed, whatever the mode."""
         known = self._routes.get((origin, None))
         if known is None:
+            general = self._settings
             route = Route(
                 mode=Mode.PASSTHROUGH,
                 upstream=self._upstreams.of(
                     origin, self._settings.upstream, deny_private=self._denies(origin)
                 ),
                 store=None,
-                matcher=matcher_for(self._settings.match, self._rules, None, with_origin=True),
+                matcher=matcher_for(
+                    general.match, self._rules, None, general.websocket, with_origin=True
+                ),
                 playhead=Playhead(Repeat.CYCLE),
                 redaction=self._rules,
                 share=False,

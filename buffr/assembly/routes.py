@@ -13,6 +13,7 @@ from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, ReverseRoute
 from buffr.config.limits import Limits
 from buffr.config.matching import MatchSettings
+from buffr.config.websocket import WebSocketSettings
 from buffr.explainer import Explainer
 from buffr.log import say
 from buffr.matching.matcher import Matcher
@@ -38,6 +39,7 @@ def matcher_for(
     settings: MatchSettings,
     rules: RedactionRules,
     cassette: Cassette | None,
+    websocket: WebSocketSettings,
     *,
     with_origin: bool,
 ) -> Matcher:
@@ -60,6 +62,8 @@ def matcher_for(
             form=settings.form,
             header=settings.header,
             normalise=Normalisation(**asdict(settings.normalise)),
+            frame=websocket.match,
+            frame_type=websocket.type_field,
             credentials="constant" if cassette is None else settings.credentials,
         ),
         with_origin=with_origin,
@@ -82,7 +86,7 @@ def reverse_route(
     cassette = None
     if row.mode is not Mode.PASSTHROUGH:
         cassette = cassettes.of(row.cassette, row.mode)
-    matcher = matcher_for(row.match, rules, cassette, with_origin=False)
+    matcher = matcher_for(row.match, rules, cassette, row.websocket, with_origin=False)
     upstream = None
     if row.target is not None:
         upstream = upstreams.of(row.target, row.upstream, keep_host=row.keep_host)

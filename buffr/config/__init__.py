@@ -13,6 +13,7 @@ from buffr.config.rates import RateLimits
 from buffr.config.reverse import ReverseRoute
 from buffr.config.statuses import StatusSet
 from buffr.config.upstream import UpstreamOptions
+from buffr.config.websocket import WebSocketSettings
 
 __all__ = [
     "AccessSettings",
@@ -34,6 +35,7 @@ __all__ = [
     "StatusSet",
     "UpstreamOptions",
     "Via",
+    "WebSocketSettings",
     "cassette_name",
     "load",
     "scope_cassette",

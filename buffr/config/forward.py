@@ -15,6 +15,7 @@ from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Rows, Section
 from buffr.config.statuses import StatusSet
 from buffr.config.upstream import UpstreamOptions
+from buffr.config.websocket import WebSocketSettings
 from buffr.policy.bypass import Bypass
 from buffr.policy.hosts import EVERY_HOST, HostTable, plain_host
 from buffr.policy.mode import Mode
@@ -58,6 +59,11 @@ class ForwardHost:
     )
     limits: RateLimits | None = setting(
         Section(RateLimits), None, "How often each host that the row is for is asked."
+    )
+    websocket: WebSocketSettings = setting(
+        Section(WebSocketSettings),
+        WebSocketSettings(),
+        "How WebSocket sessions are replayed; it replaces that of the forward proxy.",
     )
     upstream: UpstreamOptions = embedded(UpstreamOptions())
 
@@ -114,6 +120,9 @@ class ForwardSettings:
     match: MatchSettings = setting(
         Section(MatchSettings), MatchSettings(), "What counts in matching."
     )
+    websocket: WebSocketSettings = setting(
+        Section(WebSocketSettings), WebSocketSettings(), "How WebSocket sessions are replayed."
+    )
     upstream: UpstreamOptions = embedded(UpstreamOptions(), only=("ca_file", "via"))
     scope_cassettes: bool = setting(
         kinds.BOOL,
@@ -155,6 +164,7 @@ class ForwardSettings:
             mode=self.mode,
             cassette=host_cassette(self.data_dir, name),
             match=self.match,
+            websocket=self.websocket,
             upstream=self.upstream,
         )
 

@@ -35,7 +35,11 @@ def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardS
         return None
     values = {name: one.value for name, one in draft.given.items() if name != "hosts"}
     general = made(ForwardSettings, values)
-    defaults: dict[str, Any] = {"mode": general.mode, "match": general.match}
+    defaults: dict[str, Any] = {
+        "mode": general.mode,
+        "match": general.match,
+        "websocket": general.websocket,
+    }
     for name in ("ca_file", "via"):
         if name in values:
             defaults[name] = values[name]

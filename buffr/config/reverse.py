@@ -14,6 +14,7 @@ from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Section
 from buffr.config.statuses import StatusSet
 from buffr.config.upstream import UpstreamOptions
+from buffr.config.websocket import WebSocketSettings
 from buffr.policy.mode import Mode
 from buffr.upstream.origin import Origin
 
@@ -94,6 +95,9 @@ class ReverseRoute:
     )
     limits: RateLimits | None = setting(
         Section(RateLimits), None, "How often the upstream is asked; a hit counts for nothing."
+    )
+    websocket: WebSocketSettings = setting(
+        Section(WebSocketSettings), WebSocketSettings(), "How WebSocket sessions are replayed."
     )
     upstream: UpstreamOptions = embedded(UpstreamOptions())
     replay_delays: bool | None = setting(
