@@ -147,6 +147,14 @@ class Engine:
             self.observer.finished(Finished(shown, 200, "INFO", "bypass", "", 0.0, None))
         return ended
 
+    def tunnel_failed(self, words: str, error: BuffrError, dur_s: float) -> None:
+        """Note a tunnel that nobody would have looked into, and that could not be made."""
+        error.noted = True
+        self.counters.errors += 1
+        self._log.exchange(
+            self._wall(), "ERROR", words, error.status, dur_s, "bypass", error.message
+        )
+
     def _blame(self, error: BuffrError, exchange: Exchange) -> str:
         """Count an error; the level of its line."""
         match error:

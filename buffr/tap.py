@@ -63,8 +63,9 @@ class Options(usage.Options):
         path = self["config"] or os.environ.get("BUFFR_CONFIG")
         try:
             self.settings = load(Path(path) if path else None, os.environ, flags)
-        except ConfigError as error:
-            raise usage.UsageError(error.message) from error
+        except ConfigError as error:  # for a usage error twistd would list all options first
+            complain(error.message)
+            raise SystemExit(1) from None
 
     @property
     def on_console(self) -> bool:

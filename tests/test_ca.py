@@ -20,8 +20,8 @@ from buffr.ca.hints import HINTS
 
 ROOT = Path(__file__).parent.parent
 RUNTIMES = (
-    *("curl", "requests", "httpx", "aiohttp", "node", "go", "java", "ruby", "dotnet", "git"),
-    *("docker", "debian", "alpine", "macos", "firefox"),
+    *("curl", "wget", "requests", "httpx", "aiohttp", "node", "go", "java", "ruby", "dotnet"),
+    *("git", "docker", "debian", "alpine", "macos", "firefox"),
 )
 COMMAND = [sys.executable, "-m", "buffr", "ca"]
 
@@ -203,7 +203,7 @@ class TestHints:
 
     def test_that_do_not_exist_are_refused(self, place: Path, capfdbinary: Output) -> None:
         """With those that do; nothing is made."""
-        assert "known: curl, requests" in _fail(capfdbinary, "--install-hint", "cobol")
+        assert "known: curl, wget, requests" in _fail(capfdbinary, "--install-hint", "cobol")
         assert list(place.iterdir()) == []
 
     def test_quote_what_a_shell_would_read(self) -> None:

@@ -56,7 +56,7 @@ class Upstreams:
         deny_private: bool = False,
     ) -> Upstream:
         """The way to an origin. Raises ``ConfigError`` for files that cannot be used."""
-        parent = self._config.parents.of(origin, options.via)
+        parent = self._config.parents.of(origin, options.parent)
         deny_private = deny_private and parent is None
         tls = None
         if origin.tls:
@@ -117,7 +117,7 @@ class Upstreams:
         self, origin: Origin, options: UpstreamOptions, protocol: Protocol, *, deny_private: bool
     ) -> None:
         """Connect a protocol to an origin, without TLS of ours. Raises ``UpstreamFailed``."""
-        parent = self._config.parents.of(origin, options.via)
+        parent = self._config.parents.of(origin, options.parent)
         deny_private = deny_private and parent is None
         endpoint = self._plain(
             options.resolve or origin.host, origin.port, deny_private=deny_private

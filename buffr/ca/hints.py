@@ -52,6 +52,13 @@ HINTS = (
         "(Windows) looks in the platform's store.",
     ),
     Hint(
+        "wget",
+        "wget",
+        (_BUNDLE, "echo ca_certificate={bundle} >> ~/.wgetrc"),
+        "One call: `wget --ca-certificate={bundle}`. A wget that is built with OpenSSL also takes "
+        "`SSL_CERT_FILE`.",
+    ),
+    Hint(
         "requests",
         "Python: requests",
         (_BUNDLE, "export REQUESTS_CA_BUNDLE={bundle}"),

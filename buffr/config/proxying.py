@@ -10,7 +10,7 @@ from buffr.config.model import Config
 from buffr.config.problems import Problems
 from buffr.config.reading import Given
 from buffr.config.reverse import ReverseRoute
-from buffr.config.routes import refuse_half, warn_of_risks
+from buffr.config.routes import refuse_address_behind_parent, refuse_half, warn_of_risks
 from buffr.config.schema import made
 from buffr.config.shapes import Draft
 from buffr.policy.hosts import EVERY_HOST
@@ -26,6 +26,7 @@ def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardS
     _refuse_twins(rows, problems)
     for row in rows:
         refuse_half(row, "client_cert", "client_key", problems)
+        refuse_address_behind_parent(row, problems)
         _refuse_unverified_all(row, problems)
     warn_of_risks(rows, problems)
     all_given = [draft, *rows]

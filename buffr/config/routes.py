@@ -14,7 +14,7 @@ from buffr.config.schema import made
 from buffr.config.shapes import Draft
 from buffr.policy.mode import Mode
 
-__all__ = ["finish_routes", "refuse_half", "warn_of_risks"]
+__all__ = ["finish_routes", "refuse_address_behind_parent", "refuse_half", "warn_of_risks"]
 
 _HIGHEST_PORT = 65535
 _FIRST_PORT = 8080
@@ -30,6 +30,7 @@ def finish_routes(
     for draft, port in zip(drafts, ports, strict=True):
         refuse_half(draft, "client_cert", "client_key", problems)
         refuse_half(draft, "cert", "key", problems)
+        refuse_address_behind_parent(draft, problems)
         _check_tls(draft, problems)
         route = _finished(draft, port, data_dir, problems)
         if route is not None:
@@ -100,6 +101,14 @@ def refuse_half(draft: Draft, one: str, other: str, problems: Problems) -> None:
             problems.error(draft.given[name].at, f"{draft.path}.{missing}", text)
 
 
+def refuse_address_behind_parent(draft: Draft, problems: Problems) -> None:
+    """A parent proxy gets the host's name, and connects to what that resolves to there."""
+    resolve, via = draft.given.get("resolve"), draft.given.get("via")
+    if resolve is not None and via is not None and not via.broken and via.value != "none":
+        text = "has no effect behind the parent proxy of via; leave one of them out"
+        problems.error(resolve.at, f"{draft.path}.resolve", text)
+
+
 def _check_tls(draft: Draft, problems: Problems) -> None:
     given = draft.given
     tls = given.get("tls")
@@ -121,7 +130,16 @@ def warn_of_risks(drafts: tuple[Draft, ...], problems: Problems) -> None:
         verify = draft.given.get("verify")
         if verify is not None and verify.value is False:
             path = f"{draft.path}.verify"
-            problems.warn(verify.at, path, "the upstream's certificate is not verified")
+            problems.warn(verify.at, path, f"the certificate of {_named(draft)} is not verified")
+
+
+def _named(draft: Draft) -> str:
+    """The upstream that a draft is for."""
+    for name in ("host", "target"):
+        given = draft.given.get(name)
+        if given is not None and not given.broken:
+            return str(getattr(given.value, "url", given.value))
+    return "the upstream"
 
 
 def _warn_of_shared_cassettes(routes: list[ReverseRoute], problems: Problems) -> None:

@@ -43,7 +43,9 @@ class UpstreamOptions:
         default_text="as `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say",
     )
     resolve: str | None = setting(
-        kinds.IP_ADDRESS, None, "The address to connect to, whatever the host resolves to."
+        kinds.IP_ADDRESS,
+        None,
+        "The address to connect to, whatever the host resolves to, without a parent proxy.",
     )
     sni: str | None = setting(
         kinds.SERVER_NAME,
@@ -51,3 +53,8 @@ class UpstreamOptions:
         "The name in the TLS hello, which the certificate is verified for.",
         default_text="the upstream's host",
     )
+
+    @property
+    def parent(self) -> Via | None:
+        """``via``; ``"none"`` where an address to connect to leaves no parent proxy a say."""
+        return "none" if self.resolve is not None else self.via

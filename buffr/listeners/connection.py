@@ -185,7 +185,7 @@ class ClientConnection(Protocol):
         elif 0 < length <= len(self._buffer):
             body, self._buffer = self._buffer[:length], self._buffer[length:]
             self._begin(request, body)
-        elif 0 < length <= _WAIT_FOR_WHOLE and not request.expects_continue:
+        elif 0 < length <= _WAIT_FOR_WHOLE and _is_worth_waiting_for(request):
             self._waiting = request
             return False
         else:
@@ -418,3 +418,8 @@ class ClientConnection(Protocol):
         """Close now if no exchange is under way, else after its answer."""
         if self._sink is None and self._successor is None and not self.closing:
             self._close(unread=False)
+
+
+def _is_worth_waiting_for(request: Request) -> bool:
+    """A client may wait for leave to send its body; that of CONNECT is refused (RFC 9110 9.3.6)."""
+    return not request.expects_continue and request.method != b"CONNECT"

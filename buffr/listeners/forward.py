@@ -14,6 +14,7 @@ from twisted.logger import LogLevel
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from buffr.engine import Engine
+from buffr.errors import BuffrError
 from buffr.listeners.connection import Handler
 from buffr.listeners.intercepted import InterceptedConnection, OneProtocol
 from buffr.listeners.listener import HTTPListener
@@ -26,7 +27,7 @@ from buffr.message import Request, ResponseHead, first_value
 from buffr.policy.access import Access
 from buffr.route import Route
 from buffr.streams import BodyStream
-from buffr.upstream.origin import Origin
+from buffr.upstream.origin import Origin, host_and_port
 from buffr.upstream.reason import reason_of
 
 __all__ = ["ForwardProxy", "Routes"]
@@ -98,9 +99,14 @@ class ForwardProxy:
         sink.switch(_ESTABLISHED, self._start(host, port, scope))
 
     async def _relay(self, host: str, port: int, sink: ClientSink) -> None:
-        upstream = RawTunnel()
-        await self._routes.dial(host, port, upstream)
-        client = RawTunnel(self._engine.tunnel(f"CONNECT {host}:{port}"))
+        words = f"CONNECT {host_and_port(host, port)}"
+        upstream, started_s = RawTunnel(), self._reactor.seconds()
+        try:
+            await self._routes.dial(host, port, upstream)
+        except BuffrError as error:
+            self._engine.tunnel_failed(words, error, self._reactor.seconds() - started_s)
+            raise
+        client = RawTunnel(self._engine.tunnel(words))
         sink.switch(_ESTABLISHED, client)
         client.join(upstream)
 

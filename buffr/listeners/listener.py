@@ -22,6 +22,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from buffr.errors import BuffrError, ConfigError
 from buffr.listeners.connection import ClientConnection, ConnectionLimits, Handler, Tracked
 from buffr.log import say
+from buffr.upstream.origin import host_and_port
 from buffr.wire.memo import HeadMemo
 
 __all__ = ["HTTPListener", "IReactorTCPTime"]
@@ -107,12 +108,18 @@ class HTTPListener(ServerFactory, Service):
                 self._asked_port, self._factory(), _BACKLOG, self._interface
             )
         except CannotListenError as error:
+            where = host_and_port(self._interface, self._asked_port)
             raise ConfigError(
-                f"cannot listen on {self._interface}:{self._asked_port}: {error.socketError}",
+                f"cannot listen on {where}: {error.socketError}",
                 hint="choose another port, or stop what listens there",
             ) from error
         self._sweeper.start(_SWEEP_S, now=False).addErrback(_sweep_failed)
-        say(LogLevel.info, "listening", **self._announce, addr=f"{self._interface}:{self.port}")
+        say(
+            LogLevel.info,
+            "listening",
+            **self._announce,
+            addr=host_and_port(self._interface, self.port),
+        )
 
     def _factory(self) -> Any:
         if self._tls is None:

@@ -15,6 +15,7 @@ __all__ = ["absolute_form", "authority_form", "origin_form"]
 
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*)(.*)", re.DOTALL)
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]+):[0-9]{1,5}")
+_LAST_DOT = re.compile(rb"(?<=[A-Za-z0-9_-])\.(?=(?::[0-9]*)?\Z)")
 _ASTERISK_METHODS = (b"OPTIONS", b"M-SEARCH")
 _SLASH = 0x2F
 
@@ -62,16 +63,20 @@ def authority_form(request: Request) -> tuple[str, int]:
     """Host and port of a CONNECT request (RFC 9110 9.3.6). Raises ``BadRequest``."""
     if not _AUTHORITY.fullmatch(request.target):
         raise BadRequest("malformed CONNECT target", hint="it is HOST:PORT")
-    if any(
-        name.lower() in (b"content-length", b"transfer-encoding") for name, _ in request.headers
-    ):
+    if any(_frames_a_body(name.lower(), value) for name, value in request.headers):
         raise BadRequest("CONNECT with a body")
     origin = _origin(b"https://" + request.target)
     return origin.host, origin.port
 
 
+def _frames_a_body(name: bytes, value: bytes) -> bool:
+    """Some clients say that there is none."""
+    return name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
+
+
 def _origin(url: bytes) -> Origin:
+    """The origin of a URL without a path; an absolute name's last dot says nothing more."""
     try:
-        return Origin.parse(url.decode("ascii"))
+        return Origin.parse(_LAST_DOT.sub(b"", url).decode("ascii"))
     except ValueError as error:
         raise BadRequest(f"the request target {error}") from error

@@ -7,7 +7,7 @@ import re
 
 from attrs import frozen
 
-__all__ = ["Origin"]
+__all__ = ["Origin", "host_and_port"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -16,6 +16,11 @@ _AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[^:\[\]]*)(?P<colon>:(?P<port>[0-9
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 _NUMBERS = re.compile(r"(0x[0-9a-f]*|[0-9]+)")
 _PATH = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
+
+
+def host_and_port(host: str, port: int) -> str:
+    """``host:port``, with brackets around an IPv6 literal (RFC 3986 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @frozen

@@ -133,7 +133,7 @@ data_dir: d
             ),
         )
         assert config.warnings == (
-            "s.yaml:24: forward.hosts[0].verify: the upstream's certificate is not verified",
+            "s.yaml:24: forward.hosts[0].verify: the certificate of api.example is not verified",
         )
 
     @pytest.mark.parametrize(
@@ -163,6 +163,10 @@ data_dir: d
             ("hosts: [{host: a, client_cert: x}]", "hosts[0].client_key: is missing; client_cert"),
             ("hosts: [{host: a, client_key: x}]", "hosts[0].client_cert: is missing; client_cert"),
             ("hosts: [{host: a, resolve: b.example}]", "hosts[0].resolve: 'b.example' must be an"),
+            (
+                "hosts: [{host: a, resolve: 127.0.0.1, via: 'http://p.test'}]",
+                "hosts[0].resolve: has no effect behind the parent proxy of via",
+            ),
             ("hosts: [{host: a, resolve: '[::1]'}]", "hosts[0].resolve: '[::1]' must be an IP"),
             ("hosts: [{host: a, sni: 10.0.0.1}]", "hosts[0].sni: '10.0.0.1' is an address, which"),
             ("hosts: [{host: a, sni: '*.b'}]", "hosts[0].sni: '*.b' is no name of a host;"),

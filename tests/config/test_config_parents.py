@@ -234,3 +234,20 @@ class TestLoops:
     def test_free_ports(self) -> None:
         """A port that is not known yet is nobody's."""
         assert loaded("forward: {port: 0}\n", {"ALL_PROXY": "http://localhost:8080"}).parents.http
+
+
+class TestAddress:
+    """An address to connect to is of no use to a parent, which looks the name up for itself."""
+
+    @pytest.mark.parametrize(
+        ("settings", "through"),
+        [("", True), ("resolve: 127.0.0.1", False), ("resolve: 127.0.0.1, via: none", False)],
+    )
+    @pytest.mark.parametrize("general", ["", "via: 'http://p.example'"])
+    def test_it_leaves_parents_out(self, settings: str, general: str, *, through: bool) -> None:
+        text = f"forward: {{hosts: [{{host: api.example, {settings}}}], {general}}}"
+        config = loaded(text, {"HTTP_PROXY": "http://p.example"})
+        assert config.forward is not None
+        options = config.forward.of("api.example").upstream
+        found = config.parents.of(HTTP, options.parent)
+        assert (found is not None) is through

@@ -340,7 +340,7 @@ reverse:
             ),
         )
         assert config.warnings == (
-            "s.yaml:21: reverse[0].verify: the upstream's certificate is not verified",
+            "s.yaml:21: reverse[0].verify: the certificate of https://a.example/v1 is not verified",
         )
 
     @pytest.mark.parametrize("name", ["share", "record_statuses", "replay_delays", "cert"])

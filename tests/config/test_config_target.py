@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.config import cassette_name, scope_cassette
-from buffr.upstream.origin import Origin
+from buffr.upstream.origin import Origin, host_and_port
 
 
 class TestTarget:
@@ -152,3 +152,11 @@ class TestScopeCassette:
         assert path.name.isascii()
         assert path.name.isprintable()
         assert len(path.name) <= 90
+
+
+@pytest.mark.parametrize(
+    ("host", "written"),
+    [("h.test", "h.test:80"), ("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80")],
+)
+def test_host_and_port(host: str, written: str) -> None:
+    assert host_and_port(host, 80) == written

@@ -286,7 +286,14 @@ class TestBypass:
     def test_one_that_is_down_is_no_tunnel(self, bench: Bench) -> None:
         assert status(bench.sent(asking(b"CONNECT passed.down:22"))) == 502
         assert bench.engine.counters.bypassed == 0
-        assert "status=200" not in bench.log()
+        assert bench.engine.counters.errors == 1
+        line = 'level=ERROR msg="CONNECT passed.down:22" status=502 dur=0ms src=bypass err=down\n'
+        assert line in bench.log()
+        assert bench.log().count("502") == 1
+
+    def test_a_body_is_refused_before_it_comes(self, bench: Bench) -> None:
+        head = asking(b"CONNECT h.test:22").removesuffix(b"\r\n") + b"Content-Length: 5\r\n\r\n"
+        assert status(bench.sent(head)) == 400
 
     def test_a_client_that_leaves_meanwhile_leaves_nothing_behind(self, bench: Bench) -> None:
         bench.routes.late = Deferred()

@@ -105,6 +105,14 @@ class TestAbsoluteForm:
             absolute_form(asked(target))
 
 
+class TestAbsoluteName:
+    """``example.com.`` is the host ``example.com``, so both have one route and one recording."""
+
+    @pytest.mark.parametrize("url", [b"http://h.test./x", b"http://H.test.:80/x"])
+    def test_its_last_dot_is_left_out(self, url: bytes) -> None:
+        assert absolute_form(asked(url))[0] == Origin("http", "h.test", 80)
+
+
 class TestAuthorityForm:
     @pytest.mark.parametrize(
         ("target", "expected"),
@@ -114,6 +122,7 @@ class TestAuthorityForm:
             (b"a_b-c.test:1", ("a_b-c.test", 1)),
             (b"[::1]:65535", ("::1", 65535)),
             (b"127.0.0.1:80", ("127.0.0.1", 80)),
+            (b"h.test.:443", ("h.test", 443)),
         ],
     )
     def test_it_is_host_and_port(self, target: bytes, expected: tuple[str, int]) -> None:
@@ -123,7 +132,17 @@ class TestAuthorityForm:
     def test_a_body_is_refused(self, name: bytes) -> None:
         """RFC 9110 9.3.6: it has no meaning, so that parsers differ in what they make of it."""
         with pytest.raises(BadRequest, match="body"):
-            authority_form(asked(b"h.test:443", b"CONNECT", ((name, b"0"),)))
+            authority_form(asked(b"h.test:443", b"CONNECT", ((name, b"3"),)))
+
+    @pytest.mark.parametrize("length", [b"0", b"00"])
+    def test_that_there_is_none_may_be_said(self, length: bytes) -> None:
+        headers = ((b"Content-Length", length),)
+        assert authority_form(asked(b"h.test:443", b"CONNECT", headers)) == ("h.test", 443)
+
+    @pytest.mark.parametrize("target", [b"h.test..:443", b".:443", b":443"])
+    def test_dots_are_no_name(self, target: bytes) -> None:
+        with pytest.raises(BadRequest):
+            authority_form(asked(target, b"CONNECT"))
 
     @given(st.binary(max_size=40))
     def test_any_bytes_are_a_host_and_a_port_or_the_one_error(self, target: bytes) -> None:
