@@ -9,7 +9,7 @@ from attrs import define, frozen
 from buffr.errors import BuffrError
 from buffr.interaction import Body
 from buffr.matching.body import IN_MEMORY, BodyDigest
-from buffr.message import Request, ResponseHead, first_value
+from buffr.message import Request, ResponseHead
 from buffr.recorders.http import TeeReader, passed_on, recorded_request, recording
 from buffr.recorders.tape import Tape, TapeReader
 from buffr.route import Route
@@ -60,7 +60,7 @@ async def read_whole(route: Route, request: Request, stream: BodyStream, sink: S
     if request.expects_continue:
         sink.inform(_CONTINUE)
     tape = _tape(route)
-    digest = BodyDigest(first_value(request.headers, b"content-type"))
+    digest = route.matcher.digest(request)
     try:
         while (piece := await stream.read()) is not None:
             tape.append(piece, 0.0)

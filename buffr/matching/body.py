@@ -17,6 +17,7 @@ and no rules apply to it.
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 
 from attrs import field, frozen
@@ -31,7 +32,9 @@ from buffr.matching.json_fields import JSONFields
 from buffr.matching.multipart import Boundaryless, boundary_of, canonical_parts
 from buffr.matching.rules import Normalisation
 from buffr.redaction.fields import Replace, constant, in_query
-from buffr.redaction.rules import RedactionRules
+from buffr.redaction.keys import KeyRedaction
+from buffr.redaction.known import NOTHING_KNOWN, Known
+from buffr.redaction.stretches import Stretches
 
 __all__ = ["IN_MEMORY", "BodyDigest", "BodyKind", "BodyRules"]
 
@@ -48,18 +51,27 @@ def _digest_value(hex_digest: str) -> bytes:
 
 
 class BodyDigest:
-    """Takes a body that comes in pieces, and holds at most ``IN_MEMORY`` of it at once.
+    """Takes a body that comes in pieces, and holds at most about ``IN_MEMORY`` of it at once.
 
     ``content_type`` is the header field's value; of multipart the boundary is
-    taken out on the way.
+    taken out on the way. A long body is digested as it is stored: ``redaction``
+    says how, ``known`` are the request's credentials.
     """
 
-    def __init__(self, content_type: bytes | None) -> None:
+    def __init__(
+        self,
+        content_type: bytes | None,
+        redaction: KeyRedaction | None = None,
+        known: Known = NOTHING_KNOWN,
+    ) -> None:
         boundary = boundary_of(content_type)
         self._multipart = None if boundary is None else Boundaryless(boundary)
         self._start = bytearray()
         self._hashed = sha256()
-        self._size_bytes = 0
+        self._stretches: Stretches | None = None
+        self._new_stretches = partial(
+            (redaction or KeyRedaction()).stretches, media_type_of(content_type), known
+        )
 
     def update(self, data: bytes) -> None:
         """Take the next piece, of any size."""
@@ -73,17 +85,25 @@ class BodyDigest:
         if self._multipart is not None:
             self._keep(self._multipart.end())
             self._multipart = None
-        if self._size_bytes > IN_MEMORY:
-            return _digest_value(self._hashed.hexdigest()), False
-        return bytes(self._start), True
+        if self._stretches is None:
+            return bytes(self._start), True
+        self._hashed.update(self._stretches.end())
+        return _digest_value(self._hashed.hexdigest()), False
 
     def _keep(self, data: bytes) -> None:
-        self._size_bytes += len(data)
-        self._hashed.update(data)
-        if self._size_bytes <= IN_MEMORY:
+        if self._stretches is None:
             self._start += data
-        else:
-            self._start.clear()
+            if len(self._start) <= IN_MEMORY:
+                return
+            self._stretches = self._new_stretches()
+            data, self._start = bytes(self._start), bytearray()
+        for start in range(0, len(data), _PIECE):
+            self._hashed.update(self._stretches.feed(data[start : start + _PIECE]))
+
+
+def media_type_of(content_type: bytes | None) -> bytes:
+    """The lower-case media type, without parameters; empty when absent."""
+    return (content_type or b"").partition(b";")[0].strip().lower()
 
 
 @frozen
@@ -101,7 +121,7 @@ class BodyKind:
 
     @media_type.default
     def _media_type(self) -> bytes:
-        return (self.content_type or b"").partition(b";")[0].strip().lower()
+        return media_type_of(self.content_type)
 
     def is_json(self, body: bytes) -> bool:
         if body.startswith((b"{", b"[")) or self.media_type.endswith((b"/json", b"+json")):
@@ -121,22 +141,28 @@ class BodyRules:
     ignore: Ignore = field(factory=Ignore)
     json: JSONFields = field(factory=JSONFields)
     form_left_out: frozenset[bytes] = frozenset()
-    redaction: RedactionRules = field(factory=RedactionRules)
+    redaction: KeyRedaction = field(factory=KeyRedaction)
     credential: Replace = constant
     part: str = "request.body"
 
-    def value(self, kind: BodyKind, body: bytes | BodyDigest) -> bytes:
+    def digest(self, content_type: bytes | None, known: Known = NOTHING_KNOWN) -> BodyDigest:
+        """For a body that comes in pieces. ``known`` are the request's credentials."""
+        return BodyDigest(content_type, self.redaction, known)
+
+    def value(
+        self, kind: BodyKind, body: bytes | BodyDigest, known: Known = NOTHING_KNOWN
+    ) -> bytes:
         """The value of a whole body, or of one that was fed to a digest."""
         if isinstance(body, bytes):
             if len(body) <= IN_MEMORY and (kind.boundary is None or not self.normalise.multipart):
-                return self._of_whole(kind, body)
-            digest = BodyDigest(kind.content_type)
+                return self._of_whole(kind, body, known)
+            digest = self.digest(kind.content_type, known)
             digest.update(body)
             body = digest
         found, whole = body.end()
-        return self._of_whole(kind, found) if whole else found
+        return self._of_whole(kind, found, known) if whole else found
 
-    def recorded(self, kind: BodyKind, body: Body) -> bytes:
+    def recorded(self, kind: BodyKind, body: Body, known: Known = NOTHING_KNOWN) -> bytes:
         """The value of a recorded body.
 
         A body in a file of its own is named by its digest, and its file read
@@ -144,23 +170,24 @@ class BodyRules:
         cannot be.
         """
         if body.file is None or not body.size_bytes:
-            return self.value(kind, body.data)
+            return self.value(kind, body.data, known)
         if body.size_bytes > IN_MEMORY and kind.boundary is None:
             return _digest_value(body.file.name)
-        digest = BodyDigest(kind.content_type)
+        digest = self.digest(kind.content_type, known)
         try:
             with body.file.open("rb") as file:
                 if body.size_bytes <= IN_MEMORY:
-                    return self.value(kind, file.read())
+                    return self.value(kind, file.read(), known)
                 while piece := file.read(_PIECE):
                     digest.update(piece)
         except OSError as error:
             raise CassetteError(f"{body.file}: a recorded body cannot be read: {error}") from error
-        return self.value(kind, digest)
+        return self.value(kind, digest, known)
 
-    def _of_whole(self, kind: BodyKind, body: bytes) -> bytes:
+    def _of_whole(self, kind: BodyKind, body: bytes, known: Known) -> bytes:
         if kind.codings and self.normalise.content_coding:
             body = self._decoded(kind, body)
+        body = self.redaction.body(body, kind.media_type, known)
         body = self.ignore.replaced(self.part, body)
         if (self.normalise.json or self.json.paths) and kind.is_json(body):
             result = self.json.canonical(body) if self.json.paths else canonical(body)
@@ -185,10 +212,14 @@ class BodyRules:
     def _form(self, body: bytes) -> bytes:
         if not self.normalise.form:
             left = without_fields(body, self.form_left_out)
-            return in_query(left, self.redaction, self.credential)
+            return in_query(left, self.redaction.rules, self.credential)
         return canonical_form(body, self._form_value)
 
     def _form_value(self, name: bytes, value: bytes) -> bytes | None:
         if name in self.form_left_out:
             return None
-        return self.credential(name, value) if self.redaction.is_credential_field(name) else value
+        return (
+            self.credential(name, value)
+            if self.redaction.rules.is_credential_field(name)
+            else value
+        )

@@ -9,8 +9,9 @@ from buffr.matching.key import Part
 from buffr.matching.rules import MatchRules
 from buffr.message import Headers
 from buffr.redaction.fields import Replace, in_header
+from buffr.redaction.keys import KeyRedaction
+from buffr.redaction.known import NOTHING_KNOWN, Known
 from buffr.redaction.redactor import Redactor
-from buffr.redaction.rules import RedactionRules
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 
 __all__ = ["HeaderRules"]
@@ -46,7 +47,7 @@ class HeaderRules:
 
     names: frozenset[bytes]
     ignore: Ignore
-    redaction: RedactionRules
+    redaction: KeyRedaction
     credential: Replace
     redactor: Redactor | None
     _read: frozenset[bytes] = field(init=False)
@@ -57,7 +58,12 @@ class HeaderRules:
 
     @classmethod
     def of(
-        cls, rules: MatchRules, ignore: Ignore, credential: Replace, redactor: Redactor | None
+        cls,
+        rules: MatchRules,
+        ignore: Ignore,
+        redaction: KeyRedaction,
+        credential: Replace,
+        redactor: Redactor | None,
     ) -> HeaderRules:
         # What a credential says is no matter of names: see MatchRules.credentials.
         named = frozenset(
@@ -66,16 +72,21 @@ class HeaderRules:
             if not rules.redaction.is_credential_header(name.encode())
         )
         names = named | _CONDITIONS if rules.normalise.conditions else named
-        return cls(names, ignore, rules.redaction, credential, redactor)
+        return cls(names, ignore, redaction, credential, redactor)
 
     def read(
-        self, headers: Headers, *, websocket: bool | None = None
+        self,
+        headers: Headers,
+        known: Known = NOTHING_KNOWN,
+        *,
+        websocket: bool | None = None,
     ) -> tuple[bytes | None, bytes, tuple[Part, ...]]:
         """``Content-Type``, ``Content-Encoding``, and the parts of a key for what is compared.
 
         Several fields with one name are one list (RFC 9110 5.3). Parts are
         sorted by name; one that is not sent is none. A request that asks for
         a ``websocket`` (``None``: as its fields say) has parts for that in front.
+        ``known`` credentials are none wherever they stand.
         """
         content_type: bytes | None = None
         codings: list[bytes] = []
@@ -95,11 +106,11 @@ class HeaderRules:
             elif lower == SUBPROTOCOL:
                 offered.append(value)
             if lower in self.names:
-                compared.setdefault(lower, []).append(self._compared(lower, value))
+                compared.setdefault(lower, []).append(self._compared(lower, value, known))
         if self.redactor is not None:
             self._read_credentials(self.redactor, headers, compared)
         asked = _names_websocket(upgrade) if websocket is None else websocket
-        handshake = self._handshake(offered) if asked else ()
+        handshake = self._handshake(offered, known) if asked else ()
         if not compared:
             return content_type, b",".join(codings), handshake
         parts = [
@@ -108,17 +119,19 @@ class HeaderRules:
         ]
         return content_type, b",".join(codings), (*handshake, *parts)
 
-    def _handshake(self, offered: list[bytes]) -> tuple[Part, ...]:
+    def _handshake(self, offered: list[bytes], known: Known) -> tuple[Part, ...]:
         """What of a handshake counts: its keys, versions and extensions never do."""
         upgrade: Part = ("upgrade", b"websocket")
         items = [item.strip(b" \t") for item in b",".join(offered).split(b",")]
         names = b", ".join([item for item in items if item])
         if not names:
             return (upgrade,)
-        return upgrade, ("subprotocol", in_subprotocols(names, self.redaction, self.credential))
+        named = in_subprotocols(names, self.redaction.rules, self.credential)
+        return upgrade, ("subprotocol", self.redaction.text(named, known))
 
-    def _compared(self, name: bytes, value: bytes) -> bytes:
-        redacted = in_header(name, value, self.redaction, self.credential)
+    def _compared(self, name: bytes, value: bytes, known: Known) -> bytes:
+        named = in_header(name, value, self.redaction.rules, self.credential)
+        redacted = self.redaction.text(named, known)
         return self.ignore.in_header(name, redacted)
 
     def _read_credentials(

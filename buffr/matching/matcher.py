@@ -17,8 +17,10 @@ from buffr.matching.key import MatchKey, Part, digest_of, encoded
 from buffr.matching.memo import Memo
 from buffr.matching.rules import MatchRules
 from buffr.matching.target import TargetRules, legal_target
-from buffr.message import Headers, Request
+from buffr.message import Headers, Request, first_value
 from buffr.redaction.fields import Replace, constant
+from buffr.redaction.keys import KeyRedaction
+from buffr.redaction.known import Known
 from buffr.redaction.redactor import Redactor
 from buffr.upstream.origin import Origin
 from buffr.wire.upgrade import asks_websocket
@@ -98,24 +100,27 @@ class Matcher:
         if self._salt is not None:
             told_apart = Redactor(rules.redaction, self._salt_now)
             credential = told_apart.pseudonym
+        self._redaction = KeyRedaction(
+            rules.redaction, None if self._salt is None else self._salt_now
+        )
         self._target = TargetRules(
-            rules.redaction,
+            self._redaction,
             credential,
             self.ignore,
             frozenset(name.encode() for name in rules.query),
             rules.normalise.signatures,
         )
-        self._header = HeaderRules.of(rules, self.ignore, credential, told_apart)
+        self._header = HeaderRules.of(rules, self.ignore, self._redaction, credential, told_apart)
         self._body = BodyRules(
             rules.normalise,
             self.ignore,
             self._json_fields,
             frozenset(name.encode() for name in rules.form),
-            rules.redaction,
+            self._redaction,
             credential,
         )
         self.frames = FrameRules.of(rules.frame, rules.frame_type, self._body, self.sync)
-        self._requests: Memo[object, _Head] = Memo(entries=2048, size_bytes=8 << 20)
+        self._requests: Memo[object, tuple[_Head, Known]] = Memo(entries=2048, size_bytes=8 << 20)
         self._heads: Memo[object, _Head] = Memo(entries=2048, size_bytes=4 << 20)
         self._keys: Memo[object, tuple[MatchKey, ...]] = Memo(entries=16384, size_bytes=16 << 20)
 
@@ -136,17 +141,25 @@ class Matcher:
             self._salt_now = self._salt()
             self._prepare()
         known = request if origin is None else (request, origin)
-        head = self._requests.get(known) or self._live_head(request, origin, known)
+        head, secrets = self._requests.get(known) or self._live_head(request, origin, known)
         if not body:
             return head.bare
         if isinstance(body, BodyDigest):
-            return head.keys(self._body.value(head.kind, body))
-        keys = self._keys.get((head, body))
+            return head.keys(self._body.value(head.kind, body, secrets))
+        name = (head, secrets.values, body)
+        keys = self._keys.get(name)
         if keys is None:
-            keys = head.keys(self._body.value(head.kind, body))
+            keys = head.keys(self._body.value(head.kind, body, secrets))
             # The raw body, its value, and what the objects around them take.
-            self._keys.put((head, body), keys, 2 * len(body) + 700)
+            self._keys.put(name, keys, 2 * len(body) + 700)
         return keys
+
+    def digest(self, request: Request) -> BodyDigest:
+        """For the body of a request that comes in pieces."""
+        content_type = first_value(request.headers, b"content-type")
+        return self._body.digest(
+            content_type, self._redaction.known(request.target, request.headers)
+        )
 
     def recorded(self, request: RecordedRequest) -> MatchKey:
         """The key of a recording, with the parts that it knows.
@@ -156,25 +169,30 @@ class Matcher:
         origin: tuple[Part, ...] = ()
         if self._with_origin:
             origin = _origin_parts(request.scheme, request.host, request.port)
-        head = self._shared_head(request.method, request.target, request.headers, origin)
+        known = self._redaction.known(request.target, request.headers)
+        head = self._shared_head(request.method, request.target, request.headers, origin, known)
         if not request.body.size_bytes:
             return head.bare[0]
-        return head.exact(self._body.recorded(head.kind, request.body))
+        return head.exact(self._body.recorded(head.kind, request.body, known))
 
-    def _live_head(self, request: Request, origin: Origin | None, known: object) -> _Head:
+    def _live_head(
+        self, request: Request, origin: Origin | None, known: object
+    ) -> tuple[_Head, Known]:
         parts: tuple[Part, ...] = ()
         if self._with_origin and origin is not None:
             parts = _origin_parts(origin.scheme, origin.host, origin.port)
+        secrets = self._redaction.known(request.target, request.headers)
         head = self._shared_head(
             request.method,
             request.target,
             request.headers,
             parts,
+            secrets,
             websocket=asks_websocket(request),
         )
-        size_bytes = 500 + sum([100 + len(value) for _, value in request.headers])
-        self._requests.put(known, head, len(request.target) + size_bytes)
-        return head
+        size_bytes = 500 + sum([100 + 2 * len(value) for _, value in request.headers])
+        self._requests.put(known, (head, secrets), len(request.target) + size_bytes)
+        return head, secrets
 
     def _shared_head(
         self,
@@ -182,14 +200,16 @@ class Matcher:
         target: bytes,
         headers: Headers,
         origin: tuple[Part, ...],
+        secrets: Known,
         *,
         websocket: bool | None = None,
     ) -> _Head:
-        content_type, codings, compared = self._header.read(headers, websocket=websocket)
-        known = (method, target, content_type, codings, compared, origin)
+        content_type, codings, compared = self._header.read(headers, secrets, websocket=websocket)
+        standing = tuple([each for each in secrets.secrets if each.stands_in(target)])
+        known = (method, target, content_type, codings, compared, origin, standing)
         head = self._heads.get(known)
         if head is None:
-            path, query = self._target.parts(target)
+            path, query = self._target.parts(target, secrets)
             request: tuple[Part, ...] = (("method", method), ("path", path), ("query", query))
             kind = BodyKind(content_type, codings)
             head = _Head(kind, (*origin, *request, *compared), len(origin))

@@ -10,7 +10,8 @@ from buffr.matching.forms import without_fields
 from buffr.matching.ignore import Ignore
 from buffr.matching.signatures import unsigned
 from buffr.redaction.fields import Replace, in_target
-from buffr.redaction.rules import RedactionRules
+from buffr.redaction.keys import KeyRedaction
+from buffr.redaction.known import NOTHING_KNOWN, Known
 
 __all__ = ["TargetRules", "legal_target"]
 
@@ -39,19 +40,21 @@ def legal_target(target: bytes) -> bytes:
 class TargetRules:
     """What of a target counts. ``credential`` says what takes the place of a credential's value."""
 
-    redaction: RedactionRules
+    redaction: KeyRedaction
     credential: Replace
     ignore: Ignore = field(factory=Ignore)
     left_out: frozenset[bytes] = frozenset()
     signatures_left_out: bool = True
 
-    def parts(self, target: bytes) -> tuple[bytes, bytes]:
+    def parts(self, target: bytes, known: Known = NOTHING_KNOWN) -> tuple[bytes, bytes]:
         """The path, and the query with its ``?``.
 
         Bytes count as they are, in their order: ``%2F`` is not ``/``, ``/x?``
-        is not ``/x``. A query of which nothing counts is no query.
+        is not ``/x``. A query of which nothing counts is no query. ``known``
+        credentials are none wherever they stand.
         """
-        replaced = in_target(target, self.redaction, self.credential)
+        named = in_target(target, self.redaction.rules, self.credential)
+        replaced = self.redaction.text(named, known)
         path, mark, query = legal_target(replaced).partition(b"?")
         path = self.ignore.replaced("request.path", path)
         if not query:

@@ -15,7 +15,7 @@ from attrs import frozen
 from buffr.codings import BadCoding, are_known, decoded, decoding, encoded, encoding
 from buffr.interaction import Body
 from buffr.message import Headers, media_type
-from buffr.redaction.found import Edit, Found, is_binary, replaced, settled
+from buffr.redaction.found import Edit, Found, is_binary, replaced
 from buffr.redaction.known import Known
 from buffr.redaction.scanner import Scanner
 from buffr.redaction.stretches import Stretches
@@ -26,7 +26,6 @@ __all__ = ["Bodies", "Redacted"]
 _IN_MEMORY = 32 << 20
 _MOST_DECODED = 1 << 30
 _PIECE_BYTES = 256 * 1024
-_LARGEST_DOCUMENT = 32 << 20
 
 
 @frozen
@@ -46,7 +45,8 @@ class Bodies:
     """Searches bodies, in memory or in files, which are read in pieces.
 
     ``stand_in`` says what takes a secret's place. ``spool`` makes room for a
-    body that goes to a file. ``unsafe`` is told why a body cannot be searched;
+    body that goes to a file. JSONPaths are looked for in documents of at most
+    ``document_bytes``. ``unsafe`` is told why a body cannot be searched;
     when it returns, the bytes are searched as they are.
     """
 
@@ -54,6 +54,7 @@ class Bodies:
     stand_in: Callable[[Found], bytes]
     spool: Callable[[], Spool]
     unsafe: Callable[[str], None]
+    document_bytes: int = 32 << 20
 
     def redacted(
         self, body: Body, headers: Headers, known: Known, *, whole: bool = True
@@ -78,7 +79,7 @@ class Bodies:
         if body.file is None:
             plain = self._decoded(codings, body.data, whole=True)
             if plain is not None:
-                yield from self._find(plain, kind, known)
+                yield from self.scanner.in_body(plain, kind, known)
                 return
         found: list[Found] = []
 
@@ -92,16 +93,10 @@ class Bodies:
             found.clear()
         yield from found
 
-    def _find(self, plain: bytes, kind: bytes, known: Known) -> list[Found]:
-        found = self.scanner.in_body(plain, kind, known)
-        if self.scanner.places:
-            return settled([*found, *self.scanner.places.find(plain)])
-        return found
-
     def _in_memory(
         self, plain: bytes, kind: bytes, codings: bytes, known: Known
     ) -> Redacted | None:
-        found = self._find(plain, kind, known)
+        found = self.scanner.in_body(plain, kind, known)
         if not found:
             return None
         text, edits = replaced(plain, found, self.stand_in)
@@ -129,7 +124,7 @@ class Bodies:
     def _in_pieces(
         self, body: Body, kind: bytes, codings: bytes, known: Known, *, whole: bool
     ) -> Redacted | None:
-        if self.scanner.places and body.size_bytes > _LARGEST_DOCUMENT:
+        if self.scanner.places and body.size_bytes > self.document_bytes:
             self.unsafe(f"it is too large to look for JSONPaths in it ({body.size_bytes} bytes)")
         elif self.scanner.places and body.file is not None:
             data = b"".join(_pieces(body))
@@ -158,7 +153,7 @@ class Bodies:
         self, kind: bytes, known: Known, stand_in: Callable[[Found], bytes] | None = None
     ) -> Stretches:
         return Stretches(
-            lambda text, begins: self.scanner.in_body(text, kind, known, begins=begins),
+            lambda text, begins: self.scanner.in_stretch(text, kind, known, begins=begins),
             stand_in or self.stand_in,
         )
 

@@ -55,9 +55,8 @@ def find_secrets(
     Raises ``OSError`` when a body's file cannot be read.
     """
     request, response = interaction.request, interaction.response
-    on = rules if rules.enabled else rules.switched_on()
-    known = known_secrets(on, request.target, request.headers, response.headers)
-    look = _Look(on, known, allowed)
+    known = known_secrets(rules, request.target, request.headers, response.headers)
+    look = _Look(rules, known, allowed)
     found = chain(
         look.target(request.target),
         look.headers("request header", request.headers),

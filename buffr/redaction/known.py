@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from binascii import Error
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from attrs import field, frozen
@@ -29,6 +29,7 @@ SHORTEST = 16
 _SHORTEST_PASSWORD = 8
 _LONGEST = 16 * 1024
 _MOST = 64
+_PROTOCOL_NAME_BYTES = len(SUBPROTOCOL)
 _SHORTEST_IN_BASE64 = 12
 
 
@@ -40,41 +41,45 @@ class Secret:
     name: bytes
     digest: bool = True
 
+    def stands_in(self, text: bytes) -> bool:
+        """Whether it does, in any spelling."""
+        return any(spelling in text for spelling in _spellings(self.value))
 
-@frozen
+
+@frozen(eq=False)
 class Known:
-    """Finds known secrets in texts: as they are, percent-encoded, escaped as in JSON, in base64."""
+    """Finds known secrets in texts: as they are, percent-encoded, escaped as in JSON, in base64.
+
+    ``values`` are the secrets alone.
+    """
 
     secrets: tuple[Secret, ...]
-    _spellings: tuple[tuple[bytes, Secret], ...] = field(init=False, eq=False, repr=False)
+    values: tuple[bytes, ...] = field(init=False, repr=False)
 
-    @_spellings.default
-    def _all_spellings(self) -> tuple[tuple[bytes, Secret], ...]:
-        found: dict[bytes, Secret] = {}
-        for secret in self.secrets:
-            for spelling in _spelled(secret.value):
-                found.setdefault(spelling, secret)
-        return tuple(found.items())
+    @values.default
+    def _plain_values(self) -> tuple[bytes, ...]:
+        return tuple([secret.value for secret in self.secrets])
 
     def __bool__(self) -> bool:
         return bool(self.secrets)
 
     def find(self, text: bytes) -> Iterator[Found]:
         """All places of all of them, in no order."""
-        for spelling, secret in self._spellings:
-            at = text.find(spelling)
-            while at >= 0:
-                end = at + len(spelling)
-                yield Found(at, end, secret.name, secret.value, "echo", digest=secret.digest)
-                at = text.find(spelling, end)
-
-    @property
-    def longest(self) -> int:
-        """The size of the longest spelling."""
-        return max((len(spelling) for spelling, _ in self._spellings), default=0)
+        for secret in self.secrets:
+            for spelling in _spellings(secret.value):
+                at = text.find(spelling)
+                while at >= 0:
+                    end = at + len(spelling)
+                    yield Found(at, end, secret.name, secret.value, "echo", digest=secret.digest)
+                    at = text.find(spelling, end)
 
 
 NOTHING_KNOWN = Known(())
+
+
+@lru_cache(maxsize=256)
+def _spellings(value: bytes) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys(_spelled(value)))
 
 
 def _spelled(value: bytes) -> Iterator[bytes]:
@@ -107,34 +112,38 @@ def _lower_escapes(quoted: bytes) -> bytes:
 
 def known_secrets(rules: RedactionRules, target: bytes, *heads: Headers) -> Known:
     """The secrets of a request's target and of the given heads: long enough to be found again."""
-    if not rules.enabled:
-        return NOTHING_KNOWN
     found: dict[bytes, Secret] = {}
-    for each in (*_of_headers(heads, rules), *_of_target(target, rules)):
-        if len(found) < _MOST and SHORTEST <= len(each.value) <= _LONGEST:
+    for headers in heads:
+        for name, value in headers:
+            if rules.is_credential_header(name) or len(name) == _PROTOCOL_NAME_BYTES:
+                for each in _of_header(rules, name.lower(), value):
+                    found.setdefault(each.value, each)
+    if b"=" in target:
+        for each in _of_target(rules, target):
             found.setdefault(each.value, each)
-    for each in _of_basic(heads, rules):
-        if SHORTEST <= len(each.value) <= _LONGEST or _is_strong(each.value):
-            found.setdefault(each.value, each)
-    return Known(tuple(found.values())) if found else NOTHING_KNOWN
+    return Known(tuple(found.values())[:_MOST]) if found else NOTHING_KNOWN
+
+
+@lru_cache(maxsize=4096)
+def _of_header(rules: RedactionRules, name: bytes, value: bytes) -> tuple[Secret, ...]:
+    found: list[Secret] = []
+    if name == SUBPROTOCOL:
+        in_subprotocols(value, rules, partial(_noted, found))
+    elif rules.is_credential_header(name):
+        for start, end, called, digest in secret_spans(name, value):
+            found += _of_value(name, called, value[start:end], rules, digest=digest)
+    passwords = [each for each in _of_basic(name, value) if _is_strong(each.value)]
+    return (*_long(found), *passwords)
+
+
+def _long(found: Iterable[Secret]) -> Iterator[Secret]:
+    return (each for each in found if SHORTEST <= len(each.value) <= _LONGEST)
 
 
 def _is_strong(password: bytes) -> bool:
-    """Whether a short password could hardly be a word of an answer."""
-    return _SHORTEST_PASSWORD <= len(password) < SHORTEST and not password.isalpha()
-
-
-def _of_headers(heads: Iterable[Headers], rules: RedactionRules) -> Iterator[Secret]:
-    for headers in heads:
-        for raw_name, value in headers:
-            name = raw_name.lower()
-            if name == SUBPROTOCOL:
-                found: list[Secret] = []
-                in_subprotocols(value, rules, partial(_noted, found))
-                yield from found
-            elif rules.is_credential_header(name):
-                for start, end, called, digest in secret_spans(name, value):
-                    yield from _of_value(name, called, value[start:end], rules, digest=digest)
+    """Whether a password could hardly be a word of an answer."""
+    size = len(password)
+    return SHORTEST <= size <= _LONGEST or (size >= _SHORTEST_PASSWORD and not password.isalpha())
 
 
 def _noted(found: list[Secret], name: bytes, value: bytes) -> bytes:
@@ -163,19 +172,21 @@ def _of_value(
                 yield Secret(bare.partition(b"/")[0], called, digest=False)
 
 
-def _of_basic(heads: Iterable[Headers], rules: RedactionRules) -> Iterator[Secret]:
-    for headers in heads:
-        for name, value in headers:
-            scheme, _, encoded = value.partition(b" ")
-            if scheme.lower() == b"basic" and rules.is_credential_header(name):
-                with suppress(Error, ValueError):
-                    password = b64decode(encoded, validate=True).partition(b":")[2]
-                    if password and not is_pseudonym(password):
-                        yield Secret(password, name.lower(), digest=False)
+def _of_basic(name: bytes, value: bytes) -> Iterator[Secret]:
+    scheme, _, encoded = value.partition(b" ")
+    if scheme.lower() == b"basic":
+        with suppress(Error, ValueError):
+            password = b64decode(encoded, validate=True).partition(b":")[2]
+            if password and not is_pseudonym(password):
+                yield Secret(password, name, digest=False)
 
 
-def _of_target(target: bytes, rules: RedactionRules) -> Iterator[Secret]:
-    for name, start, end in fields_of(target.partition(b"?")[2], rules):
-        value = unquote_to_bytes(target.partition(b"?")[2][start:end])
+@lru_cache(maxsize=4096)
+def _of_target(rules: RedactionRules, target: bytes) -> tuple[Secret, ...]:
+    query = target.partition(b"?")[2]
+    found = []
+    for name, start, end in fields_of(query, rules):
+        value = unquote_to_bytes(query[start:end])
         if not is_pseudonym(value) and (rules.is_credential_member(name) or looks_random(value)):
-            yield Secret(value, name)
+            found.append(Secret(value, name))
+    return tuple(_long(found))

@@ -10,16 +10,13 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
 from urllib.parse import unquote_to_bytes
-
-import re2
 
 from buffr.redaction.found import Found
 from buffr.redaction.header_values import secret_spans
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.shapes import looks_random
+from buffr.redaction.shapes import compiled, looks_random
 
 __all__ = ["Named"]
 
@@ -42,13 +39,6 @@ _SPACE_OR_COMMA = re.compile(rb"[\s,]*+")
 _MOST_ELEMENTS = 256
 
 
-def _compiled(pattern: str) -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    options.encoding = re2.Options.Encoding.LATIN1
-    return re2.compile(f"(?i){pattern}".encode(), options)
-
-
 def _alike(name: str) -> str:
     """A pattern for a name and its other spellings: ``apiKey`` and ``API_KEY`` are one."""
     letters = [re.escape(letter) for letter in re.sub(r"[-_.+\s]", "", name)]
@@ -64,24 +54,25 @@ def _plain(raw: bytes) -> bytes:
 
 
 class Named:
-    """Finds the values of names that ``rules`` call credentials."""
+    """Finds the values of names that ``rules`` call credentials.
+
+    A text that ``pattern`` (RE2) does not match has none.
+    """
 
     def __init__(self, rules: RedactionRules) -> None:
         self._rules = rules
         own = "".join(f"|{_alike(name)}" for name in sorted(rules.json_names))
         names = f"{_NAME}(?:{_STEMS}){own}"
         parameters = f"[A-Za-z0-9_.-]{{0,64}}(?:{_STEMS})"
-        self._member = _compiled(_MEMBER % names)
-        self._element = _compiled(_ELEMENT % names)
-        self._parameter = _compiled(_PARAMETER % parameters)
-        self._in_url = _compiled(_USERINFO)
+        self._member = compiled("(?i)" + _MEMBER % names)
+        self._element = compiled("(?i)" + _ELEMENT % names)
+        self._parameter = compiled("(?i)" + _PARAMETER % parameters)
+        self._in_url = compiled(_USERINFO)
         patterns = (_MEMBER % names, _ELEMENT % names, _PARAMETER % parameters, _USERINFO)
-        self._any = _compiled("|".join(f"(?:{pattern})" for pattern in patterns))
+        self.pattern = f"(?i:{'|'.join(patterns)})"
 
     def find(self, text: bytes) -> Iterator[Found]:
         """The secrets in a text, in no order."""
-        if self._any.search(text) is None:
-            return
         for match in self._member.finditer(text):
             yield from self._of_member(match[1], text, match.end())
         for match in self._element.finditer(text):

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-
-import re2
 
 from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.rules import RedactionRules
+from buffr.redaction.shapes import compiled
 
 __all__ = ["find_in_parts"]
 
 
-def _compiled(pattern: str) -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    options.encoding = re2.Options.Encoding.LATIN1
-    return re2.compile(pattern.encode(), options)
-
-
 # The value goes on to the next line that begins like a boundary, or to the end of what there is.
-_PART = _compiled(
+_PART = compiled(
     r"(?i)content-disposition:[ \t]*form-data;([^\r\n]{0,300})\r?\n(?:[^\r\n]+\r?\n)*\r?\n"
 )
-_NAME = _compiled(r"""(?i)(?:^|[;\s])name="?([^";\r\n]{1,100})""")
-_FILE = _compiled(r"(?i)(?:^|[;\s])filename\*?=")
+_NAME = compiled(r"""(?i)(?:^|[;\s])name="?([^";\r\n]{1,100})""")
+_FILE = compiled(r"(?i)(?:^|[;\s])filename\*?=")
 
 
 def find_in_parts(text: bytes, rules: RedactionRules) -> Iterator[Found]:

@@ -24,6 +24,7 @@ from buffr.redaction.bodies import Bodies, Redacted
 from buffr.redaction.cuts import recut, rescaled
 from buffr.redaction.found import Found, replaced
 from buffr.redaction.header_values import COOKIES, SET_COOKIES, HeaderValues
+from buffr.redaction.keys import STAND_IN
 from buffr.redaction.known import NOTHING_KNOWN, Known, known_secrets
 from buffr.redaction.pseudonym import pseudonym
 from buffr.redaction.rules import RedactionRules
@@ -31,9 +32,12 @@ from buffr.redaction.scanner import Scanner, scanner_of
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 from buffr.spool import Spool
 
-__all__ = ["Redactor"]
+__all__ = ["IN_MEMORY", "Redactor"]
 
-_MEMORY_BYTES = 1 << 20
+IN_MEMORY = 1 << 20
+"""Request bodies up to this size are compared by what they mean, larger ones by a digest."""
+
+_LARGEST_DOCUMENT = 32 << 20
 _FRAME = ((b"content-type", b""),)
 
 
@@ -49,7 +53,7 @@ class _Spools:
         self._open: list[Spool] = []
 
     def new(self) -> Spool:
-        spool = Spool(_MEMORY_BYTES, self._directory)
+        spool = Spool(IN_MEMORY, self._directory)
         self._open.append(spool)
         return spool
 
@@ -165,12 +169,19 @@ class Redactor:
 
     def _request(self, request: RecordedRequest, known: Known) -> RecordedRequest:
         body, headers = request.body, self.headers(request.headers, known)
-        found = self._body(body, request.headers, known, "the request's body")
+        found = self._request_body(body, request.headers, known)
         if found is not None:
             body, headers = found.body, _with_length(headers, found.body.size_bytes)
         return evolve(
             request, target=self.target(request.target, known), headers=headers, body=body
         )
+
+    def _request_body(self, body: Body, headers: Headers, known: Known) -> Redacted | None:
+        what = "the request's body"
+        if body.size_bytes <= IN_MEMORY:
+            return self._body(body, headers, known, what)
+        # Its match key is a digest, which no name and no salt may change.
+        return self._body(body, headers, known, what, stand_in=_constant, document_bytes=IN_MEMORY)
 
     def _frame(self, frame: Frame, known: Known) -> Frame:
         reason = self._text(frame.reason.encode(), known).decode() if frame.reason else ""
@@ -181,15 +192,22 @@ class Redactor:
         return evolve(frame, data=found.body, fragments=sizes, reason=reason)
 
     def _body(
-        self, body: Body, headers: Headers, known: Known, what: str, *, whole: bool = True
+        self,
+        body: Body,
+        headers: Headers,
+        known: Known,
+        what: str,
+        *,
+        whole: bool = True,
+        stand_in: Callable[[Found], bytes] | None = None,
+        document_bytes: int = _LARGEST_DOCUMENT,
     ) -> Redacted | None:
-        if not body.size_bytes:
-            return None
-
         def unsafe(reason: str) -> None:
             self._unsafe(f"{what} cannot be searched for credentials: {reason}", known)
 
-        bodies = Bodies(self._scanner, self._stand_in, self._spools.new, unsafe)
+        bodies = Bodies(
+            self._scanner, stand_in or self._stand_in, self._spools.new, unsafe, document_bytes
+        )
         return bodies.redacted(body, headers, known, whole=whole)
 
     def _unsafe(self, message: str, known: Known) -> None:
@@ -221,6 +239,10 @@ class Redactor:
         if lower in SET_COOKIES:
             return self._values.set_cookie(lower, value)
         return self._values.credential(lower, value)
+
+
+def _constant(_found: Found) -> bytes:
+    return STAND_IN
 
 
 def _with_length(headers: Headers, size_bytes: int) -> Headers:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 __all__ = ["CREDENTIAL_FIELDS", "CREDENTIAL_HEADERS", "RedactionRules"]
 
@@ -154,7 +154,7 @@ def _is_member(names: frozenset[bytes], name: bytes) -> bool:
     return plain in CREDENTIAL_MEMBERS or plain.endswith(_MEMBER_ENDINGS) or plain in names
 
 
-@frozen
+@frozen(cache_hash=True)
 class RedactionRules:
     """What is a credential: by the names of header fields, of query fields and of JSON members.
 
@@ -211,10 +211,6 @@ class RedactionRules:
             unsafe=unsafe,
             enabled=enabled,
         )
-
-    def switched_on(self) -> RedactionRules:
-        """The same rules, enabled."""
-        return evolve(self, enabled=True)
 
     def is_credential_header(self, name: bytes) -> bool:
         """Whether a header field with this name, in any case, holds a credential."""

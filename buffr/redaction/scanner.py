@@ -12,7 +12,7 @@ from buffr.redaction.named import Named
 from buffr.redaction.parts import find_in_parts
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.shapes import Shapes
+from buffr.redaction.shapes import Shapes, compiled
 
 __all__ = ["FORM", "MULTIPART", "Scanner", "scanner_of"]
 
@@ -23,31 +23,46 @@ MULTIPART = b"multipart/form-data"
 class Scanner:
     """Finds secrets by names, by their shapes, and those that are known.
 
-    ``places`` need whole documents, and are asked for by who has them. Raises
-    ``ValueError`` for rules that are not understood.
+    ``places`` are those that need whole documents. Raises ``ValueError`` for
+    rules that are not understood.
     """
 
     def __init__(self, rules: RedactionRules) -> None:
         self.rules = rules
         self._shapes = Shapes(rules.patterns)
         self._named = Named(rules)
+        # One automaton reads a text once; mostly there is nothing to find.
+        self._any = compiled(f"{self._named.pattern}|{self._shapes.pattern}")
         self.places = JSONPlaces(rules.json_paths)
 
-    def in_body(
-        self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN, *, begins: bool = True
+    def in_body(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> list[Found]:
+        """The secrets in a whole body, decoded, in order."""
+        found = self._in_any(text, media_type, known, begins=True)
+        if self.places:
+            found += self.places.find(text)
+        return settled(found) if found else found
+
+    def in_stretch(
+        self, text: bytes, media_type: bytes, known: Known, *, begins: bool
     ) -> list[Found]:
-        """The secrets in a decoded body, or in a stretch of one, in order.
+        """The same for a stretch of a body, without those that only a whole document shows.
 
         ``begins``: it begins where the body does, so a form's field does.
         """
-        found = [*self._named.find(text), *self._shapes.find(text)]
+        found = self._in_any(text, media_type, known, begins=begins)
+        return settled(found) if found else found
+
+    def _in_any(self, text: bytes, media_type: bytes, known: Known, *, begins: bool) -> list[Found]:
+        found: list[Found] = []
+        if self._any.search(text) is not None:
+            found += [*self._named.find(text), *self._shapes.find(text)]
         if known:
             found += known.find(text)
         if media_type == FORM:
             found += self._in_form(text, begins=begins)
         elif media_type == MULTIPART:
             found += find_in_parts(text, self.rules)
-        return settled(found) if found else found
+        return found
 
     def in_text(self, text: bytes, known: Known = NOTHING_KNOWN) -> list[Found]:
         """The secrets in a header's value, or in a target, in order."""

@@ -14,7 +14,7 @@ from attrs import frozen
 from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import is_pseudonym
 
-__all__ = ["Shape", "Shapes", "looks_random"]
+__all__ = ["Shape", "Shapes", "compiled", "looks_random"]
 
 _LONG_RUN = re.compile(rb"[A-Za-z0-9_]{16,}")
 _RANDOM = re.compile(rb"[A-Za-z0-9._~+=:|%-]{16,}")
@@ -132,7 +132,8 @@ WELL_KNOWN = (
 )
 
 
-def _compiled(pattern: str) -> Any:
+def compiled(pattern: str) -> Any:
+    """An RE2 pattern for bytes. No pattern makes RE2 slow on a hostile text."""
     options = re2.Options()
     options.log_errors = False
     options.encoding = re2.Options.Encoding.LATIN1
@@ -142,25 +143,26 @@ def _compiled(pattern: str) -> Any:
 class Shapes:
     """Finds tokens: those with a well-known shape, and what the patterns of settings match.
 
-    Raises ``ValueError`` for a pattern that RE2 does not understand.
+    A text that ``pattern`` (RE2) does not match has none. Raises
+    ``ValueError`` for a pattern that RE2 does not understand.
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         own = tuple(Shape("pattern", pattern, anywhere=True) for pattern in patterns)
         try:
-            self._shapes = [(shape, _compiled(shape.pattern)) for shape in WELL_KNOWN + own]
+            self._shapes = [(shape, compiled(shape.pattern)) for shape in WELL_KNOWN + own]
         except re2.error as error:
             raise ValueError(f"no pattern in RE2 syntax: {error}") from error
-        # One automaton for all of them reads a text once.
-        self._any = _compiled("|".join(f"(?:{shape.pattern})" for shape, _ in self._shapes))
+        self.pattern = "|".join(f"(?:{shape.pattern})" for shape, _ in self._shapes)
+        self._any = compiled(self.pattern)
 
     def find(self, text: bytes) -> Iterator[Found]:
         """The tokens in a text, in no order; they may overlap."""
         if self._any.search(text) is None:
             return
-        for shape, compiled in self._shapes:
-            for match in compiled.finditer(text):
-                start, end = match.span(1 if compiled.groups else 0)
+        for shape, pattern in self._shapes:
+            for match in pattern.finditer(text):
+                start, end = match.span(1 if pattern.groups else 0)
                 token = text[start:end]
                 if start < 0 or start == end or is_pseudonym(token):
                     continue

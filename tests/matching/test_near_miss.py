@@ -116,7 +116,7 @@ class TestDifferences:
         }
         found = miss(Sent(b"/?key=hunter6", recorded), Sent(b"/?key=hunter7&a=1", live))
         assert "hunter" not in repr(found.differences)
-        assert Difference("body", "/password", "REDACTED", "REDACTED") in found.differences
+        assert "/password" not in [each.pointer for each in found.differences], "one constant"
         double = miss(
             Sent(b"/", b'{"a":1,"token":"hunter2","token":1}'),
             Sent(b"/", b'{"a":1,"token":"hunter2"}'),
