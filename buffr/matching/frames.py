@@ -43,7 +43,7 @@ class FrameRules:
         if match == "strict":
             normalise = evolve(body.normalise, json=False)
             frames = evolve(frames, normalise=normalise, json=JSONFields())
-        return cls(match, type_field, frames, sync, body.redaction)
+        return cls(match, type_field, frames, sync, body.redaction.rules)
 
     def same(self, recorded: Frame, kind: FrameKind, data: bytes | BodyDigest) -> bool:
         """Whether a message counts as a recorded one.
