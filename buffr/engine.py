@@ -15,7 +15,16 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 
 from buffr.calls import RequestBody, UpstreamCall, read_whole, stream_through
-from buffr.errors import BadFraming, BadRequest, BuffrError, ClientGone, NoMatch, RateLimited
+from buffr.errors import (
+    BadFraming,
+    BadRequest,
+    BuffrError,
+    ClientGone,
+    NoMatch,
+    RateLimited,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 from buffr.exchange import (
     Counters,
     Exchange,
@@ -33,6 +42,7 @@ from buffr.log import ExchangeLog, say
 from buffr.matching.captures import Captured
 from buffr.matching.key import MatchKey
 from buffr.message import Request
+from buffr.policy.age import Ages
 from buffr.policy.decide import Fetch, Refuse, Replay, decide, needs_key
 from buffr.policy.mode import Mode
 from buffr.recorders.http import passed_on
@@ -41,6 +51,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 from buffr.sessions.host import Sessions
 from buffr.spool import Spool
+from buffr.stores.base import Found
 from buffr.streams import BodyStream
 from buffr.upstream.connection import Response
 from buffr.wire.upgrade import asks_websocket, check_request
@@ -200,9 +211,7 @@ class Engine:
                 self.counters.fetched += 1
                 return await self._fetch_session(fetch, exchange, key)
             case Fetch() as fetch:
-                head, cut = await self._flight(fetch, exchange).follow(exchange.sink)
-                self.counters.fetched += 1
-                return head.status, cut
+                return await self._fetch(fetch, exchange)
             case Refuse():
                 exchange.body.close()
                 raise await self._no_match(exchange)
@@ -237,7 +246,41 @@ class Engine:
             found = await route.store.find(exchange.keys)
         if found is None:
             return None
-        return route.playhead.next(exchange.scope, found.digest, found.places)
+        if route.ages is None:
+            return route.playhead.next(exchange.scope, found.digest, found.places)
+        return await self._next_by_age(exchange, route.ages, found)
+
+    async def _next_by_age(self, exchange: Exchange, ages: Ages, found: Found) -> int | None:
+        """The next place; none in auto where that is too old, so that it is recorded anew."""
+        route = exchange.route
+        assert route.store is not None
+        places, too_old = await ages.in_turn(route.store, found.places, self._wall())
+        place = route.playhead.next(exchange.scope, found.digest, places)
+        if place not in too_old:
+            return place
+        if route.mode is Mode.AUTO:
+            exchange.too_old = place
+            return None
+        if not ages.told:
+            ages.told = True
+            words = shown(exchange.request, route)
+            say(LogLevel.warn, "a recording is older than re_record_after", request=words)
+        return place
+
+    async def _fetch(self, fetch: Fetch, exchange: Exchange) -> tuple[int, str | None]:
+        """Answer from the upstream, or where that fails from a recording that is too old."""
+        try:
+            head, cut = await self._flight(fetch, exchange).follow(exchange.sink)
+        except (UpstreamFailed, UpstreamTimeout) as error:
+            if exchange.too_old is None:
+                raise
+            words = shown(exchange.request, exchange.route)
+            told = "not recorded anew: the old recording answers"
+            say(LogLevel.warn, told, request=words, err=error.message)
+            exchange.src = "cassette"
+            return await self._replay(exchange, exchange.too_old, b"")
+        self.counters.fetched += 1
+        return head.status, cut
 
     async def _replay(self, exchange: Exchange, place: int, key: bytes) -> tuple[int, str | None]:
         route = exchange.route
@@ -341,7 +384,7 @@ class Engine:
         if self.observer is not None:
             words = shown if exchange.frames is None else shown_session
             self.observer.recorded(words(exchange.request, exchange.route))
-        if exchange.keys:
+        if exchange.keys and exchange.too_old is None:
             exchange.route.playhead.answered(exchange.scope, exchange.keys[0].digest)
 
     def _append_failed(self, error: BuffrError) -> None:

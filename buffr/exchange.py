@@ -86,7 +86,8 @@ class Exchange:
 
     ``src`` says where its answer comes from. ``body`` and ``keys`` are there
     once the request is read as far as its route's mode needs it. ``frames``
-    counts those of a WebSocket session, once there is one.
+    counts those of a WebSocket session, once there is one. ``too_old`` is the
+    place of a recording that would answer if it were younger.
     """
 
     route: Route
@@ -97,6 +98,7 @@ class Exchange:
     body: RequestBody = RequestBody(b"")
     keys: Sequence[MatchKey] = ()
     frames: int | None = None
+    too_old: int | None = None
 
 
 @lru_cache(maxsize=4096)

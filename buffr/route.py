@@ -11,6 +11,7 @@ from buffr.explainer import Explainer
 from buffr.matching.matcher import Matcher
 from buffr.pacing import Pace
 from buffr.playhead import Playhead
+from buffr.policy.age import Ages
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
 from buffr.session_limits import SessionLimits
@@ -34,6 +35,7 @@ class Route:
     ``explainer`` tells what came near to a request that nothing answers.
     ``session_limits`` hold for WebSocket sessions.
     ``pace`` makes requests to the upstream wait for their turn.
+    ``ages`` tells which recordings are too old; without it none is.
     """
 
     mode: Mode
@@ -53,3 +55,4 @@ class Route:
     explainer: Explainer | None = None
     session_limits: SessionLimits = SessionLimits()
     pace: Pace | None = None
+    ages: Ages | None = None

@@ -99,7 +99,9 @@ PURE = (
 
 IMPURE_MODULES = frozenset(("twisted", "OpenSSL", "time", "socket", "random"))
 
-FOR_ITS_TYPES = frozenset((("buffr.recorders.http", "buffr.streams"),))
+FOR_ITS_TYPES = frozenset(
+    (("buffr.recorders.http", "buffr.streams"), ("buffr.policy.age", "buffr.stores.base"))
+)
 """Pure modules and what they import although it is not pure: only a Protocol of it."""
 
 WIRING = (

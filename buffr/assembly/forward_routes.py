@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol
 
 from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.paces import pace_for
-from buffr.assembly.routes import explainer_for, matcher_for, session_limits, shares
+from buffr.assembly.routes import ages_for, explainer_for, matcher_for, session_limits, shares
 from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
@@ -149,6 +149,7 @@ class ForwardRoutes:
             origin=origin,
             explainer=explainer_for(row.mode, self._reactor, store, matcher, self._rules),
             pace=self._pace(origin.host, row),
+            ages=ages_for(settings.re_record_after_s),
         )
 
     def _pace(self, host: str, row: ForwardHost) -> Pace | None:

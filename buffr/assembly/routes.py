@@ -19,6 +19,7 @@ from buffr.log import say
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import IgnoreRule, MatchRules, Normalisation
 from buffr.playhead import Playhead, Repeat
+from buffr.policy.age import Ages
 from buffr.policy.mode import Mode
 from buffr.policy.statuses import recorded_by_default
 from buffr.redaction.rules import RedactionRules
@@ -27,7 +28,7 @@ from buffr.session_limits import SessionLimits
 from buffr.stores.base import Store
 from buffr.stores.cassette import Cassette
 
-__all__ = ["explainer_for", "matcher_for", "reverse_route", "session_limits", "shares"]
+__all__ = ["ages_for", "explainer_for", "matcher_for", "reverse_route", "session_limits", "shares"]
 
 
 def shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT001  # as set
@@ -110,6 +111,7 @@ def reverse_route(
         session_limits=session_limits(config.limits),
         explainer=explainer_for(row.mode, reactor, store, matcher, rules),
         pace=pace_for(row.limits, reactor),
+        ages=ages_for(row.re_record_after_s),
     )
 
 
@@ -121,6 +123,11 @@ def session_limits(limits: Limits) -> SessionLimits:
         idle_s=limits.websocket_idle_s,
         close_s=limits.half_close_s,
     )
+
+
+def ages_for(re_record_after_s: float | None) -> Ages | None:
+    """What tells recordings that are too old, where the settings say when they are."""
+    return None if re_record_after_s is None else Ages(re_record_after_s)
 
 
 def explainer_for(

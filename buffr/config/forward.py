@@ -117,6 +117,12 @@ class ForwardSettings:
         "As the global setting, for the forward proxy.",
         default_text="the global setting",
     )
+    re_record_after_s: float | None = setting(
+        quantities.duration(),
+        None,
+        "Recordings older than this are recorded anew in auto; replay only warns of them.",
+        key="re_record_after",
+    )
     match: MatchSettings = setting(
         Section(MatchSettings), MatchSettings(), "What counts in matching."
     )

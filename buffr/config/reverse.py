@@ -90,6 +90,12 @@ class ReverseRoute:
         "The statuses that are recorded; answers with others only pass through.",
         default_text="by mode",
     )
+    re_record_after_s: float | None = setting(
+        quantities.duration(),
+        None,
+        "Recordings older than this are recorded anew in auto; replay only warns of them.",
+        key="re_record_after",
+    )
     match: MatchSettings = setting(
         Section(MatchSettings), MatchSettings(), "What counts in matching."
     )

@@ -90,14 +90,15 @@ def _text(value: object, *, decode: bool) -> str | None:
 
 
 def _is_noise(change: Change, name: str) -> bool:
-    """Whether whatever is there on either side is noise as a whole."""
-    kinds = set()
+    """Whether what is there on both sides is noise as a whole.
+
+    What only one of them has is another request: a rule would hide that for good.
+    """
     for value in (change.recorded, change.live):
-        if isinstance(value, Absent):
-            continue
-        text = _text(value, decode=not change.json)
-        kinds.add(None if text is None else whole_noise(text, name))
-    return None not in kinds
+        text = None if isinstance(value, Absent) else _text(value, decode=not change.json)
+        if text is None or whole_noise(text, name) is None:
+            return False
+    return True
 
 
 def _ignoring(change: Change) -> tuple[IgnoreRule, ...]:

@@ -20,7 +20,7 @@ from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
 
 
 def echo(received: Received) -> bytes:
-    said = received.body or received.header(b"Authorization") or b""
+    said = received.body or received.header(b"X-Who") or b""
     return answer(b"<%b %b>" % (received.target, said))
 
 
@@ -189,11 +189,12 @@ class TestOthers:
         self, routes: Routes, auto: BuffrProcess, replay: BuffrProcess
     ) -> None:
         """``match.credentials: distinct``: each user has answers of their own."""
-        users = [b"Bearer alice-0123456789abcdefghij", b"Bearer bob-0123456789abcdefghijkl"]
-        raws = [request(b"/users", headers=[(b"Authorization", user)]) for user in users]
+        users = {b"alice": b"0123456789abcdefghij", b"bob": b"0123456789abcdefghijkl"}
         for running in (auto, auto, replay):
-            for user, raw in zip(users, raws, strict=True):
-                assert routes.ask(running, "distinct", raw).body == b"</users %b>" % user
+            for name, token in users.items():
+                headers = [(b"Authorization", b"Bearer " + token), (b"X-Who", name)]
+                got = routes.ask(running, "distinct", request(b"/users", headers=headers))
+                assert got.body == b"</users %b>" % name
         assert routes.ask(replay, "distinct", request(b"/users")).status == 599
         other = request(b"/users", headers=[(b"Authorization", b"Bearer carol-0123456789abcdef")])
         missed = routes.ask(replay, "distinct", other)
@@ -202,3 +203,35 @@ class TestOthers:
         assert b"carol" not in missed.body
         assert b"pattern:" not in missed.body
         assert len(asked(routes, b"/users")) == 2
+
+
+class TestMending:
+    def test_the_rule_of_a_miss_mends_it(self, tmp_path: Path) -> None:
+        """A suite sends the time with each request: its rule is pasted, and the next run hits."""
+        row: dict[str, Any] = {"port": 0, "cassette": "api.json"}
+
+        @contextmanager
+        def running(mode: str) -> Iterator[BuffrProcess]:
+            text = yaml.safe_dump({"reverse": [{**row, "mode": mode, "target": upstream.url}]})
+            (tmp_path / "buffr.yaml").write_text(text)
+            with BuffrProcess.run("serve", cwd=tmp_path) as process:
+                yield process
+
+        def suite(process: BuffrProcess, time: str) -> list[Answer]:
+            said = {"model": "m", "sent_at": time, "metadata": {"run_id": f"{time}-x"}}
+            body = json.dumps(said).encode()
+            headers = [(b"Accept", b"application/json")]
+            raw = request(b"/v1/chat", method=b"POST", body=body, headers=headers)
+            return [ask(process.ports[0], raw)]
+
+        with FakeUpstream(lambda _: answer(b"fine")) as upstream:
+            with running("auto") as process:
+                suite(process, "2026-11-22T02:00:00.123Z")
+            with running("replay") as process:
+                (missed,) = suite(process, "2026-11-23T09:30:01.456Z")
+                assert missed.status == 599
+            row.update(yaml.safe_load(json.loads(missed.body)["nearest"][0]["rule"]))
+            with running("replay") as process:
+                for time in ("2026-11-23T09:30:01.456Z", "2027-01-01T00:00:00.000Z"):
+                    assert [one.body for one in suite(process, time)] == [b"fine"]
+            assert len(upstream.received) == 1
