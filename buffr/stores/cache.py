@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from attrs import frozen
+from attrs import define, frozen
 
 from buffr.interaction import Body
 from buffr.message import Headers, ResponseHead
 
-__all__ = ["CacheEntry", "CacheStats", "CacheStore", "Cached"]
+__all__ = ["CacheCounters", "CacheEntry", "CacheStats", "CacheStore", "Cached"]
 
 
 @frozen(eq=False)
@@ -52,7 +52,11 @@ class Cached:
 
 @frozen
 class CacheStats:
-    """What a store holds. ``bytes`` are of bodies and heads as kept; ages count from ``now``."""
+    """What a store holds. ``bytes`` are of bodies and heads as kept.
+
+    ``expired`` are stale at ``now``; ``fresh_left_s`` is the mean of the
+    seconds that the others are fresh for still.
+    """
 
     entries: int
     bytes: int
@@ -60,6 +64,16 @@ class CacheStats:
     oldest_at: float | None
     newest_at: float | None
     evicted: int
+    fresh_left_s: float = 0.0
+
+
+@define
+class CacheCounters:
+    """What a store of this process has done; a body is inflated when it is found."""
+
+    puts: int = 0
+    compressed: int = 0
+    inflated: int = 0
 
 
 class CacheStore(Protocol):

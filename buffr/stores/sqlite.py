@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 
 from buffr.errors import StoreFailed
 from buffr.interaction import Body
-from buffr.stores.cache import Cached, CacheEntry, CacheStats
+from buffr.stores.cache import CacheCounters, Cached, CacheEntry, CacheStats
 from buffr.stores.disk import Disk
 from buffr.stores.sqlite_file import CacheFile, is_broken, said
 from buffr.stores.sqlite_ledger import Bounds, Criteria, Ledger, Refreshed, Removed
@@ -50,8 +50,10 @@ SELECT place, variant, route, url, born_at, responded_at, fresh_until, keep_unti
   head, body_bytes, coding, CASE WHEN body_bytes <= ? THEN body END
 FROM entries WHERE key = ?"""
 _TOTALS = """
-SELECT total(entries), total(bytes), total(expired), total(evicted) FROM totals"""
-_STALE_BETWEEN = "SELECT count(*) FROM entries WHERE fresh_until > ? AND fresh_until <= ?"
+SELECT total(entries), total(bytes), total(expired), total(evicted), total(fresh_ms) FROM totals"""
+_STALE_BETWEEN = """
+SELECT count(*), total(CAST(min(fresh_until, 4e9) * 1000 AS INTEGER)) FROM entries
+WHERE fresh_until > ? AND fresh_until <= ?"""
 _AGES = (
     "SELECT (SELECT min(responded_at) FROM entries{0}), (SELECT max(responded_at) FROM entries{0})"
 )
@@ -74,6 +76,7 @@ class SQLiteStore:
     warn: Callable[[str], None] = field(kw_only=True)
     sweep_every_s: float = field(default=5.0, kw_only=True)
     disk: Disk = field(factory=Disk, kw_only=True)
+    counters: CacheCounters = field(init=False, factory=CacheCounters)
     _file: CacheFile = field(init=False)
     _thread: WriterThread = field(init=False)
     _reader: sqlite3.Connection | None = field(init=False, default=None)
@@ -148,7 +151,10 @@ class SQLiteStore:
             raise StoreFailed(f"cache {self.path}: {error}") from error
 
     def _body(self, row: FoundRow, kept: bytes | None) -> bytes:
-        return b"" if kept is None else body_of(kept, row[10], row[9], self._inflate)
+        if kept is None:
+            return b""
+        self.counters.inflated += row[10]
+        return body_of(kept, row[10], row[9], self._inflate)
 
     async def _whole(self, cached: Cached, large: dict[int, FoundRow]) -> Cached | None:
         """An entry with its body; ``None`` when it was removed meanwhile."""
@@ -160,6 +166,7 @@ class SQLiteStore:
         body = await done
         if body is None:
             return None
+        self.counters.inflated += row[10]
         return Cached(cached.place, evolve(cached.entry, body=Body.of(body)))
 
     def _read(self, statement: str, values: tuple[object, ...]) -> list[Any]:
@@ -236,21 +243,28 @@ class SQLiteStore:
         where, of_route = ("", ()) if route is None else (" WHERE route = ?", (route,))
         self._read("BEGIN", ())
         try:
-            entries, size_bytes, expired, evicted = self._read(_TOTALS + where, of_route)[0]
+            entries, size_bytes, expired, evicted, fresh_ms = self._read(_TOTALS + where, of_route)[
+                0
+            ]
             oldest_at, newest_at = self._read(_AGES.format(where), of_route * 2)[0]
             upto = self._read("SELECT expired_upto FROM state", ())[0][0]
-            low, high = min(upto, now), max(upto, now)
             and_route = "" if route is None else " AND route = ?"
-            since = self._read(_STALE_BETWEEN + and_route, (low, high, *of_route))[0][0]
+            between = (min(upto, now), max(upto, now), *of_route)
+            since, since_ms = self._read(_STALE_BETWEEN + and_route, between)[0]
         finally:
             self._read("COMMIT", ())
+        sign = 1 if now >= upto else -1
+        expired += sign * since
+        fresh = entries - expired
+        fresh_left_s = ((fresh_ms - sign * since_ms) / 1000 - fresh * now) / fresh if fresh else 0.0
         return CacheStats(
-            int(entries),
-            int(size_bytes),
-            int(expired) + (since if now >= upto else -since),
-            oldest_at,
-            newest_at,
-            int(evicted),
+            entries=int(entries),
+            bytes=int(size_bytes),
+            expired=int(expired),
+            oldest_at=oldest_at,
+            newest_at=newest_at,
+            evicted=int(evicted),
+            fresh_left_s=fresh_left_s,
         )
 
     async def close(self) -> None:
@@ -280,11 +294,13 @@ class SQLiteStore:
     def _land(self, outcome: Outcome) -> None:
         if outcome.reopened and not self._closed:
             self._reopen()
-        for job, _ in outcome.results:
+        self.counters.compressed += outcome.compressed
+        for job, result in outcome.results:
             if isinstance(job, Write):
                 self._pending.discard(job)
                 self._waiting -= 1
                 self._waiting_bytes -= _body_bytes(job)
+                self.counters.puts += isinstance(job.change, Put) and result is None
         for job, result in outcome.results:
             if isinstance(job, Write):
                 for waiter in self._landing.pop(job, ()):

@@ -57,6 +57,7 @@ class Row:
     head: bytes
     size_bytes: int
     tags: tuple[str, ...]
+    compressed: bool
 
 
 FoundRow = tuple[int, bytes, str, str, float, float, float, float, bytes, int, int, bytes | None]
@@ -96,7 +97,7 @@ def row_of(entry: CacheEntry, place: int, compressor: zstandard.ZstdCompressor) 
         head,
         kept,
     )
-    return Row(values, entry.key, variant, head, size_bytes, entry.tags)
+    return Row(values, entry.key, variant, head, size_bytes, entry.tags, coding == _ZSTD)
 
 
 def refreshed_columns(entry: CacheEntry) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from buffr.errors import StoreFailed
 from buffr.stores.cache import CacheEntry
 from buffr.stores.sqlite_file import CacheFile, is_broken, said
 from buffr.stores.sqlite_ledger import Bounds, Change, Criteria, Ledger, Refreshed, Removed
-from buffr.stores.sqlite_rows import body_of, row_of
+from buffr.stores.sqlite_rows import Row, body_of, row_of
 
 __all__ = [
     "Broken",
@@ -106,9 +106,13 @@ Job = Write | Uses | Load | Clear | Sweep | Broken | Stop
 
 @frozen(eq=False)
 class Outcome:
-    """What came of jobs. ``reopened`` says that another file stands at the path now."""
+    """What came of jobs. ``reopened`` says that another file stands at the path now.
+
+    ``compressed`` counts the bodies that were kept so.
+    """
 
     results: Sequence[tuple[Job, object]] = ()
+    compressed: int = 0
     reopened: bool = False
 
 
@@ -205,10 +209,13 @@ class WriterThread:
                 ready.append(job)
             except Exception as error:  # noqa: BLE001  # the thread must live on
                 results.append((job, self._failure(error)))
+        compressed = 0
         if changes or uses:
             try:
                 self._tried(lambda ledger: ledger.write(changes, uses))
                 results += [(job, None) for job in ready]
+                rows = [change for change, _ in changes if isinstance(change, Row)]
+                compressed = sum(row.compressed for row in rows)
             except Exception as error:  # noqa: BLE001  # as above
                 if len(ready) > 1 and not _passes(error):
                     for job in ready:  # one that cannot be written must not take others with it
@@ -216,7 +223,7 @@ class WriterThread:
                 else:
                     results += [(job, self._failure(error)) for job in ready]
         if results:
-            self.land(Outcome(results))
+            self.land(Outcome(results, compressed))
 
     def _change(self, job: Write) -> Change:
         change = job.change

@@ -90,6 +90,10 @@ class TestExactness:
         assert sizes[0] == (1024,)
         assert sizes[1][0] < 100
         assert sizes[2] == (4096,)
+        for number in range(3):
+            turns.run(store.find(key(number)))
+        counters = store.counters
+        assert (counters.puts, counters.compressed, counters.inflated) == (3, 1, 1)
 
     def test_a_body_in_a_file_is_read(self, opened: Open, turns: Turns, tmp_path: Path) -> None:
         spool = tmp_path / "spool"
@@ -347,6 +351,12 @@ class TestStats:
                     (now, route),
                 ).fetchone()
                 stats = store.stats(now, route)
+                (left_s,) = look.execute(
+                    "SELECT avg(fresh_until - ?1) FROM entries"
+                    " WHERE fresh_until > ?1 AND (?2 IS NULL OR route = ?2)",
+                    (now, route),
+                ).fetchone()
+                assert stats.fresh_left_s == pytest.approx(left_s or 0.0, abs=0.01)
                 told = (stats.entries, stats.bytes, stats.expired, stats.oldest_at, stats.newest_at)
                 assert told == counted
 

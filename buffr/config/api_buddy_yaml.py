@@ -1,0 +1,64 @@
+"""The settings of reference-api-buddy in buffr's own words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from buffr.config.api_buddy import ApiBuddySettings, Domain
+
+__all__ = ["OVERRIDE", "as_settings", "as_yaml"]
+
+OVERRIDE = ("no-cache", "must-revalidate")
+"""A TTL counts for these answers too: that is what it is for. Those that are one
+client's own (``private``, ``no-store``, ``Set-Cookie``) stay out of the cache."""
+
+_METHODS = ("GET", "HEAD", "POST")
+
+
+def as_settings(settings: ApiBuddySettings, key: str | None) -> dict[str, Any]:
+    """What a settings' file of buffr would say; ``key`` is what clients need, if any."""
+    written: dict[str, Any] = {
+        "listen": settings.host,
+        "cache": {
+            "entries": settings.max_entries,
+            "body_bytes": settings.max_response_bytes,
+        },
+        "limits": {"upstream_idle_s": f"{settings.request_timeout_s:g}s"},
+        "gateway": {
+            "port": settings.port,
+            "routes": {one.name: _route(one, settings) for one in settings.domains},
+        },
+    }
+    if key is not None:
+        written["access"] = {"key": key}
+    return written
+
+
+def _route(domain: Domain, settings: ApiBuddySettings) -> Mapping[str, Any]:
+    store = "memory:" if settings.database is None else f"sqlite:{settings.database}"
+    return {
+        "target": domain.upstream,
+        "ttl": f"{domain.ttl_s}s",
+        "methods": list(_METHODS),
+        "override": list(OVERRIDE),
+        "store": store,
+        "limits": _limits(domain, settings.max_delay_s),
+    }
+
+
+def _limits(domain: Domain, max_delay_s: float) -> dict[str, Any]:
+    counts = {
+        "per_second": domain.per_second,
+        "per_minute": domain.per_minute,
+        "per_hour": domain.per_hour,
+    }
+    given: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
+    return given | {"max_delay": f"{max_delay_s:g}s"}
+
+
+def as_yaml(settings: ApiBuddySettings, key: str | None) -> str:
+    """As ``as_settings``, as the text of a file."""
+    return yaml.safe_dump(as_settings(settings, key), sort_keys=False, allow_unicode=True)
