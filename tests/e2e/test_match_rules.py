@@ -80,6 +80,7 @@ MATCHES: Mapping[str, Mapping[str, Any]] = {
     },
     "fields": {"query": ["nonce"], "json": ["$.meta.time"]},
     "distinct": {"credentials": "distinct"},
+    "exact": {"normalise": {"json": False}},
 }
 
 
@@ -184,6 +185,16 @@ class TestOthers:
         other = post(b"/fields?a=1&nonce=0", b'{"a": 2}')
         assert b'"a": 2' in routes.ask(auto, "fields", other).body
         assert len(asked(routes, b"/fields")) == 2
+
+    def test_what_is_made_alike_can_be_switched_off(
+        self, routes: Routes, auto: BuffrProcess
+    ) -> None:
+        spellings = (b'{"a": 1}', b'{"a":1}')
+        for name in ("exact", "fields"):
+            for body in spellings:
+                routes.ask(auto, name, post(b"/spelled/" + name.encode(), body))
+        assert [one.body for one in asked(routes, b"/spelled/exact")] == list(spellings)
+        assert len(asked(routes, b"/spelled/fields")) == 1
 
     def test_credentials_can_be_told_apart(
         self, routes: Routes, auto: BuffrProcess, replay: BuffrProcess
