@@ -223,22 +223,24 @@ class Transcript:
 
     def _closing_answer(self) -> Frame:
         """The recorded answer to a close frame, else the client's own code (RFC 6455 5.5.1)."""
-        answer = self._recorded_close()
-        if answer is None:
-            return Frame(Direction.SERVER, FrameKind.CLOSE, close_code=self._client_code)
-        asked = self._script.client[-1].frame if self._script.client else answer
-        echoed = asked.kind is FrameKind.CLOSE and asked.close_code == answer.close_code
-        if echoed and answer.close_code != self._client_code:
-            return Frame(Direction.SERVER, FrameKind.CLOSE, close_code=self._client_code)
-        return answer
+        echo = Frame(Direction.SERVER, FrameKind.CLOSE, close_code=self._client_code)
+        place = self._recorded_close()
+        if place is None:
+            return echo
+        self._sent = place + 1
+        answer = self._script.server[place].frame
+        asked = [step.frame for step in self._script.client if step.frame.kind is FrameKind.CLOSE]
+        echoed = any(frame.close_code == answer.close_code for frame in asked)
+        return echo if echoed and answer.close_code != self._client_code else answer
 
-    def _recorded_close(self) -> Frame | None:
-        """The server's close frame, if nothing else is to be sent before it."""
-        for step in self._script.server[self._sent :]:
+    def _recorded_close(self) -> int | None:
+        """Where the server's close frame is, if nothing else is to be sent before it."""
+        for place in range(self._sent, len(self._script.server)):
+            step = self._script.server[place]
             if step.after > self.received:
                 return None
             if step.frame.kind is FrameKind.CLOSE:
-                return step.frame
+                return place
             if step.frame.kind is not FrameKind.PING:
                 return None
         return None
