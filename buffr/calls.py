@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import define, frozen
+from twisted.internet.defer import Deferred
 
 from buffr.errors import BuffrError
 from buffr.interaction import Body
@@ -101,11 +102,11 @@ class UpstreamCall:
     timestamp: Callable[[], str]
     kept: Callable[[], None]
     failed: Callable[[BuffrError], None]
-    answer: Response | None = None
+    answer: Deferred[Response] | None = None
     departed: bool = False
 
     async def open(self, inform: Callable[[ResponseHead], None]) -> Response:
-        response = self.answer or await self._ask(inform)
+        response = await (self._ask(inform) if self.answer is None else self.answer)
         return Response(passed_on(response.head), response.length, response.body, response.abort)
 
     async def _ask(self, inform: Callable[[ResponseHead], None]) -> Response:

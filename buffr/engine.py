@@ -322,8 +322,11 @@ class Engine:
         if isinstance(answer, Response):
             if pace is not None:
                 pace.heard(answer.head)
-            flight = self._depart(fetch, exchange, lambda _: None, answer)
-            head, cut = await flight.follow(sink)
+            landed: Deferred[Response] = Deferred()
+            flight = self._depart(fetch, exchange, lambda _: None, landed)
+            following = Deferred.fromCoroutine(flight.follow(sink))
+            landed.callback(answer)
+            head, cut = await following
             return head.status, cut
         return 101, await self._sessions.relay(exchange, *answer, record=fetch.record)
 
@@ -353,7 +356,7 @@ class Engine:
         fetch: Fetch,
         exchange: Exchange,
         on_end: Callable[[Flight], None],
-        answer: Response | None = None,
+        answer: Deferred[Response] | None = None,
     ) -> Flight:
         """A flight of its own; ``answer`` is given where the upstream was asked already."""
 

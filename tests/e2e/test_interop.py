@@ -93,7 +93,7 @@ class TestReplay:
 
 class TestAppending:
     def test_what_the_go_program_wrote_survives(self, tmp_path: Path) -> None:
-        """Its HTTP exchanges, and the WebSocket session that buffr does not serve yet."""
+        """Its HTTP exchanges, and its WebSocket session."""
         cassette = tmp_path / "go.json"
         shutil.copy(GO_CASSETTE, cassette)
         with FakeUpstream(lambda received: answer(received.target)) as upstream:

@@ -356,15 +356,3 @@ class TestUpgrades:
         answered = place.ask("auto", request(place.path, headers=offer))
         assert (answered.status, answered.body) == (200, b"plain")
         assert [name for name, _ in place.received()[0].headers] == [b"Host"]
-
-    def test_a_websocket_is_refused_in_words(self, place: Place) -> None:
-        offer = [
-            (b"Connection", b"Upgrade"),
-            (b"Upgrade", b"websocket"),
-            (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
-            (b"Sec-WebSocket-Version", b"13"),
-        ]
-        answered = place.ask("auto", request(place.path, headers=offer))
-        assert answered.status == 501
-        assert b"WebSocket" in answered.body
-        assert not place.received()
