@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from buffr.errors import CassetteError, StoreFailed
 from buffr.interaction import Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
+from buffr.stores.backlog import Backlog
 from buffr.stores.base import Found
 from buffr.stores.body_files import BodyFiles
 from buffr.stores.cassette_file import CassetteFile, Status
@@ -73,8 +74,7 @@ class Cassette:
     _decoded: OrderedDict[int, tuple[Interaction, int]] = field(init=False, factory=OrderedDict)
     _decoded_bytes: int = field(init=False, default=0)
     _known: Status | None = field(init=False, default=None)
-    _waiting: int = field(init=False, default=0)
-    _waiting_bytes: int = field(init=False, default=0)
+    _backlog: Backlog = field(init=False, factory=lambda: Backlog(_WAITING, _WAITING_BYTES))
     _refreshing: list[Deferred[None]] = field(init=False, factory=list)
     _closed: bool = field(init=False, default=False)
     _stopped: bool = field(init=False, default=False)
@@ -145,10 +145,7 @@ class Cassette:
             raise StoreFailed(f"{self.path} is closed")
         if self.access == "replay":
             raise StoreFailed(f"{self.path} is open for replay only")
-        if self._waiting >= _WAITING or self._waiting_bytes + size > _WAITING_BYTES:
-            raise StoreFailed(f"{self.path}: too many recordings wait for the disk")
-        self._waiting += 1
-        self._waiting_bytes += size
+        await self._backlog.enter(size)
         done: Deferred[None] = Deferred()
         self._thread.put(Append(interaction, size, done))
         await done
@@ -201,7 +198,7 @@ class Cassette:
 
     def changed(self) -> bool:
         """Whether the file is another than the one that is known."""
-        if self._waiting or self._closed:
+        if self._backlog.held or self._closed:
             return False  # each append looks for itself
         try:
             return self._file.status() != self._known
@@ -224,6 +221,7 @@ class Cassette:
         closing, self._closed = self._closed, True
         if self._stopped or not self._thread.started:
             return
+        await self._backlog.all_let_in()
         done: Deferred[None] = Deferred()
         self._closing.append(done)
         if not closing:
@@ -239,8 +237,7 @@ class Cassette:
         if outcome.fault:
             self.warn(f"{outcome.fault}; what was read before is used on")
         for job in outcome.appends:
-            self._waiting -= 1
-            self._waiting_bytes -= job.size_bytes
+            self._backlog.leave(job.size_bytes)
             if outcome.failure is None:
                 job.done.callback(None)
             else:

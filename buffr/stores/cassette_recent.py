@@ -43,7 +43,9 @@ class Recent:
         for item in items:
             self._items.append((mtime_ns, item))
             self._bytes += len(item.element)
-        while self._items[0][0] < mtime_ns - WINDOW_NS or self._bytes > _MOST_BYTES:
+        while self._items and (
+            self._items[0][0] < mtime_ns - WINDOW_NS or self._bytes > _MOST_BYTES
+        ):
             self._before = self._items.popleft()[1].element
             self._bytes -= len(self._before)
 

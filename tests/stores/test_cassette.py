@@ -16,7 +16,7 @@ from go_schema import go_body, interactions
 from recordings import digest_of, exchange_of, key, recording
 
 from buffr.errors import CassetteError, StoreFailed
-from buffr.interaction import Body, Interaction, RecordedRequest
+from buffr.interaction import Body, Chunk, Interaction, RecordedRequest
 from buffr.stores.cassette import Cassette
 
 Redaction = Callable[[Interaction], Interaction]
@@ -53,6 +53,29 @@ class TestTheFile:
         bodies = path.with_name("api.d")
         assert mode(bodies) == 0o700
         assert [mode(body) for body in bodies.iterdir()] == [0o600]
+
+    def test_an_element_over_what_is_kept_in_mind_is_appended_once(self, path: Path) -> None:
+        deck = Deck(path)
+        chunks = tuple(Chunk(1 << 20) for _ in range(17))
+        large = recording(b"/large", b"x" * (17 << 20))
+        head = evolve(large.response, headers=((b"Content-Type", b"text/event-stream"),))
+        deck.append(evolve(large, response=head, chunks=chunks))
+        deck.append(recording(b"/small"))
+        deck.close()
+        assert paths(path) == ["/large", "/small"]
+
+    def test_who_records_faster_than_the_disk_writes_is_held_back(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("buffr.stores.cassette._WAITING", 2)
+        deck = Deck(path)
+        waiting = [
+            deck.turns.start(deck.store.append(recording(b"/a", b"%d" % number)))
+            for number in range(10)
+        ]
+        deck.close()
+        assert waiting == [[None]] * 10
+        assert len(paths(path)) == 10
 
     def test_an_append_leaves_what_stands_before_it(self, path: Path) -> None:
         deck = Deck(path)
