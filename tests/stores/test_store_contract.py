@@ -10,7 +10,16 @@ from recordings import digest_of, exchange_of, key, recording
 from turns import Turns
 
 from buffr.errors import CassetteError, StoreFailed
-from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.interaction import (
+    Body,
+    Direction,
+    Frame,
+    FrameKind,
+    HTTPInteraction,
+    RecordedRequest,
+    SessionEnd,
+    WebSocketInteraction,
+)
 from buffr.message import ResponseHead
 from buffr.stores.base import Store
 from buffr.stores.cassette import Cassette
@@ -137,6 +146,26 @@ class TestLoading:
             body = exchange_of(turns.run(store.load(found.places[0]))).body
             assert body.size_bytes == len(expected)
             assert (body.file.read_bytes() if body.file else body.data) == expected
+
+    def test_a_session_comes_back(self, store: Store, turns: Turns) -> None:
+        """Small payloads as they are, a large one in a file or not, and truncated ones never."""
+        asked = RecordedRequest(b"GET", b"/live", ((b"Upgrade", b"websocket"),))
+        sizes = (5, 3 << 20)
+        frames = tuple(
+            Frame(Direction.SERVER, FrameKind.TEXT, Body.of(b"x" * size)) for size in sizes
+        )
+        broken = SessionEnd("it broke", truncated=True)
+        turns.run(store.append(WebSocketInteraction(asked, frames=frames, end=broken)))
+        assert turns.run(store.find([key(b"/live")])) is None
+        turns.run(store.append(WebSocketInteraction(asked, frames=frames)))
+        found = turns.run(store.find([key(b"/live")]))
+        assert found is not None
+        (place,) = found.places
+        loaded = turns.run(store.load(place))
+        assert isinstance(loaded, WebSocketInteraction)
+        assert [frame.data.size_bytes for frame in loaded.frames] == list(sizes)
+        large = loaded.frames[1].data
+        assert (large.file.read_bytes() if large.file else large.data) == b"x" * (3 << 20)
 
     def test_an_unknown_place_is_an_error(self, store: Store, turns: Turns) -> None:
         with pytest.raises(CassetteError):
