@@ -16,7 +16,15 @@ from go_schema import go_body, interactions
 from recordings import digest_of, exchange_of, key, recording
 
 from buffr.errors import CassetteError, StoreFailed
-from buffr.interaction import Body, Chunk, Interaction, RecordedRequest
+from buffr.interaction import (
+    Body,
+    Direction,
+    Frame,
+    FrameKind,
+    Interaction,
+    RecordedRequest,
+    WebSocketInteraction,
+)
 from buffr.stores.cassette import Cassette
 
 Redaction = Callable[[Interaction], Interaction]
@@ -56,13 +64,13 @@ class TestTheFile:
 
     def test_an_element_over_what_is_kept_in_mind_is_appended_once(self, path: Path) -> None:
         deck = Deck(path)
-        chunks = tuple(Chunk(1 << 20) for _ in range(17))
-        large = recording(b"/large", b"x" * (17 << 20))
-        head = evolve(large.response, headers=((b"Content-Type", b"text/event-stream"),))
-        deck.append(evolve(large, response=head, chunks=chunks))
+        megabyte = Frame(Direction.SERVER, FrameKind.TEXT, Body.of(b"x" * (1 << 20)))
+        session = WebSocketInteraction(recording(b"/large").request, frames=(megabyte,) * 17)
+        deck.turns.run(deck.store.append(session))
         deck.append(recording(b"/small"))
         deck.close()
-        assert paths(path) == ["/large", "/small"]
+        kinds = [element["type"] for element in interactions(path.read_bytes())]
+        assert kinds == ["websocket", "http"]
 
     def test_who_records_faster_than_the_disk_writes_is_held_back(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
