@@ -29,6 +29,8 @@ __all__ = ["Sessions"]
 
 _MASK_BYTES = 4
 _STOPPING = "buffr is stopping"
+_FEWEST_ALIKE = 2
+_MOST_ALIKE = 100
 
 
 class Sessions:
@@ -98,7 +100,12 @@ class Sessions:
         values = pairs(sync.recorded(recorded.request, ()), live) if live else ()
         transcript = Transcript(route.matcher.frames, recorded, values)
         session = ReplayedSession(
-            self._reactor, route.session_limits, deflate, transcript, delays=route.replay_delays
+            self._reactor,
+            route.session_limits,
+            deflate,
+            transcript,
+            partial(_alike, exchange),
+            delays=route.replay_delays,
         )
         self._running.add(session)
         exchange.frames = 0
@@ -167,3 +174,15 @@ def _was_compressed(recorded: WebSocketInteraction) -> bool:
     return any(frame.compressed for frame in recorded.frames) or bool(
         first_value(recorded.response.headers, b"sec-websocket-extensions")
     )
+
+
+async def _alike(exchange: Exchange) -> list[WebSocketInteraction]:
+    """The recorded sessions that the handshake could have begun; not without end."""
+    store = exchange.route.store
+    assert store is not None
+    found = await store.find(exchange.keys)
+    places = () if found is None else found.places
+    if len(places) < _FEWEST_ALIKE:
+        return []
+    loaded = [await store.load(place) for place in places[:_MOST_ALIKE]]
+    return [each for each in loaded if isinstance(each, WebSocketInteraction)]

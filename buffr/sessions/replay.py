@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from buffr.errors import BuffrError, WebSocketFault
-from buffr.interaction import Frame, FrameKind
+from buffr.interaction import Frame, FrameKind, WebSocketInteraction
+from buffr.log import say
 from buffr.matching.body import IN_MEMORY, BodyDigest
 from buffr.recorders.drift import Drift
 from buffr.recorders.transcript import Over, Transcript
@@ -34,7 +37,9 @@ class ReplayedSession(ReadingLeg):
 
     ``over`` is called back with what kept the client from having it whole:
     the ``Drift``, other words, or ``None``. ``delays`` keeps the recorded
-    cadence. ``frames`` counts those that went by, of both sides.
+    cadence. ``others`` are the recordings with the same key: sessions that
+    begin alike are told apart where they differ. ``frames`` counts those that
+    went by, of both sides.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class ReplayedSession(ReadingLeg):
         limits: SessionLimits,
         deflate: Deflate | None,
         transcript: Transcript,
+        others: Callable[[], Awaitable[Sequence[WebSocketInteraction]]],
         *,
         delays: bool,
     ) -> None:
@@ -55,6 +61,9 @@ class ReplayedSession(ReadingLeg):
         self.over: Deferred[Drift | str | None] = Deferred()
         self.frames = 0
         self._transcript = transcript
+        self._others = others
+        self._events: deque[Data | Control] = deque()
+        self._choosing = False
         self._writer = FrameWriter(deflater)
         self._delays = delays
         self._writable = True
@@ -74,14 +83,18 @@ class ReplayedSession(ReadingLeg):
     # The client's frames.
 
     def passed(self, batch: Sequence[Passed]) -> None:
-        for _, event in batch:
-            if self.deaf:
-                return
+        self._events.extend([passed.event for passed in batch])
+        self._take()
+
+    def _take(self) -> None:
+        while self._events and not (self._choosing or self.deaf):
+            event = self._events.popleft()
             if isinstance(event, Control):
                 self._control(event)
             else:
                 self._data(event)
-        self._play()
+        if not self._choosing:
+            self._play()
 
     def _control(self, event: Control) -> None:
         self.frames += 1
@@ -117,7 +130,31 @@ class ReplayedSession(ReadingLeg):
             self._close_with(_INTERNAL_ERROR, error.message, error.message)
             return
         if drift is not None:
-            self._close_with(_INTERNAL_ERROR, drift.close_reason, drift)
+            self._choosing = True
+            self.transport.pauseProducing()
+            choosing = Deferred.fromCoroutine(self._choose(drift))
+            choosing.addErrback(self._failed)
+
+    async def _choose(self, drift: Drift) -> None:
+        """Go on with another recording that fits all that was said, or say that none does."""
+        try:
+            for other in await self._others():
+                if self._transcript.switch(other):
+                    break
+            else:
+                if not self.deaf:
+                    self._close_with(_INTERNAL_ERROR, drift.close_reason, drift)
+        except BuffrError as error:
+            self._close_with(_INTERNAL_ERROR, "the recording cannot be read", error.message)
+        self._choosing = False
+        if not (self.deaf or self.lost):
+            self.transport.resumeProducing()
+            self._take()
+
+    def _failed(self, failure: Failure) -> None:
+        """A defect of ours: no client may hang for it."""
+        say(LogLevel.error, "defect", err=f"{type(failure.value).__name__}: {failure.value}")
+        self._close_with(_INTERNAL_ERROR, "internal error", "internal error")
 
     def fault(self, fault: WebSocketFault) -> None:
         self._close_with(fault.close_code, fault.message, f"the client sent {fault.message}")

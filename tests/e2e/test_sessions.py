@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import websocket as websocket_client
 from attrs import define, field
-from raw_http import RawClient
+from raw_http import RawClient, ask, request
 from websockets import Request, Response
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -322,3 +322,29 @@ class TestReplayed:
                 client.send("one")
                 assert client.recv(5) == "one"
             assert through.upstream.sessions == 1
+
+    def test_sessions_that_begin_alike_are_told_apart(self, tmp_path: Path) -> None:
+        """Clients that come in another order than they were recorded have their own session."""
+        with bench(tmp_path, "record") as through:
+            recorded = {word: through.say(word, "leave") for word in ("one", "two", "parts")}
+        with BuffrProcess.run("replay", "--port", "0", "--cassette", "c.json", cwd=tmp_path) as one:
+            replaying = Bench(through.upstream, one, tmp_path / "c.json")
+            for word in ("parts", "two", "one"):
+                assert replaying.say(word, "leave") == recorded[word]
+
+    def test_a_recorded_refusal_answers_handshakes_alone(self, tmp_path: Path) -> None:
+        with upstream() as served:
+            row = {"target": f"http://127.0.0.1:{served.port}", "mode": "auto", "port": 0}
+            row |= {"cassette": "c.json", "record_statuses": [401]}
+            (tmp_path / "b.yaml").write_text(json.dumps({"data_dir": ".", "reverse": [row]}))
+            with BuffrProcess.run("serve", "--config", "b.yaml", cwd=tmp_path) as running:
+                through = Bench(served, running, tmp_path / "c.json")
+                for _ in range(2):
+                    with pytest.raises(InvalidStatus) as caught:
+                        through.connect("/refused")
+                    assert caught.value.response.status_code == 401
+                running.wait_for(r"msg=\"GET /refused\" status=401 dur=\S+ src=cassette")
+                ask(running.ports[0], request(b"/refused"))
+                running.stop()
+                sources = [line.rpartition("src=")[2] for line in running.output[1:]]
+                assert sources == ["upstream\n", "cassette\n", "upstream\n"]
