@@ -12,8 +12,9 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from buffr.calls import RequestBody
 from buffr.matching.key import MatchKey
 from buffr.message import Request, ResponseHead
-from buffr.redaction.fields import target_for_log
+from buffr.redaction.known import Secret
 from buffr.redaction.rules import RedactionRules
+from buffr.redaction.target_for_log import credentials_in, target_for_log
 from buffr.route import Route
 from buffr.sink import Sink
 from buffr.upstream.origin import Origin
@@ -101,19 +102,32 @@ class Exchange:
     too_old: int | None = None
 
 
+@lru_cache(maxsize=1024)
+def _credentials_in(request: Request, rules: RedactionRules) -> tuple[Secret, ...]:
+    return credentials_in(request.target, request.headers, rules)
+
+
 @lru_cache(maxsize=4096)
-def _shown_whole(method: bytes, origin: Origin | None, target: bytes, rules: RedactionRules) -> str:
+def _shown_whole(
+    method: bytes,
+    origin: Origin | None,
+    target: bytes,
+    rules: RedactionRules,
+    credentials: tuple[Secret, ...],
+) -> str:
     where = "" if origin is None else origin.url
-    return f"{method.decode('ascii')} {where}{target_for_log(target, rules).decode('ascii')}"
+    seen = target_for_log(target, rules, credentials)
+    return f"{method.decode('ascii')} {where}{seen.decode('ascii')}"
 
 
 def shown(request: Request, route: Route) -> str:
     """Method and target for people: credentials hidden, long ones cut."""
-    method, target = request.method, request.target
+    method, target, rules = request.method, request.target, route.redaction
+    credentials = _credentials_in(request, rules)
     if len(target) > _MAX_SHOWN:
-        whole = _shown_whole.__wrapped__(method, route.origin, target, route.redaction)
+        whole = _shown_whole.__wrapped__(method, route.origin, target, rules, credentials)
         return whole[:_MAX_SHOWN] + "..."
-    return _shown_whole(method, route.origin, target, route.redaction)
+    return _shown_whole(method, route.origin, target, rules, credentials)
 
 
 def shown_session(request: Request, route: Route) -> str:

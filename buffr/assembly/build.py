@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.forward_routes import ForwardRoutes
+from buffr.assembly.redaction import redaction_rules
 from buffr.assembly.routes import reverse_route
 from buffr.assembly.upstreams import Upstreams, check_files
 from buffr.config import Config, ReverseRoute
@@ -21,7 +22,6 @@ from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.reverse import reverse_handler
 from buffr.log import FORMATTERS, ExchangeLog, LineObserver, logger_writer, stream_writer
-from buffr.redaction.rules import RedactionRules
 from buffr.service import BuffrService
 from buffr.tls.authority import Authority
 from buffr.tls.contexts import LeafContexts, ServerTLS
@@ -55,11 +55,7 @@ class _Builder:
         write = stream_writer(sys.stderr) if on_console else logger_writer
         log = ExchangeLog(reactor, write, config.log_format)
         self._engine = Engine(reactor, log, time.time)
-        self._rules = RedactionRules.with_extra(
-            headers=config.redact.headers,
-            fields=config.redact.query,
-            enabled=config.redact.enabled,
-        )
+        self._rules = redaction_rules(config.redact)
         self._listeners: list[HTTPListener] = []
         self._cassettes = Cassettes(config, reactor, self._rules)
         self._upstreams = Upstreams(config, reactor, self._own_ports)

@@ -78,7 +78,7 @@ class Cassettes:
         return cassette
 
     def _redact(self, salt: bytes) -> Callable[[Interaction], Interaction]:
-        redactor = Redactor(self._rules, salt)
+        redactor = Redactor(self._rules, salt, _warn, self._config.data_dir)
         return lambda one: without_redacted(redactor.interaction(one), IN_MEMORY)
 
     def open_all(self) -> None:

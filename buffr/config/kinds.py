@@ -34,6 +34,7 @@ __all__ = [
     "JSON_PATH",
     "KEY",
     "LITERAL",
+    "MEMBER",
     "MODE",
     "NAME",
     "NETWORK",
@@ -243,6 +244,7 @@ NAME = _matching(r".{1,256}", "a name of 1 to 256 characters")
 LITERAL = _matching(r".*", "text")
 HEADER_NAME = _matching(_TOKEN, "the name of a header", lower=True)
 JSON_PATH = _matching(r"\$.{0,1023}", "a JSONPath, which begins with $")
+MEMBER = _matching(r".{1,1024}", "the name of a JSON member, or a JSONPath, which begins with $")
 PATTERN = _matching(r".{1,4096}", "a pattern in RE2 syntax, of 1 to 4096 characters")
 IGNORE_PART = _matching(
     rf"request\.(?:body|path|query|header\.{_TOKEN})|websocket\.frame",

@@ -27,6 +27,7 @@ __all__ = ["Config", "Durability", "LogFormat", "Redaction"]
 
 LogFormat = Literal["text", "json"]
 Durability = Literal["process", "disk"]
+Unsafe = Literal["refuse", "warn"]
 
 
 @frozen(kw_only=True)
@@ -40,7 +41,22 @@ class Redaction:
         ListOf(kinds.HEADER_NAME, tuple), (), "More headers whose values are credentials."
     )
     query: tuple[str, ...] = setting(
-        ListOf(kinds.NAME, tuple), (), "More query fields whose values are credentials."
+        ListOf(kinds.NAME, tuple), (), "More query and form fields whose values are credentials."
+    )
+    json: tuple[str, ...] = setting(
+        ListOf(kinds.MEMBER, tuple),
+        (),
+        "More members of JSON whose values are credentials, by name or by JSONPath.",
+    )
+    patterns: tuple[str, ...] = setting(
+        ListOf(kinds.PATTERN, tuple),
+        (),
+        "What else is a credential, in RE2 syntax; of a pattern with a group, the group.",
+    )
+    unsafe: Unsafe = setting(
+        kinds.one_of(get_args(Unsafe)),
+        "refuse",
+        "What becomes of a recording that cannot be searched for the credentials it may hold.",
     )
 
 

@@ -17,7 +17,6 @@ __all__ = [
     "in_header",
     "in_query",
     "in_target",
-    "target_for_log",
 ]
 
 Replace = Callable[[bytes, bytes], bytes]
@@ -43,7 +42,6 @@ _URL_HEADERS = frozenset(
 _NAME_STARTS = re.compile(rb"[;?#]|%23")
 
 _USERINFO = re.compile(rb"(?<=://)[^/?#\s]*(?=@)")
-_USERINFO_AND_AT = re.compile(rb"(?:(?<=://)|^)[^/?#\s]*@")
 
 _LINK = re.compile(
     rb"(?:\s*+<[^<>]*+>"
@@ -150,15 +148,3 @@ def _in_links(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
     if _LINK.fullmatch(text) is None:
         return _in_url(text, rules, replace)
     return _LINK_URLS.sub(lambda found: _in_url(found[0], rules, replace), text)
-
-
-def target_for_log(target: bytes, rules: RedactionRules) -> bytes:
-    """A target as logs and miss answers may show it: no credential values, no userinfo.
-
-    Holds whether or not ``rules.enabled``: that is about what is recorded.
-    """
-    return in_target(_USERINFO_AND_AT.sub(b"", target), rules, _for_log)
-
-
-def _for_log(_name: bytes, value: bytes) -> bytes:
-    return b"REDACTED" if value else b""

@@ -42,10 +42,12 @@ class JSONPlaces:
             return
         # Few settings have paths.
         library: Any = import_module("jsonpath")
-        try:
-            self._paths = [library.compile(path, strict=True) for path in paths]
-        except library.JSONPathError as error:
-            raise ValueError(str(error.args[0]) if error.args else "no valid path") from error
+        for path in paths:
+            try:
+                self._paths.append(library.compile(path, strict=True))
+            except library.JSONPathError as error:
+                reason = error.args[0] if error.args else "no valid path"
+                raise ValueError(f"json: {path!r}: {reason}") from error
 
     def __bool__(self) -> bool:
         return bool(self._paths)

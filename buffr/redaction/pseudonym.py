@@ -11,7 +11,7 @@ __all__ = ["is_pseudonym", "pseudonym"]
 GUESSABLE_BYTES = 20
 """Shorter secrets get no digest: whoever has the salt could try them all."""
 
-_FORM = re.compile(rb"REDACTED(?:-[a-z0-9]+)+")
+_FORM = re.compile(rb"REDACTED(?:-[a-z0-9]+)*")
 _GUESSABLE_NAME = re.compile(rb"pass|pwd|secret")
 _NOT_IN_NAMES = re.compile(rb"[^a-z0-9]+")
 _LONGEST_NAME = 40

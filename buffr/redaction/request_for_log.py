@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from buffr.interaction import RecordedRequest
-from buffr.redaction.fields import target_for_log
 from buffr.redaction.rules import RedactionRules
+from buffr.redaction.target_for_log import credentials_in, target_for_log
 
 __all__ = ["request_for_log", "url_for_log"]
 
@@ -18,7 +18,8 @@ def request_for_log(request: RecordedRequest, rules: RedactionRules) -> str:
 
 def url_for_log(request: RecordedRequest, rules: RedactionRules) -> str:
     """The URL, as far as the recording has it; nobody has checked what stands in a cassette."""
-    target = target_for_log(request.target, rules).decode("latin-1")
+    credentials = credentials_in(request.target, request.headers, rules)
+    target = target_for_log(request.target, rules, credentials).decode("latin-1")
     return f"{_where(request)}{target}"
 
 

@@ -79,7 +79,7 @@ WELL_KNOWN = (
     Shape(
         "aws-secret-key",
         r"(?i)aws[a-z0-9_. -]{0,20}(?:secret|private)[a-z0-9_. -]{0,20}"
-        r"""["']?\s{0,8}[:=]\s{0,8}["']?([A-Za-z0-9/+]{40})\b""",
+        r"""["']?\s{0,8}[:=]\s{0,8}["']?([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+]|$)""",
         _has_digit_and_letter,
         anywhere=True,
     ),
@@ -140,6 +140,15 @@ def compiled(pattern: str) -> Any:
     return re2.compile(pattern.encode(), options)
 
 
+def _understood(shape: Shape) -> Any:
+    try:
+        return compiled(shape.pattern)
+    except re2.error as error:
+        reason = error.args[0] if error.args else "no pattern"
+        said = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else reason
+        raise ValueError(f"patterns: {shape.pattern!r}: {said}") from error
+
+
 class Shapes:
     """Finds tokens: those with a well-known shape, and what the patterns of settings match.
 
@@ -149,10 +158,7 @@ class Shapes:
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         own = tuple(Shape("pattern", pattern, anywhere=True) for pattern in patterns)
-        try:
-            self._shapes = [(shape, compiled(shape.pattern)) for shape in WELL_KNOWN + own]
-        except re2.error as error:
-            raise ValueError(f"no pattern in RE2 syntax: {error}") from error
+        self._shapes = [(shape, _understood(shape)) for shape in WELL_KNOWN + own]
         self.pattern = "|".join(f"(?:{shape.pattern})" for shape, _ in self._shapes)
         self._any = compiled(self.pattern)
 

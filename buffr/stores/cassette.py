@@ -10,7 +10,7 @@ from typing import Literal
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from buffr.errors import CassetteError, StoreFailed
+from buffr.errors import CassetteError, StoreFailed, UnsafeRecording
 from buffr.interaction import Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.backlog import Backlog
@@ -166,9 +166,18 @@ class Cassette:
             raise CassetteError(f"{self.path}: interaction {number}: {error.message}") from error
         for body in interaction.bodies:
             self._bodies.check(body)
+        if interaction.recorded_at is None:
+            interaction = self._redacted(interaction)
         if all(body.file is None for body in interaction.bodies):
             self._remember(place, interaction, len(element))
         return interaction
+
+    def _redacted(self, interaction: Interaction) -> Interaction:
+        """What another program recorded, as it would be stored here: it keeps credentials."""
+        try:
+            return self.redact(self.salt)(interaction)
+        except UnsafeRecording:
+            return interaction
 
     def _remember(self, place: int, interaction: Interaction, size_bytes: int) -> None:
         self._decoded[place] = (interaction, size_bytes)

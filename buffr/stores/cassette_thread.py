@@ -12,7 +12,8 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from buffr.errors import BuffrError, StoreFailed
-from buffr.interaction import Interaction
+from buffr.interaction import HTTPInteraction, Interaction, RecordedRequest
+from buffr.message import ResponseHead
 from buffr.stores.cassette_file import Status
 from buffr.stores.cassette_ledger import Ledger
 from buffr.stores.cassette_reading import News
@@ -134,10 +135,18 @@ class CassetteThread:
                 for job in group:  # one that cannot be written must not take others with it
                     self._append([job])
                 return
-            failure = _failure(group[0].interaction, error)
+            failure = self._failure(group[0].interaction, error)
         self._land(
             Outcome(self._ledger.take_news(), self._ledger.seen, appends=group, failure=failure)
         )
+
+    def _failure(self, interaction: Interaction, error: Exception) -> StoreFailed:
+        old = interaction.request
+        bare = RecordedRequest(old.method, old.target, old.headers)
+        head = ResponseHead(interaction.response.status, b"", ())
+        request = self._ledger.redact(b"")(HTTPInteraction(bare, head)).request
+        name = f"{request.method.decode('latin-1')} {request.target.decode('latin-1')}"
+        return StoreFailed(f"{name} was not recorded: {_said(error)}")
 
     def _refresh(self, *, refreshed: bool = False, stopped: bool = False) -> None:
         fault = ""
@@ -170,12 +179,6 @@ def _free(texts: list[Text]) -> None:
             while isinstance(text, bytearray) and len(text) > _GROUP_BYTES:
                 del text[len(text) // 2 - 1 :]
                 let_others_run()
-
-
-def _failure(interaction: Interaction, error: Exception) -> StoreFailed:
-    request = interaction.request
-    name = f"{request.method.decode('latin-1')} {request.target.decode('latin-1')}"
-    return StoreFailed(f"{name} was not recorded: {_said(error)}")
 
 
 def _said(error: Exception) -> str:
