@@ -27,9 +27,10 @@ Usage: buffr COMMAND [options]
   auto         replay what is recorded, fetch and record the rest
   record       fetch and record everything; an existing cassette is set aside
   replay       answer from the cassette alone, with no network
+  cache        answer from an HTTP cache, and fetch what is not fresh in it
   passthrough  relay, and keep nothing
   proxy        a forward proxy: CONNECT with TLS looked into, and plain HTTP;
-               --auto (the default), --record, --replay or --passthrough
+               --auto (the default), --record, --replay, --cache or --passthrough
   run          run a command behind a proxy of its own, and report:
                buffr run [--replay ...] -- COMMAND ARGUMENT ...
   serve        run what buffr.yaml, or the file that --config names, says
@@ -46,7 +47,7 @@ Try: buffr auto --target https://api.openai.com
      your client's base URL; keep its path: http://127.0.0.1:8080/v1
 """
 
-_MODES = ("auto", "record", "replay", "passthrough")
+_MODES = ("auto", "record", "replay", "cache", "passthrough")
 _DEFAULT_FILE = "buffr.yaml"
 
 

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 
+from buffr.caching.answers import Caching
 from buffr.calls import RequestBody, UpstreamCall, read_whole, stream_through
 from buffr.errors import (
     BadFraming,
@@ -102,6 +103,7 @@ class Engine:
         self._shared: dict[tuple[Route, bytes, bytes, Captured], Flight] = {}
         self._flights: set[Flight] = set()
         self._sessions = Sessions(reactor, self._timestamp, self._kept, self._append_failed)
+        self._caching = Caching(reactor, wall, self.counters, self._kept, self._append_failed)
 
     async def handle(
         self,
@@ -189,6 +191,8 @@ class Engine:
         """Answer by policy: the status, and why the answer broke off if it did."""
         route, request = exchange.route, exchange.request
         key = check_request(request) if asks_websocket(request) else b""
+        if route.cache is not None and not key:
+            return await self._caching.answer(exchange, route.cache, body)
         place = None
         if not needs_key(route.mode, share=route.share):
             if isinstance(body, bytes):
@@ -409,6 +413,7 @@ class Engine:
             await flight.ended()
         self._sessions.stop()
         await self._sessions.ended()
+        await self._caching.stop()
         self._log.flush()
 
 

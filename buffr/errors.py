@@ -20,7 +20,9 @@ __all__ = [
     "CassetteError",
     "ClientGone",
     "ConfigError",
+    "FlightTimeout",
     "NoMatch",
+    "NotCached",
     "ProxyKeyNeeded",
     "RateLimited",
     "SessionDrift",
@@ -154,6 +156,20 @@ class UpstreamTimeout(BuffrError):
     status = 504
     reason = b"Gateway Timeout"
     code = "upstream_timeout"
+
+
+class FlightTimeout(UpstreamTimeout):
+    """An answer that others wait for too did not come in the time that this client has."""
+
+    code = "flight_timeout"
+
+
+class NotCached(BuffrError):
+    """The client wants nothing but a stored answer, and there is none (RFC 9111 5.2.1.7)."""
+
+    status = 504
+    reason = b"Gateway Timeout"
+    code = "not_cached"
 
 
 class BodyCutShort(BuffrError):

@@ -85,6 +85,11 @@ class Flight:
         beginning = self._tape is None or self._tape.from_start
         return beginning and self._cut is None and not self._done
 
+    @property
+    def over(self) -> bool:
+        """Whether the answer is over and kept, or never came."""
+        return self._done
+
     async def ended(self) -> None:
         """Return when the answer is over and kept."""
         while not self._done:

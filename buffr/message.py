@@ -146,6 +146,13 @@ class ResponseHead:
         lines += [b"%b: %b" % field for field in self.headers]
         return b"\r\n".join(lines) + b"\r\n"
 
+    def with_fields(self, fields: Headers) -> ResponseHead:
+        """The head with more fields at its end; what is encoded of it is not encoded again."""
+        head = ResponseHead(self.status, self.reason, self.headers + fields, self.minor)
+        encoded = self.encoded + b"".join([b"%b: %b\r\n" % field for field in fields])
+        object.__setattr__(head, "encoded", encoded)
+        return head
+
     @cached_property
     def framing(self) -> int:
         """A body's length as the fields alone say it: bytes, ``CHUNKED`` or ``UNTIL_CLOSE``."""

@@ -12,14 +12,27 @@ from buffr.matching.matcher import Matcher
 from buffr.pacing import Pace
 from buffr.playhead import Playhead
 from buffr.policy.age import Ages
+from buffr.policy.cache.keys import CacheKeys
+from buffr.policy.cache.rules import CacheRules
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
 from buffr.session_limits import SessionLimits
 from buffr.stores.base import Store
+from buffr.stores.cache import CacheStore
 from buffr.upstream.origin import Origin
 from buffr.upstream.upstream import Upstream
 
-__all__ = ["Route"]
+__all__ = ["Route", "RouteCache"]
+
+
+@frozen(eq=False)
+class RouteCache:
+    """What a route in mode cache has beside: its name in the store, rules and keys."""
+
+    name: str
+    rules: CacheRules
+    store: CacheStore
+    keys: CacheKeys
 
 
 @frozen(eq=False)
@@ -36,6 +49,7 @@ class Route:
     ``session_limits`` hold for WebSocket sessions.
     ``pace`` makes requests to the upstream wait for their turn.
     ``ages`` tells which recordings are too old; without it none is.
+    ``cache`` is there in mode cache, which uses neither ``store`` nor ``playhead``.
     """
 
     mode: Mode
@@ -56,3 +70,4 @@ class Route:
     session_limits: SessionLimits = SessionLimits()
     pace: Pace | None = None
     ages: Ages | None = None
+    cache: RouteCache | None = None

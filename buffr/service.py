@@ -6,14 +6,13 @@ import gc
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import IServiceCollection, MultiService
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import ILogObserver, LogLevel
 from twisted.python.components import Componentized
 
-from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.upstreams import Upstreams
 from buffr.engine import Engine
 from buffr.errors import BuffrError, ConfigError
@@ -21,6 +20,16 @@ from buffr.listeners.listener import HTTPListener
 from buffr.log import say
 
 __all__ = ["BuffrService", "stop_on_signals"]
+
+
+class Stores(Protocol):
+    """The stores of one kind."""
+
+    def open_all(self) -> None:
+        """Open all that are known so far. Blocks. Raises a ``BuffrError``."""
+
+    async def close(self) -> None:
+        """Keep what waits, and let go of the files."""
 
 
 class BuffrService(MultiService):
@@ -37,7 +46,7 @@ class BuffrService(MultiService):
         listeners: Sequence[HTTPListener],
         engine: Engine,
         *,
-        cassettes: Cassettes,
+        stores: Sequence[Stores],
         upstreams: Upstreams,
         grace_s: float,
         data_dir: Path,
@@ -47,7 +56,7 @@ class BuffrService(MultiService):
         super().__init__()
         self.listeners = tuple(listeners)
         self.engine = engine
-        self._cassettes = cassettes
+        self._stores = tuple(stores)
         self._upstreams = upstreams
         self._grace_s = grace_s
         self._data_dir = data_dir
@@ -71,7 +80,7 @@ class BuffrService(MultiService):
             raise SystemExit(1) from None
 
     def open(self) -> None:
-        """Read the cassettes. Raises ``CassetteError`` or ``ConfigError``."""
+        """Read the cassettes, open the caches. Raises a ``BuffrError``."""
         for warning in self._warnings:
             say(LogLevel.warn, warning)
         try:
@@ -80,7 +89,8 @@ class BuffrService(MultiService):
             raise ConfigError(
                 f"data_dir {self._data_dir}: cannot be made: {error.strerror}"
             ) from error
-        self._cassettes.open_all()
+        for stores in self._stores:
+            stores.open_all()
         # What was loaded stays for good: no later collection need look at it.
         gc.collect()
         gc.freeze()
@@ -95,7 +105,8 @@ class BuffrService(MultiService):
         )
         await self.engine.stop()
         self._upstreams.close()
-        await self._cassettes.close()
+        for stores in self._stores:
+            await stores.close()
         await maybeDeferred(super().stopService)
 
 

@@ -26,11 +26,13 @@ class Options(usage.Options):
 
     optParameters = [  # noqa: RUF012  # Twisted's name and kind
         ["config", "c", None, "The settings' file (YAML)."],
-        ["mode", None, None, "auto, record, replay or passthrough."],
+        ["mode", None, None, "auto, record, replay, cache or passthrough."],
         ["target", "t", None, "The upstream's URL."],
         ["port", "p", None, "The port to listen on; 0 takes a free one. [8080]"],
         ["listen", None, None, "The address to listen on. [127.0.0.1]"],
         ["cassette", None, None, "The cassette's file. [HOST.json in the data directory]"],
+        ["store", None, None, "Mode cache's store: memory: or sqlite:FILE. [buffr-cache.db]"],
+        ["ttl", None, None, "Mode cache: how long answers are fresh, like 12h. [as they say]"],
         ["data-dir", None, None, "Where files without a path of their own are. [.]"],
         ["repeat", None, None, "What follows a key's last recording: cycle, last or once."],
         ["keep-host", None, None, "Whether the upstream gets the client's Host: true or false."],

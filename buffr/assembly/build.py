@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
+from buffr.assembly.caches import Caches
 from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.forward_routes import ForwardRoutes
 from buffr.assembly.redaction import redaction_rules
@@ -58,6 +59,7 @@ class _Builder:
         self._rules = redaction_rules(config.redact)
         self._listeners: list[HTTPListener] = []
         self._cassettes = Cassettes(config, reactor, self._rules)
+        self._caches = Caches(config, reactor, self._rules)
         self._upstreams = Upstreams(config, reactor, self._own_ports)
         self._leaves: LeafContexts | None = None
 
@@ -76,7 +78,7 @@ class _Builder:
         return BuffrService(
             self._listeners,
             self._engine,
-            cassettes=self._cassettes,
+            stores=(self._cassettes, self._caches),
             upstreams=self._upstreams,
             grace_s=config.limits.shutdown_s,
             data_dir=config.data_dir,
@@ -86,13 +88,21 @@ class _Builder:
 
     def _reverse(self, row: ReverseRoute) -> None:
         route = reverse_route(
-            row, self._config, self._rules, self._upstreams, self._cassettes, self._reactor
+            row,
+            self._config,
+            self._rules,
+            self._upstreams,
+            self._cassettes,
+            self._caches,
+            self._reactor,
         )
         announce = {"mode": row.mode.value}
         if row.target is not None:
             announce["target"] = row.target.url
         if route.store is not None:
             announce["cassette"] = str(row.cassette)
+        if route.cache is not None:
+            announce["store"] = str(self._caches.path_of(row.cache) or "memory:")
         self._listen(row.port, reverse_handler(self._engine, route), announce, self._port_tls(row))
 
     def _port_tls(self, row: ReverseRoute) -> IOpenSSLServerConnectionCreator | None:
@@ -119,6 +129,7 @@ class _Builder:
             self._rules,
             self._upstreams,
             self._cassettes,
+            self._caches,
             self._reactor,
         )
         proxy = ForwardProxy(

@@ -42,7 +42,7 @@ class Cassettes:
     def expect(self, rows: Iterable[tuple[Path, Mode]]) -> None:
         """Learn which modes share a file. Raises ``ConfigError`` where they do not go together."""
         for path, mode in rows:
-            if mode is Mode.PASSTHROUGH:
+            if not mode.uses_cassette:
                 continue
             known = self._modes.setdefault(path.resolve(), mode)
             if known is not mode and Mode.RECORD in (known, mode):

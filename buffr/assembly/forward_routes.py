@@ -8,9 +8,11 @@ from typing import Any
 
 from twisted.internet.protocol import Protocol
 
+from buffr.assembly.caches import Caches
 from buffr.assembly.cassettes import Cassettes
+from buffr.assembly.matchers import cache_matcher_for, matcher_for
 from buffr.assembly.paces import pace_for
-from buffr.assembly.routes import ages_for, explainer_for, matcher_for, session_limits, shares
+from buffr.assembly.routes import ages_for, explainer_for, session_limits, shares
 from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
@@ -51,6 +53,7 @@ class ForwardRoutes:
         rules: RedactionRules,
         upstreams: Upstreams,
         cassettes: Cassettes,
+        caches: Caches,
         reactor: Any,
     ) -> None:
         self._settings = settings
@@ -58,6 +61,7 @@ class ForwardRoutes:
         self._rules = rules
         self._upstreams = upstreams
         self._cassettes = cassettes
+        self._caches = caches
         self._reactor = reactor
         self._bypass = config.bypass
         self._routes: dict[tuple[Origin, Path | None], Route] = {}
@@ -108,7 +112,7 @@ class ForwardRoutes:
             )
 
     def _cassette_path(self, row: ForwardHost, scope: str) -> Path | None:
-        if row.mode is Mode.PASSTHROUGH:
+        if not row.mode.uses_cassette:
             return None
         if self._settings.scope_cassettes and scope:
             return scope_cassette(row.cassette, scope)
@@ -131,6 +135,11 @@ class ForwardRoutes:
             upstream = self._upstreams.of(
                 origin, row.upstream, deny_private=self._denies(origin), keep_host=False
             )
+        cache = None
+        if row.mode is Mode.CACHE:
+            matcher = cache_matcher_for(row.match, self._rules, with_origin=True)
+            cache = self._caches.of(origin, row.cache, matcher)
+            await self._caches.opened(row.cache)
         delays = settings.replay_delays
         return Route(
             mode=row.mode,
@@ -150,6 +159,7 @@ class ForwardRoutes:
             explainer=explainer_for(row.mode, self._reactor, store, matcher, self._rules),
             pace=self._pace(origin.host, row),
             ages=ages_for(settings.re_record_after_s),
+            cache=cache,
         )
 
     def _pace(self, host: str, row: ForwardHost) -> Pace | None:

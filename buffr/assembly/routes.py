@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import asdict
-from twisted.logger import LogLevel
-
+from buffr.assembly.caches import Caches
 from buffr.assembly.cassettes import Cassettes
+from buffr.assembly.matchers import cache_matcher_for, matcher_for
 from buffr.assembly.paces import pace_for
 from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, ReverseRoute
 from buffr.config.limits import Limits
-from buffr.config.matching import MatchSettings
-from buffr.config.websocket import WebSocketSettings
 from buffr.explainer import Explainer
-from buffr.log import say
 from buffr.matching.matcher import Matcher
-from buffr.matching.rules import IgnoreRule, MatchRules, Normalisation
 from buffr.playhead import Playhead, Repeat
 from buffr.policy.age import Ages
 from buffr.policy.mode import Mode
@@ -26,53 +21,13 @@ from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 from buffr.session_limits import SessionLimits
 from buffr.stores.base import Store
-from buffr.stores.cassette import Cassette
 
-__all__ = ["ages_for", "explainer_for", "matcher_for", "reverse_route", "session_limits", "shares"]
+__all__ = ["ages_for", "explainer_for", "reverse_route", "session_limits", "shares"]
 
 
 def shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT001  # as set
     """Whether flights are shared; by default in auto, but for answers that count each."""
     return (mode is Mode.AUTO and repeat != "once") if chosen is None else chosen
-
-
-def matcher_for(
-    settings: MatchSettings,
-    rules: RedactionRules,
-    cassette: Cassette | None,
-    websocket: WebSocketSettings,
-    *,
-    with_origin: bool,
-) -> Matcher:
-    """What identifies requests, by a ``match`` section; nothing is looked up without a cassette."""
-    ignore = tuple(
-        IgnoreRule(
-            part=rule.part,
-            pattern=rule.pattern,
-            replace_with=rule.replace_with,
-            sync_response=rule.sync_response,
-        )
-        for rule in settings.ignore
-    )
-    matcher = Matcher(
-        MatchRules(
-            redaction=rules,
-            ignore=ignore,
-            json=settings.json,
-            query=settings.query,
-            form=settings.form,
-            header=settings.header,
-            normalise=Normalisation(**asdict(settings.normalise)),
-            frame=websocket.match,
-            frame_type=websocket.type_field,
-            credentials="constant" if cassette is None else settings.credentials,
-        ),
-        with_origin=with_origin,
-        salt=None if cassette is None else lambda: cassette.salt,
-    )
-    for warning in matcher.warnings:
-        say(LogLevel.warn, warning)
-    return matcher
 
 
 def reverse_route(
@@ -81,13 +36,19 @@ def reverse_route(
     rules: RedactionRules,
     upstreams: Upstreams,
     cassettes: Cassettes,
+    caches: Caches,
     reactor: Any,
 ) -> Route:
     """The one route of a reverse port."""
     cassette = None
-    if row.mode is not Mode.PASSTHROUGH:
+    if row.mode.uses_cassette:
         cassette = cassettes.of(row.cassette, row.mode)
-    matcher = matcher_for(row.match, rules, cassette, row.websocket, with_origin=False)
+    cache = None
+    if row.mode is Mode.CACHE and row.target is not None:
+        matcher = cache_matcher_for(row.match, rules, with_origin=False)
+        cache = caches.of(row.target, row.cache, matcher)
+    else:
+        matcher = matcher_for(row.match, rules, cassette, row.websocket, with_origin=False)
     upstream = None
     if row.target is not None:
         upstream = upstreams.of(row.target, row.upstream, keep_host=row.keep_host)
@@ -112,6 +73,7 @@ def reverse_route(
         explainer=explainer_for(row.mode, reactor, store, matcher, rules),
         pace=pace_for(row.limits, reactor),
         ages=ages_for(row.re_record_after_s),
+        cache=cache,
     )
 
 

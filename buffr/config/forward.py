@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from buffr.config import kinds, quantities
+from buffr.config.caching import CacheSettings
 from buffr.config.cassette_name import cassette_name
 from buffr.config.matching import MatchSettings
 from buffr.config.playback import REPEAT, STATUS_SET, Repeat
@@ -66,6 +67,7 @@ class ForwardHost:
         "How WebSocket sessions are replayed; it replaces that of the forward proxy.",
     )
     upstream: UpstreamOptions = embedded(UpstreamOptions())
+    cache: CacheSettings = embedded(CacheSettings())
 
 
 @frozen(kw_only=True)
@@ -130,6 +132,7 @@ class ForwardSettings:
         Section(WebSocketSettings), WebSocketSettings(), "How WebSocket sessions are replayed."
     )
     upstream: UpstreamOptions = embedded(UpstreamOptions(), only=("ca_file", "via"))
+    cache: CacheSettings = embedded(CacheSettings())
     scope_cassettes: bool = setting(
         kinds.BOOL,
         default=False,
@@ -172,6 +175,7 @@ class ForwardSettings:
             match=self.match,
             websocket=self.websocket,
             upstream=self.upstream,
+            cache=self.cache,
         )
 
     def names(self, host: str, port: int | None = None) -> bool:

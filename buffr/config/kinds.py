@@ -180,14 +180,11 @@ def _show_target(target: Origin) -> str:
     return target.url
 
 
-_SERVED_MODES = (Mode.AUTO, Mode.RECORD, Mode.REPLAY, Mode.PASSTHROUGH)
-
-
 def _parse_mode(scalar: Scalar) -> Mode:
-    for mode in _SERVED_MODES:
+    for mode in Mode:
         if scalar.text == mode.value:
             return mode
-    raise Refused("is not served yet" if scalar.text == Mode.CACHE.value else "")
+    raise Refused
 
 
 def _show_mode(mode: Mode) -> str:
@@ -238,7 +235,7 @@ BYPASS = Kind(
 )
 VIA = Kind("http(s)://[USER:PASSWORD@]HOST[:PORT], or none", _parse_via, secret=True)
 KEY = Kind("1 to 256 visible ASCII characters", _parse_key, secret=True)
-MODE = Kind(_listed(tuple(mode.value for mode in _SERVED_MODES)), _parse_mode, _show_mode)
+MODE = Kind(_listed(tuple(mode.value for mode in Mode)), _parse_mode, _show_mode)
 STATUSES = Kind("a status like 200, 2xx, 400-499 or '!429'", _parse_statuses)
 NAME = _matching(r".{1,256}", "a name of 1 to 256 characters")
 LITERAL = _matching(r".*", "text")

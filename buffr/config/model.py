@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from buffr.config import kinds, quantities
 from buffr.config.access import AccessSettings
+from buffr.config.caching import CacheBounds
 from buffr.config.forward import ForwardSettings
 from buffr.config.limits import Limits
 from buffr.config.parents import ParentProxies
@@ -114,6 +115,9 @@ class Config:
     )
     redact: Redaction = setting(Section(Redaction), Redaction(), "What never reaches the disk.")
     limits: Limits = setting(Section(Limits), Limits(), "Sizes, counts and times.")
+    cache: CacheBounds = setting(
+        Section(CacheBounds), CacheBounds(), "What a store of mode cache holds at most."
+    )
     reverse: tuple[ReverseRoute, ...] = field(
         default=(),
         metadata=described(Rows(ReverseRoute), "Ports that stand for one upstream each."),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from buffr.config.caching import CacheSettings
 from buffr.config.forward import ForwardHost, ForwardSettings, host_cassette
 from buffr.config.model import Config
 from buffr.config.problems import Problems
 from buffr.config.reading import Given
 from buffr.config.reverse import ReverseRoute
 from buffr.config.routes import refuse_address_behind_parent, refuse_half, warn_of_risks
-from buffr.config.schema import made
+from buffr.config.schema import made, settings_of
 from buffr.config.shapes import Draft
 from buffr.policy.hosts import EVERY_HOST
 
@@ -41,7 +42,8 @@ def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardS
         "match": general.match,
         "websocket": general.websocket,
     }
-    for name in ("ca_file", "via"):
+    cached = [one.name for one in settings_of(CacheSettings)]
+    for name in ("ca_file", "via", *cached):
         if name in values:
             defaults[name] = values[name]
     return made(

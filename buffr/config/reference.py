@@ -64,8 +64,6 @@ Where the file gives them, flags and variables still count over what a route say
 `BUFFR_MODE=replay` makes a whole file replay in CI. Where 4, 6 or 7 gives them, only flags
 count over what a route says, and these variables for what it leaves open.
 
-Mode `cache` is not served yet.
-
 ## Proxies behind buffr
 
 `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY` (in lower case before upper) name the proxy that

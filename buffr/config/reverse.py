@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from buffr.config import kinds, quantities
+from buffr.config.caching import CacheSettings
 from buffr.config.matching import MatchSettings
 from buffr.config.playback import REPEAT, STATUS_SET, Repeat
 from buffr.config.rates import RateLimits
@@ -106,6 +107,7 @@ class ReverseRoute:
         Section(WebSocketSettings), WebSocketSettings(), "How WebSocket sessions are replayed."
     )
     upstream: UpstreamOptions = embedded(UpstreamOptions())
+    cache: CacheSettings = embedded(CacheSettings())
     replay_delays: bool | None = setting(
         kinds.BOOL,
         None,

@@ -37,7 +37,7 @@ from buffr.policy.mode import Mode
 
 __all__ = ["Chosen", "choose"]
 
-_OF_EVERY_HOST = ("mode", "ca_file")
+_OF_EVERY_HOST = ("mode", "ca_file", "store", "ttl_s")
 _ROUTES_OWN = ("target", "cassette")
 _NO_ROUTE = (
     "no route: give a target by flag (--target https://api.example.com), "

@@ -10,10 +10,10 @@ from attrs import frozen
 
 from buffr.config.problems import Problems
 from buffr.config.reading import Given, read_table
-from buffr.config.schema import Shape, made
+from buffr.config.schema import Kind, Shape, made
 from buffr.config.written import Broken, Listing, Scalar, Table, Tag, Written
 
-__all__ = ["NOT_SERVED", "Draft", "Drafted", "ListOf", "Rows", "Rules", "Section"]
+__all__ = ["NOT_SERVED", "Draft", "Drafted", "ListOf", "MapOf", "Rows", "Rules", "Section"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -93,6 +93,39 @@ class ListOf(Generic[T, Whole]):
             problems.error(written.at, path, f"is empty; must be {self.allowed}")
             return None
         return self.whole(items)
+
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+@frozen
+class MapOf(Generic[Key, Value, Whole]):
+    """A mapping of single values; ``whole`` makes the setting's value of its pairs, in order."""
+
+    key: Kind[Key]
+    value: Kind[Value]
+    whole: Callable[[tuple[tuple[Key, Value], ...]], Whole]
+    empty_ok = True
+
+    @property
+    def allowed(self) -> str:
+        return f"a mapping of {self.key.allowed} to {self.value.allowed}"
+
+    def read(self, written: Written, path: str, problems: Problems) -> Whole | None:
+        if isinstance(written, Broken):
+            return None
+        if not isinstance(written, Table):
+            problems.error(written.at, path, f"must be {self.allowed}")
+            return None
+        pairs = []
+        for entry in written.entries:
+            inner = f"{path}.{entry.key}"
+            key = self.key.read(Scalar(entry.at, entry.key), inner, problems)
+            value = self.value.read(entry.value, inner, problems)
+            if key is not None and value is not None:
+                pairs.append((key, value))
+        return self.whole(tuple(pairs)) if len(pairs) == len(written.entries) else None
 
 
 @frozen

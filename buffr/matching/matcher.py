@@ -18,7 +18,7 @@ from buffr.matching.memo import Memo
 from buffr.matching.rules import MatchRules
 from buffr.matching.target import TargetRules, legal_target
 from buffr.message import Headers, Request, first_value
-from buffr.redaction.fields import Replace, constant
+from buffr.redaction.fields import Replace, as_sent, constant
 from buffr.redaction.keys import KeyRedaction
 from buffr.redaction.known import Known
 from buffr.redaction.redactor import Redactor
@@ -96,12 +96,14 @@ class Matcher:
         """What depends on the salt, with nothing remembered."""
         rules = self._rules
         told_apart: Redactor | None = None
-        credential: Replace = constant
+        credential: Replace = as_sent if rules.credentials == "exact" else constant
         if self._salt is not None:
             told_apart = Redactor(rules.redaction, self._salt_now)
             credential = told_apart.pseudonym
         self._redaction = KeyRedaction(
-            rules.redaction, None if self._salt is None else self._salt_now
+            rules.redaction,
+            None if self._salt is None else self._salt_now,
+            exact=rules.credentials == "exact",
         )
         self._target = TargetRules(
             self._redaction,

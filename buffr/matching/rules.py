@@ -58,6 +58,8 @@ class MatchRules:
     values make no difference, so that a dummy key replays what a real one
     recorded. With ``"distinct"`` they do, as far as their pseudonyms tell them
     apart: those of passwords, ``Basic`` and secrets under 20 characters do not.
+    With ``"exact"`` those in URLs and bodies count as they are, for keys that
+    are never written down as they are.
 
     Left out of comparison: what the ``ignore`` rules match, the values that the
     JSONPaths (RFC 9535) of ``json`` find in JSON bodies, the ``query`` fields
@@ -68,7 +70,7 @@ class MatchRules:
     """
 
     redaction: RedactionRules = field(factory=RedactionRules)
-    credentials: Literal["constant", "distinct"] = "constant"
+    credentials: Literal["constant", "distinct", "exact"] = "constant"
     ignore: tuple[IgnoreRule, ...] = ()
     json: tuple[str, ...] = ()
     query: tuple[str, ...] = ()

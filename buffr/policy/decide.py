@@ -1,4 +1,8 @@
-"""What becomes of a request: the one place that knows the modes."""
+"""What becomes of a request: the one place that knows the modes.
+
+Mode cache has its own rules in ``policy.cache``; what is never cached, such
+as a WebSocket session, is decided here.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,6 @@ from buffr.policy.mode import Mode
 __all__ = ["Decision", "Fetch", "Refuse", "Replay", "decide", "needs_key"]
 
 _SHAREABLE = frozenset((b"GET", b"HEAD", b"POST"))
-_SHAREABLE_IN_CACHE = frozenset((b"GET", b"HEAD"))
-"""There a POST may be meant to happen each time."""
 
 
 @frozen
@@ -47,7 +49,7 @@ _FETCH = {
 
 def needs_key(mode: Mode, *, share: bool) -> bool:
     """Whether the request has to be identified, and so read whole, before anything is done."""
-    return mode in (Mode.AUTO, Mode.REPLAY, Mode.CACHE) or (mode is Mode.RECORD and share)
+    return mode in (Mode.AUTO, Mode.REPLAY) or (mode is Mode.RECORD and share)
 
 
 def decide(mode: Mode, method: bytes, place: int | None, *, share: bool) -> Decision:
@@ -55,13 +57,13 @@ def decide(mode: Mode, method: bytes, place: int | None, *, share: bool) -> Deci
     match mode:
         case Mode.REPLAY:
             return _REFUSE if place is None else Replay(place)
-        case Mode.AUTO | Mode.CACHE:
+        case Mode.AUTO:
             if place is not None:
                 return Replay(place)
-            shareable = _SHAREABLE if mode is Mode.AUTO else _SHAREABLE_IN_CACHE
-            return _FETCH[True, share and method in shareable]
+            return _FETCH[True, share and method in _SHAREABLE]
         case Mode.RECORD:
             return _FETCH[True, share and method in _SHAREABLE]
-        case Mode.PASSTHROUGH:
+        case Mode.PASSTHROUGH | Mode.CACHE:
+            # What a cache keeps, and for how long, is the matter of policy.cache.
             return _FETCH[False, False]
     assert_never(mode)

@@ -17,6 +17,11 @@ class Mode(enum.Enum):
     REPLAY = "replay"
     """Never touch the network; what is not recorded is a miss."""
     CACHE = "cache"
-    """As auto, while the recording is fresh."""
+    """As an HTTP cache does: answer with what is fresh, fetch and keep the rest."""
     PASSTHROUGH = "passthrough"
     """Relay, and store nothing."""
+
+    @property
+    def uses_cassette(self) -> bool:
+        """Whether interactions are recorded, or replayed."""
+        return self in (Mode.AUTO, Mode.RECORD, Mode.REPLAY)

@@ -12,10 +12,10 @@ from buffr.interaction import Body, Chunk, HTTPInteraction
 from buffr.message import CHUNKED, UNTIL_CLOSE, Piece, ResponseHead, response_length
 from buffr.sink import Sink
 
-__all__ = ["play", "reader"]
+__all__ = ["AT_ONCE", "play", "reader"]
 
 _BLOCK_BYTES = 65536
-_AT_ONCE = 131072
+AT_ONCE = 131072
 """Larger bodies go out in blocks, as fast as the client takes them."""
 
 
@@ -29,7 +29,7 @@ async def play(
     Raises ``CassetteError`` when its body's file cannot be read.
     """
     head = _true_head(interaction)
-    if sleep is None and interaction.body.file is None and interaction.body.size_bytes <= _AT_ONCE:
+    if sleep is None and interaction.body.file is None and interaction.body.size_bytes <= AT_ONCE:
         body = interaction.body.data
         sizes = [chunk.size_bytes for chunk in _true_chunks(interaction)]
         sink.answer(head, body, sizes, interaction.trailers)

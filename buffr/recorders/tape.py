@@ -16,17 +16,25 @@ class Tape:
 
     With a spool the tape is kept: the last ``window_bytes`` are in memory
     for readers who keep up, older pieces are read back. Without one a piece
-    is there until every reader has ``passed`` it. Times are seconds of a
-    monotonic clock.
+    is there until every reader has ``passed`` it, and so it is beyond
+    ``most_kept_bytes``. Times are seconds of a monotonic clock.
     """
 
-    def __init__(self, spool: Spool | None, started: float, window_bytes: int = 262144) -> None:
+    def __init__(
+        self,
+        spool: Spool | None,
+        started: float,
+        window_bytes: int = 262144,
+        most_kept_bytes: int | None = None,
+    ) -> None:
         self.trailers: Headers = ()
         self.size_bytes = 0
         self.failure: OSError | None = None
         """Why the tape is no longer kept: its spool has no room."""
         self._spool = spool
         self._window_bytes = window_bytes
+        self._most_kept_bytes = most_kept_bytes
+        self._outgrown = False
         self._recent: deque[Piece] = deque()
         self._recent_bytes = 0
         self._first_recent = 0
@@ -38,7 +46,7 @@ class Tape:
 
     @property
     def kept(self) -> bool:
-        return self._spool is not None and self.failure is None
+        return self._spool is not None and self.failure is None and not self._outgrown
 
     @property
     def from_start(self) -> bool:
@@ -46,7 +54,9 @@ class Tape:
         return self.kept or self._first_recent == 0
 
     def append(self, piece: Piece, now: float) -> None:
-        if self._spool is not None and self.failure is None:
+        if self._most_kept_bytes is not None:
+            self._outgrown |= self.size_bytes + len(piece.data) > self._most_kept_bytes
+        if self._spool is not None and self.kept:
             try:
                 self._spool.write(piece.data)
             except OSError as error:

@@ -12,6 +12,7 @@ from buffr.redaction.rules import RedactionRules
 
 __all__ = [
     "Replace",
+    "as_sent",
     "constant",
     "fields_of",
     "in_header",
@@ -92,6 +93,11 @@ def fields_of(query: bytes, rules: RedactionRules) -> Iterator[tuple[bytes, int,
 def constant(_name: bytes, _value: bytes) -> bytes:
     """A ``Replace`` that tells no two values apart."""
     return b"REDACTED"
+
+
+def as_sent(_name: bytes, value: bytes) -> bytes:
+    """A ``Replace`` that replaces nothing."""
+    return value
 
 
 def in_query(query: bytes, rules: RedactionRules, replace: Replace) -> bytes:

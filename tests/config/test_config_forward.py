@@ -140,8 +140,7 @@ data_dir: d
         ("setting", "line"),
         [
             ("port: 65536", "port: '65536' must be a whole number from 0 to 65535"),
-            ("mode: proxy", "mode: 'proxy' must be auto, record, replay or passthrough"),
-            ("mode: cache", "mode: 'cache' is not served yet"),
+            ("mode: proxy", "mode: 'proxy' must be auto, record, replay, cache or passthrough"),
             ("prot: 1", "prot: unknown key; did you mean 'port'?"),
             ("client_cert: x", "client_cert: unknown key"),
             ("verify: false", "verify: unknown key"),

@@ -352,7 +352,6 @@ reverse:
     @pytest.mark.parametrize(
         ("setting", "line"),
         [
-            ("mode: cache", "mode: 'cache' is not served yet; must be auto, record, replay or"),
             ("mode: off", "mode: 'off' must be auto"),
             ("repeat: twice", "repeat: 'twice' must be cycle, last or once"),
             ("keep_host: 1", "keep_host: '1' is no yes or no; must be true or false"),

@@ -205,15 +205,10 @@ class TestText:
         with pytest.raises(Refused):
             parsed(ADDRESS, text)
 
-    @pytest.mark.parametrize("mode", [Mode.AUTO, Mode.RECORD, Mode.REPLAY, Mode.PASSTHROUGH])
+    @pytest.mark.parametrize("mode", Mode)
     def test_modes(self, mode: Mode) -> None:
         """A mode is written as the log writes it."""
         assert parsed(MODE, mode.value) is mode
-
-    def test_modes_of_later(self) -> None:
-        """A mode that is to come is told from one that is none."""
-        with pytest.raises(Refused, match="is not served yet"):
-            parsed(MODE, "cache")
 
 
 class TestShown:

@@ -20,10 +20,12 @@ TABLE = [
     *[(Mode.AUTO, None, method, True, SHARED) for method in SHAREABLE],
     *[(Mode.AUTO, None, method, True, RECORDED) for method in OTHERS],
     *[(Mode.AUTO, None, method, False, RECORDED) for method in METHODS],
-    *[(Mode.CACHE, 7, method, share, Replay(7)) for method in METHODS for share in (False, True)],
-    *[(Mode.CACHE, None, method, True, SHARED) for method in (b"GET", b"HEAD")],
-    *[(Mode.CACHE, None, method, True, RECORDED) for method in (b"POST", *OTHERS)],
-    *[(Mode.CACHE, None, method, False, RECORDED) for method in METHODS],
+    *[
+        (Mode.CACHE, place, method, share, RELAYED)
+        for method in METHODS
+        for share in (False, True)
+        for place in (None, 7)
+    ],
     *[(Mode.RECORD, place, method, True, SHARED) for method in SHAREABLE for place in (None, 7)],
     *[(Mode.RECORD, place, method, True, RECORDED) for method in OTHERS for place in (None, 7)],
     *[(Mode.RECORD, place, method, False, RECORDED) for method in METHODS for place in (None, 7)],
@@ -54,18 +56,16 @@ class TestDecide:
     def test_the_first_recording(self, mode: Mode) -> None:
         """Place zero is a place."""
         with_recording = decide(mode, b"GET", 0, share=False)
-        assert isinstance(with_recording, Replay) is (mode not in (Mode.RECORD, Mode.PASSTHROUGH))
+        assert isinstance(with_recording, Replay) is (mode in (Mode.AUTO, Mode.REPLAY))
 
 
 class TestNeedsKey:
     @pytest.mark.parametrize(
         ("mode", "share", "needed"),
         [
-            *[
-                (mode, share, True)
-                for mode in (Mode.AUTO, Mode.REPLAY, Mode.CACHE)
-                for share in (0, 1)
-            ],
+            *[(mode, share, True) for mode in (Mode.AUTO, Mode.REPLAY) for share in (0, 1)],
+            (Mode.CACHE, True, False),
+            (Mode.CACHE, False, False),
             (Mode.RECORD, True, True),
             (Mode.RECORD, False, False),
             (Mode.PASSTHROUGH, True, False),

@@ -1,0 +1,128 @@
+"""The stores of mode cache: one object a file, however many routes share it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import LogLevel
+
+from buffr.config import Config
+from buffr.config.caching import CacheSettings
+from buffr.errors import BuffrError
+from buffr.log import say
+from buffr.matching.matcher import Matcher
+from buffr.policy.cache.keys import CacheKeys
+from buffr.policy.cache.rules import CacheRules
+from buffr.redaction.rules import RedactionRules
+from buffr.route import RouteCache
+from buffr.stores.cache import CacheStore
+from buffr.stores.memory_cache import MemoryCache
+from buffr.stores.sqlite import SQLiteStore
+from buffr.stores.sqlite_ledger import Bounds
+from buffr.streams import News
+from buffr.upstream.origin import Origin
+
+__all__ = ["Caches"]
+
+_DEFAULT_FILE = "buffr-cache.db"
+
+
+class Caches:
+    """Makes and keeps the stores of mode cache by their real path."""
+
+    def __init__(self, config: Config, reactor: Any, redaction: RedactionRules) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._redaction = redaction
+        self._memory: MemoryCache | None = None
+        self._files: dict[Path, SQLiteStore] = {}
+        self._opening: dict[Path, News] = {}
+        self._open: set[Path] = set()
+
+    def of(self, origin: Origin, settings: CacheSettings, matcher: Matcher) -> RouteCache:
+        """What a route to an origin has in mode cache; its store is not yet opened if it is new."""
+        store = self._store(settings)
+        rules = CacheRules(
+            ttl_s=settings.ttl_s,
+            ttl_by_status=settings.ttl_by_status,
+            override=settings.override,
+            methods=settings.methods,
+            stale_if_error_s=settings.stale_if_error_s,
+            flight_timeout_s=settings.flight_timeout_s,
+            most_body_bytes=self._config.cache.most_body_bytes,
+            tags=settings.tags,
+        )
+        keys = CacheKeys(matcher, self._redaction, rules, origin.url, lambda: store.salt)
+        return RouteCache(origin.url, rules, store, keys)
+
+    def _store(self, settings: CacheSettings) -> CacheStore:
+        bounds, path = self._config.cache, self.path_of(settings)
+        if path is None:
+            if self._memory is None:
+                self._memory = MemoryCache(
+                    bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes, time.time
+                )
+            return self._memory
+        real = path.resolve()
+        if real not in self._files:
+            self._files[real] = SQLiteStore(
+                path,
+                Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes),
+                call_from_thread=self._reactor.callFromThread,
+                wall=time.time,
+                warn=_warn,
+            )
+        return self._files[real]
+
+    def path_of(self, settings: CacheSettings) -> Path | None:
+        """The file that a route's answers are kept in; ``None`` for memory."""
+        if settings.store is None:
+            return self._config.data_dir / _DEFAULT_FILE
+        return settings.store.path
+
+    def open_all(self) -> None:
+        """Open all that are known so far. Blocks. Raises ``StoreFailed``."""
+        for real, store in self._files.items():
+            _prepare(store)
+            self._open.add(real)
+
+    async def opened(self, settings: CacheSettings) -> None:
+        """Have a store opened while the service runs. Raises ``StoreFailed``."""
+        path = self.path_of(settings)
+        if path is None:
+            return
+        real = path.resolve()
+        while real in self._opening:
+            await self._opening[real].wait()
+        if real in self._open:
+            return
+        news = self._opening[real] = News()
+        try:
+            pool = self._reactor.getThreadPool()
+            await deferToThreadPool(self._reactor, pool, _prepare, self._files[real])
+            self._open.add(real)
+        finally:
+            del self._opening[real]
+            news.tell()
+
+    async def close(self) -> None:
+        """Write what waits, and let go of the files."""
+        for real in self._open:
+            await self._files[real].close()
+
+
+def _prepare(store: SQLiteStore) -> None:
+    try:
+        store.path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BuffrError(
+            f"cache {store.path}: its directory cannot be made: {error.strerror}"
+        ) from error
+    store.open()
+
+
+def _warn(line: str) -> None:
+    say(LogLevel.warn, line)

@@ -1,0 +1,1 @@
+"""Mode cache: stored answers, flights that fill the store, and what invalidates it."""

@@ -1,0 +1,265 @@
+"""Mode cache: one request from its key to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from attrs import evolve, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from buffr.caching.call import CacheCall, Storage, Surroundings
+from buffr.caching.flying import Flying, UnderWay
+from buffr.caching.sending import send_stored
+from buffr.caching.sink import CacheSink, Declined
+from buffr.caching.through import through, url_of
+from buffr.calls import RequestBody, read_whole
+from buffr.errors import BuffrError, ClientGone, FlightTimeout, NotCached
+from buffr.exchange import Counters, Exchange
+from buffr.message import Headers, ResponseHead
+from buffr.policy.cache.conditions import CONDITIONS, not_modified, not_modified_head
+from buffr.policy.cache.freshness import terms_of
+from buffr.policy.cache.keys import Asked
+from buffr.policy.cache.reuse import Use, may_replace_error, use_of
+from buffr.policy.cache.status import forwarded
+from buffr.policy.cache.storing import Stored, for_everybody
+from buffr.policy.cache.variants import select
+from buffr.route import RouteCache
+from buffr.stores.cache import Cached, CacheEntry
+from buffr.streams import BodyStream
+
+__all__ = ["Caching"]
+
+_ERRORS = frozenset((500, 502, 503, 504))
+
+
+class _UseStored(Exception):
+    """The client gets this stored answer, and not the one that came."""
+
+    def __init__(self, entry: CacheEntry, detail: bytes) -> None:
+        super().__init__(detail)
+        self.entry = entry
+        self.detail = detail
+
+
+@frozen(eq=False)
+class _Lookup:
+    """An exchange with what is known of it in the cache."""
+
+    exchange: Exchange
+    cache: RouteCache
+    asked: Asked
+    cached: Cached | None
+    why: bytes
+
+
+class Caching:
+    """Answers the requests of routes in mode cache."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        wall: Callable[[], float],
+        counters: Counters,
+        recorded: Callable[[Exchange], None],
+        failed: Callable[[BuffrError], None],
+    ) -> None:
+        self._reactor = reactor
+        self._wall = wall
+        self._counters = counters
+        self._flying = Flying(reactor, Surroundings(wall, reactor.seconds, recorded, failed))
+
+    async def answer(
+        self, exchange: Exchange, cache: RouteCache, body: bytes | BodyStream
+    ) -> tuple[int, str | None]:
+        """Answer by what is stored, or by the upstream: the status, and why it broke off."""
+        route, request = exchange.route, exchange.request
+        if request.method not in cache.rules.methods:
+            status, cut = await through(self._flying, exchange, cache, body)
+            self._counters.fetched += 1
+            return status, cut
+        if isinstance(body, bytes):
+            exchange.body = RequestBody(body, body)
+        else:
+            exchange.body = await read_whole(route, request, body, exchange.sink)
+        asked = cache.keys.asked(request, exchange.body.identity, route.origin)
+        if asked.for_upstream:
+            return await self._alone(_Lookup(exchange, cache, asked, None, b"request"))
+        cached = await _found(cache, asked, request.method, request.headers)
+        look = _Lookup(exchange, cache, asked, cached, b"uri-miss")
+        if cached is None:
+            return await self._fetch(look)
+        use = use_of(cache.rules, asked.directives, cached.entry, self._wall())
+        obeys = "request" not in cache.rules.override
+        if use is Use.AFTER_VALIDATION or (obeys and b"no-store" in asked.directives):
+            fresh = self._wall() < cached.entry.fresh_until
+            return await self._fetch(evolve(look, why=b"request" if fresh else b"stale"))
+        if use is Use.WHILE_REVALIDATED:
+            self._revalidate(look)
+        else:
+            exchange.body.close()
+        return await self._stored(look, cached.entry)
+
+    async def _stored(
+        self, look: _Lookup, entry: CacheEntry, detail: bytes = b""
+    ) -> tuple[int, str | None]:
+        exchange = look.exchange
+        exchange.src = "cache"
+        self._counters.hits += 1
+        now = self._wall()
+        status = await send_stored(exchange.sink, exchange.request, look.asked, entry, now, detail)
+        return status, None
+
+    async def _fetch(self, look: _Lookup) -> tuple[int, str | None]:
+        asked = look.asked
+        said = asked.directives
+        if b"only-if-cached" in said and "request" not in look.cache.rules.override:
+            look.exchange.body.close()
+            raise NotCached("the client wants a stored answer, and none can be used")
+        if asked.ranged or b"no-store" in said or b"no-cache" in said or b"max-age" in said:
+            return await self._alone(look)
+        name = _name(look)
+        known = None
+        if not self._flying.is_alone(name):
+            known = self._flying.joinable(name)
+            if known is None:
+                known = self._depart(look, name=name)
+                return await self._follow(look, known, collapsed=False)
+        if known is None:
+            return await self._alone(look)
+        try:
+            return await self._follow(look, known, collapsed=True)
+        except Declined:
+            self._flying.goes_alone(name)
+            return await self._alone(look)
+
+    async def _alone(self, look: _Lookup) -> tuple[int, str | None]:
+        under_way = self._depart(look)
+        return await self._follow(look, under_way, collapsed=False)
+
+    def _revalidate(self, look: _Lookup) -> None:
+        """Have a stored answer brought up to date, while it still serves."""
+        name = _name(look)
+        if self._flying.joinable(name) is None:
+            self._depart(look, name=name)
+        else:
+            look.exchange.body.close()
+
+    async def _follow(
+        self, look: _Lookup, under_way: UnderWay, *, collapsed: bool
+    ) -> tuple[int, str | None]:
+        """Pass the answer of a flight on. Raises ``Declined`` where it is not for this client."""
+        exchange, call = look.exchange, under_way.call
+        if collapsed:
+            exchange.body.close()
+        told = partial(self._fields, look, call, collapsed=collapsed)
+        sink = CacheSink(exchange.sink, told, partial(_short, look))
+        try:
+            head, cut = await self._wait(look, under_way, sink, collapsed=collapsed)
+        except _UseStored as found:
+            if found.entry is call.validated:
+                self._counters.fetched += 1
+            return await self._stored(look, found.entry, found.detail)
+        except (ClientGone, NotCached):
+            raise
+        except BuffrError as error:
+            if sink.status or not self._stands_in(look, reached=False):
+                raise
+            assert look.cached is not None
+            detail = error.code.replace("_", "-").encode()
+            return await self._stored(look, look.cached.entry, detail)
+        self._counters.fetched += 1
+        return sink.status or head.status, cut
+
+    async def _wait(
+        self, look: _Lookup, under_way: UnderWay, sink: CacheSink, *, collapsed: bool
+    ) -> tuple[ResponseHead, str | None]:
+        """Follow a flight, within the time that a head may take."""
+        bound = look.asked.timeout_s
+        if bound is None and collapsed:
+            bound = look.cache.rules.flight_timeout_s
+        following = under_way.flight.follow(sink)
+        if not bound:
+            return await following
+        running = Deferred.fromCoroutine(following)
+        late = False
+
+        def time_out() -> None:
+            nonlocal late
+            if not sink.status:
+                late = True
+                running.cancel()
+
+        timer = self._reactor.callLater(bound, time_out)
+        try:
+            return await running
+        except CancelledError:
+            if late:
+                raise FlightTimeout(f"no answer in {bound:g} s") from None
+            raise
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _fields(
+        self, look: _Lookup, call: CacheCall, head: ResponseHead, *, collapsed: bool
+    ) -> Headers:
+        """The cache's own fields of an answer that came, if it is for this client."""
+        if collapsed and not call.is_for(head, look.exchange.request.headers):
+            raise Declined
+        if call.validated is not None:
+            raise _UseStored(call.validated, b"validated")
+        if head.status in _ERRORS and self._stands_in(look, reached=True):
+            assert look.cached is not None
+            raise _UseStored(look.cached.entry, b"upstream-error")
+        stored = isinstance(call.verdict, Stored)
+        return forwarded(look.why, head.status, stored=stored, collapsed=collapsed)
+
+    def _stands_in(self, look: _Lookup, *, reached: bool) -> bool:
+        """Whether a stale answer takes the place of an error."""
+        if look.cached is None:
+            return False
+        asked, entry = look.asked.directives, look.cached.entry
+        return may_replace_error(look.cache.rules, asked, entry, self._wall(), reached=reached)
+
+    def _depart(self, look: _Lookup, name: object = None) -> UnderWay:
+        exchange, asked = look.exchange, look.asked
+        storage = Storage(
+            method=exchange.request.method,
+            url=url_of(exchange.route, exchange.request.target),
+            asked=lambda _: asked,
+            stale=None if asked.ranged or asked.for_upstream else look.cached,
+        )
+        return self._flying.depart(exchange, look.cache, storage, name=name)
+
+    async def stop(self) -> None:
+        """Give up what still waits for an upstream; returns when all is kept."""
+        await self._flying.stop()
+
+
+async def _found(cache: RouteCache, asked: Asked, method: bytes, headers: Headers) -> Cached | None:
+    """The stored variant: of the same credentials, else one that is meant for everybody."""
+    conceal = cache.keys.conceal
+    found = select(await cache.store.find(asked.own), method, headers, conceal)
+    if found is not None or asked.own == asked.shared:
+        return found
+    found = select(await cache.store.find(asked.shared), method, headers, conceal)
+    if found is None or not for_everybody(terms_of(found.entry.head.headers)):
+        return None
+    return found
+
+
+def _name(look: _Lookup) -> object:
+    """What alike requests have in common, whose answers may be one."""
+    conditions = tuple(one for one in look.exchange.request.headers if one[0].lower() in CONDITIONS)
+    own = look.asked.own
+    forwarded_conditions = () if look.cached is not None else conditions
+    return look.cache.name, own, look.exchange.request.method, forwarded_conditions
+
+
+def _short(look: _Lookup, head: ResponseHead) -> ResponseHead | None:
+    """The 304 for a client that has the answer already."""
+    if look.asked.conditional and not_modified(look.exchange.request.headers, head, 0.0):
+        return not_modified_head(head)
+    return None

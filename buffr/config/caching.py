@@ -1,0 +1,120 @@
+"""What mode cache does over what HTTP says, as settings say it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from attrs import frozen
+
+from buffr.config import kinds, quantities
+from buffr.config.schema import Kind, Refused, setting
+from buffr.config.shapes import ListOf, MapOf
+from buffr.config.statuses import StatusSet
+from buffr.config.written import Scalar
+from buffr.policy.cache.rules import Override
+
+__all__ = ["CacheBounds", "CacheSettings", "CacheStoreName"]
+
+
+@frozen
+class CacheStoreName:
+    """Where entries are kept: in memory where ``path`` is ``None``, else in a SQLite file."""
+
+    path: Path | None
+
+
+def _parse_store(scalar: Scalar) -> CacheStoreName:
+    if scalar.text == "memory:":
+        return CacheStoreName(None)
+    scheme, mark, path = scalar.text.partition(":")
+    if scheme != "sqlite" or not mark or not path or "\0" in path:
+        raise Refused
+    return CacheStoreName(Path(path))
+
+
+def _show_store(name: CacheStoreName) -> str:
+    return "memory:" if name.path is None else f"sqlite:{name.path}"
+
+
+_STORE = Kind("memory: or sqlite:PATH", _parse_store, _show_store)
+_OVERRIDES: tuple[Override, ...] = get_args(Override)
+_METHODS = ("GET", "HEAD", "POST")
+
+
+def _methods(names: tuple[str, ...]) -> frozenset[bytes]:
+    return frozenset(name.encode() for name in names)
+
+
+@frozen(kw_only=True)
+class CacheSettings:
+    """What mode cache does over what HTTP says. Times are seconds."""
+
+    store: CacheStoreName | None = setting(
+        _STORE,
+        None,
+        "Where mode cache keeps answers.",
+        variable="BUFFR_STORE",
+        flag="store",
+        default_text="`sqlite:buffr-cache.db` in the data directory",
+    )
+    ttl_s: float | None = setting(
+        quantities.duration(),
+        None,
+        "Mode cache: how long a successful answer is fresh, whatever it says itself.",
+        key="ttl",
+        variable="BUFFR_TTL",
+        flag="ttl",
+        default_text="what the answer says",
+    )
+    ttl_by_status: tuple[tuple[StatusSet, float], ...] = setting(
+        MapOf[StatusSet, float, tuple[tuple[StatusSet, float], ...]](
+            kinds.STATUSES, quantities.duration(zero="stale at once"), tuple
+        ),
+        (),
+        "Mode cache: as `ttl`, for answers with these statuses.",
+    )
+    override: frozenset[Override] = setting(
+        ListOf[Override, frozenset[Override]](kinds.one_of(_OVERRIDES), frozenset),
+        frozenset(),
+        "Mode cache: what is not obeyed.",
+    )
+    methods: frozenset[bytes] = setting(
+        ListOf(kinds.one_of(_METHODS), _methods, least=1),
+        frozenset((b"GET", b"HEAD")),
+        "Mode cache: the methods whose answers are kept; `POST` by its body.",
+        default_text="`[GET, HEAD]`",
+    )
+    stale_if_error_s: float | None = setting(
+        quantities.duration(zero="never"),
+        None,
+        "Mode cache: how long a stale answer stands in for an error of the upstream.",
+        key="stale_if_error",
+        default_text="what the answer says; 1h where the upstream cannot be reached",
+    )
+    flight_timeout_s: float = setting(
+        quantities.duration(),
+        60.0,
+        "Mode cache: how long a request waits for another one's answer.",
+        key="flight_timeout",
+    )
+    tags: tuple[str, ...] = setting(
+        ListOf(kinds.NAME, tuple),
+        (),
+        "Mode cache: names by which this route's answers are cleared.",
+    )
+
+
+@frozen(kw_only=True)
+class CacheBounds:
+    """What each store of mode cache holds at most."""
+
+    most_bytes: int = setting(
+        quantities.size(2**16), 2**30, "Bytes that a store holds.", key="bytes"
+    )
+    most_entries: int = setting(
+        quantities.whole(1, 100_000_000), 100_000, "Answers that a store holds.", key="entries"
+    )
+    most_body_bytes: int = setting(
+        quantities.size(), 64 * 2**20, "A larger body is not stored.", key="body_bytes"
+    )

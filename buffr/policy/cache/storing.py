@@ -1,0 +1,140 @@
+"""Whether a response may be stored, for whom, and for how long (RFC 9111 3)."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from buffr.message import Headers, ResponseHead
+from buffr.policy.cache.directives import Directives, request_directives
+from buffr.policy.cache.freshness import Terms, joined, lifetime, terms_of
+from buffr.policy.cache.rules import CacheRules, Override
+
+__all__ = ["Forbidden", "Stored", "Unstored", "for_everybody", "stored_fields", "storing"]
+
+_UNDERSTOOD = frozenset(
+    {200, 203, 204, *range(300, 304), 307, 308, *range(400, 407), *range(409, 418)}
+    | {421, 422, 426, 428, 429, 431, 451, *range(500, 506), 511}
+)
+_PARTIAL = frozenset((206, 304))
+_STALE_KEPT_S = 3600.0
+_VALIDATED_KEPT_S = 30 * 86400.0
+"""How long a stale response is kept where nothing says so: to answer when the upstream cannot
+be reached, or as long as it can be validated."""
+
+_FOR_EVERYBODY = (b"public", b"s-maxage", b"must-revalidate")
+"""What allows an answer to a request with credentials to be shared (RFC 9111 3.5)."""
+
+_NEVER_STORED = frozenset((b"age", b"proxy-authentication-info"))
+
+
+@frozen
+class Stored:
+    """May be stored: fresh for ``fresh_s`` seconds of its age, of use for ``keep_s`` more.
+
+    ``since_arrival`` counts ``fresh_s`` from when it came, whatever its age.
+    """
+
+    fresh_s: float
+    keep_s: float
+    since_arrival: bool
+
+
+@frozen
+class Unstored:
+    """May be used for nothing but the request at hand, for want of freshness or meaning."""
+
+    why: str
+
+
+@frozen
+class Forbidden(Unstored):
+    """Is not to be used for any other request: something says so."""
+
+
+_NO_FRESHNESS = Unstored("no freshness and no validator")
+_NOT_WHOLE = Forbidden("not whole")
+_NO_STORE = Forbidden("no-store")
+_NO_STORE_ASKED = Forbidden("no-store in the request")
+_PRIVATE = Forbidden("private")
+_NOT_UNDERSTOOD = Forbidden("must-understand")
+_VARY_STAR = Forbidden("vary *")
+_SET_COOKIE = Forbidden("set-cookie")
+
+
+def for_everybody(terms: Terms) -> bool:
+    """Whether an answer may be shared although its request had credentials."""
+    return any(name in terms.directives for name in _FOR_EVERYBODY)
+
+
+def storing(
+    rules: CacheRules, request: Headers, head: ResponseHead, responded_at: float
+) -> Stored | Unstored:
+    """Whether the answer to a request with these fields, of a cacheable method, may be stored."""
+    terms = terms_of(head.headers)
+    forbidden = _forbidden(rules, request, head, terms)
+    if forbidden is not None:
+        return forbidden
+    said = terms.directives
+    ttl_s = rules.ttl_of(head.status)
+    found = lifetime(head.status, head.headers, terms, responded_at)
+    fresh_s = 0.0
+    if ttl_s is not None:
+        fresh_s = ttl_s
+    elif found is not None:
+        fresh_s = found.seconds
+    if _obeys(rules, said, "no-cache") and said.fields(b"no-cache") is None:
+        fresh_s = 0.0
+    validator = any(name.lower() in (b"etag", b"last-modified") for name, _ in head.headers)
+    explicit = ttl_s is not None or (found is not None and found.explicit)
+    usable = explicit or found is not None or (validator and _is_plain(head.status, said))
+    if not usable or not (fresh_s or validator or _stale_s(said)):
+        return _NO_FRESHNESS
+    keep_s = _VALIDATED_KEPT_S if validator else _STALE_KEPT_S
+    keep_s = max(keep_s, _stale_s(said), rules.stale_if_error_s or 0.0)
+    return Stored(fresh_s, keep_s, since_arrival=ttl_s is not None)
+
+
+def _obeys(rules: CacheRules, said: Directives, name: Override) -> bool:
+    return name.encode() in said and name not in rules.override
+
+
+def _is_plain(status: int, said: Directives) -> bool:
+    return status in (200, 203, 204, 300, 301, 308, 404, 410) or b"public" in said
+
+
+def _stale_s(said: Directives) -> float:
+    names = (b"stale-while-revalidate", b"stale-if-error")
+    return max(said.seconds(name) or 0 for name in names)
+
+
+def _forbidden(
+    rules: CacheRules, request: Headers, head: ResponseHead, terms: Terms
+) -> Forbidden | None:
+    said = terms.directives
+    if head.status in _PARTIAL or head.status < 200:
+        return _NOT_WHOLE
+    if "request" not in rules.override and b"no-store" in request_directives(request):
+        return _NO_STORE_ASKED
+    if b"must-understand" in said and head.status not in _UNDERSTOOD:
+        return _NOT_UNDERSTOOD
+    if _obeys(rules, said, "no-store") and b"must-understand" not in said:
+        return _NO_STORE
+    if _obeys(rules, said, "private") and said.fields(b"private") is None:
+        return _PRIVATE
+    vary = joined(head.headers, b"vary")
+    if vary is not None and b"*" in [name.strip() for name in vary.split(b",")]:
+        return _VARY_STAR
+    shared = b"public" in said or b"s-maxage" in said or "set-cookie" in rules.override
+    if not shared and any(name.lower() == b"set-cookie" for name, _ in head.headers):
+        return _SET_COOKIE
+    return None
+
+
+def stored_fields(rules: CacheRules, headers: Headers) -> Headers:
+    """The fields of a response that are stored (RFC 9111 3.1), of those that passed a proxy."""
+    said = terms_of(headers).directives
+    left_out = set(_NEVER_STORED)
+    for name in ("private", "no-cache"):
+        if name not in rules.override:
+            left_out |= said.fields(name.encode()) or frozenset()
+    return tuple(field for field in headers if field[0].lower() not in left_out)

@@ -1,0 +1,195 @@
+"""A cache in memory: what it holds ends with the process."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left, bisect_right, insort
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+
+from attrs import define, evolve, field
+
+from buffr.errors import StoreFailed
+from buffr.interaction import Body
+from buffr.stores.cache import Cached, CacheEntry, CacheStats
+
+__all__ = ["MemoryCache"]
+
+_OVERHEAD_BYTES = 1024
+"""About what the objects of an entry take beside its bytes."""
+_LOOKED_AT = 8
+"""How many of the least recently used are looked at when one more comes."""
+
+
+@define(eq=False)
+class _Shelf:
+    """What is told of one route's entries; the times in order, so that counting is quick."""
+
+    entries: int = 0
+    bytes: int = 0
+    fresh_until: list[float] = field(factory=list)
+    responded_at: list[float] = field(factory=list)
+
+    def add(self, entry: CacheEntry, size_bytes: int) -> None:
+        self.entries += 1
+        self.bytes += size_bytes
+        insort(self.fresh_until, entry.fresh_until)
+        insort(self.responded_at, entry.responded_at)
+
+    def take(self, entry: CacheEntry, size_bytes: int) -> None:
+        self.entries -= 1
+        self.bytes -= size_bytes
+        del self.fresh_until[bisect_left(self.fresh_until, entry.fresh_until)]
+        del self.responded_at[bisect_left(self.responded_at, entry.responded_at)]
+
+
+@define(eq=False)
+class MemoryCache:
+    """Keeps at most ``most_entries`` entries, and ``most_bytes`` of them.
+
+    ``now`` gives seconds since the epoch: what is of no use any more goes
+    before what was used longest ago.
+    """
+
+    most_bytes: int
+    most_entries: int
+    most_body_bytes: int
+    now: Callable[[], float]
+    salt: bytes = field(init=False, factory=lambda: os.urandom(32))
+    _held: OrderedDict[int, Cached] = field(init=False, factory=OrderedDict)
+    _by_key: dict[bytes, list[Cached]] = field(init=False, factory=dict)
+    _by_url: dict[str, set[int]] = field(init=False, factory=dict)
+    _shelves: dict[str, _Shelf] = field(init=False, factory=dict)
+    _bytes: int = field(init=False, default=0)
+    _evicted: int = field(init=False, default=0)
+    _next: int = field(init=False, default=1)
+    _closed: bool = field(init=False, default=False)
+
+    async def find(self, key: bytes) -> Sequence[Cached]:
+        found = self._by_key.get(key)
+        if found is None:
+            return ()
+        for cached in found:
+            self._held.move_to_end(cached.place)
+        return found if len(found) == 1 else tuple(found)
+
+    async def put(self, entry: CacheEntry) -> None:
+        if self._closed:
+            raise StoreFailed("the store is closed")
+        if entry.body.size_bytes > min(self.most_body_bytes, self.most_bytes):
+            return
+        try:
+            kept = evolve(entry, body=_in_memory(entry.body))
+        except OSError as error:
+            raise StoreFailed(f"{error.filename}: {error.strerror}") from error
+        for known in list(self._by_key.get(entry.key, ())):
+            if (known.entry.method, known.entry.vary) == (entry.method, entry.vary):
+                self._take(known.place)
+        self._add(Cached(self._next, kept))
+        self._next += 1
+        self._make_room()
+
+    async def refresh(self, place: int, entry: CacheEntry) -> None:
+        known = self._held.get(place)
+        if known is None:
+            return
+        siblings = self._by_key[known.entry.key]
+        position = siblings.index(known)
+        self._take(place)
+        updated = Cached(place, evolve(entry, key=known.entry.key, body=known.entry.body))
+        for other in list(self._by_key.get(known.entry.key, ())):
+            if (other.entry.method, other.entry.vary) == (entry.method, entry.vary):
+                self._take(other.place)
+        self._add(updated, position)
+        self._make_room()
+
+    async def remove(self, place: int) -> None:
+        if place in self._held:
+            self._take(place)
+
+    async def clear(
+        self,
+        *,
+        route: str | None = None,
+        url: str | None = None,
+        tag: str | None = None,
+        stored_before: float | None = None,
+    ) -> int:
+        among = self._held.keys() if url is None else self._by_url.get(url, set())
+        gone = [
+            place for place in among if _applies(self._held[place].entry, route, tag, stored_before)
+        ]
+        for place in gone:
+            self._take(place)
+        return len(gone)
+
+    def stats(self, now: float, route: str | None = None) -> CacheStats:
+        shelves = list(self._of(route))
+        times = [shelf.responded_at for shelf in shelves if shelf.responded_at]
+        return CacheStats(
+            entries=sum(shelf.entries for shelf in shelves),
+            bytes=sum(shelf.bytes for shelf in shelves),
+            expired=sum(bisect_right(shelf.fresh_until, now) for shelf in shelves),
+            oldest_at=min((each[0] for each in times), default=None),
+            newest_at=max((each[-1] for each in times), default=None),
+            evicted=self._evicted,
+        )
+
+    def _of(self, route: str | None) -> Iterator[_Shelf]:
+        if route is None:
+            yield from self._shelves.values()
+        elif route in self._shelves:
+            yield self._shelves[route]
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _add(self, cached: Cached, position: int = 0) -> None:
+        entry, size_bytes = cached.entry, _size(cached.entry)
+        self._held[cached.place] = cached
+        self._by_key.setdefault(entry.key, []).insert(position, cached)
+        self._by_url.setdefault(entry.url, set()).add(cached.place)
+        self._shelves.setdefault(entry.route, _Shelf()).add(entry, size_bytes)
+        self._bytes += size_bytes
+
+    def _take(self, place: int) -> None:
+        cached = self._held.pop(place)
+        entry, size_bytes = cached.entry, _size(cached.entry)
+        # A list that was given out stays as it was.
+        left = [one for one in self._by_key.pop(entry.key) if one is not cached]
+        if left:
+            self._by_key[entry.key] = left
+        places = self._by_url[entry.url]
+        places.discard(place)
+        if not places:
+            del self._by_url[entry.url]
+        self._shelves[entry.route].take(entry, size_bytes)
+        self._bytes -= size_bytes
+
+    def _make_room(self) -> None:
+        now = self.now()
+        oldest = [place for _, place in zip(range(_LOOKED_AT), self._held, strict=False)]
+        for place in oldest:
+            if self._held[place].entry.keep_until <= now:
+                self._take(place)
+        while len(self._held) > self.most_entries or self._bytes > self.most_bytes:
+            self._take(next(iter(self._held)))
+            self._evicted += 1
+
+
+def _in_memory(body: Body) -> Body:
+    return body if body.file is None else Body.of(body.file.read_bytes())
+
+
+def _size(entry: CacheEntry) -> int:
+    return _OVERHEAD_BYTES + len(entry.head.encoded) + len(entry.url) + entry.body.size_bytes
+
+
+def _applies(
+    entry: CacheEntry, route: str | None, tag: str | None, stored_before: float | None
+) -> bool:
+    return (
+        (route is None or entry.route == route)
+        and (tag is None or tag in entry.tags)
+        and (stored_before is None or entry.responded_at < stored_before)
+    )
