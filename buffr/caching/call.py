@@ -66,7 +66,8 @@ class CacheCall:
 
     ``validated`` is the stored response, brought up to date, if it still
     holds. ``verdict`` says what may become of any other answer. ``outdated``
-    is set where something changed what is asked for since the call began.
+    is set where something changed what is asked for since the call began,
+    ``departed`` when the upstream is asked.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class CacheCall:
         self.validated: CacheEntry | None = None
         self.vary: Headers = ()
         self.outdated = False
+        self.departed = False
         self.url = storage.url
         self._exchange = exchange
         self._route = exchange.route
@@ -117,6 +119,7 @@ class CacheCall:
         pace = self._route.pace
         if pace is not None:
             await pace.turn()
+        self.departed = True
         self._requested_at = self._around.wall()
         response = await upstream.send(
             _outgoing(self._request, conditions),
