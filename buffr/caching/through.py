@@ -18,8 +18,8 @@ from buffr.policy.cache.freshness import lifetime, terms_of
 from buffr.policy.cache.keys import Asked
 from buffr.policy.cache.status import forwarded
 from buffr.policy.cache.storing import Stored
-from buffr.redaction.fields import target_for_log
 from buffr.redaction.rules import RedactionRules
+from buffr.redaction.target_for_log import target_for_log
 from buffr.route import Route, RouteCache
 from buffr.streams import BodyStream
 
