@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode, b64encode
+from base64 import b64decode, b64encode, urlsafe_b64encode
 from binascii import Error
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -96,13 +96,15 @@ def _spelled(value: bytes) -> Iterator[bytes]:
         yield escaped.replace(b"/", b"\\/")
         yield escaped.replace(b"&", b"\\u0026").replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
     yield value.replace(b"&", b"&amp;").replace(b"<", b"&lt;").replace(b'"', b"&quot;")
+    for encoded in (b64encode(value), urlsafe_b64encode(value)):
+        yield encoded
+        yield encoded.rstrip(b"=")
     for skipped in range(3):
         # Three bytes are four characters: what begins in the middle of three is left out.
         whole = value[skipped:][: (len(value) - skipped) // 3 * 3]
         if len(whole) >= _SHORTEST_IN_BASE64:
-            plain = b64encode(whole)
-            yield plain
-            yield plain.replace(b"+", b"-").replace(b"/", b"_")
+            yield b64encode(whole)
+            yield urlsafe_b64encode(whole)
 
 
 def _lower_escapes(quoted: bytes) -> bytes:
