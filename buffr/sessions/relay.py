@@ -123,9 +123,9 @@ class RelayedSession:
         self._close_both(fault.close_code, fault.message, end)
 
     def stop(self, why: str) -> None:
-        """End a session that goes on."""
+        """End a session that goes on; what went by so far is whole, but for an open message."""
         if not self.ended:
-            self._close_both(_GOING_AWAY, why, SessionEnd(why, None, truncated=True))
+            self._close_both(_GOING_AWAY, why, SessionEnd(why))
 
     def _close_both(self, code: int, reason: str, end: SessionEnd) -> None:
         for leg in (self.client, self.upstream):

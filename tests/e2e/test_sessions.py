@@ -207,6 +207,7 @@ class TestRelayed:
             assert client.close_code == 1001
             (session,) = through.sessions()
             assert session["frames"][0]["data"] == "hello"
+            assert session["end"] == {"reason": "buffr is stopping"}  # whole: it is replayed
 
     def test_a_slow_reader_holds_the_sender_back(self, tmp_path: Path) -> None:
         sent = 0
