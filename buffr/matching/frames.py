@@ -12,6 +12,7 @@ from buffr.matching.json_fields import JSONFields
 from buffr.matching.key import MatchKey, Part
 from buffr.matching.near_miss import Difference, differences
 from buffr.matching.rules import FrameMatch
+from buffr.redaction.known import NOTHING_KNOWN, Known
 from buffr.redaction.rules import RedactionRules
 
 __all__ = ["FrameRules"]
@@ -27,7 +28,8 @@ class FrameRules:
     leave out, all else by its bytes; ``strict``: always by bytes; ``type``:
     JSON objects by their member ``type_field`` alone; or ``any``: any message
     is any other. ``sync`` are the rules whose matches are replaced in what the
-    server sends. Credentials are told apart as in ``body``.
+    server sends. Credentials are told apart as in ``body``; ``known`` are those
+    of the handshake.
     """
 
     match: FrameMatch
@@ -35,6 +37,7 @@ class FrameRules:
     body: BodyRules
     sync: SyncRules
     redaction: RedactionRules
+    known: Known = NOTHING_KNOWN
 
     @classmethod
     def of(cls, match: FrameMatch, type_field: str, body: BodyRules, sync: SyncRules) -> FrameRules:
@@ -77,10 +80,10 @@ class FrameRules:
         return differences(MatchKey(live), MatchKey(old), self.redaction)
 
     def _value(self, data: bytes | BodyDigest) -> bytes:
-        return self._of_type(self.body.value(_KIND, data))
+        return self._of_type(self.body.value(_KIND, data, self.known))
 
     def _recorded_value(self, frame: Frame) -> bytes:
-        return self._of_type(self.body.recorded(_KIND, frame.data))
+        return self._of_type(self.body.recorded(_KIND, frame.data, self.known))
 
     def _of_type(self, value: bytes) -> bytes:
         if self.match != "type" or not value.startswith(b"{"):

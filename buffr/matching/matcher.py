@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from buffr.interaction import RecordedRequest
 from buffr.matching.body import IN_MEMORY, BodyDigest, BodyKind, BodyRules
@@ -162,6 +162,11 @@ class Matcher:
         return self._body.digest(
             content_type, self._redaction.known(request.target, request.headers)
         )
+
+    def frames_of(self, request: Request) -> FrameRules:
+        """How the messages of a session are compared that this request asks for."""
+        known = self._redaction.known(request.target, request.headers)
+        return evolve(self.frames, known=known) if known else self.frames
 
     def recorded(self, request: RecordedRequest) -> MatchKey:
         """The key of a recording, with the parts that it knows.

@@ -98,7 +98,7 @@ class Sessions:
         extension, deflate = (None, None) if agreed is None else agreed
         sync = route.matcher.sync
         values = pairs(sync.recorded(recorded.request, ()), live) if live else ()
-        transcript = Transcript(route.matcher.frames, recorded, values)
+        transcript = Transcript(route.matcher.frames_of(request), recorded, values)
         session = ReplayedSession(
             self._reactor,
             route.session_limits,

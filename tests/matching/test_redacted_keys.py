@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.interaction import (
+    Body,
+    Direction,
+    Frame,
+    FrameKind,
+    HTTPInteraction,
+    RecordedRequest,
+    WebSocketInteraction,
+)
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher
 from buffr.matching.near_miss import near_misses
@@ -137,3 +145,19 @@ class TestDifferences:
         (found,) = near_misses(live, [(0, other)], RULES)
         assert found.differences
         assert TOKEN.decode() not in repr(found)
+
+
+class TestFrames:
+    def test_an_echo(self) -> None:
+        """A message that repeats the handshake's credential is still the recorded one."""
+        headers = ((b"Authorization", b"Bearer " + TOKEN),)
+        data = Body.of(b'{"auth": "%b", "n": 1}' % TOKEN)
+        frame = Frame(Direction.CLIENT, FrameKind.TEXT, data)
+        session = WebSocketInteraction(RecordedRequest(b"GET", b"/", headers), frames=(frame,))
+        out = Redactor(RULES, b"salt").interaction(session)
+        assert isinstance(out, WebSocketInteraction)
+        (kept,) = out.frames
+        assert TOKEN not in kept.data.data
+        frames = MATCHER.frames_of(Request(b"GET", b"/", headers))
+        assert frames.same(kept, FrameKind.TEXT, data.data)
+        assert not frames.same(kept, FrameKind.TEXT, data.data.replace(b"1", b"2"))
