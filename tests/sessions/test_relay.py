@@ -1,0 +1,187 @@
+"""A live session in memory: what goes on, what is held back, and how it ends."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from wires import Wire
+
+from buffr.interaction import Direction, FrameKind, SessionEnd
+from buffr.recorders.session import SessionTape
+from buffr.session_limits import SessionLimits
+from buffr.sessions.leg import Leg
+from buffr.sessions.relay import RelayedSession
+from buffr.wire.extensions import Deflate
+from buffr.wire.frames import close_payload, encode_frame, unmask
+
+KEY = b"1234"
+TEXT, BINARY, CLOSE = FrameKind.TEXT, FrameKind.BINARY, FrameKind.CLOSE
+BYE = close_payload(4001, "so long")
+
+
+@define(eq=False)
+class Bench:
+    """A session between two wires, taped."""
+
+    directory: Path
+    limits: SessionLimits = SessionLimits(close_s=5)
+    deflate: Deflate | None = None
+    clock: Clock = field(factory=Clock)
+    client: Wire = field(factory=Wire)
+    upstream: Wire = field(factory=Wire)
+    ends: list[SessionEnd | None] = field(factory=list)
+    session: RelayedSession = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        tape = SessionTape(self.directory, 0.0, memory_bytes=1000, session_bytes=1 << 30)
+        self.session = RelayedSession(self.clock, self.limits, self.deflate, tape, lambda: KEY)
+        self.session.client.makeConnection(self.client)
+        self.session.upstream.makeConnection(self.upstream)
+        self.session.over.addCallback(self.ends.append)
+        self.session.join()
+
+    def says(self, kind: FrameKind, payload: bytes = b"") -> bytes:
+        """The client says something."""
+        raw = encode_frame(kind, payload, key=KEY)
+        self.session.client.dataReceived(raw)
+        return raw
+
+    def answers(self, kind: FrameKind, payload: bytes = b"") -> bytes:
+        """The upstream does."""
+        raw = encode_frame(kind, payload)
+        self.session.upstream.dataReceived(raw)
+        return raw
+
+    @staticmethod
+    def leaves(leg: Leg) -> None:
+        leg.connectionLost(Failure(ConnectionDone()))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+class TestRelay:
+    def test_frames_go_on_as_they_came(self, bench: Bench) -> None:
+        assert bench.says(TEXT, b"one") == bench.upstream.taken()
+        assert bench.answers(BINARY, bytes(70_000)) == bench.client.taken()
+        assert bench.session.frames == 2
+
+    def test_each_side_is_held_back_by_the_other(self, bench: Bench) -> None:
+        producer = bench.client.producer
+        assert producer is not None
+        producer.pauseProducing()
+        assert bench.upstream.producerState == "paused"
+        producer.resumeProducing()
+        assert bench.upstream.producerState == "producing"
+
+    def test_what_inflates_to_much_takes_many_turns(self, tmp_path: Path) -> None:
+        """And the frame goes on when all of it was judged; nothing is read meanwhile."""
+        bench = Bench(tmp_path, deflate=Deflate())
+        stream = zlib.compressobj(wbits=-15)
+        deflated = (stream.compress(bytes(2 << 20)) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        raw = encode_frame(BINARY, deflated, compressed=True)
+        bench.session.upstream.dataReceived(raw)
+        assert bench.upstream.producerState == "paused"
+        assert bench.client.taken() == b""
+        after = bench.answers(TEXT, b"")
+        for _ in range(10):
+            bench.clock.advance(0)
+        assert bench.client.taken() == raw + after
+        assert bench.upstream.producerState == "producing"
+
+
+class TestClose:
+    def test_the_last_frame_waits_for_the_recording(self, bench: Bench) -> None:
+        assert bench.says(CLOSE, BYE) == bench.upstream.taken()
+        reply = bench.answers(CLOSE, BYE)
+        assert bench.ends == [None]
+        assert bench.client.taken() == b""
+        bench.session.release()
+        assert bench.client.taken() == reply
+        assert bench.client.ends == bench.upstream.ends == ["half closed"]
+
+    def test_the_upstream_may_close_first(self, bench: Bench) -> None:
+        assert bench.answers(CLOSE, BYE) == bench.client.taken()
+        assert bench.says(CLOSE, BYE) == bench.upstream.taken()
+        assert bench.ends == [None]
+
+    def test_an_answer_that_does_not_come_is_waited_for_so_long(self, bench: Bench) -> None:
+        bench.says(CLOSE, BYE)
+        bench.clock.advance(4.9)
+        assert bench.ends == []
+        bench.clock.advance(0.2)
+        (end,) = bench.ends
+        assert end is not None
+        assert end.by is Direction.SERVER
+
+    def test_a_closed_connection_is_dropped_in_the_end(self, bench: Bench) -> None:
+        bench.session.stop("the end")
+        bench.session.release()
+        bench.clock.advance(5)
+        assert bench.client.ends == bench.upstream.ends == ["half closed", "cut"]
+
+
+class TestBreaks:
+    @pytest.mark.parametrize("by", list(Direction))
+    def test_a_lost_connection_ends_the_other_without_a_close_frame(
+        self, bench: Bench, by: Direction
+    ) -> None:
+        here, there = bench.session.client, bench.upstream
+        if by is Direction.SERVER:
+            here, there = bench.session.upstream, bench.client
+        bench.leaves(here)
+        (end,) = bench.ends
+        assert end is not None
+        assert (end.by, end.truncated) == (by, False)
+        bench.session.release()
+        assert there.taken() == b""
+        assert there.ends == ["half closed"]
+
+    def test_a_client_that_closes_its_half_still_hears(self, bench: Bench) -> None:
+        bench.session.client.readConnectionLost()
+        assert bench.upstream.ends == ["half closed"]
+        assert bench.answers(TEXT, b"late") == bench.client.taken()
+        bench.leaves(bench.session.upstream)
+        assert len(bench.ends) == 1
+
+    @pytest.mark.parametrize(
+        ("data", "code"),
+        [(encode_frame(TEXT, b"\xff", key=KEY), 1007), (encode_frame(TEXT, b"unmasked"), 1002)],
+    )
+    def test_a_fault_has_its_code_on_both_sides(self, bench: Bench, data: bytes, code: int) -> None:
+        bench.session.client.dataReceived(data)
+        told = code.to_bytes(2, "big")
+        assert bench.client.taken()[2:4] == told
+        assert unmask(bench.upstream.taken()[6:], KEY)[:2] == told
+        (end,) = bench.ends
+        assert end is not None
+        assert (end.by, end.truncated) == (Direction.CLIENT, True)
+
+    def test_a_fault_within_a_large_frame_leaves_no_way_to_say_so(self, bench: Bench) -> None:
+        """A close frame there would be read as the large one's payload."""
+        raw = encode_frame(TEXT, b"a" * 100_000 + b"\xff" + b"a" * 100_000)
+        bench.session.upstream.dataReceived(raw[:90_000])
+        assert bench.client.taken() == raw[:90_000]
+        bench.session.upstream.dataReceived(raw[90_000:])
+        assert bench.client.taken() == b""
+        assert bench.upstream.taken().startswith(b"\x88")
+        bench.session.release()
+        assert bench.client.ends == ["half closed"]
+
+    def test_silence_of_both_ends_it(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, SessionLimits(idle_s=10, close_s=5))
+        bench.clock.advance(9)
+        bench.says(TEXT, b"still here")
+        bench.clock.advance(9)
+        assert bench.ends == []
+        bench.clock.advance(2)
+        assert len(bench.ends) == 1
+        assert bench.client.taken()[2:4] == (1001).to_bytes(2, "big")

@@ -1,0 +1,152 @@
+"""A recorded session in memory: when its frames go out, and what ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+from twisted.internet.task import Clock
+from wires import Wire
+
+from buffr.interaction import (
+    Body,
+    Direction,
+    Frame,
+    FrameKind,
+    RecordedRequest,
+    SessionEnd,
+    WebSocketInteraction,
+)
+from buffr.matching.matcher import Matcher, MatchRules
+from buffr.recorders.drift import Drift
+from buffr.recorders.transcript import Transcript
+from buffr.session_limits import SessionLimits
+from buffr.sessions.replay import ReplayedSession
+from buffr.wire.frames import close_payload, encode_frame
+
+KEY = b"1234"
+TEXT, PING, PONG, CLOSE = FrameKind.TEXT, FrameKind.PING, FrameKind.PONG, FrameKind.CLOSE
+
+
+def told(data: bytes, delay_ms: int = 0, kind: FrameKind = TEXT) -> Frame:
+    return Frame(Direction.SERVER, kind, Body.of(data), delay_ms)
+
+
+def said(data: bytes) -> Frame:
+    return Frame(Direction.CLIENT, TEXT, Body.of(data))
+
+
+def recorded(*frames: Frame, end: SessionEnd | None = None) -> WebSocketInteraction:
+    return WebSocketInteraction(RecordedRequest(b"GET", b"/"), frames=frames, end=end)
+
+
+async def no_others() -> Sequence[WebSocketInteraction]:
+    return ()
+
+
+@define(eq=False)
+class Bench:
+    """A client of a recorded session."""
+
+    recording: WebSocketInteraction
+    delays: bool = False
+    clock: Clock = field(factory=Clock)
+    wire: Wire = field(factory=Wire)
+    ends: list[Drift | str | None] = field(factory=list)
+    session: ReplayedSession = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        rules = Matcher(MatchRules(), with_origin=False).frames
+        transcript = Transcript(rules, self.recording)
+        self.session = ReplayedSession(
+            self.clock, SessionLimits(close_s=5), None, transcript, no_others, delays=self.delays
+        )
+        self.session.over.addCallback(self.ends.append)
+        self.session.makeConnection(self.wire)
+
+    def says(self, payload: bytes, kind: FrameKind = TEXT) -> bytes:
+        """What the client gets for it."""
+        self.session.dataReceived(encode_frame(kind, payload, key=KEY))
+        return self.wire.taken()
+
+
+class TestPlay:
+    def test_the_server_may_speak_first_and_answers_in_turn(self) -> None:
+        bench = Bench(recorded(told(b"hello"), said(b"a"), told(b"b"), told(b"c")))
+        assert bench.wire.taken() == encode_frame(TEXT, b"hello")
+        assert bench.says(b"a") == encode_frame(TEXT, b"b") + encode_frame(TEXT, b"c")
+
+    def test_delays_are_kept_if_they_are_wanted(self) -> None:
+        bench = Bench(recorded(told(b"a", 100), told(b"b", 50)), delays=True)
+        heard = []
+        for _ in range(4):
+            heard.append(bench.wire.taken())
+            bench.clock.advance(0.05)
+        assert heard == [b"", b"", encode_frame(TEXT, b"a"), encode_frame(TEXT, b"b")]
+
+    def test_live_pings_are_answered_and_advance_nothing(self) -> None:
+        bench = Bench(recorded(said(b"a"), told(b"b")))
+        assert bench.says(b"p", PING) == encode_frame(PONG, b"p")
+        assert bench.says(b"", PONG) == b""
+        assert bench.says(b"a") == encode_frame(TEXT, b"b")
+
+    def test_a_slow_client_holds_a_large_message_back(self, tmp_path: Path) -> None:
+        """It is read from its file as the client takes it, with no frame within it."""
+        data = bytes(range(256)) * 10_000
+        (tmp_path / "large").write_bytes(data)
+        large = Body(size_bytes=len(data), file=tmp_path / "large")
+        frame = Frame(Direction.SERVER, FrameKind.BINARY, large)
+        bench = Bench(recorded(said(b"go"), frame))
+        bench.session.pauseProducing()
+        assert bench.says(b"go") == b""
+        assert bench.says(b"p", PING) == b""
+        bench.session.resumeProducing()
+        expected = {encode_frame(FrameKind.BINARY, data), encode_frame(PONG, b"p")}
+        got = bench.wire.taken()
+        assert len(got) == sum(map(len, expected))
+        assert all(one in got for one in expected)
+
+
+class TestEnd:
+    @pytest.mark.parametrize("code", [1001, 1008, 1011, 4000])
+    def test_a_recorded_close_has_its_code_and_reason(self, code: int) -> None:
+        closing = Frame(Direction.SERVER, CLOSE, close_code=code, reason="why")
+        bench = Bench(recorded(closing))
+        payload = close_payload(code, "why")
+        assert bench.wire.taken() == encode_frame(CLOSE, payload)
+        assert bench.ends == []
+        bench.says(payload, CLOSE)
+        assert bench.ends == [None]
+        assert bench.wire.ends == ["half closed"]
+
+    def test_a_recorded_break_is_a_break(self) -> None:
+        bench = Bench(recorded(told(b"a"), end=SessionEnd("gone", Direction.SERVER)))
+        assert bench.wire.taken() == encode_frame(TEXT, b"a")
+        assert bench.wire.ends == ["half closed"]
+
+    def test_a_client_that_does_not_answer_the_close_frame_is_left(self) -> None:
+        bench = Bench(recorded(Frame(Direction.SERVER, CLOSE, close_code=1000)))
+        bench.clock.advance(5)
+        bench.clock.advance(5)
+        assert bench.wire.ends == ["half closed", "cut"]
+
+    def test_what_drifts_is_told_in_a_close_frame(self) -> None:
+        bench = Bench(recorded(said(b'{"a": 1}')))
+        sent = bench.says(b'{"a": 2}')
+        assert sent[2:4] == (1011).to_bytes(2, "big")
+        assert sent[4:].startswith(b"cassette drift: frame 0")
+        (drift,) = bench.ends
+        assert isinstance(drift, Drift)
+        assert [one.pointer for one in drift.differences] == ["/a"]
+
+    def test_a_broken_frame_is_closed_with_its_code(self) -> None:
+        bench = Bench(recorded(said(b"a")))
+        assert bench.says(b"\xff")[2:4] == (1007).to_bytes(2, "big")
+
+    def test_a_message_file_that_is_gone_is_said(self, tmp_path: Path) -> None:
+        body = Body(size_bytes=5, file=tmp_path / "none")
+        bench = Bench(recorded(Frame(Direction.SERVER, TEXT, body)))
+        (end,) = bench.ends
+        assert "cannot be read" in str(end)
