@@ -16,6 +16,7 @@ __all__ = ["absolute_form", "authority_form", "origin_form"]
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*)(.*)", re.DOTALL)
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]+):[0-9]{1,5}")
 _LAST_DOT = re.compile(rb"(?<=[A-Za-z0-9_-])\.(?=(?::[0-9]*)?\Z)")
+_WEBSOCKET_URL = re.compile(rb"wss?://", re.IGNORECASE)
 _ASTERISK_METHODS = (b"OPTIONS", b"M-SEARCH")
 _SLASH = 0x2F
 
@@ -31,12 +32,20 @@ def origin_form(request: Request) -> Request:
         raise BadRequest("CONNECT where no tunnel begins", hint="a forward proxy port takes it")
     if request.target == b"*" and request.method in _ASTERISK_METHODS:
         return request
+    request = _with_http_scheme(request)
     matched = _ABSOLUTE.fullmatch(request.target)
     if matched is None or not matched[1].lower().startswith((b"http://", b"https://")):
         raise BadRequest("malformed request target")
     if len(matched[1]) <= len(b"https://"):
         raise BadRequest("a request target without a host")
     return evolve(request, target=_path(matched[2]))
+
+
+def _with_http_scheme(request: Request) -> Request:
+    """A WebSocket URL's origin is that of the HTTP URL with its port and security (RFC 6455 3)."""
+    if request.upgrade and _WEBSOCKET_URL.match(request.target):
+        return evolve(request, target=b"http" + request.target[2:])
+    return request
 
 
 def _path(rest: bytes) -> bytes:
@@ -50,6 +59,7 @@ def absolute_form(request: Request) -> tuple[Origin, Request]:
     Of equal requests it is the same one, with all that is worked out about it.
     Raises ``BadRequest``.
     """
+    request = _with_http_scheme(request)
     matched = _ABSOLUTE.fullmatch(request.target)
     if matched is None:
         raise BadRequest(

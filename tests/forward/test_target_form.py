@@ -105,6 +105,22 @@ class TestAbsoluteForm:
             absolute_form(asked(target))
 
 
+class TestWebSocketURL:
+    @pytest.mark.parametrize(
+        ("target", "origin"),
+        [
+            (b"ws://a.test/x", Origin("http", "a.test", 80)),
+            (b"WSS://a.test/x", Origin("https", "a.test", 443)),
+        ],
+    )
+    def test_a_handshake_may_name_it(self, target: bytes, origin: Origin) -> None:
+        """RFC 6455 3: its origin is that of the HTTP URL; nothing else may come with it."""
+        found, request = absolute_form(Request(b"GET", target, (), upgrade=b"websocket"))
+        assert (found, request.target) == (origin, b"/x")
+        with pytest.raises(BadRequest):
+            absolute_form(Request(b"GET", target, ()))
+
+
 class TestAbsoluteName:
     """``example.com.`` is the host ``example.com``, so both have one route and one recording."""
 
