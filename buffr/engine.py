@@ -22,6 +22,7 @@ from buffr.errors import (
     BuffrError,
     ClientGone,
     NoMatch,
+    NotCached,
     RateLimited,
     UpstreamFailed,
     UpstreamTimeout,
@@ -171,7 +172,7 @@ class Engine:
     def _blame(self, error: BuffrError, exchange: Exchange) -> str:
         """Count an error; the level of its line."""
         match error:
-            case NoMatch():
+            case NoMatch() | NotCached():
                 exchange.src = "miss"
                 self.counters.misses += 1
                 return "WARN"

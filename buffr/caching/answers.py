@@ -15,15 +15,23 @@ from buffr.caching.sending import send_stored
 from buffr.caching.sink import CacheSink, Declined
 from buffr.caching.through import through, url_of
 from buffr.calls import RequestBody, read_whole
-from buffr.errors import BuffrError, ClientGone, FlightTimeout, NotCached
+from buffr.errors import (
+    BuffrError,
+    FlightTimeout,
+    NotCached,
+    RateLimited,
+    StoreFailed,
+    UpstreamFailed,
+    UpstreamTimeout,
+)
 from buffr.exchange import Counters, Exchange
 from buffr.message import Headers, ResponseHead
 from buffr.policy.cache.conditions import CONDITIONS, not_modified, not_modified_head
 from buffr.policy.cache.freshness import terms_of
 from buffr.policy.cache.keys import Asked
 from buffr.policy.cache.reuse import Use, may_replace_error, use_of
-from buffr.policy.cache.status import forwarded
-from buffr.policy.cache.storing import Stored, for_everybody
+from buffr.policy.cache.status import age, forwarded, hit
+from buffr.policy.cache.storing import for_everybody
 from buffr.policy.cache.variants import select
 from buffr.route import RouteCache
 from buffr.stores.cache import Cached, CacheEntry
@@ -37,10 +45,10 @@ _ERRORS = frozenset((500, 502, 503, 504))
 class _UseStored(Exception):
     """The client gets this stored answer, and not the one that came."""
 
-    def __init__(self, entry: CacheEntry, detail: bytes) -> None:
-        super().__init__(detail)
+    def __init__(self, entry: CacheEntry, told: Headers) -> None:
+        super().__init__()
         self.entry = entry
-        self.detail = detail
+        self.told = told
 
 
 @frozen(eq=False)
@@ -76,39 +84,51 @@ class Caching:
         """Answer by what is stored, or by the upstream: the status, and why it broke off."""
         route, request = exchange.route, exchange.request
         if request.method not in cache.rules.methods:
-            status, cut = await through(self._flying, exchange, cache, body)
             self._counters.fetched += 1
-            return status, cut
+            return await through(self._flying, exchange, cache, body)
         if isinstance(body, bytes):
             exchange.body = RequestBody(body, body)
         else:
             exchange.body = await read_whole(route, request, body, exchange.sink)
-        asked = cache.keys.asked(request, exchange.body.identity, route.origin)
-        if asked.for_upstream:
-            return await self._alone(_Lookup(exchange, cache, asked, None, b"request"))
-        cached = await _found(cache, asked, request.method, request.headers)
-        look = _Lookup(exchange, cache, asked, cached, b"uri-miss")
+        try:
+            look = await self._look_up(exchange, cache)
+        except BaseException:
+            exchange.body.close()
+            raise
+        cached = look.cached
         if cached is None:
             return await self._fetch(look)
-        use = use_of(cache.rules, asked.directives, cached.entry, self._wall())
-        obeys = "request" not in cache.rules.override
-        if use is Use.AFTER_VALIDATION or (obeys and b"no-store" in asked.directives):
-            fresh = self._wall() < cached.entry.fresh_until
+        now = self._wall()
+        use = use_of(cache.rules, look.asked.directives, cached.entry, now)
+        refuses = b"no-store" in look.asked.directives and "request" not in cache.rules.override
+        if use is Use.AFTER_VALIDATION or refuses:
+            fresh = now < cached.entry.fresh_until
             return await self._fetch(evolve(look, why=b"request" if fresh else b"stale"))
         if use is Use.WHILE_REVALIDATED:
             self._revalidate(look)
         else:
             exchange.body.close()
-        return await self._stored(look, cached.entry)
+        self._counters.hits += 1
+        return await self._stored(look, cached.entry, hit(cached.entry, now))
+
+    async def _look_up(self, exchange: Exchange, cache: RouteCache) -> _Lookup:
+        request = exchange.request
+        asked = cache.keys.asked(request, exchange.body.identity, exchange.route.origin)
+        if asked.for_upstream:
+            return _Lookup(exchange, cache, asked, None, b"request")
+        try:
+            cached = await _found(cache, asked, request.method, request.headers)
+        except StoreFailed as error:
+            self._flying.around.failed(error)
+            cached = None
+        return _Lookup(exchange, cache, asked, cached, b"uri-miss")
 
     async def _stored(
-        self, look: _Lookup, entry: CacheEntry, detail: bytes = b""
+        self, look: _Lookup, entry: CacheEntry, told: Headers
     ) -> tuple[int, str | None]:
         exchange = look.exchange
         exchange.src = "cache"
-        self._counters.hits += 1
-        now = self._wall()
-        status = await send_stored(exchange.sink, exchange.request, look.asked, entry, now, detail)
+        status = await send_stored(exchange.sink, exchange.request, look.asked, entry, told)
         return status, None
 
     async def _fetch(self, look: _Lookup) -> tuple[int, str | None]:
@@ -117,22 +137,31 @@ class Caching:
         if b"only-if-cached" in said and "request" not in look.cache.rules.override:
             look.exchange.body.close()
             raise NotCached("the client wants a stored answer, and none can be used")
-        if asked.ranged or b"no-store" in said or b"no-cache" in said or b"max-age" in said:
+        own = asked.ranged or asked.for_upstream
+        if own or b"no-store" in said or b"no-cache" in said or b"max-age" in said:
             return await self._alone(look)
-        name = _name(look)
-        known = None
-        if not self._flying.is_alone(name):
+        name: tuple[object, ...] = _name(look)
+        for _ in range(2):
+            if self._flying.is_alone(name):
+                break
             known = self._flying.joinable(name)
             if known is None:
                 known = self._depart(look, name=name)
                 return await self._follow(look, known, collapsed=False)
-        if known is None:
-            return await self._alone(look)
-        try:
-            return await self._follow(look, known, collapsed=True)
-        except Declined:
-            self._flying.goes_alone(name)
-            return await self._alone(look)
+            try:
+                answered = await self._follow(look, known, collapsed=True)
+            except Declined as declined:
+                if declined.vary is None:
+                    self._flying.goes_alone(name)
+                    break
+                name = (*name, declined.vary)
+            except BaseException:
+                look.exchange.body.close()
+                raise
+            else:
+                look.exchange.body.close()
+                return answered
+        return await self._alone(look)
 
     async def _alone(self, look: _Lookup) -> tuple[int, str | None]:
         under_way = self._depart(look)
@@ -150,26 +179,20 @@ class Caching:
         self, look: _Lookup, under_way: UnderWay, *, collapsed: bool
     ) -> tuple[int, str | None]:
         """Pass the answer of a flight on. Raises ``Declined`` where it is not for this client."""
-        exchange, call = look.exchange, under_way.call
-        if collapsed:
-            exchange.body.close()
-        told = partial(self._fields, look, call, collapsed=collapsed)
-        sink = CacheSink(exchange.sink, told, partial(_short, look))
+        told = partial(self._fields, look, under_way.call, collapsed=collapsed)
+        sink = CacheSink(look.exchange.sink, told, partial(_short, look, self._wall()))
+        self._counters.fetched += not collapsed
         try:
             head, cut = await self._wait(look, under_way, sink, collapsed=collapsed)
         except _UseStored as found:
-            if found.entry is call.validated:
-                self._counters.fetched += 1
-            return await self._stored(look, found.entry, found.detail)
-        except (ClientGone, NotCached):
-            raise
-        except BuffrError as error:
-            if sink.status or not self._stands_in(look, reached=False):
+            return await self._stored(look, found.entry, found.told)
+        except (UpstreamFailed, UpstreamTimeout, RateLimited) as error:
+            reached = isinstance(error, RateLimited)
+            if sink.status or look.cached is None or not self._stands_in(look, reached=reached):
                 raise
-            assert look.cached is not None
-            detail = error.code.replace("_", "-").encode()
-            return await self._stored(look, look.cached.entry, detail)
-        self._counters.fetched += 1
+            entry = look.cached.entry
+            fields = forwarded(look.why, None, collapsed=collapsed, detail=error.code)
+            return await self._stored(look, entry, age(entry, self._wall()) + fields)
         return sink.status or head.status, cut
 
     async def _wait(
@@ -206,15 +229,18 @@ class Caching:
         self, look: _Lookup, call: CacheCall, head: ResponseHead, *, collapsed: bool
     ) -> Headers:
         """The cache's own fields of an answer that came, if it is for this client."""
-        if collapsed and not call.is_for(head, look.exchange.request.headers):
-            raise Declined
-        if call.validated is not None:
-            raise _UseStored(call.validated, b"validated")
-        if head.status in _ERRORS and self._stands_in(look, reached=True):
-            assert look.cached is not None
-            raise _UseStored(look.cached.entry, b"upstream-error")
-        stored = isinstance(call.verdict, Stored)
-        return forwarded(look.why, head.status, stored=stored, collapsed=collapsed)
+        request = look.exchange.request.headers
+        if collapsed and not call.is_for(head, request):
+            raise Declined(call.selecting(head, request) if call.is_shared else None)
+        validated, now = call.validated, self._wall()
+        if validated is not None:
+            fields = forwarded(look.why, head.status, collapsed=collapsed, detail="validated")
+            raise _UseStored(validated, age(validated, now) + fields)
+        stale = look.cached
+        if head.status in _ERRORS and stale and self._stands_in(look, reached=True):
+            fields = forwarded(look.why, head.status, collapsed=collapsed, detail="error")
+            raise _UseStored(stale.entry, age(stale.entry, now) + fields)
+        return forwarded(look.why, head.status, call.verdict, collapsed=collapsed)
 
     def _stands_in(self, look: _Lookup, *, reached: bool) -> bool:
         """Whether a stale answer takes the place of an error."""
@@ -227,7 +253,7 @@ class Caching:
         exchange, asked = look.exchange, look.asked
         storage = Storage(
             method=exchange.request.method,
-            url=url_of(exchange.route, exchange.request.target),
+            url=url_of(exchange.route, exchange.request),
             asked=lambda _: asked,
             stale=None if asked.ranged or asked.for_upstream else look.cached,
         )
@@ -250,7 +276,7 @@ async def _found(cache: RouteCache, asked: Asked, method: bytes, headers: Header
     return found
 
 
-def _name(look: _Lookup) -> object:
+def _name(look: _Lookup) -> tuple[object, ...]:
     """What alike requests have in common, whose answers may be one."""
     conditions = tuple(one for one in look.exchange.request.headers if one[0].lower() in CONDITIONS)
     own = look.asked.own
@@ -258,8 +284,8 @@ def _name(look: _Lookup) -> object:
     return look.cache.name, own, look.exchange.request.method, forwarded_conditions
 
 
-def _short(look: _Lookup, head: ResponseHead) -> ResponseHead | None:
+def _short(look: _Lookup, now: float, head: ResponseHead) -> ResponseHead | None:
     """The 304 for a client that has the answer already."""
-    if look.asked.conditional and not_modified(look.exchange.request.headers, head, 0.0):
+    if look.asked.conditional and not_modified(look.exchange.request.headers, head, now):
         return not_modified_head(head)
     return None

@@ -133,6 +133,7 @@ class CacheCall:
         head = passed_on(response.head)
         if self._storage.changed is not None:
             await self._storage.changed(head)
+            self.outdated = False  # not by what it did itself
         self._judge(head)
         return Response(head, response.length, response.body, response.abort)
 
@@ -154,13 +155,22 @@ class CacheCall:
         self.vary = selecting_fields(updated.head.headers, request, self._cache.keys.conceal)
         self.validated = evolve(updated, vary=self.vary)
 
-    def is_for(self, head: ResponseHead, request: Headers) -> bool:
-        """Whether the answer may go to one more request with the same key."""
+    @property
+    def is_shared(self) -> bool:
+        """Whether the answer may go to others who asked for the same at the same time."""
+        return self.validated is not None or isinstance(self.verdict, Stored)
+
+    def selecting(self, head: ResponseHead, request: Headers) -> Headers:
+        """The fields of a request that must be alike for it to share the answer."""
         if self.validated is not None:
             head = self.validated.head
-        elif not isinstance(self.verdict, Stored) and not self._is_for_all(head):
+        return selecting_fields(head.headers, request, self._cache.keys.conceal)
+
+    def is_for(self, head: ResponseHead, request: Headers) -> bool:
+        """Whether the answer may go to one more request with the same key."""
+        if not self.is_shared and not self._is_for_all(head):
             return False
-        return selecting_fields(head.headers, request, self._cache.keys.conceal) == self.vary
+        return self.selecting(head, request) == self.vary
 
     def _is_for_all(self, head: ResponseHead) -> bool:
         return head.status in _HERD and not isinstance(self.verdict, Forbidden)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from buffr.interaction import HTTPInteraction, RecordedRequest
-from buffr.message import Request
+from buffr.message import Headers, Request
 from buffr.policy.cache.conditions import not_modified, not_modified_head
 from buffr.policy.cache.keys import Asked
 from buffr.policy.cache.ranges import Unsatisfiable, asked_part, part_head
-from buffr.policy.cache.status import hit
 from buffr.recorders.player import AT_ONCE, play
 from buffr.sink import Sink
 from buffr.stores.cache import CacheEntry
@@ -16,10 +15,13 @@ __all__ = ["send_stored"]
 
 
 async def send_stored(
-    sink: Sink, request: Request, asked: Asked, entry: CacheEntry, now: float, detail: bytes
+    sink: Sink, request: Request, asked: Asked, entry: CacheEntry, told: Headers
 ) -> int:
-    """Answer with a stored response, or with as much of it as is asked for; the status."""
-    head = entry.head.with_fields(hit(entry, now, detail))
+    """Answer with a stored response, or with as much of it as is asked for; the status.
+
+    ``told`` are the cache's own fields.
+    """
+    head = entry.head.with_fields(told)
     if asked.conditional and not_modified(request.headers, head, entry.responded_at):
         head = not_modified_head(head)
         sink.answer(head, b"", (), ())

@@ -11,7 +11,15 @@ __all__ = ["CacheSink", "Declined"]
 
 
 class Declined(Exception):
-    """The answer is not for this client; nothing of it went out."""
+    """The answer is not for this client; nothing of it went out.
+
+    ``vary`` are the client's selecting fields where others with the same ones
+    may share an answer; ``None`` where nobody may.
+    """
+
+    def __init__(self, vary: Headers | None) -> None:
+        super().__init__()
+        self.vary = vary
 
 
 class CacheSink:

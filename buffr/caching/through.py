@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from urllib.parse import urljoin, urlsplit
 
 from attrs import evolve
@@ -13,13 +12,11 @@ from buffr.caching.sink import CacheSink
 from buffr.calls import RequestBody, stream_through
 from buffr.errors import BuffrError
 from buffr.exchange import Exchange
-from buffr.message import Headers, ResponseHead, first_value
+from buffr.message import Headers, Request, ResponseHead, first_value
 from buffr.policy.cache.freshness import lifetime, terms_of
 from buffr.policy.cache.keys import Asked
 from buffr.policy.cache.status import forwarded
-from buffr.policy.cache.storing import Stored
-from buffr.redaction.rules import RedactionRules
-from buffr.redaction.target_for_log import target_for_log
+from buffr.redaction.target_for_log import credentials_in, target_for_log
 from buffr.route import Route, RouteCache
 from buffr.streams import BodyStream
 
@@ -28,15 +25,13 @@ __all__ = ["through", "url_of"]
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 
 
-@lru_cache(maxsize=4096)
-def _url(base: str, target: bytes, rules: RedactionRules) -> str:
-    return base + target_for_log(target, rules).decode("latin-1")
-
-
-def url_of(route: Route, target: bytes) -> str:
+def url_of(route: Route, request: Request, target: bytes | None = None) -> str:
     """The URL at the upstream as people may see it, without credentials."""
     assert route.upstream is not None
-    return _url(route.upstream.origin.url, target, route.redaction)
+    asked = request.target if target is None else target
+    credentials = credentials_in(asked, request.headers, route.redaction)
+    told = target_for_log(asked, route.redaction, credentials)
+    return route.upstream.origin.url + told.decode("latin-1")
 
 
 async def through(
@@ -48,7 +43,7 @@ async def through(
         exchange.body = RequestBody(body)
     else:
         exchange.body = stream_through(route, body, record=False)
-    url = url_of(route, request.target)
+    url = url_of(route, request)
 
     async def changed(head: ResponseHead) -> None:
         if request.method not in _SAFE and head.status < 400:
@@ -59,7 +54,7 @@ async def through(
         location = first_value(head.headers, b"content-location")
         if request.method != b"POST" or head.status != 200 or location is None:
             return None
-        own = urljoin(url, location.decode("latin-1")) == url
+        own = _named(exchange, location.decode("latin-1")) == url
         found = lifetime(head.status, head.headers, terms_of(head.headers), flying.around.wall())
         if not own or found is None or not found.explicit:
             return None
@@ -70,8 +65,7 @@ async def through(
     under_way = flying.depart(exchange, cache, storage)
 
     def fields(head: ResponseHead) -> Headers:
-        stored = isinstance(under_way.call.verdict, Stored)
-        return forwarded(b"method", head.status, stored=stored)
+        return forwarded(b"method", head.status, under_way.call.verdict)
 
     head, cut = await under_way.flight.follow(CacheSink(exchange.sink, fields, lambda _: None))
     return head.status, cut
@@ -84,9 +78,7 @@ async def _invalidate(
     for name in (b"location", b"content-location"):
         value = first_value(headers, name)
         if value is not None:
-            other = _at_upstream(exchange, urljoin(url, value.decode("latin-1")), url)
-            if other is not None:
-                urls.add(other)
+            urls.add(_named(exchange, value.decode("latin-1")) or url)
     for each in urls:
         flying.outdate(cache.name, each)
         try:
@@ -95,15 +87,22 @@ async def _invalidate(
             flying.around.failed(error)
 
 
-def _at_upstream(exchange: Exchange, named: str, url: str) -> str | None:
-    """A URL of the same origin, which may be named as the client names it, as ours are."""
+def _named(exchange: Exchange, location: str) -> str | None:
+    """What a response names, if it is of the same origin: as the upstream, or the client, says."""
+    route, request = exchange.route, exchange.request
+    assert route.upstream is not None
+    origin = route.upstream.origin
+    base = f"{origin.scheme}://{origin.authority.decode('ascii')}"
+    own = base + origin.base_path + request.target.decode("latin-1")
     try:
-        parts, own = urlsplit(named), urlsplit(url)
+        parts = urlsplit(urljoin(own, location))
     except ValueError:
         return None
-    host = first_value(exchange.request.headers, b"host") or b""
-    if parts.netloc.lower() not in (own.netloc, host.decode("latin-1").lower()):
+    host = (first_value(request.headers, b"host") or b"").decode("latin-1").lower()
+    if parts.netloc.lower() not in (urlsplit(base).netloc, host):
         return None
-    target = parts._replace(scheme="", netloc="", fragment="").geturl().encode("latin-1", "replace")
-    base = f"{own.scheme}://{own.netloc}"
-    return _url(base, target, exchange.route.redaction)
+    path = parts._replace(scheme="", netloc="", fragment="").geturl()
+    if not path.startswith(origin.base_path):
+        return None
+    target = path[len(origin.base_path) :] or "/"
+    return url_of(route, request, target.encode("latin-1", "replace"))

@@ -3,37 +3,45 @@
 from __future__ import annotations
 
 from buffr.message import Headers
+from buffr.policy.cache.storing import Stored, Unstored
 from buffr.stores.cache import CacheEntry
 
-__all__ = ["forwarded", "hit"]
+__all__ = ["age", "forwarded", "hit"]
 
 
-def hit(entry: CacheEntry, now: float, detail: bytes = b"") -> Headers:
-    """The fields that a stored response gets on its way out."""
+def age(entry: CacheEntry, now: float) -> Headers:
+    """The age that a stored response has on its way out (RFC 9111 5.1)."""
+    return ((b"Age", b"%d" % max(0, int(now - entry.born_at))),)
+
+
+def hit(entry: CacheEntry, now: float) -> Headers:
+    """What is told of a stored response for which nobody was asked."""
     age_s = max(0, int(now - entry.born_at))
-    ttl_s = int(entry.fresh_until - now // 1)
-    told = b"buffr; hit; ttl=%d" % ttl_s
-    if detail:
-        told += b"; detail=" + detail
+    told = b"buffr; hit; ttl=%d" % ((entry.fresh_until - now) // 1)
     return ((b"Age", b"%d" % age_s), (b"Cache-Status", told))
 
 
 def forwarded(
     why: bytes,
-    status: int | None = None,
+    status: int | None,
+    verdict: Stored | Unstored | None = None,
     *,
-    stored: bool = False,
     collapsed: bool = False,
     detail: str = "",
 ) -> Headers:
-    """The field of an answer that was forwarded for: ``why`` is as in RFC 9211 2.2."""
+    """What is told of a request that went on, and why (RFC 9211 2.2); ``status`` came back.
+
+    ``verdict`` says what became of the answer.
+    """
     told = b"buffr; fwd=" + why
     if status is not None:
         told += b"; fwd-status=%d" % status
-    if stored:
+    if isinstance(verdict, Stored):
         told += b"; stored"
+    elif verdict is not None:
+        detail = verdict.why
     if collapsed:
         told += b"; collapsed"
     if detail:
-        told += b'; detail="%b"' % detail.encode("ascii", "replace").replace(b'"', b"'")
+        told += b'; detail="%b"' % detail.encode("ascii", "replace")
     return ((b"Cache-Status", told),)
