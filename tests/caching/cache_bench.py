@@ -208,7 +208,7 @@ class Bench:
         method: bytes = b"GET",
         target: bytes = b"/x",
         body: bytes = b"",
-    ) -> tuple[Client, Deferred[object]]:
+    ) -> tuple[Client, Deferred[tuple[int, str | None]]]:
         client = Client()
         request = Request(
             method, target, ((b"Host", b"buffr:8080"), *fields), body_length=len(body)
