@@ -21,7 +21,9 @@ __all__ = [
     "ClientGone",
     "ConfigError",
     "FlightTimeout",
+    "KeyNeeded",
     "NoMatch",
+    "NoSuchRoute",
     "NotCached",
     "ProxyKeyNeeded",
     "RateLimited",
@@ -110,6 +112,23 @@ class AccessDenied(BuffrError):
 
     status = 403
     reason = b"Forbidden"
+
+
+class KeyNeeded(AccessDenied):
+    """The client has not given the key of this port, or a wrong one (RFC 9110 15.5.2)."""
+
+    status = 401
+    reason = b"Unauthorized"
+    headers = ((b"WWW-Authenticate", b'Bearer realm="buffr"'),)
+    code = "key_needed"
+
+
+class NoSuchRoute(BuffrError):
+    """A gateway's path names none of its routes."""
+
+    status = 404
+    reason = b"Not Found"
+    code = "no_such_route"
 
 
 class ProxyKeyNeeded(AccessDenied):

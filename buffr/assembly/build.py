@@ -12,17 +12,22 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from buffr.assembly.caches import Caches
 from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.forward_routes import ForwardRoutes
+from buffr.assembly.gateway import gateway_routes
+from buffr.assembly.keys import with_keys
 from buffr.assembly.redaction import redaction_rules
 from buffr.assembly.routes import reverse_route
 from buffr.assembly.upstreams import Upstreams, check_files
 from buffr.config import Config, ReverseRoute
 from buffr.config.forward import ForwardSettings
+from buffr.config.gateway import GatewaySettings
 from buffr.engine import Engine
 from buffr.listeners.connection import ConnectionLimits, Handler
 from buffr.listeners.forward import ForwardProxy
+from buffr.listeners.gateway import Gateway
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.reverse import reverse_handler
 from buffr.log import FORMATTERS, ExchangeLog, LineObserver, logger_writer, stream_writer
+from buffr.policy.key_gate import KeyGate
 from buffr.service import BuffrService
 from buffr.tls.authority import Authority
 from buffr.tls.contexts import LeafContexts, ServerTLS
@@ -50,7 +55,7 @@ class _Builder:
     """Holds what the parts of one service share while it is put together."""
 
     def __init__(self, config: Config, reactor: Any, *, on_console: bool) -> None:
-        self._config = config
+        self._config = config = with_keys(config)
         self._reactor = reactor
         self._on_console = on_console
         write = stream_writer(sys.stderr) if on_console else logger_writer
@@ -71,6 +76,9 @@ class _Builder:
         self._cassettes.expect((row.cassette, row.mode) for row in config.reverse)
         for row in config.reverse:
             self._reverse(row)
+        if config.gateway is not None:
+            self._cassettes.expect((row.cassette, row.mode) for row in config.gateway.routes)
+            self._gateway(config.gateway)
         if config.forward is not None:
             self._cassettes.expect((row.cassette, row.mode) for row in config.forward.hosts)
             self._forward(config.forward)
@@ -103,9 +111,29 @@ class _Builder:
             announce["cassette"] = str(row.cassette)
         if route.cache is not None:
             announce["store"] = str(self._caches.path_of(row.cache) or "memory:")
-        self._listen(row.port, reverse_handler(self._engine, route), announce, self._port_tls(row))
+        access = self._config.access_to(row.access)
+        gate = None if access.is_open else KeyGate(access)
+        handler = reverse_handler(self._engine, route, gate)
+        self._listen(row.port, handler, announce, self._port_tls(row))
 
-    def _port_tls(self, row: ReverseRoute) -> IOpenSSLServerConnectionCreator | None:
+    def _gateway(self, settings: GatewaySettings) -> None:
+        routes = gateway_routes(
+            settings,
+            self._config,
+            self._rules,
+            self._upstreams,
+            self._cassettes,
+            self._caches,
+            self._reactor,
+        )
+        gate = KeyGate(self._config.access_to(settings.access), in_path=True)
+        gateway = Gateway(self._engine, gate, routes)
+        announce = {"gateway": ",".join(row.name for row in settings.routes)}
+        self._listen(settings.port, gateway.handle, announce, self._port_tls(settings))
+
+    def _port_tls(
+        self, row: ReverseRoute | GatewaySettings
+    ) -> IOpenSSLServerConnectionCreator | None:
         if row.cert is not None and row.key is not None:
             return files_tls(row.cert, row.key, _now())
         if not row.tls:

@@ -42,8 +42,14 @@ class Caches:
         self._opening: dict[Path, News] = {}
         self._open: set[Path] = set()
 
-    def of(self, origin: Origin, settings: CacheSettings, matcher: Matcher) -> RouteCache:
-        """What a route to an origin has in mode cache; its store is not yet opened if it is new."""
+    def of(
+        self, origin: Origin, settings: CacheSettings, matcher: Matcher, name: str = ""
+    ) -> RouteCache:
+        """What a route to an origin has in mode cache; its store is not yet opened if it is new.
+
+        Routes of the same name, by default the origin's, share their answers.
+        """
+        name = name or origin.url
         store = self._store(settings)
         rules = CacheRules(
             ttl_s=settings.ttl_s,
@@ -55,8 +61,8 @@ class Caches:
             most_body_bytes=self._config.cache.most_body_bytes,
             tags=settings.tags,
         )
-        keys = CacheKeys(matcher, self._redaction, rules, origin.url, lambda: store.salt)
-        return RouteCache(origin.url, rules, store, keys)
+        keys = CacheKeys(matcher, self._redaction, rules, name, lambda: store.salt)
+        return RouteCache(name, rules, store, keys)
 
     def _store(self, settings: CacheSettings) -> CacheStore:
         bounds, path = self._config.cache, self.path_of(settings)

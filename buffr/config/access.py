@@ -9,19 +9,40 @@ from buffr.config.schema import described, setting
 from buffr.config.shapes import ListOf
 from buffr.policy.access import Network
 
-__all__ = ["AccessSettings"]
+__all__ = ["AccessSettings", "ListenerAccess"]
+
+
+_REQUIRED = "Whether a key is asked for; where none is given, one is made and printed at the start."
+
+
+@frozen(kw_only=True)
+class ListenerAccess:
+    """Who may use one listener: whoever has the key, or is in a network. ``{}`` is everybody."""
+
+    key: bytes | None = field(
+        default=None, repr=False, metadata=described(kinds.KEY, "The key that clients give.")
+    )
+    allow: tuple[Network, ...] = setting(
+        ListOf[Network, tuple[Network, ...]](kinds.NETWORK, tuple),
+        (),
+        "Networks whose clients need no key.",
+    )
+    required: bool = setting(kinds.BOOL, default=False, doc=_REQUIRED)
 
 
 @frozen(kw_only=True)
 class AccessSettings:
-    """Who may use the forward proxy beyond loopback: whoever has the key, or is in a network."""
+    """Who may use the listeners: whoever has the key, or is in a network.
+
+    The forward proxy on a loopback address lets everybody on the machine in.
+    """
 
     key: bytes | None = field(
         default=None,
         repr=False,
         metadata=described(
             kinds.KEY,
-            "The key that clients give as password of the proxy's URL, or as bearer token.",
+            "The key that clients give; to the forward proxy as its URL's password, or a bearer.",
             variable="BUFFR_KEY",
         ),
     )
@@ -31,3 +52,4 @@ class AccessSettings:
         "Networks whose clients need no key.",
         variable="BUFFR_ALLOW",
     )
+    required: bool = setting(kinds.BOOL, default=False, doc=_REQUIRED)

@@ -41,6 +41,7 @@ __all__ = [
     "NO_DELAY",
     "PATH",
     "PATTERN",
+    "ROUTE_NAME",
     "SERVER_NAME",
     "STATUSES",
     "TARGET",
@@ -238,6 +239,10 @@ KEY = Kind("1 to 256 visible ASCII characters", _parse_key, secret=True)
 MODE = Kind(_listed(tuple(mode.value for mode in Mode)), _parse_mode, _show_mode)
 STATUSES = Kind("a status like 200, 2xx, 400-499 or '!429'", _parse_statuses)
 NAME = _matching(r".{1,256}", "a name of 1 to 256 characters")
+ROUTE_NAME = _matching(
+    r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,64}",
+    "a name of 1 to 64 letters, digits and . _ ~ -, as it stands in paths",
+)
 LITERAL = _matching(r".*", "text")
 HEADER_NAME = _matching(_TOKEN, "the name of a header", lower=True)
 JSON_PATH = _matching(r"\$.{0,1023}", "a JSONPath, which begins with $")

@@ -9,11 +9,12 @@ from typing import Any
 from attrs import evolve
 
 from buffr.config.environment import read_flags, read_variables
+from buffr.config.gateways import check_gateway, finish_gateway
 from buffr.config.loops import refuse_loops, without_loops
 from buffr.config.model import Config
 from buffr.config.parents import read_no_proxy, read_parents
 from buffr.config.problems import Problems, printable
-from buffr.config.proxying import check_forward, finish_forward, warn_of_open_routes
+from buffr.config.proxying import check_forward, finish_forward
 from buffr.config.reading import Given, read_table
 from buffr.config.routes import finish_routes
 from buffr.config.schema import made
@@ -44,7 +45,11 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     file = _read_file(path, problems) if path is not None else {}
     variables = read_variables(environ, problems)
     over = read_flags(flags, problems)
-    written = Chosen(_draft(file.pop("reverse", None)) or (), _draft(file.pop("forward", None)))
+    written = Chosen(
+        _draft(file.pop("reverse", None)) or (),
+        _draft(file.pop("forward", None)),
+        _draft(file.pop("gateway", None)),
+    )
     given = file | variables.config | over.config
     values = {name: one.value for name, one in given.items() if not one.broken}
     chosen = choose(written, variables, over, problems)
@@ -52,14 +57,18 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     values["reverse"] = finish_routes(chosen.reverse, data_dir, problems)
     if chosen.forward is not None:
         values["forward"] = finish_forward(chosen.forward, data_dir, problems)
+    if chosen.gateway is not None:
+        values["gateway"] = finish_gateway(chosen.gateway, data_dir, problems)
     values["no_proxy"] = read_no_proxy(environ, problems)
     values["parents"] = read_parents(environ, values["no_proxy"], problems)
     config = made(Config, values)
     if chosen.forward is not None and not any(one.broken for one in given.values()):
         check_forward(chosen.forward, config, problems)
-    refuse_loops((*chosen.reverse, *filter(None, [chosen.forward])), config, problems)
+    if chosen.gateway is not None and not any(one.broken for one in given.values()):
+        check_gateway(chosen.gateway, config, problems)
+    others = filter(None, [chosen.forward, chosen.gateway])
+    refuse_loops((*chosen.reverse, *others), config, problems)
     parents = without_loops(config, problems)
-    warn_of_open_routes(config, problems)
     if problems.errors:
         raise ConfigError("\n".join(dict.fromkeys(problems.errors)))
     return evolve(config, parents=parents, warnings=tuple(problems.warnings))

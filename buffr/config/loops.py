@@ -29,9 +29,10 @@ def refuse_loops(drafts: Iterable[Draft], config: Config, problems: Problems) ->
 def _with_rows(drafts: Iterable[Draft]) -> Iterator[Draft]:
     for draft in drafts:
         yield draft
-        hosts = draft.given.get("hosts")
-        if hosts is not None and not hosts.broken:
-            yield from hosts.value
+        for name in ("hosts", "routes"):
+            rows = draft.given.get(name)
+            if rows is not None and not rows.broken:
+                yield from rows.value
 
 
 def without_loops(config: Config, problems: Problems) -> ParentProxies:
@@ -52,6 +53,8 @@ def _is_own(parent: ParentProxy, config: Config) -> bool:
     ports = {route.port for route in config.reverse}
     if config.forward is not None:
         ports.add(config.forward.port)
+    if config.gateway is not None:
+        ports.add(config.gateway.port)
     host = parent.origin.host
     reached = config.on_loopback or config.listen in _EVERY_ADDRESS
     here = host == config.listen or (is_this_machine(host) and reached)

@@ -12,9 +12,10 @@ from typing import Literal, get_args
 from attrs import field, frozen
 
 from buffr.config import kinds, quantities
-from buffr.config.access import AccessSettings
+from buffr.config.access import AccessSettings, ListenerAccess
 from buffr.config.caching import CacheBounds
 from buffr.config.forward import ForwardSettings
+from buffr.config.gateway import GatewaySettings
 from buffr.config.limits import Limits
 from buffr.config.parents import ParentProxies
 from buffr.config.reverse import ReverseRoute
@@ -68,7 +69,7 @@ class Config:
     Paths are relative to the working directory, wherever the YAML file is.
     ``no_proxy`` holds the entries of ``NO_PROXY``, and ``parents`` the parent
     proxies of the environment. ``warnings`` are lines to be logged at the
-    start. ``gateway`` and ``admin`` keep the places of what comes later.
+    start. ``admin`` keeps the place of what comes later.
     """
 
     data_dir: Path = setting(
@@ -146,7 +147,10 @@ class Config:
             default_text="`buffr-ca.key` in the data directory",
         )
     )
-    gateway: None = setting(NOT_SERVED, None, "The gateway.")
+    gateway: GatewaySettings | None = field(
+        default=None,
+        metadata=described(Drafted(GatewaySettings), "One port for many upstreams, by name."),
+    )
     admin: None = setting(NOT_SERVED, None, "The admin port.")
     no_proxy: tuple[str, ...] = ()
     parents: ParentProxies = ParentProxies()
@@ -183,6 +187,8 @@ class Config:
         if self.forward.names(host, port):
             return False
         targets = [route.target for route in self.reverse if route.target is not None]
+        if self.gateway is not None:
+            targets += [route.target for route in self.gateway.routes]
         return (plain_host(host), port) not in {(one.host, one.port) for one in targets}
 
     @property
@@ -203,4 +209,16 @@ class Config:
             allow=self.access.allow,
             on_loopback=self.on_loopback,
             require_scope=self.forward is not None and self.forward.require_scope,
+        )
+
+    def access_to(self, own: ListenerAccess | None) -> Access:
+        """Who may use a reverse port or the gateway: as it says itself, else as for all.
+
+        Where there is a key, it is asked of this machine's own clients, too.
+        """
+        chosen = self.access if own is None else own
+        return Access(
+            key=chosen.key,
+            allow=chosen.allow,
+            on_loopback=self.on_loopback and chosen.key is None,
         )

@@ -16,7 +16,7 @@ from buffr.config.schema import made, settings_of
 from buffr.config.shapes import Draft
 from buffr.policy.hosts import EVERY_HOST
 
-__all__ = ["check_forward", "finish_forward", "warn_of_open_routes"]
+__all__ = ["check_forward", "finish_forward"]
 
 
 def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardSettings | None:
@@ -83,7 +83,8 @@ def check_forward(draft: Draft, config: Config, problems: Problems) -> None:
     """Refuse what does not go together with the other settings."""
     if config.forward is not None:
         _refuse_shared_port(draft, config.forward.port, config.reverse, problems)
-    if not (config.on_loopback or config.access.key or config.access.allow):
+    access = config.access
+    if not (config.on_loopback or access.key or access.allow or access.required):
         text = (
             f"refuses to start on {config.listen}, where other machines reach it, for everybody; "
             "give access.key (BUFFR_KEY), or access.allow (BUFFR_ALLOW) with networks, or both"
@@ -104,12 +105,3 @@ def _refuse_shared_port(
                 f"{port}{by_default} is the port of reverse[{index}] already; "
                 "must be another, or 0 for a free one",
             )
-
-
-def warn_of_open_routes(config: Config, problems: Problems) -> None:
-    """Say what a key does not guard."""
-    if config.access.key is not None and config.reverse and not config.on_loopback:
-        text = (
-            f"is the forward proxy's alone; whoever reaches {config.listen} may use reverse ports"
-        )
-        problems.warn("access.key", "", text)

@@ -12,7 +12,7 @@ import attrs
 
 from buffr.config.model import Config
 from buffr.config.schema import Kind, Setting, settings_of
-from buffr.config.shapes import NOT_SERVED, Drafted, Rows, Rules, Section
+from buffr.config.shapes import NOT_SERVED, Drafted, NamedRows, Rows, Rules, Section
 
 __all__ = ["reference"]
 
@@ -52,8 +52,8 @@ The first of these that is there gives the listeners, and replaces the others:
 6. `BUFFR_TARGETS`: the list that otherwise stands under `reverse:`, in YAML.
 7. `BUFFR_0_TARGET`, `BUFFR_0_PORT`, `BUFFR_0_CASSETTE`, `BUFFR_0_MODE`, then `BUFFR_1_...`
    and so on, from 0 and without a gap.
-8. `reverse:` and `forward:` in the file, both if both are there. `forward: {}` is a forward
-   proxy with all defaults.
+8. `reverse:`, `gateway:` and `forward:` in the file, all that are there. `forward: {}` is a
+   forward proxy with all defaults.
 
 The forward proxy of 1 and 3 is the one that `BUFFR_PROXY` describes, else `forward:` in the
 file, else one with all defaults.
@@ -99,6 +99,8 @@ def _sections(path: str, doc: str, model: type, written: dict[type, str]) -> Ite
             yield from _sections(prefix + one.key, one.doc, one.shape.model, written)
         elif isinstance(one.shape, Rows | Rules):
             yield from _sections(f"{prefix}{one.key}[]", one.doc, one.shape.model, written)
+        elif isinstance(one.shape, NamedRows):
+            yield from _sections(f"{prefix}{one.key}.NAME", one.doc, one.shape.model, written)
 
 
 def _table(prefix: str, settings: tuple[Setting, ...]) -> str:
@@ -110,7 +112,9 @@ def _table(prefix: str, settings: tuple[Setting, ...]) -> str:
 
 
 def _stands_apart(one: Setting) -> bool:
-    return one.shape is NOT_SERVED or isinstance(one.shape, Section | Drafted | Rows | Rules)
+    return one.shape is NOT_SERVED or isinstance(
+        one.shape, Section | Drafted | NamedRows | Rows | Rules
+    )
 
 
 def _cells(one: Setting, prefix: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from buffr.config import kinds, quantities
+from buffr.config.access import ListenerAccess
 from buffr.config.caching import CacheSettings
 from buffr.config.matching import MatchSettings
 from buffr.config.playback import REPEAT, STATUS_SET, Repeat
@@ -130,3 +131,6 @@ class ReverseRoute:
         kinds.PATH, None, "A certificate (PEM) for this port, instead of one of buffr's CA."
     )
     key: Path | None = setting(kinds.PATH, None, "The key (PEM) of `cert`.")
+    access: ListenerAccess | None = setting(
+        Section(ListenerAccess), None, "Who may use this port, in place of the global `access`."
+    )

@@ -14,7 +14,13 @@ from buffr.config.schema import made
 from buffr.config.shapes import Draft
 from buffr.policy.mode import Mode
 
-__all__ = ["finish_routes", "refuse_address_behind_parent", "refuse_half", "warn_of_risks"]
+__all__ = [
+    "check_tls",
+    "finish_routes",
+    "refuse_address_behind_parent",
+    "refuse_half",
+    "warn_of_risks",
+]
 
 _HIGHEST_PORT = 65535
 _FIRST_PORT = 8080
@@ -31,7 +37,7 @@ def finish_routes(
         refuse_half(draft, "client_cert", "client_key", problems)
         refuse_half(draft, "cert", "key", problems)
         refuse_address_behind_parent(draft, problems)
-        _check_tls(draft, problems)
+        check_tls(draft, problems)
         route = _finished(draft, port, data_dir, problems)
         if route is not None:
             routes.append(route)
@@ -109,7 +115,8 @@ def refuse_address_behind_parent(draft: Draft, problems: Problems) -> None:
         problems.error(resolve.at, f"{draft.path}.resolve", text)
 
 
-def _check_tls(draft: Draft, problems: Problems) -> None:
+def check_tls(draft: Draft, problems: Problems) -> None:
+    """Refuse what a port says of its TLS and cannot be."""
     given = draft.given
     tls = given.get("tls")
     if tls is not None and tls.value is False and "cert" in given:

@@ -11,7 +11,7 @@ The first of these that is there gives the listeners, and replaces the others:
 5. ``BUFFR_TARGET``;
 6. ``BUFFR_TARGETS``;
 7. ``BUFFR_0_TARGET``, ``BUFFR_1_TARGET`` and so on;
-8. ``reverse:`` and ``forward:`` of the file, both where both are there.
+8. ``reverse:``, ``gateway:`` and ``forward:`` of the file, all that are there.
 
 The forward proxy of 1 and 3 is what ``BUFFR_PROXY`` says, else ``forward:``
 of the file, else all defaults.
@@ -28,6 +28,7 @@ from attrs import evolve, frozen
 
 from buffr.config.environment import MODE, PROXY, TARGETS, Overlays
 from buffr.config.forward import ForwardSettings
+from buffr.config.gateway import GatewayRow, GatewaySettings
 from buffr.config.problems import Problems
 from buffr.config.reading import Given
 from buffr.config.reverse import ReverseRoute
@@ -54,6 +55,7 @@ class Chosen:
 
     reverse: tuple[Draft, ...] = ()
     forward: Draft | None = None
+    gateway: Draft | None = None
 
 
 def choose(file: Chosen, variables: Overlays, flags: Overlays, problems: Problems) -> Chosen:
@@ -128,7 +130,8 @@ def _several(file: Chosen, variables: Overlays, flags: Overlays, problems: Probl
             problems.warn(variables.numbered[0].at, "", f"is not used, since {TARGETS} is given")
     elif variables.numbered:
         chosen = Chosen(variables.numbered)
-    if not chosen.reverse and chosen.forward is None and not problems.errors:
+    others = [one for one in (chosen.forward, chosen.gateway) if one is not None]
+    if not chosen.reverse and not others and not problems.errors:
         problems.error("", "", _NO_ROUTE)
     variables, flags = _for_each(chosen, variables, flags, problems)
     from_variables = chosen is not file
@@ -137,13 +140,29 @@ def _several(file: Chosen, variables: Overlays, flags: Overlays, problems: Probl
         for draft in chosen.reverse
     )
     known = _names_of(ReverseRoute) if chosen.reverse else set()
-    if chosen.forward is None:
-        _refuse_flags(flags, known, problems)
-        return Chosen(reverse)
-    _refuse_flags(flags, known | _names_of(ForwardSettings), problems)
-    return Chosen(
-        reverse, _forward_under(chosen.forward, variables, flags, from_variables=from_variables)
+    if chosen.gateway is not None:
+        known |= _names_of(GatewaySettings) | _names_of(GatewayRow)
+    if chosen.forward is not None:
+        known |= _names_of(ForwardSettings)
+    _refuse_flags(flags, known, problems)
+    forward = gateway = None
+    if chosen.forward is not None:
+        forward = _forward_under(chosen.forward, variables, flags, from_variables=from_variables)
+    if chosen.gateway is not None:
+        gateway = _gateway_under(chosen.gateway, variables, flags)
+    return Chosen(reverse, forward, gateway)
+
+
+def _gateway_under(draft: Draft, variables: Overlays, flags: Overlays) -> Draft:
+    """A gateway, which only a file can give, under what is said of all routes."""
+    under = _under(draft, GatewaySettings, variables, flags, from_variables=False)
+    routes = under.given.get("routes")
+    if routes is None or routes.broken:
+        return under
+    rows = tuple(
+        _under(row, GatewayRow, variables, flags, from_variables=False) for row in routes.value
     )
+    return evolve(under, given=under.given | {"routes": evolve(routes, value=rows)})
 
 
 def _refuse_flags(flags: Overlays, known: set[str], problems: Problems) -> None:
@@ -157,7 +176,7 @@ def _for_each(
     chosen: Chosen, variables: Overlays, flags: Overlays, problems: Problems
 ) -> tuple[Overlays, Overlays]:
     """What variables and flags say, without what is for a single listener where there are more."""
-    count = len(chosen.reverse) + (chosen.forward is not None)
+    count = len(chosen.reverse) + sum(one is not None for one in (chosen.forward, chosen.gateway))
     if count == 1 and chosen.reverse:
         return variables, flags
     names = ("port", "cassette") if count > 1 else ("cassette",)

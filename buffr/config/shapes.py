@@ -8,12 +8,22 @@ from typing import Generic, TypeVar
 
 from attrs import frozen
 
-from buffr.config.problems import Problems
+from buffr.config.problems import Problems, shown_key
 from buffr.config.reading import Given, read_table
 from buffr.config.schema import Kind, Shape, made
 from buffr.config.written import Broken, Listing, Scalar, Table, Tag, Written
 
-__all__ = ["NOT_SERVED", "Draft", "Drafted", "ListOf", "MapOf", "Rows", "Rules", "Section"]
+__all__ = [
+    "NOT_SERVED",
+    "Draft",
+    "Drafted",
+    "ListOf",
+    "MapOf",
+    "NamedRows",
+    "Rows",
+    "Rules",
+    "Section",
+]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -170,6 +180,31 @@ class Rows:
             inner = f"{path}[{index}]"
             given = read_table(self.model, item, inner, problems)
             drafts.append(Draft(item.at, inner, given or {}, broken=given is None))
+        return tuple(drafts)
+
+
+@frozen
+class NamedRows:
+    """A mapping of names to mappings, read as drafts; ``name`` is a field of each."""
+
+    model: type
+    name: Shape[str]
+    allowed = "a mapping of names to mappings"
+    empty_ok = True
+
+    def read(self, written: Written, path: str, problems: Problems) -> tuple[Draft, ...] | None:
+        if isinstance(written, Broken):
+            return None
+        if not isinstance(written, Table):
+            problems.error(written.at, path, f"must be {self.allowed}")
+            return None
+        drafts = []
+        for entry in written.entries:
+            inner = f"{path}.{shown_key(entry.key)}"
+            name = self.name.read(Scalar(entry.at, entry.key), inner, problems)
+            given = read_table(self.model, entry.value, inner, problems)
+            named = (given or {}) | {"name": Given(entry.at, name, broken=name is None)}
+            drafts.append(Draft(entry.at, inner, named, broken=given is None))
         return tuple(drafts)
 
 

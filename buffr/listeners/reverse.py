@@ -11,6 +11,7 @@ from buffr.listeners.scope import scoped
 from buffr.listeners.sink import ClientSink
 from buffr.listeners.target_form import origin_form
 from buffr.message import Request
+from buffr.policy.key_gate import KeyGate
 from buffr.route import Route
 from buffr.streams import BodyStream
 
@@ -19,14 +20,16 @@ __all__ = ["reverse_handler"]
 _SLASH = 0x2F
 
 
-def reverse_handler(engine: Engine, route: Route) -> Handler:
-    """Answers each request of a listener by the one route."""
+def reverse_handler(engine: Engine, route: Route, gate: KeyGate | None = None) -> Handler:
+    """Answers each request of a listener by the one route; ``None`` lets everybody in."""
 
     def handle(
         request: Request, body: bytes | BodyStream, sink: ClientSink
     ) -> Coroutine[Any, Any, None]:
         if request.target[0] != _SLASH:
             request = origin_form(request)
+        if gate is not None:
+            request = gate.admit(request, sink.client).request
         request, scope = scoped(request)
         return engine.handle(route, request, body, sink, scope)
 

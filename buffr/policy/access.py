@@ -46,7 +46,7 @@ class Access:
         better credentials would help, else ``AccessDenied``.
         """
         scope, key = _credentials(authorization)
-        if not self._knows(client) and not self._is_key(key):
+        if not self.knows(client) and not self._is_key(key):
             if self.key is None:
                 raise AccessDenied("the client's network is not allowed to use this proxy")
             what = "this proxy asks for its key" if key is None else "the proxy's key is wrong"
@@ -55,7 +55,13 @@ class Access:
             raise ProxyKeyNeeded("this proxy asks for a user name, which names a scope", hint=_HINT)
         return scope
 
-    def _knows(self, client: str) -> bool:
+    @property
+    def is_open(self) -> bool:
+        """Whether neither key nor networks are given."""
+        return self.key is None and not self.allow
+
+    def knows(self, client: str) -> bool:
+        """Whether the client's address alone lets it in."""
         address = _parsed(client)
         if address is None:
             return False

@@ -344,13 +344,14 @@ class TestAccess:
         )
         assert SECRET not in repr(config)
 
-    def test_reverse_ports_are_not_guarded(self) -> None:
-        """Who gives a key is told what it does not lock."""
-        text = f"reverse: [{{target: http://a}}]\nlisten: '::'\naccess: {{key: {SECRET}}}\n"
-        assert loaded(text).warnings == (
-            "access.key: is the forward proxy's alone; whoever reaches :: may use reverse ports",
-        )
-        assert loaded(text.replace("'::'", "::1")).warnings == ()
+    def test_other_listeners_ask_for_it_too(self) -> None:
+        """Also on a loopback address, where the forward proxy does not; unless they say."""
+        row = "{target: http://a}, {target: http://a, access: {}}"
+        config = loaded(f"reverse: [{row}]\naccess: {{key: {SECRET}}}\n")
+        closed, opened = (config.access_to(route.access) for route in config.reverse)
+        assert closed.key == SECRET.encode()
+        assert not closed.knows("127.0.0.1")
+        assert opened.is_open
 
 
 class TestPrivateDestinations:

@@ -172,7 +172,7 @@ class TestProblems:
         assert len(lines) == 1
         assert lines[0].startswith(line)
 
-    @pytest.mark.parametrize("section", ["gateway", "admin"])
+    @pytest.mark.parametrize("section", ["admin"])
     @pytest.mark.parametrize("value", ["", " {port: 1, key: s3cret}", " [1]", " on"])
     def test_not_served_yet(self, section: str, value: str) -> None:
         """A section of a later version is known, refused in one line, and not shown."""

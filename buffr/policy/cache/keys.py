@@ -83,8 +83,7 @@ class CacheKeys:
         known = self._known.get(name)
         if known is None:
             known = self._asked(request, b"", origin)
-            size_bytes = 700 + sum([100 + len(name) + len(line) for name, line in request.headers])
-            self._known.put(name, known, size_bytes)
+            self._known.put(name, known, request.head_bytes)
         return known
 
     def _asked(self, request: Request, body: bytes | BodyDigest, origin: Origin | None) -> Asked:

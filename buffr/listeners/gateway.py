@@ -1,0 +1,163 @@
+"""The gateway: one port, and a route for each first segment of a path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from attrs import evolve, frozen
+from twisted.internet.protocol import Protocol as TwistedProtocol
+
+from buffr.engine import Engine
+from buffr.errors import NoSuchRoute
+from buffr.listeners.scope import scoped
+from buffr.listeners.sink import ClientSink
+from buffr.listeners.target_form import origin_form
+from buffr.listeners.way_back import Outside, WayBack, inner_target
+from buffr.matching.memo import Memo
+from buffr.message import Headers, Request, ResponseHead
+from buffr.policy.key_gate import Admitted, KeyGate
+from buffr.route import Route
+from buffr.streams import BodyStream
+
+__all__ = ["Gateway", "GatewayRoute", "OwnPages"]
+
+
+@frozen(eq=False)
+class GatewayRoute:
+    """A route and how its clients see it."""
+
+    outside: Outside
+    route: Route
+
+
+@frozen(eq=False)
+class _Inside:
+    """A request as its route gets it; the same one for each that comes with this head."""
+
+    request: Request
+    scope: str
+    found: GatewayRoute | None
+    way_back: WayBack | None
+
+
+class OwnPages(Protocol):
+    """What the gateway itself answers below a name that is no route's."""
+
+    name: bytes
+
+    async def answer(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
+        """Answer a request, whose target has the name still. Raises ``BuffrError``."""
+
+
+class Gateway:
+    """Answers ``/NAME/path?query`` by the route of that name.
+
+    Access comes first: without the key nobody learns which names there are.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        gate: KeyGate,
+        routes: Mapping[bytes, GatewayRoute],
+        own_pages: OwnPages | None = None,
+    ) -> None:
+        self._engine = engine
+        self._gate = gate
+        self._routes = routes
+        self._outsides = tuple(route.outside for route in routes.values())
+        self._own_pages = own_pages
+        self._known: Memo[Admitted, _Inside] = Memo(entries=4096, size_bytes=8 << 20)
+
+    async def handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
+        """Answer a request. Raises ``BuffrError``."""
+        admitted = self._gate.admit(origin_form(request), sink.client)
+        inside = self._known.get(admitted)
+        if inside is None:
+            inside = self._inside(admitted)
+            self._known.put(admitted, inside, admitted.request.head_bytes)
+        if inside.found is None:
+            await self._own_answer(inside.request, body, sink)
+            return
+        assert inside.way_back is not None
+        seen = _GatewaySink(sink, inside.way_back)
+        await self._engine.handle(inside.found.route, inside.request, body, seen, inside.scope)
+
+    async def _own_answer(
+        self, request: Request, body: bytes | BodyStream, sink: ClientSink
+    ) -> None:
+        pages = self._own_pages
+        if pages is None or _split(request.target)[0] != pages.name:
+            raise NoSuchRoute(
+                "the path's first segment names no route of this gateway",
+                hint="ask for /NAME/PATH, with a NAME of its settings",
+            )
+        await pages.answer(request, body, sink)
+
+    def _inside(self, admitted: Admitted) -> _Inside:
+        request, scope = scoped(admitted.request)
+        name, rest = _split(request.target)
+        found = self._routes.get(name)
+        if found is None:
+            return _Inside(request, scope, None, None)
+        outside = found.outside
+        inner = evolve(request, target=inner_target(outside, rest))
+        way_back = _way_back(outside, self._outsides, rest, admitted, self._gate.access.key)
+        return _Inside(inner, scope, found, way_back)
+
+
+def _split(target: bytes) -> tuple[bytes, bytes]:
+    """The first segment, and all behind it, its slash or question mark included."""
+    for end in range(1, len(target)):
+        if target[end] in b"/?":
+            return target[1:end], target[end:]
+    return target[1:], b""
+
+
+def _way_back(
+    own: Outside,
+    routes: Sequence[Outside],
+    rest: bytes,
+    admitted: Admitted,
+    key: bytes | None,
+) -> WayBack:
+    """Redirects lead back to a path that has the key where this one had it."""
+    segment = b"" if key is None else b"/" + key
+    return WayBack(
+        own,
+        routes,
+        rest,
+        before=segment if admitted.segment == 0 else b"",
+        after=segment if admitted.segment == 1 else b"",
+        query=b"key=" + key if key is not None and admitted.in_query else b"",
+    )
+
+
+class _GatewaySink:
+    """A client's sink whose heads name the gateway's addresses."""
+
+    def __init__(self, sink: ClientSink, way_back: WayBack) -> None:
+        self._sink = sink
+        self._way_back = way_back
+        self.write = sink.write
+        self.flush = sink.flush
+        self.abort = sink.abort
+        self.drain = sink.drain
+
+    def inform(self, head: ResponseHead) -> None:
+        self._sink.inform(self._way_back.head(head))
+
+    def answer(
+        self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
+    ) -> None:
+        self._sink.answer(self._way_back.head(head), body, sizes, trailers)
+
+    def begin(self, head: ResponseHead) -> None:
+        self._sink.begin(self._way_back.head(head))
+
+    def end(self, trailers: Headers) -> None:
+        self._sink.end(trailers)
+
+    def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
+        self._sink.switch(self._way_back.head(head), successor)

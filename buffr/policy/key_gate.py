@@ -1,0 +1,123 @@
+"""buffr's own key in a request: found, checked, and taken off before anybody sees it."""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import unquote_to_bytes
+
+from attrs import evolve, field, frozen
+
+from buffr.errors import AccessDenied, KeyNeeded
+from buffr.matching.memo import Memo
+from buffr.message import Headers, Request
+from buffr.policy.access import Access
+
+__all__ = ["Admitted", "KeyGate"]
+
+_FIELDS = frozenset((b"x-buffr-key", b"x-api-buddy-key"))
+
+
+@frozen(eq=False)
+class Admitted:
+    """A request without the key. ``segment`` is where in the path it was: 0, 1 or nowhere."""
+
+    request: Request
+    segment: int | None = None
+    in_query: bool = False
+
+
+@frozen(eq=False)
+class _Found:
+    admitted: Admitted
+    has_key: bool
+
+
+@frozen(eq=False)
+class KeyGate:
+    """Lets the requests of a listener in: by the key, or by their client's network.
+
+    The key may be the value of ``X-Buffr-Key`` or ``X-API-Buddy-Key``, a
+    bearer token (RFC 6750), a field ``key`` of the query, and with
+    ``in_path`` one of the path's first two segments. What is there and is not
+    the key is the upstream's, byte for byte, but for the first two.
+    """
+
+    access: Access
+    in_path: bool = False
+    _known: Memo[Request, _Found] = field(
+        init=False, repr=False, factory=lambda: Memo(entries=4096, size_bytes=8 << 20)
+    )
+
+    def admit(self, request: Request, client: str) -> Admitted:
+        """The request as it goes on. Raises ``KeyNeeded``, or ``AccessDenied`` without a key.
+
+        Of one request it is the same each time, with all that is worked out about it.
+        """
+        found = self._known.get(request)
+        if found is None:
+            found = self._taken_off(request)
+            self._known.put(request, found, request.head_bytes)
+        if found.has_key or self.access.is_open or self.access.knows(client):
+            return found.admitted
+        if self.access.key is None:
+            raise AccessDenied("the client's network is not allowed here")
+        raise KeyNeeded("this port asks for its key, and the request has none, or a wrong one")
+
+    def _taken_off(self, request: Request) -> _Found:
+        key = self.access.key
+        if key is None:
+            headers, _ = _without_fields(request.headers, b"")
+            same = len(headers) == len(request.headers)
+            request = request if same else evolve(request, headers=headers)
+            return _Found(Admitted(request), has_key=False)
+        headers, in_headers = _without_fields(request.headers, key)
+        path, mark, query = request.target.partition(b"?")
+        segment = None
+        if self.in_path:
+            path, segment = _without_segment(path, key)
+        fields = query.split(b"&")
+        left = [one for one in fields if not _is_key_field(one, key)]
+        in_query = len(left) < len(fields)
+        target = path + (mark + b"&".join(left) if mark and left else b"")
+        if target != request.target or len(headers) < len(request.headers):
+            request = evolve(request, target=target, headers=headers)
+        has_key = in_headers or in_query or segment is not None
+        return _Found(Admitted(request, segment, in_query), has_key)
+
+
+def _is_key(value: bytes, key: bytes) -> bool:
+    return hmac.compare_digest(value, key)
+
+
+def _without_fields(headers: Headers, key: bytes) -> tuple[Headers, bool]:
+    """The fields that go on, and whether the key was among the others."""
+    left, found = [], False
+    for one in headers:
+        name = one[0].lower()
+        if name in _FIELDS:
+            found = _is_key(one[1], key) or found
+        elif name == b"authorization" and key and _is_key(_bearer(one[1]), key):
+            found = True
+        else:
+            left.append(one)
+    return tuple(left), found
+
+
+def _bearer(value: bytes) -> bytes:
+    scheme, _, token = value.partition(b" ")
+    return token.strip(b" ") if scheme.lower() == b"bearer" else b""
+
+
+def _is_key_field(text: bytes, key: bytes) -> bool:
+    name, _, value = text.partition(b"=")
+    return name == b"key" and _is_key(unquote_to_bytes(value), key)
+
+
+def _without_segment(path: bytes, key: bytes) -> tuple[bytes, int | None]:
+    """The path without the first of its first two segments that is the key, and which that was."""
+    segments = path.split(b"/")
+    for place in (1, 2):
+        if len(segments) > place and _is_key(unquote_to_bytes(segments[place]), key):
+            left = b"/".join(segments[:place] + segments[place + 1 :])
+            return left or b"/", place - 1
+    return path, None
