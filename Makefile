@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-full setup setup-dev format lint types bench clean docs-reference
+.PHONY: run test test-full setup setup-dev format lint types bench autobahn clean docs-reference
 
 run: setup  ## serve what buffr.yaml says
 	@echo "buffr: put http://127.0.0.1:8080 in the place of https://api.openai.com in your client's base URL,"
@@ -44,6 +44,10 @@ docs-reference: setup-dev  ## write docs/settings.md anew from the settings' tab
 
 bench: setup-dev  ## measure beside peers; needs wrk and nginx
 	$(BIN)/python -m benchmarks
+
+WSTEST ?= wstest
+autobahn: setup-dev  ## Autobahn's WebSocket cases, direct and by buffr; WSTEST is its program
+	$(BIN)/python -m benchmarks.autobahn --wstest $(WSTEST)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .pytest_cache dist build

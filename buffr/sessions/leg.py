@@ -52,8 +52,11 @@ class Leg(Protocol):
         if not (self.finished or self.lost):
             self.transport.write(data)
 
+    def close_frame(self, code: int, reason: str) -> bytes:
+        return encode_frame(FrameKind.CLOSE, close_payload(code, reason), key=self._mask())
+
     def send_close(self, code: int, reason: str) -> None:
-        self.write(encode_frame(FrameKind.CLOSE, close_payload(code, reason), key=self._mask()))
+        self.write(self.close_frame(code, reason))
 
     def finish(self) -> None:
         """Close when all is out.

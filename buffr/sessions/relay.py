@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
@@ -21,6 +22,10 @@ from buffr.wire.websocket import Control, FrameReader, Passed
 __all__ = ["RelayedSession"]
 
 _GOING_AWAY = 1001
+_GRACE_S = 0.05
+"""After a fault, for answers to what came before it: many peers drop them for a close frame."""
+_AFTER_FAULT_S = 1.0
+"""How long the other side of a fault may take to end, at most."""
 _WORDS = {Direction.CLIENT: "the client", Direction.SERVER: "the upstream"}
 _OTHER = {Direction.CLIENT: Direction.SERVER, Direction.SERVER: Direction.CLIENT}
 
@@ -48,6 +53,7 @@ class RelayedSession:
         self._limits = limits
         self._tape = tape
         self._held: list[tuple[RelayLeg, bytes]] = []
+        self._broken: _Broken | None = None
         self._closing: IDelayedCall | None = None
         self._idle: IDelayedCall | None = None
         self._active_at = clock.seconds()
@@ -86,11 +92,14 @@ class RelayedSession:
         now = self._active_at = self._clock.seconds()
         peer = self.peer(leg)
         raw = b"".join([passed.raw for passed in batch])
-        if leg.reader.closed and peer.reader.closed and peer is self.client:
-            # A client that has its close frame has a recording that cannot be lost.
+        if leg.reader.closed:
             last = batch[-1].raw
-            raw = raw[: len(raw) - len(last)]
-            self._held.append((peer, last))
+            if self._broken is not None:
+                raw = raw[: len(raw) - len(last)]
+            elif peer.reader.closed and peer is self.client:
+                # A client that has its close frame has a recording that cannot be lost.
+                raw = raw[: len(raw) - len(last)]
+                self._held.append((peer, last))
         if raw:
             peer.write(raw)
         tape, direction = self._tape, leg.direction
@@ -104,7 +113,9 @@ class RelayedSession:
 
     def _closed(self, leg: RelayLeg) -> None:
         """A close frame has passed."""
-        if self.peer(leg).reader.closed:
+        if self._broken is not None:
+            self._end_broken(self._broken)
+        elif self.peer(leg).reader.closed:
             self._finish(None)
         else:
             self._await_close(_OTHER[leg.direction], "did not answer the close frame")
@@ -115,16 +126,48 @@ class RelayedSession:
             self._closing = self._clock.callLater(self._limits.close_s, self._finish, end)
 
     def fault(self, leg: RelayLeg, fault: WebSocketFault) -> None:
-        """A frame must not pass: both sides are told, as far as they still can be."""
+        """A frame must not pass: the other side is asked to close, then its sender is told.
+
+        What the other side says until then still passes: it answers what came
+        before the fault.
+        """
         if self.ended:
+            return
+        if self._broken is not None:
+            self._end_broken(self._broken)
             return
         words = f"{_WORDS[leg.direction]} sent {fault.message}"
         end = SessionEnd(words, leg.direction, truncated=True)
-        self._close_both(fault.close_code, fault.message, end)
+        if leg.reader.inside or self._closing is not None:
+            self._close_both(fault.close_code, fault.message, end)
+            return
+        self._broken = _Broken(leg, fault, end)
+        grace_s = min(_GRACE_S, self._limits.close_s)
+        self._closing = self._clock.callLater(grace_s, self._ask_to_close, self._broken)
+
+    def _ask_to_close(self, broken: _Broken) -> None:
+        broken.asked = True
+        self.peer(broken.leg).send_close(broken.fault.close_code, broken.fault.message)
+        patience_s = min(_AFTER_FAULT_S, self._limits.close_s)
+        self._closing = self._clock.callLater(patience_s, self._end_broken, broken)
+
+    def breaks(self, leg: RelayLeg) -> bool:
+        """Whether nothing that this leg says counts any more."""
+        return self._broken is not None and self._broken.leg is leg
+
+    def _end_broken(self, broken: _Broken) -> None:
+        leg, fault = broken.leg, broken.fault
+        if not broken.asked:
+            self.peer(leg).send_close(fault.close_code, fault.message)
+        if not self.peer(leg).reader.inside:
+            self._held.append((leg, leg.close_frame(fault.close_code, fault.message)))
+        self._finish(broken.end)
 
     def stop(self, why: str) -> None:
         """End a session that goes on; what went by so far is whole, but for an open message."""
-        if not self.ended:
+        if self._broken is not None:
+            self._end_broken(self._broken)
+        elif not self.ended:
             self._close_both(_GOING_AWAY, why, SessionEnd(why))
 
     def _close_both(self, code: int, reason: str, end: SessionEnd) -> None:
@@ -137,7 +180,10 @@ class RelayedSession:
 
     def half_closed(self, leg: RelayLeg) -> None:
         """One side sends no more; what comes from the other still reaches it."""
-        if leg.reader.closed or self.ended:
+        if leg.reader.closed or self.ended or self.breaks(leg):
+            return
+        if self._broken is not None:
+            self._end_broken(self._broken)
             return
         what = "closed its side without a close frame"
         if self.peer(leg).close_sending():
@@ -148,6 +194,9 @@ class RelayedSession:
     def gone(self, leg: RelayLeg, reason: Failure) -> None:
         """A connection is over."""
         if self.ended:
+            return
+        if self._broken is not None:
+            self._end_broken(self._broken)
             return
         if leg.reader.closed:
             self._finish(None)
@@ -182,6 +231,19 @@ class RelayedSession:
             self._idle = self._clock.callLater(left, self._check_idle)
 
 
+@define(eq=False)
+class _Broken:
+    """The leg whose bytes must not pass any more, why, and how the session is recorded.
+
+    ``asked`` says that the other side was asked to close.
+    """
+
+    leg: RelayLeg
+    fault: WebSocketFault
+    end: SessionEnd
+    asked: bool = False
+
+
 class RelayLeg(ReadingLeg):
     """One side of a live session; each side's bytes are held back when the other is full."""
 
@@ -204,7 +266,7 @@ class RelayLeg(ReadingLeg):
 
     @property
     def deaf(self) -> bool:
-        return self._session.ended
+        return self._session.ended or self._session.breaks(self)
 
     def passed(self, batch: Sequence[Passed]) -> None:
         self._session.passed(self, batch)

@@ -158,12 +158,78 @@ class TestBreaks:
     )
     def test_a_fault_has_its_code_on_both_sides(self, bench: Bench, data: bytes, code: int) -> None:
         bench.session.client.dataReceived(data)
+        bench.clock.pump([0.1, 1])
+        bench.session.release()
         told = code.to_bytes(2, "big")
         assert bench.client.taken()[2:4] == told
         assert unmask(bench.upstream.taken()[6:], KEY)[:2] == told
         (end,) = bench.ends
         assert end is not None
         assert (end.by, end.truncated) == (Direction.CLIENT, True)
+
+    def test_what_came_before_a_clients_fault_is_still_answered(self, bench: Bench) -> None:
+        """The upstream has a moment before it is asked to close, and may answer until it does."""
+        assert bench.says(TEXT, b"one") == bench.upstream.taken()
+        bench.session.client.dataReceived(b"\xff\xff")
+        assert bench.upstream.taken() == b""
+        before = bench.answers(TEXT, b"two")
+        bench.clock.advance(0.1)
+        assert unmask(bench.upstream.taken()[6:], KEY)[:2] == (1002).to_bytes(2, "big")
+        after = bench.answers(TEXT, b"three")
+        assert bench.client.taken() == before + after
+        assert bench.ends == []
+        bench.answers(CLOSE, close_payload(1002, ""))
+        assert len(bench.ends) == 1
+        bench.session.release()
+        assert bench.client.taken()[2:4] == (1002).to_bytes(2, "big")
+
+    def test_what_a_client_says_until_it_knows_of_a_servers_fault_arrives(
+        self, bench: Bench
+    ) -> None:
+        bench.session.upstream.dataReceived(b"\xff\xff")
+        late = bench.says(TEXT, b"late")
+        assert bench.upstream.taken() == late
+        bench.clock.advance(0.1)
+        assert bench.client.taken()[2:4] == (1002).to_bytes(2, "big")
+        bench.says(CLOSE, close_payload(1002, ""))
+        bench.session.release()
+        assert unmask(bench.upstream.taken()[6:], KEY)[:2] == (1002).to_bytes(2, "big")
+
+    def test_nothing_that_comes_after_a_fault_passes(self, bench: Bench) -> None:
+        bench.session.client.dataReceived(b"\xff\xff")
+        bench.says(TEXT, b"after")
+        assert bench.upstream.taken() == b""
+
+    @pytest.mark.parametrize("how", ["close", "fault", "half close", "leave", "stop", "wait"])
+    def test_a_fault_ends_however_the_other_side_does(self, bench: Bench, how: str) -> None:
+        """Within little more than a second, once, and its sender is told its own code."""
+        bench.session.client.dataReceived(b"\xff\xff")
+        match how:
+            case "close":
+                bench.answers(CLOSE, BYE)
+            case "fault":
+                bench.session.upstream.dataReceived(b"\xff\xff")
+            case "half close":
+                bench.session.upstream.readConnectionLost()
+            case "leave":
+                bench.leaves(bench.session.upstream)
+            case "stop":
+                bench.session.stop("the end")
+            case "wait":
+                bench.clock.pump([0.1, 1])
+        (end,) = bench.ends
+        assert end is not None
+        assert (end.by, end.truncated) == (Direction.CLIENT, True)
+        bench.session.release()
+        assert bench.client.taken()[2:4] == (1002).to_bytes(2, "big")
+
+    def test_a_client_that_leaves_after_its_fault_is_not_waited_for(self, bench: Bench) -> None:
+        bench.session.client.dataReceived(b"\xff\xff")
+        bench.leaves(bench.session.client)
+        assert len(bench.ends) == 1
+        assert unmask(bench.upstream.taken()[6:], KEY)[:2] == (1002).to_bytes(2, "big")
+        bench.clock.advance(2)
+        assert bench.clock.getDelayedCalls() == []
 
     def test_a_fault_within_a_large_frame_leaves_no_way_to_say_so(self, bench: Bench) -> None:
         """A close frame there would be read as the large one's payload."""
