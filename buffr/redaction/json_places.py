@@ -70,10 +70,9 @@ class JSONPlaces:
         for path in self._paths:
             with suppress(RecursionError):
                 places.update(found.parts for found in path.finditer(document))
-        if not places:
-            return
-        for place, start, end in _scalars(text):
-            if not any(place[: len(each)] == each for each in places):
+        sizes = {len(place) for place in places}
+        for place, start, end in _scalars(text) if places else ():
+            if not any(place[:size] in places for size in sizes):
                 continue
             name = next((str(part) for part in reversed(place) if isinstance(part, str)), "value")
             raw = text[start:end]

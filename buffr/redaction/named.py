@@ -38,6 +38,9 @@ _OBJECT = re.compile(rb'\{[^{}\[\]]{0,200}?\\*"value\\*"\s*+:\s*+')
 _SPACE_OR_COMMA = re.compile(rb"[\s,]*+")
 _MOST_ELEMENTS = 256
 
+# Backslashes before the quotes of JSON in a string, of JSON in a string in a string, and so on.
+_NESTED = frozenset((1, 3, 7, 15, 31, 63, 127))
+
 
 def _alike(name: str) -> str:
     """A pattern for a name and its other spellings: ``apiKey`` and ``API_KEY`` are one."""
@@ -156,6 +159,12 @@ def _string_at(text: bytes, at: int) -> tuple[int, int, int] | None:
     if not text.startswith(b'"', start):
         return None
     end = start + 1
+    if depth not in _NESTED:
+        # No nesting of JSON: each depth would be one more reason to read on to the end.
+        end = text.find(b'"', end)
+        last = len(text) if end < 0 else end
+        value = text[start + 1 : last].rstrip(b"\\")
+        return start + 1, start + 1 + len(value), last
     quote = text[at : start + 1]
     while True:
         end = text.find(quote, end)

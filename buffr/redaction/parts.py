@@ -22,14 +22,18 @@ _FILE = compiled(r"(?i)(?:^|[;\s])filename\*?=")
 
 def find_in_parts(text: bytes, rules: RedactionRules) -> Iterator[Found]:
     """The values of the parts whose names are those of credentials; of files only the content."""
+    end = 0
     for part in _PART.finditer(text):
+        start = part.end()
+        if start < end:
+            # Inside the last value, which goes whole: each of thousands would go to the end again.
+            continue
         name = _NAME.search(part[1])
         if name is None or _FILE.search(part[1]) is not None:
             continue
         called = name[1]
         if not (rules.is_credential_field(called) or rules.is_credential_member(called)):
             continue
-        start = part.end()
         end = text.find(b"\n--", start)
         end = len(text) if end < 0 else end - (text[end - 1 : end] == b"\r")
         value = text[start:end]

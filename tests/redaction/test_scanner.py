@@ -1,0 +1,85 @@
+"""Hostile texts take no longer than others of their size: keys are made on the reactor."""
+
+from __future__ import annotations
+
+import json
+from time import process_time
+
+import pytest
+
+from buffr.redaction.found import Found, replaced
+from buffr.redaction.rules import RedactionRules
+from buffr.redaction.scanner import FORM, MULTIPART, Scanner
+
+SIZE = 1 << 19
+SECONDS = 2.0
+"""Many times what any of them takes, and less than reading on to the end each time does."""
+
+NAME = b"content-disposition: form-data; name="
+DEEPER = b"".join(b'"password":' + b"\\" * depth + b'"' for depth in range(1, 1500))
+
+
+def found(text: bytes, media_type: bytes = b"", rules: RedactionRules | None = None) -> list[Found]:
+    return Scanner(rules or RedactionRules()).in_body(text, media_type)
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        ("text", "media_type"),
+        [
+            (NAME + b"password\r\n\r\n", MULTIPART),
+            (b"&password=", FORM),
+            (b'"password":"x",', b""),
+            (b'"password":["x",', b""),
+            (b'"password":\\"', b""),
+            (b"-----BEGIN PRIVATE KEY-----", b""),
+            (b"<password>", b""),
+            (b"sk-", b""),
+            (b"eyJhbGciOiJIUzI1NiJ9.", b""),
+            (b"://a:", b""),
+        ],
+    )
+    def test_thousands_of_candidates(self, text: bytes, media_type: bytes) -> None:
+        body = text * (SIZE // len(text))
+        before = process_time()
+        found(body, media_type)
+        assert process_time() - before < SECONDS
+
+    def test_each_deeper_than_the_last(self) -> None:
+        before = process_time()
+        assert found(DEEPER)
+        assert process_time() - before < SECONDS
+
+    def test_thousands_of_places(self) -> None:
+        body = json.dumps([{"mail": f"{number}@example.test"} for number in range(12000)]).encode()
+        rules = RedactionRules.with_extra(json=["$..mail"])
+        before = process_time()
+        assert len(found(body, rules=rules)) == 12000
+        assert process_time() - before < SECONDS
+
+
+class TestParts:
+    def test_each_has_its_own_value(self) -> None:
+        parts = [b"--b\r\n" + NAME + name + b"\r\n\r\n" for name in (b"password", b"note")]
+        text = b"%bhunter2\r\n%bseen\r\n%bhunter3\r\n--b--\r\n" % (*parts, parts[0])
+        assert [one.secret for one in found(text, MULTIPART)] == [b"hunter2", b"hunter3"]
+
+    def test_no_end(self) -> None:
+        text = NAME + b"password\r\n\r\nhunter2 " + NAME + b"token\r\n\r\nhunter3"
+        secrets = found(text, MULTIPART)
+        assert b"hunter" not in replaced(text, secrets, lambda _: b"REDACTED")[0]
+
+
+class TestNesting:
+    @pytest.mark.parametrize("depth", range(9))
+    def test_any_number_of_backslashes(self, depth: int) -> None:
+        """Those of JSON in JSON, and those of nothing that is known."""
+        quote = b"\\" * depth + b'"'
+        text = b'{"a": "%bpassword%b: %bhunter2hunter2%b, ...' % ((quote,) * 4)
+        assert [one.secret for one in found(text)] == [b"hunter2hunter2"]
+
+    @pytest.mark.parametrize("depth", [1, 2, 3, 4])
+    def test_cut_off(self, depth: int) -> None:
+        quote = b"\\" * depth + b'"'
+        text = b"%bpassword%b:%bhunter2hunter2" % (quote, quote, quote)
+        assert [one.secret for one in found(text)] == [b"hunter2hunter2"]
