@@ -48,6 +48,7 @@ bench: setup-dev  ## measure beside peers; needs wrk and nginx
 WSTEST ?= wstest
 autobahn: setup-dev  ## Autobahn's WebSocket cases, direct and by buffr; WSTEST is its program
 	$(BIN)/python -m benchmarks.autobahn --wstest $(WSTEST)
+
 cache-conformance: setup-dev  ## the public suite for HTTP caches; SUITE is its checkout
 	$(BIN)/python -m benchmarks.conformance $(SUITE)
 

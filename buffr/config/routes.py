@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from buffr.config import kinds
+from buffr.config.caching import CacheSettings
 from buffr.config.cassette_name import default_cassette_name
 from buffr.config.problems import Problems, shown
 from buffr.config.reading import Given
 from buffr.config.reverse import ReverseRoute
-from buffr.config.schema import made
+from buffr.config.schema import made, settings_of
 from buffr.config.shapes import Draft
 from buffr.policy.mode import Mode
 
@@ -38,6 +39,7 @@ def finish_routes(
         refuse_half(draft, "cert", "key", problems)
         refuse_address_behind_parent(draft, problems)
         check_tls(draft, problems)
+        _warn_of_uncached(draft, problems)
         route = _finished(draft, port, data_dir, problems)
         if route is not None:
             routes.append(route)
@@ -129,6 +131,18 @@ def check_tls(draft: Draft, problems: Problems) -> None:
         problems.error(names.at, f"{draft.path}.tls_names", text)
     elif tls is None or tls.value is False:
         problems.error(names.at, f"{draft.path}.tls_names", "is for a port with tls: true")
+
+
+def _warn_of_uncached(draft: Draft, problems: Problems) -> None:
+    """What is for mode cache does nothing in another mode."""
+    mode = draft.given.get("mode")
+    if mode is not None and mode.value is Mode.CACHE:
+        return
+    for one in settings_of(CacheSettings):
+        given = draft.given.get(one.name)
+        if given is not None:
+            path = f"{draft.path}.{one.key}"
+            problems.warn(given.at, path, "is not used, since it is for mode cache")
 
 
 def warn_of_risks(drafts: tuple[Draft, ...], problems: Problems) -> None:
