@@ -68,7 +68,7 @@ ROOMS = (
 )
 """From top to bottom. A module belongs to the longest name here that it begins with."""
 
-PLANNED = ("buffr.admin", "buffr.embedded", "buffr.run")
+PLANNED = ("buffr.embedded", "buffr.run")
 """Rooms that need not be there yet."""
 
 PURE = (

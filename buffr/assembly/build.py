@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
+from buffr.admin.counting import Counting
+from buffr.admin.gateway_pages import AdminPages
 from buffr.assembly.caches import Caches
 from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.forward_routes import ForwardRoutes
 from buffr.assembly.gateway import gateway_routes
+from buffr.assembly.gateway_report import GatewayReport
 from buffr.assembly.keys import with_keys
 from buffr.assembly.redaction import redaction_rules
 from buffr.assembly.routes import reverse_route
@@ -21,13 +25,15 @@ from buffr.config import Config, ReverseRoute
 from buffr.config.forward import ForwardSettings
 from buffr.config.gateway import GatewaySettings
 from buffr.engine import Engine
+from buffr.figures import Figures
 from buffr.listeners.connection import ConnectionLimits, Handler
 from buffr.listeners.forward import ForwardProxy
-from buffr.listeners.gateway import Gateway
+from buffr.listeners.gateway import Gateway, GatewayRoute
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.reverse import reverse_handler
 from buffr.log import FORMATTERS, ExchangeLog, LineObserver, logger_writer, stream_writer
 from buffr.policy.key_gate import KeyGate
+from buffr.policy.mode import Mode
 from buffr.service import BuffrService
 from buffr.tls.authority import Authority
 from buffr.tls.contexts import LeafContexts, ServerTLS
@@ -127,9 +133,28 @@ class _Builder:
             self._reactor,
         )
         gate = KeyGate(self._config.access_to(settings.access), in_path=True)
-        gateway = Gateway(self._engine, gate, routes)
+        gateway = Gateway(self._engine, gate, routes, self._admin_pages(settings, routes))
         announce = {"gateway": ",".join(row.name for row in settings.routes)}
         self._listen(settings.port, gateway.handle, announce, self._port_tls(settings))
+
+    def _admin_pages(
+        self, settings: GatewaySettings, routes: Mapping[bytes, GatewayRoute]
+    ) -> AdminPages | None:
+        if not settings.admin.enabled:
+            return None
+        names = {found.route: name.decode("ascii") for name, found in routes.items()}
+        counting = Counting(Figures(time.time), names, self._engine.observer)
+        self._engine.observer = counting
+        rows = [row for row in settings.routes if row.mode is Mode.CACHE]
+        database = self._caches.path_of(rows[0].cache) if rows else None
+        report = GatewayReport(self._config, settings, routes, counting, database, self._reactor)
+        return AdminPages(
+            report,
+            per_minute=settings.admin.rate_limit_per_minute,
+            log_access=settings.admin.log_access,
+            seconds=time.monotonic,
+            wall=time.time,
+        )
 
     def _port_tls(
         self, row: ReverseRoute | GatewaySettings

@@ -1,0 +1,1 @@
+"""What buffr tells of itself over HTTP."""

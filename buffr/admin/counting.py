@@ -1,0 +1,72 @@
+"""Exchanges of a gateway, counted by the names of its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import define, field
+
+from buffr.exchange import Finished, Observer
+from buffr.figures import Figures
+from buffr.route import Route
+
+__all__ = ["Counting", "LookUps"]
+
+_LOOKED_UP = ("GET ", "HEAD ", "POST ")
+_STORES = ("cache", "cassette")
+
+
+@define
+class LookUps:
+    """How often a route's store had the answer, and how often it had not."""
+
+    hits: int = 0
+    misses: int = 0
+
+    @property
+    def hit_rate(self) -> float:
+        total = self.hits + self.misses
+        return self.hits / total if total else 0.0
+
+
+@define(eq=False)
+class Counting:
+    """An ``Observer`` that counts, and tells ``then`` what it is told."""
+
+    figures: Figures
+    names: Mapping[Route, str]
+    then: Observer | None = None
+    look_ups: dict[str, LookUps] = field(factory=dict)
+
+    def finished(self, exchange: Finished) -> None:
+        route = exchange.route
+        name = None if route is None else self.names.get(route)
+        if name is not None:
+            self._count(name, exchange)
+        if self.then is not None:
+            self.then.finished(exchange)
+
+    def recorded(self, request: str) -> None:
+        if self.then is not None:
+            self.then.recorded(request)
+
+    def _count(self, name: str, exchange: Finished) -> None:
+        look_ups = self.look_ups.setdefault(name, LookUps())
+        details: dict[str, object] = {"domain": name, "request": exchange.request}
+        details["status"] = exchange.status
+        if exchange.src in _STORES:
+            look_ups.hits += 1
+            self.figures.record_event("cache_hit", details)
+        elif exchange.src == "limit":
+            self.figures.record_event("throttle", details)
+        elif exchange.src == "upstream":
+            self.figures.asked(name, exchange.status, exchange.dur_s)
+            kind = "other"
+            if exchange.level == "ERROR":
+                kind = "error"
+            elif exchange.request.startswith(_LOOKED_UP):
+                kind = "cache_miss"
+                look_ups.misses += 1
+            self.figures.record_event(kind, details)
+        else:
+            self.figures.record_event("other", details)

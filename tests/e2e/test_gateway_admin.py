@@ -1,0 +1,154 @@
+"""The gateway's own pages, with true figures, in the shapes of reference-api-buddy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+import yaml
+
+from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
+
+KEY = "test-key_0123456789abcdefghijklmnopqrstuvwx"
+
+
+def script(received: Received) -> bytes:
+    if b"fails" in received.target:
+        return answer(b"", b"500 Internal Server Error")
+    return answer(received.target, headers=[(b"Cache-Control", b"max-age=60")])
+
+
+@contextmanager
+def running(directory: Path, **settings: Any) -> Iterator[BuffrProcess]:
+    admin = {"enabled": True, "rate_limit_per_minute": 1000}
+    with FakeUpstream(script) as upstream:
+        rows = {name: {"target": upstream.url, "ttl": "1h"} for name in ("wiki", "books")}
+        gateway = {"port": 0, "routes": rows, "admin": admin}
+        gateway |= settings.pop("gateway", {})
+        path = directory / "buffr.yaml"
+        path.write_text(yaml.safe_dump({"gateway": gateway, **settings}), "utf-8")
+        with BuffrProcess.run("serve", "--config", str(path), cwd=directory) as process:
+            yield process
+
+
+def page(process: BuffrProcess, path: str, **more: Any) -> dict[str, Any]:
+    found: dict[str, Any] = requests.get(f"{process.url}/admin/{path}", timeout=10, **more).json()
+    assert found.pop("timestamp").endswith("Z")
+    return found
+
+
+class TestFigures:
+    def test_they_are_true(self, tmp_path: Path) -> None:
+        """Seed defect 10: metrics showed zeros."""
+        with running(tmp_path) as process:
+            for path in ("wiki/a", "wiki/a", "wiki/a", "wiki/fails", "books/b"):
+                requests.get(f"{process.url}/{path}", timeout=10)
+            status = page(process, "status")
+            assert status["status"] == "healthy"
+            assert set(status["components"]) == {
+                "cache_engine",
+                "database_manager",
+                "throttle_manager",
+                "security_manager",
+            }
+            metrics = status["metrics"]
+            assert (metrics["total_requests"], metrics["errors_last_hour"]) == (5, 1)
+            assert metrics["cache_hit_rate"] == 2 / 5
+            assert metrics["average_response_time_ms"] > 0
+            domains = page(process, "domains")["domain_mappings"]
+            assert domains["wiki"]["ttl_seconds"] == 3600
+            assert (domains["wiki"]["total_requests"], domains["wiki"]["error_rate"]) == (2, 0.5)
+            assert domains["wiki"]["last_error"] == "status 500"
+            assert domains["wiki"]["last_successful_request"]
+            assert (domains["books"]["total_requests"], domains["books"]["cache_entries"]) == (1, 1)
+            cache = page(process, "cache")
+            assert (cache["total_entries"], cache["cache_backend"]) == (2, "sqlite")
+            assert cache["statistics"]["total_hits"] == 2
+            assert cache["oldest_entry"] <= cache["newest_entry"]
+            wiki = page(process, "cache/wiki")
+            assert (wiki["cache_entries"], wiki["hit_rate"]) == (1, 0.5)
+            assert wiki["total_size_bytes"] > 0
+
+    def test_health(self, tmp_path: Path) -> None:
+        with running(tmp_path) as process:
+            assert page(process, "health") == {"status": "healthy"}
+            process.wait_for('msg="admin access" request="GET /admin/health" client=127.0.0.1')
+
+
+class TestSettings:
+    def test_they_are_shown_without_secrets(self, tmp_path: Path) -> None:
+        with running(tmp_path, access={"key": KEY}) as process:
+            found = page(process, "config", headers={"X-Buffr-Key": KEY})
+            assert KEY not in json.dumps(found)
+            assert found["security_enabled"] is True
+            assert "access.key" in found["sanitized_fields"]
+            assert found["configuration"]["access"]["key"] == "[REDACTED]"
+            assert found["configuration"]["gateway"]["routes"]["wiki"]["mode"] == "cache"
+
+    def test_others_are_judged(self, tmp_path: Path) -> None:
+        """Seed defect 10: invalid settings were accepted."""
+        good: dict[str, Any] = {
+            "domain_mappings": {"wiki": {"upstream": "https://wiki.test"}},
+            "security": {"secure_key": KEY},
+        }
+        with running(tmp_path) as process:
+            url = f"{process.url}/admin/validate-config"
+            found = requests.post(url, json=good, timeout=10)
+            assert (found.status_code, found.json()["valid"], found.json()["errors"]) == (
+                200,
+                True,
+                [],
+            )
+            assert found.json()["merged_config"]["cache"]["default_ttl_seconds"] == 86400
+            assert KEY not in found.text
+            bad = {"server": {"port": 99999999}}
+            found = requests.post(url, json=bad, timeout=10)
+            assert (found.status_code, found.json()["valid"]) == (400, False)
+            assert "server.port" in found.json()["errors"][0]
+            for body, code in (("", "EMPTY_BODY"), ("{", "INVALID_JSON"), (9999 * "[", None)):
+                found = requests.post(url, data=body, timeout=10)
+                assert found.status_code == 400
+                assert found.json()["success"] is False
+                assert found.json()["error_code"] == (code or "INVALID_JSON")
+
+
+class TestErrors:
+    def test_codes(self, tmp_path: Path) -> None:
+        with running(tmp_path) as process:
+            for method, path, status, code in (
+                ("GET", "nothing", 404, "ENDPOINT_NOT_FOUND"),
+                ("GET", "", 404, "ENDPOINT_NOT_FOUND"),
+                ("GET", "cache/nobody", 404, "DOMAIN_NOT_FOUND"),
+                ("GET", "cache/%FF", 404, "DOMAIN_NOT_FOUND"),
+                ("DELETE", "status", 405, "METHOD_NOT_ALLOWED"),
+                ("GET", "validate-config", 405, "METHOD_NOT_ALLOWED"),
+            ):
+                found = requests.request(method, f"{process.url}/admin/{path}", timeout=10)
+                said = found.json()
+                assert (found.status_code, said["error_code"]) == (status, code)
+                assert said["success"] is False
+
+    def test_each_client_has_its_limit(self, tmp_path: Path) -> None:
+        admin = {"enabled": True, "rate_limit_per_minute": 2, "log_access": False}
+        with running(tmp_path, gateway={"admin": admin}) as process:
+            url = f"{process.url}/admin/health"
+            found = [requests.get(url, timeout=10) for _ in range(3)]
+            assert [one.status_code for one in found] == [200, 200, 429]
+            assert found[2].json()["error_code"] == "RATE_LIMIT_EXCEEDED"
+            assert 55 <= int(found[2].headers["Retry-After"]) <= 60
+            assert "admin access" not in process.log()
+
+    def test_the_key_comes_first(self, tmp_path: Path) -> None:
+        with running(tmp_path, access={"key": KEY}) as process:
+            assert requests.get(f"{process.url}/admin/health", timeout=10).status_code == 401
+            for path in (f"{KEY}/admin/health", f"admin/{KEY}/health", f"admin/health?key={KEY}"):
+                assert requests.get(f"{process.url}/{path}", timeout=10).status_code == 200
+            assert KEY not in process.log()
+
+    def test_it_is_off_by_default(self, tmp_path: Path) -> None:
+        with running(tmp_path, gateway={"admin": {}}) as process:
+            assert requests.get(f"{process.url}/admin/health", timeout=10).status_code == 404
