@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from twisted.application.service import ServiceMaker
@@ -15,6 +18,7 @@ from twisted.scripts.twistd import (  # type: ignore[attr-defined]  # it chooses
 )
 
 from buffr import __version__
+from buffr.config.api_buddy import looks_like_api_buddy
 from buffr.terminal import complain
 
 __all__ = ["main"]
@@ -33,7 +37,10 @@ Usage: buffr COMMAND [options]
                --auto (the default), --record, --replay, --cache or --passthrough
   run          run a command behind a proxy of its own, and report:
                buffr run [--replay ...] -- COMMAND ARGUMENT ...
-  serve        run what buffr.yaml, or the file that --config names, says
+  serve        run what buffr.yaml, or the file that --config names, says;
+               it may be the JSON file of reference-api-buddy
+  config       print the settings of reference-api-buddy as those of buffr:
+               buffr config convert FILE
   ca           print the certificate that clients are to trust, or how they do
   cassette     look into a cassette, check it, take interactions out:
                buffr cassette ls FILE
@@ -72,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif command == "proxy":
         _serve(["--proxy", "true", *(_as_mode(argument) for argument in rest)])
     elif command == "serve":
-        _serve(rest if _names_file(rest) else [*_default_file(), *rest])
+        _serve_file(rest if _names_file(rest) else [*_default_file(), *rest])
     elif command == "run":
         from buffr.run.command import run  # noqa: PLC0415  # a server has no use for it
 
@@ -85,6 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from buffr.cassette_commands.command import cassette  # noqa: PLC0415  # as above
 
         sys.exit(cassette(rest))
+    elif command == "config":
+        from buffr.config_command import config  # noqa: PLC0415  # a server has no use for it
+
+        sys.exit(config(rest))
     elif command == "demo":
         from buffr.demo import demo  # noqa: PLC0415  # a server has no use for it
 
@@ -110,6 +121,29 @@ def _names_file(arguments: Sequence[str]) -> bool:
         argument.split("=")[0] in ("--config", "-c") or argument.startswith("-c")
         for argument in arguments
     )
+
+
+def _serve_file(arguments: Sequence[str]) -> None:
+    if (theirs := _for_api_buddy(arguments)) is not None:
+        from buffr.api_buddy_command import main as api_buddy  # noqa: PLC0415  # rarely used
+
+        sys.exit(api_buddy(theirs))
+    _serve(arguments)
+
+
+def _for_api_buddy(arguments: Sequence[str]) -> list[str] | None:
+    """The arguments for ``api-buddy`` when the file is that program's."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", "-c")
+    path = parser.parse_known_args(arguments)[0].config
+    if path is None or not str(path).endswith(".json"):
+        return None
+    try:
+        if not looks_like_api_buddy(json.loads(Path(path).read_bytes())):
+            return None
+    except (OSError, ValueError):
+        return None
+    return [argument.replace("--listen", "--host", 1) for argument in arguments]
 
 
 def _default_file() -> list[str]:

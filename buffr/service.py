@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.logger import ILogObserver, LogLevel
 from twisted.python.components import Componentized
 
+from buffr.assembly.live_gateway import LiveGateway
 from buffr.assembly.upstreams import Upstreams
 from buffr.engine import Engine
 from buffr.errors import BuffrError, ConfigError
@@ -56,6 +57,7 @@ class BuffrService(MultiService):
         super().__init__()
         self.listeners = tuple(listeners)
         self.engine = engine
+        self.gateway: LiveGateway | None = None
         self._stores = tuple(stores)
         self._upstreams = upstreams
         self._grace_s = grace_s
@@ -74,7 +76,10 @@ class BuffrService(MultiService):
     def startService(self) -> None:
         try:
             self.open()
-            super().startService()
+            # What was loaded stays for good: no later collection need look at it.
+            gc.collect()
+            gc.freeze()
+            self.listen()
         except BuffrError as error:
             say(LogLevel.critical, str(error))
             raise SystemExit(1) from None
@@ -91,9 +96,10 @@ class BuffrService(MultiService):
             ) from error
         for stores in self._stores:
             stores.open_all()
-        # What was loaded stays for good: no later collection need look at it.
-        gc.collect()
-        gc.freeze()
+
+    def listen(self) -> None:
+        """Open the ports. Raises ``ConfigError``."""
+        super().startService()
 
     def stopService(self) -> Deferred[Any]:
         return Deferred.fromCoroutine(self._stop())

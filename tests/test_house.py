@@ -17,6 +17,9 @@ ROOMS = (
     "buffr.__main__",
     "buffr.cli",
     "buffr.demo",
+    "buffr.api_buddy_command",
+    "buffr.api_buddy",
+    "buffr.config_command",
     "buffr.embedded",
     "buffr.embedding",
     "buffr.healthcheck",
@@ -68,7 +71,7 @@ ROOMS = (
 )
 """From top to bottom. A module belongs to the longest name here that it begins with."""
 
-PLANNED = ("buffr.embedded", "buffr.run")
+PLANNED = ("buffr.run",)
 """Rooms that need not be there yet."""
 
 PURE = (
@@ -111,6 +114,7 @@ WIRING = (
     "buffr.testing",
     "buffr.demo",
     "buffr.embedded",
+    "buffr.embedding",
     "buffr.run",
     "buffr.cassette_commands",
 )

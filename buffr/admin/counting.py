@@ -60,7 +60,6 @@ class Counting:
         elif exchange.src == "limit":
             self.figures.record_event("throttle", details)
         elif exchange.src == "upstream":
-            self.figures.asked(name, exchange.status, exchange.dur_s)
             kind = "other"
             if exchange.level == "ERROR":
                 kind = "error"

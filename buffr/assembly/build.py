@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from buffr.assembly.forward_routes import ForwardRoutes
 from buffr.assembly.gateway import gateway_routes
 from buffr.assembly.gateway_report import GatewayReport
 from buffr.assembly.keys import with_keys
+from buffr.assembly.live_gateway import LiveGateway
 from buffr.assembly.redaction import redaction_rules
 from buffr.assembly.routes import reverse_route
 from buffr.assembly.upstreams import Upstreams, check_files
@@ -28,7 +29,7 @@ from buffr.engine import Engine
 from buffr.figures import Figures
 from buffr.listeners.connection import ConnectionLimits, Handler
 from buffr.listeners.forward import ForwardProxy
-from buffr.listeners.gateway import Gateway, GatewayRoute
+from buffr.listeners.gateway import GatewayRoute
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.reverse import reverse_handler
 from buffr.log import FORMATTERS, ExchangeLog, LineObserver, logger_writer, stream_writer
@@ -44,13 +45,23 @@ from buffr.wire.head import HeadLimits
 __all__ = ["build"]
 
 
-def build(config: Config, reactor: Any, *, on_console: bool) -> BuffrService:
+def build(
+    config: Config,
+    reactor: Any,
+    *,
+    on_console: bool,
+    write: Callable[[str], None] | None = None,
+    figures: Figures | None = None,
+) -> BuffrService:
     """The tree of services for these settings; nothing is opened before it starts.
 
     ``on_console`` writes log lines to standard error in buffr's own form;
-    else they go where Twisted's logging goes. Raises ``ConfigError``.
+    else they go where Twisted's logging goes, those of exchanges to ``write``
+    if it is given. ``figures`` count what the gateway does. Raises ``ConfigError``.
     """
-    return _Builder(config, reactor, on_console=on_console).build()
+    if write is None:
+        write = stream_writer(sys.stderr) if on_console else logger_writer
+    return _Builder(config, reactor, write, figures, on_console=on_console).build()
 
 
 def _now() -> datetime:
@@ -60,11 +71,19 @@ def _now() -> datetime:
 class _Builder:
     """Holds what the parts of one service share while it is put together."""
 
-    def __init__(self, config: Config, reactor: Any, *, on_console: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        write: Callable[[str], None],
+        figures: Figures | None,
+        *,
+        on_console: bool,
+    ) -> None:
+        self._figures = figures
         self._config = config = with_keys(config)
         self._reactor = reactor
         self._on_console = on_console
-        write = stream_writer(sys.stderr) if on_console else logger_writer
         log = ExchangeLog(reactor, write, config.log_format)
         self._engine = Engine(reactor, log, time.time)
         self._rules = redaction_rules(config.redact)
@@ -73,6 +92,7 @@ class _Builder:
         self._caches = Caches(config, reactor, self._rules)
         self._upstreams = Upstreams(config, reactor, self._own_ports)
         self._leaves: LeafContexts | None = None
+        self._live_gateway: LiveGateway | None = None
 
     def _own_ports(self) -> set[tuple[str, int]]:
         return {listener.address for listener in self._listeners}
@@ -89,7 +109,7 @@ class _Builder:
             self._cassettes.expect((row.cassette, row.mode) for row in config.forward.hosts)
             self._forward(config.forward)
         formatter = FORMATTERS[config.log_format]
-        return BuffrService(
+        service = BuffrService(
             self._listeners,
             self._engine,
             stores=(self._cassettes, self._caches),
@@ -99,6 +119,8 @@ class _Builder:
             warnings=config.warnings,
             observer=LineObserver(sys.stderr, formatter) if self._on_console else None,
         )
+        service.gateway = self._live_gateway
+        return service
 
     def _reverse(self, row: ReverseRoute) -> None:
         route = reverse_route(
@@ -123,31 +145,40 @@ class _Builder:
         self._listen(row.port, handler, announce, self._port_tls(row))
 
     def _gateway(self, settings: GatewaySettings) -> None:
-        routes = gateway_routes(
-            settings,
-            self._config,
-            self._rules,
-            self._upstreams,
-            self._cassettes,
-            self._caches,
-            self._reactor,
+        def routes(settings: GatewaySettings, config: Config) -> dict[bytes, GatewayRoute]:
+            return gateway_routes(
+                settings,
+                config,
+                self._rules,
+                self._upstreams,
+                self._cassettes,
+                self._caches,
+                self._reactor,
+            )
+
+        figures = self._figures
+        if figures is None and settings.admin.enabled:
+            figures = Figures(time.time)
+        counting = None
+        if figures is not None:
+            counting = self._engine.observer = Counting(figures, {}, self._engine.observer)
+        live = self._live_gateway = LiveGateway(
+            self._engine, self._caches, routes, counting, self._admin_pages
         )
-        gate = KeyGate(self._config.access_to(settings.access), in_path=True)
-        gateway = Gateway(self._engine, gate, routes, self._admin_pages(settings, routes))
+        handler = live.gateway(settings, self._config).handle
         announce = {"gateway": ",".join(row.name for row in settings.routes)}
-        self._listen(settings.port, gateway.handle, announce, self._port_tls(settings))
+        live.listener = self._listen(settings.port, handler, announce, self._port_tls(settings))
 
     def _admin_pages(
-        self, settings: GatewaySettings, routes: Mapping[bytes, GatewayRoute]
-    ) -> AdminPages | None:
-        if not settings.admin.enabled:
-            return None
-        names = {found.route: name.decode("ascii") for name, found in routes.items()}
-        counting = Counting(Figures(time.time), names, self._engine.observer)
-        self._engine.observer = counting
+        self,
+        settings: GatewaySettings,
+        config: Config,
+        routes: Mapping[bytes, GatewayRoute],
+        counting: Counting,
+    ) -> AdminPages:
         rows = [row for row in settings.routes if row.mode is Mode.CACHE]
         database = self._caches.path_of(rows[0].cache) if rows else None
-        report = GatewayReport(self._config, settings, routes, counting, database, self._reactor)
+        report = GatewayReport(config, settings, routes, counting, database, self._reactor)
         return AdminPages(
             report,
             per_minute=settings.admin.rate_limit_per_minute,

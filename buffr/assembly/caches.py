@@ -89,6 +89,15 @@ class Caches:
             return self._config.data_dir / _DEFAULT_FILE
         return settings.store.path
 
+    def change(self, config: Config) -> None:
+        """Go by other bounds from now on; what is open stays open."""
+        self._config = config
+        bounds = config.cache
+        for store in self._files.values():
+            store.change(Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes))
+        if self._memory is not None:
+            self._memory.change(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes)
+
     def open_all(self) -> None:
         """Open all that are known so far. Blocks. Raises ``StoreFailed``."""
         for real, store in self._files.items():

@@ -18,9 +18,12 @@ client's own (``private``, ``no-store``, ``Set-Cookie``) stay out of the cache."
 _METHODS = ("GET", "HEAD", "POST")
 
 
-def as_settings(settings: ApiBuddySettings, key: str | None) -> dict[str, Any]:
-    """What a settings' file of buffr would say; ``key`` is what clients need, if any."""
-    written: dict[str, Any] = {
+def as_settings(settings: ApiBuddySettings) -> dict[str, Any]:
+    """What a settings' file of buffr would say."""
+    access: dict[str, Any] = {"required": settings.require_key}
+    if settings.key is not None and settings.require_key:
+        access["key"] = settings.key
+    return {
         "listen": settings.host,
         "cache": {
             "entries": settings.max_entries,
@@ -29,18 +32,22 @@ def as_settings(settings: ApiBuddySettings, key: str | None) -> dict[str, Any]:
         "limits": {"upstream_idle_s": f"{settings.request_timeout_s:g}s"},
         "gateway": {
             "port": settings.port,
+            "access": access,
+            "admin": {
+                "enabled": settings.admin,
+                "rate_limit_per_minute": settings.admin_per_minute,
+                "log_access": settings.admin_log_access,
+            },
             "routes": {one.name: _route(one, settings) for one in settings.domains},
         },
     }
-    if key is not None:
-        written["access"] = {"key": key}
-    return written
 
 
 def _route(domain: Domain, settings: ApiBuddySettings) -> Mapping[str, Any]:
     store = "memory:" if settings.database is None else f"sqlite:{settings.database}"
     return {
         "target": domain.upstream,
+        "mode": "cache",
         "ttl": f"{domain.ttl_s}s",
         "methods": list(_METHODS),
         "override": list(OVERRIDE),
@@ -59,6 +66,6 @@ def _limits(domain: Domain, max_delay_s: float) -> dict[str, Any]:
     return given | {"max_delay": f"{max_delay_s:g}s"}
 
 
-def as_yaml(settings: ApiBuddySettings, key: str | None) -> str:
+def as_yaml(settings: ApiBuddySettings) -> str:
     """As ``as_settings``, as the text of a file."""
-    return yaml.safe_dump(as_settings(settings, key), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(as_settings(settings), sort_keys=False, allow_unicode=True)

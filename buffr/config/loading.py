@@ -27,10 +27,17 @@ __all__ = ["load"]
 _LARGEST_FILE_BYTES = 2**20
 
 
-def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]) -> Config:
+def load(
+    path: Path | None,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str],
+    *,
+    text: str | None = None,
+) -> Config:
     """The settings: flags over environment over the file over defaults.
 
-    ``path`` names a YAML file; ``None`` means that there is none. ``environ``
+    ``path`` names a YAML file; ``None`` means that there is none.
+    ``text`` stands in for a file's. ``environ``
     is the process's environment, of which ``BUFFR_...`` is looked at, and the
     names of proxies: ``HTTPS_PROXY``, ``NO_PROXY`` and so on.
     ``flags`` holds what was given on the command line, as text, by names like
@@ -42,7 +49,7 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str]
     or not: source, key path, value, and what is allowed.
     """
     problems = Problems()
-    file = _read_file(path, problems) if path is not None else {}
+    file = _read_file(path, text, problems)
     variables = read_variables(environ, problems)
     over = read_flags(flags, problems)
     written = Chosen(
@@ -78,10 +85,11 @@ def _draft(given: Given | None) -> Any:
     return None if given is None or given.broken else given.value
 
 
-def _read_file(path: Path, problems: Problems) -> dict[str, Given]:
+def _read_file(path: Path | None, text: str | None, problems: Problems) -> dict[str, Given]:
     """What the file gives for the fields of ``Config``, by their names."""
-    name = printable(str(path))
-    text = _text(path, name, problems)
+    name = "settings" if path is None else printable(str(path))
+    if path is not None:
+        text = _text(path, name, problems)
     root: Written | None = None
     if text is not None:
         root = compose(text, Source(name), "", problems)

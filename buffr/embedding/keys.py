@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import hmac
-import secrets
 from collections.abc import Mapping
 
-__all__ = ["SecurityError", "find_key", "new_key", "same_key"]
+__all__ = ["SecurityError", "find_key", "same_key"]
 
-_KEY_BYTES = 32
 _FIELDS = ("x-api-buddy-key", "x-buffr-key")
 
 
 class SecurityError(Exception):
     """A request lacks the proxy's key, or has a wrong one."""
-
-
-def new_key() -> str:
-    """A random key: 32 bytes in base64url, without padding."""
-    return secrets.token_urlsafe(_KEY_BYTES)
 
 
 def same_key(key: str, given: str) -> bool:

@@ -19,6 +19,7 @@ from buffr.log import NAMESPACE
 __all__ = ["configured", "get_logger", "line_writer"]
 
 _ROOT = "api_buddy"
+_BY_NAME = {"WARN": logging.WARNING, "ERROR": logging.ERROR}
 _LEVELS = {
     LogLevel.debug: logging.DEBUG,
     LogLevel.info: logging.INFO,
@@ -98,12 +99,14 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def line_writer(logger: logging.Logger) -> Callable[[str], None]:
-    """Write the lines of exchanges to a logger."""
+    """Write the lines of exchanges to a logger, which tells time and level itself."""
 
     def write(lines: str) -> None:
-        if logger.isEnabledFor(logging.INFO):
-            for line in lines.splitlines():
-                logger.info("%s", line)
+        for line in lines.splitlines():
+            level, _, rest = line.partition(" level=")[2].partition(" ")
+            number = _BY_NAME.get(level, logging.INFO)
+            if logger.isEnabledFor(number):
+                logger.log(number, "%s", rest)
 
     return write
 

@@ -83,6 +83,10 @@ class CacheStore(Protocol):
     """
 
     @property
+    def counters(self) -> CacheCounters:
+        """What it has done since it was opened."""
+
+    @property
     def salt(self) -> bytes:
         """At least 16 random bytes that are kept with the entries, and key their digests."""
 

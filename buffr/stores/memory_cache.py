@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 
 from buffr.errors import StoreFailed
 from buffr.interaction import Body
-from buffr.stores.cache import Cached, CacheEntry, CacheStats
+from buffr.stores.cache import CacheCounters, Cached, CacheEntry, CacheStats
 
 __all__ = ["MemoryCache"]
 
@@ -27,18 +27,21 @@ class _Shelf:
 
     entries: int = 0
     bytes: int = 0
+    fresh_total_s: float = 0.0
     fresh_until: list[float] = field(factory=list)
     responded_at: list[float] = field(factory=list)
 
     def add(self, entry: CacheEntry, size_bytes: int) -> None:
         self.entries += 1
         self.bytes += size_bytes
+        self.fresh_total_s += entry.fresh_until
         insort(self.fresh_until, entry.fresh_until)
         insort(self.responded_at, entry.responded_at)
 
     def take(self, entry: CacheEntry, size_bytes: int) -> None:
         self.entries -= 1
         self.bytes -= size_bytes
+        self.fresh_total_s -= entry.fresh_until
         del self.fresh_until[bisect_left(self.fresh_until, entry.fresh_until)]
         del self.responded_at[bisect_left(self.responded_at, entry.responded_at)]
 
@@ -55,6 +58,7 @@ class MemoryCache:
     most_entries: int
     most_body_bytes: int
     now: Callable[[], float]
+    counters: CacheCounters = field(init=False, factory=CacheCounters)
     salt: bytes = field(init=False, factory=lambda: os.urandom(32))
     _held: OrderedDict[int, Cached] = field(init=False, factory=OrderedDict)
     _by_key: dict[bytes, list[Cached]] = field(init=False, factory=dict)
@@ -87,7 +91,13 @@ class MemoryCache:
                 self._take(known.place)
         self._add(Cached(self._next, kept))
         self._next += 1
+        self.counters.puts += 1
         self._make_room()
+
+    def change(self, most_bytes: int, most_entries: int, most_body_bytes: int) -> None:
+        """Keep other bounds, from the next entry on."""
+        self.most_bytes, self.most_entries = most_bytes, most_entries
+        self.most_body_bytes = most_body_bytes
 
     async def refresh(self, place: int, entry: CacheEntry) -> None:
         known = self._held.get(place)
@@ -126,13 +136,18 @@ class MemoryCache:
     def stats(self, now: float, route: str | None = None) -> CacheStats:
         shelves = list(self._of(route))
         times = [shelf.responded_at for shelf in shelves if shelf.responded_at]
+        stale = [shelf.fresh_until[: bisect_right(shelf.fresh_until, now)] for shelf in shelves]
+        entries, expired = sum(shelf.entries for shelf in shelves), sum(map(len, stale))
+        fresh_total_s = sum(shelf.fresh_total_s for shelf in shelves) - sum(map(sum, stale))
+        fresh = entries - expired
         return CacheStats(
-            entries=sum(shelf.entries for shelf in shelves),
+            entries=entries,
             bytes=sum(shelf.bytes for shelf in shelves),
-            expired=sum(bisect_right(shelf.fresh_until, now) for shelf in shelves),
+            expired=expired,
             oldest_at=min((each[0] for each in times), default=None),
             newest_at=max((each[-1] for each in times), default=None),
             evicted=self._evicted,
+            fresh_left_s=fresh_total_s / fresh - now if fresh else 0.0,
         )
 
     def _of(self, route: str | None) -> Iterator[_Shelf]:

@@ -189,6 +189,10 @@ class SQLiteStore:
         if entry.body.size_bytes <= self.bounds.body_bytes:
             await self._write(Put(self._new_place(), entry))
 
+    def change(self, bounds: Bounds) -> None:
+        """Keep other bounds, from the next entry on."""
+        self.bounds = self._thread.bounds = bounds
+
     async def refresh(self, place: int, entry: CacheEntry) -> None:
         await self._write(Refreshed(place, entry))
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 
-from buffr.errors import BuffrError, UpstreamFailed
+from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
 from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end
 from buffr.streams import BodyReader
 from buffr.upstream.connection import Connection, Outgoing, Response, Switched
@@ -26,7 +27,8 @@ class Upstream:
     ``keep_host`` sends the client's ``Host`` field instead of the origin's.
     ``proxy_headers`` is given where plain requests go to a parent proxy: they
     are in absolute-form then, and carry these fields. ``tunnels`` is the way
-    for WebSocket then (RFC 6455 4.1).
+    for WebSocket then (RFC 6455 4.1). ``told`` gets each call's status, or
+    ``None`` where no answer came in time, and the seconds until its head.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Upstream:
         tunnels: Pool | None = None,
     ) -> None:
         self.origin = origin
+        self.told: Callable[[int | None, float], None] | None = None
         self._proxy_headers = proxy_headers
         self._base_path = origin.base_path_bytes
         self._pool = pool
@@ -60,6 +63,28 @@ class Upstream:
         A safe request whose pooled connection proves dead is sent once more.
         Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``.
         """
+        if self.told is None:
+            return await self._sent(request, body, inform, expect_met=expect_met)
+        began = monotonic()
+        try:
+            response = await self._sent(request, body, inform, expect_met=expect_met)
+        except UpstreamTimeout:
+            self.told(None, monotonic() - began)
+            raise
+        except BuffrError as error:
+            self.told(error.status, monotonic() - began)
+            raise
+        self.told(response.head.status, monotonic() - began)
+        return response
+
+    async def _sent(
+        self,
+        request: Request,
+        body: bytes | BodyReader,
+        inform: Callable[[ResponseHead], None],
+        *,
+        expect_met: bool,
+    ) -> Response:
         outgoing = Outgoing(
             method=request.method,
             head=self._head(request, expect_met=expect_met),

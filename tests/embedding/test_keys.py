@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from buffr.embedding.keys import find_key, new_key
+from buffr.assembly.keys import new_key
+from buffr.embedding.keys import find_key
 
 
 class TestKeys:

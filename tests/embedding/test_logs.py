@@ -73,11 +73,13 @@ class TestPlaces:
 class TestLines:
     def test_the_level_decides(self, capsys: pytest.CaptureFixture[str]) -> None:
         logger = configure(level="WARNING", format="%(message)s")
-        line_writer(logger)("one\ntwo\n")
+        line_writer(logger)("time=1 level=INFO msg=one\ntime=1 level=ERROR msg=two\n")
         say(LogLevel.info, "quiet")
         say(LogLevel.warn, "loud", why="because")
-        assert capsys.readouterr().out == "loud why=because\n"
+        assert capsys.readouterr().out == "msg=two\nloud why=because\n"
 
     def test_exchanges_are_a_record_each(self, capsys: pytest.CaptureFixture[str]) -> None:
-        line_writer(configure(format="%(message)s"))("100% one\ntwo\n")
-        assert capsys.readouterr().out == "100% one\ntwo\n"
+        line_writer(configure(format="%(message)s"))(
+            "time=1 level=INFO msg=100%\ntime=1 level=INFO msg=two\n"
+        )
+        assert capsys.readouterr().out == "msg=100%\nmsg=two\n"
