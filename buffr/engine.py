@@ -230,7 +230,7 @@ class Engine:
         hint = "record it in mode auto or record"
         if route.explainer is None:
             return NoMatch(message, hint=hint)
-        nearest = await route.explainer.nearest(exchange.keys[0])
+        nearest = await route.explainer.nearest(exchange.keys)
         first = route.explainer.first
         error = NoMatch(f"{message}: {in_short(nearest, first)}", hint=hint)
         error.explanation = as_text(nearest, first)

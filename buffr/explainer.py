@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import asdict
@@ -56,15 +57,15 @@ class Explainer:
             if self._next < places.stop:
                 await deferLater(self._reactor, 0)
 
-    async def nearest(self, key: MatchKey) -> tuple[NearMiss, ...]:
-        """The recordings nearest to a key, the nearest one first."""
+    async def nearest(self, keys: Sequence[MatchKey]) -> tuple[NearMiss, ...]:
+        """The recordings nearest to a request with these keys, the nearest one first."""
         await self.catch_up()
         recorded = []
-        for place in self._index.nearest(key):
+        for place in self._index.nearest(keys[0]):
             request = self._store.request(place)
             if request is not None:
                 recorded.append((place, self._matcher.recorded(request)))
-        return near_misses(key, recorded, self._redaction)
+        return near_misses(keys, recorded, self._redaction)
 
 
 def as_data(nearest: tuple[NearMiss, ...], first: int) -> list[dict[str, Any]]:

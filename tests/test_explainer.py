@@ -35,8 +35,8 @@ class Bench:
 
     def miss(self, path: bytes, body: bytes) -> tuple[NearMiss, ...]:
         request = Request(b"POST", path, JSON, body_length=len(body))
-        (key,) = self.matcher.live(request, body)
-        asking = Deferred.fromCoroutine(self.explainer.nearest(key))
+        keys = self.matcher.live(request, body)
+        asking = Deferred.fromCoroutine(self.explainer.nearest(keys))
         while not asking.called:
             self.clock.advance(0)
         return TRIAL.successResultOf(asking)

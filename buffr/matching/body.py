@@ -30,6 +30,7 @@ from buffr.matching.forms import canonical_form, without_fields
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
 from buffr.matching.multipart import Boundaryless, boundary_of, canonical_parts
+from buffr.matching.reading import Reading
 from buffr.matching.rules import Normalisation
 from buffr.redaction.fields import Replace, constant, in_query
 from buffr.redaction.keys import KeyRedaction
@@ -153,14 +154,20 @@ class BodyRules:
         self, kind: BodyKind, body: bytes | BodyDigest, known: Known = NOTHING_KNOWN
     ) -> bytes:
         """The value of a whole body, or of one that was fed to a digest."""
+        found, whole = self.read(kind, body, known)
+        return self.value_of(kind, found, known) if whole else found
+
+    def read(
+        self, kind: BodyKind, body: bytes | BodyDigest, known: Known = NOTHING_KNOWN
+    ) -> tuple[bytes, bool]:
+        """The body for ``value_of`` and true; of one that is too long its value and false."""
         if isinstance(body, bytes):
             if len(body) <= IN_MEMORY and (kind.boundary is None or not self.normalise.multipart):
-                return self._of_whole(kind, body, known)
+                return body, True
             digest = self.digest(kind.content_type, known)
             digest.update(body)
             body = digest
-        found, whole = body.end()
-        return self._of_whole(kind, found, known) if whole else found
+        return body.end()
 
     def recorded(self, kind: BodyKind, body: Body, known: Known = NOTHING_KNOWN) -> bytes:
         """The value of a recorded body.
@@ -184,7 +191,15 @@ class BodyRules:
             raise CassetteError(f"{body.file}: a recorded body cannot be read: {error}") from error
         return self.value(kind, digest, known)
 
-    def _of_whole(self, kind: BodyKind, body: bytes, known: Known) -> bytes:
+    def value_of(
+        self, kind: BodyKind, body: bytes, known: Known, reading: Reading | None = None
+    ) -> bytes:
+        """The value of what ``read`` gave.
+
+        ``reading`` says which fields of a form are credentials; as a
+        recording's are by default.
+        """
+        reading = reading or Reading(self.redaction.rules)
         if kind.codings and self.normalise.content_coding:
             body = self._decoded(kind, body)
         body = self.redaction.body(body, kind.media_type, known)
@@ -194,9 +209,9 @@ class BodyRules:
             if result is not None:
                 return result
         elif kind.media_type == _FORM:
-            return self._form(body)
+            return self._form(body, reading)
         elif kind.media_type == _FORM_DATA and self.normalise.multipart:
-            body = canonical_parts(body, self._form_value) or body
+            body = canonical_parts(body, partial(self._form_value, reading)) or body
         # A body that spells a digest must not be taken for the body that has it.
         return _digest_value(sha256(body).hexdigest()) if body.startswith(_DIGEST_MARK) else body
 
@@ -209,17 +224,13 @@ class BodyRules:
         multipart = Boundaryless(kind.boundary)
         return multipart.feed(plain) + multipart.end()
 
-    def _form(self, body: bytes) -> bytes:
+    def _form(self, body: bytes, reading: Reading) -> bytes:
         if not self.normalise.form:
             left = without_fields(body, self.form_left_out)
-            return in_query(left, self.redaction.rules, self.credential)
-        return canonical_form(body, self._form_value)
+            return in_query(left, reading, self.credential)
+        return canonical_form(body, partial(self._form_value, reading))
 
-    def _form_value(self, name: bytes, value: bytes) -> bytes | None:
+    def _form_value(self, reading: Reading, name: bytes, value: bytes) -> bytes | None:
         if name in self.form_left_out:
             return None
-        return (
-            self.credential(name, value)
-            if self.redaction.rules.is_credential_field(name)
-            else value
-        )
+        return self.credential(name, value) if reading.holds_credential(name, value) else value

@@ -15,6 +15,7 @@ from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
 from buffr.matching.key import MatchKey, Part, digest_of, encoded
 from buffr.matching.memo import Memo
+from buffr.matching.reading import Reading, other_readings
 from buffr.matching.rules import MatchRules
 from buffr.matching.target import TargetRules, legal_target
 from buffr.message import Headers, Request, first_value
@@ -32,11 +33,15 @@ _ORIGIN_PARTS = ("scheme", "host", "port")
 
 @frozen(eq=False)
 class _Head:
-    """What of a key comes before the body: the parts, with those of the origin in front."""
+    """What of a key comes before the body: the parts, with those of the origin in front.
+
+    ``doubtful`` are the query's fields that could be read otherwise.
+    """
 
     kind: BodyKind
     parts: tuple[Part, ...]
     origin_parts: int
+    doubtful: frozenset[bytes]
     start: bytes = field(init=False)
     bare: tuple[MatchKey, ...] = field(init=False)
 
@@ -134,8 +139,10 @@ class Matcher:
     def live(
         self, request: Request, body: bytes | BodyDigest, origin: Origin | None = None
     ) -> tuple[MatchKey, ...]:
-        """The keys of a request, from exact to lenient; just one without origins.
+        """The keys of a request, from exact to lenient.
 
+        Lenient ones leave out parts of the origin, and take what could be
+        data for credentials.
         ``request`` may be one object for many requests with the same head:
         what is known about it is remembered.
         """
@@ -144,16 +151,40 @@ class Matcher:
             self._prepare()
         known = request if origin is None else (request, origin)
         head, secrets = self._requests.get(known) or self._live_head(request, origin, known)
-        if not body:
+        if not body and not head.doubtful:
             return head.bare
         if isinstance(body, BodyDigest):
-            return head.keys(self._body.value(head.kind, body, secrets))
+            return self._live_keys(request, origin, head, secrets, body)
         name = (head, secrets.values, body)
         keys = self._keys.get(name)
         if keys is None:
-            keys = head.keys(self._body.value(head.kind, body, secrets))
+            keys = self._live_keys(request, origin, head, secrets, body)
             # The raw body, its value, and what the objects around them take.
             self._keys.put(name, keys, 2 * len(body) + 700)
+        return keys
+
+    def _live_keys(
+        self,
+        request: Request,
+        origin: Origin | None,
+        head: _Head,
+        secrets: Known,
+        body: bytes | BodyDigest,
+    ) -> tuple[MatchKey, ...]:
+        """The keys of every reading of a request."""
+        value, whole = self._body.read(head.kind, body, secrets) if body else (b"", False)
+        read, form = value, Reading(self._rules.redaction)
+        if whole:
+            value = self._body.value_of(head.kind, read, secrets, form)
+        keys = head.keys(value)
+        if self._redaction.exact:
+            return keys
+        for names in other_readings(head.doubtful.union(form.doubtful)):
+            other = self._head_of(request, origin, secrets, names) if head.doubtful else head
+            if form.doubtful:
+                reading = Reading(self._rules.redaction, names)
+                value = self._body.value_of(head.kind, read, secrets, reading)
+            keys += other.keys(value)
         return keys
 
     def digest(self, request: Request) -> BodyDigest:
@@ -185,21 +216,31 @@ class Matcher:
     def _live_head(
         self, request: Request, origin: Origin | None, known: object
     ) -> tuple[_Head, Known]:
+        secrets = self._redaction.known(request.target, request.headers)
+        head = self._head_of(request, origin, secrets)
+        size_bytes = 500 + sum([100 + 2 * len(value) for _, value in request.headers])
+        self._requests.put(known, (head, secrets), len(request.target) + size_bytes)
+        return head, secrets
+
+    def _head_of(
+        self,
+        request: Request,
+        origin: Origin | None,
+        secrets: Known,
+        names: frozenset[bytes] = frozenset(),
+    ) -> _Head:
         parts: tuple[Part, ...] = ()
         if self._with_origin and origin is not None:
             parts = _origin_parts(origin.scheme, origin.host, origin.port)
-        secrets = self._redaction.known(request.target, request.headers)
-        head = self._shared_head(
+        return self._shared_head(
             request.method,
             request.target,
             request.headers,
             parts,
             secrets,
+            names,
             websocket=asks_websocket(request),
         )
-        size_bytes = 500 + sum([100 + 2 * len(value) for _, value in request.headers])
-        self._requests.put(known, (head, secrets), len(request.target) + size_bytes)
-        return head, secrets
 
     def _shared_head(
         self,
@@ -208,18 +249,21 @@ class Matcher:
         headers: Headers,
         origin: tuple[Part, ...],
         secrets: Known,
+        names: frozenset[bytes] = frozenset(),
         *,
         websocket: bool | None = None,
     ) -> _Head:
         content_type, codings, compared = self._header.read(headers, secrets, websocket=websocket)
         standing = tuple([each for each in secrets.secrets if each.stands_in(target)])
-        known = (method, target, content_type, codings, compared, origin, standing)
+        known = (method, target, content_type, codings, compared, origin, standing, names)
         head = self._heads.get(known)
         if head is None:
-            path, query = self._target.parts(target, secrets)
+            reading = Reading(self._rules.redaction, names)
+            path, query = self._target.parts(target, secrets, reading)
             request: tuple[Part, ...] = (("method", method), ("path", path), ("query", query))
             kind = BodyKind(content_type, codings)
-            head = _Head(kind, (*origin, *request, *compared), len(origin))
+            doubtful = frozenset() if self._redaction.exact else frozenset(reading.doubtful)
+            head = _Head(kind, (*origin, *request, *compared), len(origin), doubtful)
             size_bytes = 1000 + 4 * len(target) + sum([2 * len(value) for _, value in compared])
             self._heads.put(known, head, size_bytes)
         return head

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import AnyStr
 
@@ -66,21 +66,25 @@ class NearMiss:
 
 
 def near_misses(
-    live: MatchKey, recorded: Iterable[tuple[int, MatchKey]], redaction: RedactionRules
+    live: Sequence[MatchKey], recorded: Iterable[tuple[int, MatchKey]], redaction: RedactionRules
 ) -> tuple[NearMiss, ...]:
     """The nearest three of some recordings, given by their places and keys.
 
     Those with the request's path come first, then those with the best score.
+    ``live`` are the request's keys: of its readings the nearest one counts.
     """
-    path = dict(live.parts).get("path")
-    scored = [
-        (dict(key.parts).get("path") == path, _score(live, key), place, key)
-        for place, key in recorded
-    ]
+    exact = live[0]
+    path = dict(exact.parts).get("path")
+    # Lenient keys of the same readings lack parts of the origin.
+    readings = [key for key in live if len(key.parts) == len(exact.parts)]
+    scored = []
+    for place, key in recorded:
+        score, _, reading = max((_score(one, key), -at, one) for at, one in enumerate(readings))
+        scored.append((dict(key.parts).get("path") == path, score, place, key, reading))
     scored.sort(key=lambda each: each[:3], reverse=True)
     found = []
-    for _, score, place, key in scored[:MOST]:
-        changed = changes(live, key)
+    for _, score, place, key, reading in scored[:MOST]:
+        changed = changes(reading, key)
         found.append(
             NearMiss(place, round(score, 3), _all_shown(changed, redaction), suggested(changed))
         )
@@ -139,9 +143,8 @@ def _pointer(place: Place) -> str:
 def shown(change: Change, redaction: RedactionRules) -> Difference:
     """A change as it may be shown: its values cut short, and without credentials."""
     name = next((part for part in reversed(change.place) if isinstance(part, str)), "")
-    hidden = redaction.is_credential_field(name.encode())
     old, new = (
-        "REDACTED" if hidden and not isinstance(value, Absent) else _text(value, redaction)
+        "REDACTED" if _is_credential(name, value, redaction) else _text(value, redaction)
         for value in (change.recorded, change.live)
     )
     start = 0
@@ -149,6 +152,13 @@ def shown(change: Change, redaction: RedactionRules) -> Difference:
         start = _common(old, new, min(len(old), len(new)))
     pointer = _pointer(change.place)
     return Difference(change.part, pointer, _excerpt(old, start), _excerpt(new, start))
+
+
+def _is_credential(name: str, value: object, redaction: RedactionRules) -> bool:
+    if isinstance(value, Absent):
+        return False
+    text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    return redaction.holds_credential(name.encode(), text)
 
 
 _encode = Encoder(enc_hook=as_written).encode
@@ -172,7 +182,7 @@ def _without_credentials(value: object, redaction: RedactionRules) -> object:
     if isinstance(value, dict):
         return {
             name: "REDACTED"
-            if redaction.is_credential_field(name.encode())
+            if _is_credential(name, inner, redaction)
             else _without_credentials(inner, redaction)
             for name, inner in value.items()
         }

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from buffr.matching.forms import without_fields
 from buffr.matching.ignore import Ignore
+from buffr.matching.reading import Reading
 from buffr.matching.signatures import unsigned
 from buffr.redaction.fields import Replace, in_target
 from buffr.redaction.keys import KeyRedaction
@@ -46,14 +47,18 @@ class TargetRules:
     left_out: frozenset[bytes] = frozenset()
     signatures_left_out: bool = True
 
-    def parts(self, target: bytes, known: Known = NOTHING_KNOWN) -> tuple[bytes, bytes]:
+    def parts(
+        self, target: bytes, known: Known = NOTHING_KNOWN, reading: Reading | None = None
+    ) -> tuple[bytes, bytes]:
         """The path, and the query with its ``?``.
 
         Bytes count as they are, in their order: ``%2F`` is not ``/``, ``/x?``
         is not ``/x``. A query of which nothing counts is no query. ``known``
-        credentials are none wherever they stand.
+        credentials are none wherever they stand. ``reading`` says which fields
+        are credentials; as a recording's are by default.
         """
-        named = in_target(target, self.redaction.rules, self.credential)
+        reading = reading or Reading(self.redaction.rules)
+        named = in_target(target, reading, self.credential)
         replaced = self.redaction.text(named, known)
         path, mark, query = legal_target(replaced).partition(b"?")
         path = self.ignore.replaced("request.path", path)

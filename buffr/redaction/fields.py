@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-
-from buffr.redaction.rules import RedactionRules
+from typing import Protocol
 
 __all__ = [
+    "FieldRules",
     "Replace",
     "as_sent",
     "constant",
@@ -22,6 +22,17 @@ __all__ = [
 
 Replace = Callable[[bytes, bytes], bytes]
 """What takes the place of a value: called with the field's name and the value, both as sent."""
+
+
+class FieldRules(Protocol):
+    """Tells which fields hold credentials, by their names and values as they stand there."""
+
+    def is_credential_field(self, name: bytes) -> bool:
+        """Whether a field with this name may."""
+
+    def holds_credential(self, name: bytes, value: bytes) -> bool:
+        """Whether one with this value does. What is no credential holds none at its end either."""
+
 
 _URL_HEADERS = frozenset(
     (
@@ -51,28 +62,32 @@ _LINK = re.compile(
 _LINK_URLS = re.compile(rb'(?<=<)[^<>]*+(?=>)|(?<=")[^"]*+(?=")')
 
 
-def _value_of(text: bytes, rules: RedactionRules) -> tuple[bytes, int] | None:
+def _value_of(text: bytes, rules: FieldRules) -> tuple[bytes, int] | None:
     """The name of the credential that a field holds, and where its value starts."""
     if _NAME_STARTS.search(text) is None:
-        name, equals_sign, _ = text.partition(b"=")
-        if equals_sign and rules.is_credential_field(name):
+        name, equals_sign, value = text.partition(b"=")
+        if equals_sign and rules.holds_credential(name, value):
             return name, len(name) + 1
         return None
     start = 0
+    is_data = False
     while True:
         equals = text.find(b"=", start)
         if equals < 0:
             return None
         name = _NAME_STARTS.split(text[start:equals])[-1]
         if rules.is_credential_field(name):
-            return name, equals + 1
+            # A value reaches to the end: that of an inner name was looked at already.
+            if rules.holds_credential(name, b"" if is_data else text[equals + 1 :]):
+                return name, equals + 1
+            is_data = True
         found = _NAME_STARTS.search(text, equals + 1)
         if found is None:
             return None
         start = found.end()
 
 
-def _in_field(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+def _in_field(text: bytes, rules: FieldRules, replace: Replace) -> bytes:
     found = _value_of(text, rules)
     if found is None:
         return text
@@ -80,7 +95,7 @@ def _in_field(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
     return text[:start] + replace(name, text[start:])
 
 
-def fields_of(query: bytes, rules: RedactionRules) -> Iterator[tuple[bytes, int, int]]:
+def fields_of(query: bytes, rules: FieldRules) -> Iterator[tuple[bytes, int, int]]:
     """The names of the credential fields, and where their values stand in the query or form."""
     at = 0
     for text in query.split(b"&") if b"=" in query else ():
@@ -100,14 +115,14 @@ def as_sent(_name: bytes, value: bytes) -> bytes:
     return value
 
 
-def in_query(query: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+def in_query(query: bytes, rules: FieldRules, replace: Replace) -> bytes:
     """Replace the values of the credential fields of a query, given without its ``?``."""
     if b"=" not in query:
         return query
     return b"&".join([_in_field(text, rules, replace) for text in query.split(b"&")])
 
 
-def in_target(target: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+def in_target(target: bytes, rules: FieldRules, replace: Replace) -> bytes:
     """Replace the credential values of a request-target (RFC 9112 3.2), and its userinfo."""
     path, mark, query = target.partition(b"?")
     if not path.startswith(b"/"):
@@ -119,29 +134,14 @@ def _without_userinfo(text: bytes, replace: Replace) -> bytes:
     return _USERINFO.sub(lambda found: replace(b"userinfo-password", found[0]), text)
 
 
-def _in_reference(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
-    reference, hash_mark, fragment = text.partition(b"#")
-    path, mark, query = _without_userinfo(reference, replace).partition(b"?")
-    # OAuth's implicit grant sends its tokens in the fragment (RFC 6749 4.2.2).
-    return b"".join(
-        (
-            path,
-            mark,
-            in_query(query, rules, replace),
-            hash_mark,
-            in_query(fragment, rules, replace),
-        )
-    )
-
-
-def in_header(name: bytes, value: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+def in_header(name: bytes, value: bytes, rules: FieldRules, replace: Replace) -> bytes:
     """Replace the credential values in the URLs of a header field; ``name`` is in lower case."""
     if name in _URL_HEADERS:
         return _in_url(value, rules, replace)
     return _in_links(value, rules, replace) if name == b"link" else value
 
 
-def _in_url(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+def _in_url(text: bytes, rules: FieldRules, replace: Replace) -> bytes:
     reference, hash_mark, fragment = _without_userinfo(text, replace).partition(b"#")
     path, mark, query = reference.partition(b"?")
     # OAuth's implicit grant sends its tokens in the fragment (RFC 6749 4.2.2).
@@ -149,7 +149,7 @@ def _in_url(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
     return b"".join((*parts, hash_mark, in_query(fragment, rules, replace)))
 
 
-def _in_links(text: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+def _in_links(text: bytes, rules: FieldRules, replace: Replace) -> bytes:
     # RFC 8288 3. A malformed value is taken for one URL.
     if _LINK.fullmatch(text) is None:
         return _in_url(text, rules, replace)

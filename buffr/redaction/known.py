@@ -17,8 +17,8 @@ from buffr.redaction.fields import fields_of
 from buffr.redaction.found import Found
 from buffr.redaction.header_values import COOKIES, SET_COOKIES, secret_spans
 from buffr.redaction.pseudonym import is_pseudonym
+from buffr.redaction.randomness import looks_random
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.shapes import looks_random
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 
 __all__ = ["NOTHING_KNOWN", "Known", "Secret", "known_secrets"]

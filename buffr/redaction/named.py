@@ -15,8 +15,9 @@ from urllib.parse import unquote_to_bytes
 from buffr.redaction.found import Found
 from buffr.redaction.header_values import secret_spans
 from buffr.redaction.pseudonym import is_pseudonym
+from buffr.redaction.randomness import looks_random
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.shapes import compiled, looks_random
+from buffr.redaction.shapes import compiled
 
 __all__ = ["Named"]
 

@@ -22,7 +22,7 @@ _FILE = compiled(r"(?i)(?:^|[;\s])filename\*?=")
 
 def find_in_parts(text: bytes, rules: RedactionRules) -> Iterator[Found]:
     """The values of the parts whose names are those of credentials; of files only the content."""
-    end = 0
+    end = data_end = 0
     for part in _PART.finditer(text):
         start = part.end()
         if start < end:
@@ -32,10 +32,16 @@ def find_in_parts(text: bytes, rules: RedactionRules) -> Iterator[Found]:
         if name is None or _FILE.search(part[1]) is not None:
             continue
         called = name[1]
-        if not (rules.is_credential_field(called) or rules.is_credential_member(called)):
+        sure = rules.is_credential_member(called) or rules.holds_credential(called, b"")
+        # What stands inside a value that is data is none either.
+        if not sure and (start < data_end or not rules.is_credential_field(called)):
             continue
-        end = text.find(b"\n--", start)
-        end = len(text) if end < 0 else end - (text[end - 1 : end] == b"\r")
-        value = text[start:end]
+        stop = text.find(b"\n--", start)
+        stop = len(text) if stop < 0 else stop - (text[stop - 1 : stop] == b"\r")
+        value = text[start:stop]
+        if not (sure or rules.holds_credential(called, value)):
+            data_end = stop
+            continue
+        end = stop
         if value.strip() and not is_pseudonym(value):
             yield Found(start, end, called, value, "form")

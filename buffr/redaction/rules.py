@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from enum import Enum
 from functools import lru_cache
 from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
 
-__all__ = ["CREDENTIAL_FIELDS", "CREDENTIAL_HEADERS", "RedactionRules"]
+from buffr.redaction.pseudonym import is_pseudonym
+from buffr.redaction.randomness import holds_random
+
+__all__ = ["AMBIGUOUS_FIELDS", "CREDENTIAL_FIELDS", "CREDENTIAL_HEADERS", "RedactionRules"]
 
 CREDENTIAL_HEADERS = frozenset(
     b"""
@@ -50,10 +54,10 @@ _HEADER_ENDINGS = (
 
 CREDENTIAL_FIELDS = frozenset(
     b"""
-    key api_key app_key access_key secret_key user_key private_key subscription_key auth_key
-    token access_token refresh_token id_token auth_token api_token oauth_token private_token
+    api_key app_key access_key secret_key user_key private_key subscription_key auth_key
+    access_token refresh_token id_token auth_token api_token oauth_token private_token
     session_token security_token bearer_token user_token csrf_token jwt bearer
-    auth authorization credential credentials client_assertion saml_response
+    authorization client_assertion saml_response
     sig signature oauth_signature hmac
     secret client_secret password passwd passphrase pwd
     x_amz_signature x_amz_credential x_amz_security_token aws_access_key_id
@@ -62,6 +66,9 @@ CREDENTIAL_FIELDS = frozenset(
     """.replace(b"_", b"").split()
 )
 """Query and form fields whose values are credentials, in normal form (see ``RedactionRules``)."""
+
+AMBIGUOUS_FIELDS = frozenset((b"key", b"token", b"auth", b"credential", b"credentials"))
+"""Fields whose values are credentials or data: ``key=en``, ``auth=basic``. The value tells."""
 
 CREDENTIAL_MEMBERS = frozenset(
     b"""
@@ -129,17 +136,25 @@ def _fields(names: Iterable[bytes]) -> frozenset[bytes]:
     return frozenset(_plain(name) for name in names)
 
 
+class _Names(Enum):
+    """What the name of a field says about its value."""
+
+    NOTHING = "nothing"
+    POSSIBLE = "it may be a credential"
+    CREDENTIAL = "it is one"
+
+
 @lru_cache(maxsize=1024)
-def _is_credential(fields: frozenset[bytes], name: bytes) -> bool:
+def _named(sure: frozenset[bytes], possible: frozenset[bytes], name: bytes) -> _Names:
     plain = _plain(unquote_to_bytes(name) if b"%" in name else name)
-    if plain in fields or plain.endswith(_FIELD_ENDINGS):
-        return True
-    if b"[" not in plain:
-        return False
-    parts = [part for part in re.split(rb"[\[\]]+", plain) if part and not part.isdigit()]
-    if not parts or (len(parts) > 1 and parts[-1] in _COMMON_WORDS):
-        return False
-    return parts[-1] in fields or parts[-1].endswith(_FIELD_ENDINGS)
+    if b"[" in plain and plain not in sure:
+        parts = [part for part in re.split(rb"[\[\]]+", plain) if part and not part.isdigit()]
+        if not parts or (len(parts) > 1 and parts[-1] in _COMMON_WORDS):
+            return _Names.NOTHING
+        plain = parts[-1]
+    if plain in sure or plain.endswith(_FIELD_ENDINGS):
+        return _Names.CREDENTIAL
+    return _Names.POSSIBLE if plain in possible else _Names.NOTHING
 
 
 @lru_cache(maxsize=1024)
@@ -163,6 +178,7 @@ class RedactionRules:
     ``%61pi-key`` are one. Names that end like a credential
     (``X-Acme-Api-Key``, ``db_password``) count too.
 
+    ``ambiguous`` fields hold credentials or data, as their values tell.
     ``json`` has more members, by bare names or by JSONPaths (RFC 9535), which
     begin with ``$``. ``patterns`` (RE2) match more secrets anywhere; of one
     with a group the first group is the secret. ``unsafe``: a recording that
@@ -171,6 +187,7 @@ class RedactionRules:
 
     headers: frozenset[bytes] = field(default=CREDENTIAL_HEADERS, converter=_headers)
     fields: frozenset[bytes] = field(default=CREDENTIAL_FIELDS, converter=_fields)
+    ambiguous: frozenset[bytes] = AMBIGUOUS_FIELDS
     enabled: bool = True
     json: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
@@ -202,7 +219,7 @@ class RedactionRules:
         unsafe: Literal["refuse", "warn"] = "refuse",
         enabled: bool = True,
     ) -> RedactionRules:
-        """The default rules and these names."""
+        """The default rules and these names: a field that is named here is always a credential."""
         return cls(
             headers=CREDENTIAL_HEADERS.union(name.encode() for name in headers),
             fields=CREDENTIAL_FIELDS.union(_fields(name.encode() for name in fields)),
@@ -218,12 +235,28 @@ class RedactionRules:
         return known(self.headers, name)
 
     def is_credential_field(self, name: bytes) -> bool:
-        """Whether a query field with this name, as it stands in the query, holds a credential.
+        """Whether a query field with this name, as it stands in the query, may hold a credential.
 
         In a nested name the last part decides: ``user[password]``, ``key[]``.
         """
-        known = _is_credential if len(name) <= _LONGEST_KNOWN else _is_credential.__wrapped__
-        return known(self.fields, name)
+        return self._names(name) is not _Names.NOTHING
+
+    def holds_credential(self, name: bytes, value: bytes) -> bool:
+        """Whether a query field does; ``name`` and ``value`` as they stand there, or decoded.
+
+        What has an ambiguous name does when any of it looks like a token, or
+        is the stand-in for one.
+        """
+        names = self._names(name)
+        if names is not _Names.POSSIBLE:
+            return names is _Names.CREDENTIAL
+        return is_pseudonym(value) or holds_random(
+            unquote_to_bytes(value) if b"%" in value else value
+        )
+
+    def _names(self, name: bytes) -> _Names:
+        known = _named if len(name) <= _LONGEST_KNOWN else _named.__wrapped__
+        return known(self.fields, self.ambiguous, name)
 
     def is_credential_member(self, name: bytes) -> bool:
         """Whether a member of JSON, or an XML element, with this name holds a credential.

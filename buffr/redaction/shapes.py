@@ -14,10 +14,9 @@ from attrs import frozen
 from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import is_pseudonym
 
-__all__ = ["Shape", "Shapes", "compiled", "looks_random"]
+__all__ = ["Shape", "Shapes", "compiled"]
 
 _LONG_RUN = re.compile(rb"[A-Za-z0-9_]{16,}")
-_RANDOM = re.compile(rb"[A-Za-z0-9._~+=:|%-]{16,}")
 
 # What may stand right before a token: the end of an escape, or no character of a token at all.
 _FREE = re.compile(rb"(?:\A|[^A-Za-z0-9_+-]|\\[bfnrt]|\\u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2})\Z")
@@ -26,13 +25,6 @@ _BEFORE_BYTES = 6
 
 def _has_digit_and_letter(value: bytes) -> bool:
     return any(b"0"[0] <= c <= b"9"[0] for c in value) and value.upper() != value.lower()
-
-
-def looks_random(value: bytes) -> bool:
-    """Whether a value could hardly be a word, a path or a name: long, of letters and digits."""
-    if _RANDOM.fullmatch(value) is None or not _has_digit_and_letter(value):
-        return False
-    return max(map(len, re.split(rb"[._~+=:|%-]+", value))) >= 12
 
 
 def _has_random_run(value: bytes) -> bool:

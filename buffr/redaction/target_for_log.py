@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from attrs import frozen
+
 from buffr.message import Headers
 from buffr.redaction.fields import in_target
 from buffr.redaction.found import replaced
@@ -17,14 +19,28 @@ __all__ = ["credentials_in", "target_for_log"]
 _USERINFO_AND_AT = re.compile(rb"(?:(?<=://)|^)[^/?#\s]*@")
 
 
+@frozen
+class _ByName:
+    """Every field that may hold a credential does."""
+
+    rules: RedactionRules
+
+    def is_credential_field(self, name: bytes) -> bool:
+        return self.rules.is_credential_field(name)
+
+    def holds_credential(self, name: bytes, _value: bytes) -> bool:
+        return self.rules.is_credential_field(name)
+
+
 def target_for_log(
     target: bytes, rules: RedactionRules, credentials: tuple[Secret, ...] = ()
 ) -> bytes:
     """A target without credential values, userinfo, and ``credentials`` of its request.
 
-    Holds whether or not ``rules.enabled``: that is about what is recorded.
+    Holds whether or not ``rules.enabled``: that is about what is recorded. A
+    name that may be that of a credential hides its value, whatever that is.
     """
-    named = in_target(_USERINFO_AND_AT.sub(b"", target), rules, _for_log)
+    named = in_target(_USERINFO_AND_AT.sub(b"", target), _ByName(rules), _for_log)
     known = Known(credentials) if credentials else NOTHING_KNOWN
     found = scanner_of(rules).in_text(named, known)
     return replaced(named, found, lambda _: STAND_IN)[0] if found else named

@@ -24,6 +24,25 @@ class TestAuto:
         sources = [line.rpartition(" src=")[2].strip() for line in lines]
         assert sources == ["upstream", "cassette", "cassette"]
 
+    def test_a_name_that_means_data_or_a_credential(self, place: Place) -> None:
+        """``?key=en`` was answered by what ``?key=de`` had recorded."""
+        place.counts()
+        real = b"key=sk-proj-1a2B3c4D5e6F7g8H9i0J"
+
+        def asked(route: str, query: bytes) -> bytes:
+            return place.ask(route, request(place.path + b"?" + query)).body
+
+        queries = [b"key=en", b"key=de", b"page=1&" + real, b"token=x&" + real]
+        assert [asked("auto", query) for query in queries] == [b"1", b"2", b"3", b"4"]
+        assert [asked("replay", query) for query in queries] == [b"1", b"2", b"3", b"4"]
+        assert asked("replay", b"page=1&key=test") == b"3"
+        assert asked("replay", b"token=x&key=test") == b"4"
+        paths = [one["request"].get("query") for one in place.recorded()]
+        assert paths[:2] == ["key=en", "key=de"]
+        assert "1a2B3c4D5e6F7g8H9i0J" not in repr(place.recorded())
+        assert place.ask("replay", request(place.path + b"?key=fr")).status == 599
+        assert len(place.received()) == 4
+
     @pytest.mark.parametrize("status", [429, 500, 502, 503])
     def test_a_passing_trouble_passes_through_and_is_not_recorded(
         self, place: Place, status: int

@@ -215,7 +215,7 @@ class TestNotShared:
         self, bench: Bench, place: Place, gate: Gate
     ) -> None:
         """Though in the match key both are one constant."""
-        raws = [request(b"%b?key=%b" % (place.path, user)) for user in (b"alice", b"bob")]
+        raws = [request(b"%b?api_key=%b" % (place.path, user)) for user in (b"alice", b"bob")]
         clients = all_at_once(bench, "auto", raws)
         eventually(lambda: len(place.received()) == 2)
         gate.open()

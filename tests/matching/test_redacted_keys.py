@@ -142,7 +142,7 @@ class TestDifferences:
         ]
         headers = ((b"Authorization", b"Bearer " + TOKEN),)
         live, other = (keys(b"/%d/" % n + TOKEN, headers, body)[0] for n, body in enumerate(bodies))
-        (found,) = near_misses(live, [(0, other)], RULES)
+        (found,) = near_misses((live,), [(0, other)], RULES)
         assert found.differences
         assert TOKEN.decode() not in repr(found)
 

@@ -126,7 +126,7 @@ class TestFields:
         assert asked(b"/", b"", (b"Authorization", b"a")) == asked()
         two = ((b"accept", b"a"), (b"Accept", b"b"))
         assert asked(b"/", b"", *two) == asked(b"/", b"", (b"Accept", b"a, b"))
-        referer = b"https://h/?key=0123456789012345678"
+        referer = b"https://h/?key=a1b2c3d4e5f6a7b8c9"
         assert asked(b"/", b"", (b"Referer", referer + b"1")) == asked(
             b"/", b"", (b"Referer", referer + b"2")
         )

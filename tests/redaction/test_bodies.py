@@ -148,10 +148,10 @@ class TestFound:
 
     def test_form(self) -> None:
         kind = (b"Content-Type", b"application/x-www-form-urlencoded")
-        sent = b"grant_type=password&username=me&pass%77ord=hunter2&token=x%26y&z="
+        sent = b"grant_type=password&username=me&pass%77ord=hunter2&sig=x%26y&token=x&z="
         out = stored(exchange(sent=sent, asked=(kind,))).request.body.data
         assert out == (
-            b"grant_type=password&username=me&pass%77ord=REDACTED-password&token=REDACTED-token&z="
+            b"grant_type=password&username=me&pass%77ord=REDACTED-password&sig=REDACTED-sig&token=x&z="
         )
 
     def test_multipart(self) -> None:

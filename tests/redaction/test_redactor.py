@@ -178,7 +178,7 @@ class TestQuery:
     def test_digest_is_of_the_decoded_value(self) -> None:
         """A token in a header and percent-encoded in a query have one digest."""
         secret = b"abc+def/ghi=0123456789"
-        target = REDACTOR.target(b"/?token=abc%2Bdef%2Fghi%3D0123456789")
+        target = REDACTOR.target(b"/?access_token=abc%2Bdef%2Fghi%3D0123456789")
         assert target[-8:] == redacted(b"X-Token", secret)[-8:]
 
 
@@ -269,7 +269,7 @@ SECRETS = st.text("abcXYZ019-._~+/", min_size=8, max_size=40).map(
 )
 NOISE = st.binary(max_size=30)
 HEADER_NAMES = st.sampled_from(sorted(CREDENTIAL_HEADERS))
-FIELD_NAMES = st.sampled_from([b"key", b"Api_Key", b"%73ig", b"token", b"password", b"user[pwd]"])
+FIELD_NAMES = st.sampled_from([b"Api_Key", b"%73ig", b"jwt", b"password", b"user[pwd]"])
 SEEN = b"s3cr3t"
 
 

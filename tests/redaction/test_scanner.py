@@ -28,7 +28,10 @@ class TestTime:
         ("text", "media_type"),
         [
             (NAME + b"password\r\n\r\n", MULTIPART),
+            (NAME + b"token\r\n\r\n", MULTIPART),
             (b"&password=", FORM),
+            (b"&key=x", FORM),
+            (b";key=x", FORM),
             (b'"password":"x",', b""),
             (b'"password":["x",', b""),
             (b'"password":\\"', b""),
@@ -63,6 +66,11 @@ class TestParts:
         parts = [b"--b\r\n" + NAME + name + b"\r\n\r\n" for name in (b"password", b"note")]
         text = b"%bhunter2\r\n%bseen\r\n%bhunter3\r\n--b--\r\n" % (*parts, parts[0])
         assert [one.secret for one in found(text, MULTIPART)] == [b"hunter2", b"hunter3"]
+
+    def test_data_hides_no_credential(self) -> None:
+        """What a value that is data holds is looked at where its name says all."""
+        text = NAME + b"token\r\n\r\nen " + NAME + b"password\r\n\r\nhunter2"
+        assert [one.secret for one in found(text, MULTIPART)] == [b"hunter2"]
 
     def test_no_end(self) -> None:
         text = NAME + b"password\r\n\r\nhunter2 " + NAME + b"token\r\n\r\nhunter3"

@@ -1,0 +1,53 @@
+"""Whether a value is made up by a machine, as tokens are, or says something."""
+
+from __future__ import annotations
+
+import re
+
+from buffr.redaction.found import collapsed
+
+__all__ = ["holds_random", "looks_random"]
+
+_SHORTEST = 16
+_STRETCH = re.compile(rb"[A-Za-z0-9._~+=:|%%-]{%d,}" % _SHORTEST)
+_SEPARATORS = re.compile(rb"[._~+=:|%-]+")
+
+# Words, numbers, dates and the names of files have letters or digits between their
+# separators; random text has both.
+_MIXED_RUN_BYTES = 6
+
+# A slash is in base64, and in paths: these hardly have all of the rest and no dot.
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]{20,}={0,2}")
+
+
+def looks_random(value: bytes) -> bool:
+    """Whether a value could hardly be a word, a path or a name: 16 bytes or more of the
+    alphabet of tokens, and letters and digits in one run of six or more.
+    """
+    return _STRETCH.fullmatch(value) is not None and _is_mixed(value)
+
+
+def holds_random(value: bytes) -> bool:
+    """Whether any stretch of a value does; pseudonyms do not count."""
+    if len(value) < _SHORTEST:
+        return False
+    plain = collapsed(value)
+    return any(map(_is_mixed, _STRETCH.findall(plain))) or any(
+        map(_is_base64, _BASE64.findall(plain))
+    )
+
+
+def _is_mixed(stretch: bytes) -> bool:
+    return any(
+        len(run) >= _MIXED_RUN_BYTES and not run.isalpha() and not run.isdigit()
+        for run in _SEPARATORS.split(stretch)
+    )
+
+
+def _is_base64(stretch: bytes) -> bool:
+    return (
+        b"/" in stretch
+        and stretch != stretch.lower()
+        and stretch != stretch.upper()
+        and any(b"0"[0] <= c <= b"9"[0] for c in stretch)
+    )

@@ -1,0 +1,195 @@
+"""Fields whose names are as often those of data as of credentials: what answers what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.matching.matcher import Matcher
+from buffr.matching.reading import Reading, other_readings
+from buffr.matching.rules import MatchRules
+from buffr.message import Headers, Request, ResponseHead
+from buffr.redaction.redactor import Redactor
+from buffr.redaction.rules import AMBIGUOUS_FIELDS, RedactionRules
+from buffr.upstream.origin import Origin
+
+RULES = RedactionRules()
+TOKEN = b"sk-proj-1a2B3c4D5e6F7g8H9i0J"
+OTHER_TOKEN = b"9f86d081884c7d659a2feaa0c55ad015"
+FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
+PARTS: Headers = ((b"Content-Type", b"multipart/form-data; boundary=xx"),)
+ORIGIN = Origin("https", "h.test", 443)
+
+
+def in_query(name: bytes, value: bytes) -> RecordedRequest:
+    return RecordedRequest(b"GET", b"/p?a=1&%b=%b" % (name, value), ())
+
+
+def in_form(name: bytes, value: bytes) -> RecordedRequest:
+    return RecordedRequest(b"POST", b"/p", FORM, Body.of(b"a=1&%b=%b" % (name, value)))
+
+
+def in_part(name: bytes, value: bytes) -> RecordedRequest:
+    text = b'--xx\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n--xx--\r\n'
+    return RecordedRequest(b"POST", b"/p", PARTS, Body.of(text % (name, value)))
+
+
+Place = Callable[[bytes, bytes], RecordedRequest]
+PLACES = st.sampled_from([in_query, in_form, in_part])
+NAMES = st.sampled_from(sorted(AMBIGUOUS_FIELDS))
+DATA = st.text("abc/. _", max_size=12).map(lambda text: text.replace(" ", "%20").encode())
+TOKENS = st.sampled_from([TOKEN, OTHER_TOKEN, b"REDACTED-key-1a2b3c4d", b"REDACTED"])
+
+
+class Replay:
+    """Whether a live request is answered by a recording, as it came or as it is stored."""
+
+    def __init__(self, rules: MatchRules | None = None) -> None:
+        rules = rules or MatchRules()
+        self.matcher = Matcher(rules, with_origin=False, salt=lambda: b"salt")
+        self.redactor = Redactor(rules.redaction, b"salt")
+
+    def stored(self, request: RecordedRequest) -> RecordedRequest:
+        answer = HTTPInteraction(request, ResponseHead(200, b"OK", ()))
+        return self.redactor.interaction(answer).request
+
+    def digests(self, live: RecordedRequest) -> list[bytes]:
+        request = Request(live.method, live.target, live.headers)
+        return [key.digest for key in self.matcher.live(request, live.body.data)]
+
+    def __call__(self, recorded: RecordedRequest, live: RecordedRequest) -> bool:
+        key = self.matcher.recorded(recorded).digest
+        assert self.matcher.recorded(self.stored(recorded)).digest == key
+        return key in self.digests(live)
+
+
+class TestQueries:
+    @pytest.mark.parametrize(
+        ("recorded", "live", "answers"),
+        [
+            (b"key=en", b"key=en", True),
+            (b"key=en", b"key=de", False),
+            (b"key=en", b"key=" + TOKEN, False),
+            (b"key=" + TOKEN, b"key=" + OTHER_TOKEN, True),
+            (b"key=" + TOKEN, b"key=test", True),
+            (b"key=" + TOKEN, b"key=", True),
+            (b"key=" + TOKEN, b"", False),
+            (b"key=REDACTED-key", b"key=en", True),
+            (b"KEY=en", b"key=en", False),
+            (b"%6bey=" + TOKEN, b"%6bey=test", True),
+            (b"key[]=" + TOKEN, b"key[]=test", True),
+            (b"filter[key]=" + TOKEN, b"filter[key]=test", False),
+            (b"key=en&token=" + TOKEN, b"key=en&token=test", True),
+            (b"key=en&token=" + TOKEN, b"key=de&token=test", False),
+            (b"key=%b&token=%b" % (TOKEN, TOKEN), b"key=a&token=b", True),
+            (b"key=en&key=" + TOKEN, b"key=en&key=test", False),
+            (b"x=1;key=" + TOKEN, b"x=1;key=test", True),
+            (b"x=1;key=en", b"x=1;key=de", False),
+            (b"api_key=en", b"api_key=de", True),
+            (b"page=1&key=" + TOKEN, b"page=2&key=test", False),
+        ],
+    )
+    def test_answers(self, recorded: bytes, live: bytes, answers: bool) -> None:
+        requests = [RecordedRequest(b"GET", b"/p?" + query, ()) for query in (recorded, live)]
+        assert Replay()(*requests) is answers
+
+    def test_the_exact_value_comes_first(self) -> None:
+        """Where both are recorded, data is answered by data."""
+        replay = Replay()
+        digests = replay.digests(in_query(b"key", b"en"))
+        assert digests[0] == replay.matcher.recorded(in_query(b"key", b"en")).digest
+        assert digests[1] == replay.matcher.recorded(in_query(b"key", TOKEN)).digest
+
+    def test_a_token_is_read_one_way(self) -> None:
+        """So is what has a name that says it all, or no such field."""
+        replay = Replay()
+        for query in (b"?key=" + TOKEN, b"?api_key=test", b"?page=1", b""):
+            assert len(replay.digests(RecordedRequest(b"GET", b"/p" + query, ()))) == 1
+
+    def test_named_in_the_settings(self) -> None:
+        """A field of the settings is always a credential."""
+        replay = Replay(MatchRules(redaction=RedactionRules.with_extra(fields=["key"])))
+        assert replay(in_query(b"key", b"en"), in_query(b"key", b"de"))
+        assert replay.stored(in_query(b"key", b"en")).target == b"/p?a=1&key=REDACTED-key"
+
+    def test_origins(self) -> None:
+        """The readings of a whole origin stand before those of none, each in its turn."""
+        matcher = Matcher(MatchRules(), with_origin=True)
+        live = matcher.live(Request(b"GET", b"/p?key=en", ()), b"", ORIGIN)
+        assert [len(key.parts) for key in live] == [7, 6, 5, 4, 7, 6, 5, 4]
+        here = RecordedRequest(b"GET", b"/p?key=en", (), scheme="https", host="h.test", port=443)
+        assert matcher.recorded(here).digest == live[0].digest
+        assert matcher.recorded(evolve(here, target=b"/p?key=" + TOKEN)).digest == live[4].digest
+
+    def test_memory_keeps_readings_apart(self) -> None:
+        """What is remembered of a request with one body fits no other body."""
+        matcher = Matcher(MatchRules(), with_origin=False)
+        request = Request(b"POST", b"/p?key=en", FORM)
+        bodies = (b"", b"token=a", b"token=b", b"")
+        found = [tuple(key.digest for key in matcher.live(request, body)) for body in bodies]
+        assert found[0] == found[3]
+        assert len(set(found)) == 3
+        assert [len(each) for each in found] == [2, 4, 4, 2]
+
+    def test_exact_keys_have_one_reading(self) -> None:
+        """Keys that are never written down take nothing for anything else."""
+        matcher = Matcher(MatchRules(credentials="exact"), with_origin=False)
+        assert len(matcher.live(Request(b"GET", b"/p?key=en", ()), b"")) == 1
+        assert len(matcher.live(Request(b"POST", b"/p", FORM), b"key=en")) == 1
+
+
+class TestEverywhere:
+    @given(PLACES, NAMES, DATA, DATA)
+    def test_data_is_exact(self, place: Place, name: bytes, one: bytes, other: bytes) -> None:
+        """Data is stored in clear, and answers only its like."""
+        replay = Replay()
+        assert replay(place(name, one), place(name, one))
+        assert replay(place(name, one), place(name, other)) is (one == other)
+        stored = replay.stored(place(name, one))
+        assert (stored.target, stored.body.data) == (
+            place(name, one).target,
+            place(name, one).body.data,
+        )
+
+    @given(PLACES, NAMES, TOKENS, st.one_of(TOKENS, DATA))
+    def test_credentials_are_one(self, place: Place, name: bytes, real: bytes, any_: bytes) -> None:
+        """A recorded credential answers any other one, and what may be a dummy for it."""
+        assert Replay()(place(name, real), place(name, any_))
+
+    @given(PLACES, NAMES)
+    def test_distinct(self, place: Place, name: bytes) -> None:
+        """With distinct credentials neither another token nor a dummy is answered; data is."""
+        replay = Replay(MatchRules(credentials="distinct"))
+        assert replay(place(name, TOKEN), place(name, TOKEN))
+        assert not replay(place(name, TOKEN), place(name, OTHER_TOKEN))
+        assert not replay(place(name, TOKEN), place(name, b"test"))
+        assert replay(place(name, b"en"), place(name, b"en"))
+
+
+class TestReading:
+    def test_doubtful(self) -> None:
+        """Those that could be read otherwise are told, and no others."""
+        reading = Reading(RULES, frozenset((b"auth",)))
+        assert reading.holds_credential(b"auth", b"x")
+        assert reading.holds_credential(b"api_key", b"x")
+        assert reading.holds_credential(b"token", TOKEN)
+        assert not reading.holds_credential(b"key", b"x")
+        assert not reading.holds_credential(b"page", b"x")
+        assert reading.doubtful == {b"key"}
+
+    def test_other_readings(self) -> None:
+        """One at a time and all; of many, whose spellings a client chooses, just all."""
+        assert other_readings(frozenset()) == ()
+        assert other_readings(frozenset((b"a",))) == (frozenset((b"a",)),)
+        assert list(map(sorted, other_readings(frozenset((b"b", b"a"))))) == [
+            [b"a"],
+            [b"b"],
+            [b"a", b"b"],
+        ]
+        many = frozenset(b"%d" % number for number in range(9))
+        assert other_readings(many) == (many,)
