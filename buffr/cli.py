@@ -44,6 +44,7 @@ Usage: buffr COMMAND [options]
   ca           print the certificate that clients are to trust, or how they do
   cassette     look into a cassette, check it, take interactions out:
                buffr cassette ls FILE
+  key          print a new random access key
   demo         see it work, with no network: record, stop the upstream, replay
 
 `buffr COMMAND --help` lists a command's options. Without a command the
@@ -96,6 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from buffr.config_command import config  # noqa: PLC0415  # a server has no use for it
 
         sys.exit(config(rest))
+    elif command == "key":
+        from buffr.assembly.keys import new_key  # noqa: PLC0415  # as above
+
+        if rest:
+            _fail(f"key: unexpected argument {rest[0]!r}")
+        sys.stdout.write(f"{new_key()}\n")
     elif command == "demo":
         from buffr.demo import demo  # noqa: PLC0415  # a server has no use for it
 

@@ -84,6 +84,12 @@ class TestCommands:
         for command in ("auto", "record", "replay", "serve", "demo"):
             assert f"\n  {command} " in done.stdout
 
+    def test_a_new_access_key(self, tmp_path: Path) -> None:
+        """32 random bytes as base64url, another one each time."""
+        keys = {run("key", cwd=tmp_path).stdout.strip() for _ in range(2)}
+        assert len(keys) == 2
+        assert all(re.fullmatch("[A-Za-z0-9_-]{43}", key) for key in keys)
+
     def test_nothing_to_do_is_answered_with_the_help(self, tmp_path: Path) -> None:
         done = run(cwd=tmp_path)
         assert done.returncode == 1
