@@ -15,7 +15,7 @@ from urllib.parse import unquote_to_bytes
 from buffr.redaction.found import Found
 from buffr.redaction.header_values import secret_spans
 from buffr.redaction.pseudonym import is_pseudonym
-from buffr.redaction.randomness import looks_random
+from buffr.redaction.randomness import holds_random, looks_random
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.shapes import compiled
 
@@ -88,11 +88,11 @@ class Named:
             yield from _whole(b"password", text, match.start(1), match.end(1), "url")
 
     def _of_parameter(self, name: bytes, text: bytes, start: int, end: int) -> Iterator[Found]:
-        value = text[start:end]
+        value = unquote_to_bytes(text[start:end])
         if self._rules.is_credential_member(name) or (
-            self._rules.is_credential_field(name) and looks_random(value)
+            self._rules.is_credential_field(name) and holds_random(value)
         ):
-            yield from _whole(name, text, start, end, "url", unquote_to_bytes(value))
+            yield from _whole(name, text, start, end, "url", value)
 
     def _of_member(self, name: bytes, text: bytes, at: int) -> Iterator[Found]:
         sure = self._rules.is_credential_member(name)

@@ -42,7 +42,7 @@ def in_part(name: bytes, value: bytes) -> RecordedRequest:
 Place = Callable[[bytes, bytes], RecordedRequest]
 PLACES = st.sampled_from([in_query, in_form, in_part])
 NAMES = st.sampled_from(sorted(AMBIGUOUS_FIELDS))
-DATA = st.text("abc/. _", max_size=12).map(lambda text: text.replace(" ", "%20").encode())
+DATA = st.text("abc/. _", max_size=30).map(lambda text: text.replace(" ", "%20").encode())
 TOKENS = st.sampled_from([TOKEN, OTHER_TOKEN, b"REDACTED-key-1a2b3c4d", b"REDACTED"])
 
 
@@ -169,6 +169,11 @@ class TestEverywhere:
         assert not replay(place(name, TOKEN), place(name, OTHER_TOKEN))
         assert not replay(place(name, TOKEN), place(name, b"test"))
         assert replay(place(name, b"en"), place(name, b"en"))
+
+    def test_spaces_are_no_token(self) -> None:
+        """Percent-encoded they have letters and digits."""
+        data = in_form(b"auth", b"%20%20%20%20aaaa")
+        assert Replay().stored(data).body == data.body
 
 
 class TestReading:
