@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -70,6 +71,16 @@ class _OneService(ServerOptions):
     loadedPlugins = {_SERVICE.tapname: _SERVICE}  # noqa: RUF012  # Twisted's kind
 
 
+_TOOLS = {
+    "run": "buffr.run.command",
+    "ca": "buffr.ca.command",
+    "cassette": "buffr.cassette_commands.command",
+    "config": "buffr.config_command",
+    "demo": "buffr.demo",
+}
+"""Commands that end by themselves: the module of each, and there a function of its name."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with 0, or with 1 and a line on standard error."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -81,32 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _serve(["--proxy", "true", *(_as_mode(argument) for argument in rest)])
     elif command == "serve":
         _serve_file(rest if _names_file(rest) else [*_default_file(), *rest])
-    elif command == "run":
-        from buffr.run.command import run  # noqa: PLC0415  # a server has no use for it
-
-        sys.exit(run(rest))
-    elif command == "ca":
-        from buffr.ca.command import ca  # noqa: PLC0415  # a server has no use for it
-
-        sys.exit(ca(rest))
-    elif command == "cassette":
-        from buffr.cassette_commands.command import cassette  # noqa: PLC0415  # as above
-
-        sys.exit(cassette(rest))
-    elif command == "config":
-        from buffr.config_command import config  # noqa: PLC0415  # a server has no use for it
-
-        sys.exit(config(rest))
+    elif command in _TOOLS:
+        # A server has no use for their modules.
+        tool = getattr(import_module(_TOOLS[command]), command)
+        sys.exit(tool(rest))
     elif command == "key":
-        from buffr.assembly.keys import new_key  # noqa: PLC0415  # as above
-
-        if rest:
-            _fail(f"key: unexpected argument {rest[0]!r}")
-        sys.stdout.write(f"{new_key()}\n")
-    elif command == "demo":
-        from buffr.demo import demo  # noqa: PLC0415  # a server has no use for it
-
-        sys.exit(demo(rest))
+        _key(rest)
     elif command is not None and command not in ("help", "version"):
         _fail(f"there is no command {command!r}; `buffr --help` lists them")
     elif command == "version" or "--version" in rest:
@@ -116,6 +107,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(0 if {"-h", "--help"} & set(rest) or command == "help" else 1)
     else:
         _serve([])
+
+
+def _key(rest: Sequence[str]) -> None:
+    from buffr.assembly.keys import new_key  # noqa: PLC0415  # a server asks for it by itself
+
+    if rest:
+        _fail(f"key: unexpected argument {rest[0]!r}")
+    sys.stdout.write(f"{new_key()}\n")
 
 
 def _as_mode(argument: str) -> str:
