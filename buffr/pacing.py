@@ -15,7 +15,7 @@ from buffr.policy.upstream_limits import silence_asked
 
 __all__ = ["Pace"]
 
-_SLACK_S = 0.025
+_SLACK_S = 0.05
 """A window is this much longer than its name says, so that a connection which is made in
 less time than its successor's does not bring two requests nearer than they left."""
 _MOST_DOUBLED = 20

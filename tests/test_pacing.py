@@ -46,7 +46,7 @@ class TestTurns:
             asking.ask()
         asking.pump(8.99)
         assert len(asking.left) < 20
-        asking.pump(0.5)
+        asking.pump(0.7)
         assert [number for number, _ in asking.left] == list(range(20))
         times = [moment for _, moment in asking.left]
         assert all(late - early >= 1 for early, late in zip(times, times[2:], strict=False))
