@@ -63,6 +63,16 @@ class Known:
     def __bool__(self) -> bool:
         return bool(self.secrets)
 
+    def with_found(self, found: Iterable[Found]) -> Known:
+        """These and what was found, as far as it could hardly be a word of another text."""
+        values = set(self.values)
+        more: dict[bytes, Secret] = {}
+        for each in found:
+            if each.secret not in values and _is_unmistakable(each.secret):
+                more.setdefault(each.secret, Secret(each.secret, each.name, each.digest))
+        room = max(0, _MOST - len(values))
+        return Known((*self.secrets, *tuple(more.values())[:room])) if more and room else self
+
     def find(self, text: bytes) -> Iterator[Found]:
         """All places of all of them, in no order."""
         for secret in self.secrets:
@@ -140,6 +150,10 @@ def _of_header(rules: RedactionRules, name: bytes, value: bytes) -> tuple[Secret
 
 def _long(found: Iterable[Secret]) -> Iterator[Secret]:
     return (each for each in found if SHORTEST <= len(each.value) <= _LONGEST)
+
+
+def _is_unmistakable(secret: bytes) -> bool:
+    return SHORTEST <= len(secret) <= _LONGEST and looks_random(secret)
 
 
 def _is_strong(password: bytes) -> bool:

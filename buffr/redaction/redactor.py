@@ -12,6 +12,7 @@ from buffr.errors import UnsafeRecording
 from buffr.interaction import (
     Body,
     Chunk,
+    Direction,
     Frame,
     HTTPInteraction,
     Interaction,
@@ -38,6 +39,7 @@ IN_MEMORY = 1 << 20
 """Request bodies up to this size are compared by what they mean, larger ones by a digest."""
 
 _LARGEST_DOCUMENT = 32 << 20
+_MOST_NOTED = 4096
 _FRAME = ((b"content-type", b""),)
 
 
@@ -104,10 +106,13 @@ class Redactor:
             return interaction
         request, response = interaction.request, interaction.response
         known = known_secrets(self.rules, request.target, request.headers, response.headers)
-        redacted = self._request(request, known)
+        noted: list[Found] = []
+        redacted = self._request(request, known, noted)
+        # Keys know nothing of answers, so what is found there is not looked for in requests.
+        told = known.with_found(noted)
         if isinstance(interaction, WebSocketInteraction):
-            return self._session(interaction, redacted, known)
-        return self._exchange(interaction, redacted, known)
+            return self._session(interaction, redacted, known, told)
+        return self._exchange(interaction, redacted, told)
 
     def headers(self, headers: Headers, known: Known = NOTHING_KNOWN) -> Headers:
         """Header or trailer fields without credentials: same names, same order."""
@@ -133,10 +138,9 @@ class Redactor:
         self, interaction: HTTPInteraction, request: RecordedRequest, known: Known
     ) -> HTTPInteraction:
         response = interaction.response
-        head = self._head(response, known)
-        whole = interaction.truncated is None
         body, chunks = interaction.body, interaction.chunks
-        answer = self._body(body, response.headers, known, "the answer's body", whole=whole)
+        answer, known = self._answer(interaction, known)
+        head = self._head(response, known)
         if answer is not None:
             head = evolve(head, headers=_with_length(head.headers, answer.body.size_bytes))
             chunks = _cut(chunks, body, answer)
@@ -153,39 +157,59 @@ class Redactor:
             ),
         )
 
+    def _answer(self, interaction: HTTPInteraction, known: Known) -> tuple[Redacted | None, Known]:
+        """The answer's body, and what is known with the secrets in it."""
+        body, headers = interaction.body, interaction.response.headers
+        what, whole = "the answer's body", interaction.truncated is None
+        noted: list[Found] = []
+        answer = self._body(body, headers, known, what, noted=noted, whole=whole)
+        more = known.with_found(noted)
+        if more is not known:
+            answer = self._body(body, headers, more, what, whole=whole)
+        return answer, more
+
     def _session(
-        self, session: WebSocketInteraction, request: RecordedRequest, known: Known
+        self, session: WebSocketInteraction, request: RecordedRequest, known: Known, told: Known
     ) -> WebSocketInteraction:
-        return evolve(
-            session,
-            request=request,
-            response=self._head(session.response, known),
-            frames=tuple([self._frame(frame, known) for frame in session.frames]),
-        )
+        head = self._head(session.response, told)
+        frames = []
+        for frame in session.frames:
+            noted: list[Found] = []
+            by_server = frame.direction is Direction.SERVER
+            frames.append(self._frame(frame, told if by_server else known, noted))
+            told = told.with_found(noted)
+        return evolve(session, request=request, response=head, frames=tuple(frames))
 
     def _head(self, head: ResponseHead, known: Known) -> ResponseHead:
         reason = self._text(head.reason, known)
         return ResponseHead(head.status, reason, self.headers(head.headers, known))
 
-    def _request(self, request: RecordedRequest, known: Known) -> RecordedRequest:
+    def _request(
+        self, request: RecordedRequest, known: Known, noted: list[Found]
+    ) -> RecordedRequest:
         body, headers = request.body, self.headers(request.headers, known)
-        found = self._request_body(body, request.headers, known)
+        found = self._request_body(body, request.headers, known, noted)
         if found is not None:
             body, headers = found.body, _with_length(headers, found.body.size_bytes)
         return evolve(
             request, target=self.target(request.target, known), headers=headers, body=body
         )
 
-    def _request_body(self, body: Body, headers: Headers, known: Known) -> Redacted | None:
+    def _request_body(
+        self, body: Body, headers: Headers, known: Known, noted: list[Found]
+    ) -> Redacted | None:
         what = "the request's body"
         if body.size_bytes <= IN_MEMORY:
-            return self._body(body, headers, known, what)
+            return self._body(body, headers, known, what, noted=noted)
         # Its match key is a digest, which no name and no salt may change.
-        return self._body(body, headers, known, what, stand_in=_constant, document_bytes=IN_MEMORY)
+        limit = IN_MEMORY
+        return self._body(
+            body, headers, known, what, noted=noted, stand_in=_constant, document_bytes=limit
+        )
 
-    def _frame(self, frame: Frame, known: Known) -> Frame:
+    def _frame(self, frame: Frame, known: Known, noted: list[Found]) -> Frame:
         reason = self._text(frame.reason.encode(), known).decode() if frame.reason else ""
-        found = self._body(frame.data, _FRAME, known, "a frame")
+        found = self._body(frame.data, _FRAME, known, "a frame", noted=noted)
         if found is None:
             return frame if reason == frame.reason else evolve(frame, reason=reason)
         sizes = _fragments(frame.fragments, found)
@@ -198,6 +222,7 @@ class Redactor:
         known: Known,
         what: str,
         *,
+        noted: list[Found] | None = None,
         whole: bool = True,
         stand_in: Callable[[Found], bytes] | None = None,
         document_bytes: int = _LARGEST_DOCUMENT,
@@ -205,9 +230,12 @@ class Redactor:
         def unsafe(reason: str) -> None:
             self._unsafe(f"{what} cannot be searched for credentials: {reason}", known)
 
-        bodies = Bodies(
-            self._scanner, stand_in or self._stand_in, self._spools.new, unsafe, document_bytes
-        )
+        def replacing(found: Found) -> bytes:
+            if noted is not None and len(noted) < _MOST_NOTED:
+                noted.append(found)
+            return (stand_in or self._stand_in)(found)
+
+        bodies = Bodies(self._scanner, replacing, self._spools.new, unsafe, document_bytes)
         return bodies.redacted(body, headers, known, whole=whole)
 
     def _unsafe(self, message: str, known: Known) -> None:

@@ -244,6 +244,51 @@ class TestEcho:
         assert secret not in out.body.data
         assert out.body.data.endswith(b" /v1/chat/completions12")
 
+    def test_of_the_request_body(self) -> None:
+        """What a form or a document sent by name is not said again by the answer."""
+        said = b"no such client_secret: c1ient5ecret7f3kX2mP9"
+        form = (b"Content-Type", b"application/x-www-form-urlencoded")
+        for sent, asked in (
+            (b"a=1&client_secret=c1ient5ecret7f3kX2mP9", form),
+            (b'{"client_secret": "c1ient5ecret7f3kX2mP9"}', JSON),
+        ):
+            one = exchange(said, ((b"X-Error", said),), sent=sent, asked=(asked,))
+            out = stored(one)
+            assert b"c1ient5ecret" not in everything(out)
+            assert out.body.data.startswith(b"no such client_secret: REDACTED-client-secret")
+
+    def test_of_the_answer_body(self) -> None:
+        """What a member of the answer gives away stands nowhere else in it."""
+        secret = b"acc3ss7f3kX2mP9qLw5v"
+        body = b'{"url": "/files/%b/1", "access_token": "%b"}' % (secret, secret)
+        out = stored(exchange(body, ((b"X-Also", secret),), sent=b"page " + secret))
+        assert secret not in out.body.data
+        assert secret not in dict(out.response.headers)[b"X-Also"]
+        assert b"/files/REDACTED-access-token" in out.body.data
+        assert out.request.body.data == b"page " + secret, "its key knows nothing of the answer"
+
+    def test_of_a_frame(self) -> None:
+        """What a client sent by name is not said again by the server."""
+        secret = b"acc3ss7f3kX2mP9qLw5v"
+        frames = [
+            Frame(direction, FrameKind.TEXT, Body.of(data))
+            for direction, data in (
+                (Direction.CLIENT, b'{"api_key": "%b"}' % secret),
+                (Direction.SERVER, b"you said " + secret),
+                (Direction.CLIENT, b"again"),
+            )
+        ]
+        request = RecordedRequest(b"GET", b"/", (), Body.of(b""))
+        session = WebSocketInteraction(request, ResponseHead(101, b"", ()), tuple(frames))
+        out = Redactor(RULES, b"salt").interaction(session)
+        assert isinstance(out, WebSocketInteraction)
+        assert secret not in b"".join([frame.data.data for frame in out.frames])
+
+    def test_words_are_no_secrets(self) -> None:
+        """A password that is a word, sent by name, changes nothing of the answer."""
+        one = exchange(b"an internationalization", sent=b'{"password": "internationalization"}')
+        assert stored(one).body.data == b"an internationalization"
+
     def test_one_pseudonym(self) -> None:
         """The token that a server gives is the one that the next request sends."""
         given_token = stored(exchange(b'{"access_token": "a-token-of-20-or-more-1"}'))
