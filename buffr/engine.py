@@ -43,7 +43,7 @@ from buffr.live_replay import with_live_values
 from buffr.log import ExchangeLog, say
 from buffr.matching.captures import Captured
 from buffr.matching.key import MatchKey
-from buffr.message import Request
+from buffr.message import Request, ResponseHead
 from buffr.policy.age import Ages
 from buffr.policy.decide import Fetch, Refuse, Replay, decide, needs_key
 from buffr.policy.mode import Mode
@@ -275,17 +275,24 @@ class Engine:
     async def _fetch(self, fetch: Fetch, exchange: Exchange) -> tuple[int, str | None]:
         """Answer from the upstream, or where that fails from a recording that is too old."""
         try:
-            head, cut = await self._flight(fetch, exchange).follow(exchange.sink)
+            flight = self._flight(fetch, exchange)
+            head, cut = await flight.follow(exchange.sink, partial(_check_recorded, exchange))
         except (UpstreamFailed, UpstreamTimeout) as error:
-            if exchange.too_old is None:
-                raise
-            words = shown(exchange.request, exchange.route)
-            told = "not recorded anew: the old recording answers"
-            say(LogLevel.warn, told, request=words, err=error.message)
-            exchange.src = "cassette"
-            return await self._replay(exchange, exchange.too_old, b"")
+            return await self._replay_old(exchange, error, b"")
         self.counters.fetched += 1
         return head.status, cut
+
+    async def _replay_old(
+        self, exchange: Exchange, error: BuffrError, key: bytes
+    ) -> tuple[int, str | None]:
+        """Answer from a recording that is too old; raises the error where there is none."""
+        if exchange.too_old is None:
+            raise error
+        words = shown(exchange.request, exchange.route)
+        told = "not recorded anew: the old recording answers"
+        say(LogLevel.warn, told, request=words, err=error.message)
+        exchange.src = "cassette"
+        return await self._replay(exchange, exchange.too_old, key)
 
     async def _replay(self, exchange: Exchange, place: int, key: bytes) -> tuple[int, str | None]:
         route = exchange.route
@@ -321,17 +328,24 @@ class Engine:
         pace = exchange.route.pace
         if pace is not None:
             await pace.turn()
-        answer = await upstream.upgrade(
-            exchange.request, key, lambda head: sink.inform(passed_on(head))
-        )
+        try:
+            answer = await upstream.upgrade(
+                exchange.request, key, lambda head: sink.inform(passed_on(head))
+            )
+        except (UpstreamFailed, UpstreamTimeout) as error:
+            return await self._replay_old(exchange, error, key)
         if isinstance(answer, Response):
             if pace is not None:
                 pace.heard(answer.head)
             landed: Deferred[Response] = Deferred()
             flight = self._depart(fetch, exchange, lambda _: None, landed)
-            following = Deferred.fromCoroutine(flight.follow(sink))
+            check = partial(_check_recorded, exchange)
+            following = Deferred.fromCoroutine(flight.follow(sink, check))
             landed.callback(answer)
-            head, cut = await following
+            try:
+                head, cut = await following
+            except UpstreamFailed as error:
+                return await self._replay_old(exchange, error, key)
             return head.status, cut
         return 101, await self._sessions.relay(exchange, *answer, record=fetch.record)
 
@@ -421,6 +435,12 @@ class Engine:
 def _keys(exchange: Exchange) -> Sequence[MatchKey]:
     route = exchange.route
     return route.matcher.live(exchange.request, exchange.body.identity, route.origin)
+
+
+def _check_recorded(exchange: Exchange, head: ResponseHead) -> None:
+    """Refuse an answer that takes the place of no recording, where there is an old one."""
+    if exchange.too_old is not None and head.status not in exchange.route.record_statuses:
+        raise UpstreamFailed(f"the upstream answered {head.status}")
 
 
 def _captured(exchange: Exchange) -> Captured:

@@ -159,10 +159,13 @@ class Flight:
         for follower in self._followers:
             follower.sink.inform(head)
 
-    async def follow(self, sink: Sink) -> tuple[ResponseHead, str | None]:
+    async def follow(
+        self, sink: Sink, check: Callable[[ResponseHead], None] = lambda _: None
+    ) -> tuple[ResponseHead, str | None]:
         """Pass the answer on to a client: its head, and why it broke off if it did.
 
-        Raises what kept it from coming.
+        Raises what kept it from coming, and what ``check`` raises before any
+        of it goes out.
         """
         follower = _Follower(sink)
         self._followers.add(follower)
@@ -174,6 +177,7 @@ class Flight:
                 if self._error is not None:
                     raise self._error
                 await self._news.wait()
+            check(self._response.head)
             if self._response.length == 0:
                 await self.ended()
             sink.begin(self._response.head)

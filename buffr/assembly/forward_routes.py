@@ -158,7 +158,7 @@ class ForwardRoutes:
             origin=origin,
             explainer=explainer_for(row.mode, self._reactor, store, matcher, self._rules),
             pace=self._pace(origin.host, row),
-            ages=ages_for(settings.re_record_after_s),
+            ages=ages_for(row.re_record_after_s),
             cache=cache,
         )
 

@@ -66,6 +66,13 @@ class ForwardHost:
         WebSocketSettings(),
         "How WebSocket sessions are replayed; it replaces that of the forward proxy.",
     )
+    re_record_after_s: float | None = setting(
+        quantities.duration(),
+        None,
+        "As that of the forward proxy, for this host.",
+        key="re_record_after",
+        default_text="the forward proxy's",
+    )
     upstream: UpstreamOptions = embedded(UpstreamOptions())
     cache: CacheSettings = embedded(CacheSettings())
 
@@ -141,7 +148,7 @@ class ForwardSettings:
     require_scope: bool = setting(
         kinds.BOOL,
         default=False,
-        doc="Whether every client must name a scope, as user name of the proxy's URL.",
+        doc="Whether every client must name a scope: as user name, or by `X-Buffr-Scope`.",
     )
     deny_private: bool | None = setting(
         kinds.BOOL,
@@ -174,6 +181,7 @@ class ForwardSettings:
             cassette=host_cassette(self.data_dir, name),
             match=self.match,
             websocket=self.websocket,
+            re_record_after_s=self.re_record_after_s,
             upstream=self.upstream,
             cache=self.cache,
         )

@@ -41,6 +41,7 @@ def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardS
         "mode": general.mode,
         "match": general.match,
         "websocket": general.websocket,
+        "re_record_after_s": general.re_record_after_s,
     }
     cached = [one.name for one in settings_of(CacheSettings)]
     for name in ("ca_file", "via", *cached):

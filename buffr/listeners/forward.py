@@ -82,6 +82,7 @@ class ForwardProxy:
         credentials = first_value(request.headers, b"proxy-authorization")
         user = self._access.admit(sink.client, credentials)
         request, scope = scoped(request, user)
+        self._access.check_scope(scope)
         if request.method == b"CONNECT":
             host, port = authority_form(request)
             await self._connect(host, port, sink, scope)

@@ -28,8 +28,8 @@ class Access:
     """Admits clients to a proxy's port: by the key, or by their network.
 
     ``on_loopback`` says that the port listens on a loopback address: whoever
-    reaches it from this machine then needs neither. ``require_scope`` asks
-    everybody for a user name.
+    reaches it from this machine then needs neither. ``require_scope``: everybody
+    must name a scope.
     """
 
     key: bytes | None = field(default=None, repr=False)
@@ -51,9 +51,12 @@ class Access:
                 raise AccessDenied("the client's network is not allowed to use this proxy")
             what = "this proxy asks for its key" if key is None else "the proxy's key is wrong"
             raise ProxyKeyNeeded(what, hint=_HINT)
+        return scope
+
+    def check_scope(self, scope: str) -> None:
+        """Raise ``ProxyKeyNeeded``, which asks for a user name, where a scope is required."""
         if self.require_scope and not scope:
             raise ProxyKeyNeeded("this proxy asks for a user name, which names a scope", hint=_HINT)
-        return scope
 
     @property
     def is_open(self) -> bool:

@@ -58,6 +58,7 @@ forward:
   share: false
   record_statuses: 2xx
   replay_delays: true
+  re_record_after: 30d
   match: {query: ts}
   ca_file: ca.pem
   via: http://proxy.example:3128
@@ -67,6 +68,7 @@ forward:
   hosts:
     - host: API.example.
       mode: record
+      re_record_after: 1h
       cassette: api.json
       match: {ignore: [{in: request.path, pattern: x}]}
       ca_file: own.pem
@@ -94,6 +96,7 @@ data_dir: d
             share=False,
             record_statuses=StatusSet.of("2xx"),
             replay_delays=True,
+            re_record_after_s=30 * 86400,
             match=match,
             upstream=general,
             scope_cassettes=True,
@@ -104,6 +107,7 @@ data_dir: d
                 ForwardHost(
                     host="api.example",
                     mode=Mode.RECORD,
+                    re_record_after_s=3600,
                     cassette=Path("api.json"),
                     match=MatchSettings(ignore=(IgnoreRule(part="request.path", pattern="x"),)),
                     upstream=UpstreamOptions(
@@ -119,6 +123,7 @@ data_dir: d
                 ForwardHost(
                     host="*.example",
                     mode=Mode.REPLAY,
+                    re_record_after_s=30 * 86400,
                     cassette=Path("d/_.example.json"),
                     match=match,
                     upstream=general,
@@ -126,6 +131,7 @@ data_dir: d
                 ForwardHost(
                     host="*",
                     mode=Mode.PASSTHROUGH,
+                    re_record_after_s=30 * 86400,
                     cassette=Path("d/misc.json"),
                     match=match,
                     upstream=general,

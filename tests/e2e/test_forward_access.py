@@ -321,3 +321,5 @@ class TestScopes:
                 assert proxy.refused(b"localhost:%d" % origin.port, headers).status == 407
             assert origin.connections == 0
             assert proxy.get(origin.url, proxy_headers=[basic("me", "")]).status == 200
+            named_by_header = (b"X-Buffr-Scope", b"me")
+            assert proxy.get(origin.url, proxy_headers=[named_by_header]).status == 200

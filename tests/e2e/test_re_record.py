@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from bench import interactions
-from raw_http import ask, request
+from raw_http import RawClient, ask, request
 
 from buffr.testing import BuffrProcess, FakeUpstream, answer
 
@@ -83,6 +84,52 @@ class TestAuto:
             assert " level=WARN " in process.wait_for("the old recording answers").string
             assert process.wait_for("src=cassette")
         assert len(interactions(path)) == 1
+
+    @pytest.mark.parametrize("status", [401, 429, 500, 503])
+    def test_an_answer_that_is_not_recorded_takes_the_place_of_none(
+        self, tmp_path: Path, status: int
+    ) -> None:
+        """A failing upstream is no better than one that is gone."""
+        path = cassette(tmp_path, recorded("old"))
+        with (
+            FakeUpstream(lambda _: answer(b"busy", b"%d No" % status)) as upstream,
+            running(tmp_path, upstream.url) as process,
+        ):
+            assert [got(process) for _ in range(2)] == [b"old", b"old"]
+            assert len(upstream.received) == 2
+            line = process.wait_for("the old recording answers").string
+            assert f"the upstream answered {status}" in line
+        assert len(interactions(path)) == 1
+
+    def test_an_answer_that_is_recorded_takes_its_place(self, tmp_path: Path) -> None:
+        cassette(tmp_path, recorded("old"))
+        with (
+            FakeUpstream(lambda _: answer(b"gone", b"404 Gone")) as upstream,
+            running(tmp_path, upstream.url) as process,
+        ):
+            assert [got(process) for _ in range(2)] == [b"gone", b"gone"]
+            assert len(upstream.received) == 1
+
+    @pytest.mark.parametrize("refusal", [b"503 Busy", None])
+    def test_a_session(self, tmp_path: Path, refusal: bytes | None) -> None:
+        """One that the upstream refuses is replayed as it was; so is one that it cannot have."""
+        frame = {"direction": "server_to_client", "opcode": "text", "data": "old", "delay_ms": 0}
+        session = {"request": {"path": "/x", "headers": {}}, "frames": [frame]}
+        one = {"type": "websocket", "websocket": session | {"recorded_at": LONG_AGO}}
+        cassette(tmp_path, one)
+        with FakeUpstream(lambda _: answer(b"no", refusal or b"")) as upstream:
+            target = upstream.url
+            if refusal is None:
+                upstream.close()
+            with running(tmp_path, target) as process:
+                key = (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ==")
+                asked = [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), key]
+                asked.append((b"Sec-WebSocket-Version", b"13"))
+                client = RawClient(process.ports[0])
+                client.send(request(b"/x", headers=asked))
+                assert b"old" in client.until(b"old")
+                client.close()
+                assert process.wait_for("the old recording answers")
 
 
 class TestReplay:

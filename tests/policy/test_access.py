@@ -174,8 +174,9 @@ class TestRequiredScope:
         guard = Access(KEY, NETWORKS, on_loopback=True, require_scope=True)
         for client, given_ in (("127.0.0.1", None), (INSIDE, None), (OUTSIDE, b"Bearer " + KEY)):
             with pytest.raises(ProxyKeyNeeded, match="user name"):
-                guard.admit(client, given_)
-            assert guard.admit(client, basic(b"a:" + KEY)) == "a"
+                guard.check_scope(guard.admit(client, given_))
+            guard.check_scope(guard.admit(client, basic(b"a:" + KEY)))
+        Access(KEY).check_scope("")
 
 
 class TestAnything:
