@@ -139,7 +139,7 @@ data_dir: d
             ),
         )
         assert config.warnings == (
-            "s.yaml:24: forward.hosts[0].verify: the certificate of api.example is not verified",
+            "s.yaml:26: forward.hosts[0].verify: the certificate of api.example is not verified",
         )
 
     @pytest.mark.parametrize(
