@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from weakref import WeakSet
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import deferToThread
@@ -52,6 +53,7 @@ class Sessions:
         self._kept = kept
         self._failed = failed
         self._running: set[RelayedSession | ReplayedSession] = set()
+        self._connected: WeakSet[RelayedSession | ReplayedSession] = WeakSet()
         self._stopping = False
         self._news = News()
 
@@ -71,7 +73,7 @@ class Sessions:
             )
         mask = partial(os.urandom, _MASK_BYTES)
         session = RelayedSession(self._reactor, limits, deflate, tape, mask)
-        self._running.add(session)
+        self._add(session)
         try:
             self._begin(exchange, switched, session)
             end = await session.over
@@ -107,7 +109,7 @@ class Sessions:
             partial(_alike, exchange),
             delays=route.replay_delays,
         )
-        self._running.add(session)
+        self._add(session)
         exchange.frames = 0
         try:
             head = switching(recorded.response.headers, key, extension)
@@ -124,6 +126,12 @@ class Sessions:
             error.explanation = "\n".join(outcome.lines())
             raise error
         return outcome
+
+    def _add(self, session: RelayedSession | ReplayedSession) -> None:
+        self._running.add(session)
+        self._connected.add(session)
+        if self._stopping:
+            session.hurry()
 
     def _begin(self, exchange: Exchange, switched: Switched, session: RelayedSession) -> None:
         head = switched.head
@@ -159,8 +167,10 @@ class Sessions:
                 self._kept(exchange)
 
     def stop(self) -> None:
-        """Tell both sides of every session that it is over."""
+        """Tell both sides of every session that it is over, and wait for nobody long."""
         self._stopping = True
+        for session in list(self._connected):
+            session.hurry()
         for session in list(self._running):
             session.stop(_STOPPING)
 

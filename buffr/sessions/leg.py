@@ -21,6 +21,8 @@ from buffr.wire.frames import close_payload, encode_frame
 
 __all__ = ["Leg"]
 
+_MOMENT_S = 1.0
+
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class Leg(Protocol):
@@ -80,6 +82,12 @@ class Leg(Protocol):
         self.transport.unregisterProducer()
         self.transport.loseWriteConnection()
         return True
+
+    def hurry(self) -> None:
+        """Have no more than a moment's patience from now on."""
+        self._patience_s = min(self._patience_s, _MOMENT_S)
+        if self._timer is not None and self._timer.getTime() > self._clock.seconds() + _MOMENT_S:
+            self._timer.reset(self._patience_s)
 
     def _give_up(self) -> None:
         self._timer = None

@@ -222,6 +222,11 @@ class RelayedSession:
         for leg in (self.client, self.upstream):
             leg.finish()
 
+    def hurry(self) -> None:
+        """Leave connections that the other ends do not close to themselves soon."""
+        self.client.hurry()
+        self.upstream.hurry()
+
     def _check_idle(self) -> None:
         left = self._active_at + self._limits.idle_s - self._clock.seconds()
         if left <= 0:

@@ -248,7 +248,8 @@ class ReplayedSession(ReadingLeg):
     # The end.
 
     def _close_with(self, code: int, reason: str, outcome: Drift | str) -> None:
-        if self._blocks is None:  # a close frame within another one would be read as its payload
+        # Within another frame it would be read as its payload; a second one would be a fault.
+        if self._blocks is None and self._closing is None:
             self.send_close(code, reason)
         self._end(outcome)
 

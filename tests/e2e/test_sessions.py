@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
@@ -208,6 +209,20 @@ class TestRelayed:
             (session,) = through.sessions()
             assert session["frames"][0]["data"] == "hello"
             assert session["end"] == {"reason": "buffr is stopping"}  # whole: it is replayed
+
+    def test_a_client_that_keeps_its_connection_does_not_delay_a_stop(self, tmp_path: Path) -> None:
+        """Its session is over: ``websocket-client`` may leave the connection to its garbage."""
+        with bench(tmp_path, "record") as through:
+            client = websocket_client.create_connection(
+                f"ws://127.0.0.1:{through.running.ports[0]}/talk"
+            )
+            client.recv()
+            client.send("leave")
+            client.recv_data()
+            started = time.monotonic()
+            assert through.running.stop() == 0
+            assert time.monotonic() - started < 5
+            assert client.sock is not None
 
     def test_a_slow_reader_holds_the_sender_back(self, tmp_path: Path) -> None:
         sent = 0

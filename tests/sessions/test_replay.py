@@ -150,3 +150,16 @@ class TestEnd:
         bench = Bench(recorded(Frame(Direction.SERVER, TEXT, body)))
         (end,) = bench.ends
         assert "cannot be read" in str(end)
+
+    def test_a_stop_sends_no_second_close_frame(self) -> None:
+        bench = Bench(recorded(Frame(Direction.SERVER, CLOSE, close_code=1000)))
+        bench.wire.taken()
+        bench.session.stop("the end")
+        assert bench.wire.taken() == b""
+        assert bench.wire.ends == ["half closed"]
+
+    def test_a_client_that_stays_is_cut_soon_when_there_is_a_hurry(self) -> None:
+        bench = Bench(recorded(told(b"a"), end=SessionEnd("gone", Direction.SERVER)))
+        bench.session.hurry()
+        bench.clock.advance(1)
+        assert bench.wire.ends == ["half closed", "cut"]
