@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
 
+from buffr.redaction.pseudonym import MARK
+
 __all__ = ["Edit", "Found", "collapsed", "is_binary", "new_offsets", "replaced", "settled"]
 
 _PSEUDONYM = re.compile(rb"REDACTED(?:-[a-z0-9]+)+")
@@ -111,4 +113,4 @@ def new_offsets(offsets: Iterable[int], edits: Iterable[Edit]) -> Iterator[int]:
 
 def collapsed(text: bytes) -> bytes:
     """The text with all stand-ins alike, so that it tells nothing of what they stand for."""
-    return _PSEUDONYM.sub(b"REDACTED", text) if b"REDACTED-" in text else text
+    return _PSEUDONYM.sub(b"REDACTED", text) if MARK in text else text

@@ -47,7 +47,7 @@ class KeyRedaction:
 
     def body(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> bytes:
         """A whole body, or a frame, decoded."""
-        if self.exact:
+        if self.exact or self._scanner.is_clear(text, media_type, known):
             return text
         return self._without(text, self._scanner.in_body(text, media_type, known))
 

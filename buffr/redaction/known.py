@@ -21,7 +21,7 @@ from buffr.redaction.randomness import looks_random
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 
-__all__ = ["NOTHING_KNOWN", "Known", "Secret", "known_secrets"]
+__all__ = ["NOTHING_KNOWN", "Known", "Secret", "known_secrets", "spellings_of"]
 
 SHORTEST = 16
 """Shorter values are looked for where they are expected only: they could be a word."""
@@ -43,7 +43,7 @@ class Secret:
 
     def stands_in(self, text: bytes) -> bool:
         """Whether it does, in any spelling."""
-        return any(spelling in text for spelling in _spellings(self.value))
+        return any(map(text.__contains__, _shortest_spellings(self.value)))
 
 
 @frozen(eq=False)
@@ -73,10 +73,16 @@ class Known:
         room = max(0, _MOST - len(values))
         return Known((*self.secrets, *tuple(more.values())[:room])) if more and room else self
 
+    def stand_in(self, text: bytes) -> bool:
+        """Whether any of them does."""
+        return any(secret.stands_in(text) for secret in self.secrets)
+
     def find(self, text: bytes) -> Iterator[Found]:
         """All places of all of them, in no order."""
         for secret in self.secrets:
-            for spelling in _spellings(secret.value):
+            if not secret.stands_in(text):
+                continue
+            for spelling in spellings_of(secret.value):
                 at = text.find(spelling)
                 while at >= 0:
                     end = at + len(spelling)
@@ -88,8 +94,19 @@ NOTHING_KNOWN = Known(())
 
 
 @lru_cache(maxsize=256)
-def _spellings(value: bytes) -> tuple[bytes, ...]:
+def spellings_of(value: bytes) -> tuple[bytes, ...]:
+    """All that are looked for."""
     return tuple(dict.fromkeys(_spelled(value)))
+
+
+@lru_cache(maxsize=256)
+def _shortest_spellings(value: bytes) -> tuple[bytes, ...]:
+    """Those without which no other can stand in a text."""
+    short: list[bytes] = []
+    for spelling in sorted(spellings_of(value), key=len):
+        if not any(part in spelling for part in short):
+            short.append(spelling)
+    return tuple(short)
 
 
 def _spelled(value: bytes) -> Iterator[bytes]:
@@ -125,9 +142,10 @@ def _lower_escapes(quoted: bytes) -> bytes:
 def known_secrets(rules: RedactionRules, target: bytes, *heads: Headers) -> Known:
     """The secrets of a request's target and of the given heads: long enough to be found again."""
     found: dict[bytes, Secret] = {}
+    is_credential = rules.judged_headers
     for headers in heads:
         for name, value in headers:
-            if rules.is_credential_header(name) or len(name) == _PROTOCOL_NAME_BYTES:
+            if is_credential[name] or len(name) == _PROTOCOL_NAME_BYTES:
                 for each in _of_header(rules, name.lower(), value):
                     found.setdefault(each.value, each)
     if b"=" in target:

@@ -17,6 +17,7 @@ from buffr.redaction.header_values import secret_spans
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.randomness import holds_random, looks_random
 from buffr.redaction.rules import RedactionRules
+from buffr.redaction.screen import boundless
 from buffr.redaction.shapes import compiled
 
 __all__ = ["Named"]
@@ -60,7 +61,7 @@ def _plain(raw: bytes) -> bytes:
 class Named:
     """Finds the values of names that ``rules`` call credentials.
 
-    A text that ``pattern`` (RE2) does not match has none.
+    A text that ``screened`` (RE2) does not match has none.
     """
 
     def __init__(self, rules: RedactionRules) -> None:
@@ -73,7 +74,7 @@ class Named:
         self._parameter = compiled("(?i)" + _PARAMETER % parameters)
         self._in_url = compiled(_USERINFO)
         patterns = (_MEMBER % names, _ELEMENT % names, _PARAMETER % parameters, _USERINFO)
-        self.pattern = f"(?i:{'|'.join(patterns)})"
+        self.screened = boundless(f"(?i:{'|'.join(patterns)})")
 
     def find(self, text: bytes) -> Iterator[Found]:
         """The secrets in a text, in no order."""

@@ -6,7 +6,10 @@ import hmac
 import re
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["is_pseudonym", "pseudonym"]
+__all__ = ["MARK", "is_pseudonym", "pseudonym"]
+
+MARK = b"REDACTED-"
+"""What a stand-in begins with."""
 
 GUESSABLE_BYTES = 20
 """Shorter secrets get no digest: whoever has the salt could try them all."""
@@ -36,5 +39,5 @@ def pseudonym(name: bytes, secret: bytes, salt: bytes, *, digest: bool = True) -
     slug = _NOT_IN_NAMES.sub(b"-", lower)[:_LONGEST_NAME].strip(b"-") or b"value"
     exact = unquote_to_bytes(secret) if b"%" in secret else secret
     if not digest or len(exact) < GUESSABLE_BYTES or _GUESSABLE_NAME.search(lower):
-        return b"REDACTED-" + slug
+        return MARK + slug
     return b"REDACTED-%b-%b" % (slug, hmac.digest(salt, exact, "sha256")[:4].hex().encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
 from typing import Literal
@@ -120,6 +120,7 @@ _COMMON_WORDS = frozenset((b"key", b"token", b"sig", b"signature", b"auth", b"be
 
 # So that what is remembered about names is bounded in bytes too.
 _LONGEST_KNOWN = 64
+_MOST_KNOWN = 1024
 
 _SEPARATORS = re.compile(rb"[-_.+\s]+")
 
@@ -157,10 +158,23 @@ def _named(sure: frozenset[bytes], possible: frozenset[bytes], name: bytes) -> _
     return _Names.POSSIBLE if plain in possible else _Names.NOTHING
 
 
-@lru_cache(maxsize=1024)
-def _is_secret(headers: frozenset[bytes], name: bytes) -> bool:
-    lower = name.lower()
-    return lower in headers or lower.endswith(_HEADER_ENDINGS)
+class _JudgedHeaders(dict[bytes, bool]):
+    """What is known of the names that were asked for: there are few, again and again."""
+
+    __slots__ = ("_credentials",)
+
+    def __init__(self, credentials: frozenset[bytes]) -> None:
+        super().__init__()
+        self._credentials = credentials
+
+    def __missing__(self, name: bytes) -> bool:
+        lower = name.lower()
+        judged = lower in self._credentials or lower.endswith(_HEADER_ENDINGS)
+        if len(name) <= _LONGEST_KNOWN:
+            if len(self) >= _MOST_KNOWN:
+                self.clear()
+            self[name] = judged
+        return judged
 
 
 @lru_cache(maxsize=1024)
@@ -195,6 +209,12 @@ class RedactionRules:
     json_names: frozenset[str] = field(init=False)
     json_paths: tuple[str, ...] = field(init=False)
     _own_members: frozenset[bytes] = field(init=False)
+    judged_headers: Mapping[bytes, bool] = field(init=False, eq=False, repr=False)
+    """``is_credential_header`` of any name, without a call."""
+
+    @judged_headers.default
+    def _none_judged_yet(self) -> Mapping[bytes, bool]:
+        return _JudgedHeaders(self.headers)
 
     @json_names.default
     def _bare_names(self) -> frozenset[str]:
@@ -231,8 +251,7 @@ class RedactionRules:
 
     def is_credential_header(self, name: bytes) -> bool:
         """Whether a header field with this name, in any case, holds a credential."""
-        known = _is_secret if len(name) <= _LONGEST_KNOWN else _is_secret.__wrapped__
-        return known(self.headers, name)
+        return self.judged_headers[name]
 
     def is_credential_field(self, name: bytes) -> bool:
         """Whether a query field with this name, as it stands in the query, may hold a credential.

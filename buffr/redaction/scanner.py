@@ -10,9 +10,10 @@ from buffr.redaction.json_places import JSONPlaces
 from buffr.redaction.known import NOTHING_KNOWN, Known
 from buffr.redaction.named import Named
 from buffr.redaction.parts import find_in_parts
-from buffr.redaction.pseudonym import is_pseudonym
+from buffr.redaction.pseudonym import MARK, is_pseudonym
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.shapes import Shapes, compiled
+from buffr.redaction.screen import Screen
+from buffr.redaction.shapes import PROBE, Shapes
 
 __all__ = ["FORM", "MULTIPART", "Scanner", "scanner_of"]
 
@@ -31,9 +32,16 @@ class Scanner:
         self.rules = rules
         self._shapes = Shapes(rules.patterns)
         self._named = Named(rules)
-        # One automaton reads a text once; mostly there is nothing to find.
-        self._any = compiled(f"{self._named.pattern}|{self._shapes.pattern}")
+        # Mostly there is nothing to find.
+        screened = (MARK.decode(), self._named.screened, *self._shapes.screened)
+        self._screen = Screen(screened, probe=PROBE)
         self.places = JSONPlaces(rules.json_paths)
+
+    def is_clear(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> bool:
+        """Whether a whole body has neither secrets nor stand-ins, as far as one look can tell."""
+        if self.places or media_type in (FORM, MULTIPART) or self._screen.shows(text):
+            return False
+        return not known.secrets or not known.stand_in(text)
 
     def in_body(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> list[Found]:
         """The secrets in a whole body, decoded, in order."""
@@ -54,7 +62,7 @@ class Scanner:
 
     def _in_any(self, text: bytes, media_type: bytes, known: Known, *, begins: bool) -> list[Found]:
         found: list[Found] = []
-        if self._any.search(text) is not None:
+        if self._screen.shows(text):
             found += [*self._named.find(text), *self._shapes.find(text)]
         if known:
             found += known.find(text)

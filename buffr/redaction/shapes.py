@@ -13,8 +13,9 @@ from attrs import frozen
 
 from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import is_pseudonym
+from buffr.redaction.screen import Screen, boundless, latin1
 
-__all__ = ["Shape", "Shapes", "compiled"]
+__all__ = ["PROBE", "Shape", "Shapes", "compiled"]
 
 _LONG_RUN = re.compile(rb"[A-Za-z0-9_]{16,}")
 
@@ -123,13 +124,13 @@ WELL_KNOWN = (
     ),
 )
 
+PROBE = b"-----BEGIN PRIVATE KEY-----"
+"""A text with a secret, whatever the settings are."""
+
 
 def compiled(pattern: str) -> Any:
     """An RE2 pattern for bytes. No pattern makes RE2 slow on a hostile text."""
-    options = re2.Options()
-    options.log_errors = False
-    options.encoding = re2.Options.Encoding.LATIN1
-    return re2.compile(pattern.encode(), options)
+    return re2.compile(pattern.encode(), latin1())
 
 
 def _understood(shape: Shape) -> Any:
@@ -144,19 +145,20 @@ def _understood(shape: Shape) -> Any:
 class Shapes:
     """Finds tokens: those with a well-known shape, and what the patterns of settings match.
 
-    A text that ``pattern`` (RE2) does not match has none. Raises
+    A text in which none of ``screened`` (RE2) matches has none. Raises
     ``ValueError`` for a pattern that RE2 does not understand.
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
+        patterns = tuple(patterns)
         own = tuple(Shape("pattern", pattern, anywhere=True) for pattern in patterns)
         self._shapes = [(shape, _understood(shape)) for shape in WELL_KNOWN + own]
-        self.pattern = "|".join(f"(?:{shape.pattern})" for shape, _ in self._shapes)
-        self._any = compiled(self.pattern)
+        self.screened = (*(boundless(shape.pattern) for shape in WELL_KNOWN), *patterns)
+        self._screen = Screen(self.screened, probe=PROBE)
 
     def find(self, text: bytes) -> Iterator[Found]:
         """The tokens in a text, in no order; they may overlap."""
-        if self._any.search(text) is None:
+        if not self._screen.shows(text):
             return
         for shape, pattern in self._shapes:
             for match in pattern.finditer(text):
