@@ -76,7 +76,9 @@ class CachingProxy:
     def _take(self, config: Mapping[str, Any]) -> None:
         """Go by these settings from now on; nothing changes when they are wrong."""
         settings = self._read(config)
-        self.logger = logs.configured(settings.log).getChild("core.proxy")
+        self.logger = logs.configured(settings.log, refusals=settings.log_security_events).getChild(
+            "core.proxy"
+        )
         for warning in settings.warnings:
             self.logger.warning("%s", warning)
         self._settings = settings

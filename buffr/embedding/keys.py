@@ -1,13 +1,17 @@
-"""The key of a proxy, as programs make it, find it in a request, and check it."""
+"""The key of a proxy in a request, as programs ask for it."""
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from buffr.errors import AccessDenied
+from buffr.message import Request
+from buffr.policy.access import Access
+from buffr.policy.key_gate import KeyGate
 
 __all__ = ["SecurityError", "find_key", "same_key"]
-
-_FIELDS = ("x-api-buddy-key", "x-buffr-key")
 
 
 class SecurityError(Exception):
@@ -22,20 +26,19 @@ def same_key(key: str, given: str) -> bool:
 def find_key(
     key: str, path: str, headers: Mapping[str, str], query: Mapping[str, str]
 ) -> tuple[bool, str]:
-    """Whether a request has the key, and its path without it.
+    """Whether a request has the key where the gateway looks for it, and its path without it."""
+    target = f"{path}?{urlencode(query, errors='surrogatepass')}" if query else path
+    request = Request(
+        b"GET",
+        target.encode("utf-8", "surrogatepass"),
+        tuple((_bytes(name), _bytes(value)) for name, value in headers.items()),
+    )
+    try:
+        admitted = KeyGate(Access(key=key.encode()), in_path=True).admit(request, "")
+    except AccessDenied:
+        return False, path
+    return True, admitted.request.path.decode("utf-8", "surrogatepass")
 
-    It may be a field of its own, a bearer token (RFC 6750), the query's
-    ``key``, the path's first segment, or the one after the upstream's name.
-    """
-    fields = {name.lower(): value for name, value in headers.items()}
-    scheme, _, token = fields.get("authorization", "").partition(" ")
-    given = [fields[name] for name in _FIELDS if name in fields]
-    if scheme.lower() == "bearer":
-        given.append(token.strip())
-    given.append(query.get("key", ""))
-    found = any([same_key(key, value) for value in given])  # noqa: C419  # every one, in any case
-    segments = path.split("/")
-    for place in (1, 2):
-        if len(segments) > place + (place == 1) and same_key(key, segments[place]):
-            return True, "/".join(segments[:place] + segments[place + 1 :])
-    return found, path
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -20,6 +20,7 @@ __all__ = ["configured", "get_logger", "line_writer"]
 
 _ROOT = "api_buddy"
 _BY_NAME = {"WARN": logging.WARNING, "ERROR": logging.ERROR}
+_REFUSALS = ("401", "403")
 _LEVELS = {
     LogLevel.debug: logging.DEBUG,
     LogLevel.info: logging.INFO,
@@ -37,19 +38,22 @@ class _State:
     name: str = _ROOT
     handlers: list[tuple[logging.Logger, logging.Handler]] = field(factory=list)
     observed: bool = False
+    refusals: bool = True
 
 
 _state = _State()
 
 
-def configured(settings: LogSettings) -> logging.Logger:
+def configured(settings: LogSettings, *, refusals: bool = True) -> logging.Logger:
     """Have lines go where these settings say, from now on; the logger they come from.
 
-    A parent logger's own handlers stay as they are, and get the lines too.
+    ``refusals`` says whether requests without the key have lines. A parent
+    logger's own handlers stay as they are, and get the lines too.
     Raises ``ConfigError`` when the file cannot be opened.
     """
     with _state.lock:
         handlers = _handlers(settings)
+        _state.refusals = refusals
         for owner, handler in _state.handlers:
             owner.removeHandler(handler)
             handler.close()
@@ -117,6 +121,9 @@ class _Forward:
 
     def __call__(self, event: LogEvent) -> None:
         if event.get("log_namespace") != NAMESPACE:
+            return
+        pairs = event.get("buffr_pairs", {})
+        if pairs.get("status") in _REFUSALS and not _state.refusals:
             return
         level = _LEVELS.get(event.get("log_level", LogLevel.info), logging.INFO)
         get_logger("core.proxy").log(level, "%s", event.get("buffr_text", ""))

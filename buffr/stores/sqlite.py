@@ -41,6 +41,8 @@ __all__ = ["SQLiteStore"]
 
 _WAITING = 4096
 _WAITING_BYTES = 256 << 20
+_HOT = 1024
+_HOT_BYTES = 16 << 20
 _USES = 1024
 _USES_EVERY_S = 1.0
 _PROCESS_BITS = 21
@@ -82,6 +84,9 @@ class SQLiteStore:
     _reader: sqlite3.Connection | None = field(init=False, default=None)
     _salt: bytes = field(init=False, default=b"")
     _inflate: zstandard.ZstdDecompressor = field(init=False, factory=zstandard.ZstdDecompressor)
+    _hot: dict[bytes, Sequence[Cached]] = field(init=False, factory=dict)
+    _hot_bytes: int = field(init=False, default=0)
+    _version: int = field(init=False, default=-1)
     _pending: Pending = field(init=False, factory=Pending)
     _waiting: int = field(init=False, default=0)
     _waiting_bytes: int = field(init=False, default=0)
@@ -124,6 +129,26 @@ class SQLiteStore:
     async def find(self, key: bytes) -> Sequence[Cached]:
         while (write := self._pending.unreadable(key)) is not None:
             await self._landed(write)
+        found = self._known(key)
+        if found is None:
+            found = await self._looked_up(key)
+        now = self.wall()
+        for cached in found:
+            self._used[cached.place] = now
+        if self._used and (len(self._used) >= _USES or now >= self._next_uses_at):
+            self._note_uses(now)
+        return found
+
+    def _known(self, key: bytes) -> Sequence[Cached] | None:
+        """What was found before, as long as nobody has written to the file since."""
+        version = self._read("PRAGMA data_version", ())[0][0]
+        if version != self._version:
+            self._version = version
+            self._hot.clear()
+            self._hot_bytes = 0
+        return None if self._pending else self._hot.get(key)
+
+    async def _looked_up(self, key: bytes) -> Sequence[Cached]:
         rows = self._read(_FIND, (INLINE_BYTES, key))
         large = {row[0]: row for row in rows if row[11] is None}
         if len(rows) == 1 and not self._pending:
@@ -136,12 +161,17 @@ class SQLiteStore:
             found = variants.in_order()
         if large:
             found = [whole for cached in found if (whole := await self._whole(cached, large))]
-        now = self.wall()
-        for cached in found:
-            self._used[cached.place] = now
-        if self._used and (len(self._used) >= _USES or now >= self._next_uses_at):
-            self._note_uses(now)
+        elif found and not self._pending:
+            self._remember(key, found)
         return found
+
+    def _remember(self, key: bytes, found: Sequence[Cached]) -> None:
+        size_bytes = sum(cached.entry.body.size_bytes for cached in found)
+        if self._hot_bytes + size_bytes > _HOT_BYTES or len(self._hot) >= _HOT:
+            self._hot.clear()
+            self._hot_bytes = 0
+        self._hot[key] = found
+        self._hot_bytes += size_bytes
 
     def _cached(self, key: bytes, row: FoundRow) -> Cached:
         """A row as an entry; a large body is left out."""
@@ -317,6 +347,7 @@ class SQLiteStore:
                     done.callback(result)
 
     def _connect(self) -> None:
+        self._version = -1
         self._reader = self._file.reader()
         self._salt = self._reader.execute("SELECT salt FROM state").fetchone()[0]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -150,6 +152,42 @@ class TestLife:
         proxy = start(callbacks={"on_shutdown": fails})
         proxy.stop()
         assert not proxy.is_running()
+
+
+class TestForks:
+    def test_a_child_starts_its_own(self, upstream: FakeUpstream) -> None:
+        """As behind gunicorn: what the parent started is the parent's, and goes on."""
+        program = f"""
+import os, sys
+from urllib.request import urlopen
+from buffr import CachingProxy
+config = {{"server": {{"port": 0}}, "logging": {{"enable_console": False}},
+           "domain_mappings": {{"api": {{"upstream": "{upstream.url}"}}}}}}
+def works(proxy):
+    return urlopen(f"http://127.0.0.1:{{proxy.server.server_port}}/api/x").status == 200
+proxy = CachingProxy(config)
+proxy.start()
+assert works(proxy)
+for _ in range(2):
+    child = os.fork()
+    if child == 0:
+        try:
+            assert not proxy.is_running()
+            proxy.stop()
+            proxy.start()
+            assert works(proxy)
+            proxy.stop()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+assert works(proxy)
+proxy.stop()
+"""
+        ran = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (ran.returncode, ran.stderr) == (0, "")
 
 
 class TestCaching:
@@ -343,6 +381,25 @@ class TestKey:
             found = get(proxy, path.format(n=number), headers=fields)
             assert (found.status_code, found.text) == (200, f"GET /{number} HTTP/1.1\n")
         assert not any(key.encode() in one.raw for one in upstream.received)
+
+    @pytest.mark.parametrize("logged", [True, False])
+    def test_refusals_are_logged_as_asked(
+        self, start: Start, caplog: pytest.LogCaptureFixture, tmp_path: Path, logged: bool
+    ) -> None:
+        """And the key is in no line."""
+        log = tmp_path / "x.log"
+        proxy = start(
+            security={"require_secure_key": True, "log_security_events": logged},
+            logging={"enable_console": False, "enable_file": True, "file_path": str(log)},
+        )
+        key = proxy.get_secure_key()
+        assert get(proxy, "/api/x?key=wrong").status_code == 401
+        assert get(proxy, f"/{key}/api/x").ok
+        proxy.stop()
+        lines = log.read_text()
+        assert ("status=401" in lines) is logged
+        assert "GET" in lines
+        assert str(key) not in lines
 
     def test_one_is_made(self, start: Start) -> None:
         proxy = start(security={"require_secure_key": True})

@@ -37,7 +37,6 @@ class TestKeys:
         [
             ("/api/x", {}, {}),
             ("/api/x/k", {}, {}),
-            ("/k", {}, {}),
             ("/api/x", {"X-API-Buddy-Key": "K"}, {}),
             ("/api/x", {"Authorization": "Basic k"}, {}),
             ("/api/x", {}, {"key": "kk"}),

@@ -370,6 +370,18 @@ class TestStats:
         assert len(one.salt) >= 16
 
 
+class TestSharing:
+    def test_what_another_writes_is_found_at_once(self, opened: Open, turns: Turns) -> None:
+        """Also over what was found here before."""
+        one, other = opened(), opened()
+        turns.run(one.put(entry(body=b"old")))
+        assert bodies(one, turns) == bodies(one, turns) == [b"old"]
+        turns.run(other.put(entry(body=b"new")))
+        assert bodies(one, turns) == [b"new"]
+        turns.run(other.clear())
+        assert bodies(one, turns) == []
+
+
 class TestClosing:
     def test_what_waits_is_kept(self, opened: Open, turns: Turns) -> None:
         store = opened()
