@@ -11,7 +11,18 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks import hit_get, hit_post, record, relay, sse, start, stream, tunnel, websocket
+from benchmarks import (
+    cache,
+    hit_get,
+    hit_post,
+    record,
+    relay,
+    sse,
+    start,
+    stream,
+    tunnel,
+    websocket,
+)
 from benchmarks.bench import Bench, Cores
 from benchmarks.process import Failed
 from benchmarks.table import Row, rendered
@@ -19,6 +30,7 @@ from benchmarks.table import Row, rendered
 _BENCHMARKS = {
     "hit-get": hit_get,
     "hit-post": hit_post,
+    "cache": cache,
     "relay": relay,
     "sse": sse,
     "record": record,

@@ -110,7 +110,8 @@ def line_writer(logger: logging.Logger) -> Callable[[str], None]:
             level, _, rest = line.partition(" level=")[2].partition(" ")
             number = _BY_NAME.get(level, logging.INFO)
             if logger.isEnabledFor(number):
-                logger.log(number, "%s", rest)
+                # As ``logger.log``, which would look for its caller, at a third of the cost.
+                logger.handle(logger.makeRecord(logger.name, number, __file__, 0, rest, (), None))
 
     return write
 
