@@ -15,11 +15,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buffr.direct_send import send_at_once
-from buffr.engine import start
 from buffr.errors import BadRequest, BuffrError, ClientGone
 from buffr.listeners.sink import ClientSink
 from buffr.log import say
 from buffr.message import Request
+from buffr.stepping import start
 from buffr.streams import BodyStream, IStreamTransport, News
 from buffr.wire.body import BodyDecoder, decoder_for
 from buffr.wire.head import HeadLimits
