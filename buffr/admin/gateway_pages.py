@@ -21,6 +21,7 @@ __all__ = ["AdminPages", "Pages", "Verdict"]
 
 _BODY_BYTES = 262144
 _CLIENTS = 1000
+_LEVELS = 16
 _READ = frozenset((b"config", b"status", b"domains", b"cache", b"health"))
 _REASONS = {
     200: b"OK",
@@ -63,6 +64,9 @@ class _Failed(Exception):
     code: str
     error: str
     headers: Headers = ()
+
+
+_TOO_DEEP = _Failed(400, "INVALID_JSON", "the body is nested too deeply")
 
 
 class AdminPages:
@@ -151,7 +155,9 @@ class AdminPages:
         except ValueError as error:
             raise _Failed(400, "INVALID_JSON", f"the body is no JSON: {error}") from None
         except RecursionError:
-            raise _Failed(400, "INVALID_JSON", "the body is nested too deeply") from None
+            raise _TOO_DEEP from None
+        if _is_deep(given):
+            raise _TOO_DEEP
         verdict = await self._pages.judge(given)
         page = {
             "valid": not verdict.errors,
@@ -177,6 +183,19 @@ class AdminPages:
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _is_deep(value: Any) -> bool:
+    """Whether it is nested so deeply that it is no settings, and exhausts who walks through it."""
+    level = [value]
+    for _ in range(_LEVELS):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return bool(level)
+
+
 def _only(request: Request, method: bytes) -> None:
     if request.method != method:
         said = f"this page takes {method.decode('ascii')} alone"
@@ -187,11 +206,10 @@ async def _read_body(body: bytes | BodyStream) -> bytes:
     if isinstance(body, bytes):
         parts = [body]
     else:
-        parts = []
-        while (piece := await body.read()) is not None:
+        parts, size_bytes = [], 0
+        while size_bytes <= _BODY_BYTES and (piece := await body.read()) is not None:
             parts.append(piece.data)
-            if sum(map(len, parts)) > _BODY_BYTES:
-                break
+            size_bytes += len(piece.data)
     text = b"".join(parts)
     if len(text) > _BODY_BYTES:
         raise _Failed(413, "INVALID_JSON", f"the body is over {_BODY_BYTES} bytes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from urllib.parse import unquote_to_bytes
 
 from attrs import evolve, field, frozen
@@ -15,6 +16,7 @@ from buffr.policy.access import Access
 __all__ = ["Admitted", "KeyGate"]
 
 _FIELDS = frozenset((b"x-buffr-key", b"x-api-buddy-key"))
+_ORIGIN = re.compile(rb"[^:/?#]*://[^/?#]*")
 
 
 @frozen(eq=False)
@@ -39,7 +41,8 @@ class KeyGate:
     The key may be the value of ``X-Buffr-Key`` or ``X-API-Buddy-Key``, a
     bearer token (RFC 6750), a field ``key`` of the query, and with
     ``in_path`` one of the path's first two segments. What is there and is not
-    the key is the upstream's, byte for byte, but for the first two.
+    the key is the upstream's, byte for byte, but for the first two. A
+    ``Referer`` loses the key from the same places of its URL.
     """
 
     access: Access
@@ -71,15 +74,9 @@ class KeyGate:
             request = request if same else evolve(request, headers=headers)
             return _Found(Admitted(request), has_key=False)
         headers, in_headers = _without_fields(request.headers, key)
-        path, mark, query = request.target.partition(b"?")
-        segment = None
-        if self.in_path:
-            path, segment = _without_segment(path, key)
-        fields = query.split(b"&")
-        left = [one for one in fields if not _is_key_field(one, key)]
-        in_query = len(left) < len(fields)
-        target = path + (mark + b"&".join(left) if mark and left else b"")
-        if target != request.target or len(headers) < len(request.headers):
+        target, segment, in_query = _without_key(request.target, key, in_path=self.in_path)
+        headers = tuple(_referring(one, key, in_path=self.in_path) for one in headers)
+        if target != request.target or headers != request.headers:
             request = evolve(request, target=target, headers=headers)
         has_key = in_headers or in_query or segment is not None
         return _Found(Admitted(request, segment, in_query), has_key)
@@ -108,16 +105,40 @@ def _bearer(value: bytes) -> bytes:
     return token.strip(b" ") if scheme.lower() == b"bearer" else b""
 
 
+def _without_key(target: bytes, key: bytes, *, in_path: bool) -> tuple[bytes, int | None, bool]:
+    """A target without the key, where in its path the key was first, and whether in its query."""
+    path, mark, query = target.partition(b"?")
+    segment = None
+    if in_path:
+        path, segment = _without_segments(path, key)
+    fields = query.split(b"&")
+    left = [one for one in fields if not _is_key_field(one, key)]
+    target = path + (mark + b"&".join(left) if mark and left else b"")
+    return target, segment, len(left) < len(fields)
+
+
+def _referring(one: tuple[bytes, bytes], key: bytes, *, in_path: bool) -> tuple[bytes, bytes]:
+    """A field of a request; ``Referer`` names a URL of ours, which may have the key, too."""
+    if one[0].lower() != b"referer":
+        return one
+    begins = _ORIGIN.match(one[1])
+    end = 0 if begins is None else begins.end()
+    return one[0], one[1][:end] + _without_key(one[1][end:], key, in_path=in_path)[0]
+
+
 def _is_key_field(text: bytes, key: bytes) -> bool:
     name, _, value = text.partition(b"=")
-    return name == b"key" and _is_key(unquote_to_bytes(value), key)
+    return unquote_to_bytes(name) == b"key" and _is_key(unquote_to_bytes(value), key)
 
 
-def _without_segment(path: bytes, key: bytes) -> tuple[bytes, int | None]:
-    """The path without the first of its first two segments that is the key, and which that was."""
+def _without_segments(path: bytes, key: bytes) -> tuple[bytes, int | None]:
+    """The path without the key in its first two segments, and which of them had it first."""
     segments = path.split(b"/")
-    for place in (1, 2):
-        if len(segments) > place and _is_key(unquote_to_bytes(segments[place]), key):
-            left = b"/".join(segments[:place] + segments[place + 1 :])
-            return left or b"/", place - 1
-    return path, None
+    place, first = 1, None
+    while place < min(3, len(segments)):
+        if _is_key(unquote_to_bytes(segments[place]), key):
+            del segments[place]
+            first = place - 1 if first is None else first
+        else:
+            place += 1
+    return b"/".join(segments) or b"/" if first is not None else path, first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,11 +110,21 @@ class TestSettings:
             found = requests.post(url, json=bad, timeout=10)
             assert (found.status_code, found.json()["valid"]) == (400, False)
             assert "server.port" in found.json()["errors"][0]
-            for body, code in (("", "EMPTY_BODY"), ("{", "INVALID_JSON"), (9999 * "[", None)):
+            deep = 900 * '{"a":' + "1" + 900 * "}"
+            for body in ("", "{", 9999 * "[", deep, 300 * "[" + 300 * "]"):
                 found = requests.post(url, data=body, timeout=10)
                 assert found.status_code == 400
                 assert found.json()["success"] is False
-                assert found.json()["error_code"] == (code or "INVALID_JSON")
+                assert found.json()["error_code"] == ("INVALID_JSON" if body else "EMPTY_BODY")
+
+    def test_a_body_in_many_pieces_holds_nobody_up(self, tmp_path: Path) -> None:
+        """Reading takes time that grows with the body's length, not with its square."""
+        with running(tmp_path) as process:
+            pieces = (b" " for _ in range(30000))
+            url = f"{process.url}/admin/validate-config"
+            began = time.monotonic()
+            assert requests.post(url, data=pieces, timeout=60).status_code == 400
+            assert time.monotonic() - began < 8
 
 
 class TestErrors:

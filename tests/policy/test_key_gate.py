@@ -55,6 +55,7 @@ class TestPlaces:
             (b"/wiki/x?a=1&key=%b", b"/wiki/x?a=1"),
             (b"/wiki/x?key=%b&a=%%2f&&b", b"/wiki/x?a=%2f&&b"),
             (b"/wiki/x?key=%b&key=other", b"/wiki/x?key=other"),
+            (b"/wiki/x?%%6bey=%b", b"/wiki/x"),
         ],
     )
     def test_the_query(self, target: bytes, inner: bytes) -> None:
@@ -82,6 +83,34 @@ class TestPlaces:
 
     def test_deeper_in_the_path_it_is_the_upstreams(self) -> None:
         assert isinstance(refused(b"/wiki/x/%b" % KEY), KeyNeeded)
+
+    @pytest.mark.parametrize(
+        "target",
+        [b"/%b/wiki/%b/x", b"/wiki/%b/%b/x", b"/%b/wiki/x?key=%b", b"/wiki/x?key=%b&key=%b"],
+    )
+    def test_given_twice(self, target: bytes) -> None:
+        """What is left of it would go to the upstream, and into the log."""
+        assert admitted(target % (KEY, KEY)).request.target == b"/wiki/x"
+
+    @pytest.mark.parametrize(
+        ("referer", "inner"),
+        [
+            (b"http://h:1/%b/wiki/page?a", b"http://h:1/wiki/page?a"),
+            (b"http://h:1/wiki/page?a&key=%b", b"http://h:1/wiki/page?a"),
+            (b"/wiki/%b", b"/wiki"),
+            (b"http://h:1/wiki/%%2f/?q=1", b"http://h:1/wiki/%%2f/?q=1"),
+            (b"about:blank", b"about:blank"),
+            (b"", b""),
+        ],
+    )
+    def test_a_referer_of_ours(self, referer: bytes, inner: bytes) -> None:
+        """Whoever follows a link of a page below the key sends the page's URL."""
+        given = referer % KEY if b"%b" in referer else referer
+        headers = ((b"X-Buffr-Key", KEY), (b"Referer", given))
+        assert admitted(b"/wiki/x", headers).request.headers == ((b"Referer", inner),)
+
+    def test_a_referer_admits_nobody(self) -> None:
+        assert refused(b"/wiki/x", ((b"Referer", b"http://h/%b/wiki/" % KEY),)).status == 401
 
     def test_percent_encoded(self) -> None:
         encoded = KEY.replace(b"-", b"%2D")
