@@ -1,4 +1,4 @@
-"""A realtime API for tests: it greets first, streams text and audio together, pings, and closes."""
+"""A realtime API for tests: it greets first, streams text and audio, pings, echoes, and closes."""
 
 from __future__ import annotations
 
@@ -63,6 +63,8 @@ class Realtime:
                 say(connection, {**told, "session": asked["session"]})
             case "response.create":
                 self._stream(connection, number)
+            case "echo":
+                say(connection, asked)
             case "bye":
                 connection.close(asked["code"], asked["reason"])
             case "drop":

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from bench import eventually
-from forward_bench import NO_PARENTS, Proxy, forward_proxy, secure_origin
+from forward_bench import NO_PARENTS, Proxy, forward_proxy, origin_tls, secure_origin
+from realtime import AUDIO, DELTAS, realtime
 
 from buffr.testing import FakeUpstream, Received, Step, answer, chunked
 
@@ -48,6 +49,30 @@ addEventListener("load", async () => {
 _PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
+
+_TALK = """<!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body><script>
+const socket = new WebSocket(`wss://${location.host}/v1/realtime`, ["realtime"]);
+socket.binaryType = "arraybuffer";
+const events = [], found = [];
+let audio = 0;
+socket.onopen = () => {
+  socket.send(new Uint8Array(70000));
+  socket.send(JSON.stringify({type: "response.create"}));
+};
+socket.onmessage = (message) => {
+  if (typeof message.data !== "string") { audio += message.data.byteLength; return; }
+  const event = JSON.parse(message.data);
+  events.push(event);
+  if (event.type === "response.done") {
+    socket.send(JSON.stringify({type: "bye", code: 4001, reason: "so-long"}));
+  }
+};
+socket.onclose = (event) => {
+  found.push(socket.protocol, events[0].session.id, events.length, audio);
+  found.push(event.code, event.reason, event.wasClean);
+  fetch("/done/" + found.join("/"));
+};
+</script></body></html>"""
 
 
 class Shop:
@@ -145,4 +170,18 @@ class TestBrowser:
             assert nobody.connections == 0
         assert replayed == live
         assert not [line for line in log.splitlines() if HOST in line and "src=miss" in line]
+        assert "Traceback" not in log
+
+    def test_a_websocket_is_recorded_and_replayed(self, tmp_path: Path) -> None:
+        """In a tunnel, compressed as browsers do: its subprotocol, messages, close code, reason."""
+
+        def page(path: str) -> str | None:
+            return None if path == "/v1/realtime" else _TALK if path == "/" else "noted"
+
+        with realtime(origin_tls(HOST), page) as api:
+            live, _ = _seen(tmp_path, "auto", api.port)
+        size = len(AUDIO)
+        assert live == f"realtime/sess-1/{2 * DELTAS + 2}/{size}/4001/so-long/true"
+        replayed, log = _seen(tmp_path, "replay", api.port)
+        assert replayed == live
         assert "Traceback" not in log

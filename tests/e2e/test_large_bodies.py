@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from attrs import define
 from bench import interactions
+from memory import Memory
 from raw_http import RawClient, request
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, answer
@@ -56,29 +56,6 @@ def streamed(received: Received) -> Iterator[Step]:
             yield head + b"\r\n"
             yield from blocks(int(count))
             yield None
-
-
-@define
-class Memory:
-    """How much more memory a process came to hold than when this was made."""
-
-    pid: int
-    before_kb: int = 0
-
-    def __attrs_post_init__(self) -> None:
-        # Linux: forget the peak.
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-        self.before_kb = self._kb("VmRSS")
-
-    def _kb(self, name: str) -> int:
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)
-        assert found is not None
-        return int(found[1])
-
-    @property
-    def more_mb(self) -> float:
-        return (self._kb("VmHWM") - self.before_kb) / 1000
 
 
 def take(client: RawClient, target: bytes) -> str:
