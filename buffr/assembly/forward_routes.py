@@ -36,7 +36,7 @@ _MOST = 4096
 
 
 def _digest(matcher: Matcher, request: RecordedRequest) -> bytes:
-    return matcher.recorded(request).digest
+    return matcher.recorded_digest(request)
 
 
 class ForwardRoutes:

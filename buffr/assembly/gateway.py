@@ -50,7 +50,7 @@ def gateway_routes(
             matcher = matcher_for(row.match, rules, cassette, row.websocket, with_origin=True)
         store = None
         if cassette is not None:
-            store = cassette.view(lambda request: matcher.recorded(request).digest)
+            store = cassette.view(matcher.recorded_digest)
         upstream = None
         if row.mode is not Mode.REPLAY:
             upstream = upstreams.of(origin, row.upstream, keep_host=row.keep_host)

@@ -54,7 +54,7 @@ def reverse_route(
         upstream = upstreams.of(row.target, row.upstream, keep_host=row.keep_host)
     store = None
     if cassette is not None:
-        store = cassette.view(lambda request: matcher.recorded(request).digest)
+        store = cassette.view(matcher.recorded_digest)
     delays = config.replay_delays if row.replay_delays is None else row.replay_delays
     return Route(
         mode=row.mode,

@@ -177,6 +177,8 @@ class BodyRules:
         cannot be.
         """
         if body.file is None or not body.size_bytes:
+            if kind.boundary is None and body.size_bytes <= IN_MEMORY:
+                return self.value_of(kind, body.data, known)
             return self.value(kind, body.data, known)
         if body.size_bytes > IN_MEMORY and kind.boundary is None:
             return _digest_value(body.file.name)
@@ -199,7 +201,6 @@ class BodyRules:
         ``reading`` says which fields of a form are credentials; as a
         recording's are by default.
         """
-        reading = reading or Reading(self.redaction.rules)
         if kind.codings and self.normalise.content_coding:
             body = self._decoded(kind, body)
         body = self.redaction.body(body, kind.media_type, known)
@@ -209,9 +210,10 @@ class BodyRules:
             if result is not None:
                 return result
         elif kind.media_type == _FORM:
-            return self._form(body, reading)
+            return self._form(body, reading or Reading(self.redaction.rules))
         elif kind.media_type == _FORM_DATA and self.normalise.multipart:
-            body = canonical_parts(body, partial(self._form_value, reading)) or body
+            fields = reading or Reading(self.redaction.rules)
+            body = canonical_parts(body, partial(self._form_value, fields)) or body
         # A body that spells a digest must not be taken for the body that has it.
         return _digest_value(sha256(body).hexdigest()) if body.startswith(_DIGEST_MARK) else body
 

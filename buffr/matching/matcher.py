@@ -54,8 +54,10 @@ class _Head:
         return self.keys(b"")
 
     def exact(self, body: bytes) -> MatchKey:
-        part = ("body", body)
-        return MatchKey((*self.parts, part), digest_of(self.start + encoded(part)))
+        return MatchKey((*self.parts, ("body", body)), self.digest(body))
+
+    def digest(self, body: bytes) -> bytes:
+        return digest_of(self.start + encoded(("body", body)))
 
     def keys(self, body: bytes) -> tuple[MatchKey, ...]:
         """Exact to lenient: lenient keys leave out port, scheme and host in turn.
@@ -128,6 +130,7 @@ class Matcher:
         )
         self.frames = FrameRules.of(rules.frame, rules.frame_type, self._body, self.sync)
         self._requests: Memo[object, tuple[_Head, Known]] = Memo(entries=2048, size_bytes=8 << 20)
+        self._recordings: Memo[object, tuple[_Head, Known]] = Memo(entries=2048, size_bytes=8 << 20)
         self._heads: Memo[object, _Head] = Memo(entries=2048, size_bytes=4 << 20)
         self._keys: Memo[object, tuple[MatchKey, ...]] = Memo(entries=16384, size_bytes=16 << 20)
 
@@ -204,22 +207,37 @@ class Matcher:
 
         Raises ``CassetteError`` when a body's file is needed and cannot be read.
         """
-        origin: tuple[Part, ...] = ()
-        if self._with_origin:
-            origin = _origin_parts(request.scheme, request.host, request.port)
-        known = self._redaction.known(request.target, request.headers)
-        head = self._shared_head(request.method, request.target, request.headers, origin, known)
+        head, known = self._recorded_head(request)
         if not request.body.size_bytes:
             return head.bare[0]
         return head.exact(self._body.recorded(head.kind, request.body, known))
+
+    def recorded_digest(self, request: RecordedRequest) -> bytes:
+        """The digest of the key of a recording; raises as ``recorded`` does."""
+        head, known = self._recorded_head(request)
+        if not request.body.size_bytes:
+            return head.bare[0].digest
+        return head.digest(self._body.recorded(head.kind, request.body, known))
+
+    def _recorded_head(self, request: RecordedRequest) -> tuple[_Head, Known]:
+        origin: tuple[Part, ...] = ()
+        if self._with_origin:
+            origin = _origin_parts(request.scheme, request.host, request.port)
+        method, target, headers = request.method, request.target, request.headers
+        name = (method, target, headers, origin)
+        found = self._recordings.get(name)
+        if found is None:
+            known = self._redaction.known(target, headers)
+            found = self._shared_head(method, target, headers, origin, known), known
+            self._recordings.put(name, found, _head_bytes(target, headers))
+        return found
 
     def _live_head(
         self, request: Request, origin: Origin | None, known: object
     ) -> tuple[_Head, Known]:
         secrets = self._redaction.known(request.target, request.headers)
         head = self._head_of(request, origin, secrets)
-        size_bytes = 500 + sum([100 + 2 * len(value) for _, value in request.headers])
-        self._requests.put(known, (head, secrets), len(request.target) + size_bytes)
+        self._requests.put(known, (head, secrets), _head_bytes(request.target, request.headers))
         return head, secrets
 
     def _head_of(
@@ -267,6 +285,11 @@ class Matcher:
             size_bytes = 1000 + 4 * len(target) + sum([2 * len(value) for _, value in compared])
             self._heads.put(known, head, size_bytes)
         return head
+
+
+def _head_bytes(target: bytes, headers: Headers) -> int:
+    """About what it takes to remember a head by its fields."""
+    return 500 + len(target) + sum([100 + 2 * len(value) for _, value in headers])
 
 
 def _origin_parts(scheme: str | None, host: str | None, port: int | None) -> tuple[Part, ...]:

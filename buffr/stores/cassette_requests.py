@@ -75,7 +75,8 @@ def _target(record: RequestRecord | UpgradeRecord) -> bytes:
 def body_of(record: RequestRecord | ResponseRecord, bodies: Path) -> Body:
     if record.body_file:
         return body_file("body_file", record.body_file, record.body_size, bodies)
-    return Body.of(record.body_b64 or record.body.encode())
+    data = record.body_b64 or record.body.encode()
+    return Body(data, len(data))
 
 
 def body_file(name: str, digest: str, size_bytes: int, bodies: Path) -> Body:

@@ -139,6 +139,7 @@ class TestForward:
         recordings = (full, portless, evolve(portless, scheme=None))
         made = [each.digest for each in self.live(ORIGIN)]
         assert [self.MATCHER.recorded(each).digest for each in recordings] == made[:3]
+        assert [self.MATCHER.recorded_digest(each) for each in recordings] == made[:3]
 
     def test_origins_are_kept_apart(self) -> None:
         """Another port, scheme or host is another request."""
