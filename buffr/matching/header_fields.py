@@ -9,6 +9,7 @@ from buffr.matching.key import Part
 from buffr.matching.rules import MatchRules
 from buffr.message import Headers
 from buffr.redaction.fields import Replace, in_header
+from buffr.redaction.found import nameless
 from buffr.redaction.keys import KeyRedaction
 from buffr.redaction.known import NOTHING_KNOWN, Known
 from buffr.redaction.redactor import Redactor
@@ -140,7 +141,7 @@ class HeaderRules:
         for name, value in redactor.headers(headers):
             lower = name.lower()
             if redactor.rules.is_credential_header(lower) and lower not in _NEVER_RECORDED:
-                compared.setdefault(lower, []).append(value)
+                compared.setdefault(lower, []).append(nameless(value))
 
 
 def _names_websocket(upgrade: list[bytes]) -> bool:

@@ -9,9 +9,19 @@ from attrs import evolve, frozen
 
 from buffr.redaction.pseudonym import MARK
 
-__all__ = ["Edit", "Found", "collapsed", "is_binary", "new_offsets", "replaced", "settled"]
+__all__ = [
+    "Edit",
+    "Found",
+    "collapsed",
+    "is_binary",
+    "nameless",
+    "new_offsets",
+    "replaced",
+    "settled",
+]
 
 _PSEUDONYM = re.compile(rb"REDACTED(?:-[a-z0-9]+)+")
+_DIGEST = re.compile(rb"-[0-9a-f]{8}\Z")
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _AT_EDGE = 4
 
@@ -114,3 +124,16 @@ def new_offsets(offsets: Iterable[int], edits: Iterable[Edit]) -> Iterator[int]:
 def collapsed(text: bytes) -> bytes:
     """The text with all stand-ins alike, so that it tells nothing of what they stand for."""
     return _PSEUDONYM.sub(b"REDACTED", text) if MARK in text else text
+
+
+def nameless(text: bytes) -> bytes:
+    """The text with stand-ins that tell secrets apart, but not where each was found.
+
+    What an answer gave as ``access_token`` comes back as ``authorization``.
+    """
+    return _PSEUDONYM.sub(_digest_alone, text) if b"REDACTED-" in text else text
+
+
+def _digest_alone(found: re.Match[bytes]) -> bytes:
+    digest = _DIGEST.search(found[0])
+    return b"REDACTED" if digest is None else b"REDACTED" + digest[0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from buffr.message import Headers
-from buffr.redaction.found import Found, collapsed, replaced
+from buffr.redaction.found import Found, collapsed, nameless, replaced
 from buffr.redaction.known import NOTHING_KNOWN, Known, known_secrets
 from buffr.redaction.pseudonym import pseudonym
 from buffr.redaction.rules import RedactionRules
@@ -63,7 +63,7 @@ class KeyRedaction:
     def _without(self, text: bytes, found: list[Found]) -> bytes:
         if found:
             text, _ = replaced(text, found, self._stand_in)
-        return collapsed(text) if self.salt is None else text
+        return collapsed(text) if self.salt is None else nameless(text)
 
     def _stand_in(self, found: Found) -> bytes:
         # Its digest goes when it is collapsed, and costs more than all the rest.

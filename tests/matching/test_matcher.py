@@ -172,6 +172,26 @@ class TestDistinctCredentials:
         recorded = self.MATCHER.recorded(stored(RecordedRequest(b"GET", target, headers)))
         assert recorded.digest == self.made(target, headers)
 
+    def test_a_replayed_token_is_its_own(self) -> None:
+        """What an answer gave as ``access_token`` comes back in a header, and in text."""
+        token = b"0123456789abcdefghij"
+        given = REDACTOR.pseudonym(b"access_token", token)
+
+        def sent(value: bytes) -> RecordedRequest:
+            body = Body.of(b'{"note": "as %b says"}' % value)
+            return RecordedRequest(
+                b"GET", b"/" + value, ((b"Authorization", b"Bearer " + value),), body
+            )
+
+        def live(value: bytes) -> bytes:
+            request = sent(value)
+            asked = Request(b"GET", request.target, request.headers)
+            return self.MATCHER.live(asked, request.body.data)[0].digest
+
+        recorded = self.MATCHER.recorded(REDACTOR.interaction(_answered(sent(token))).request)
+        assert recorded.digest == live(token) == live(given)
+        assert recorded.digest != live(b"another0123456789abcdefghij")
+
     def test_the_salt_may_change(self) -> None:
         """When the cassette is read again and is another one."""
         salt = b"one"
@@ -189,6 +209,10 @@ class TestDistinctCredentials:
         """Without a salt there is nothing to tell them apart by."""
         with pytest.raises(ValueError):
             Matcher(MatchRules(credentials="distinct"), with_origin=False)
+
+
+def _answered(request: RecordedRequest) -> HTTPInteraction:
+    return HTTPInteraction(request, ResponseHead(200, b"OK", ()), Body.of(b""))
 
 
 TARGETS = st.text("abk=&;?#%26y[]/ü key", max_size=20).map(lambda text: b"/" + text.encode())
