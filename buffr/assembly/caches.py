@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,8 @@ class Caches:
                 call_from_thread=self._reactor.callFromThread,
                 wall=time.time,
                 warn=_warn,
+                memory_bytes=bounds.memory_bytes,
+                soon=partial(self._reactor.callLater, 0),
             )
         return self._files[real]
 
@@ -94,7 +97,8 @@ class Caches:
         self._config = config
         bounds = config.cache
         for store in self._files.values():
-            store.change(Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes))
+            most = Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes)
+            store.change(most, bounds.memory_bytes)
         if self._memory is not None:
             self._memory.change(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes)
 

@@ -115,6 +115,9 @@ class CacheBounds:
     most_entries: int = setting(
         quantities.whole(1, 100_000_000), 100_000, "Answers that a store holds.", key="entries"
     )
+    memory_bytes: int = setting(
+        quantities.size(0), 32 * 2**20, "Bytes of a SQLite store that are held in memory too."
+    )
     most_body_bytes: int = setting(
         quantities.size(), 64 * 2**20, "A larger body is not stored.", key="body_bytes"
     )

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import zstandard
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
@@ -23,7 +22,8 @@ from buffr.stores.disk import Disk
 from buffr.stores.sqlite_file import CacheFile, is_broken, said
 from buffr.stores.sqlite_ledger import Bounds, Criteria, Ledger, Refreshed, Removed
 from buffr.stores.sqlite_pending import Pending, Variants
-from buffr.stores.sqlite_rows import INLINE_BYTES, FoundRow, body_of, entry_of
+from buffr.stores.sqlite_reading import Reading
+from buffr.stores.sqlite_rows import FoundRow
 from buffr.stores.sqlite_thread import (
     Broken,
     Clear,
@@ -41,16 +41,10 @@ __all__ = ["SQLiteStore"]
 
 _WAITING = 4096
 _WAITING_BYTES = 256 << 20
-_HOT = 1024
-_HOT_BYTES = 16 << 20
 _USES = 1024
 _USES_EVERY_S = 1.0
 _PROCESS_BITS = 21
 
-_FIND = """
-SELECT place, variant, route, url, born_at, responded_at, fresh_until, keep_until,
-  head, body_bytes, coding, CASE WHEN body_bytes <= ? THEN body END
-FROM entries WHERE key = ?"""
 _TOTALS = """
 SELECT total(entries), total(bytes), total(expired), total(evicted), total(fresh_ms) FROM totals"""
 _STALE_BETWEEN = """
@@ -59,6 +53,10 @@ WHERE fresh_until > ? AND fresh_until <= ?"""
 _AGES = (
     "SELECT (SELECT min(responded_at) FROM entries{0}), (SELECT max(responded_at) FROM entries{0})"
 )
+
+
+def _at_once(function: Callable[[], None]) -> None:
+    function()
 
 
 @define(eq=False)
@@ -77,16 +75,14 @@ class SQLiteStore:
     wall: Callable[[], float] = field(kw_only=True)
     warn: Callable[[str], None] = field(kw_only=True)
     sweep_every_s: float = field(default=5.0, kw_only=True)
+    memory_bytes: int = field(default=0, kw_only=True)
+    soon: Callable[[Callable[[], None]], object] = field(default=_at_once, kw_only=True)
     disk: Disk = field(factory=Disk, kw_only=True)
     counters: CacheCounters = field(init=False, factory=CacheCounters)
     _file: CacheFile = field(init=False)
     _thread: WriterThread = field(init=False)
-    _reader: sqlite3.Connection | None = field(init=False, default=None)
+    _reading: Reading = field(init=False)
     _salt: bytes = field(init=False, default=b"")
-    _inflate: zstandard.ZstdDecompressor = field(init=False, factory=zstandard.ZstdDecompressor)
-    _hot: dict[bytes, Sequence[Cached]] = field(init=False, factory=dict)
-    _hot_bytes: int = field(init=False, default=0)
-    _version: int = field(init=False, default=-1)
     _pending: Pending = field(init=False, factory=Pending)
     _waiting: int = field(init=False, default=0)
     _waiting_bytes: int = field(init=False, default=0)
@@ -98,6 +94,9 @@ class SQLiteStore:
     _closed: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
+        self._reading = Reading(
+            self.path, self.counters, self.memory_bytes, self.soon, self._unreadable
+        )
         self._file = CacheFile(self.path, self.warn, self.disk)
         self._thread = WriterThread(
             self._file, self.bounds, self.wall, self._land_from_thread, self.sweep_every_s
@@ -129,9 +128,19 @@ class SQLiteStore:
     async def find(self, key: bytes) -> Sequence[Cached]:
         while (write := self._pending.unreadable(key)) is not None:
             await self._landed(write)
-        found = self._known(key)
-        if found is None:
-            found = await self._looked_up(key)
+        if self._closed:
+            raise StoreFailed(f"cache {self.path} is closed")
+        stored = self._reading.stored(key)
+        found = stored.cached
+        if self._pending.concerns(key, found):
+            variants = Variants()
+            for variant, cached in stored.variants:
+                variants.add(variant, cached)
+            self._pending.apply(key, variants)
+            found = variants.in_order()
+        if stored.large:
+            large = stored.large
+            found = [whole for cached in found if (whole := await self._whole(cached, large))]
         now = self.wall()
         for cached in found:
             self._used[cached.place] = now
@@ -139,54 +148,7 @@ class SQLiteStore:
             self._note_uses(now)
         return found
 
-    def _known(self, key: bytes) -> Sequence[Cached] | None:
-        """What was found before, as long as nobody has written to the file since."""
-        version = self._read("PRAGMA data_version", ())[0][0]
-        if version != self._version:
-            self._version = version
-            self._hot.clear()
-            self._hot_bytes = 0
-        return None if self._pending else self._hot.get(key)
-
-    async def _looked_up(self, key: bytes) -> Sequence[Cached]:
-        rows = self._read(_FIND, (INLINE_BYTES, key))
-        large = {row[0]: row for row in rows if row[11] is None}
-        if len(rows) == 1 and not self._pending:
-            found = [self._cached(key, rows[0])]
-        else:
-            variants = Variants()
-            for row in rows:
-                variants.add(row[1], self._cached(key, row))
-            self._pending.apply(key, variants)
-            found = variants.in_order()
-        if large:
-            found = [whole for cached in found if (whole := await self._whole(cached, large))]
-        elif found and not self._pending:
-            self._remember(key, found)
-        return found
-
-    def _remember(self, key: bytes, found: Sequence[Cached]) -> None:
-        size_bytes = sum(cached.entry.body.size_bytes for cached in found)
-        if self._hot_bytes + size_bytes > _HOT_BYTES or len(self._hot) >= _HOT:
-            self._hot.clear()
-            self._hot_bytes = 0
-        self._hot[key] = found
-        self._hot_bytes += size_bytes
-
-    def _cached(self, key: bytes, row: FoundRow) -> Cached:
-        """A row as an entry; a large body is left out."""
-        try:
-            return Cached(row[0], entry_of(key, row, self._body(row, row[11])))
-        except ValueError as error:
-            raise StoreFailed(f"cache {self.path}: {error}") from error
-
-    def _body(self, row: FoundRow, kept: bytes | None) -> bytes:
-        if kept is None:
-            return b""
-        self.counters.inflated += row[10]
-        return body_of(kept, row[10], row[9], self._inflate)
-
-    async def _whole(self, cached: Cached, large: dict[int, FoundRow]) -> Cached | None:
+    async def _whole(self, cached: Cached, large: Mapping[int, FoundRow]) -> Cached | None:
         """An entry with its body; ``None`` when it was removed meanwhile."""
         row = large.get(cached.place)
         if row is None:
@@ -199,16 +161,9 @@ class SQLiteStore:
         self.counters.inflated += row[10]
         return Cached(cached.place, evolve(cached.entry, body=Body.of(body)))
 
-    def _read(self, statement: str, values: tuple[object, ...]) -> list[Any]:
-        if self._closed or self._reader is None:
-            raise StoreFailed(f"cache {self.path} is closed")
-        try:
-            rows: list[Any] = self._reader.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            if is_broken(error):
-                self._thread.put(Broken(said(error), self._file.inode))
-            raise StoreFailed(f"cache {self.path}: {said(error)}") from error
-        return rows
+    def _unreadable(self, error: sqlite3.Error) -> None:
+        if is_broken(error):
+            self._thread.put(Broken(said(error), self._file.inode))
 
     def _note_uses(self, now: float) -> None:
         used, self._used = self._used, {}
@@ -219,9 +174,10 @@ class SQLiteStore:
         if entry.body.size_bytes <= self.bounds.body_bytes:
             await self._write(Put(self._new_place(), entry))
 
-    def change(self, bounds: Bounds) -> None:
+    def change(self, bounds: Bounds, memory_bytes: int) -> None:
         """Keep other bounds, from the next entry on."""
         self.bounds = self._thread.bounds = bounds
+        self.memory_bytes = self._reading.most_bytes = memory_bytes
 
     async def refresh(self, place: int, entry: CacheEntry) -> None:
         await self._write(Refreshed(place, entry))
@@ -275,18 +231,17 @@ class SQLiteStore:
 
     def stats(self, now: float, route: str | None = None) -> CacheStats:
         where, of_route = ("", ()) if route is None else (" WHERE route = ?", (route,))
-        self._read("BEGIN", ())
+        self._reading.rows("BEGIN", ())
         try:
-            entries, size_bytes, expired, evicted, fresh_ms = self._read(_TOTALS + where, of_route)[
-                0
-            ]
-            oldest_at, newest_at = self._read(_AGES.format(where), of_route * 2)[0]
-            upto = self._read("SELECT expired_upto FROM state", ())[0][0]
+            totals = self._reading.rows(_TOTALS + where, of_route)[0]
+            entries, size_bytes, expired, evicted, fresh_ms = totals
+            oldest_at, newest_at = self._reading.rows(_AGES.format(where), of_route * 2)[0]
+            upto = self._reading.rows("SELECT expired_upto FROM state", ())[0][0]
             and_route = "" if route is None else " AND route = ?"
             between = (min(upto, now), max(upto, now), *of_route)
-            since, since_ms = self._read(_STALE_BETWEEN + and_route, between)[0]
+            since, since_ms = self._reading.rows(_STALE_BETWEEN + and_route, between)[0]
         finally:
-            self._read("COMMIT", ())
+            self._reading.rows("COMMIT", ())
         sign = 1 if now >= upto else -1
         expired += sign * since
         fresh = entries - expired
@@ -308,10 +263,10 @@ class SQLiteStore:
         self._closed = True
         if self._used:
             self._note_uses(self.wall())
-        if self._reader is not None:
+        if self._reading.is_open:
             # First: the last connection to go moves the write-ahead log into
             # the file, which is the thread's business.
-            self._reader.close()
+            self._reading.close()
             done: Deferred[None] = Deferred()
             self._thread.put(Stop(done))
             await done
@@ -328,10 +283,13 @@ class SQLiteStore:
     def _land(self, outcome: Outcome) -> None:
         if outcome.reopened and not self._closed:
             self._reopen()
+        self._reading.ask_again()
         self.counters.compressed += outcome.compressed
         for job, result in outcome.results:
             if isinstance(job, Write):
                 self._pending.discard(job)
+                if not isinstance(job.change, Removed):
+                    self._reading.let_go(job.change.entry.key)
                 self._waiting -= 1
                 self._waiting_bytes -= _body_bytes(job)
                 self.counters.puts += isinstance(job.change, Put) and result is None
@@ -347,17 +305,17 @@ class SQLiteStore:
                     done.callback(result)
 
     def _connect(self) -> None:
-        self._version = -1
-        self._reader = self._file.reader()
-        self._salt = self._reader.execute("SELECT salt FROM state").fetchone()[0]
+        self._reading.open(self._file.reader())
+        self._salt = self._reading.rows("SELECT salt FROM state", ())[0][0]
 
     def _reopen(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
+        self._reading.close()
         try:
             self._connect()
         except sqlite3.Error as error:
             self.warn(f"cache {self.path}: {said(error)}")
+        except StoreFailed as error:
+            self.warn(str(error))
 
 
 def _body_bytes(write: Write) -> int:

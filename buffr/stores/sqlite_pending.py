@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from attrs import define, evolve, field, frozen
 
@@ -64,8 +64,11 @@ class Pending:
     _by_key: dict[bytes, list[Write]] = field(init=False, factory=dict)
     _removed: set[int] = field(init=False, factory=set)
 
-    def __bool__(self) -> bool:
-        return bool(self._by_key or self._removed)
+    def concerns(self, key: bytes, found: Sequence[Cached]) -> bool:
+        """Whether what was found for a key will be otherwise."""
+        if key in self._by_key:
+            return True
+        return bool(self._removed) and any(one.place in self._removed for one in found)
 
     def add(self, write: Write) -> None:
         change = write.change

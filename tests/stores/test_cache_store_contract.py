@@ -32,7 +32,7 @@ def turns() -> Turns:
     return turns
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite held"])
 def made(request: pytest.FixtureRequest, tmp_path: Path, turns: Turns) -> Iterator[Make]:
     """Makes an empty store with these bounds."""
     stores: list[CacheStore] = []
@@ -49,6 +49,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path, turns: Turns) -> Iterat
                 wall=turns.now,
                 warn=lambda line: None,
                 sweep_every_s=1e9,
+                memory_bytes=(1 << 20) * (request.param == "sqlite held"),
             )
             store.open()
         stores.append(store)
