@@ -19,6 +19,7 @@ from benchmarks.bench import Bench
 from benchmarks.process import Failed, Process, free_port
 from benchmarks.servers import buffr
 from benchmarks.table import Row
+from benchmarks.turns import alternating_cost_ms
 from buffr.interaction import FrameKind
 from buffr.wire.frames import encode_frame
 from buffr.wire.upgrade import accept_for
@@ -61,7 +62,9 @@ def run(bench: Bench) -> list[Row]:
         times = rates["buffr"] / rates["mitmproxy"]
         rows += bench.rows("round trips/s, to mitmproxy's", {"buffr": times}, least=5)
     sessions = {"buffr": _replayed(bench)}
-    return [*rows, *bench.rows(f"sessions/s of {_FRAMES} frames", sessions, least=150)]
+    rows += bench.rows(f"sessions/s of {_FRAMES} frames", sessions, least=150)
+    turns = {"buffr": alternating_cost_ms(bench)}
+    return [*rows, *bench.rows(f"ms per session of {_FRAMES} frames in turns", turns)]
 
 
 @define
