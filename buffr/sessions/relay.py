@@ -22,6 +22,8 @@ from buffr.wire.websocket import Control, FrameReader, Passed
 __all__ = ["RelayedSession"]
 
 _GOING_AWAY = 1001
+_HELD_S = 0.5
+"""How long a close frame waits for its session to be kept: a client's patience may be a second."""
 _GRACE_S = 0.05
 """After a fault, for answers to what came before it: many peers drop them for a close frame."""
 _AFTER_FAULT_S = 1.0
@@ -53,6 +55,7 @@ class RelayedSession:
         self._limits = limits
         self._tape = tape
         self._held: list[tuple[RelayLeg, bytes]] = []
+        self._holding: IDelayedCall | None = None
         self._broken: _Broken | None = None
         self._closing: IDelayedCall | None = None
         self._idle: IDelayedCall | None = None
@@ -213,12 +216,17 @@ class RelayedSession:
         for timer in (self._closing, self._idle):
             if timer is not None and timer.active():
                 timer.cancel()
+        if self._held:
+            self._holding = self._clock.callLater(_HELD_S, self.release)
         self.over.callback(end)
 
     def release(self) -> None:
         """Send what was held back, and close both connections."""
+        if self._holding is not None and self._holding.active():
+            self._holding.cancel()
         for leg, data in self._held:
             leg.write(data)
+        self._held.clear()
         for leg in (self.client, self.upstream):
             leg.finish()
 

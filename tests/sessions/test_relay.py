@@ -108,6 +108,17 @@ class TestClose:
         assert bench.client.taken() == reply
         assert bench.client.ends == bench.upstream.ends == ["half closed"]
 
+    def test_the_last_frame_does_not_wait_long(self, bench: Bench) -> None:
+        """A large session takes its time to be kept; the client must not give up meanwhile."""
+        bench.says(CLOSE, BYE)
+        reply = bench.answers(CLOSE, BYE)
+        bench.clock.advance(0.6)
+        assert bench.client.taken() == reply
+        assert bench.client.ends == ["half closed"]
+        bench.session.release()
+        assert bench.client.taken() == b""
+        assert bench.client.ends == ["half closed"]
+
     def test_the_upstream_may_close_first(self, bench: Bench) -> None:
         assert bench.answers(CLOSE, BYE) == bench.client.taken()
         assert bench.says(CLOSE, BYE) == bench.upstream.taken()
@@ -228,7 +239,8 @@ class TestBreaks:
         bench.leaves(bench.session.client)
         assert len(bench.ends) == 1
         assert unmask(bench.upstream.taken()[6:], KEY)[:2] == (1002).to_bytes(2, "big")
-        bench.clock.advance(2)
+        bench.session.release()
+        bench.clock.advance(5)
         assert bench.clock.getDelayedCalls() == []
 
     def test_a_fault_within_a_large_frame_leaves_no_way_to_say_so(self, bench: Bench) -> None:
