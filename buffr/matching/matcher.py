@@ -180,7 +180,7 @@ class Matcher:
         if whole:
             value = self._body.value_of(head.kind, read, secrets, form)
         keys = head.keys(value)
-        if self._redaction.exact:
+        if self._redaction.exact or not (head.doubtful or form.doubtful):
             return keys
         for names in other_readings(head.doubtful.union(form.doubtful)):
             other = self._head_of(request, origin, secrets, names) if head.doubtful else head
