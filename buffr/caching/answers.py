@@ -28,7 +28,7 @@ from buffr.exchange import Counters, Exchange
 from buffr.message import Headers, ResponseHead
 from buffr.policy.cache.conditions import CONDITIONS, not_modified, not_modified_head
 from buffr.policy.cache.freshness import terms_of
-from buffr.policy.cache.keys import Asked
+from buffr.policy.cache.keys import Asked, methods_of
 from buffr.policy.cache.reuse import Use, may_replace_error, use_of
 from buffr.policy.cache.status import age, forwarded, hit
 from buffr.policy.cache.storing import for_everybody
@@ -83,7 +83,7 @@ class Caching:
     ) -> tuple[int, str | None]:
         """Answer by what is stored, or by the upstream: the status, and why it broke off."""
         route, request = exchange.route, exchange.request
-        if request.method not in cache.rules.methods:
+        if not methods_of(request) <= cache.rules.methods:
             self._counters.fetched += 1
             return await through(self._flying, exchange, cache, body)
         if isinstance(body, bytes):

@@ -14,7 +14,7 @@ from buffr.errors import BuffrError
 from buffr.exchange import Exchange
 from buffr.message import Headers, Request, ResponseHead, first_value
 from buffr.policy.cache.freshness import lifetime, terms_of
-from buffr.policy.cache.keys import Asked
+from buffr.policy.cache.keys import Asked, methods_of
 from buffr.policy.cache.status import forwarded
 from buffr.redaction.target_for_log import credentials_in, target_for_log
 from buffr.route import Route, RouteCache
@@ -46,7 +46,7 @@ async def through(
     url = url_of(route, request)
 
     async def changed(head: ResponseHead) -> None:
-        if request.method not in _SAFE and head.status < 400:
+        if not methods_of(request) <= _SAFE and head.status < 400:
             await _invalidate(flying, exchange, cache, url, head.headers)
 
     def asked(head: ResponseHead) -> Asked | None:

@@ -51,6 +51,7 @@ def _route(domain: Domain, settings: ApiBuddySettings) -> Mapping[str, Any]:
         "ttl": f"{domain.ttl_s}s",
         "methods": list(_METHODS),
         "override": list(OVERRIDE),
+        "match": {"normalise": {"query_order": True}},
         "store": store,
         "limits": _limits(domain, settings.max_delay_s),
     }

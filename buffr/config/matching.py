@@ -62,6 +62,11 @@ class NormaliseSettings:
     conditions: bool = setting(
         kinds.BOOL, default=True, doc="Whether `Range` and `If-` headers count when they are sent."
     )
+    query_order: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether query fields of different names may come in any order.",
+    )
 
 
 @frozen(kw_only=True)

@@ -118,6 +118,7 @@ class Matcher:
             self.ignore,
             frozenset(name.encode() for name in rules.query),
             rules.normalise.signatures,
+            not rules.normalise.query_order,
         )
         self._header = HeaderRules.of(rules, self.ignore, self._redaction, credential, told_apart)
         self._body = BodyRules(

@@ -39,7 +39,8 @@ class Normalisation:
     ``form``: one spelling for urlencoded forms. ``content_coding``: compressed
     bodies are compared as what they hold. ``signatures``: what signs a URL for
     a time is left out. ``conditions``: ``Range`` and the ``If-`` fields count
-    when they are sent, as the answer depends on them.
+    when they are sent, as the answer depends on them. ``query_order``: query
+    fields of different names may come in any order; this one is off.
     """
 
     json: bool = True
@@ -48,6 +49,7 @@ class Normalisation:
     content_coding: bool = True
     signatures: bool = True
     conditions: bool = True
+    query_order: bool = False
 
 
 @frozen(kw_only=True)

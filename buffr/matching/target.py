@@ -6,7 +6,7 @@ import re
 
 from attrs import field, frozen
 
-from buffr.matching.forms import without_fields
+from buffr.matching.forms import field_name, without_fields
 from buffr.matching.ignore import Ignore
 from buffr.matching.reading import Reading
 from buffr.matching.signatures import unsigned
@@ -46,6 +46,7 @@ class TargetRules:
     ignore: Ignore = field(factory=Ignore)
     left_out: frozenset[bytes] = frozenset()
     signatures_left_out: bool = True
+    query_in_order: bool = True
 
     def parts(
         self, target: bytes, known: Known = NOTHING_KNOWN, reading: Reading | None = None
@@ -69,4 +70,7 @@ class TargetRules:
             counting = unsigned(counting)
         if not counting:
             return path, b""
+        if not self.query_in_order:
+            fields = sorted(counting.split(b"&"), key=field_name)
+            counting = b"&".join(fields)
         return path, mark + self.ignore.replaced("request.query", counting)

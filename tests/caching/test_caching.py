@@ -371,6 +371,37 @@ class TestFlights:
             bench.asks(method=method, body=b"same")
         assert bench.calls == 3
 
+    @pytest.mark.parametrize(
+        "name", [b"X-HTTP-Method-Override", b"x-http-method", b"X-Method-Override"]
+    )
+    def test_nor_what_a_field_makes_act(self, tmp_path: Path, name: bytes) -> None:
+        """Some frameworks take a request for another method than it says."""
+        rules = CacheRules(ttl_s=60, methods=frozenset((b"GET", b"POST")))
+        bench = Bench(tmp_path, rules)
+        bench.fetched(FRESH)
+        for method in (b"GET", b"POST"):
+            for _ in range(2):
+                bench.fetched(FRESH, asking=((name, b"delete"),), method=method)
+        bench.fetched(FRESH)
+        assert bench.calls == 6
+
+    def test_a_post_that_means_get_is_another_request(self, tmp_path: Path) -> None:
+        rules = CacheRules(ttl_s=60, methods=frozenset((b"GET", b"POST")))
+        bench = Bench(tmp_path, rules)
+        meant = (b"X-HTTP-Method-Override", b"GET")
+        bench.fetched(method=b"POST", sent=b"1", asking=(meant,))
+        bench.fetched(method=b"POST", sent=b"1")
+        assert bench.asks(meant, method=b"POST", body=b"1").told.startswith(b"buffr; hit")
+
+    def test_a_body_of_another_type_is_another_request(self, tmp_path: Path) -> None:
+        rules = CacheRules(ttl_s=60, methods=frozenset((b"GET", b"POST")))
+        bench = Bench(tmp_path, rules)
+        plain = (b"Content-Type", b"text/plain; charset=utf-8")
+        json = (b"Content-Type", b"application/json")
+        bench.fetched(method=b"POST", sent=b'{"a":1}', asking=(plain,))
+        bench.fetched(method=b"POST", sent=b'{"a":1}', asking=(json,))
+        assert bench.asks(method=b"POST", body=b'{"a": 1}').told.startswith(b"buffr; hit")
+
     def test_a_post_is_shared_where_the_route_caches_it(self, tmp_path: Path) -> None:
         rules = CacheRules(ttl_s=60, methods=frozenset((b"GET", b"POST")))
         bench = Bench(tmp_path, rules)

@@ -195,6 +195,7 @@ class TestCaching:
         proxy = start()
         for _ in range(3):
             assert get(proxy, "/api/x?b=2&a=1").text == "GET /x?b=2&a=1 HTTP/1.1\n"
+            assert get(proxy, "/api/x?a=1&b=2").text == "GET /x?b=2&a=1 HTTP/1.1\n"
             requests.post(url(proxy), json={"a": 1, "b": 2}, timeout=20)
             requests.post(url(proxy), data='{"b":2, "a":1}', timeout=20,
                           headers={"Content-Type": "application/json"})  # fmt: skip

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buffr.matching.matcher import Matcher
+from buffr.matching.rules import MatchRules, Normalisation
 from buffr.matching.target import legal_target
+from buffr.message import Request
 
 
 class TestLegalTarget:
@@ -35,3 +38,25 @@ class TestLegalTarget:
         legal = legal_target(target)
         assert re.fullmatch(rb"[!-~]*", legal)
         assert legal_target(legal) == legal
+
+
+class TestQueryOrder:
+    @pytest.mark.parametrize(
+        ("one", "other", "alike"),
+        [
+            (b"/x?a=1&b=2", b"/x?b=2&a=1", True),
+            (b"/x?a=1&b=2&a=3", b"/x?b=2&a=1&a=3", True),
+            (b"/x?a=1&a=2", b"/x?a=2&a=1", False),
+            (b"/x?a=1&b=2", b"/x?a=2&b=1", False),
+            (b"/x?a&b", b"/x?a=&b", False),
+            (b"/x?a=1&b=2", b"/x/?a=1&b=2", False),
+        ],
+    )
+    def test_it_counts_unless_it_is_said(self, one: bytes, other: bytes, *, alike: bool) -> None:
+        def keys(target: bytes, normalise: Normalisation) -> object:
+            matcher = Matcher(MatchRules(normalise=normalise), with_origin=False)
+            return matcher.live(Request(b"GET", target, ()), b"")[0].digest
+
+        assert keys(one, Normalisation()) != keys(other, Normalisation())
+        loose = Normalisation(query_order=True)
+        assert (keys(one, loose) == keys(other, loose)) is alike

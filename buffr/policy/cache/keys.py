@@ -18,13 +18,36 @@ from buffr.policy.cache.rules import CacheRules
 from buffr.redaction.rules import RedactionRules
 from buffr.upstream.origin import Origin
 
-__all__ = ["FLIGHT_TIMEOUT", "Asked", "CacheKeys"]
+__all__ = ["FLIGHT_TIMEOUT", "Asked", "CacheKeys", "methods_of"]
 
 FLIGHT_TIMEOUT = b"x-buffr-flight-timeout"
 _LONGEST_TIMEOUT_S = 86400.0
 _DIGEST_BYTES = 16
 _FOR_BUFFR = frozenset((b"proxy-authorization", b"x-buffr-key", b"x-api-buddy-key"))
 """These name a client to buffr; no upstream sees them."""
+
+
+_OVERRIDES = frozenset((b"x-http-method-override", b"x-http-method", b"x-method-override"))
+_LENGTHS = frozenset(map(len, _OVERRIDES))
+
+
+def methods_of(request: Request) -> frozenset[bytes]:
+    """The request's method, and those that its fields tell some frameworks to take it for."""
+    meant = {request.method}
+    for name, value in request.headers:
+        if len(name) in _LENGTHS and name.lower() in _OVERRIDES:
+            meant.add(value.strip().upper())
+    return frozenset(meant)
+
+
+def _media_type(headers: Headers) -> bytes:
+    """What a body is said to be, without parameters; JSON, which many clients leave out, is none.
+
+    An upstream may read the same bytes in two ways.
+    """
+    value = first_value(headers, b"content-type") or b""
+    media_type = value.partition(b";")[0].strip().lower()
+    return b"" if media_type == b"application/json" else media_type
 
 
 @frozen(eq=False)
@@ -90,6 +113,9 @@ class CacheKeys:
         # What is stored for GET answers HEAD too.
         keyed = evolve(request, method=b"GET") if request.method == b"HEAD" else request
         digest = self._matcher.live(keyed, body, origin)[0].digest
+        digest += b" ".join(sorted(methods_of(keyed)))
+        if body:
+            digest += b" " + _media_type(request.headers)
         credentials = self._credentials(request.headers)
         shared = self._digest(digest)
         names = {name.lower() for name, _ in request.headers}
