@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buffr.explainer import Explainer
 from buffr.matching.matcher import Matcher
@@ -14,6 +14,7 @@ from buffr.playhead import Playhead
 from buffr.policy.age import Ages
 from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
+from buffr.policy.cache.timing import Timing
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
 from buffr.session_limits import SessionLimits
@@ -27,12 +28,20 @@ __all__ = ["Route", "RouteCache"]
 
 @frozen(eq=False)
 class RouteCache:
-    """What a route in mode cache has beside: its name in the store, rules and keys."""
+    """What a route in mode cache has beside: its name in the store, rules and keys.
+
+    ``timing`` is that of the rules.
+    """
 
     name: str
     rules: CacheRules
     store: CacheStore
     keys: CacheKeys
+    timing: Timing = field(init=False)
+
+    @timing.default
+    def _default_timing(self) -> Timing:
+        return Timing(self.rules)
 
 
 @frozen(eq=False)

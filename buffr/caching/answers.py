@@ -268,12 +268,11 @@ async def _found(cache: RouteCache, asked: Asked, method: bytes, headers: Header
     """The stored variant: of the same credentials, else one that is meant for everybody."""
     conceal = cache.keys.conceal
     found = select(await cache.store.find(asked.own), method, headers, conceal)
-    if found is not None or asked.own == asked.shared:
-        return found
-    found = select(await cache.store.find(asked.shared), method, headers, conceal)
-    if found is None or not for_everybody(terms_of(found.entry.head.headers)):
-        return None
-    return found
+    if found is None and asked.own != asked.shared:
+        found = select(await cache.store.find(asked.shared), method, headers, conceal)
+        if found is not None and not for_everybody(terms_of(found.entry.head.headers)):
+            return None
+    return None if found is None else cache.timing.timed(found)
 
 
 def _name(look: _Lookup) -> tuple[object, ...]:

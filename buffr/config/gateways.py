@@ -8,9 +8,16 @@ from buffr.config.gateway import GatewayRow, GatewaySettings
 from buffr.config.model import Config
 from buffr.config.problems import Problems
 from buffr.config.reading import Given
-from buffr.config.routes import check_tls, refuse_half, warn_of_risks
+from buffr.config.routes import (
+    check_tls,
+    given_modes,
+    refuse_half,
+    warn_of_risks,
+    warn_of_uncached,
+)
 from buffr.config.schema import made
 from buffr.config.shapes import Draft
+from buffr.policy.mode import Mode
 
 __all__ = ["check_gateway", "finish_gateway"]
 
@@ -26,6 +33,8 @@ def finish_gateway(draft: Draft, data_dir: Path, problems: Problems) -> GatewayS
     check_tls(draft, problems)
     for row in rows:
         refuse_half(row, "client_cert", "client_key", problems)
+    for row in rows:
+        warn_of_uncached(row, given_modes(row) or (Mode.CACHE,), problems)
     warn_of_risks(rows, problems)
     if not rows and not routes.broken:
         text = "is missing; must name at least one route, such as wiki: {target: https://...}"

@@ -11,7 +11,13 @@ from buffr.config.model import Config
 from buffr.config.problems import Problems
 from buffr.config.reading import Given
 from buffr.config.reverse import ReverseRoute
-from buffr.config.routes import refuse_address_behind_parent, refuse_half, warn_of_risks
+from buffr.config.routes import (
+    given_modes,
+    refuse_address_behind_parent,
+    refuse_half,
+    warn_of_risks,
+    warn_of_uncached,
+)
 from buffr.config.schema import made, settings_of
 from buffr.config.shapes import Draft
 from buffr.policy.hosts import EVERY_HOST
@@ -29,6 +35,8 @@ def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardS
         refuse_half(row, "client_cert", "client_key", problems)
         refuse_address_behind_parent(row, problems)
         _refuse_unverified_all(row, problems)
+        warn_of_uncached(row, given_modes(row if "mode" in row.given else draft), problems)
+    warn_of_uncached(draft, given_modes(draft, *rows), problems)
     warn_of_risks(rows, problems)
     all_given = [draft, *rows]
     if any(one.broken or any(x.broken for x in one.given.values()) for one in all_given):

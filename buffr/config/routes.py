@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def finish_routes(
         refuse_half(draft, "cert", "key", problems)
         refuse_address_behind_parent(draft, problems)
         check_tls(draft, problems)
-        _warn_of_uncached(draft, problems)
+        warn_of_uncached(draft, given_modes(draft), problems)
         route = _finished(draft, port, data_dir, problems)
         if route is not None:
             routes.append(route)
@@ -133,10 +134,15 @@ def check_tls(draft: Draft, problems: Problems) -> None:
         problems.error(names.at, f"{draft.path}.tls_names", "is for a port with tls: true")
 
 
-def _warn_of_uncached(draft: Draft, problems: Problems) -> None:
-    """What is for mode cache does nothing in another mode."""
-    mode = draft.given.get("mode")
-    if mode is not None and mode.value is Mode.CACHE:
+def given_modes(*drafts: Draft) -> frozenset[Mode]:
+    """The modes that are given there."""
+    modes = [draft.given["mode"] for draft in drafts if "mode" in draft.given]
+    return frozenset(mode.value for mode in modes if not mode.broken)
+
+
+def warn_of_uncached(draft: Draft, modes: Container[Mode], problems: Problems) -> None:
+    """What is for mode cache does nothing where only other modes are."""
+    if Mode.CACHE in modes:
         return
     for one in settings_of(CacheSettings):
         given = draft.given.get(one.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -188,6 +188,18 @@ class Bench:
         self.caching = Caching(
             self.clock, self.clock.seconds, self.counters, self._kept, self.failures.append
         )
+
+    def take_over(self, other: Bench) -> None:
+        """Have another bench's store, as one that runs on with other settings has it."""
+        assert self.route.cache is not None
+        rules, name = self.route.cache.rules, self.route.cache.name
+        self.clock.advance(other.clock.seconds() - self.clock.seconds())
+        self.store = other.store
+        self.store.now = self.clock.seconds
+        keys = CacheKeys(
+            self.route.matcher, self.route.redaction, rules, name, lambda: self.store.salt
+        )
+        self.route = evolve(self.route, cache=RouteCache(name, rules, self.store, keys))
 
     def _kept(self, _: Exchange) -> None:
         self.kept += 1

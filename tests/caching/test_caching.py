@@ -593,3 +593,60 @@ class TestRoutesOwn:
         assert client.body == b"x" * 250
         bench.asks()
         assert bench.calls == 2
+
+
+class TestOtherSettings:
+    """What was stored before the settings changed obeys those of now."""
+
+    @staticmethod
+    def later(bench: Bench, tmp_path: Path, rules: CacheRules) -> Bench:
+        """A route of today over the store of before."""
+        later = Bench(tmp_path, rules)
+        later.take_over(bench)
+        return later
+
+    def test_a_shorter_ttl_holds_at_once(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, CacheRules(ttl_s=3600))
+        bench.fetched(TAG)
+        bench = self.later(bench, tmp_path, CacheRules(ttl_s=60))
+        bench.clock.advance(59)
+        assert bench.asks().told == b"buffr; hit; ttl=1"
+        bench.clock.advance(1)
+        bench.asks()
+        assert bench.upstream.last().field(b"if-none-match") == TAG[1]
+
+    def test_a_longer_one_makes_fresh_again(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, CacheRules(ttl_s=60))
+        bench.fetched(FRESH)
+        bench.clock.advance(100)
+        bench = self.later(bench, tmp_path, CacheRules(ttl_s=3600))
+        assert (bench.asks().told, bench.calls) == (b"buffr; hit; ttl=3500", 0)
+
+    def test_without_one_the_answer_says(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, CacheRules(ttl_s=3600))
+        bench.fetched(FRESH, (b"Age", b"20"), (b"Date", DATE))
+        bench = self.later(bench, tmp_path, CacheRules())
+        bench.clock.advance(39)
+        assert bench.asks().told == b"buffr; hit; ttl=1"
+        bench.clock.advance(1)
+        bench.asks()
+        assert bench.calls == 1
+
+    def test_a_status_has_its_own(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, CacheRules(ttl_by_status=(((404,), 60.0),)))
+        bench.fetched(status=404)
+        bench = self.later(bench, tmp_path, CacheRules())
+        bench.asks()
+        assert bench.calls == 1
+        bench = self.later(bench, tmp_path, CacheRules(ttl_by_status=(((404,), 600.0),)))
+        bench.clock.advance(599)
+        assert bench.asks().told == b"buffr; hit; ttl=1"
+
+    def test_what_a_304_brought_up_to_date_goes_by_it(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, CacheRules())
+        bench.fetched(FRESH, TAG)
+        bench.clock.advance(60)
+        bench.asks()
+        bench.upstream.last().answers((b"Cache-Control", b"max-age=90"), TAG, status=304, body=b"")
+        bench.clock.advance(30)
+        assert bench.asks().told == b"buffr; hit; ttl=60"

@@ -82,6 +82,38 @@ class TestForward:
         assert forward is not None
         assert forward.of("a").cache.ttl_s == 10800
 
+    @pytest.mark.parametrize(
+        ("forward", "told"),
+        [
+            ("ttl: 1h", ["forward.ttl"]),
+            ("mode: cache, ttl: 1h", []),
+            ("ttl: 1h, hosts: [{host: a, mode: cache}]", []),
+            ("hosts: [{host: a, ttl: 1h}]", ["forward.hosts[0].ttl"]),
+            ("mode: cache, hosts: [{host: a, ttl: 1h}]", []),
+            ("mode: cache, hosts: [{host: a, mode: auto, ttl: 1h}]", ["forward.hosts[0].ttl"]),
+            ("hosts: [{host: a, mode: cache, ttl: 1h}]", []),
+        ],
+    )
+    def test_in_another_mode_they_do_nothing_and_that_is_said(
+        self, tmp_path: Path, forward: str, told: list[str]
+    ) -> None:
+        warnings = loaded(f"forward: {{{forward}}}", tmp_path).warnings
+        words = "is not used, since it is for mode cache"
+        assert [one for one in warnings if words in one] == list(warnings)
+        assert len(warnings) == len(told)
+        assert all(f" {path}: {words}" in one for path, one in zip(told, warnings, strict=True))
+
+
+class TestGateway:
+    @pytest.mark.parametrize(("mode", "told"), [("", 0), ("mode: cache,", 0), ("mode: auto,", 1)])
+    def test_in_another_mode_they_do_nothing_and_that_is_said(
+        self, tmp_path: Path, mode: str, told: int
+    ) -> None:
+        row = f"{{target: 'http://a', {mode} ttl: 1h}}"
+        warnings = loaded(f"gateway: {{routes: {{wiki: {row}}}}}", tmp_path).warnings
+        words = ".wiki.ttl: is not used, since it is for mode cache"
+        assert [words in one for one in warnings] == [True] * told
+
 
 class TestBounds:
     def test_they_hold_for_each_store(self, tmp_path: Path) -> None:

@@ -9,7 +9,16 @@ from buffr.policy.cache.directives import Directives, request_directives
 from buffr.policy.cache.freshness import Terms, joined, lifetime, terms_of
 from buffr.policy.cache.rules import CacheRules, Override
 
-__all__ = ["Forbidden", "Stored", "Unstored", "for_everybody", "stored_fields", "storing"]
+__all__ = [
+    "Forbidden",
+    "Freshness",
+    "Stored",
+    "Unstored",
+    "for_everybody",
+    "freshness",
+    "stored_fields",
+    "storing",
+]
 
 _UNDERSTOOD = frozenset(
     {200, 203, 204, *range(300, 304), 307, 308, *range(400, 407), *range(409, 418)}
@@ -36,6 +45,18 @@ class Stored:
 
     fresh_s: float
     keep_s: float
+    since_arrival: bool
+
+
+@frozen
+class Freshness:
+    """Fresh for ``seconds`` of its age; with ``since_arrival``, from when it came.
+
+    ``is_known``: the route or the response says so.
+    """
+
+    seconds: float
+    is_known: bool
     since_arrival: bool
 
 
@@ -75,23 +96,32 @@ def storing(
     if forbidden is not None:
         return forbidden
     said = terms.directives
-    ttl_s = rules.ttl_of(head.status)
-    found = lifetime(head.status, head.headers, terms, responded_at)
-    fresh_s = 0.0
-    if ttl_s is not None:
-        fresh_s = ttl_s
-    elif found is not None:
-        fresh_s = found.seconds
-    if _obeys(rules, said, "no-cache") and said.fields(b"no-cache") is None:
-        fresh_s = 0.0
+    fresh = freshness(rules, head, terms, responded_at)
     validator = any(name.lower() in (b"etag", b"last-modified") for name, _ in head.headers)
-    explicit = ttl_s is not None or (found is not None and found.explicit)
-    usable = explicit or found is not None or (validator and _is_plain(head.status, said))
-    if not usable or not (fresh_s or validator or _stale_s(said)):
+    usable = fresh.is_known or (validator and _is_plain(head.status, said))
+    if not usable or not (fresh.seconds or validator or _stale_s(said)):
         return _NO_FRESHNESS
     keep_s = _VALIDATED_KEPT_S if validator else _STALE_KEPT_S
     keep_s = max(keep_s, _stale_s(said), rules.stale_if_error_s or 0.0)
-    return Stored(fresh_s, keep_s, since_arrival=ttl_s is not None)
+    return Stored(fresh.seconds, keep_s, since_arrival=fresh.since_arrival)
+
+
+def freshness(
+    rules: CacheRules, head: ResponseHead, terms: Terms, responded_at: float
+) -> Freshness:
+    """How long a response is fresh: as the route says, else as it says itself."""
+    ttl_s = rules.ttl_of(head.status)
+    found = lifetime(head.status, head.headers, terms, responded_at)
+    seconds = 0.0
+    if ttl_s is not None:
+        seconds = ttl_s
+    elif found is not None:
+        seconds = found.seconds
+    said = terms.directives
+    if _obeys(rules, said, "no-cache") and said.fields(b"no-cache") is None:
+        seconds = 0.0
+    is_known = ttl_s is not None or found is not None
+    return Freshness(seconds, is_known, since_arrival=ttl_s is not None)
 
 
 def _obeys(rules: CacheRules, said: Directives, name: Override) -> bool:
