@@ -64,6 +64,8 @@ def configured(settings: LogSettings, *, refusals: bool = True) -> logging.Logge
         logger.propagate = parent is not None
         if parent is not None and settings.console and logging.getLogger(parent).hasHandlers():
             handlers = [one for one in handlers if isinstance(one, logging.FileHandler)]
+        # Without any, logging would write warnings to standard error.
+        handlers = handlers or [logging.NullHandler()]
         for handler in handlers:
             logger.addHandler(handler)
         _state.handlers = [(logger, handler) for handler in handlers]

@@ -10,7 +10,10 @@ from attrs import define, frozen
 from buffr.interaction import Body
 from buffr.message import Headers, ResponseHead
 
-__all__ = ["CacheCounters", "CacheEntry", "CacheStats", "CacheStore", "Cached"]
+__all__ = ["MOST_VARIANTS", "CacheCounters", "CacheEntry", "CacheStats", "CacheStore", "Cached"]
+
+MOST_VARIANTS = 64
+"""Variants of a key that are kept, the last stored: a look-up reads them all."""
 
 
 @frozen(eq=False)

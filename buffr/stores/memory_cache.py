@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 
 from buffr.errors import StoreFailed
 from buffr.interaction import Body
-from buffr.stores.cache import CacheCounters, Cached, CacheEntry, CacheStats
+from buffr.stores.cache import MOST_VARIANTS, CacheCounters, Cached, CacheEntry, CacheStats
 
 __all__ = ["MemoryCache"]
 
@@ -92,6 +92,8 @@ class MemoryCache:
         self._add(Cached(self._next, kept))
         self._next += 1
         self.counters.puts += 1
+        for surplus in self._by_key[entry.key][MOST_VARIANTS:]:
+            self._evict(surplus.place)
         self._make_room()
 
     def change(self, most_bytes: int, most_entries: int, most_body_bytes: int) -> None:
@@ -188,8 +190,11 @@ class MemoryCache:
             if self._held[place].entry.keep_until <= now:
                 self._take(place)
         while len(self._held) > self.most_entries or self._bytes > self.most_bytes:
-            self._take(next(iter(self._held)))
-            self._evicted += 1
+            self._evict(next(iter(self._held)))
+
+    def _evict(self, place: int) -> None:
+        self._take(place)
+        self._evicted += 1
 
 
 def _in_memory(body: Body) -> Body:

@@ -8,16 +8,13 @@ from contextlib import contextmanager
 
 from attrs import define, frozen
 
-from buffr.stores.cache import CacheEntry
+from buffr.stores.cache import MOST_VARIANTS, CacheEntry
 from buffr.stores.sqlite_rows import Row, refreshed_columns, url_hash
 
 __all__ = ["Bounds", "Change", "Criteria", "Ledger", "Refreshed", "Removed"]
 
 _SLICE = 256
 """Rows that are removed in one go, while the file is locked for other processes."""
-
-_VARIANTS = 64
-"""Variants of a key that are kept: a look-up reads them all."""
 
 _PAGES_FREED = 512
 _PAGES_SPARED = 1024
@@ -28,8 +25,7 @@ UPDATE entries SET variant = ?, route = ?, url = ?, url_hash = ?, born_at = ?,
   responded_at = ?, fresh_until = ?, keep_until = ?, size_bytes = length(body) + ?, head = ?
 WHERE place = ?"""
 _TOO_MANY_VARIANTS = """
-DELETE FROM entries WHERE place IN
-  (SELECT place FROM entries WHERE key = ? ORDER BY place DESC LIMIT -1 OFFSET ?)"""
+SELECT place, route FROM entries WHERE key = ? ORDER BY place DESC LIMIT -1 OFFSET ?"""
 _LEAST_USED = """
 SELECT place, route, size_bytes FROM uses JOIN entries USING (place)
 ORDER BY used_at, place LIMIT ?"""
@@ -131,7 +127,9 @@ class Ledger:
                 execute(_INSERT, change.values)
                 execute("INSERT INTO uses VALUES (?, ?)", (place, now))
                 self._tag(place, change.tags)
-                execute(_TOO_MANY_VARIANTS, (change.key, _VARIANTS))
+                surplus = execute(_TOO_MANY_VARIANTS, (change.key, MOST_VARIANTS)).fetchall()
+                for too_many, route in surplus:
+                    self._evict_one(too_many, route)
             case Refreshed(place, entry):
                 columns = refreshed_columns(entry)
                 execute(
@@ -163,12 +161,13 @@ class Ledger:
             for place, route, kept_bytes in oldest:
                 if entries <= self.bounds.entries and size_bytes <= self.bounds.bytes:
                     return
-                self.connection.execute("DELETE FROM entries WHERE place = ?", (place,))
-                self.connection.execute(
-                    "UPDATE totals SET evicted = evicted + 1 WHERE route = ?", (route,)
-                )
+                self._evict_one(place, route)
                 entries -= 1
                 size_bytes -= kept_bytes
+
+    def _evict_one(self, place: int, route: str) -> None:
+        self.connection.execute("DELETE FROM entries WHERE place = ?", (place,))
+        self.connection.execute("UPDATE totals SET evicted = evicted + 1 WHERE route = ?", (route,))
 
     def clear(self, criteria: Criteria) -> Iterator[int]:
         """Remove entries slice by slice; how many each slice took."""

@@ -33,6 +33,12 @@ class TestPlaces:
         get_logger("mine").info("hello")
         assert capsys.readouterr() == ("INFO api_buddy.mine hello\n", "")
 
+    def test_without_a_console_nothing_is_written_there(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        configure(enable_console=False).error("said to nobody")
+        assert capsys.readouterr() == ("", "")
+
     def test_a_file_is_begun_anew_when_it_is_full(self, tmp_path: Path) -> None:
         path = tmp_path / "x.log"
         logger = configure(

@@ -15,7 +15,7 @@ from turns import Turns
 from buffr.errors import StoreFailed
 from buffr.interaction import Body
 from buffr.message import ResponseHead
-from buffr.stores.cache import CacheStats, CacheStore
+from buffr.stores.cache import MOST_VARIANTS, CacheStats, CacheStore
 from buffr.stores.memory_cache import MemoryCache
 from buffr.stores.sqlite import SQLiteStore
 from buffr.stores.sqlite_ledger import Bounds
@@ -115,6 +115,15 @@ class TestVariants:
         turns.run(store.put(entry(body=b"whole")))
         turns.run(store.put(entry(body=b"", method=b"HEAD")))
         assert sorted(bodies(store, turns)) == [b"", b"whole"]
+
+    def test_their_number_is_bounded(self, store: CacheStore, turns: Turns) -> None:
+        """Whoever invents values of a selecting field makes no look-up slow."""
+        for number in range(MOST_VARIANTS + 6):
+            vary = ((b"x", b"%d" % number),)
+            turns.run(store.put(entry(body=b"%d" % number, vary=vary, responded_at=1000 + number)))
+        found = bodies(store, turns)
+        assert (len(found), found[0]) == (MOST_VARIANTS, b"%d" % (MOST_VARIANTS + 5))
+        assert turns.run(_stats(store)).evicted == 6
 
 
 class TestRefreshing:
