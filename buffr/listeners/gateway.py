@@ -9,11 +9,11 @@ from attrs import evolve, frozen
 from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from buffr.engine import Engine
-from buffr.errors import NoSuchRoute
+from buffr.errors import BadRequest, NoSuchRoute
 from buffr.listeners.scope import scoped
 from buffr.listeners.sink import ClientSink
 from buffr.listeners.target_form import origin_form
-from buffr.listeners.way_back import Outside, WayBack, inner_target
+from buffr.listeners.way_back import Outside, WayBack, inner_target, leads_out
 from buffr.matching.memo import Memo
 from buffr.message import Headers, Request, ResponseHead
 from buffr.policy.key_gate import Admitted, KeyGate
@@ -102,6 +102,8 @@ class Gateway:
         if found is None:
             return _Inside(request, scope, None, None)
         outside = found.outside
+        if leads_out(outside, rest):
+            raise BadRequest("the path leads above the target of its route")
         inner = evolve(request, target=inner_target(outside, rest))
         way_back = _way_back(outside, self._outsides, rest, admitted, self._gate.access.key)
         return _Inside(inner, scope, found, way_back)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 from attrs import frozen
 
 from buffr.message import ResponseHead
 from buffr.upstream.origin import Origin
 
-__all__ = ["Outside", "WayBack", "inner_target"]
+__all__ = ["Outside", "WayBack", "inner_target", "leads_out"]
 
 _URL_FIELDS = frozenset((b"location", b"content-location"))
 _FIELDS = _URL_FIELDS | {b"link", b"set-cookie"}
@@ -36,6 +36,26 @@ def inner_target(route: Outside, rest: bytes) -> bytes:
     """The upstream's target for what follows the name in the client's, byte for byte."""
     base = route.target.base_path_bytes
     return base + rest if base or rest.startswith(b"/") else b"/" + rest
+
+
+def leads_out(route: Outside, rest: bytes) -> bool:
+    """Whether some upstream would take the target for one above the route's own path.
+
+    Upstreams differ in what they decode, merge and cut off before they follow ``..``.
+    """
+    path = rest.partition(b"?")[0]
+    if not route.target.base_path_bytes or not (b"." in path or b"%2" in path):
+        return False
+    depth = 0
+    for segment in unquote_to_bytes(path).replace(b"\\", b"/").split(b"/"):
+        name = segment.partition(b";")[0]
+        if name == b"..":
+            depth -= 1
+        elif name not in (b"", b"."):
+            depth += 1
+        if depth < 0:
+            return True
+    return False
 
 
 @frozen

@@ -117,6 +117,14 @@ class TestNames:
         assert b"nobody" not in found.body
         assert len(gateway.upstream.received) == before
 
+    def test_a_path_stays_below_its_target(self, gateway: Running) -> None:
+        """What lies beside the target's path at the upstream is not the route's."""
+        before = len(gateway.upstream.received)
+        assert gateway.ask(b"/base/a/%2e%2e/../secret").status == 400
+        assert len(gateway.upstream.received) == before
+        assert gateway.ask(b"/root/../x").status == 200
+        assert gateway.upstream.received[-1].target == b"/../x"
+
     def test_all_methods_bodies_and_statuses_pass(self, gateway: Running) -> None:
         """Seed defects 3 and 8: 501 for methods, bodies lost, 4xx made 502."""
         for method in ("PUT", "PATCH", "DELETE", "OPTIONS", "POST"):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.listeners.way_back import Outside, WayBack, inner_target
+from buffr.listeners.way_back import Outside, WayBack, inner_target, leads_out
 from buffr.message import ResponseHead
 from buffr.upstream.origin import Origin
 
@@ -39,6 +39,27 @@ class TestTargets:
         self, rest: bytes, inner: bytes
     ) -> None:
         assert inner_target(API, rest) == inner
+
+    @pytest.mark.parametrize(
+        ("rest", "out"),
+        [
+            (b"/..", True),
+            (b"/a/../../b", True),
+            (b"/%2e%2E/b", True),
+            (b"/.%2e/b", True),
+            (b"/a%2f..%2F../b", True),
+            (b"/a/..\\..\\b", True),
+            (b"/..;x/b", True),
+            (b"/a//../../b", True),
+            (b"/a/..", False),
+            (b"/a/../b?/../../..", False),
+            (b"/.../..b/b..", False),
+            (b"", False),
+        ],
+    )
+    def test_some_lead_above_it(self, rest: bytes, *, out: bool) -> None:
+        assert leads_out(API, rest) is out
+        assert not leads_out(WIKI, rest)
 
     @pytest.mark.parametrize(("rest", "inner"), [(b"", b"/"), (b"?q", b"/?q"), (b"/x", b"/x")])
     def test_a_target_without_a_path(self, rest: bytes, inner: bytes) -> None:
