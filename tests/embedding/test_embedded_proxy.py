@@ -209,7 +209,18 @@ class TestCaching:
                 assert requests.request(method, url(proxy), data=b"x", timeout=20).ok
         assert len(upstream.received) == 8
 
-    def test_a_ttl_ends(self, start: Start, upstream: FakeUpstream) -> None:
+    @pytest.mark.parametrize("zone", ["UTC", "UTC-14", "UTC+12"])
+    def test_a_ttl_ends(
+        self, start: Start, upstream: FakeUpstream, zone: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Defect: TTLs were wrong off UTC."""
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", zone)
+            time.tzset()
+            self._ttl_ends(start, upstream)
+        time.tzset()
+
+    def _ttl_ends(self, start: Start, upstream: FakeUpstream) -> None:
         proxy = start(domain={"ttl_seconds": 1})
         get(proxy), get(proxy)
         assert len(upstream.received) == 1
@@ -519,3 +530,39 @@ class TestManyConnections:
         assert threading.active_count() <= before + 2
         for one in idle:
             one.close()
+
+    def test_300_come_at_once(self, start: Start) -> None:
+        """Defect: with a backlog of 5 and a thread each, 54 of 300 timed out."""
+        proxy = start()
+        get(proxy)
+        assert proxy.server is not None
+        host, port = proxy.server.server_address
+
+        async def ask() -> bytes:
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"GET /api/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            answered = await reader.read()
+            writer.close()
+            return answered[:15]
+
+        async def ask_all() -> list[bytes]:
+            return await asyncio.wait_for(asyncio.gather(*[ask() for _ in range(300)]), 20)
+
+        assert asyncio.run(ask_all()) == 300 * [b"HTTP/1.1 200 OK"]
+
+
+class TestRedirects:
+    def test_they_are_the_clients_to_follow(self, start: Start, upstream: FakeUpstream) -> None:
+        """Defect: credentials followed redirects to other hosts."""
+
+        def elsewhere(received: Received) -> bytes:
+            return answer(b"", b"302 Found", [(b"Location", b"http://elsewhere.test/x")])
+
+        with FakeUpstream(elsewhere) as redirecting:
+            proxy = start(domain={"upstream": redirecting.url})
+            credentials = {"Authorization": "Bearer theirs"}
+            found = get(proxy, headers=credentials, allow_redirects=False)
+            assert found.status_code == 302
+            assert found.headers["Location"] == "http://elsewhere.test/x"
+            assert len(redirecting.received) == 1
+        assert not upstream.received
