@@ -114,6 +114,9 @@ class GatewayReport:
 
     def configuration(self) -> Page:
         configuration, masked = as_data(self.config)
+        if self.config.shown_as is not None:
+            masked = []
+            configuration = _masked(self.config.shown_as, masked)
         return {
             "proxy_version": __version__,
             "security_enabled": self._security_enabled,
@@ -190,14 +193,23 @@ def _judged(given: Any) -> Verdict:
         settings = read_api_buddy(given)
     except ConfigError as error:
         return Verdict(tuple(error.message.splitlines()), (), None)
-    return Verdict((), settings.warnings, _masked(with_defaults(given)))
+    return Verdict((), settings.warnings, _masked(with_defaults(given), []))
 
 
-def _masked(value: Any, name: str = "") -> Any:
+def _masked(value: Any, masked: list[str], path: str = "") -> Any:
+    """Settings as JSON, and the paths of those whose values are secrets."""
     if isinstance(value, Mapping):
-        return {key: _masked(inner, str(key)) for key, inner in value.items()}
-    secret = isinstance(value, str) and any(word in name.lower() for word in _SECRETS)
-    return MASK if secret else value
+        dot = f"{path}." if path else ""
+        return {str(key): _masked(inner, masked, f"{dot}{key}") for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_masked(inner, masked, f"{path}[{at}]") for at, inner in enumerate(value)]
+    name = path.rpartition(".")[2].lower()
+    if isinstance(value, str) and any(word in name for word in _SECRETS):
+        masked.append(path)
+        return MASK
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return type(value).__name__
 
 
 def _moment(seconds: float | None) -> str | None:

@@ -6,8 +6,9 @@ The table of all settings is made of these declarations, and so is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from attrs import field, frozen
 
@@ -69,7 +70,8 @@ class Config:
     Paths are relative to the working directory, wherever the YAML file is.
     ``no_proxy`` holds the entries of ``NO_PROXY``, and ``parents`` the parent
     proxies of the environment. ``warnings`` are lines to be logged at the
-    start. ``admin`` keeps the place of what comes later.
+    start. ``shown_as`` is what these came from, where that is another
+    program's settings. ``admin`` keeps the place of what comes later.
     """
 
     data_dir: Path = setting(
@@ -155,6 +157,7 @@ class Config:
     no_proxy: tuple[str, ...] = ()
     parents: ParentProxies = ParentProxies()
     warnings: tuple[str, ...] = ()
+    shown_as: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @ca_cert.default
     def _default_ca_cert(self) -> Path:

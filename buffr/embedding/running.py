@@ -158,7 +158,7 @@ def _config(settings: ApiBuddySettings, key: str) -> Config:
         config = load(None, environ, {}, text=as_yaml(evolve(keyed, domains=(_NOBODY,))))
         assert config.gateway is not None
         config = evolve(config, gateway=evolve(config.gateway, routes=()))
-    return evolve(config, data_dir=_spool_dir(settings))
+    return evolve(config, data_dir=_spool_dir(settings), shown_as=settings.given)
 
 
 def _spool_dir(settings: ApiBuddySettings) -> Path:

@@ -59,7 +59,16 @@ class TestReference:
     def test_every_field(self, model: type) -> None:
         """No field of a model is out of reach, but for those that loading fills."""
         named = {one.within or one.name for one in settings_of(model)}
-        filled = {"warnings", "no_proxy", "parents", "data_dir", "name", "_table", "_bypass"}
+        filled = {
+            "warnings",
+            "no_proxy",
+            "parents",
+            "data_dir",
+            "name",
+            "_table",
+            "_bypass",
+            "shown_as",
+        }
         assert {field.name for field in attrs.fields(model)} <= named | filled
 
 

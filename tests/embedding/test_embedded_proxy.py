@@ -519,6 +519,24 @@ class TestFigures:
         assert monitoring.get_database_stats()["db_health"] == "healthy"
 
 
+class TestAdminPages:
+    def test_the_settings_are_shown_as_they_were_given(self, start: Start) -> None:
+        """With defaults, without secrets; a callback is none of JSON's."""
+        proxy = start(
+            security={"require_secure_key": True, "secure_key": "not-for-anybody-else"},
+            callbacks={"on_shutdown": lambda _: None},
+        )
+        found = get(proxy, "/admin/config?key=not-for-anybody-else")
+        assert "not-for-anybody-else" not in found.text
+        shown = found.json()
+        assert shown["configuration"]["security"]["require_secure_key"] is True
+        assert shown["configuration"]["cache"]["default_ttl_seconds"] == 86400
+        assert shown["sanitized_fields"] == ["security.secure_key"]
+        proxy.update_config("domain_mappings.api.ttl_seconds", 5)
+        shown = get(proxy, "/admin/config?key=not-for-anybody-else").json()
+        assert shown["configuration"]["domain_mappings"]["api"]["ttl_seconds"] == 5
+
+
 class TestManyConnections:
     def test_idle_ones_hold_no_threads(self, start: Start) -> None:
         """Defect: 400 idle connections held 401 threads."""
