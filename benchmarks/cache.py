@@ -11,7 +11,10 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 from urllib.request import urlopen
+
+from attrs import frozen
 
 from benchmarks.bench import Bench
 from benchmarks.hits import ANSWER
@@ -33,11 +36,44 @@ def run(bench: Bench) -> list[Row]:
     if _PEER.exists():
         peer = [str(_PEER), "-c", _PEER_MAIN]
         servers.append(_server(bench, "api-buddy", peer, upstream))
-    rows: list[Row] = []
-    rates = {server.name: _load(bench, server, 16)[0] for server in servers}
-    rows += bench.rows("answers/s at 16 connections", rates)
-    slowest = {server.name: _load(bench, server, 64)[1] for server in servers}
-    return rows + bench.rows("ms at 64 connections, 99 of 100", slowest, most=5)
+    few = _loads(bench, servers, 16)
+    rates = {name: median(load.rate for load in loads) for name, loads in few.items()}
+    rows = bench.rows("answers/s at 16 connections", rates)
+    if "api-buddy" in rates:
+        times = rates["buffr"] / rates["api-buddy"]
+        rows += bench.rows("answers/s, to api-buddy's", {"buffr": times}, least=10)
+    many = _loads(bench, servers, 64)
+    slowest = {name: median(load.slowest_ms for load in loads) for name, loads in many.items()}
+    rows += bench.rows("ms at 64 connections, 99 of 100", slowest, most=5)
+    _check_hits(servers[0], sum(load.answers for load in few["buffr"] + many["buffr"]))
+    return rows
+
+
+@frozen
+class _Load:
+    """Answers, answers a second, and the milliseconds that 99 of 100 took at most."""
+
+    answers: int
+    rate: float
+    slowest_ms: float
+
+
+def _loads(bench: Bench, servers: list[Process], connections: int) -> dict[str, list[_Load]]:
+    """Rounds of load, in which the servers take turns."""
+    loads: dict[str, list[_Load]] = {server.name: [] for server in servers}
+    for _ in range(bench.rounds):
+        for server in servers:
+            loads[server.name].append(_load(bench, server, connections))
+    return loads
+
+
+def _check_hits(server: Process, answers: int) -> None:
+    """Raises ``Failed`` unless buffr's log has all its answers but the first as hits."""
+    with server.log.open() as log:
+        lines = [line for line in log if ' msg="GET ' in line]
+    hits = sum(1 for line in lines if " status=200 " in line and " src=cache" in line)
+    if hits < answers or hits < len(lines) - 1:
+        raise Failed(f"buffr logged {hits} hits in {len(lines)} lines, not {answers}")
 
 
 def _server(bench: Bench, name: str, command: list[str], upstream: Process) -> Process:
@@ -59,8 +95,8 @@ def _server(bench: Bench, name: str, command: list[str], upstream: Process) -> P
     return server
 
 
-def _load(bench: Bench, server: Process, connections: int) -> tuple[float, float]:
-    """Answers a second, and the milliseconds that all but one of a hundred took at most."""
+def _load(bench: Bench, server: Process, connections: int) -> _Load:
+    waited_s = server.waited_s()
     done = subprocess.run(
         [
             *(bench.program("wrk"), "-t1", f"-c{connections}", f"-d{bench.seconds}s"),
@@ -72,7 +108,10 @@ def _load(bench: Bench, server: Process, connections: int) -> tuple[float, float
     )
     rate = re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)
     slow = re.search(r"99%\s+([\d.]+)(us|ms|s)", done.stdout)
-    if done.returncode or rate is None or slow is None or "Non-2xx" in done.stdout:
+    count = re.search(r"(\d+) requests in", done.stdout)
+    failed = done.returncode or rate is None or slow is None or count is None
+    if failed or "Non-2xx" in done.stdout:
         raise Failed(f"wrk: {done.stdout}{done.stderr}")
     factor = {"us": 0.001, "ms": 1.0, "s": 1000.0}[slow[2]]
-    return float(rate[1]), float(slow[1]) * factor
+    bench.waits.append((server.waited_s() - waited_s) / bench.seconds)
+    return _Load(int(count[1]), float(rate[1]), float(slow[1]) * factor)

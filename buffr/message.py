@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 __all__ = [
     "CHUNKED",
@@ -143,6 +143,7 @@ class ResponseHead:
     reason: bytes
     headers: Headers
     minor: int = 1
+    _last: tuple[Headers, ResponseHead] | None = field(init=False, default=None, repr=False)
 
     @cached_property
     def encoded(self) -> bytes:
@@ -152,11 +153,23 @@ class ResponseHead:
         return b"\r\n".join(lines) + b"\r\n"
 
     def with_fields(self, fields: Headers) -> ResponseHead:
-        """The head with more fields at its end; what is encoded of it is not encoded again."""
+        """The head with more fields at its end; what is encoded of it is not encoded again.
+
+        The last one is remembered: the hits of one second all tell the same.
+        """
+        last = self._last
+        if last is not None and last[0] == fields:
+            return last[1]
         head = ResponseHead(self.status, self.reason, self.headers + fields, self.minor)
         encoded = self.encoded + b"".join([b"%b: %b\r\n" % field for field in fields])
         object.__setattr__(head, "encoded", encoded)
+        object.__setattr__(self, "_last", (fields, head))
         return head
+
+    @cached_property
+    def names(self) -> frozenset[bytes]:
+        """The fields' names, in lower case."""
+        return frozenset([name.lower() for name, _ in self.headers])
 
     @cached_property
     def framing(self) -> int:

@@ -29,6 +29,8 @@ from buffr.upstream.origin import Origin
 __all__ = ["Caches"]
 
 _DEFAULT_FILE = "buffr-cache.db"
+_CHECKED_EVERY_S = 0.001
+"""How long a look-up may trust the one before to have seen what other processes wrote."""
 
 
 class Caches:
@@ -82,7 +84,7 @@ class Caches:
                 wall=time.time,
                 warn=_warn,
                 memory_bytes=bounds.memory_bytes,
-                soon=partial(self._reactor.callLater, 0),
+                soon=partial(self._reactor.callLater, _CHECKED_EVERY_S),
             )
         return self._files[real]
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
+from itertools import groupby
 from logging.handlers import RotatingFileHandler
+from operator import itemgetter
+from typing import TextIO
 
 from attrs import define, field
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
@@ -19,6 +24,8 @@ from buffr.log import NAMESPACE
 __all__ = ["configured", "get_logger", "line_writer"]
 
 _ROOT = "api_buddy"
+_MARK = "\0"
+"""Stands for the message, in which no control character is left."""
 _BY_NAME = {"WARN": logging.WARNING, "ERROR": logging.ERROR}
 _REFUSALS = ("401", "403")
 _LEVELS = {
@@ -79,7 +86,10 @@ def _handlers(settings: LogSettings) -> list[logging.Handler]:
     formatter = logging.Formatter(settings.format, settings.date_format)
     handlers: list[logging.Handler] = []
     if settings.console:
-        handlers.append(logging.StreamHandler(sys.stdout))
+        console = _Console(sys.stdout)
+        if "%(message)s" in settings.format and settings.format.count("%(message)") == 1:
+            console.plain = formatter
+        handlers.append(console)
     if settings.file is not None:
         try:
             handlers.append(
@@ -108,14 +118,64 @@ def line_writer(logger: logging.Logger) -> Callable[[str], None]:
     """Write the lines of exchanges to a logger, which tells time and level itself."""
 
     def write(lines: str) -> None:
-        for line in lines.splitlines():
-            level, _, rest = line.partition(" level=")[2].partition(" ")
+        found = [line.partition(" level=")[2].partition(" ") for line in lines.splitlines()]
+        for level, same in groupby(found, key=itemgetter(0)):
             number = _BY_NAME.get(level, logging.INFO)
             if logger.isEnabledFor(number):
-                # As ``logger.log``, which would look for its caller, at a third of the cost.
-                logger.handle(logger.makeRecord(logger.name, number, __file__, 0, rest, (), None))
+                _write(logger, number, [text for _, _, text in same])
 
     return write
+
+
+def _write(logger: logging.Logger, number: int, texts: Sequence[str]) -> None:
+    """Write lines of one level: together where nobody but the console wants them."""
+    # As ``logger.log``, which would look for its caller, at a third of the cost.
+    make = partial(logger.makeRecord, logger.name, number, __file__, 0, args=(), exc_info=None)
+    consoles = _consoles_only(logger)
+    if consoles is None:
+        for text in texts:
+            logger.handle(make(msg=text))
+        return
+    for console in consoles:
+        if number >= console.level:
+            console.write_all(make(msg=_MARK), texts)
+
+
+def _consoles_only(logger: logging.Logger) -> list[_Console] | None:
+    """Where a logger's records go, if that is to consoles of ours, and all of them."""
+    consoles: list[_Console] = []
+    if logger.filters:
+        return None
+    at: logging.Logger | None = logger
+    while at is not None:
+        for handler in at.handlers:
+            if not isinstance(handler, _Console) or not handler.is_plain:
+                return None
+            consoles.append(handler)
+        at = at.parent if at.propagate else None
+    return consoles or None
+
+
+class _Console(logging.StreamHandler[TextIO]):
+    """Writes lines that came in one turn of the reactor together; a record each is slow."""
+
+    plain: logging.Formatter | None = None
+    """One whose lines differ where the messages do, and there alone."""
+
+    @property
+    def is_plain(self) -> bool:
+        return self.plain is not None and self.formatter is self.plain and not self.filters
+
+    def write_all(self, record: logging.LogRecord, texts: Sequence[str]) -> None:
+        """Write a record once for each text, in the place of its mark."""
+        try:
+            form = self.format(record) + self.terminator
+            lines = "".join([form.replace(_MARK, text) for text in texts])
+            with self.lock or nullcontext():
+                self.stream.write(lines)
+                self.flush()
+        except Exception:  # noqa: BLE001  # as every handler does
+            self.handleError(record)
 
 
 @implementer(ILogObserver)

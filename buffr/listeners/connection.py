@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any
 from typing import Protocol as Port
 
@@ -270,7 +271,7 @@ class ClientConnection(Protocol):
         self.since = self._listener.now
         self.transport.write(data)
 
-    @property
+    @cached_property
     def client(self) -> str:
         """The client's address."""
         return str(getattr(self.transport.getPeer(), "host", ""))

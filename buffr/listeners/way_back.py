@@ -76,7 +76,7 @@ class WayBack:
 
     def head(self, head: ResponseHead) -> ResponseHead:
         """The head as the client gets it; the same one where nothing is to be rewritten."""
-        if not any(name.lower() in _FIELDS for name, _ in head.headers):
+        if _FIELDS.isdisjoint(head.names):
             return head
         headers = tuple((name, self._value(name.lower(), value)) for name, value in head.headers)
         if headers == head.headers:

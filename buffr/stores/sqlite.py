@@ -66,7 +66,9 @@ class SQLiteStore:
     ``call_from_thread`` runs a function on the reactor's thread, ``wall`` is
     the clock in seconds since the epoch, ``warn`` takes lines for the log
     from any thread. What is of no use any more is removed every
-    ``sweep_every_s``.
+    ``sweep_every_s``. ``memory_bytes`` of what is used often are held in
+    memory; ``soon`` calls a function a moment later: what another process
+    changes is seen by then.
     """
 
     path: Path

@@ -56,8 +56,8 @@ class Reading:
     """One connection that only reads.
 
     At most ``most_bytes`` of entries are held in memory. ``soon`` calls a
-    function in the reactor's next turn: whether the file has changed is asked
-    once a turn. ``broken`` is told of an error.
+    function a moment later: the file is not asked again before whether it has
+    changed. ``broken`` is told of an error.
     """
 
     path: Path

@@ -27,6 +27,54 @@ def configure(**given: Any) -> logging.Logger:
     return configured(read_api_buddy({"logging": given}).log)
 
 
+LINES = (
+    'time=1 level=INFO msg="GET http://a/%d" status=200\n'
+    'time=1 level=WARN msg="GET http://a/%s" status=599\n'
+    'time=1 level=INFO msg="GET http://a/3" status=200\n'
+)
+
+
+class TestLinesOfOneTurn:
+    """Where only the console wants them they are written together, each as its record would be."""
+
+    @pytest.mark.parametrize(
+        "form", ["%(levelname)s %(message)s.", "%(message)s %(message)s", "%(message)-70s|"]
+    )
+    def test_each_is_as_its_record(self, capsys: pytest.CaptureFixture[str], form: str) -> None:
+        line_writer(get_logger_of(configure(format=form)))(LINES)
+        together = capsys.readouterr().out
+        logger = get_logger_of(configure(format=form))
+        logger.addFilter(lambda _: True)
+        try:
+            line_writer(logger)(LINES)
+        finally:
+            logger.filters.clear()
+        assert together == capsys.readouterr().out
+        assert len(together.splitlines()) == 3
+
+    def test_a_handler_of_the_program_gets_records(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        logger = configure(format="%(message)s")
+        handler = BufferingHandler(10)
+        logger.addHandler(handler)
+        try:
+            line_writer(get_logger_of(logger))(LINES)
+        finally:
+            logger.removeHandler(handler)
+        assert [record.levelname for record in handler.buffer].count("INFO") == 2
+        assert len(handler.buffer) == 3
+        assert len(capsys.readouterr().out.splitlines()) == 3
+
+    def test_levels_count(self, capsys: pytest.CaptureFixture[str]) -> None:
+        line_writer(get_logger_of(configure(level="WARNING", format="%(message)s")))(LINES)
+        assert capsys.readouterr().out == 'msg="GET http://a/%s" status=599\n'
+
+
+def get_logger_of(logger: logging.Logger) -> logging.Logger:
+    return logger.getChild("core.proxy")
+
+
 class TestPlaces:
     def test_the_console_is_standard_output(self, capsys: pytest.CaptureFixture[str]) -> None:
         configure(format="%(levelname)s %(name)s %(message)s")
