@@ -47,6 +47,7 @@ Usage: buffr COMMAND [options]
                buffr cassette ls FILE
   key          print a new random access key
   demo         see it work, with no network: record, stop the upstream, replay
+  version      print the version
 
 `buffr COMMAND --help` lists a command's options. Without a command the
 environment says what to do: BUFFR_MODE, BUFFR_TARGET, BUFFR_TARGETS ...
@@ -112,6 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _key(rest: Sequence[str]) -> None:
     from buffr.assembly.keys import new_key  # noqa: PLC0415  # a server asks for it by itself
 
+    if set(rest) & {"-h", "--help"}:
+        sys.stdout.write("Usage: buffr key (it takes no options)\n")
+        sys.exit(0)
     if rest:
         _fail(f"key: unexpected argument {rest[0]!r}")
     sys.stdout.write(f"{new_key()}\n")

@@ -21,7 +21,7 @@ from buffr.config.limits import Limits
 from buffr.config.parents import ParentProxies
 from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import described, embedded, setting
-from buffr.config.shapes import NOT_SERVED, Drafted, ListOf, Rows, Section
+from buffr.config.shapes import Drafted, ListOf, Rows, Section
 from buffr.policy.access import Access, is_loopback
 from buffr.policy.bypass import Bypass
 from buffr.policy.hosts import plain_host
@@ -71,7 +71,7 @@ class Config:
     ``no_proxy`` holds the entries of ``NO_PROXY``, and ``parents`` the parent
     proxies of the environment. ``warnings`` are lines to be logged at the
     start. ``shown_as`` is what these came from, where that is another
-    program's settings. ``admin`` keeps the place of what comes later.
+    program's settings.
     """
 
     data_dir: Path = setting(
@@ -153,7 +153,6 @@ class Config:
         default=None,
         metadata=described(Drafted(GatewaySettings), "One port for many upstreams, by name."),
     )
-    admin: None = setting(NOT_SERVED, None, "The admin port.")
     no_proxy: tuple[str, ...] = ()
     parents: ParentProxies = ParentProxies()
     warnings: tuple[str, ...] = ()

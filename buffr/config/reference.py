@@ -12,7 +12,7 @@ import attrs
 
 from buffr.config.model import Config
 from buffr.config.schema import Kind, Setting, settings_of
-from buffr.config.shapes import NOT_SERVED, Drafted, NamedRows, Rows, Rules, Section
+from buffr.config.shapes import Drafted, NamedRows, Rows, Rules, Section
 
 __all__ = ["reference"]
 
@@ -80,9 +80,7 @@ _COLUMNS = ("Setting", "Meaning", "Allowed", "Default", "Variable", "Flag")
 
 def reference() -> str:
     """The whole page."""
-    later = [f"`{one.key}:`" for one in settings_of(Config) if one.shape is NOT_SERVED]
-    closing = f"{', '.join(later)} are names for what comes later, and refused until then.\n"
-    return "\n".join((_INTRO, _ROUTES, *_sections("", "", Config, {}), closing))
+    return "\n".join((_INTRO, _ROUTES, *_sections("", "", Config, {})))
 
 
 def _sections(path: str, doc: str, model: type, written: dict[type, str]) -> Iterator[str]:
@@ -112,9 +110,7 @@ def _table(prefix: str, settings: tuple[Setting, ...]) -> str:
 
 
 def _stands_apart(one: Setting) -> bool:
-    return one.shape is NOT_SERVED or isinstance(
-        one.shape, Section | Drafted | NamedRows | Rows | Rules
-    )
+    return isinstance(one.shape, Section | Drafted | NamedRows | Rows | Rules)
 
 
 def _cells(one: Setting, prefix: str) -> tuple[str, ...]:
@@ -134,7 +130,7 @@ def _default(one: Setting) -> str:
         return one.default_text
     if one.default is attrs.NOTHING:
         return "required"
-    if one.default in (None, (), ""):
+    if one.default in (None, (), "", frozenset()):
         return "none"
     shape = one.shape
     return f"`{shape.show(one.default) if isinstance(shape, Kind) else one.default}`"

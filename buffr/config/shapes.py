@@ -14,7 +14,6 @@ from buffr.config.schema import Kind, Shape, made
 from buffr.config.written import Broken, Listing, Scalar, Table, Tag, Written
 
 __all__ = [
-    "NOT_SERVED",
     "Draft",
     "Drafted",
     "ListOf",
@@ -30,19 +29,6 @@ T_co = TypeVar("T_co", covariant=True)
 Whole = TypeVar("Whole")
 
 _SEPARATOR = re.compile(r"[,\s]+")
-
-
-class _Nowhere:
-    """The shape of a section that a later version serves."""
-
-    allowed = "left out: it is not served yet"
-    empty_ok = False
-
-    def read(self, written: Written, path: str, problems: Problems) -> None:
-        problems.error(written.at, path, "is not served yet; leave it out")
-
-
-NOT_SERVED = _Nowhere()
 
 
 @frozen

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from buffr.config.schema import Kind, Setting, settings_of
-from buffr.config.shapes import NOT_SERVED, NamedRows
+from buffr.config.shapes import NamedRows
 
 __all__ = ["MASK", "as_data"]
 
@@ -21,7 +21,7 @@ def as_data(model: Any, path: str = "") -> tuple[dict[str, Any], list[str]]:
     masked: list[str] = []
     kind: Any = type(model)
     for one in settings_of(kind):
-        if not one.key or one.shape is NOT_SERVED:
+        if not one.key:
             continue
         holder = getattr(model, one.within) if one.within else model
         value = getattr(holder, one.name)

@@ -23,7 +23,7 @@ __all__ = ["FAIL_ON", "USAGE", "RunOptions", "settings"]
 USAGE = "Usage: buffr run [options] -- COMMAND [ARGUMENT ...]"
 FAIL_ON = ("miss", "record", "unused")
 
-_MODES = ("auto", "record", "replay", "passthrough")
+_MODES = ("auto", "record", "replay", "cache", "passthrough")
 _REPORTS = (".json", ".xml")
 _SCOPE = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _LONGEST_S = 1e6
@@ -69,6 +69,7 @@ class RunOptions(usage.Options):
         ["auto", None, "Replay what is recorded, fetch and record the rest (the default)."],
         ["record", None, "Fetch and record everything anew."],
         ["replay", None, "Answer from cassettes alone."],
+        ["cache", None, "Answer from an HTTP cache, and fetch what is not fresh in it."],
         ["passthrough", None, "Relay, and keep nothing."],
         ["fail-on-miss", None, "Exit with 1 when a request found no recording."],
         ["fail-on-record", None, "Exit with 1 when something was recorded."],

@@ -172,13 +172,6 @@ class TestProblems:
         assert len(lines) == 1
         assert lines[0].startswith(line)
 
-    @pytest.mark.parametrize("section", ["admin"])
-    @pytest.mark.parametrize("value", ["", " {port: 1, key: s3cret}", " [1]", " on"])
-    def test_not_served_yet(self, section: str, value: str) -> None:
-        """A section of a later version is known, refused in one line, and not shown."""
-        lines = refused(f"{ONE_ROUTE}{section}:{value}\n")
-        assert lines == [f"s.yaml:2: {section}: is not served yet; leave it out"]
-
     def test_unknown_variable(self) -> None:
         """A variable that buffr does not know stops nothing, and is told with its value unsaid."""
         config = loaded(environ={"BUFFR_LISTN": "s3cret", "BUFFR_2_HOST": "x", "OTHER": "x"})

@@ -90,6 +90,13 @@ class TestCommands:
         assert len(keys) == 2
         assert all(re.fullmatch("[A-Za-z0-9_-]{43}", key) for key in keys)
 
+    @pytest.mark.parametrize("command", ["key", "demo", "ca", "run", "config", "cassette", "auto"])
+    def test_each_command_has_its_help(self, command: str, tmp_path: Path) -> None:
+        """On standard output, with 0."""
+        done = run(command, "--help", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "usage: buffr" in done.stdout.lower()
+
     def test_nothing_to_do_is_answered_with_the_help(self, tmp_path: Path) -> None:
         done = run(cwd=tmp_path)
         assert done.returncode == 1
