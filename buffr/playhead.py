@@ -61,10 +61,6 @@ class Playhead:
         """Every key of the scope starts over."""
         self._scopes.pop(scope, None)
 
-    def reset_all(self) -> None:
-        """Every key of every scope starts over."""
-        self._scopes.clear()
-
     def _heads(self, scope: str) -> dict[bytes, tuple[int, int]]:
         heads = self._scopes.pop(scope, None)
         if heads is None:

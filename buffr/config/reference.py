@@ -59,8 +59,9 @@ The forward proxy of 1 and 3 is the one that `BUFFR_PROXY` describes, else `forw
 file, else one with all defaults.
 
 Where the file gives them, flags and variables still count over what a route says: `--mode`
-(`BUFFR_MODE`), `--keep-host`, `--repeat` and `--ca-file` for every route and every host;
-`--port` (`BUFFR_PORT`) and `--cassette` (`BUFFR_CASSETTE`) if there is only one listener. So
+(`BUFFR_MODE`), `--keep-host`, `--repeat`, `--ca-file`, `--store` (`BUFFR_STORE`) and `--ttl`
+(`BUFFR_TTL`) for every route and every host; `--port` (`BUFFR_PORT`) and `--cassette`
+(`BUFFR_CASSETTE`) if there is only one listener. So
 `BUFFR_MODE=replay` makes a whole file replay in CI. Where 4, 6 or 7 gives them, only flags
 count over what a route says, and these variables for what it leaves open.
 

@@ -17,8 +17,8 @@ The forward proxy of 1 and 3 is what ``BUFFR_PROXY`` says, else ``forward:``
 of the file, else all defaults.
 
 What flags and variables say beside that holds over what the file says: mode,
-``keep_host``, ``repeat`` and ``ca_file`` for every route, a port and a
-cassette for the only one. Over what comes from variables only flags hold; a
+``keep_host``, ``repeat``, ``ca_file``, ``store`` and ``ttl`` for every route,
+a port and a cassette for the only one. Over what comes from variables only flags hold; a
 variable there is for what it leaves open.
 """
 

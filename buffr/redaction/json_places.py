@@ -18,7 +18,6 @@ Place = tuple[int | str, ...]
 
 _TOKEN = re.compile(rb'\s*+("(?:[^"\\]|\\.)*+"|[\[\]{}:,]|[^\s\[\]{}:,"]++)', re.DOTALL)
 _DOCUMENT = re.compile(rb"^(?:data:)?[ \t]*([\[{].*)$", re.MULTILINE)
-_DEEPEST = 128
 
 
 class _Match(Protocol):

@@ -91,20 +91,6 @@ _POSSIBLE_MEMBERS = frozenset(
     (b"token", b"jwt", b"bearer", b"auth", b"credential", b"credentials", b"sessionkey")
 )
 
-_MEMBER_ENDINGS = (
-    b"password",
-    b"passphrase",
-    b"secret",
-    b"apikey",
-    b"accesstoken",
-    b"refreshtoken",
-    b"authtoken",
-    b"sessiontoken",
-    b"secretkey",
-    b"privatekey",
-    b"secretaccesskey",
-)
-
 _FIELD_ENDINGS = (
     b"password",
     b"passphrase",
@@ -113,6 +99,14 @@ _FIELD_ENDINGS = (
     b"accesstoken",
     b"refreshtoken",
     b"authtoken",
+)
+
+_MEMBER_ENDINGS = (
+    *_FIELD_ENDINGS,
+    b"sessiontoken",
+    b"secretkey",
+    b"privatekey",
+    b"secretaccesskey",
 )
 
 # As the last of several nested names, filter[key]=name, these mean something else.
