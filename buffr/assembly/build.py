@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 from buffr.admin.counting import Counting
@@ -20,7 +21,7 @@ from buffr.assembly.gateway_report import GatewayReport
 from buffr.assembly.keys import with_keys
 from buffr.assembly.live_gateway import LiveGateway
 from buffr.assembly.redaction import redaction_rules
-from buffr.assembly.routes import reverse_route
+from buffr.assembly.routes import RouteMaker, reverse_route
 from buffr.assembly.upstreams import Upstreams, check_files
 from buffr.config import Config, ReverseRoute
 from buffr.config.forward import ForwardSettings
@@ -91,6 +92,9 @@ class _Builder:
         self._cassettes = Cassettes(config, reactor, self._rules)
         self._caches = Caches(config, reactor, self._rules)
         self._upstreams = Upstreams(config, reactor, self._own_ports)
+        self._maker = RouteMaker(
+            config, self._rules, self._upstreams, self._cassettes, self._caches, reactor
+        )
         self._leaves: LeafContexts | None = None
         self._live_gateway: LiveGateway | None = None
 
@@ -123,15 +127,7 @@ class _Builder:
         return service
 
     def _reverse(self, row: ReverseRoute) -> None:
-        route = reverse_route(
-            row,
-            self._config,
-            self._rules,
-            self._upstreams,
-            self._cassettes,
-            self._caches,
-            self._reactor,
-        )
+        route = reverse_route(row, self._maker)
         announce = {"mode": row.mode.value}
         if row.target is not None:
             announce["target"] = row.target.url
@@ -146,15 +142,7 @@ class _Builder:
 
     def _gateway(self, settings: GatewaySettings) -> None:
         def routes(settings: GatewaySettings, config: Config) -> dict[bytes, GatewayRoute]:
-            return gateway_routes(
-                settings,
-                config,
-                self._rules,
-                self._upstreams,
-                self._cassettes,
-                self._caches,
-                self._reactor,
-            )
+            return gateway_routes(settings, evolve(self._maker, config=config))
 
         figures = self._figures
         if figures is None and settings.admin.enabled:
@@ -207,15 +195,7 @@ class _Builder:
         for options in (settings.upstream, *(row.upstream for row in settings.hosts)):
             check_files(options)
         leaves = self._leaf_contexts()
-        routes = ForwardRoutes(
-            settings,
-            self._config,
-            self._rules,
-            self._upstreams,
-            self._cassettes,
-            self._caches,
-            self._reactor,
-        )
+        routes = ForwardRoutes(settings, self._maker)
         proxy = ForwardProxy(
             self._engine,
             self._reactor,

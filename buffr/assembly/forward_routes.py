@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
+from attrs import evolve
 from twisted.internet.protocol import Protocol
 
-from buffr.assembly.caches import Caches
-from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.matchers import cache_matcher_for, matcher_for
 from buffr.assembly.paces import pace_for
-from buffr.assembly.routes import ages_for, explainer_for, session_limits, shares
-from buffr.assembly.upstreams import Upstreams
-from buffr.config import Config, scope_cassette
+from buffr.assembly.routes import RouteMaker, ages_for
+from buffr.config import scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.errors import AccessDenied
 from buffr.interaction import RecordedRequest
@@ -23,8 +20,6 @@ from buffr.pacing import Pace
 from buffr.playhead import Playhead, Repeat
 from buffr.policy.access import is_private
 from buffr.policy.mode import Mode
-from buffr.policy.statuses import recorded_by_default
-from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 from buffr.stores.cassette import CassetteStore
 from buffr.tls.server_name import is_address
@@ -46,24 +41,10 @@ class ForwardRoutes:
     one for all origins in it, as their keys differ.
     """
 
-    def __init__(
-        self,
-        settings: ForwardSettings,
-        config: Config,
-        rules: RedactionRules,
-        upstreams: Upstreams,
-        cassettes: Cassettes,
-        caches: Caches,
-        reactor: Any,
-    ) -> None:
+    def __init__(self, settings: ForwardSettings, maker: RouteMaker) -> None:
         self._settings = settings
-        self._config = config
-        self._rules = rules
-        self._upstreams = upstreams
-        self._cassettes = cassettes
-        self._caches = caches
-        self._reactor = reactor
-        self._bypass = config.bypass
+        self._maker = maker
+        self._bypass = maker.config.bypass
         self._routes: dict[tuple[Origin, Path | None], Route] = {}
         self._known: dict[tuple[Origin, str], Route] = {}
         self._paces: dict[str, Pace | None] = {}
@@ -102,7 +83,7 @@ class ForwardRoutes:
         return route
 
     def _denies(self, origin: Origin) -> bool:
-        return self._config.denies_private_at(origin.host, origin.port)
+        return self._maker.config.denies_private_at(origin.host, origin.port)
 
     def _check(self, origin: Origin) -> None:
         """Refuse an address at once; where a name leads is seen when it is dialled."""
@@ -119,12 +100,12 @@ class ForwardRoutes:
         return row.cassette
 
     async def _made(self, origin: Origin, row: ForwardHost, path: Path | None) -> Route:
-        settings, config = self._settings, self._config
-        cassette = None if path is None else self._cassettes.of(path, row.mode)
-        matcher = matcher_for(row.match, self._rules, cassette, row.websocket, with_origin=True)
+        settings, maker = self._settings, self._maker
+        cassette = None if path is None else maker.cassettes.of(path, row.mode)
+        matcher = matcher_for(row.match, maker.rules, cassette, row.websocket, with_origin=True)
         store, playhead = None, Playhead(Repeat(settings.repeat))
         if cassette is not None:
-            await self._cassettes.opened(cassette)
+            await maker.cassettes.opened(cassette)
             name = (cassette.path, row.host)
             if name not in self._stores:
                 view = cassette.view(partial(_digest, matcher))
@@ -132,31 +113,18 @@ class ForwardRoutes:
             store, matcher, playhead = self._stores[name]
         upstream = None
         if row.mode is not Mode.REPLAY:
-            upstream = self._upstreams.of(
+            upstream = maker.upstreams.of(
                 origin, row.upstream, deny_private=self._denies(origin), keep_host=False
             )
         cache = None
         if row.mode is Mode.CACHE:
-            matcher = cache_matcher_for(row.match, self._rules, with_origin=True)
-            cache = self._caches.of(origin, row.cache, matcher)
-            await self._caches.opened(row.cache)
-        delays = settings.replay_delays
-        return Route(
-            mode=row.mode,
-            upstream=upstream,
-            store=store,
-            matcher=matcher,
+            matcher = cache_matcher_for(row.match, maker.rules, with_origin=True)
+            cache = maker.caches.of(origin, row.cache, matcher)
+            await maker.caches.opened(row.cache)
+        return evolve(
+            maker.general(row.mode, settings, matcher, store, upstream),
             playhead=playhead,
-            redaction=self._rules,
-            share=shares(row.mode, settings.share, settings.repeat),
-            record_statuses=settings.record_statuses or recorded_by_default(row.mode),
-            replay_delays=config.replay_delays if delays is None else delays,
-            spool_dir=config.data_dir,
-            body_memory_bytes=config.limits.body_memory_bytes,
-            linger_s=config.limits.linger_s,
-            session_limits=session_limits(config.limits),
             origin=origin,
-            explainer=explainer_for(row.mode, self._reactor, store, matcher, self._rules),
             pace=self._pace(origin.host, row),
             ages=ages_for(row.re_record_after_s),
             cache=cache,
@@ -167,32 +135,25 @@ class ForwardRoutes:
         if host not in self._paces:
             if len(self._paces) >= _MOST:
                 del self._paces[next(iter(self._paces))]
-            self._paces[host] = pace_for(row.limits, self._reactor)
+            self._paces[host] = pace_for(row.limits, self._maker.reactor)
         return self._paces[host]
 
     def _passing(self, origin: Origin) -> Route:
         """A bypassed host's plain requests are relayed, whatever the mode."""
         known = self._routes.get((origin, None))
         if known is None:
-            general = self._settings
-            route = Route(
-                mode=Mode.PASSTHROUGH,
-                upstream=self._upstreams.of(
-                    origin, self._settings.upstream, deny_private=self._denies(origin)
-                ),
-                store=None,
-                matcher=matcher_for(
-                    general.match, self._rules, None, general.websocket, with_origin=True
-                ),
-                playhead=Playhead(Repeat.CYCLE),
-                redaction=self._rules,
+            general, maker = self._settings, self._maker
+            upstream = maker.upstreams.of(
+                origin, general.upstream, deny_private=self._denies(origin)
+            )
+            matcher = matcher_for(
+                general.match, maker.rules, None, general.websocket, with_origin=True
+            )
+            route = evolve(
+                maker.general(Mode.PASSTHROUGH, general, matcher, None, upstream),
                 share=False,
-                record_statuses=(),
-                replay_delays=False,
-                spool_dir=self._config.data_dir,
                 origin=origin,
                 src="bypass",
-                session_limits=session_limits(self._config.limits),
             )
             known = self._routes[origin, None] = self._bounded(route)
         return known
@@ -201,4 +162,6 @@ class ForwardRoutes:
         origin = Origin("https", host, port)
         self._check(origin)
         options = self._settings.upstream
-        await self._upstreams.dial(origin, options, protocol, deny_private=self._denies(origin))
+        await self._maker.upstreams.dial(
+            origin, options, protocol, deny_private=self._denies(origin)
+        )

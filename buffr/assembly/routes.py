@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
+
+from attrs import evolve, frozen
 
 from buffr.assembly.caches import Caches
 from buffr.assembly.cassettes import Cassettes
@@ -10,7 +12,9 @@ from buffr.assembly.matchers import cache_matcher_for, matcher_for
 from buffr.assembly.paces import pace_for
 from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, ReverseRoute
+from buffr.config.gateway import GatewayRow
 from buffr.config.limits import Limits
+from buffr.config.statuses import StatusSet
 from buffr.explainer import Explainer
 from buffr.matching.matcher import Matcher
 from buffr.playhead import Playhead, Repeat
@@ -21,63 +25,108 @@ from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 from buffr.session_limits import SessionLimits
 from buffr.stores.base import Store
+from buffr.upstream.origin import Origin
+from buffr.upstream.upstream import Upstream
 
-__all__ = ["ages_for", "explainer_for", "reverse_route", "session_limits", "shares"]
+__all__ = ["RouteMaker", "ages_for", "reverse_route"]
 
 
-def shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT001  # as set
+def _shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT001  # as set
     """Whether flights are shared; by default in auto, but for answers that count each."""
     return (mode is Mode.AUTO and repeat != "once") if chosen is None else chosen
 
 
-def reverse_route(
-    row: ReverseRoute,
-    config: Config,
-    rules: RedactionRules,
-    upstreams: Upstreams,
-    cassettes: Cassettes,
-    caches: Caches,
-    reactor: Any,
-) -> Route:
+class Said(Protocol):
+    """What settings say of any route: a port's, a gateway's or the forward proxy's."""
+
+    @property
+    def repeat(self) -> str: ...
+    @property
+    def share(self) -> bool | None: ...
+    @property
+    def record_statuses(self) -> StatusSet | None: ...
+    @property
+    def replay_delays(self) -> bool | None: ...
+    @property
+    def re_record_after_s(self) -> float | None: ...
+
+
+@frozen(eq=False)
+class RouteMaker:
+    """Makes routes of what all of a service share."""
+
+    config: Config
+    rules: RedactionRules
+    upstreams: Upstreams
+    cassettes: Cassettes
+    caches: Caches
+    reactor: Any
+
+    def of_row(
+        self,
+        row: ReverseRoute | GatewayRow,
+        upstream: Upstream | None,
+        origin: Origin | None = None,
+        name: str = "",
+    ) -> Route:
+        """The route of a row; with an origin it is part of what identifies a request.
+
+        ``name`` is that of its answers in a cache.
+        """
+        with_origin = origin is not None
+        cassette = None
+        if row.mode.uses_cassette:
+            cassette = self.cassettes.of(row.cassette, row.mode)
+        cache = None
+        if row.mode is Mode.CACHE and row.target is not None:
+            matcher = cache_matcher_for(row.match, self.rules, with_origin=with_origin)
+            cache = self.caches.of(row.target, row.cache, matcher, name)
+        else:
+            matcher = matcher_for(
+                row.match, self.rules, cassette, row.websocket, with_origin=with_origin
+            )
+        store = None if cassette is None else cassette.view(matcher.recorded_digest)
+        route = self.general(row.mode, row, matcher, store, upstream)
+        return evolve(route, origin=origin, pace=pace_for(row.limits, self.reactor), cache=cache)
+
+    def general(
+        self,
+        mode: Mode,
+        said: Said,
+        matcher: Matcher,
+        store: Store | None,
+        upstream: Upstream | None,
+    ) -> Route:
+        """What is made alike for all routes: one without an origin, limits and a cache."""
+        config, delays = self.config, said.replay_delays
+        return Route(
+            mode=mode,
+            upstream=upstream,
+            store=store,
+            matcher=matcher,
+            playhead=Playhead(Repeat(said.repeat)),
+            redaction=self.rules,
+            share=_shares(mode, said.share, said.repeat),
+            record_statuses=said.record_statuses or recorded_by_default(mode),
+            replay_delays=config.replay_delays if delays is None else delays,
+            spool_dir=config.data_dir,
+            body_memory_bytes=config.limits.body_memory_bytes,
+            linger_s=config.limits.linger_s,
+            session_limits=_session_limits(config.limits),
+            explainer=_explainer_for(mode, self.reactor, store, matcher, self.rules),
+            ages=ages_for(said.re_record_after_s),
+        )
+
+
+def reverse_route(row: ReverseRoute, maker: RouteMaker) -> Route:
     """The one route of a reverse port."""
-    cassette = None
-    if row.mode.uses_cassette:
-        cassette = cassettes.of(row.cassette, row.mode)
-    cache = None
-    if row.mode is Mode.CACHE and row.target is not None:
-        matcher = cache_matcher_for(row.match, rules, with_origin=False)
-        cache = caches.of(row.target, row.cache, matcher)
-    else:
-        matcher = matcher_for(row.match, rules, cassette, row.websocket, with_origin=False)
     upstream = None
     if row.target is not None:
-        upstream = upstreams.of(row.target, row.upstream, keep_host=row.keep_host)
-    store = None
-    if cassette is not None:
-        store = cassette.view(matcher.recorded_digest)
-    delays = config.replay_delays if row.replay_delays is None else row.replay_delays
-    return Route(
-        mode=row.mode,
-        upstream=upstream,
-        store=store,
-        matcher=matcher,
-        playhead=Playhead(Repeat(row.repeat)),
-        redaction=rules,
-        share=shares(row.mode, row.share, row.repeat),
-        record_statuses=row.record_statuses or recorded_by_default(row.mode),
-        replay_delays=delays,
-        spool_dir=config.data_dir,
-        body_memory_bytes=config.limits.body_memory_bytes,
-        linger_s=config.limits.linger_s,
-        session_limits=session_limits(config.limits),
-        explainer=explainer_for(row.mode, reactor, store, matcher, rules),
-        pace=pace_for(row.limits, reactor),
-        ages=ages_for(row.re_record_after_s),
-        cache=cache,
-    )
+        upstream = maker.upstreams.of(row.target, row.upstream, keep_host=row.keep_host)
+    return maker.of_row(row, upstream)
 
 
-def session_limits(limits: Limits) -> SessionLimits:
+def _session_limits(limits: Limits) -> SessionLimits:
     """What bounds WebSocket sessions."""
     return SessionLimits(
         message_bytes=limits.websocket_message_bytes,
@@ -92,7 +141,7 @@ def ages_for(re_record_after_s: float | None) -> Ages | None:
     return None if re_record_after_s is None else Ages(re_record_after_s)
 
 
-def explainer_for(
+def _explainer_for(
     mode: Mode, reactor: Any, store: Store | None, matcher: Matcher, rules: RedactionRules
 ) -> Explainer | None:
     """What explains the misses of a route: only in replay nothing else answers them."""

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
+
+from buffr.assembly.caches import Caches
+from buffr.assembly.cassettes import Cassettes
+from buffr.assembly.forward_routes import ForwardRoutes
+from buffr.assembly.redaction import redaction_rules
+from buffr.assembly.routes import RouteMaker
+from buffr.assembly.upstreams import Upstreams
+from buffr.config import load
+from buffr.route import Route
+from buffr.upstream.origin import Origin
+
+SETTINGS = """
+limits: {body_memory_bytes: 4KiB, linger_s: 3s}
+forward:
+  bypass: [aside.test]
+  share: true
+  hosts:
+    - {host: kept.test, mode: passthrough}
+"""
+
+
+@pytest.fixture
+def routes(tmp_path: Path) -> ForwardRoutes:
+    file = tmp_path / "s.yaml"
+    file.write_text(SETTINGS)
+    config = load(file, {}, {"data_dir": str(tmp_path)})
+    assert config.forward is not None
+    reactor, rules = MemoryReactorClock(), redaction_rules(config.redact)
+    maker = RouteMaker(
+        config,
+        rules,
+        Upstreams(config, reactor, set),
+        Cassettes(config, reactor, rules),
+        Caches(config, reactor, rules),
+        reactor,
+    )
+    return ForwardRoutes(config.forward, maker)
+
+
+def of(routes: ForwardRoutes, host: str) -> Route:
+    found: list[Route] = []
+    Deferred.fromCoroutine(routes.of(Origin("http", host, 80), "")).addCallback(found.append)
+    return found[0]
+
+
+class TestBounds:
+    @pytest.mark.parametrize("host", ["kept.test", "aside.test"])
+    def test_limits_hold_for_every_host(self, routes: ForwardRoutes, host: str) -> None:
+        """For those that are bypassed, too."""
+        route = of(routes, host)
+        assert (route.body_memory_bytes, route.linger_s) == (4096, 3)
+
+    def test_a_bypassed_host_shares_no_call(self, routes: ForwardRoutes) -> None:
+        """Whatever the forward proxy says of sharing: it is relayed as it is."""
+        route = of(routes, "aside.test")
+        assert (route.share, route.store, route.src) == (False, None, "bypass")
