@@ -41,7 +41,8 @@ class Limits:
     half_close_s: float = setting(
         quantities.duration(zero="at once"),
         10.0,
-        "How long a client that has closed its own half can still be answered.",
+        "How long a client that has closed its own half can still be answered, and how long "
+        "the answer to a WebSocket close frame is waited for.",
     )
     linger_s: float = setting(
         quantities.duration(zero="stop at once"),
