@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 
+from buffr.assembly.openings import Openings
 from buffr.config import Config
 from buffr.config.caching import CacheSettings
 from buffr.errors import BuffrError
@@ -23,7 +24,6 @@ from buffr.stores.cache import CacheStore
 from buffr.stores.memory_cache import MemoryCache
 from buffr.stores.sqlite import SQLiteStore
 from buffr.stores.sqlite_ledger import Bounds
-from buffr.streams import News
 from buffr.upstream.origin import Origin
 
 __all__ = ["Caches"]
@@ -42,8 +42,7 @@ class Caches:
         self._redaction = redaction
         self._memory: MemoryCache | None = None
         self._files: dict[Path, SQLiteStore] = {}
-        self._opening: dict[Path, News] = {}
-        self._open: set[Path] = set()
+        self._openings = Openings()
 
     def of(
         self, origin: Origin, settings: CacheSettings, matcher: Matcher, name: str = ""
@@ -108,7 +107,7 @@ class Caches:
         """Open all that are known so far. Blocks. Raises ``StoreFailed``."""
         for real, store in self._files.items():
             _prepare(store)
-            self._open.add(real)
+            self._openings.done.add(real)
 
     async def opened(self, settings: CacheSettings) -> None:
         """Have a store opened while the service runs. Raises ``StoreFailed``."""
@@ -116,22 +115,13 @@ class Caches:
         if path is None:
             return
         real = path.resolve()
-        while real in self._opening:
-            await self._opening[real].wait()
-        if real in self._open:
-            return
-        news = self._opening[real] = News()
-        try:
-            pool = self._reactor.getThreadPool()
-            await deferToThreadPool(self._reactor, pool, _prepare, self._files[real])
-            self._open.add(real)
-        finally:
-            del self._opening[real]
-            news.tell()
+        pool = self._reactor.getThreadPool()
+        opening = partial(deferToThreadPool, self._reactor, pool, _prepare, self._files[real])
+        await self._openings.once(real, opening)
 
     async def close(self) -> None:
         """Write what waits, and let go of the files."""
-        for real in self._open:
+        for real in self._openings.done:
             await self._files[real].close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 
+from buffr.assembly.openings import Openings
 from buffr.config import Config
 from buffr.errors import CassetteError, ConfigError
 from buffr.interaction import Interaction
@@ -20,7 +22,6 @@ from buffr.policy.mode import Mode
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette import Access, Cassette
-from buffr.streams import News
 
 __all__ = ["Cassettes"]
 
@@ -36,8 +37,7 @@ class Cassettes:
         self._rules = rules
         self._modes: dict[Path, Mode] = {}
         self._made: dict[Path, Cassette] = {}
-        self._opening: dict[Path, News] = {}
-        self._open: set[Path] = set()
+        self._openings = Openings()
 
     def expect(self, rows: Iterable[tuple[Path, Mode]]) -> None:
         """Learn which modes share a file. Raises ``ConfigError`` where they do not go together."""
@@ -86,7 +86,7 @@ class Cassettes:
         for real, cassette in self._made.items():
             self._prepare(cassette)
             cassette.open()
-            self._open.add(real)
+            self._openings.done.add(real)
 
     def _prepare(self, cassette: Cassette) -> None:
         """Say when there is nothing to replay; make the directory for recordings."""
@@ -105,17 +105,7 @@ class Cassettes:
     async def opened(self, cassette: Cassette) -> None:
         """Have a cassette read while the service runs. Raises ``CassetteError``."""
         real = cassette.path.resolve()
-        while real in self._opening:
-            await self._opening[real].wait()
-        if real in self._open:
-            return
-        news = self._opening[real] = News()
-        try:
-            await self._in_thread(cassette)
-            self._open.add(real)
-        finally:
-            del self._opening[real]
-            news.tell()
+        await self._openings.once(real, partial(self._in_thread, cassette))
 
     def _in_thread(self, cassette: Cassette) -> Deferred[None]:
         self._prepare(cassette)

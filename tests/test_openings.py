@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+
+from buffr.assembly.openings import Openings
+from buffr.errors import StoreFailed
+
+FILE = Path("/kept/file")
+
+
+class TestOnce:
+    def test_those_who_come_meanwhile_wait_for_the_first(self) -> None:
+        openings, calls = Openings(), list[Deferred[None]]()
+
+        def opened() -> Deferred[None]:
+            calls.append(Deferred())
+            return calls[-1]
+
+        both = [Deferred.fromCoroutine(openings.once(FILE, opened)) for _ in range(2)]
+        assert [one.called for one in both] == [False, False]
+        calls[0].callback(None)
+        assert [one.called for one in both] == [True, True]
+        assert (len(calls), openings.done) == (1, {FILE})
+
+    def test_what_failed_is_tried_again_by_who_waited(self) -> None:
+        """The error is told to the first alone."""
+        openings, calls = Openings(), list[Deferred[None]]()
+
+        def opened() -> Deferred[None]:
+            calls.append(Deferred())
+            return calls[-1]
+
+        first, second = (Deferred.fromCoroutine(openings.once(FILE, opened)) for _ in range(2))
+        failures: list[object] = []
+        first.addErrback(lambda failure: failures.append(failure.value))
+        calls[0].errback(StoreFailed("no room"))
+        assert [type(one) for one in failures] == [StoreFailed]
+        assert (len(calls), second.called, openings.done) == (2, False, set())
+        calls[1].callback(None)
+        assert second.called
