@@ -10,11 +10,11 @@ from buffr.config import kinds, quantities
 from buffr.config.caching import CacheSettings
 from buffr.config.cassette_name import cassette_name
 from buffr.config.matching import MatchSettings
-from buffr.config.playback import REPEAT, STATUS_SET, Repeat
+from buffr.config.playback import REPEAT, Repeat
 from buffr.config.rates import RateLimits
+from buffr.config.recording import RecordingSettings
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Rows, Section
-from buffr.config.statuses import StatusSet
 from buffr.config.upstream import UpstreamOptions
 from buffr.config.websocket import WebSocketSettings
 from buffr.policy.bypass import Bypass
@@ -78,7 +78,7 @@ class ForwardHost:
 
 
 @frozen(kw_only=True)
-class ForwardSettings:
+class ForwardSettings(RecordingSettings):
     """The forward proxy's port.
 
     ``hosts`` are complete: what a row leaves open is filled from here.
@@ -108,35 +108,11 @@ class ForwardSettings:
         "What follows the last of several recordings of one request.",
         flag="repeat",
     )
-    share: bool | None = setting(
-        kinds.BOOL,
-        None,
-        "Whether identical requests under way share one call to the upstream.",
-        default_text="by mode",
-    )
-    record_statuses: StatusSet | None = setting(
-        STATUS_SET,
-        None,
-        "The statuses that are recorded; answers with others only pass through.",
-        default_text="by mode",
-    )
     replay_delays: bool | None = setting(
         kinds.BOOL,
         None,
         "As the global setting, for the forward proxy.",
         default_text="the global setting",
-    )
-    re_record_after_s: float | None = setting(
-        quantities.duration(),
-        None,
-        "Recordings older than this are recorded anew in auto; replay only warns of them.",
-        key="re_record_after",
-    )
-    match: MatchSettings = setting(
-        Section(MatchSettings), MatchSettings(), "What counts in matching."
-    )
-    websocket: WebSocketSettings = setting(
-        Section(WebSocketSettings), WebSocketSettings(), "How WebSocket sessions are replayed."
     )
     upstream: UpstreamOptions = embedded(UpstreamOptions(), only=("ca_file", "via"))
     cache: CacheSettings = embedded(CacheSettings())

@@ -9,14 +9,12 @@ from attrs import field, frozen
 from buffr.config import kinds, quantities
 from buffr.config.access import ListenerAccess
 from buffr.config.caching import CacheSettings
-from buffr.config.matching import MatchSettings
-from buffr.config.playback import REPEAT, STATUS_SET, Repeat
+from buffr.config.playback import REPEAT, Repeat
 from buffr.config.rates import RateLimits
+from buffr.config.recording import RecordingSettings
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, NamedRows, Section
-from buffr.config.statuses import StatusSet
 from buffr.config.upstream import UpstreamOptions
-from buffr.config.websocket import WebSocketSettings
 from buffr.policy.mode import Mode
 from buffr.upstream.origin import Origin
 
@@ -24,11 +22,10 @@ __all__ = ["GatewayAdmin", "GatewayRow", "GatewaySettings"]
 
 
 @frozen(kw_only=True)
-class GatewayRow:
+class GatewayRow(RecordingSettings):
     """A route of the gateway: ``/NAME/path`` is ``path`` below ``target``.
 
-    ``record_statuses``, ``share`` and ``replay_delays`` are as in
-    ``ReverseRoute``.
+    ``replay_delays`` is ``None`` where the global setting decides.
     """
 
     name: str
@@ -50,30 +47,6 @@ class GatewayRow:
     )
     repeat: Repeat = setting(
         REPEAT, "cycle", "What follows the last of several recordings of one request."
-    )
-    share: bool | None = setting(
-        kinds.BOOL,
-        None,
-        "Whether identical requests under way share one call to the upstream.",
-        default_text="by mode",
-    )
-    record_statuses: StatusSet | None = setting(
-        STATUS_SET,
-        None,
-        "The statuses that are recorded; answers with others only pass through.",
-        default_text="by mode",
-    )
-    re_record_after_s: float | None = setting(
-        quantities.duration(),
-        None,
-        "Recordings older than this are recorded anew in auto; replay only warns of them.",
-        key="re_record_after",
-    )
-    match: MatchSettings = setting(
-        Section(MatchSettings), MatchSettings(), "What counts in matching."
-    )
-    websocket: WebSocketSettings = setting(
-        Section(WebSocketSettings), WebSocketSettings(), "How WebSocket sessions are replayed."
     )
     limits: RateLimits | None = setting(
         Section(RateLimits), None, "How often the upstream is asked; a hit counts for nothing."

@@ -9,14 +9,12 @@ from attrs import field, frozen
 from buffr.config import kinds, quantities
 from buffr.config.access import ListenerAccess
 from buffr.config.caching import CacheSettings
-from buffr.config.matching import MatchSettings
-from buffr.config.playback import REPEAT, STATUS_SET, Repeat
+from buffr.config.playback import REPEAT, Repeat
 from buffr.config.rates import RateLimits
+from buffr.config.recording import RecordingSettings
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Section
-from buffr.config.statuses import StatusSet
 from buffr.config.upstream import UpstreamOptions
-from buffr.config.websocket import WebSocketSettings
 from buffr.policy.mode import Mode
 from buffr.upstream.origin import Origin
 
@@ -24,13 +22,12 @@ __all__ = ["ReverseRoute"]
 
 
 @frozen(kw_only=True)
-class ReverseRoute:
+class ReverseRoute(RecordingSettings):
     """A port that stands for one upstream.
 
     ``target`` is ``None`` only in replay. ``port`` 0 means a free one.
-    Files are relative to the working directory. ``record_statuses``,
-    ``share`` and ``replay_delays`` are ``None`` where the mode, or the global
-    setting, decides. ``tls`` is true as well where ``cert`` and ``key`` are
+    Files are relative to the working directory. ``replay_delays`` is ``None``
+    where the global setting decides. ``tls`` is true as well where ``cert`` and ``key`` are
     given, which come both or not at all; without them the certificate is one
     of buffr's own CA, and empty ``tls_names`` mean this machine's names.
     """
@@ -80,32 +77,8 @@ class ReverseRoute:
         "the first again, the last again, or a miss.",
         flag="repeat",
     )
-    share: bool | None = setting(
-        kinds.BOOL,
-        None,
-        "Whether identical requests under way share one call to the upstream.",
-        default_text="by mode",
-    )
-    record_statuses: StatusSet | None = setting(
-        STATUS_SET,
-        None,
-        "The statuses that are recorded; answers with others only pass through.",
-        default_text="by mode",
-    )
-    re_record_after_s: float | None = setting(
-        quantities.duration(),
-        None,
-        "Recordings older than this are recorded anew in auto; replay only warns of them.",
-        key="re_record_after",
-    )
-    match: MatchSettings = setting(
-        Section(MatchSettings), MatchSettings(), "What counts in matching."
-    )
     limits: RateLimits | None = setting(
         Section(RateLimits), None, "How often the upstream is asked; a hit counts for nothing."
-    )
-    websocket: WebSocketSettings = setting(
-        Section(WebSocketSettings), WebSocketSettings(), "How WebSocket sessions are replayed."
     )
     upstream: UpstreamOptions = embedded(UpstreamOptions())
     cache: CacheSettings = embedded(CacheSettings())

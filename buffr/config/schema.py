@@ -181,13 +181,13 @@ def embedded(default: T, *, key: str = "", only: tuple[str, ...] = ()) -> T:
 
 @cache
 def settings_of(model: type) -> tuple[Setting, ...]:
-    """The settings that a model declares, in its order."""
+    """The settings that a model declares, in its order, its own before those of its base."""
     return tuple(_settings(model))
 
 
 def _settings(model: type) -> list[Setting]:
     settings = []
-    for attribute in attrs.fields(model):
+    for attribute in sorted(attrs.fields(model), key=lambda one: one.inherited):
         inner: _Embedded | None = attribute.metadata.get(_EMBEDDED)
         if inner is not None:
             settings += [
