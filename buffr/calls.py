@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 
 from attrs import define, frozen
 from twisted.internet.defer import Deferred
@@ -22,6 +23,7 @@ from buffr.upstream.connection import Response
 __all__ = ["RequestBody", "UpstreamCall", "read_whole", "stream_through"]
 
 _CONTINUE = ResponseHead(100, b"Continue", ())
+_DIGEST_MARK = b"sha256:"
 
 
 @frozen(eq=False)
@@ -29,12 +31,27 @@ class RequestBody:
     """A request's body: how it is sent, what identifies it, and where it is recorded from.
 
     ``tape`` is ``None`` when the body is in ``outgoing`` as bytes.
+    ``raw_digest`` is the SHA-256 of a body whose ``identity`` is not its bytes.
     """
 
     outgoing: bytes | BodyReader
     identity: bytes | BodyDigest = b""
     tape: Tape | None = None
     expect_met: bool = False
+    raw_digest: bytes = b""
+
+    @property
+    def exact(self) -> bytes:
+        """What tells bodies apart byte for byte: the bytes as they came, of many their digest.
+
+        That is ``sha256:`` and the 32 bytes of a SHA-256. Empty where the body
+        is not read before it is sent.
+        """
+        if not isinstance(self.identity, bytes):
+            return _DIGEST_MARK + self.raw_digest
+        # A short body that spells a digest must not be taken for the body that has it.
+        spells_digest = self.identity.startswith(_DIGEST_MARK)
+        return _DIGEST_MARK + sha256(self.identity).digest() if spells_digest else self.identity
 
     def recorded(self) -> Body:
         if self.tape is not None:
@@ -62,18 +79,25 @@ async def read_whole(route: Route, request: Request, stream: BodyStream, sink: S
         sink.inform(_CONTINUE)
     tape = _tape(route)
     digest = route.matcher.digest(request)
+    raw = None
     try:
         while (piece := await stream.read()) is not None:
             tape.append(piece, 0.0)
             if tape.failure is not None:
                 raise BuffrError(f"no room to hold the request's body: {tape.failure.strerror}")
             digest.update(piece.data)
+            if raw is not None:
+                raw.update(piece.data)
+            elif tape.size_bytes > IN_MEMORY:
+                raw = sha256(tape.read_all())
         tape.trailers = stream.trailers
     except BaseException:
         tape.close()
         raise
-    identity = tape.read_all() if tape.size_bytes <= IN_MEMORY else digest
-    return RequestBody(TapeReader(tape), identity, tape, request.expects_continue)
+    outgoing = TapeReader(tape)
+    if raw is None:
+        return RequestBody(outgoing, tape.read_all(), tape, request.expects_continue)
+    return RequestBody(outgoing, digest, tape, request.expects_continue, raw.digest())
 
 
 def stream_through(route: Route, stream: BodyStream, *, record: bool) -> RequestBody:
