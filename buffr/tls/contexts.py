@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from buffr.errors import BuffrError
 from buffr.tls.authority import Authority
+from buffr.tls.handshake import HandshakeConnection
 from buffr.tls.pair import PairKey
 from buffr.tls.server_name import server_name
 
@@ -169,7 +170,7 @@ class ServerTLS:
         return context
 
 
-class _Opening(SSL.Connection):
+class _Opening(HandshakeConnection):
     """A connection that knows whom to ask for its context; its app data is Twisted's."""
 
     def __init__(self, context: SSL.Context, serving: ServerTLS) -> None:

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from buffr.errors import ConfigError
 from buffr.tls.contexts import LeafContexts, server_context
+from buffr.tls.handshake import HandshakeConnection
 from buffr.tls.pair import check_times, read_pair
 from buffr.tls.server_name import BadServerName, server_name
 
@@ -33,7 +34,7 @@ class _PortTLS:
         self,
         protocol: TLSMemoryBIOProtocol,  # noqa: ARG002
     ) -> SSL.Connection:
-        return SSL.Connection(self.context(), None)
+        return HandshakeConnection(self.context(), None)
 
 
 def names_tls(contexts: LeafContexts, names: Sequence[str]) -> IOpenSSLServerConnectionCreator:

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buffr.errors import ConfigError, UpstreamFailed
+from buffr.tls.handshake import HandshakeConnection
 
 __all__ = ["client_tls"]
 
@@ -67,7 +68,7 @@ class _ClientTLS:
             self._server_name = name.encode("ascii")
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        connection = SSL.Connection(self._context, None)
+        connection = HandshakeConnection(self._context, None)
         if self._server_name is not None:  # an address is never sent (RFC 6066 3)
             connection.set_tlsext_host_name(self._server_name)
         if self._verify:

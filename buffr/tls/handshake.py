@@ -1,0 +1,23 @@
+"""A TLS connection whose handshake fails in words."""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+
+__all__ = ["HandshakeConnection"]
+
+
+class HandshakeConnection(SSL.Connection):
+    """As pyOpenSSL's, but a peer that ends the session within the handshake is an error in words.
+
+    pyOpenSSL raises ``ZeroReturnError`` for a close_notify (RFC 8446 6.1). It
+    has no arguments, and Twisted looks for the first one.
+    """
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake. Raises ``SSL.Error``."""
+        try:
+            super().do_handshake()
+        except SSL.ZeroReturnError:
+            reason = "the peer closed the session within the handshake"
+            raise SSL.Error([("buffr", "handshake", reason)]) from None
