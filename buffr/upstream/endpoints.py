@@ -22,13 +22,15 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from buffr.upstream.lookup import JudgedLookup, WithLookup
+from buffr.upstream.lookup import NameLookup, WithLookup
 from buffr.upstream.origin import Origin
 from buffr.upstream.parent import ParentEndpoint
 
 __all__ = ["endpoint_for", "plain_endpoint"]
 
 _FOREVER_S = 86400.0
+_STANDS_FOR_THE_NAME = "host.invalid"
+"""``NameLookup`` knows the name. Twisted would refuse one that is not IDNA 2008."""
 
 
 def plain_endpoint(
@@ -50,13 +52,11 @@ def plain_endpoint(
         return TCP4ClientEndpoint(reactor, host, port, timeout)
     if isIPv6Address(host):
         return TCP6ClientEndpoint(reactor, host, port, timeout)
-    if judge is not None:
-        return _JudgedEndpoint(reactor, host, port, timeout, judge)
-    return HostnameEndpoint(reactor, host, port, timeout=timeout)
+    return _NameEndpoint(reactor, host, port, timeout, judge)
 
 
 @implementer(IStreamClientEndpoint)
-class _JudgedEndpoint:
+class _NameEndpoint:
     """Connects to a name's addresses, but for those that ``judge`` raises an error for."""
 
     def __init__(
@@ -65,7 +65,7 @@ class _JudgedEndpoint:
         host: str,
         port: int,
         timeout_s: float,
-        judge: Callable[[str], None],
+        judge: Callable[[str], None] | None,
     ) -> None:
         self._reactor = reactor
         self._host = host
@@ -77,16 +77,16 @@ class _JudgedEndpoint:
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        lookup = JudgedLookup(self._reactor.nameResolver, self._judge)
+        lookup = NameLookup(self._reactor.nameResolver, self._host, self._judge)
         endpoint = HostnameEndpoint(
-            WithLookup(self._reactor, lookup), self._host, self._port, timeout=self._timeout_s
+            WithLookup(self._reactor, lookup), _STANDS_FOR_THE_NAME, self._port, self._timeout_s
         )
         try:
             return await endpoint.connect(factory)
         except DNSLookupError as error:
-            if lookup.refusal is None:
-                raise
-            raise lookup.refusal from error
+            if lookup.refusal is not None:
+                raise lookup.refusal from error
+            raise DNSLookupError(f"no address for {self._host}") from error
 
 
 def endpoint_for(

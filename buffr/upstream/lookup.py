@@ -1,8 +1,9 @@
-"""Look-ups of names whose addresses are judged before anything connects to them."""
+"""Look-ups of names as they are written, whose addresses may be judged before anything connects."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -17,41 +18,49 @@ from zope.interface import implementer
 
 from buffr.errors import BuffrError
 
-__all__ = ["JudgedLookup", "WithLookup"]
+__all__ = ["NameLookup", "WithLookup"]
 
 _Judge = Callable[[str], None]
 
 
 @implementer(IHostnameResolver)
-class JudgedLookup:
-    """Looks names up, and leaves out the addresses that ``judge`` raises a ``BuffrError`` for.
+class NameLookup:
+    """Looks ``name`` up, whatever name it is asked for.
 
+    So the name reaches the system's resolver as it is written: names of
+    hosts may have underscores (``my_service``), or hyphens where IDNA 2008
+    has none (``r3---sn-4g5e``), and A-labels that it does not know.
+
+    Addresses that ``judge`` raises a ``BuffrError`` for are left out;
     ``refusal`` is the last such error.
     """
 
-    def __init__(self, resolver: IHostnameResolver, judge: _Judge) -> None:
+    def __init__(self, resolver: IHostnameResolver, name: str, judge: _Judge | None) -> None:
         self.refusal: BuffrError | None = None
         self._resolver = resolver
+        self._name = name
         self._judge = judge
 
     def resolveHostName(
         self,
         resolutionReceiver: IResolutionReceiver,  # noqa: N803
-        hostName: str,  # noqa: N803
+        hostName: str,  # noqa: N803, ARG002
         portNumber: int = 0,  # noqa: N803
         addressTypes: Sequence[type[IAddress]] | None = None,  # noqa: N803
         transportSemantics: str = "TCP",  # noqa: N803
     ) -> IHostResolution:
-        judged = _Judged(resolutionReceiver, self._allows)
+        receiver = resolutionReceiver
+        if self._judge is not None:
+            receiver = _Judged(resolutionReceiver, partial(self._allows, self._judge))
         return self._resolver.resolveHostName(
-            judged, hostName, portNumber, addressTypes, transportSemantics
+            receiver, self._name, portNumber, addressTypes, transportSemantics
         )
 
-    def _allows(self, address: IAddress) -> bool:
+    def _allows(self, judge: _Judge, address: IAddress) -> bool:
         if not isinstance(address, IPv4Address | IPv6Address):
             return True
         try:
-            self._judge(address.host)
+            judge(address.host)
         except BuffrError as error:
             self.refusal = error
             return False

@@ -1,4 +1,4 @@
-"""Look-ups whose addresses are judged: only those that may be connected to come through."""
+"""Look-ups: of any name, and of addresses that are judged before anything connects to them."""
 
 # ruff: noqa: N803  # names of Twisted's interface
 
@@ -81,6 +81,32 @@ class Looking:
         """Whom it tries to connect to, given time for all."""
         self.reactor.pump([0.3] * 6)
         return [client[0] for client in self.reactor.tcpClients]
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "h.test",
+            "my_service",
+            "_dmarc.my_host.test",
+            "r3---sn-4g5e.example",
+            "ab--cd.example",
+            "-leading.example",
+            "xn--i-7iq.example",
+            "xn--mnchen-3ya.example",
+        ],
+    )
+    @pytest.mark.parametrize("judged", [False, True])
+    def test_a_name_is_looked_up_as_it_is_written(self, name: str, *, judged: bool) -> None:
+        """Also one that IDNA 2008 does not have: the resolver decides which names there are."""
+        reactor = MemoryReactorClock()
+        resolver = Resolver({name: ("9.9.9.9",)})
+        reactor.installNameResolver(resolver)
+        endpoint = plain_endpoint(reactor, name, 443, 5, judge=judge if judged else None)
+        endpoint.connect(Factory.forProtocol(Protocol))
+        assert resolver.asked == [name]
+        assert [client[:2] for client in reactor.tcpClients] == [("9.9.9.9", 443)]
 
 
 class TestJudgedEndpoint:
