@@ -5,6 +5,7 @@ Whatever comes in, what is held at once is bounded.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 import brotli
 import zstandard
 
-__all__ = ["BadCoding", "are_known", "decoded", "decoding", "encoded", "encoding"]
+__all__ = ["BadCoding", "are_known", "are_plain", "decoded", "decoding", "encoded", "encoding"]
 
 _GZIP = 16 + zlib.MAX_WBITS
 _ONCE_BYTES = 256 * 1024
@@ -31,6 +32,17 @@ _ZSTD_WINDOW = 8 << 20
 _IDENTITY = frozenset((b"", b"identity", b"aws-chunked"))
 """``aws-chunked`` frames a body with signatures, and leaves its bytes readable."""
 
+_NOT_A_CODING = re.compile(
+    rb"none|null|plain|text|raw|default|binary|[78]bit|chunked|amz-1\.0"
+    rb"|utf-?8|(us-)?ascii|latin-?1|iso-?8859-?1?[0-9]|(windows|cp)-?125[0-8]"
+    rb"|[a-z0-9.+*-]+/.*"
+)
+"""What servers and clients write although no such coding exists: the body under it is plain.
+
+They mean a character set that extends ASCII, a media type, or a transfer
+encoding of mail. Names of real codings that cannot be undone are not here.
+"""
+
 Pieces = Iterable[bytes]
 
 
@@ -40,7 +52,12 @@ class BadCoding(Exception):
 
 def _names(codings: bytes) -> list[bytes]:
     names = [name.strip() for name in codings.lower().split(b",")]
-    return [name for name in names if name not in _IDENTITY]
+    return [name for name in names if name not in _IDENTITY and not _NOT_A_CODING.fullmatch(name)]
+
+
+def are_plain(codings: bytes) -> bool:
+    """Whether a body under this ``Content-Encoding`` is not coded at all."""
+    return not _names(codings)
 
 
 def are_known(codings: bytes) -> bool:

@@ -12,7 +12,15 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.codings import BadCoding, are_known, decoded, decoding, encoded, encoding
+from buffr.codings import (
+    BadCoding,
+    are_known,
+    are_plain,
+    decoded,
+    decoding,
+    encoded,
+    encoding,
+)
 
 LIMIT = 10_000
 KNOWN = [b"gzip", b"deflate", b"br", b"zstd", b"gzip, deflate", b"identity"]
@@ -38,6 +46,8 @@ class TestDecoded:
             (b"aws-chunked, br", brotli.compress(body)),
             (b"deflate, gzip", gzip.compress(zlib.compress(body))),
             (b"identity,,", body),
+            (b"UTF-8", body),
+            (b"none, gzip", gzip.compress(body)),
         ):
             assert decoded(codings, coded, limit_bytes=LIMIT) == body
 
@@ -70,6 +80,23 @@ class TestDecoded:
     def test_unknown(self, codings: bytes, body: bytes) -> None:
         """Other codings, broken bodies and bombs stay as they are."""
         assert decoded(codings, body, limit_bytes=LIMIT) is None
+
+    @pytest.mark.parametrize(
+        ("codings", "plain"),
+        [
+            *((name, True) for name in (b"", b"identity", b"aws-chunked", b"Identity, ")),
+            *((name, True) for name in (b"utf-8", b"UTF8", b"us-ascii", b"ISO-8859-15", b"latin1")),
+            *((name, True) for name in (b"windows-1252", b"None", b"binary", b"8bit", b"chunked")),
+            *((name, True) for name in (b"application/json", b"utf-8, none", b"amz-1.0")),
+            *((name, False) for name in (b"gzip", b"utf-8, gzip", b"compress", b"utf-16")),
+            *((name, False) for name in (b"aes128gcm", b"dcb", b"snappy", b"gzip;q=1", b"base64")),
+        ],
+    )
+    def test_what_is_no_coding(self, codings: bytes, plain: bool) -> None:
+        """Character sets and the like name none; what might be one is never taken for plain."""
+        assert are_plain(codings) is plain
+        if plain:
+            assert are_known(codings)
 
     @given(st.sampled_from(KNOWN), st.binary(max_size=50))
     def test_hostile(self, codings: bytes, body: bytes) -> None:

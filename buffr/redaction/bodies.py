@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from buffr.codings import BadCoding, are_known, decoded, decoding, encoded, encoding
+from buffr.codings import BadCoding, are_known, are_plain, decoded, decoding, encoded, encoding
 from buffr.interaction import Body
 from buffr.message import Headers, media_type
 from buffr.redaction.found import Edit, Found, is_binary, replaced
@@ -180,7 +180,7 @@ class Bodies:
 def _codings(headers: Headers) -> bytes:
     named = [value for name, value in headers if name.lower() == b"content-encoding"]
     codings = b",".join(named)
-    return b"" if codings.strip().lower() in (b"identity", b"aws-chunked") else codings
+    return b"" if are_plain(codings) else codings
 
 
 def _begins_coded(codings: bytes, data: bytes) -> bool:

@@ -130,13 +130,16 @@ def _deflate(parameters: Parameters) -> Deflate:
 
 
 def answer_for(offer: Headers) -> tuple[bytes, Deflate] | None:
-    """The value that accepts a client's first offer that can be met, and what it means."""
+    """The value that accepts a client's first offer that can be met, and what it means.
+
+    A window that is asked for is confirmed, also the largest (RFC 7692 7.1.2.1).
+    """
     for parameters in _offers(offer):
         deflate = _deflate(parameters)
         if deflate.server_bits < _LEAST_FOR_ZLIB:
             continue
         words = [_NAME, *(name for name in _TAKEOVER if name in parameters)]
-        if deflate.server_bits < 15:
+        if _WINDOW[0] in parameters:
             words.append(b"%b=%d" % (_WINDOW[0], deflate.server_bits))
         return b"; ".join(words), deflate
     return None

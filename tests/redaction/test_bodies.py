@@ -337,6 +337,17 @@ class TestCodings:
         without = exchange(body, ((b"Content-Encoding", coding),), asked=())
         assert stored(without).body.data == body
 
+    @pytest.mark.parametrize(
+        "name",
+        [b"UTF-8", b"none", b"ISO-8859-1", b"binary", b"amz-1.0", b"text/html; charset=UTF-8"],
+    )
+    def test_what_is_no_coding(self, name: bytes) -> None:
+        """Servers write it although no such coding exists: the body is plain, and is searched."""
+        headers = ((b"Content-Encoding", name), (b"Content-Type", b"application/json"))
+        found = stored(exchange(b'{"access_token": "abc"}', headers))
+        assert found.body.data == b'{"access_token": "REDACTED-access-token"}'
+        assert stored(exchange(b'{"a": 1}', headers)).body.data == b'{"a": 1}'
+
     def test_not_coded_at_all(self) -> None:
         """A text that is not what its coding says is searched as it is."""
         out = stored(exchange(b"oops " + TOKEN, ((b"Content-Encoding", b"gzip"),)))

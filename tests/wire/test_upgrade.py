@@ -169,3 +169,13 @@ class TestExtensions:
             Deflate(server_takeover=False, server_bits=9),
         )
         assert answer_for(offer(b"x-other")) is None
+
+    @pytest.mark.parametrize("bits", [b"9", b"12", b"15", b'"15"'])
+    def test_a_window_that_is_asked_for_is_confirmed(self, bits: bytes) -> None:
+        """The largest too: a client may fail the handshake otherwise (RFC 7692 7.1.2.1)."""
+        size = bits.strip(b'"')
+        assert answer_for(offer(b"permessage-deflate; server_max_window_bits=" + bits)) == (
+            b"permessage-deflate; server_max_window_bits=" + size,
+            Deflate(server_bits=int(size)),
+        )
+        assert answer_for(offer(b"permessage-deflate")) == (b"permessage-deflate", Deflate())
