@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+_NO_RETRY = ((b"X-Should-Retry", b"false"), (b"Stripe-Should-Retry", b"false"))
+"""What SDKs heed that would try again for nothing."""
+
+
 class BuffrError(Exception):
     """The root of the tree.
 
@@ -71,6 +75,9 @@ class ConfigError(BuffrError):
 class CassetteError(BuffrError):
     """A cassette cannot be read, or not be written. The file is left as it is."""
 
+    headers = _NO_RETRY
+    code = "cassette"
+
 
 class UnsafeRecording(BuffrError):
     """An interaction may hold credentials that could not be found, and is not recorded."""
@@ -99,7 +106,7 @@ class NoMatch(BuffrError):
 
     status = 599
     reason = b"No Recorded Interaction"
-    headers = ((b"X-Should-Retry", b"false"),)  # SDKs would try again for nothing
+    headers = _NO_RETRY
     code = "no_match"
 
 

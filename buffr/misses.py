@@ -5,6 +5,7 @@ from __future__ import annotations
 from buffr.errors import NoMatch
 from buffr.exchange import Exchange, shown
 from buffr.explainer import as_data, as_text, in_short
+from buffr.message import Request
 
 __all__ = ["no_match"]
 
@@ -16,7 +17,7 @@ async def no_match(exchange: Exchange) -> NoMatch:
     message = f"no recorded interaction matches {words}"
     hint = "record it in mode auto or record"
     if route.explainer is None:
-        return NoMatch(message, hint=hint)
+        return _for(request, NoMatch(message, hint=hint))
     nearest = await route.explainer.nearest(exchange.keys)
     first = route.explainer.first
     error = NoMatch(f"{message}: {in_short(nearest, first)}", hint=hint)
@@ -25,4 +26,23 @@ async def no_match(exchange: Exchange) -> NoMatch:
         "request": {"method": request.method.decode("ascii"), "shown": words},
         "nearest": as_data(nearest, first),
     }
+    return _for(request, error)
+
+
+_RETRYING_SDKS = (
+    (b"x-fern-language", b"", 424),  # Cohere's, and all others that Fern generates
+    (b"user-agent", b"azsdk-js-", 424),
+    (b"user-agent", b"azsdk-java-", 424),
+    (b"user-agent", b"octokit.js/", 400),  # it takes 424 for a passing trouble, too
+)
+"""SDKs that repeat a request after any 5xx, whatever the answer says: a field, how its
+value begins, and a status that none of them repeats (RFC 4918 11.4)."""
+
+
+def _for(request: Request, error: NoMatch) -> NoMatch:
+    """With a status after which the client does not try again."""
+    for name, value in request.headers:
+        for field, start, status in _RETRYING_SDKS:
+            if name.lower() == field and value.startswith(start):
+                error.status = status
     return error

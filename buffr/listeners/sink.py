@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Protocol
 
 from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from buffr.errors import BuffrError, ClientGone
+from buffr.listeners.error_answer import error_answer
 from buffr.message import (
     UNTIL_CLOSE,
     Headers,
@@ -170,29 +170,10 @@ class ClientSink:
         if self.begun:
             self.abort()
             return
-        media_type, text = _words(error, self._request)
-        fields = (
-            (b"Content-Type", media_type),
-            (b"Content-Length", b"%d" % len(text)),
-            *error.headers,
-        )
+        fields, body = error_answer(error, self._request)
         if error.close:
             self._connection.closing = True
-        self.answer(ResponseHead(error.status, error.reason, fields), text, (), ())
-
-
-def _words(error: BuffrError, request: Request) -> tuple[bytes, bytes]:
-    """What an answer says of an error, as JSON to a client that asks for it."""
-    accept = first_value(request.headers, b"accept") or b""
-    if b"application/json" not in accept.lower():
-        return b"text/plain; charset=utf-8", f"buffr: {error}\n{error.explanation}".encode()
-    said = {
-        "error": error.code,
-        "message": f"buffr: {error.message}",
-        "hint": error.hint,
-        **error.details,
-    }
-    return b"application/json", json.dumps(said).encode() + b"\n"
+        self.answer(ResponseHead(error.status, error.reason, fields), body, (), ())
 
 
 def _without_framing(head: ResponseHead) -> ResponseHead:
