@@ -22,7 +22,7 @@ from buffr.assembly.keys import with_keys
 from buffr.assembly.live_gateway import LiveGateway
 from buffr.assembly.redaction import redaction_rules
 from buffr.assembly.routes import RouteMaker, reverse_route
-from buffr.assembly.upstreams import Upstreams, check_files
+from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, ReverseRoute
 from buffr.config.forward import ForwardSettings
 from buffr.config.gateway import GatewaySettings
@@ -193,7 +193,7 @@ class _Builder:
 
     def _forward(self, settings: ForwardSettings) -> None:
         for options in (settings.upstream, *(row.upstream for row in settings.hosts)):
-            check_files(options)
+            self._upstreams.check_files(options)
         leaves = self._leaf_contexts()
         routes = ForwardRoutes(settings, self._maker)
         proxy = ForwardProxy(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
+from attrs import evolve
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectingCancelledError
@@ -17,7 +18,7 @@ from buffr.config.upstream import UpstreamOptions
 from buffr.errors import AccessDenied, BadRequest, BuffrError, UpstreamFailed
 from buffr.message import Headers
 from buffr.policy.access import is_private
-from buffr.tls.trust import client_tls
+from buffr.tls.trust import ClientContexts, Trust
 from buffr.upstream.connection import Patience
 from buffr.upstream.endpoints import endpoint_for, plain_endpoint
 from buffr.upstream.origin import Origin
@@ -27,7 +28,7 @@ from buffr.upstream.reason import reason_of
 from buffr.upstream.upstream import Upstream
 from buffr.wire.head import HeadLimits
 
-__all__ = ["Upstreams", "check_files"]
+__all__ = ["Upstreams"]
 
 _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # compared, not listened on
 
@@ -46,6 +47,12 @@ class Upstreams:
         self._reactor = reactor
         self._own_ports = own_ports
         self._made: WeakSet[Upstream] = WeakSet()
+        self._tls = ClientContexts()
+
+    def check_files(self, options: UpstreamOptions) -> None:
+        """See that the files of these options can be used. Raises ``ConfigError``."""
+        if options.ca_file is not None or options.client_cert is not None:
+            self._tls.tls("localhost", evolve(_trust(options), verify=True))
 
     def of(
         self,
@@ -60,13 +67,7 @@ class Upstreams:
         deny_private = deny_private and parent is None
         tls = None
         if origin.tls:
-            tls = client_tls(
-                options.sni or origin.host,
-                ca_file=options.ca_file,
-                verify=options.verify,
-                client_cert=options.client_cert,
-                client_key=options.client_key,
-            )
+            tls = self._tls.tls(options.sni or origin.host, _trust(options))
         endpoint = endpoint_for(
             origin,
             self._plain(options.resolve or origin.host, origin.port, deny_private=deny_private),
@@ -110,7 +111,7 @@ class Upstreams:
         direct = self._plain(parent.origin.host, parent.origin.port)
         tls = None
         if parent.origin.tls:
-            tls = client_tls(parent.origin.host, ca_file=options.ca_file)
+            tls = self._tls.tls(parent.origin.host, Trust(options.ca_file))
         return endpoint_for(parent.origin, direct, tls=tls)
 
     async def dial(
@@ -178,15 +179,8 @@ class Upstreams:
             upstream.close()
 
 
-def check_files(options: UpstreamOptions) -> None:
-    """See that the files of these options can be used. Raises ``ConfigError``."""
-    if options.ca_file is not None or options.client_cert is not None:
-        client_tls(
-            "localhost",
-            ca_file=options.ca_file,
-            client_cert=options.client_cert,
-            client_key=options.client_key,
-        )
+def _trust(options: UpstreamOptions) -> Trust:
+    return Trust(options.ca_file, options.verify, options.client_cert, options.client_key)
 
 
 def _refuse_private(address: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from attrs import frozen
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
@@ -19,7 +20,7 @@ from zope.interface import implementer
 from buffr.errors import ConfigError, UpstreamFailed
 from buffr.tls.handshake import HandshakeConnection
 
-__all__ = ["client_tls"]
+__all__ = ["ClientContexts", "Trust"]
 
 _ALPN = [b"http/1.1"]
 
@@ -46,20 +47,80 @@ class _SystemAndFile(ssl.OpenSSLDefaultPaths):
         context.load_verify_locations(str(self._ca_file))
 
 
+@frozen
+class Trust:
+    """What decides on TLS towards an upstream, beside its name. Files are PEM.
+
+    ``ca_file`` adds to the system's roots; without ``verify`` everybody is
+    believed. ``client_cert`` and ``client_key`` are what buffr shows, or both
+    are ``None``.
+    """
+
+    ca_file: Path | None = None
+    verify: bool = True
+    client_cert: Path | None = None
+    client_key: Path | None = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it is made of."""
+        files = (self.ca_file if self.verify else None, self.client_cert, self.client_key)
+        return tuple(path for path in files if path is not None)
+
+
+class ClientContexts:
+    """TLS towards upstreams: one context for all that have the same trust.
+
+    A context holds the system's roots, which take about 10 ms and 900 KB to
+    load; so it is made once, whatever number of names it serves. A file that
+    was replaced holds for upstreams that are made from then on; the system's
+    roots are those of the first use. ``made`` counts contexts.
+    """
+
+    def __init__(self) -> None:
+        self.made = 0
+        self._kept: dict[Trust, tuple[_Stamps, SSL.Context]] = {}
+
+    def tls(self, name: str, trust: Trust) -> IOpenSSLClientConnectionCreator:
+        """How to open TLS towards a name: its certificate is verified for it (RFC 9525).
+
+        Raises ``ConfigError`` for a file that cannot be used.
+        """
+        return _ClientTLS(name, self._context(trust), verify=trust.verify)
+
+    def _context(self, trust: Trust) -> SSL.Context:
+        kept, stamps = self._kept.get(trust), _stamps(trust.files)
+        if kept is not None and kept[0] == stamps:
+            return kept[1]
+        context = _context(trust)
+        self.made += 1
+        self._kept[trust] = stamps, context
+        return context
+
+
+_Stamps = tuple[tuple[int, int, int] | None, ...]
+"""Inode, size and time of change of each file."""
+
+
+def _stamps(files: tuple[Path, ...]) -> _Stamps:
+    return tuple(_stamp(path) for path in files)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @implementer(IOpenSSLClientConnectionCreator)
 class _ClientTLS:
     """TLS towards a name, whose certificate is verified for it if there is to be trust."""
 
-    def __init__(
-        self, name: str, own: ssl.PrivateCertificate | None, trust: ssl.OpenSSLDefaultPaths | None
-    ) -> None:
-        self._context = ssl.CertificateOptions(
-            privateKey=None if own is None else own.privateKey.original,
-            certificate=None if own is None else own.original,
-            trustRoot=trust,
-            acceptableProtocols=_ALPN,
-        ).getContext()
-        self._verify = trust is not None
+    def __init__(self, name: str, context: SSL.Context, *, verify: bool) -> None:
+        self._context = context
+        self._verify = verify
         if isIPAddress(name) or isIPv6Address(name):
             self._identity: DNS_ID | IPAddress_ID = IPAddress_ID(name)
             self._server_name = None
@@ -111,28 +172,22 @@ class _Verification:
             protocol.failVerification(Failure(UpstreamFailed(words, hint=hint)))
 
 
-def client_tls(
-    name: str,
-    *,
-    ca_file: Path | None = None,
-    verify: bool = True,
-    client_cert: Path | None = None,
-    client_key: Path | None = None,
-) -> IOpenSSLClientConnectionCreator:
-    """How to open TLS towards a name: the certificate and its name are verified (RFC 9525).
-
-    ``client_cert`` and ``client_key`` are PEM files of what buffr shows.
-    Raises ``ConfigError`` for a file that cannot be used.
-    """
-    own = None
-    if client_cert is not None and client_key is not None:
-        own = _own_certificate(client_cert, client_key)
-    if not verify:
-        return _ClientTLS(name, own, None)
-    if ca_file is None:
-        return _ClientTLS(name, own, ssl.platformTrust())
-    _check(ca_file)
-    return _ClientTLS(name, own, _SystemAndFile(ca_file))
+def _context(trust: Trust) -> SSL.Context:
+    """Raises ``ConfigError`` for a file that cannot be used."""
+    own, roots = None, None
+    if trust.client_cert is not None and trust.client_key is not None:
+        own = _own_certificate(trust.client_cert, trust.client_key)
+    if trust.verify and trust.ca_file is not None:
+        _check(trust.ca_file)
+        roots = _SystemAndFile(trust.ca_file)
+    elif trust.verify:
+        roots = ssl.platformTrust()
+    return ssl.CertificateOptions(
+        privateKey=None if own is None else own.privateKey.original,
+        certificate=None if own is None else own.original,
+        trustRoot=roots,
+        acceptableProtocols=_ALPN,
+    ).getContext()
 
 
 def _own_certificate(cert: Path, key: Path) -> ssl.PrivateCertificate:

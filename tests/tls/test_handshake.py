@@ -18,7 +18,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from buffr.tls.contexts import LeafContexts, ServerTLS
 from buffr.tls.ports import names_tls
-from buffr.tls.trust import client_tls
+from buffr.tls.trust import ClientContexts, Trust
 from buffr.upstream.reason import reason_of
 
 CLOSE_NOTIFY = b"\x15\x03\x03\x00\x02\x01\x00"
@@ -43,7 +43,7 @@ class TestCloseNotify:
         self._is_told(shake.server, shake.echo)
 
     def test_by_an_upstream(self) -> None:
-        creator: IOpenSSLClientConnectionCreator = client_tls("localhost")
+        creator: IOpenSSLClientConnectionCreator = ClientContexts().tls("localhost", Trust())
         echo = Echo()
         factory = TLSMemoryBIOFactory(creator, True, Factory.forProtocol(lambda: echo), Clock())
         client = factory.buildProtocol(None)

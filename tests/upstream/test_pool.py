@@ -20,11 +20,12 @@ from upstream_bench import TRIAL, Given, Wire, ok, rest_of
 
 from buffr.errors import BadUpstreamAnswer, BuffrError, UpstreamFailed, UpstreamTimeout
 from buffr.message import CHUNKED, Headers, Piece
-from buffr.tls.trust import client_tls
+from buffr.tls.trust import ClientContexts, Trust
 from buffr.upstream.connection import Patience, Response
 from buffr.upstream.origin import Origin
 from buffr.upstream.pool import PoolLimits
 
+UNVERIFIED = ClientContexts().tls("127.0.0.1", Trust(verify=False))
 HELLO = ok(b"Content-Length: 5\r\n", b"hello")
 
 
@@ -281,7 +282,7 @@ class TestDialling:
     def test_a_handshake_takes_too_long(self) -> None:
         """The bound is one for TCP and TLS together; the connection is closed."""
         origin = Origin("https", "127.0.0.1", 443)
-        bench = PoolBench(origin=origin, tls=client_tls("127.0.0.1", verify=False))
+        bench = PoolBench(origin=origin, tls=UNVERIFIED)
         sent = bench.send()
         bench.reactor.advance(8)
         wire = bench.connected()
@@ -295,7 +296,7 @@ class TestDialling:
     def test_a_handshake_is_given_up(self) -> None:
         """A client that leaves takes the half-open connection with it."""
         origin = Origin("https", "127.0.0.1", 443)
-        bench = PoolBench(origin=origin, tls=client_tls("127.0.0.1", verify=False))
+        bench = PoolBench(origin=origin, tls=UNVERIFIED)
         sent = bench.send()
         wire = bench.connected()
         sent.cancel()
@@ -306,7 +307,7 @@ class TestDialling:
     def test_no_tls_on_the_other_side(self) -> None:
         """What is not a handshake is told as a fault of TLS."""
         origin = Origin("https", "127.0.0.1", 443)
-        bench = PoolBench(origin=origin, tls=client_tls("127.0.0.1", verify=False))
+        bench = PoolBench(origin=origin, tls=UNVERIFIED)
         sent = bench.send()
         bench.answer(bench.connected(), b"HTTP/1.1 400 Bad Request\r\n\r\n")
         bench.reactor.advance(0)
