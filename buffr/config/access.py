@@ -12,9 +12,6 @@ from buffr.policy.access import Network
 __all__ = ["AccessSettings", "ListenerAccess"]
 
 
-_REQUIRED = "Whether a key is asked for; where none is given, one is made and printed at the start."
-
-
 @frozen(kw_only=True)
 class ListenerAccess:
     """Who may use one listener: whoever has the key, or is in a network. ``{}`` is everybody."""
@@ -27,14 +24,19 @@ class ListenerAccess:
         (),
         "Networks whose clients need no key.",
     )
-    required: bool = setting(kinds.BOOL, default=False, doc=_REQUIRED)
+    required: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether a key is required. If none is set, one is generated and logged at the start.",
+    )
 
 
 @frozen(kw_only=True)
 class AccessSettings:
     """Who may use the listeners: whoever has the key, or is in a network.
 
-    The forward proxy on a loopback address lets everybody on the machine in.
+    The forward proxy on a loopback address lets everybody on the machine in,
+    unless ``required`` is true.
     """
 
     key: bytes | None = field(
@@ -52,4 +54,9 @@ class AccessSettings:
         "Networks whose clients need no key.",
         variable="BUFFR_ALLOW",
     )
-    required: bool = setting(kinds.BOOL, default=False, doc=_REQUIRED)
+    required: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether a key is required, on a loopback forward proxy too. "
+        "If none is set, one is generated and logged at the start.",
+    )

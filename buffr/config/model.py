@@ -205,11 +205,15 @@ class Config:
 
     @property
     def access_to_forward(self) -> Access:
-        """Who may use the forward proxy."""
+        """Who may use the forward proxy.
+
+        On a loopback address this machine's own clients need no key, unless
+        ``access.required`` says so.
+        """
         return Access(
             key=self.access.key,
             allow=self.access.allow,
-            on_loopback=self.on_loopback,
+            on_loopback=self.on_loopback and not self.access.required,
             require_scope=self.forward is not None and self.forward.require_scope,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from buffr.ca.guide import DEFAULT_PASSWORD
 from buffr.run.trust_files import TrustFiles
@@ -13,15 +14,17 @@ __all__ = ["child_environment"]
 
 
 def child_environment(
-    environ: Mapping[str, str], scope: str, port: int, files: TrustFiles
+    environ: Mapping[str, str], scope: str, port: int, files: TrustFiles, key: bytes | None = None
 ) -> dict[str, str]:
     """The environment of a command: the given one, with the proxy's variables in it.
 
-    ``NO_PROXY`` stays as it is: what it names is reached directly.
+    ``key`` is that of the proxy, where it asks for one. ``NO_PROXY`` stays as
+    it is: what it names is reached directly.
     """
     # Some clients send no user name that stands without a password.
+    password = "x" if key is None else quote(key, safe="")
     values = {
-        PROXY: f"http://{scope}:x@127.0.0.1:{port}",
+        PROXY: f"http://{scope}:{password}@127.0.0.1:{port}",
         BUNDLE: str(files.bundle),
         ADDED: str(files.added),
     }

@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 
 from buffr.assembly.build import build
+from buffr.assembly.keys import with_keys
 from buffr.config import Config
 from buffr.run.child import Child, Ended
 from buffr.run.environment import child_environment
@@ -63,6 +64,8 @@ class Session:
         Raises ``CannotStart``, ``BuffrError``, or ``SystemExit`` where the
         service has logged why it cannot start.
         """
+        # A key that is required and not set is made here: the command has to know it.
+        self.config = with_keys(self.config)
         service = build(self.config, self.reactor, on_console=False)
         service.engine.observer = self.tally
         service.startService()
@@ -86,7 +89,9 @@ class Session:
     async def _through(self, port: int) -> Ended:
         with TemporaryDirectory(prefix="buffr-run-", ignore_cleanup_errors=True) as directory:
             files = TrustFiles.write(Path(directory), self.authority, self.environ)
-            environ = child_environment(self.environ, self.options.scope, port, files)
+            access = self.config.access
+            key = access.key if access.required else None
+            environ = child_environment(self.environ, self.options.scope, port, files, key)
             with self._started(environ) as child:
                 return await child.ended(self.reactor)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from config_sources import loaded, refused
 
+from buffr.assembly.keys import with_keys
 from buffr.config import (
     AccessSettings,
     Config,
@@ -267,6 +268,15 @@ class TestAccess:
         assert config.access == AccessSettings()
         assert config.access_to_forward.on_loopback
         assert not config.denies_private
+
+    @pytest.mark.parametrize("key", ["key: k, ", ""])
+    def test_a_required_key_is_required_on_loopback_too(self, key: str) -> None:
+        """And a key alone is not: whoever is on the machine may use a proxy there."""
+        config = with_keys(loaded(f"forward: {{}}\naccess: {{{key}required: true}}\n"))
+        guard = config.access_to_forward
+        assert guard.key
+        assert not guard.knows("127.0.0.1")
+        assert loaded("forward: {}\naccess: {key: k}\n").access_to_forward.knows("127.0.0.1")
 
     @pytest.mark.parametrize("listen", ["0.0.0.0", "::", "10.0.0.1", "fe80::1%eth0"])
     def test_refuses_to_start(self, listen: str) -> None:

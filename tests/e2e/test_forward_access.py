@@ -198,6 +198,48 @@ class TestTheKey:
         assert not any(secret.decode() in keyed.proxy.process.log() for secret in secrets)
 
 
+class TestARequiredKeyOnLoopback:
+    """The one listener that served without it, with ``access.required`` and without a word."""
+
+    def test_is_asked_for(self, tmp_path: Path) -> None:
+        """Everywhere: plain requests, tunnels that are looked into, and bypassed ones."""
+        access = {"required": True, "key": KEY}
+        with (
+            secure_origin(named, "localhost", "127.0.0.1") as secure,
+            FakeUpstream(named) as plain,
+            forward_proxy(tmp_path, {"bypass": "127.0.0.1"}, access=access) as proxy,
+        ):
+            keyed = Keyed(proxy, secure, plain)
+            for url in keyed.urls():
+                if url.startswith("https"):
+                    authority = url.removeprefix("https://").removesuffix("/x").encode()
+                    found = proxy.refused(authority)
+                else:
+                    found = proxy.get(url)
+                assert found.status == 407
+                assert found.header(b"proxy-authenticate") == b'Basic realm="buffr"'
+            assert keyed.contacts == 0
+            for url in keyed.urls():
+                if not url.startswith("https://127"):
+                    found = proxy.get(url, proxy_headers=[basic("me", KEY)])
+                    assert found.body.startswith(b"GET ")
+            proxy.opened(b"127.0.0.1:%d" % secure.port, [basic("me", KEY)]).close()
+
+    def test_is_made_and_told_where_none_is_given(self, tmp_path: Path) -> None:
+        with (
+            FakeUpstream(named) as origin,
+            forward_proxy(tmp_path, access={"required": True}) as proxy,
+        ):
+            key = proxy.process.wait_for(r"the access key of this run is ([\w-]+)")[1]
+            assert proxy.get(origin.url).status == 407
+            assert proxy.get(origin.url, proxy_headers=[basic("", key)]).status == 200
+
+    def test_is_not_asked_of_an_allowed_network(self, tmp_path: Path) -> None:
+        access = {"required": True, "key": KEY, "allow": "127.0.0.1"}
+        with FakeUpstream(named) as origin, forward_proxy(tmp_path, access=access) as proxy:
+            assert proxy.get(origin.url).status == 200
+
+
 class TestNetworks:
     def test_an_allowed_network_needs_no_key(self, tmp_path: Path) -> None:
         rows = [{"host": "127.0.0.1"}]

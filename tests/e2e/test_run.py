@@ -409,6 +409,15 @@ class TestEnvironment:
             place.run("--", "curl", "-sS", "https://outside.test/", env=env)
             assert parent.received[0].line == b"CONNECT outside.test:443 HTTP/1.1"
 
+    @pytest.mark.parametrize("key", ["a/key:with@signs%41", None])
+    def test_a_required_key_is_given_to_the_command(self, place: Place, key: str | None) -> None:
+        """One of the settings, or the one that is made for this run."""
+        settings = json.loads((place.directory / "buffr.yaml").read_text())
+        settings["access"] = {"required": True} | ({} if key is None else {"key": key})
+        (place.directory / "buffr.yaml").write_text(json.dumps(settings))
+        done = place.get()
+        assert (done.returncode, "1 recorded" in done.stderr) == (0, True), done.stderr
+
     def test_variables_of_buffr_and_a_name_for_the_scope(self, place: Place) -> None:
         """``scope_cassettes`` with a name that a later run can say again."""
         settings = json.loads((place.directory / "buffr.yaml").read_text())
