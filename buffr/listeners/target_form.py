@@ -72,7 +72,10 @@ def absolute_form(request: Request) -> tuple[Origin, Request]:
 def authority_form(request: Request) -> tuple[str, int]:
     """Host and port of a CONNECT request (RFC 9110 9.3.6). Raises ``BadRequest``."""
     if not _AUTHORITY.fullmatch(request.target):
-        raise BadRequest("malformed CONNECT target", hint="it is HOST:PORT")
+        raise BadRequest(
+            "malformed CONNECT target",
+            hint="it is HOST:PORT, a name beyond ASCII as xn--..., an IPv6 address in brackets",
+        )
     if any(_frames_a_body(name.lower(), value) for name, value in request.headers):
         raise BadRequest("CONNECT with a body")
     origin = _origin(b"https://" + request.target)

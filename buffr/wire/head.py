@@ -27,8 +27,12 @@ __all__ = [
 END_OF_HEAD = b"\r\n\r\n"
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e]+) HTTP/1\.([01])\r\n")
-_OTHER_VERSION = re.compile(_TOKEN + rb" [\x21-\x7e]+ HTTP/(?!1\.[01])[0-9]\.[0-9]\r\n")
+_REQUEST_LINE = re.compile(
+    rb"(" + _TOKEN + rb") ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/1\.([01])\r\n"
+)
+_OTHER_VERSION = re.compile(_TOKEN + rb" [\x21-\x7e\x80-\xff]+ HTTP/(?!1\.[01])[0-9]\.[0-9]\r\n")
+_OTHER_TARGET = re.compile(_TOKEN + rb" ([^\r\n]+) HTTP/1\.[01]\r\n")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r\n")
 _HOST = re.compile(
     rb"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]{0,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{0,5}))?"
@@ -85,22 +89,43 @@ def _request_line(raw: bytes) -> re.Match[bytes]:
             status=505,
             reason=b"HTTP Version Not Supported",
         )
-    raise BadRequest("malformed request line", hint="this port speaks HTTP/1.1")
+    raise _bad_line(raw)
+
+
+def _bad_line(raw: bytes) -> BadRequest:
+    """Why a line is refused, where its target is the only fault."""
+    target = _OTHER_TARGET.match(raw)
+    if target is None:
+        return BadRequest("malformed request line", hint="this port speaks HTTP/1.1")
+    if b"#" in target[1]:
+        return BadRequest(
+            "a request target with a fragment (#)",
+            hint="a fragment stays with the client; a # in a path or query is written %23",
+        )
+    return BadRequest(
+        "a request target with white space or a control character",
+        hint="such a character is percent-encoded, a space as %20",
+    )
 
 
 def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
     """Read one request head, from its first byte to its empty line.
 
     The target may be in any form; the listener decides which it serves.
+    Bytes beyond ASCII in it are percent-encoded (RFC 3986 2.1): servers read
+    them alike, and parsers that know other white space cut the line there.
     Raises ``BadRequest`` with 400, 417, 431, 501 or 505.
     """
     line = _request_line(raw)
     if raw.count(b"\r\n") - 2 > limits.count:
         raise _too_many_fields(limits)
     method, target, minor_digit = line.groups()
-    headers = _request_fields(method, raw, line.end())
+    whole = target.isascii()
+    headers = _request_fields(method if whole else None, raw, line.end())
+    if not whole:
+        target = _BEYOND_ASCII.sub(_percent_encoded, target)
     minor = int(minor_digit)
-    _check_host(headers, minor)
+    _check_host(headers, minor, target if method == b"CONNECT" else None)
     return Request(
         method=method,
         target=target,
@@ -122,25 +147,41 @@ def _too_many_fields(limits: HeadLimits) -> BadRequest:
     )
 
 
-def _request_fields(method: bytes, raw: bytes, line_end: int) -> Headers:
+def _percent_encoded(byte: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % byte[0][0]
+
+
+def _request_fields(method: bytes | None, raw: bytes, line_end: int) -> Headers:
+    """The fields of a head; ``method`` is ``None`` where llhttp must not see its first line."""
     try:
-        if method not in _READ_OTHERWISE:
+        if method is not None and method not in _READ_OTHERWISE:
             with suppress(httptools.HttpParserInvalidMethodError):
                 return _split(httptools.HttpRequestParser, raw)
-        # llhttp knows a list of methods only.
+        # llhttp knows a list of methods only, and targets in ASCII.
         return _split(httptools.HttpRequestParser, b"GET / HTTP/1.1\r\n" + raw[line_end:])
     except httptools.HttpParserError as error:
         raise BadRequest(f"malformed request head: {error}") from error
 
 
-def _check_host(headers: Headers, minor: int) -> None:
+def _check_host(headers: Headers, minor: int, authority: bytes | None) -> None:
+    """``authority`` is the target of a CONNECT."""
     hosts = [value for name, value in headers if name.lower() == b"host"]
     if len(hosts) > 1 or (minor == 1 and not hosts):
         raise BadRequest("a request needs exactly one Host field")
     if hosts:
         host = _HOST.fullmatch(hosts[0])
-        if host is None or int(host[1] or 0) > 65535:
+        valid = host is not None and int(host[1] or 0) <= 65535
+        if not valid and (authority is None or not _lacks_brackets(hosts[0], authority)):
             raise BadRequest("malformed Host field")
+
+
+def _lacks_brackets(host: bytes, authority: bytes) -> bool:
+    """Whether ``Host`` is a tunnel's target without the brackets of its IPv6 address.
+
+    Some clients write it so. It says nothing that the target does not, and goes nowhere.
+    """
+    address, bracket, _ = authority.removeprefix(b"[").partition(b"]")
+    return bool(bracket) and host in (address, authority.replace(b"[", b"").replace(b"]", b""))
 
 
 def _framing(headers: Headers, minor: int, error: type[BuffrError]) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ACCEPTED", "REFUSED", "REFUSED_CODINGS", "head", "target"]
+__all__ = ["ACCEPTED", "ENCODED", "REFUSED", "REFUSED_CODINGS", "head", "target"]
 
 
 def head(fields: bytes = b"", *, line: bytes = b"GET /p HTTP/1.1", host: bytes = b"h") -> bytes:
@@ -52,6 +52,16 @@ ACCEPTED = {
     "asterisk": head(line=b"OPTIONS * HTTP/1.1"),
     "authority-form": head(line=b"CONNECT h:443 HTTP/1.1"),
 }
+
+ENCODED = {
+    b"/search?q=m\xc3\xbcnchen": b"/search?q=m%C3%BCnchen",
+    b"/caf\xe9": b"/caf%E9",
+    b"/\x80\xff": b"/%80%FF",
+    b"/a\xc2\xa0b\xc2\x85c?\xe2\x80\xa8": b"/a%C2%A0b%C2%85c?%E2%80%A8",
+    b"/%c3%bc\xc3\xbc": b"/%c3%bc%C3%BC",
+    b"http://h\xc3\xa4.test/\xc3\xa4": b"http://h%C3%A4.test/%C3%A4",
+}
+"""Targets with bytes beyond ASCII, and as they are read."""
 
 REFUSED_CODINGS = {
     "prefix": b"Transfer-Encoding: xchunked",
@@ -210,7 +220,6 @@ _LINES = {
     "control in target": b"GET /\x01\x1f HTTP/1.1",
     "nul in target": b"GET /p\0x HTTP/1.1",
     "delete in target": b"GET /\x7f HTTP/1.1",
-    "bytes over 127 in target": b"GET /\x80\xff HTTP/1.1",
     "fragment": b"GET /p#frag HTTP/1.1",
     "no target": b"GET  HTTP/1.1",
     "proxy protocol": b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\nGET /p HTTP/1.1",

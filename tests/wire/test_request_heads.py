@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from request_heads import ACCEPTED, REFUSED, REFUSED_CODINGS, head
+from request_heads import ACCEPTED, ENCODED, REFUSED, REFUSED_CODINGS, head, target
 
 from buffr.errors import BadRequest
 from buffr.message import CHUNKED, Request
@@ -104,8 +104,52 @@ class TestAccepted:
         assert (request.method, request.target) == (method, b"/p")
         assert request.headers == ((b"Host", b"h"), (b"X-A", b"1"))
 
+    @pytest.mark.parametrize("form", ENCODED)
+    @pytest.mark.parametrize("method", [b"GET", b"POST", b"BREW", b"PLAY"])
+    def test_targets_beyond_ascii(self, form: bytes, method: bytes) -> None:
+        """They are percent-encoded, and never taken for the end of a line or of the target."""
+        raw = target(form).replace(b"GET", method)
+        request = parse(raw)
+        assert (request.method, request.target) == (method, ENCODED[form])
+        assert request.headers == ((b"Host", b"h"),)
+
+    @pytest.mark.parametrize("host", [b"::1:443", b"::1", b"[::1]:443"])
+    def test_the_host_of_a_tunnel_may_lack_the_brackets_of_its_target(self, host: bytes) -> None:
+        """Some clients write it so; where the tunnel leads is said by the target alone."""
+        request = parse(head(line=b"CONNECT [::1]:443 HTTP/1.1", host=host))
+        assert request.target == b"[::1]:443"
+
 
 class TestRefused:
+    @pytest.mark.parametrize(
+        ("line", "host"),
+        [
+            (b"CONNECT [::1]:443 HTTP/1.1", b"::2:443"),
+            (b"CONNECT [::1]:443 HTTP/1.1", b"::1:444"),
+            (b"CONNECT [::1]:443 HTTP/1.1", b"[::1:443"),
+            (b"CONNECT ::1:443 HTTP/1.1", b"::1:443"),
+            (b"GET [::1]:443 HTTP/1.1", b"::1:443"),
+            (b"GET / HTTP/1.1", b"::1:443"),
+        ],
+    )
+    def test_hosts_without_brackets_elsewhere(self, line: bytes, host: bytes) -> None:
+        assert refusal(head(line=line, host=host)) == 400
+
+    @pytest.mark.parametrize(
+        ("form", "said"),
+        [
+            (b"/p#frag", "fragment"),
+            (b"/\xc3\xbc#frag", "fragment"),
+            (b"/a b", "white space"),
+            (b"/a\x01b", "control character"),
+        ],
+    )
+    def test_a_target_that_is_the_only_fault_is_named(self, form: bytes, said: str) -> None:
+        with pytest.raises(BadRequest, match=said) as caught:
+            parse(target(form))
+        assert "%" in caught.value.hint
+        assert "speaks" not in str(caught.value)
+
     @pytest.mark.parametrize("name", REFUSED)
     def test_malformed_or_ambiguous(self, name: str) -> None:
         """What two parsers could read in two ways gets 400."""
