@@ -20,6 +20,10 @@ __all__ = ["Explainer", "as_data", "as_text", "in_short"]
 
 _STEP = 100
 _USED_UP = "is the same request: its recordings are used up, since repeat is once"
+_BROKEN = "is the same request, but was not recorded whole and is never replayed"
+_MOST_WHY = 200
+_ENOUGH = "  it matches with this in the route's settings:"
+_PARTIAL = "  this in the route's settings leaves out what is noise; the rest still differs:"
 
 
 class Explainer:
@@ -38,6 +42,7 @@ class Explainer:
         self._matcher = matcher
         self._redaction = redaction
         self._index = NearIndex()
+        self._broken: dict[bytes, tuple[int, str]] = {}
         self._next = 0
 
     async def catch_up(self) -> None:
@@ -47,15 +52,32 @@ class Explainer:
             if places.start != self.first or places.stop < self._next:
                 self.first = self._next = places.start
                 self._index = NearIndex()
+                self._broken.clear()
             if self._next == places.stop:
                 return
             for place in range(self._next, min(self._next + _STEP, places.stop)):
-                request = self._store.request(place)
-                if request is not None:
-                    self._index.add(place, self._matcher.recorded(request))
+                self._take(place)
             self._next = min(self._next + _STEP, places.stop)
             if self._next < places.stop:
                 await deferLater(self._reactor, 0)
+
+    def _take(self, place: int) -> None:
+        request = self._store.request(place)
+        if request is not None:
+            self._index.add(place, self._matcher.recorded(request))
+            return
+        broken = self._store.broken(place)
+        if broken is not None:
+            digest = self._matcher.recorded(broken.request).digest
+            self._broken[digest] = (place, broken.why[:_MOST_WHY])
+
+    def _broken_one(self, keys: Sequence[MatchKey]) -> tuple[NearMiss, ...]:
+        """The latest recording of the very same request that broke off."""
+        for key in keys:
+            if key.digest in self._broken:
+                place, why = self._broken[key.digest]
+                return (NearMiss(place, 1.0, (), None, why or "no reason is given"),)
+        return ()
 
     async def nearest(self, keys: Sequence[MatchKey]) -> tuple[NearMiss, ...]:
         """The recordings nearest to a request with these keys, the nearest one first."""
@@ -65,7 +87,7 @@ class Explainer:
             request = self._store.request(place)
             if request is not None:
                 recorded.append((place, self._matcher.recorded(request)))
-        return near_misses(keys, recorded, self._redaction)
+        return (*self._broken_one(keys), *near_misses(keys, recorded, self._redaction))
 
 
 def as_data(nearest: tuple[NearMiss, ...], first: int) -> list[dict[str, Any]]:
@@ -76,6 +98,8 @@ def as_data(nearest: tuple[NearMiss, ...], first: int) -> list[dict[str, Any]]:
             "score": miss.score,
             "differences": [asdict(difference) for difference in miss.differences],
             "rule": None if miss.rule is None else miss.rule.yaml(),
+            "rule_is_enough": miss.rule is not None and not miss.rule.partial,
+            **({"broken": miss.broken} if miss.broken else {}),
         }
         for miss in nearest
     ]
@@ -86,12 +110,12 @@ def as_text(nearest: tuple[NearMiss, ...], first: int) -> str:
     lines: list[str] = []
     for miss in nearest:
         if not miss.differences:
-            lines.append(f"interaction {miss.place - first} {_USED_UP}")
+            lines.append(_same(miss, first))
             continue
         lines.append(f"interaction {miss.place - first} comes near (score {miss.score:.2f}):")
         lines += [f"  {difference}" for difference in miss.differences]
         if miss.rule is not None:
-            lines.append("  it matches with this in the route's settings:")
+            lines.append(_PARTIAL if miss.rule.partial else _ENOUGH)
             lines += [f"    {line}" for line in miss.rule.yaml().splitlines()]
     return "".join(f"{line}\n" for line in lines)
 
@@ -102,6 +126,12 @@ def in_short(nearest: tuple[NearMiss, ...], first: int) -> str:
         return "the cassette holds nothing like it"
     miss = nearest[0]
     if not miss.differences:
-        return f"interaction {miss.place - first} {_USED_UP}"
+        return _same(miss, first)
     places = ", ".join(difference.where for difference in miss.differences[:3])
     return f"interaction {miss.place - first} differs in {places}"
+
+
+def _same(miss: NearMiss, first: int) -> str:
+    """What there is to say of a recording in which nothing differs."""
+    why = f"{_BROKEN}: {miss.broken}" if miss.broken else _USED_UP
+    return f"interaction {miss.place - first} {why}"

@@ -13,6 +13,7 @@ from buffr.message import Headers, ResponseHead
 
 __all__ = [
     "Body",
+    "Broken",
     "Chunk",
     "Direction",
     "Frame",
@@ -100,6 +101,11 @@ class HTTPInteraction:
         return self.truncated is None
 
     @property
+    def broke_off(self) -> str | None:
+        """Why it is not whole."""
+        return self.truncated
+
+    @property
     def bodies(self) -> tuple[Body, ...]:
         """All bodies, those of requests first."""
         return self.request.body, self.body
@@ -184,6 +190,11 @@ class WebSocketInteraction:
         return self.end is None or not self.end.truncated
 
     @property
+    def broke_off(self) -> str | None:
+        """Why it is not whole."""
+        return None if self.end is None or not self.end.truncated else self.end.reason
+
+    @property
     def bodies(self) -> tuple[Body, ...]:
         """All bodies, those of requests first."""
         return (self.request.body, *[frame.data for frame in self.frames])
@@ -203,3 +214,11 @@ class WebSocketInteraction:
 
 
 Interaction = HTTPInteraction | WebSocketInteraction
+
+
+@frozen(eq=False)
+class Broken:
+    """An interaction that is in a store and is never replayed: its request, and why, in words."""
+
+    request: RecordedRequest
+    why: str

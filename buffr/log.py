@@ -136,6 +136,9 @@ class ExchangeLog:
                 pairs["err"] = detail
             line = self._format(level, request, pairs, time)
         self._add(line)
+        if detail:
+            # Who gets an error finds its line in the log.
+            self.flush()
 
     def session(
         self,

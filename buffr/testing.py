@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import selectors
 import signal
 import socket
 import ssl
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self, TextIO, TypeVar
 
 from attrs import define, field, frozen
 
@@ -273,11 +274,12 @@ class BuffrProcess:
     ``output`` has every line that it wrote.
     """
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     ports: list[int] = field(factory=list)
     output: list[str] = field(factory=list)
     _news: threading.Condition = field(init=False, factory=threading.Condition)
     _ended: bool = field(init=False, default=False)
+    _part: bytes = field(init=False, default=b"")
 
     @classmethod
     @contextmanager
@@ -302,8 +304,7 @@ class BuffrProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="backslashreplace",
+            bufsize=0,
         )
         running = cls(process)
         reader = threading.Thread(target=running._collect, daemon=True)
@@ -319,16 +320,26 @@ class BuffrProcess:
 
     def _collect(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            found = _LISTENING.search(line)
+        fd = self.process.stdout.fileno()
+        while _readable(fd, None):
             with self._news:
-                self.output.append(line)
-                if found is not None:
-                    self.ports.append(int(found[1]))
+                data = os.read(fd, 65536)
+                self._take(data)
+                self._ended = not data
                 self._news.notify_all()
-        with self._news:
-            self._ended = True
-            self._news.notify_all()
+                if self._ended:
+                    return
+
+    def _take(self, data: bytes) -> None:
+        *lines, self._part = (self._part + data).split(b"\n")
+        if not data and self._part:
+            lines, self._part = [self._part], b""
+        for line in lines:
+            text = line.decode("utf-8", "backslashreplace")
+            found = _LISTENING.search(text)
+            self.output.append(f"{text}\n")
+            if found is not None:
+                self.ports.append(int(found[1]))
 
     def _wait(self, found: Callable[[], T | None], timeout_s: float, what: str) -> T:
         deadline = time.monotonic() + timeout_s
@@ -364,6 +375,27 @@ class BuffrProcess:
         """What it has written so far; after ``stop``, all of it."""
         return "".join(self.output)
 
+    @contextmanager
+    def log_in_report(self, stream: TextIO | None = None) -> Iterator[None]:
+        """Write what it logs meanwhile to standard error, in the end.
+
+        A test runner shows that for a test that fails: pytest under
+        "Captured stderr teardown", where a fixture yields within.
+        """
+        start = len(self.output)
+        try:
+            yield
+        finally:
+            self._catch_up()
+            (sys.stderr if stream is None else stream).write("".join(self.output[start:]))
+
+    def _catch_up(self) -> None:
+        """Wait until all that the process has written is in ``output``."""
+        assert self.process.stdout is not None
+        with self._news:
+            while not self._ended and _readable(self.process.stdout.fileno(), 0):
+                self._news.wait(1)
+
     def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 20) -> int:
         """Send a signal and wait; the exit code. Does nothing to a process that has ended."""
         if self.process.poll() is None:
@@ -377,6 +409,12 @@ class BuffrProcess:
         with self._news:
             self._news.wait_for(lambda: self._ended, timeout_s)
         return code
+
+
+def _readable(fd: int, timeout_s: float | None) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(fd, selectors.EVENT_READ)
+        return bool(selector.select(timeout_s))
 
 
 def _clean_environment() -> dict[str, str]:

@@ -55,8 +55,19 @@ class TestNearest:
             {"part": "body", "pointer": "/ts", "recorded": "1763700000", "live": "1763700099"}
         ]
         assert data[0]["rule"] == "match:\n  json:\n    - '$.ts'\n"
+        assert data[0]["rule_is_enough"] is True
         assert "$.ts" in as_text(nearest, 0)
         assert in_short(nearest, 0) == "interaction 1 differs in body /ts"
+
+    def test_noise_beside_a_real_difference(self) -> None:
+        """The rule for the noise is offered all the same, and does not promise too much."""
+        bench = Bench()
+        bench.record(b"/chat", b'{"ts": 1763700000, "q": "hi"}')
+        nearest = bench.miss(b"/chat", b'{"ts": 1763700099, "q": "ho"}')
+        (data,) = as_data(nearest, 0)
+        assert (data["rule"], data["rule_is_enough"]) == ("match:\n  json:\n    - '$.ts'\n", False)
+        assert "the rest still differs" in as_text(nearest, 0)
+        assert "it matches" not in as_text(nearest, 0)
 
     def test_what_is_recorded_later_counts(self) -> None:
         """The index follows the store."""
@@ -73,11 +84,26 @@ class TestNearest:
         (first, *_) = bench.miss(b"/349", b'{"a": 0}')
         assert first.place == 349
 
-    def test_a_truncated_recording_is_no_near_miss(self) -> None:
+    def test_a_recording_of_the_same_request_that_broke_off(self) -> None:
+        """It is never replayed, and the miss says how it broke."""
+        bench = Bench()
+        bench.record(b"/chat", b'{"a": 1}')
+        bench.record(b"/chat", b'{"a": 2}', truncated="the upstream dropped the connection")
+        nearest = bench.miss(b"/chat", b'{"a": 2}')
+        assert in_short(nearest, 0) == (
+            "interaction 1 is the same request, but was not recorded whole and is never replayed:"
+            " the upstream dropped the connection"
+        )
+        assert as_text(nearest, 0).splitlines()[1].startswith("interaction 0 comes near")
+        (broken, near) = as_data(nearest, 0)
+        assert (broken["index"], broken["broken"]) == (1, "the upstream dropped the connection")
+        assert "broken" not in near
+
+    def test_a_recording_of_another_request_that_broke_off(self) -> None:
         """It is never replayed, so it cannot be what was meant."""
         bench = Bench()
         bench.record(b"/chat", b'{"a": 1}', truncated="cut")
-        assert bench.miss(b"/chat", b'{"a": 1}') == ()
+        assert bench.miss(b"/chat", b'{"a": 2}') == ()
 
     def test_nothing_near(self) -> None:
         """An empty cassette says so."""

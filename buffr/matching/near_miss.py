@@ -55,14 +55,16 @@ class Difference:
 class NearMiss:
     """A recording that came near. ``score`` is 1 for a hit, and 0 for nothing in common.
 
-    The first ``MOST_DIFFERENCES`` are given. ``rule`` would make it match,
-    where only noise differs.
+    The first ``MOST_DIFFERENCES`` are given. ``rule`` leaves out the noise
+    among all of them. ``broken`` says why it is never replayed, although the
+    request is the same.
     """
 
     place: int
     score: float
     differences: tuple[Difference, ...]
     rule: Suggestion | None
+    broken: str = ""
 
 
 def near_misses(

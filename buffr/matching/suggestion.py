@@ -17,12 +17,16 @@ __all__ = ["Suggestion", "suggested"]
 
 @frozen(kw_only=True)
 class Suggestion:
-    """What to add under ``match`` in the settings."""
+    """What to add under ``match`` in the settings.
+
+    It is ``partial`` where more differs than the noise that it leaves out.
+    """
 
     ignore: tuple[IgnoreRule, ...] = ()
     json: tuple[str, ...] = ()
     query: tuple[str, ...] = ()
     form: tuple[str, ...] = ()
+    partial: bool = False
 
     def yaml(self) -> str:
         """As it can be pasted into the settings: lines, the first one ``match:``."""
@@ -47,34 +51,32 @@ def _quoted(text: str) -> str:
 
 
 def suggested(found: tuple[Change, ...]) -> Suggestion | None:
-    """The rule that makes all these changes none.
-
-    ``None`` when one of them is no noise, or when there may be more than these.
-    """
-    if not found or len(found) >= MOST:
-        return None
+    """The rule that leaves out what is noise among these changes; ``None`` where none is."""
     paths: dict[Place, None] = {}
     fields: dict[str, dict[str, None]] = {"query": {}, "body": {}}
     ignore: dict[IgnoreRule, None] = {}
+    partial = len(found) >= MOST  # there may be more than these
     for change in found:
         name = str(change.place[-1]) if change.place else ""
-        if change.place and _is_noise(change, name):
-            if change.json:
-                paths[change.place] = None
-            elif name.isprintable():
-                fields[change.part][name] = None
-            else:
-                return None
-            continue
-        rules = _ignoring(change)
-        if not rules:
-            return None
+        rules: tuple[IgnoreRule, ...] = ()
+        if not change.place or not _is_noise(change, name):
+            rules = _ignoring(change)
+            partial = partial or not rules
+        elif change.json:
+            paths[change.place] = None
+        elif name.isprintable():
+            fields[change.part][name] = None
+        else:
+            partial = True
         ignore.update(dict.fromkeys(rules))
+    if not (paths or ignore or any(fields.values())):
+        return None
     return Suggestion(
         ignore=tuple(ignore),
         json=tuple(_generalised(list(paths))),
         query=tuple(fields["query"]),
         form=tuple(fields["body"]),
+        partial=partial,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from buffr.interaction import Interaction, RecordedRequest
+from buffr.interaction import Broken, Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 
 __all__ = ["Found", "Store"]
@@ -44,6 +44,9 @@ class Store(Protocol):
 
     def request(self, place: int) -> RecordedRequest | None:
         """The request at a place; ``None`` for what is never looked up, or no longer there."""
+
+    def broken(self, place: int) -> Broken | None:
+        """What is at a place and never replayed; ``None`` for all else."""
 
     async def append(self, interaction: Interaction) -> None:
         """Keep an interaction; returns when it would survive this process.

@@ -11,13 +11,18 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from buffr.errors import CassetteError, StoreFailed, UnsafeRecording
-from buffr.interaction import Interaction, RecordedRequest
+from buffr.interaction import Broken, Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.backlog import Backlog
 from buffr.stores.base import Found
 from buffr.stores.body_files import BodyFiles
 from buffr.stores.cassette_file import CassetteFile, Status
-from buffr.stores.cassette_format import decode, decode_index, indexed_request
+from buffr.stores.cassette_format import (
+    broken_request,
+    decode,
+    decode_index,
+    indexed_request,
+)
 from buffr.stores.cassette_ledger import Ledger, Redact
 from buffr.stores.cassette_reading import Appended, CassetteReader, Loaded, News
 from buffr.stores.cassette_thread import (
@@ -197,6 +202,13 @@ class Cassette:
             return None
         return indexed_request(decode_index(element), self._bodies.directory)
 
+    def broken(self, place: int) -> Broken | None:
+        """The interaction at a place, if it broke off."""
+        element = self._elements.slice(place)
+        if element is None:
+            return None
+        return broken_request(decode_index(element), self._bodies.directory)
+
     def look(self) -> None:
         """Have the file read again if it changed; at most once a second."""
         now = self.now()
@@ -317,6 +329,9 @@ class CassetteStore:
 
     def request(self, place: int) -> RecordedRequest | None:
         return self.cassette.request(place)
+
+    def broken(self, place: int) -> Broken | None:
+        return self.cassette.broken(place)
 
     async def append(self, interaction: Interaction) -> None:
         await self.cassette.append(interaction)

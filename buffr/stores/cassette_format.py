@@ -13,7 +13,14 @@ from pathlib import Path
 import msgspec
 
 from buffr.errors import CassetteError
-from buffr.interaction import Body, Chunk, HTTPInteraction, Interaction, RecordedRequest
+from buffr.interaction import (
+    Body,
+    Broken,
+    Chunk,
+    HTTPInteraction,
+    Interaction,
+    RecordedRequest,
+)
 from buffr.message import ResponseHead, media_type
 from buffr.stores.cassette_fields import charset, unfold
 from buffr.stores.cassette_records import ElementIndexRecord, ElementRecord, ExchangeRecord
@@ -34,7 +41,7 @@ from buffr.stores.cassette_text import (
 )
 from buffr.stores.reason_phrases import reason_phrase
 
-__all__ = ["decode", "decode_index", "encode", "indexed_request"]
+__all__ = ["broken_request", "decode", "decode_index", "encode", "indexed_request"]
 
 _elements = msgspec.json.Decoder(ElementRecord)
 decode_index = msgspec.json.Decoder(ElementIndexRecord).decode
@@ -73,6 +80,19 @@ def indexed_request(element: ElementIndexRecord, bodies: Path) -> RecordedReques
             raise ValueError("Object missing required field `websocket`")
         truncated = session.end is not None and session.end.truncated
         return None if truncated else upgrade_of(session.request)
+    return None
+
+
+def broken_request(element: ElementIndexRecord, bodies: Path) -> Broken | None:
+    """The request of an interaction that broke off, and why it did.
+
+    Raises ``ValueError`` for text that cannot be turned into bytes.
+    """
+    exchange, session = element.http, element.websocket
+    if exchange is not None and exchange.end is not None:
+        return Broken(request_of(exchange.request, bodies), exchange.end.reason)
+    if session is not None and session.end is not None and session.end.truncated:
+        return Broken(upgrade_of(session.request), session.end.reason)
     return None
 
 

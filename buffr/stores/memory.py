@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, evolve, field
 
 from buffr.errors import CassetteError, StoreFailed
-from buffr.interaction import Body, Interaction, RecordedRequest
+from buffr.interaction import Body, Broken, Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Found
 from buffr.stores.cassette_requests import stored_request
@@ -47,6 +47,11 @@ class MemoryStore:
     def request(self, place: int) -> RecordedRequest | None:
         interaction = self._interactions[place]
         return interaction.request if interaction.whole else None
+
+    def broken(self, place: int) -> Broken | None:
+        interaction = self._interactions[place]
+        why = interaction.broke_off
+        return None if why is None else Broken(interaction.request, why)
 
     async def append(self, interaction: Interaction) -> None:
         if self._closed:

@@ -83,7 +83,13 @@ class TestFinding:
     ) -> None:
         turns.run(store.append(recording(b"/a", truncated="the upstream left")))
         assert turns.run(store.find([key(b"/a")])) is None
+        (place,) = store.places()
+        assert store.request(place) is None
+        broken = store.broken(place)
+        assert broken is not None
+        assert (broken.request.target, broken.why) == (b"/a", "the upstream left")
         turns.run(store.append(recording(b"/a", b"whole")))
+        assert store.broken(place + 1) is None
         found = turns.run(store.find([key(b"/a")]))
         assert found is not None
         assert len(found.places) == 1
