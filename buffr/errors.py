@@ -48,6 +48,8 @@ class BuffrError(Exception):
     ``headers`` are fields that the answer has beside the usual ones, ``code``
     names the kind to programs. ``noted`` says that it stands in the log.
     ``details`` are for programs, ``explanation`` is lines for people.
+    ``reason_first`` has the answer's text begin with the reason phrase, where
+    clients of reference-api-buddy look for it.
     """
 
     status = 500
@@ -58,11 +60,18 @@ class BuffrError(Exception):
     noted = False
     details: Mapping[str, object] = MappingProxyType({})
     explanation = ""
+    reason_first = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    @property
+    def text(self) -> str:
+        """What an answer in plain text says."""
+        phrase = f"{self.reason.decode('ascii')}: " if self.reason_first else ""
+        return f"{phrase}buffr: {self}\n{self.explanation}"
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
@@ -128,6 +137,7 @@ class KeyNeeded(AccessDenied):
     reason = b"Unauthorized"
     headers = ((b"WWW-Authenticate", b'Bearer realm="buffr"'),)
     code = "key_needed"
+    reason_first = True
 
 
 class NoSuchRoute(BuffrError):
@@ -136,6 +146,7 @@ class NoSuchRoute(BuffrError):
     status = 404
     reason = b"Not Found"
     code = "no_such_route"
+    reason_first = True
 
 
 class ProxyKeyNeeded(AccessDenied):
@@ -155,6 +166,7 @@ class RateLimited(BuffrError):
     status = 429
     reason = b"Too Many Requests"
     code = "rate_limited"
+    reason_first = True
 
     def __init__(
         self, message: str, retry_after_s: int, headers: tuple[tuple[bytes, bytes], ...]

@@ -150,7 +150,7 @@ def _body(form: Form, error: BuffrError) -> bytes:
     words, name = _words(error), _name(error)
     match form:
         case Form.TEXT:
-            return f"buffr: {error}\n{error.explanation}".encode()
+            return error.text.encode()
         case Form.JSON:
             return _json({}, error)
         case Form.AWS_JSON:

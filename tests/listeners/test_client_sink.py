@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
-from buffr.errors import BadRequest, ClientGone, NoMatch
+from buffr.errors import (
+    BadRequest,
+    BuffrError,
+    ClientGone,
+    KeyNeeded,
+    NoMatch,
+    NoSuchRoute,
+    RateLimited,
+)
 from buffr.message import Headers, Piece, ResponseHead
 
 LENGTH = (b"Content-Length", b"5")
@@ -230,6 +238,22 @@ class TestRefuse:
         assert b"Content-Length: %d\r\n" % len(text) in received
         assert received.endswith(b"\r\n\r\n" + text)
         assert (b"Connection: close" in received) is bool(persistence)
+
+    @pytest.mark.parametrize(
+        ("error", "phrase"),
+        [
+            (KeyNeeded("no key"), b"Unauthorized: buffr: no key\n"),
+            (NoSuchRoute("no route"), b"Not Found: buffr: no route\n"),
+            (RateLimited("later", 7, ()), b"Too Many Requests: buffr: later; try again in 7 s\n"),
+        ],
+    )
+    def test_phrases_that_clients_look_for_come_first(
+        self, error: BuffrError, phrase: bytes
+    ) -> None:
+        """reference-api-buddy's texts of 401, 404 and 429 begin with the reason phrase."""
+        bench = requested()
+        bench.exchanges[0].sink.refuse(error)
+        assert bench.received().endswith(b"\r\n\r\n" + phrase)
 
     def test_head(self) -> None:
         """A HEAD request gets the fields without the words."""
