@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
+
 from buffr.config.api_buddy import ApiBuddySettings, read_api_buddy
 from buffr.config.api_buddy_yaml import as_yaml
+from buffr.embedding.address import listening_address
 from buffr.errors import ConfigError
 
 __all__ = ["config"]
@@ -37,7 +40,11 @@ def _converted(path: Path) -> str:
     settings = read_api_buddy(read_json(path), str(path))
     for warning in settings.warnings:
         sys.stderr.write(f"buffr: {warning}\n")
-    return _head(settings) + as_yaml(settings)
+    try:
+        address = listening_address(settings.host)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return _head(settings, address) + as_yaml(evolve(settings, host=address))
 
 
 def read_json(path: Path) -> Any:
@@ -50,9 +57,11 @@ def read_json(path: Path) -> Any:
         raise ConfigError(f"{path}: is no JSON: {error}") from error
 
 
-def _head(settings: ApiBuddySettings) -> str:
+def _head(settings: ApiBuddySettings, address: str) -> str:
     """What has no place in the file, as comments."""
     lines = []
+    if settings.host not in (address, f"[{address}]"):
+        lines.append(f"server.host {settings.host}: listen is an address, and {address} is its.")
     log = settings.log
     if log.level != "INFO":
         lines.append(f"logging.level {log.level}: buffr logs every request, at its own levels.")

@@ -37,7 +37,7 @@ __all__ = ["CachingProxy", "InvalidSettings", "SecurityError", "Server"]
 
 
 class InvalidSettings(ConfigError, ValueError):
-    """Settings are wrong; a line for each that is."""
+    """Settings are wrong; a line for each that is, by its key in reference-api-buddy."""
 
 
 @frozen
@@ -71,24 +71,20 @@ class CachingProxy:
         self._stopped = threading.Event()
         self._made_key = new_key()
         self.metrics_collector = Figures(time.time)
-        self._take(config or {})
+        self._take({} if config is None else config)
 
     def _take(self, config: Mapping[str, Any]) -> None:
         """Go by these settings from now on; nothing changes when they are wrong."""
-        settings = self._read(config)
-        self.logger = logs.configured(settings.log, refusals=settings.log_security_events).getChild(
-            "core.proxy"
-        )
+        try:
+            settings = read_api_buddy(config)
+            logger = logs.configured(settings.log, refusals=settings.log_security_events)
+        except ConfigError as error:
+            raise InvalidSettings(error.message, hint=error.hint) from None
+        self.logger = logger.getChild("core.proxy")
         for warning in settings.warnings:
             self.logger.warning("%s", warning)
         self._settings = settings
         self.config: dict[str, Any] = dict(settings.given)
-
-    def _read(self, config: Mapping[str, Any]) -> ApiBuddySettings:
-        try:
-            return read_api_buddy(config)
-        except ConfigError as error:
-            raise InvalidSettings(error.message, hint=error.hint) from None
 
     @staticmethod
     def get_logger(name: str) -> logging.Logger:
@@ -216,10 +212,10 @@ class CachingProxy:
         at[last] = value
         self.reload_config(changed)
 
-    def reload_config(self, new_config: Mapping[str, Any]) -> None:
+    def reload_config(self, new_config: Mapping[str, Any] | None) -> None:
         """Go by other settings, at once; as ``update_config``."""
         with self._lock:
-            self._take(new_config or {})
+            self._take({} if new_config is None else new_config)
             if self.is_running():
                 assert self._running is not None
                 self._running.change(self._settings, self.key)

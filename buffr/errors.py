@@ -160,7 +160,8 @@ class ProxyKeyNeeded(AccessDenied):
 class RateLimited(BuffrError):
     """A route's limits would make the request wait for too long (RFC 6585 4).
 
-    ``retry_after_s`` is when it could leave.
+    ``retry_after_s`` is when it could leave, ``limit`` how many requests the
+    window takes that keeps it.
     """
 
     status = 429
@@ -169,11 +170,17 @@ class RateLimited(BuffrError):
     reason_first = True
 
     def __init__(
-        self, message: str, retry_after_s: int, headers: tuple[tuple[bytes, bytes], ...]
+        self,
+        message: str,
+        retry_after_s: int,
+        headers: tuple[tuple[bytes, bytes], ...],
+        *,
+        limit: int | None = None,
     ) -> None:
         super().__init__(message, hint=f"try again in {retry_after_s} s")
         self.retry_after_s = retry_after_s
         self.headers = headers
+        self.limit = limit
 
 
 class UpstreamFailed(BuffrError):

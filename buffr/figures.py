@@ -8,11 +8,16 @@ from typing import Any
 
 from attrs import define, field
 
-__all__ = ["Figures", "UpstreamFigures"]
+__all__ = ["Figures", "UpstreamFigures", "whole"]
 
 _EVENTS = 100
 _BUCKET_S = 60
 _BUCKETS = 60
+
+
+def whole(number: float) -> float:
+    """The number; an ``int`` where it is whole, so that it is shown as it was given."""
+    return int(number) if number == int(number) else number
 
 
 @define
@@ -77,7 +82,7 @@ class UpstreamFigures:
             "avg_response_time_ms": round(self.total_ms / calls, 3) if calls else 0.0,
             "success_rate": (calls - self.errors) / calls if calls else 0.0,
             "error_rate": self.errors / calls if calls else 0.0,
-            "requests_per_hour": float(self._hour.count(now)),
+            "requests_per_hour": self._hour.count(now),
             "errors_by_status": {"timeout": 0, **self.by_status},
         }
 

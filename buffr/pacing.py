@@ -39,6 +39,8 @@ class Pace:
     ) -> None:
         self.refused_at: float | None = None
         """When a request was last refused, in wall-clock seconds."""
+        self.refusal: RateLimited | None = None
+        """With what error that was."""
         self._reactor = reactor
         self._seconds = seconds
         self._wall = wall
@@ -56,8 +58,8 @@ class Pace:
         self._let_leave()
         try:
             turn = self._limiter.reserve(self._seconds())
-        except RateLimited:
-            self.refused_at = self._wall()
+        except RateLimited as error:
+            self._note(error)
             raise
         if turn is None:
             return
@@ -93,13 +95,16 @@ class Pace:
         self._set_timer()
 
     def _refuse(self, refused: list[tuple[Turn, RateLimited]]) -> None:
-        if refused:
-            self.refused_at = self._wall()
         for turn, error in refused:
             waiter = self._waiting.pop(turn, None)
+            self._note(error)
             if waiter is not None:
                 waiter.errback(error)
         self._set_timer()
+
+    def _note(self, error: RateLimited) -> None:
+        self.refused_at = self._wall()
+        self.refusal = error
 
     def _set_timer(self) -> None:
         if self._timer is not None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from buffr.figures import Figures, UpstreamFigures
+from buffr.figures import Figures, UpstreamFigures, whole
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"), [(300.0, "300"), (300, "300"), (0.0, "0"), (2.5, "2.5")]
+)
+def test_whole_numbers_stay_whole(number: float, shown: str) -> None:
+    assert repr(whole(number)) == shown
 
 
 class TestRequests:

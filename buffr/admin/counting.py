@@ -58,7 +58,7 @@ class Counting:
             look_ups.hits += 1
             self.figures.record_event("cache_hit", details)
         elif exchange.src == "limit":
-            self.figures.record_event("throttle", details)
+            self.figures.record_event("throttle", details | _refusal(exchange.route))
         elif exchange.src == "upstream":
             kind = "other"
             if exchange.level == "ERROR":
@@ -69,3 +69,17 @@ class Counting:
             self.figures.record_event(kind, details)
         else:
             self.figures.record_event("other", details)
+
+
+def _refusal(route: Route | None) -> dict[str, object]:
+    """What a throttle event of reference-api-buddy says. Times are whole seconds."""
+    refusal = None if route is None or route.pace is None else route.pace.refusal
+    if refusal is None:
+        return {}
+    return {
+        "cache_miss": True,  # a hit is never limited
+        "delay": refusal.retry_after_s,
+        "limit": refusal.limit,
+        "remaining": 0,
+        "reset": refusal.retry_after_s,
+    }

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from attrs import frozen
 from twisted.logger import LogLevel
 
-from buffr.errors import RateLimited
+from buffr.errors import BuffrError, RateLimited
 from buffr.listeners.sink import ClientSink
 from buffr.log import say
 from buffr.message import Headers, Request, ResponseHead
@@ -30,6 +30,7 @@ _REASONS = {
     405: b"Method Not Allowed",
     413: b"Content Too Large",
     429: b"Too Many Requests",
+    500: b"Internal Server Error",
 }
 
 Page = Mapping[str, Any]
@@ -127,7 +128,11 @@ class AdminPages:
         if page not in _READ or (name and page != b"cache"):
             raise _Failed(404, "ENDPOINT_NOT_FOUND", "there is no such page of the gateway's own")
         _only(request, b"GET")
-        return 200, self._read(page, name.decode("ascii", "replace"))
+        try:
+            return 200, self._read(page, name.decode("ascii", "replace"))
+        except BuffrError as error:  # the store cannot be read
+            code = f"{page.decode('ascii').upper()}_ERROR"
+            raise _Failed(500, code, error.message) from None
 
     def _read(self, page: bytes, name: str) -> Page:
         match page:

@@ -15,17 +15,20 @@ from buffr import __version__
 from buffr.admin.counting import Counting, LookUps
 from buffr.admin.gateway_pages import Page, Verdict
 from buffr.config import Config
-from buffr.config.api_buddy import read_api_buddy, with_defaults
+from buffr.config.api_buddy import defaults_used, read_api_buddy, with_defaults
 from buffr.config.gateway import GatewayRow, GatewaySettings
+from buffr.config.problems import shown_key
 from buffr.config.shown import MASK, as_data
-from buffr.errors import ConfigError
+from buffr.errors import BuffrError, ConfigError
+from buffr.figures import whole
 from buffr.listeners.gateway import GatewayRoute
-from buffr.stores.cache import CacheStats
+from buffr.stores.cache import CacheCounters, CacheStats, CacheStore
 
 __all__ = ["GatewayReport"]
 
 _DEGRADED_FROM, _ERROR_FROM = 0.1, 0.5
 """Shares of failed calls from which a route counts as degraded, and as failing."""
+_WRAPPED = "configuration"
 _SECRETS = ("key", "secret", "password", "token")
 _NOTHING = CacheStats(0, 0, 0, None, None, 0)
 
@@ -51,9 +54,9 @@ class GatewayReport:
         looked_up = figures.hits + figures.misses
         calls = figures.upstream.calls
         components = self._components()
-        healthy = all(one["status"] == "healthy" for one in components.values())
+        found = {one["status"] for one in components.values()}
         return {
-            "status": "healthy" if healthy else "degraded",
+            "status": "error" if "error" in found else "healthy",
             "uptime_seconds": int(max(0.0, self.wall() - figures.start_time)),
             "components": components,
             "metrics": {
@@ -70,14 +73,22 @@ class GatewayReport:
         paces = [found.route.pace for found in self.routes.values()]
         states = [pace.state() for pace in paces if pace is not None]
         throttled = [one for one in states if one.delay_s > 0 or one.held_s > 0]
+        try:
+            stats, health = self._whole(), "healthy"
+        except BuffrError:
+            stats, health = _NOTHING, "error"
         return {
             "cache_engine": {
-                "status": "healthy",
+                "status": health,
                 "backend": self._backend,
-                "total_entries": self._whole().entries,
-                "database_size_bytes": self._file_bytes(),
+                "total_entries": stats.entries,
+                "database_size_bytes": self._size_bytes(stats),
             },
-            "database_manager": {"status": "healthy", "connection_active": True},
+            "database_manager": {
+                "status": health,
+                "connection_active": health == "healthy",
+                "last_backup": None,  # nobody makes one
+            },
             "throttle_manager": {"status": "healthy", "active_throttles": len(throttled)},
             "security_manager": {
                 "status": "healthy",
@@ -93,20 +104,23 @@ class GatewayReport:
     def _backend(self) -> str:
         return "memory" if self.database is None else "sqlite"
 
-    def _file_bytes(self) -> int:
+    def _size_bytes(self, stats: CacheStats) -> int:
         if self.database is None:
-            return self._whole().bytes
+            return stats.bytes
         try:
             return self.database.stat().st_size
         except OSError:
             return 0
 
+    @property
+    def _store(self) -> CacheStore | None:
+        """The first one: routes share it, unless their settings say otherwise."""
+        caches = (found.route.cache for found in self.routes.values())
+        return next((cache.store for cache in caches if cache is not None), None)
+
     def _whole(self) -> CacheStats:
-        """Of the first store: routes share one, unless their settings say otherwise."""
-        for found in self.routes.values():
-            if found.route.cache is not None:
-                return found.route.cache.store.stats(self.wall())
-        return _NOTHING
+        store = self._store
+        return _NOTHING if store is None else store.stats(self.wall())
 
     def _of(self, name: str) -> CacheStats:
         cache = self.routes[name.encode("ascii")].route.cache
@@ -125,29 +139,43 @@ class GatewayReport:
         }
 
     def cache(self) -> Page:
-        stats, figures = self._whole(), self.counting.figures
+        stats, figures, store = self._whole(), self.counting.figures, self._store
         looked_up = figures.hits + figures.misses
+        counters = CacheCounters() if store is None else store.counters
+        own_ttl = sum(self._of(row.name).entries for row in self.settings.routes if self._own(row))
         return {
             "cache_backend": self._backend,
             "database_path": "in-memory" if self.database is None else str(self.database),
-            "database_size_bytes": self._file_bytes(),
+            "database_size_bytes": self._size_bytes(stats),
             "total_entries": stats.entries,
             "expired_entries": stats.expired,
             "statistics": {
                 "hit_rate": figures.hits / looked_up if looked_up else 0.0,
                 "total_hits": figures.hits,
                 "total_misses": figures.misses,
+                "total_sets": counters.puts,
+                "compressed_entries": counters.compressed,
                 "average_entry_size_bytes": stats.bytes // stats.entries if stats.entries else 0,
                 "evicted_entries": stats.evicted,
             },
             "ttl_distribution": {
+                "default_ttl": stats.entries - own_ttl,
+                "custom_ttl": own_ttl,
                 "expired": stats.expired,
                 "valid": stats.entries - stats.expired,
-                "average_ttl_remaining": stats.fresh_left_s,
+                "average_ttl_remaining": round(stats.fresh_left_s),
             },
             "oldest_entry": _moment(stats.oldest_at),
             "newest_entry": _moment(stats.newest_at),
         }
+
+    def _own(self, row: GatewayRow) -> bool:
+        """Whether a route has a TTL of its own."""
+        theirs = self.config.shown_as
+        if theirs is None:
+            return row.cache.ttl_s is not None
+        mappings = {str(name): mapping for name, mapping in theirs["domain_mappings"].items()}
+        return mappings[row.name].get("ttl_seconds") is not None
 
     def cache_of(self, name: str) -> Page | None:
         if name not in {row.name for row in self.settings.routes}:
@@ -172,7 +200,7 @@ class GatewayReport:
             status = "error" if rate > _ERROR_FROM else "degraded"
         return {
             "upstream": row.target.url,
-            "ttl_seconds": row.cache.ttl_s,
+            "ttl_seconds": None if row.cache.ttl_s is None else whole(row.cache.ttl_s),
             "status": status,
             "last_successful_request": None if calls is None else _moment(calls.last_success_at),
             "total_requests": 0 if calls is None else calls.calls,
@@ -182,18 +210,28 @@ class GatewayReport:
         }
 
     async def judge(self, given: Any) -> Verdict:
-        """Settings of reference-api-buddy, as its page takes them."""
+        """Settings of reference-api-buddy, as they are or as the member ``configuration``."""
         pool = self.reactor.getThreadPool()
         verdict: Verdict = await deferToThreadPool(self.reactor, pool, _judged, given)
         return verdict
 
 
 def _judged(given: Any) -> Verdict:
+    if isinstance(given, Mapping) and _WRAPPED in given:
+        beside = [shown_key(key) for key in given if key != _WRAPPED]
+        warnings = [f"{key}: stands beside {_WRAPPED}, ignored" for key in beside]
+        given = given[_WRAPPED]
+    else:
+        warnings = []
+    merged = None
+    if isinstance(given, Mapping):
+        merged = _masked(with_defaults(given), [])
+        warnings += defaults_used(given)
     try:
         settings = read_api_buddy(given)
     except ConfigError as error:
-        return Verdict(tuple(error.message.splitlines()), (), None)
-    return Verdict((), settings.warnings, _masked(with_defaults(given), []))
+        return Verdict(tuple(error.message.splitlines()), tuple(warnings), merged)
+    return Verdict((), (*settings.warnings, *warnings), merged)
 
 
 def _masked(value: Any, masked: list[str], path: str = "") -> Any:

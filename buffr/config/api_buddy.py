@@ -6,9 +6,9 @@ checked; what is missing has that program's defaults.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from attrs import Factory, field, frozen
 
@@ -21,23 +21,33 @@ from buffr.config.api_buddy_keys import (
     level_of,
     logger_name,
 )
-from buffr.config.kinds import TARGET
+from buffr.config.kinds import ROUTE_NAME, TARGET
 from buffr.config.problems import Problems, did_you_mean, shown, shown_key
 from buffr.config.schema import Refused
 from buffr.config.written import Scalar
 from buffr.errors import ConfigError
+from buffr.policy.access import is_loopback
 
 __all__ = [
     "ApiBuddySettings",
     "Domain",
     "LogSettings",
+    "defaults_used",
     "looks_like_api_buddy",
     "read_api_buddy",
     "with_defaults",
 ]
 
+_KINDS: Mapping[type, str] = {
+    type(None): "null",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a string",
+    list: "an array",
+}
+"""What JSON calls values that are no object."""
 _THEIRS = frozenset(("domain_mappings", "throttling", "security", "server", "callbacks"))
-_NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
 @frozen(kw_only=True)
@@ -114,15 +124,30 @@ def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def defaults_used(given: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each setting whose default counts in a section that is given."""
+    for name, keys in SECTIONS.items():
+        section = given.get(name)
+        if not isinstance(section, Mapping):
+            continue
+        for key, declared in keys.items():
+            default = declared.default
+            if key not in section and isinstance(default, str | int | float):
+                yield f"{name}.{key} not specified, using default value: {default}"
+
+
 def read_api_buddy(given: object, name: str = "") -> ApiBuddySettings:
     """The settings. ``name`` says in messages where they are from.
 
     Raises ``ConfigError`` with a line for each problem. Keys that the other
     program does not know are ignored with a warning, as it ignores them.
+    What passes here, buffr's own settings take (``api_buddy_yaml``).
     """
     problems = Problems()
     if not isinstance(given, Mapping):
-        raise ConfigError(f"{name + ': ' if name else ''}the settings must be a mapping")
+        kind = _KINDS.get(type(given), type(given).__name__)
+        problems.error(name, "", f"the settings must be an object, not {kind}")
+        raise ConfigError("\n".join(problems.errors))
     _warn_of_unknown(given, (*SECTIONS, "domain_mappings"), "", problems, name)
     values = {
         section: _section(given.get(section), keys, section, problems, name)
@@ -133,6 +158,10 @@ def read_api_buddy(given: object, name: str = "") -> ApiBuddySettings:
     log = values["logging"]
     if log["enable_file"] and log["file_path"] is None:
         problems.error(name, "logging.file_path", "is missing; enable_file asks for it")
+    host = values["server"]["host"]
+    if not (is_loopback(host) or values["security"]["require_secure_key"]):
+        text = f"whoever reaches {host} may use it; set security.require_secure_key"
+        problems.warn(name, "server.host", text)
     if values["admin"]["include_sensitive_config"]:
         path = "admin.include_sensitive_config"
         problems.warn(name, path, "is ignored: secrets are masked whatever it says")
@@ -162,7 +191,7 @@ def _settings(
         default_per_hour=throttling["default_requests_per_hour"],
         domain_limits=limits,
         max_delay_s=float(throttling["progressive_max_delay"]),
-        database=None if ":memory:" in cache["database_path"] else cache["database_path"],
+        database=_file(cache["database_path"]),
         default_ttl_s=cache["default_ttl_seconds"],
         max_response_bytes=cache["max_cache_response_size"],
         max_entries=cache["max_cache_entries"],
@@ -185,6 +214,17 @@ def _settings(
         warnings=tuple(problems.warnings),
         given=given,
     )
+
+
+def _file(path: str) -> str | None:
+    """The file that a path or a URI (sqlite.org/uri.html) names; ``None`` for memory."""
+    if ":memory:" in path:
+        return None
+    if not path.startswith("file:"):
+        return path
+    uri = urlsplit(path)
+    in_memory = "mode=memory" in uri.query.split("&")
+    return None if in_memory else unquote(uri.path) or None
 
 
 def _section(
@@ -251,9 +291,9 @@ def _domains(
     for key, mapping in given.items():
         text = str(key)
         path = f"domain_mappings.{shown_key(text)}"
-        if not _NAME.fullmatch(text) or text == "admin":
-            what = "letters, digits and . _ ~ -, and not 'admin'"
-            problems.error(name, path, f"the name is a path's first segment: {what}")
+        if not _is_name(text):
+            what = f"the name is a path's first segment: {ROUTE_NAME.allowed}, and not 'admin'"
+            problems.error(name, path, what)
             continue
         if not isinstance(mapping, Mapping):
             problems.error(name, path, "must be a mapping with upstream")
@@ -271,6 +311,13 @@ def _domains(
             )
         )
     return tuple(domains)
+
+
+def _is_name(text: str) -> bool:
+    try:
+        return text != "admin" and bool(ROUTE_NAME.parse(Scalar("", text)))
+    except Refused:
+        return False
 
 
 def _upstream(url: str | None, path: str, problems: Problems, name: str) -> str:

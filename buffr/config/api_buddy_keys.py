@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import frozen
 
-from buffr.config.kinds import KEY
-from buffr.config.schema import Refused
+from buffr.config.kinds import ADDRESS, HOST_NAME, KEY
+from buffr.config.schema import Kind, Refused
 from buffr.config.written import Scalar
 
 __all__ = ["COUNT", "DOMAIN", "SECTIONS", "Key", "is_whole", "level_of", "logger_name"]
 
 COUNT = "a positive whole number"
+_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -50,15 +53,39 @@ def _bool(*, default: bool) -> Key:
     return Key(default, "true or false", lambda value: isinstance(value, bool))
 
 
-def _text(default: str | None, allowed: str = "text", *, secret: bool = False) -> Key:
-    return Key(default, allowed, lambda value: isinstance(value, str) and value != "", secret)
+def _text(default: str | None, allowed: str = "text") -> Key:
+    return Key(default, allowed, _is_text)
 
 
-def _is_key(value: object) -> bool:
-    try:
-        return isinstance(value, str) and bool(KEY.parse(Scalar("", value)))
-    except Refused:
+# No file has such a name, and no YAML such a character.
+_IN_NO_NAME = re.compile("[\0\ud800-\udfff]")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != "" and not _IN_NO_NAME.search(value)
+
+
+def _is(value: object, *kinds: Kind[Any]) -> bool:
+    """Whether it is text of one of these kinds."""
+    if not isinstance(value, str):
         return False
+    for kind in kinds:
+        try:
+            kind.parse(Scalar("", value))
+        except Refused:
+            continue
+        return True
+    return False
+
+
+def _is_format(value: object) -> bool:
+    if not isinstance(value, str) or not value:
+        return False
+    try:
+        logging.Formatter(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _anything(default: object) -> Key:
@@ -67,20 +94,24 @@ def _anything(default: object) -> Key:
 
 SECTIONS: Mapping[str, Mapping[str, Key]] = {
     "server": {
-        "host": _text("127.0.0.1", "an address to listen on"),
+        "host": Key(
+            "127.0.0.1",
+            "an address to listen on, or the name of a host",
+            lambda value: _is(value, ADDRESS, HOST_NAME),
+        ),
         "port": _whole(8080, 0, 65535, " (0 takes a free port)"),
         "request_timeout": _seconds(30, zero=False),
     },
     "security": {
         "require_secure_key": _bool(default=False),
-        "secure_key": Key(None, KEY.allowed, _is_key, secret=True),
+        "secure_key": Key(None, KEY.allowed, lambda value: _is(value, KEY), secret=True),
         "log_security_events": _bool(default=True),
     },
     "cache": {
         "database_path": _text(":memory:", "a file's name, or :memory:"),
         "default_ttl_seconds": _whole(86400, 1, 10**8),
-        "max_cache_response_size": _whole(10485760, 1),
-        "max_cache_entries": _whole(1000, 1),
+        "max_cache_response_size": _whole(10485760, 1, 2**40),
+        "max_cache_entries": _whole(1000, 1, 10**8),
     },
     "throttling": {
         "default_requests_per_hour": _whole(1000, 1, 10**6),
@@ -90,7 +121,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
     "logging": {
         "level": Key("INFO", "one of " + ", ".join(_LEVELS), lambda value: level_of(value) != ""),
         "parent_logger": Key(None, "a logger's name", lambda value: logger_name(value) != ""),
-        "format": _text("%(asctime)s - %(name)s - %(levelname)s - %(message)s"),
+        "format": Key(_FORMAT, "a format of Python's logging, with %(...)s fields", _is_format),
         "date_format": _text("%Y-%m-%d %H:%M:%S"),
         "enable_console": _bool(default=True),
         "enable_file": _bool(default=False),
@@ -100,7 +131,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
     },
     "admin": {
         "enabled": _bool(default=True),
-        "rate_limit_per_minute": _whole(10, 1),
+        "rate_limit_per_minute": _whole(10, 1, 10**6),
         "include_sensitive_config": _bool(default=False),
         "log_access": _bool(default=True),
     },

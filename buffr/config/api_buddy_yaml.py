@@ -6,16 +6,31 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+from attrs import evolve
 
 from buffr.config.api_buddy import ApiBuddySettings, Domain
+from buffr.config.loading import load
+from buffr.config.model import Config
 
-__all__ = ["OVERRIDE", "as_settings", "as_yaml"]
+__all__ = ["OVERRIDE", "as_config", "as_settings", "as_yaml"]
 
 OVERRIDE = ("no-cache", "must-revalidate")
 """A TTL counts for these answers too: that is what it is for. Those that are one
 client's own (``private``, ``no-store``, ``Set-Cookie``) stay out of the cache."""
 
 _METHODS = ("GET", "HEAD", "POST")
+
+_NOBODY = Domain(
+    name="nobody",
+    upstream="http://127.0.0.1",
+    ttl_s=1,
+    per_second=None,
+    per_minute=None,
+    per_hour=1,
+)
+"""Stands in for routes where there are none, which a settings' file must have."""
+_OURS = "settings:"
+"""Lines of warnings that speak of the settings as buffr has them begin so."""
 
 
 def as_settings(settings: ApiBuddySettings) -> dict[str, Any]:
@@ -29,7 +44,7 @@ def as_settings(settings: ApiBuddySettings) -> dict[str, Any]:
             "entries": settings.max_entries,
             "body_bytes": settings.max_response_bytes,
         },
-        "limits": {"upstream_idle_s": f"{settings.request_timeout_s:g}s"},
+        "limits": {"upstream_idle_s": _duration(settings.request_timeout_s)},
         "gateway": {
             "port": settings.port,
             "access": access,
@@ -64,9 +79,29 @@ def _limits(domain: Domain, max_delay_s: float) -> dict[str, Any]:
         "per_hour": domain.per_hour,
     }
     given: dict[str, Any] = {name: count for name, count in counts.items() if count is not None}
-    return given | {"max_delay": f"{max_delay_s:g}s"}
+    return given | {"max_delay": _duration(max_delay_s)}
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 def as_yaml(settings: ApiBuddySettings) -> str:
     """As ``as_settings``, as the text of a file."""
     return yaml.safe_dump(as_settings(settings), sort_keys=False, allow_unicode=True)
+
+
+def as_config(settings: ApiBuddySettings, environ: Mapping[str, str]) -> Config:
+    """The settings as buffr's own; ``server.host`` must be an address.
+
+    Parent proxies are those of ``environ``, the process's environment. All
+    that ``read_api_buddy`` takes is taken here.
+    """
+    others = {name: value for name, value in environ.items() if not name.startswith("BUFFR_")}
+    domains = settings.domains or (_NOBODY,)
+    config = load(None, others, {}, text=as_yaml(evolve(settings, domains=domains)))
+    assert config.gateway is not None
+    if not settings.domains:  # every request is 404, until a name is added
+        config = evolve(config, gateway=evolve(config.gateway, routes=()))
+    warnings = tuple(line for line in config.warnings if not line.startswith(_OURS))
+    return evolve(config, shown_as=settings.given, warnings=warnings)

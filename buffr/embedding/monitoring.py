@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from buffr.config.api_buddy import ApiBuddySettings
-from buffr.figures import Figures
+from buffr.figures import Figures, whole
 from buffr.policy.limits import LimiterState
 from buffr.stores.cache import CacheCounters, CacheStats
 
@@ -43,15 +43,15 @@ class MonitoringManager:
 
     def get_cache_stats(self) -> dict[str, Any]:
         """What the cache holds, and how often it had the answer."""
-        whole, by_name = self._watched.store_stats() or (_NOTHING, {})
+        stats, by_name = self._watched.store_stats() or (_NOTHING, {})
         figures = self._watched.figures
         looked_up = figures.hits + figures.misses
         hit_rate = figures.hits / looked_up if looked_up else 0.0
         counters = self._watched.store_counters()
         return {
-            "total_entries": whole.entries,
+            "total_entries": stats.entries,
             "entries_per_domain": {name: one.entries for name, one in by_name.items()},
-            "cache_size_bytes": whole.bytes,
+            "cache_size_bytes": stats.bytes,
             "cache_size_per_domain": {name: one.bytes for name, one in by_name.items()},
             "hit_count": figures.hits,
             "miss_count": figures.misses,
@@ -61,12 +61,12 @@ class MonitoringManager:
             "compressed": counters.compressed,
             "decompressed": counters.inflated,
             "ttl_distribution": {
-                "expired": whole.expired,
-                "valid": whole.entries - whole.expired,
-                "average_ttl_remaining": whole.fresh_left_s,
+                "expired": stats.expired,
+                "valid": stats.entries - stats.expired,
+                "average_ttl_remaining": round(stats.fresh_left_s),
             },
-            "expired_entries": whole.expired,
-            "evicted_entries": whole.evicted,
+            "expired_entries": stats.expired,
+            "evicted_entries": stats.evicted,
         }
 
     def get_upstream_stats(self) -> dict[str, Any]:
@@ -120,19 +120,19 @@ class MonitoringManager:
                 "current_hour_requests": 0 if calls is None else calls.last_hour(now),
                 "total_requests": state.departed,
                 "violations": state.violations,
-                "current_delay_seconds": state.delay_s,
+                "current_delay_seconds": whole(state.delay_s),
             }
             states[name] = {
                 "is_throttled": state.delay_s > 0,
                 "violations": state.violations,
-                "delay_seconds": state.delay_s,
+                "delay_seconds": whole(state.delay_s),
                 "last_violation": refused_at or 0.0,
             }
         return {
             "requests_per_domain": requests,
             "throttle_state": states,
             "default_requests_per_hour": settings.default_per_hour,
-            "progressive_max_delay": settings.max_delay_s,
+            "progressive_max_delay": whole(settings.max_delay_s),
             "progressive_enabled": True,
             "domain_limits": dict(settings.domain_limits),
         }

@@ -13,9 +13,10 @@ from attrs import evolve, frozen
 
 from buffr.assembly.build import build
 from buffr.assembly.live_gateway import LiveGateway
-from buffr.config import Config, load
-from buffr.config.api_buddy import ApiBuddySettings, Domain
-from buffr.config.api_buddy_yaml import as_yaml
+from buffr.config import Config
+from buffr.config.api_buddy import ApiBuddySettings
+from buffr.config.api_buddy_yaml import as_config
+from buffr.embedding.address import listening_address
 from buffr.embedding.reactor_thread import ReactorThread, reactor_thread
 from buffr.errors import BuffrError
 from buffr.figures import Figures
@@ -28,16 +29,6 @@ from buffr.stores.sqlite_ledger import Bounds
 __all__ = ["Running", "StoppedStore"]
 
 T = TypeVar("T")
-
-_NOBODY = Domain(
-    name="nobody",
-    upstream="http://127.0.0.1",
-    ttl_s=1,
-    per_second=None,
-    per_minute=None,
-    per_hour=1,
-)
-"""Stands in for routes where there are none, which a settings' file must have."""
 
 StoreFigures = tuple[CacheStats, Mapping[str, CacheStats]]
 
@@ -60,8 +51,8 @@ class Running:
         write: Callable[[str], None],
     ) -> Running:
         """Open the cache and listen. Raises ``OSError`` when one of them cannot be."""
-        thread = reactor_thread()
         config = _config(settings, key)
+        thread = reactor_thread()
 
         async def make() -> BuffrService:
             return build(config, thread.reactor, on_console=False, write=write, figures=figures)
@@ -95,7 +86,7 @@ class Running:
 
     def change(self, settings: ApiBuddySettings, key: str) -> None:
         """Serve by other settings; the address and the cache's file stay."""
-        config = _config(evolve(settings, database=self.database), key)
+        config = _config(evolve(settings, host=self.address[0], database=self.database), key)
 
         async def change() -> None:
             self.gateway.change(config)
@@ -149,16 +140,10 @@ class Running:
 
 
 def _config(settings: ApiBuddySettings, key: str) -> Config:
-    """The settings as buffr's own; parent proxies are those of the environment."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("BUFFR_")}
-    keyed = evolve(settings, key=key if settings.require_key else None)
-    if settings.domains:
-        config = load(None, environ, {}, text=as_yaml(keyed))
-    else:  # every request is 404, until a name is added
-        config = load(None, environ, {}, text=as_yaml(evolve(keyed, domains=(_NOBODY,))))
-        assert config.gateway is not None
-        config = evolve(config, gateway=evolve(config.gateway, routes=()))
-    return evolve(config, data_dir=_spool_dir(settings), shown_as=settings.given)
+    """The settings as buffr's own. Raises ``OSError`` for a host that has no address."""
+    host = listening_address(settings.host)
+    keyed = evolve(settings, host=host, key=key if settings.require_key else None)
+    return evolve(as_config(keyed, os.environ), data_dir=_spool_dir(settings))
 
 
 def _spool_dir(settings: ApiBuddySettings) -> Path:

@@ -223,9 +223,14 @@ class RateLimiter:
         self._refused += 1
         seconds = max(1, ceil(wait))
         binding = max(self._starts(len(self._waiting)), default=None, key=lambda one: one[0])
-        headers = _headers(self._rules.windows, None if binding is None else binding[1], seconds)
+        window = None if binding is None else binding[1]
+        longest = self._rules.windows[-1] if self._rules.windows else None
+        keeps = window or longest  # no window does where the upstream asked for silence
         return RateLimited(
-            f"the route's limits let it leave in {wait:.1f} s: {why}", seconds, headers
+            f"the route's limits let it leave in {wait:.1f} s: {why}",
+            seconds,
+            _headers(self._rules.windows, window, seconds),
+            limit=None if keeps is None else keeps.count,
         )
 
 

@@ -6,8 +6,11 @@ import logging
 from typing import Any
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
-from buffr.config.api_buddy import looks_like_api_buddy, read_api_buddy
+from buffr.config.api_buddy import defaults_used, looks_like_api_buddy, read_api_buddy
+from buffr.config.api_buddy_yaml import as_config
 from buffr.errors import ConfigError
 
 _API = {"upstream": "https://api.example"}
@@ -21,6 +24,11 @@ def refusal(given: object) -> list[str]:
     with pytest.raises(ConfigError) as refused:
         read_api_buddy(given, "buddy.json")
     return refused.value.message.splitlines()
+
+
+def section(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """A mapping with any of these keys."""
+    return st.fixed_dictionaries({}, optional=keys)
 
 
 class TestDefaults:
@@ -56,7 +64,7 @@ class TestDefaults:
 
 
 class TestValues:
-    def test_what_is_given_counts(self) -> None:
+    def test_what_is_givencounts(self) -> None:
         settings = read_api_buddy(
             {
                 "server": {"host": "0.0.0.0", "port": 0, "request_timeout": 1.5},
@@ -91,8 +99,63 @@ class TestValues:
         assert settings.log.parent_logger == "mine"
 
     def test_memory_has_many_names(self) -> None:
-        for path in (":memory:", "file::memory:?cache=shared"):
+        for path in (":memory:", "file::memory:?cache=shared", "file:x?mode=memory"):
             assert of(cache={"database_path": path}).database is None
+
+    def test_a_file_may_be_a_uri(self) -> None:
+        """As SQLite takes them: https://sqlite.org/uri.html."""
+        for uri, path in (("file:cache.db?mode=rwc", "cache.db"), ("file:///a%20b", "/a b")):
+            assert of(cache={"database_path": uri}).database == path
+
+    @pytest.mark.parametrize(
+        "host", ["localhost", "my-host.example", "::1", "[::1]", "fe80::1%eth0"]
+    )
+    def test_a_host_may_be_a_name(self, host: str) -> None:
+        assert of(server={"host": host}).host == host
+
+    @drawn(st.data())
+    def test_what_is_taken_here_buffr_s_own_settings_take(self, data: st.DataObject) -> None:
+        """So that no error ever speaks of keys that the user has not written."""
+        whole = st.integers(1, 10**6)
+        seconds = st.floats(0, 10**8) | st.integers(0, 10**8)
+        given = data.draw(
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "server": section(
+                        port=st.integers(0, 65535), request_timeout=seconds, host=st.just("::1")
+                    ),
+                    "cache": section(
+                        database_path=st.text(),
+                        default_ttl_seconds=st.integers(1, 10**8),
+                        max_cache_response_size=st.integers(0, 2**41),
+                        max_cache_entries=st.integers(0, 10**9),
+                    ),
+                    "throttling": section(
+                        progressive_max_delay=seconds, default_requests_per_hour=whole
+                    ),
+                    "security": section(require_secure_key=st.booleans(), secure_key=st.text()),
+                    "admin": section(rate_limit_per_minute=st.integers(1, 10**12)),
+                    "domain_mappings": st.dictionaries(
+                        st.text("ab._~- ", max_size=70),
+                        section(
+                            upstream=st.sampled_from(("https://a.example", "http://[::1]:8/b/")),
+                            ttl_seconds=whole,
+                            max_requests_per_second=whole,
+                        ),
+                        max_size=3,
+                    ),
+                },
+            )
+        )
+        try:
+            settings = read_api_buddy(given)
+        except ConfigError:
+            return
+        config = as_config(settings, {})
+        assert config.gateway is not None
+        assert len(config.gateway.routes) == len(settings.domains)
+        assert config.warnings == ()
 
 
 class TestRefusals:
@@ -103,6 +166,13 @@ class TestRefusals:
             ({"server": {"port": 70000}}, "server.port: must be a whole number from 0 to 65535"),
             ({"server": {"port": True}}, "server.port: must be a whole number from 0 to 65535"),
             ({"server": {"host": 1}}, "server.host: must be an address"),
+            ({"server": {"host": "a host"}}, "server.host: must be an address"),
+            ({"server": {"host": "here:80"}}, "server.host: must be an address"),
+            ({"logging": {"format": "%(message)"}}, "logging.format: must be a format"),
+            ({"cache": {"database_path": "a\0b"}}, "cache.database_path: must be a file's name"),
+            ({"cache": {"database_path": "\ud800"}}, "cache.database_path: must be a file's name"),
+            ({"domain_mappings": {65 * "a": _API}}, "the name is a path's first segment"),
+            ({"domain_mappings": {"..": _API}}, "domain_mappings...: the name is"),
             ({"server": {"request_timeout": 0}}, "server.request_timeout: must be a number of"),
             ({"server": []}, "server: must be a mapping with host, port, request_timeout"),
             ({"security": {"require_secure_key": "yes"}}, "require_secure_key: must be true or"),
@@ -145,8 +215,19 @@ class TestRefusals:
         assert "my secret" not in told
         assert "secure_key" in told
 
-    def test_no_mapping_at_all(self) -> None:
-        assert refusal([1]) == ["buddy.json: the settings must be a mapping"]
+    @pytest.mark.parametrize(
+        ("given", "kind"),
+        [
+            (None, "null"),
+            ([1], "an array"),
+            (0, "a number"),
+            (False, "a boolean"),
+            ("", "a string"),
+        ],
+    )
+    def test_no_object_at_all(self, given: object, kind: str) -> None:
+        """They were taken for empty: a proxy without a key listened on port 8080."""
+        assert refusal(given) == [f"buddy.json: the settings must be an object, not {kind}"]
 
 
 class TestWarnings:
@@ -156,6 +237,20 @@ class TestWarnings:
             "throtling: unknown key, ignored; did you mean 'throttling'?",
             "cache.max_entries: unknown key, ignored; did you mean 'max_cache_entries'?",
         )
+
+    @pytest.mark.parametrize("host", ["0.0.0.0", "my-host"])
+    def test_an_open_port_is_said_in_its_own_words(self, host: str) -> None:
+        (warning,) = of(server={"host": host}).warnings
+        assert warning == (
+            f"server.host: whoever reaches {host} may use it; set security.require_secure_key"
+        )
+        assert of(server={"host": host}, security={"require_secure_key": True}).warnings == ()
+
+    def test_defaults_of_a_givensection_are_told(self) -> None:
+        assert list(defaults_used({"server": {"port": 1}, "cache": None})) == [
+            "server.host not specified, using default value: 127.0.0.1",
+            "server.request_timeout not specified, using default value: 30",
+        ]
 
     def test_a_limit_of_nobody_is_said(self) -> None:
         (warning,) = of(throttling={"domain_limits": {"apo": 3}}).warnings

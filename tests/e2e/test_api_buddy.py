@@ -153,6 +153,16 @@ class TestConverting:
         process.communicate(timeout=20)
         assert len(upstream.received) == 1
 
+    def test_a_host_s_name_becomes_its_address(self, tmp_path: Path) -> None:
+        (tmp_path / "buddy.json").write_text('{"server": {"host": "localhost"}}')
+        ran = run([*_BUFFR, "config", "convert", "buddy.json"], tmp_path)
+        assert ran.stdout.startswith("# server.host localhost: listen is an address, and 127.0.0.1")
+        assert yaml.safe_load(ran.stdout)["listen"] == "127.0.0.1"
+        (tmp_path / "buddy.json").write_text('{"server": {"host": "nowhere.invalid"}}')
+        ran = run([*_BUFFR, "config", "convert", "buddy.json"], tmp_path)
+        assert ran.returncode == 1
+        assert "buffr: buddy.json: server.host nowhere.invalid: has no address" in ran.stderr
+
     def test_the_examples_are_right(self, tmp_path: Path) -> None:
         example = Path(__file__).parents[2] / "examples" / "api_buddy_ttl.json"
         ran = run([*_BUFFR, "config", "convert", str(example)], tmp_path)

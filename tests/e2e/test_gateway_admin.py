@@ -61,14 +61,24 @@ class TestFigures:
             assert metrics["cache_hit_rate"] == 2 / 5
             assert metrics["average_response_time_ms"] > 0
             domains = page(process, "domains")["domain_mappings"]
-            assert domains["wiki"]["ttl_seconds"] == 3600
+            assert repr(domains["wiki"]["ttl_seconds"]) == "3600"  # whole, as it was given
             assert (domains["wiki"]["total_requests"], domains["wiki"]["error_rate"]) == (2, 0.5)
             assert domains["wiki"]["last_error"] == "status 500"
             assert domains["wiki"]["last_successful_request"]
             assert (domains["books"]["total_requests"], domains["books"]["cache_entries"]) == (1, 1)
+            assert status["components"]["database_manager"] == {
+                "status": "healthy",
+                "connection_active": True,
+                "last_backup": None,
+            }
             cache = page(process, "cache")
             assert (cache["total_entries"], cache["cache_backend"]) == (2, "sqlite")
             assert cache["statistics"]["total_hits"] == 2
+            assert (cache["statistics"]["total_sets"], cache["total_entries"]) == (2, 2)
+            assert cache["statistics"]["compressed_entries"] == 0
+            assert cache["ttl_distribution"]["custom_ttl"] == 2
+            assert cache["ttl_distribution"]["default_ttl"] == 0
+            assert isinstance(cache["ttl_distribution"]["average_ttl_remaining"], int)
             assert cache["oldest_entry"] <= cache["newest_entry"]
             wiki = page(process, "cache/wiki")
             assert (wiki["cache_entries"], wiki["hit_rate"]) == (1, 0.5)
@@ -110,12 +120,45 @@ class TestSettings:
             found = requests.post(url, json=bad, timeout=10)
             assert (found.status_code, found.json()["valid"]) == (400, False)
             assert "server.port" in found.json()["errors"][0]
+            assert found.json()["merged_config"]["server"]["host"] == "127.0.0.1"
             deep = 900 * '{"a":' + "1" + 900 * "}"
             for body in ("", "{", 9999 * "[", deep, 300 * "[" + 300 * "]"):
                 found = requests.post(url, data=body, timeout=10)
                 assert found.status_code == 400
                 assert found.json()["success"] is False
                 assert found.json()["error_code"] == ("INVALID_JSON" if body else "EMPTY_BODY")
+
+    def test_they_may_be_wrapped(self, tmp_path: Path) -> None:
+        """reference-api-buddy has them as the member ``configuration``."""
+        with running(tmp_path) as process:
+            url = f"{process.url}/admin/validate-config"
+            good: dict[str, Any] = {"configuration": {"server": {"host": "my-host", "port": 1}}}
+            found = requests.post(url, json=good, timeout=10)
+            assert (found.status_code, found.json()["errors"]) == (200, [])
+            assert found.json()["merged_config"]["server"]["host"] == "my-host"
+            assert found.json()["warnings"] == [
+                "server.host: whoever reaches my-host may use it; set security.require_secure_key",
+                "server.request_timeout not specified, using default value: 30",
+            ]
+            for given, error in (
+                ({"cache": {"default_ttl_seconds": -1}}, "cache.default_ttl_seconds: must be"),
+                ({"admin": {"enabled": "no"}}, "admin.enabled: must be true or false"),
+                ({"domain_mappings": {"a": {"upstream": "x"}}}, "domain_mappings.a.upstream: 'x'"),
+                (None, "the settings must be an object, not null"),
+                ([], "the settings must be an object, not an array"),
+            ):
+                for text in (json.dumps({"configuration": given}), json.dumps(given)):
+                    found = requests.post(url, data=text, timeout=10)
+                    assert (found.status_code, found.json()["valid"]) == (400, False), text
+                    assert found.json()["errors"][0].startswith(error)
+
+    def test_what_stands_beside_the_wrapping_is_not_judged(self, tmp_path: Path) -> None:
+        with running(tmp_path) as process:
+            body: dict[str, Any] = {"configuration": {}, "server": {"port": -1}}
+            url = f"{process.url}/admin/validate-config"
+            found = requests.post(url, json=body, timeout=10).json()
+            assert found["valid"] is True
+            assert found["warnings"] == ["server: stands beside configuration, ignored"]
 
     def test_a_body_in_many_pieces_holds_nobody_up(self, tmp_path: Path) -> None:
         """Reading takes time that grows with the body's length, not with its square."""

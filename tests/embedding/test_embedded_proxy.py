@@ -91,9 +91,45 @@ class TestLife:
         with pytest.raises(OSError, match=f"{server.server_port}.*in use"):
             start(server={"port": server.server_port})
 
-    def test_a_wrong_setting_is_an_error(self) -> None:
-        with pytest.raises(ValueError, match=r"server\.port: must be"):
-            CachingProxy({"server": {"port": "http"}})
+    @pytest.mark.parametrize(
+        ("config", "said"),
+        [
+            ({"server": {"port": "http"}}, r"server\.port: must be"),
+            ({"throttling": {"progressive_max_delay": -1}}, r"throttling\.progressive_max_delay: "),
+            ({"logging": {"format": "%(x"}}, r"logging\.format: must be"),
+            (
+                {"logging": {"enable_file": True, "file_path": "/no/such/x.log"}},
+                r"logging\.file_path /no/such/x\.log: cannot be opened",
+            ),
+            ([], "the settings must be an object, not an array"),
+            (0, "the settings must be an object, not a number"),
+        ],
+    )
+    def test_a_wrong_setting_is_an_error(self, config: Any, said: str) -> None:
+        """It is a ValueError, and speaks of the user's own keys."""
+        with pytest.raises(ValueError, match=said):
+            CachingProxy(config)
+        proxy = CachingProxy({"logging": {"enable_console": False}})
+        with pytest.raises(ValueError, match=said):
+            proxy.reload_config(config)
+        assert proxy.config["server"]["port"] == 8080
+
+    def test_long_delays_are_no_error(self, start: Start) -> None:
+        """They became 1e+07 seconds on their way, which is no duration."""
+        assert get(start(throttling={"progressive_max_delay": 10**7})).ok
+
+    @pytest.mark.parametrize("name", ["localhost", socket.gethostname()])
+    def test_the_host_may_be_a_name(self, start: Start, name: str) -> None:
+        proxy = start(server={"host": name, "port": 0})
+        assert proxy.server is not None
+        assert proxy.config["server"]["host"] == name
+        assert get(proxy).ok
+
+    def test_a_name_without_an_address_is_an_error(self) -> None:
+        proxy = CachingProxy({"server": {"host": "nowhere.invalid", "port": 0}})
+        with pytest.raises(OSError, match=r"server\.host nowhere\.invalid: has no address"):
+            proxy.start()
+        assert not proxy.is_running()
 
     def test_as_a_context_many_at_a_time(self, upstream: FakeUpstream) -> None:
         config = {
@@ -473,6 +509,8 @@ class TestFigures:
         }
         assert throttling["throttle_state"]["api"]["is_throttled"] is False
         assert throttling["default_requests_per_hour"] == 1000
+        assert repr(throttling["progressive_max_delay"]) == "300"  # whole, as it was given
+        assert repr(api["requests_per_hour"]) == "2"
         health = monitoring.get_proxy_health()
         assert health["recent_errors"] == []
         assert health["active_threads"] >= 2
@@ -489,6 +527,11 @@ class TestFigures:
         assert get(proxy, "/other/x").status_code == 502
         told = proxy.get_metrics()
         assert (told["cache_misses"], told["throttled"], told["errors"]) == (1, 1, 1)
+        (event,) = [one for one in told["events"] if one["event_type"] == "throttle"]
+        details = event["details"]
+        assert 0 < details["delay"] == details["reset"] <= 61
+        assert (details["domain"], details["cache_miss"]) == ("api", True)
+        assert (details["limit"], details["remaining"]) == (1, 0)
         monitoring = proxy.get_monitoring_manager()
         assert "other" in str(monitoring.get_proxy_health()["recent_errors"])
         state = monitoring.get_throttling_stats()
@@ -535,6 +578,29 @@ class TestAdminPages:
         proxy.update_config("domain_mappings.api.ttl_seconds", 5)
         shown = get(proxy, "/admin/config?key=not-for-anybody-else").json()
         assert shown["configuration"]["domain_mappings"]["api"]["ttl_seconds"] == 5
+
+    def test_entries_are_told_apart_by_whose_ttl_they_have(self, start: Start) -> None:
+        proxy = start(domain={"ttl_seconds": 60})
+        for path in ("/api/1", "/api/2", "/other/1"):
+            get(proxy, path)
+        ttls = get(proxy, "/admin/cache").json()["ttl_distribution"]
+        assert (ttls["default_ttl"], ttls["custom_ttl"]) == (1, 2)
+        domains = get(proxy, "/admin/domains").json()["domain_mappings"]
+        assert [repr(one["ttl_seconds"]) for one in domains.values()] == ["60", "86400"]
+
+    def test_a_cache_that_cannot_be_read_is_told(self, start: Start, tmp_path: Path) -> None:
+        proxy = start(cache={"database_path": str(tmp_path / "cache.db")})
+        running = proxy._running
+        assert running is not None
+        store = running.gateway.store
+        assert store is not None
+        running.thread.call(store.close)
+        status = get(proxy, "/admin/status").json()
+        assert status["status"] == status["components"]["cache_engine"]["status"] == "error"
+        assert status["components"]["database_manager"]["connection_active"] is False
+        failed = get(proxy, "/admin/cache")
+        assert (failed.status_code, failed.json()["error_code"]) == (500, "CACHE_ERROR")
+        assert get(proxy, "/admin/health").ok
 
 
 class TestManyConnections:

@@ -200,6 +200,7 @@ class TestRefusals:
         headers = dict(self.refused(limiter, 2.0).headers)
         assert headers[b"RateLimit"] == b'"minute";r=0;t=58'
         assert headers[b"X-RateLimit-Limit"] == b"2"
+        assert self.refused(limiter, 2.0).limit == 2
         policies = b'"second";q=2;w=1, "minute";q=2;w=60, "hour";q=3;w=3600'
         assert headers[b"RateLimit-Policy"] == policies
 
