@@ -30,7 +30,7 @@ from buffr.upstream.endpoints import plain_endpoint
 from buffr.upstream.origin import Origin
 from buffr.upstream.pool import Pool, PoolLimits
 from buffr.upstream.upstream import Upstream
-from buffr.wire.head import HeadLimits
+from buffr.wire.answer_heads import AnswerRules
 
 __all__ = ["demo"]
 
@@ -153,7 +153,7 @@ async def _session(reactor: Any, mode: str, target: str, cassette: Path) -> list
 def _upstream(reactor: Any, origin: Origin) -> Upstream:
     patience = Patience()
     endpoint = plain_endpoint(reactor, origin.host, origin.port, patience.connect_s)
-    pool = Pool(reactor, endpoint, HeadLimits(), patience, PoolLimits(), tls=False)
+    pool = Pool(reactor, endpoint, AnswerRules(), patience, PoolLimits(), tls=False)
     return Upstream(origin, pool)
 
 

@@ -26,6 +26,7 @@ from buffr.upstream.parent import ParentEndpoint, PlainThroughParent
 from buffr.upstream.pool import Pool, PoolLimits
 from buffr.upstream.reason import reason_of
 from buffr.upstream.upstream import Upstream
+from buffr.wire.answer_heads import AnswerRules
 from buffr.wire.head import HeadLimits
 
 __all__ = ["Upstreams"]
@@ -75,7 +76,8 @@ class Upstreams:
             parent=None if parent is None else self._to_parent(parent, options),
             authorization=None if parent is None else parent.authorization,
         )
-        pool = self._pool(endpoint, tls=origin.tls, deny_private=deny_private)
+        rules = self._answer_rules(options)
+        pool = self._pool(endpoint, rules, tls=origin.tls, deny_private=deny_private)
         if parent is None or origin.tls:
             upstream = Upstream(origin, pool, keep_host=keep_host)
         else:
@@ -85,17 +87,25 @@ class Upstreams:
                 pool,
                 keep_host=keep_host,
                 proxy_headers=_for_parent(parent),
-                tunnels=self._pool(through, tls=False, deny_private=False),
+                tunnels=self._pool(through, rules, tls=False, deny_private=False),
             )
         self._made.add(upstream)
         return upstream
 
-    def _pool(self, endpoint: Any, *, tls: bool, deny_private: bool) -> Pool:
+    def _answer_rules(self, options: UpstreamOptions) -> AnswerRules:
+        limits, lenient = self._config.limits, options.lenient
+        return AnswerRules(
+            HeadLimits(limits.head_bytes, limits.header_count),
+            limits.interim_answers,
+            self._config.lenient if lenient is None else lenient,
+        )
+
+    def _pool(self, endpoint: Any, rules: AnswerRules, *, tls: bool, deny_private: bool) -> Pool:
         limits = self._config.limits
         return Pool(
             self._reactor,
             endpoint,
-            HeadLimits(limits.head_bytes, limits.header_count),
+            rules,
             Patience(limits.connect_s, limits.upstream_idle_s, limits.upstream_total_s),
             PoolLimits(limits.pool_per_host, limits.pool_idle_s),
             tls=tls,

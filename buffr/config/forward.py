@@ -114,7 +114,7 @@ class ForwardSettings(RecordingSettings):
         "As the global setting, for the forward proxy.",
         default_text="the global setting",
     )
-    upstream: UpstreamOptions = embedded(UpstreamOptions(), only=("ca_file", "via"))
+    upstream: UpstreamOptions = embedded(UpstreamOptions(), only=("ca_file", "via", "lenient"))
     cache: CacheSettings = embedded(CacheSettings())
     scope_cassettes: bool = setting(
         kinds.BOOL,

@@ -18,6 +18,11 @@ class Limits:
         quantities.size(128, 2**24), 65536, "The head of a request or of an answer."
     )
     header_count: int = setting(quantities.whole(1, 100_000), 256, "Fields in one head.")
+    interim_answers: int = setting(
+        quantities.whole(0, 1_000_000),
+        32,
+        "Interim answers (1xx) of an upstream before one answer.",
+    )
     body_memory_bytes: int = setting(
         quantities.size(), 2**20, "A body is kept in memory up to this size, beyond it in a file."
     )

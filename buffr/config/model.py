@@ -116,6 +116,13 @@ class Config:
         "The permissions of a new cassette, in octal.",
         key="cassettes.file_mode",
     )
+    lenient: bool = setting(
+        kinds.BOOL,
+        default=True,
+        doc="Whether faults of upstreams' answers are repaired that RFC 9112 lets a proxy repair; "
+        "`false` answers them with 502.",
+        key="upstream.lenient",
+    )
     redact: Redaction = setting(Section(Redaction), Redaction(), "What never reaches the disk.")
     limits: Limits = setting(Section(Limits), Limits(), "Sizes, counts and times.")
     cache: CacheBounds = setting(

@@ -52,7 +52,7 @@ def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardS
         "re_record_after_s": general.re_record_after_s,
     }
     cached = [one.name for one in settings_of(CacheSettings)]
-    for name in ("ca_file", "via", *cached):
+    for name in ("ca_file", "via", "lenient", *cached):
         if name in values:
             defaults[name] = values[name]
     return made(

@@ -54,6 +54,14 @@ class UpstreamOptions:
         default_text="the upstream's host",
     )
 
+    lenient: bool | None = setting(
+        kinds.BOOL,
+        None,
+        "As the global setting, for this upstream.",
+        key="upstream.lenient",
+        default_text="the global setting",
+    )
+
     @property
     def parent(self) -> Via | None:
         """``via``; ``"none"`` where an address to connect to leaves no parent proxy a say."""

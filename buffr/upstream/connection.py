@@ -30,13 +30,12 @@ from buffr.errors import (
 from buffr.message import UNTIL_CLOSE, ResponseHead, has_token, response_length
 from buffr.streams import BodyReader, BodyStream, IStreamTransport, News
 from buffr.upstream.reason import reason_of
+from buffr.wire.answer_heads import AnswerHeads, AnswerRules
 from buffr.wire.body import BodyDecoder, decoder_for
-from buffr.wire.head import END_OF_HEAD, HeadLimits, parse_response_head
 from buffr.wire.render import ChunkWriter
 
 __all__ = ["Connection", "Outgoing", "Patience", "Response", "Switched"]
 
-_MAX_INFORMATIONAL = 32
 _LEAST_WAIT_S = 0.05
 
 
@@ -61,13 +60,15 @@ class Outgoing:
 class Response:
     """An answer's head, its body's length as ``message`` gives it, and the body as it comes.
 
-    ``abort`` gives up an answer that is not all here.
+    ``abort`` gives up an answer that is not all here. ``faults`` are those of
+    the head that were repaired.
     """
 
     head: ResponseHead
     length: int
     body: BodyStream
     abort: Callable[[], None]
+    faults: tuple[str, ...] = ()
 
 
 @frozen(eq=False)
@@ -75,12 +76,13 @@ class Switched:
     """The upstream has switched protocols.
 
     ``hand_over`` leaves the connection to the protocol that speaks it, with
-    what has come already; ``abort`` closes it.
+    what has come already; ``abort`` closes it. ``faults`` are as in ``Response``.
     """
 
     head: ResponseHead
     hand_over: Callable[[Protocol], None]
     abort: Callable[[], None]
+    faults: tuple[str, ...] = ()
 
 
 class _State(Enum):
@@ -117,7 +119,7 @@ class Connection(Protocol):
     def __init__(
         self,
         clock: IReactorTime,
-        limits: HeadLimits,
+        rules: AnswerRules,
         patience: Patience,
         on_idle: Callable[[Connection], None],
         on_closed: Callable[[Connection], None],
@@ -126,7 +128,8 @@ class Connection(Protocol):
         self.answered = False
         """Whether any byte came since the last request went out."""
         self._clock = clock
-        self._limits = limits
+        self._rules = rules
+        self._heads = AnswerHeads(rules)
         self._patience = patience
         self._on_idle = on_idle
         self._on_closed = on_closed
@@ -235,21 +238,12 @@ class Connection(Protocol):
             self.abort()
 
     def _head_bytes(self) -> None:
-        while self._state is _State.HEAD:
-            end = self._buffer.find(END_OF_HEAD)
-            if max(end, len(self._buffer) if end < 0 else 0) > self._limits.size_bytes:
-                self._fail(
-                    BadUpstreamAnswer(
-                        f"the upstream's head is over {self._limits.size_bytes} bytes",
-                        hint="limits.head_bytes sets the bound",
-                    )
-                )
-                return
-            if end < 0:
-                return
-            raw, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
+        while self._state is _State.HEAD and self._buffer:
             try:
-                self._head(parse_response_head(raw, self._limits))
+                head, self._buffer = self._heads.take(self._buffer)
+                if head is None:
+                    return
+                self._head(head)
             except BuffrError as error:
                 self._fail(error)
 
@@ -258,24 +252,33 @@ class Connection(Protocol):
             self._switch(head)
             return
         if head.status < 200:
-            self._informed += 1
-            if self._informed > _MAX_INFORMATIONAL:
-                raise BadUpstreamAnswer(f"more than {_MAX_INFORMATIONAL} interim answers")
-            self._outgoing.inform(head)
+            self._inform(head)
             return
         length = response_length(self._outgoing.method, head)
         keep = head.minor == 1 or has_token(head.headers, b"connection", b"keep-alive")
         if not keep or length == UNTIL_CLOSE or has_token(head.headers, b"connection", b"close"):
+            self._reusable = False
+        if self._heads.faults:
+            # What follows may be framed in another way than was read (RFC 9112 6.3).
             self._reusable = False
         self._state = _State.BODY
         self._decoder: BodyDecoder = decoder_for(length)
         self._body = body = BodyStream(lambda: self._hold(body), lambda: self._release(body))
         rest, self._buffer = self._buffer, b""
         answer = self._answer
-        response = Response(head, length, body, partial(self._give_up, body))
+        response = Response(head, length, body, partial(self._give_up, body), self._heads.faults)
         if rest or self._decoder.done:
             self._body_bytes(rest)
         answer.callback(response)
+
+    def _inform(self, head: ResponseHead) -> None:
+        self._informed += 1
+        if self._informed > self._rules.interim:
+            raise BadUpstreamAnswer(
+                f"the upstream sent more than {self._rules.interim} interim answers",
+                hint="limits.interim_answers sets the bound",
+            )
+        self._outgoing.inform(head)
 
     def _switch(self, head: ResponseHead) -> None:
         if not self._outgoing.upgrade:
@@ -283,7 +286,7 @@ class Connection(Protocol):
         self._state = _State.SWITCHED
         self._unwatch()
         self.transport.pauseProducing()
-        self._answer.callback(Switched(head, self._hand_over, self.abort))
+        self._answer.callback(Switched(head, self._hand_over, self.abort, self._heads.faults))
 
     def _hand_over(self, successor: Protocol) -> None:
         rest, self._buffer = self._buffer, b""

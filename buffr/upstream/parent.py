@@ -22,12 +22,12 @@ from buffr.streams import BodyReader, IStreamTransport
 from buffr.upstream.connection import Response
 from buffr.upstream.reason import reason_of
 from buffr.upstream.upstream import Upstream
-from buffr.wire.head import END_OF_HEAD, HeadLimits, parse_response_head
+from buffr.wire.answer_heads import AnswerHeads, AnswerRules
 from buffr.wire.render import request_head
 
 __all__ = ["ParentEndpoint", "PlainThroughParent"]
 
-_LIMITS = HeadLimits()
+_RULES = AnswerRules(peer="the parent proxy")
 
 
 @implementer(IStreamClientEndpoint)
@@ -69,6 +69,8 @@ class _Asking(Protocol):
         self._request = request
         self._factory = factory
         self._buffer = b""
+        self._heads = AnswerHeads(_RULES)
+        self._informed = 0
         self._inner: IProtocol | None = None
 
     def connectionMade(self) -> None:
@@ -82,26 +84,28 @@ class _Asking(Protocol):
             self._inner.dataReceived(data)
             return
         self._buffer += data
-        end = self._buffer.find(END_OF_HEAD)
-        if end < 0:
-            if len(self._buffer) > _LIMITS.size_bytes:
-                self._fail(BadUpstreamAnswer("the parent proxy's answer is too long"))
-            return
-        raw, rest = self._buffer[: end + 4], self._buffer[end + 4 :]
         try:
-            self._answered(raw)
+            while self._buffer and self._inner is None:
+                head, self._buffer = self._heads.take(self._buffer)
+                if head is None:
+                    return
+                self._answered(head)
         except BuffrError as error:
             self._fail(error)
-            return
-        self._hand_over(rest)
 
-    def _answered(self, raw: bytes) -> None:
-        head = parse_response_head(raw, _LIMITS)
+    def _answered(self, head: ResponseHead) -> None:
+        if head.status < 200:
+            self._informed += 1
+            if self._informed > _RULES.interim or head.status == 101:
+                raise BadUpstreamAnswer("the parent proxy does not come to its answer")
+            return
         if head.status == 407:
             raise _credentials_needed()
-        if not 200 <= head.status < 300:
+        if head.status >= 300:
             reason = head.reason.decode("latin-1")
             raise UpstreamFailed(f"the parent proxy refused the tunnel: {head.status} {reason}")
+        rest, self._buffer = self._buffer, b""
+        self._hand_over(rest)
 
     def _hand_over(self, rest: bytes) -> None:
         address: IAddress = self.transport.getPeer()
@@ -109,7 +113,6 @@ class _Asking(Protocol):
         assert inner is not None
         self._inner = inner
         inner.makeConnection(self.transport)
-        self._buffer = b""
         self.tunnel.callback(inner)
         if rest:
             inner.dataReceived(rest)

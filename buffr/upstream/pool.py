@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory
 from buffr.errors import BuffrError, UpstreamFailed
 from buffr.upstream.connection import Connection, Patience
 from buffr.upstream.reason import reason_of
-from buffr.wire.head import HeadLimits
+from buffr.wire.answer_heads import AnswerRules
 
 __all__ = ["Pool", "PoolLimits"]
 
@@ -46,7 +46,7 @@ class Pool:
         self,
         reactor: IReactorTime,
         endpoint: IStreamClientEndpoint,
-        head_limits: HeadLimits,
+        rules: AnswerRules,
         patience: Patience,
         limits: PoolLimits,
         *,
@@ -55,7 +55,7 @@ class Pool:
     ) -> None:
         self._reactor = reactor
         self._tls = tls
-        self._head_limits = head_limits
+        self._rules = rules
         self._patience = patience
         self._limits = limits
         self._endpoint = endpoint
@@ -75,7 +75,7 @@ class Pool:
     async def dial(self) -> Connection:
         """A new connection, with its TLS. Raises ``UpstreamFailed``."""
         connection = Connection(
-            self._reactor, self._head_limits, self._patience, self._keep, self._forget
+            self._reactor, self._rules, self._patience, self._keep, self._forget
         )
         if self._tls:
             connection.expect_handshake()

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
+from typing import TypeVar
+
+from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
+from buffr.log import say
 from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end
 from buffr.streams import BodyReader
 from buffr.upstream.connection import Connection, Outgoing, Response, Switched
@@ -16,6 +20,8 @@ from buffr.wire.render import request_head
 from buffr.wire.upgrade import check_answer, for_next_hop
 
 __all__ = ["Upstream"]
+
+_Answer = TypeVar("_Answer", Response, Switched, Response | Switched)
 
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 _FRAMING = frozenset((b"transfer-encoding", b"trailer"))
@@ -47,6 +53,7 @@ class Upstream:
         self._pool = pool
         self._tunnels = tunnels
         self._keep_host = keep_host
+        self._repaired: frozenset[str] = frozenset()
 
     async def send(
         self,
@@ -95,12 +102,26 @@ class Upstream:
         pooled = self._pool.take()
         if pooled is not None:
             try:
-                return await pooled.send(outgoing)
+                return self._received(await pooled.send(outgoing))
             except UpstreamFailed as error:
                 if not _can_repeat(request, pooled, error):
                     raise
         connection = await self._pool.dial()
-        return await connection.send(outgoing)
+        return self._received(await connection.send(outgoing))
+
+    def _received(self, answer: _Answer) -> _Answer:
+        """Say which faults of an answer were repaired, each once."""
+        for fault in answer.faults:
+            if fault not in self._repaired:
+                self._repaired |= {fault}
+                say(
+                    LogLevel.warn,
+                    "upstream's answer repaired",
+                    host=self.origin.authority.decode("ascii"),
+                    err=fault,
+                    hint="upstream: {lenient: false} refuses it",
+                )
+        return answer
 
     async def upgrade(
         self, request: Request, key: bytes, inform: Callable[[ResponseHead], None]
@@ -122,7 +143,7 @@ class Upstream:
             upgrade=True,
         )
         connection = await (self._tunnels or self._pool).dial()
-        answer = await connection.upgrade(outgoing)
+        answer = self._received(await connection.upgrade(outgoing))
         if isinstance(answer, Response):
             return answer
         try:

@@ -192,7 +192,7 @@ def _framing(headers: Headers, minor: int, error: type[BuffrError]) -> int | Non
         if not lengths:
             return None
         if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
-            raise error("malformed or repeated Content-Length")
+            raise error("a malformed or repeated Content-Length")
         return int(lengths[0])
     if lengths:
         raise error("both Transfer-Encoding and Content-Length")
@@ -232,23 +232,26 @@ def _upgrade(headers: Headers, minor: int) -> bytes:
     return b", ".join(value for name, value in headers if name.lower() == b"upgrade").lower()
 
 
-def parse_response_head(raw: bytes, limits: HeadLimits) -> ResponseHead:
+def parse_response_head(raw: bytes, limits: HeadLimits, peer: str = "the upstream") -> ResponseHead:
     """Read one response head, from its first byte to its empty line.
 
-    Raises ``BadUpstreamAnswer``.
+    ``peer`` is who sent it, in the words of the error. Raises ``BadUpstreamAnswer``.
     """
     line = _STATUS_LINE.match(raw)
     if line is None:
-        raise BadUpstreamAnswer("the upstream's status line is malformed")
+        raise BadUpstreamAnswer(f"{peer}'s status line is malformed")
     if raw.count(b"\r\n") - 2 > limits.count:
         raise BadUpstreamAnswer(
-            f"the upstream sent more than {limits.count} header fields",
+            f"{peer} sent more than {limits.count} header fields",
             hint="limits.header_count sets the bound",
         )
     try:
         headers = _split(httptools.HttpResponseParser, raw)
     except httptools.HttpParserError as error:
-        raise BadUpstreamAnswer(f"the upstream's head is malformed: {error}") from error
+        raise BadUpstreamAnswer(f"{peer}'s head is malformed: {error}") from error
     minor, status, reason = line.groups()
-    _framing(headers, int(minor), BadUpstreamAnswer)
+    try:
+        _framing(headers, int(minor), BadUpstreamAnswer)
+    except BadUpstreamAnswer as error:
+        raise BadUpstreamAnswer(f"{peer}'s head has {error.message}") from None
     return ResponseHead(int(status), reason or b"", headers, int(minor))

@@ -230,6 +230,18 @@ class TestHosts:
         settings = forward("{ca_file: ca.pem, via: none}")
         assert settings.of("a").upstream == UpstreamOptions(ca_file=Path("ca.pem"), via="none")
 
+    def test_leniency(self) -> None:
+        """Globally, for all hosts, and for one; what is nearer counts."""
+        config = loaded("upstream: {lenient: false}\nforward: {}\n")
+        assert config.forward is not None
+        assert (config.lenient, config.forward.of("a").upstream.lenient) == (False, None)
+        assert loaded("forward: {}\n").lenient is True
+        settings = forward(
+            "{upstream: {lenient: false}, hosts: [{host: a}, {host: b, upstream: {lenient: true}}]}"
+        )
+        rows = (settings.of(host).upstream.lenient for host in ("a", "b", "c"))
+        assert list(rows) == [False, True, False]
+
     def test_flags_for_every_host(self) -> None:
         """Mode and CA file are set for all by a flag, and mode by its variable."""
         text = "{hosts: [{host: a, mode: passthrough, ca_file: a.pem}]}"

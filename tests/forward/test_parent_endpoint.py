@@ -127,6 +127,8 @@ class TestAnswers:
             b"HTTP/1.1 204 Fine\r\nX: y\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            b"HTTP/1.1 102 Processing\r\n\r\n" + OK,
+            b"HTTP/1.1 200 OK\nVia : x\n\n",
         ],
     )
     def test_any_2xx_is_a_tunnel(self, cut: Callable[[bytes], list[bytes]], answer: bytes) -> None:
@@ -148,8 +150,8 @@ class TestAnswers:
             (b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic\r\n\r\n", "credentials (407)"),
             (b"HTTP/1.1 403 Not there\r\n\r\n", "refused the tunnel: 403 Not there"),
             (b"HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n", "302 Found"),
-            (b"220 smtp.test ESMTP\r\n\r\n", "malformed"),
-            (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "malformed"),
+            (b"220 smtp.test ESMTP\r\n\r\n", "the parent proxy does not answer in HTTP/1"),
+            (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "the parent proxy's head is malformed"),
         ],
     )
     def test_all_else_is_an_error_and_the_end(
@@ -166,7 +168,7 @@ class TestAnswers:
 class TestEnds:
     def test_a_head_without_end_is_an_error(self) -> None:
         asked = Asked().said(b"HTTP/1.1 200 OK\r\nX: ", *[b"x" * 1000] * 66)
-        assert "too long" in str(asked.error())
+        assert "the parent proxy's head is over 65536 bytes" in str(asked.error())
         assert asked.wire.log[0] == "cut"
 
     @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n"])

@@ -16,7 +16,7 @@ from buffr.upstream.endpoints import endpoint_for, plain_endpoint
 from buffr.upstream.origin import Origin
 from buffr.upstream.pool import Pool, PoolLimits
 from buffr.upstream.upstream import Upstream
-from buffr.wire.head import HeadLimits
+from buffr.wire.answer_heads import AnswerRules
 
 __all__ = ["PoolBench"]
 
@@ -38,7 +38,7 @@ class PoolBench:
         self.reactor = MemoryReactorClock()
         direct = plain_endpoint(self.reactor, origin.host, origin.port, patience.connect_s)
         endpoint = endpoint_for(origin, direct, tls=tls)
-        pool = Pool(self.reactor, endpoint, HeadLimits(), patience, limits, tls=tls is not None)
+        pool = Pool(self.reactor, endpoint, AnswerRules(), patience, limits, tls=tls is not None)
         self.upstream = Upstream(origin, pool, keep_host=keep_host)
 
     def send(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from twisted.internet.defer import CancelledError
-from upstream_bench import TRIAL, Bench, Given, broken, ok, read_on, rest_of, stream
+from upstream_bench import RULES, TRIAL, Bench, Given, broken, ok, read_on, rest_of, stream
 
 from buffr.errors import (
     BadFraming,
@@ -158,12 +159,62 @@ class TestInterim:
         for _ in range(2):
             assert rest_of(bench.answered(self.HINTS * 32 + HELLO).body) == b"hello"
 
+    def test_the_bound_is_a_setting(self) -> None:
+        bench = Bench(rules=evolve(RULES, interim=2))
+        sent = bench.send()
+        bench.receive(self.HINTS * 3 + HELLO)
+        assert len(bench.informed) == 2
+        assert "limits.interim_answers" in str(bench.fails(sent))
+
     def test_nobody_asked_to_switch(self) -> None:
         """101 without an upgrade is no answer."""
         bench = Bench()
         sent = bench.send()
         bench.receive(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nraw")
         assert isinstance(bench.fails(sent), BadUpstreamAnswer)
+
+
+class TestRepaired:
+    """Heads that a proxy may repair: the answer is as it would be, and the connection the last."""
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            ok(LENGTH, b"hello").replace(b"\r\n", b"\n"),
+            ok(LENGTH + LENGTH, b"hello"),
+            ok(b"X-A: b\r\n c\r\n" + LENGTH, b"hello"),
+            ok(b"Content-Length : 5\r\n", b"hello"),
+            ok(b"Transfer-Encoding: identity\r\n" + LENGTH, b"hello"),
+            ok(CODED + b"Content-Length: 99\r\n", b"5\r\nhello\r\n0\r\n\r\n"),
+            ok(CODED + CODED, b"5\r\nhello\r\n0\r\n\r\n"),
+            b"HTTP/1.1 103 Hints\n\n" + HELLO,
+        ],
+    )
+    @pytest.mark.parametrize("cut", [False, True])
+    def test_the_connection_is_closed_behind_the_answer(self, answer: bytes, *, cut: bool) -> None:
+        """What an upstream sends behind it might be another's answer by its own count."""
+        bench = Bench()
+        response = bench.answered(*(bytewise(answer) if cut else [answer]))
+        assert rest_of(response.body) == b"hello"
+        assert response.faults
+        assert (bench.served(), bench.wire.disconnecting) == (0, True)
+
+    def test_bytes_behind_it_belong_to_nobody(self) -> None:
+        bench = Bench()
+        response = bench.answered(ok(LENGTH + LENGTH, b"hello" + HELLO))
+        assert rest_of(response.body) == b"hello"
+        assert not bench.served()
+        bench.clock.advance(0)
+        assert bench.closed
+
+    def test_a_setting_refuses_it(self) -> None:
+        bench = Bench(rules=evolve(RULES, lenient=False))
+        sent = bench.send()
+        bench.receive(ok(LENGTH + LENGTH, b"hello"))
+        error = bench.fails(sent)
+        assert type(error) is BadUpstreamAnswer
+        assert "the same Content-Length more than once" in error.message
+        assert "lenient" in error.hint
 
 
 class TestBroken:
@@ -185,8 +236,8 @@ class TestBroken:
             b"hello there\r\n\r\n",
             b"HTTP/1.1 9999 X\r\n\r\n",
             ok(b"Content-Length: 2\r\nContent-Length: 3\r\n", b"hi"),
-            ok(b"Content-Length: 2\r\n" + CODED, b"hi"),
-            ok(b"X-A: b\nX-B: c\r\n"),
+            ok(b"Content-Length: 2\r\nTransfer-Encoding: gzip, chunked\r\n", b"hi"),
+            ok(b"X-A: b\rX-B: c\r\n"),
             ok(b"X: y\r\n" * 21),
             ok(b"X: " + b"a" * 1000 + b"\r\n"),
             b"HTTP/1.1 200 OK\r\nX: " + b"a" * 1000,

@@ -15,10 +15,23 @@ from buffr.errors import BuffrError
 from buffr.message import Headers, Piece, ResponseHead
 from buffr.streams import BodyReader, BodyStream, IStreamTransport
 from buffr.upstream.connection import Connection, Outgoing, Patience, Response
+from buffr.wire.answer_heads import AnswerRules
 from buffr.wire.head import HeadLimits
 
-__all__ = ["TRIAL", "Bench", "Given", "Wire", "broken", "ok", "read_on", "rest_of", "stream"]
+__all__ = [
+    "RULES",
+    "TRIAL",
+    "Bench",
+    "Given",
+    "Wire",
+    "broken",
+    "ok",
+    "read_on",
+    "rest_of",
+    "stream",
+]
 
+RULES = AnswerRules(HeadLimits(1000, 20))
 TRIAL = unittest.SynchronousTestCase()
 
 
@@ -81,15 +94,19 @@ class Wire(StringTransport):
 class Bench:
     """A connection, its wire and its clock, and what it tells its pool."""
 
-    def __init__(self, patience: Patience = Patience(idle_s=0), *, tls: bool = False) -> None:  # noqa: B008  # frozen
+    def __init__(
+        self,
+        patience: Patience = Patience(idle_s=0),  # noqa: B008  # frozen
+        *,
+        tls: bool = False,
+        rules: AnswerRules = RULES,
+    ) -> None:
         self.clock = Clock()
         self.wire = Wire(self.clock)
         self._idle = 0
         self.closed = False
         self.informed: list[ResponseHead] = []
-        self.connection = Connection(
-            self.clock, HeadLimits(1000, 20), patience, self._on_idle, self._on_closed
-        )
+        self.connection = Connection(self.clock, rules, patience, self._on_idle, self._on_closed)
         if tls:
             self.connection.expect_handshake()
         self.wire.protocol = self.connection

@@ -1,4 +1,4 @@
-"""A decoder fed with bytes that are cut anywhere."""
+"""A decoder fed with bytes that are cut anywhere, and bytes that were fine once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,28 @@ from buffr.errors import BadFraming
 from buffr.message import Headers, Piece
 from buffr.wire.body import decoder_for
 
-__all__ = ["Decoded", "bytewise", "places"]
+__all__ = ["Decoded", "bytewise", "damaged", "places"]
+
+_ODD = st.sampled_from(
+    [
+        *(
+            b"\r",
+            b"\n",
+            b"\r\n",
+            b"\0",
+            b" ",
+            b"\t",
+            b":",
+            b",",
+            b";",
+            b"\x80",
+            b"\xff",
+            b"\x0b",
+            b"0",
+        ),
+        *(b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: x\r\n", b"HTTP/1.1"),
+    ]
+)
 
 
 class Decoded:
@@ -58,3 +79,12 @@ def bytewise(length: int, data: bytes) -> Decoded:
 def places(data: bytes) -> st.SearchStrategy[list[int]]:
     """Where to cut these bytes."""
     return st.lists(st.integers(0, len(data)), max_size=8)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, originals: list[bytes]) -> bytes:
+    """Bytes that were fine once: pieces of two messages, with odd bytes in between."""
+    one, other = draw(st.sampled_from(originals)), draw(st.sampled_from(originals))
+    cut, onward = draw(st.integers(0, len(one))), draw(st.integers(0, len(other)))
+    odd = draw(st.lists(_ODD, max_size=3))
+    return one[:cut] + b"".join(odd) + other[onward:]

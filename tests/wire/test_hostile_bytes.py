@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from decoding import Decoded, bytewise, places
+from decoding import Decoded, bytewise, damaged, places
 from hypothesis import given
 from hypothesis import strategies as st
 from request_heads import ACCEPTED, REFUSED
@@ -15,26 +15,6 @@ from buffr.wire.head import END_OF_HEAD, HeadLimits, parse_request_head, parse_r
 from buffr.wire.memo import HeadMemo
 
 LIMITS = HeadLimits()
-_ODD = st.sampled_from(
-    [
-        *(
-            b"\r",
-            b"\n",
-            b"\r\n",
-            b"\0",
-            b" ",
-            b"\t",
-            b":",
-            b",",
-            b";",
-            b"\x80",
-            b"\xff",
-            b"\x0b",
-            b"0",
-        ),
-        *(b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: x\r\n", b"HTTP/1.1"),
-    ]
-)
 _ANSWERS = [
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a=b\r\n\r\n",
     b"HTTP/1.0 404\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -45,15 +25,6 @@ _CHUNKED = [
     b"A;a=b\r\n0123456789\r\n00;c\r\nX-A: 1\r\nX-B:\r\n\r\nbehind",
     b"1;" + b"e" * 300 + b"\r\nx\r\n" * 3 + b"0\r\n\r\n",
 ]
-
-
-@st.composite
-def damaged(draw: st.DrawFn, originals: list[bytes]) -> bytes:
-    """Bytes that were fine once: pieces of two messages, with odd bytes in between."""
-    one, other = draw(st.sampled_from(originals)), draw(st.sampled_from(originals))
-    cut, onward = draw(st.integers(0, len(one))), draw(st.integers(0, len(other)))
-    odd = draw(st.lists(_ODD, max_size=3))
-    return one[:cut] + b"".join(odd) + other[onward:]
 
 
 def first_head(raw: bytes) -> bytes:
