@@ -35,6 +35,9 @@ _WINDOW_BYTES = 65536
 _REACH_BYTES = 4 << 20
 _FAST_TRIES = 8
 _SPACE = re.compile(rb"[ \t\r\n]*")
+_CLOSING = re.compile(rb"\s*\]\s*\}\s*")
+_RECORDING = re.compile(rb'"(?:http|websocket)"\s*:\s*\{')
+"""What each recording has once: in strings, quotes are escaped."""
 _CONFLICT = re.compile(rb"^(?:<{7}|={7}|>{7}|\|{7})", re.MULTILINE)
 _SALT = re.compile("[0-9a-f]{32}")
 _BOM = b"\xef\xbb\xbf"
@@ -83,6 +86,7 @@ class Layout:
         self._named = False
         self._listed = False
         self._fast_tries = _FAST_TRIES
+        self._is_repaired = False
 
     def elements(self) -> Iterator[tuple[int, int, ElementIndexRecord]]:
         """Start, end and decoded index of each element, in order.
@@ -94,9 +98,12 @@ class Layout:
         try:
             yield from self._document()
         except _Fault as fault:
-            if not (self._listed and self._is_torn()):
+            if self._listed and self._is_torn():
+                self.shape = Shape.TORN
+            elif self._listed and (seam := self._seam()) is not None:
+                yield from self._repaired(seam, fault)
+            else:
                 raise self.error(fault.at, fault.what) from None
-            self.shape = Shape.TORN
         except RecursionError:
             raise self.error(self.end, "it is nested too deeply") from None
 
@@ -104,9 +111,21 @@ class Layout:
     def rest(self) -> bytes:
         """What stands behind the last whole element, but for a closing tail or a part of one."""
         rest = bytes(self._view[self.end :]).rstrip(b"\0")
-        closing = re.match(rb"\s*\]\s*\}\s*", rest)
+        closing = _CLOSING.match(rest)
         rest = rest[closing.end() :] if closing else rest
         return b"" if re.fullmatch(rb"\s*,?\s*\]?\s*", rest) else rest
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with a torn text, and what of it is used."""
+        count = len(self.spans)
+        if self._is_repaired:
+            return "its last append was cut in the middle; all of it is there and used"
+        if not self.rest:
+            return f"its closing brackets are missing; all {count} interactions are used"
+        if _CLOSING.match(self.text, self.end):
+            return "something stands behind its end, as an unfinished append leaves it"
+        return f"it ends in the middle of interaction {count}; those before it are used"
 
     def _document(self) -> Iterator[tuple[int, int, ElementIndexRecord]]:
         text = self.text
@@ -181,6 +200,10 @@ class Layout:
         at = self._skip(at + 1)
         if text.startswith(b"]", at):
             return at + 1
+        return (yield from self._elements(at))
+
+    def _elements(self, at: int) -> Generator[tuple[int, int, ElementIndexRecord], None, int]:
+        text = self.text
         while True:
             end, record = self._element(at)
             self.end = end
@@ -242,18 +265,48 @@ class Layout:
             window *= 4
 
     def _is_torn(self) -> bool:
+        """Whether nothing that could be read stands behind the last whole element."""
         end = _before_zeros(self.text, self.end)
         if is_cut_short(self.text, self.end, end, after_element=len(self.spans) > 0):
-            return True
-        if re.compile(rb"\s*\]\s*\}").match(self.text, self.end) and not self._conflict():
-            return True  # whole, with an unfinished append behind it
-        first = opening(first=not self.spans)
-        seam = bytes(self._view[self.end : self.end + len(TAIL)])
-        # The seven bytes of the second step may have been cut where two pages meet.
-        return any(seam == first[:cut] + TAIL[cut:] for cut in range(1, len(TAIL)))
+            # Cut out of the middle, it may still parse to its end, with recordings in it.
+            return len(_RECORDING.findall(self.text, self.end)) <= 1
+        closing = _CLOSING.match(self.text, self.end)
+        return closing is not None and self._is_unfinished(closing.end())
 
-    def _conflict(self) -> bool:
-        return _CONFLICT.search(self.text, self.end) is not None
+    def _is_unfinished(self, start: int) -> bool:
+        """Whether an append, cut in its first step, may have left what stands behind the end."""
+        if _CONFLICT.search(self.text, self.end):
+            return False
+        return self.text.startswith(b'"', start) or not _RECORDING.search(self.text, start)
+
+    def _seam(self) -> bytes | None:
+        """What belongs behind the last element, if the second step of an append was cut there.
+
+        Its seven bytes may lie on two pages, of which one was written.
+        """
+        first = opening(first=not self.spans)
+        found = bytes(self._view[self.end : self.end + len(TAIL)])
+        mixed = all(byte in pair for byte, *pair in zip(found, first, TAIL, strict=False))
+        return first if mixed and len(found) == len(TAIL) and found != first else None
+
+    def _repaired(
+        self, seam: bytes, fault: _Fault
+    ) -> Iterator[tuple[int, int, ElementIndexRecord]]:
+        """The elements behind a seam, if the text is whole but for that."""
+        torn = self.text
+        self.text = torn[: self.end] + seam + torn[self.end + len(seam) :]
+        self._view = memoryview(self.text)
+        try:
+            at = self.end + (1 if self.spans else 0)
+            at = yield from self._elements(self._skip(at))
+            self._expect(self._skip(at), b"}", "expected '}'")
+            self._finish(self._skip(at) + 1)
+            if self.shape is not Shape.READY:
+                raise fault
+        except (_Fault, CassetteError):
+            self.text, self._view = torn, memoryview(torn)
+            raise self.error(fault.at, fault.what) from None
+        self._is_repaired, self.shape = True, Shape.TORN
 
     def slice(self, start: int, end: int) -> bytes:
         return bytes(self._view[start:end])
@@ -266,7 +319,7 @@ class Layout:
         if _CONFLICT.match(self.text, line_start):
             what, column = "there is the mark of a merge conflict", 1
         return CassetteError(
-            f"{self._path}:{line}:{column}: {what}", hint="mend the file; it is left as it is"
+            f"{self._path}:{line}:{column}: {what}", hint="fix the file; it is left as it is"
         )
 
 

@@ -203,10 +203,7 @@ class Ledger:
         if not self._is_known(reading):
             self._missing += self._recent.missing_from(layout, reading.stamp.status.mtime_ns)
         if layout.shape is Shape.TORN:
-            self.file.warn(
-                f"{self.file.path}: it ends in the middle of interaction"
-                f" {len(layout.spans)}; those before it are used"
-            )
+            self.file.warn(f"{self.file.path}: {layout.damage}")
         self._recent = Recent(layout.slice(*layout.spans[-1]) if len(layout.spans) else None)
         self._end, self._count = layout.end, len(layout.spans)
         self._next_place = reading.loaded.elements.next_place

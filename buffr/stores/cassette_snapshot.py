@@ -44,7 +44,7 @@ class Snapshot:
     def torn_end(self) -> CassetteError:
         """What is said of a torn one."""
         return CassetteError(
-            f"{self.path}: it ends in the middle of interaction {len(self)}",
+            f"{self.path}: {self.layout.damage}",
             hint="the next recording into it sets the torn end aside",
         )
 

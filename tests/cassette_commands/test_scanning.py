@@ -187,7 +187,7 @@ class TestManyFiles:
         ]
         assert said.err == (
             f"buffr: {tree}/faulty.json:2:1: there is the mark of a merge conflict;"
-            " mend the file; it is left as it is\n"
+            " fix the file; it is left as it is\n"
         )
 
     def test_files_as_a_hook_gives_them(
