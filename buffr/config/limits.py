@@ -70,7 +70,8 @@ class Limits:
     pool_idle_s: float = setting(
         quantities.duration(zero="close at once"),
         60.0,
-        "An unused connection to an upstream is kept this long.",
+        "An unused connection to an upstream is kept this long, or for less "
+        "if its `Keep-Alive: timeout=` says so.",
     )
     pool_per_host: int = setting(
         quantities.whole(0, 100_000), 100, "Unused connections that are kept for one upstream."

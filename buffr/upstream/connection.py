@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
@@ -27,7 +28,7 @@ from buffr.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from buffr.message import UNTIL_CLOSE, ResponseHead, has_token, response_length
+from buffr.message import UNTIL_CLOSE, ResponseHead, first_value, has_token, response_length
 from buffr.streams import BodyReader, BodyStream, IStreamTransport, News
 from buffr.upstream.reason import reason_of
 from buffr.wire.answer_heads import AnswerHeads, AnswerRules
@@ -37,6 +38,8 @@ from buffr.wire.render import ChunkWriter
 __all__ = ["Connection", "Outgoing", "Patience", "Response", "Switched"]
 
 _LEAST_WAIT_S = 0.05
+_KEEP_ALIVE = re.compile(rb"(?:^|,)[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
+_MARGIN_S = 1.0
 
 
 @frozen(eq=False)
@@ -127,6 +130,8 @@ class Connection(Protocol):
         self.ready: Deferred[None] = Deferred()
         self.answered = False
         """Whether any byte came since the last request went out."""
+        self.kept_s: float | None = None
+        """How long the upstream will keep it without a request, where it said so."""
         self._clock = clock
         self._rules = rules
         self._heads = AnswerHeads(rules)
@@ -261,6 +266,8 @@ class Connection(Protocol):
         if self._heads.faults:
             # What follows may be framed in another way than was read (RFC 9112 6.3).
             self._reusable = False
+        if self._reusable:
+            self.kept_s = _kept_s(head)
         self._state = _State.BODY
         self._decoder: BodyDecoder = decoder_for(length)
         self._body = body = BodyStream(lambda: self._hold(body), lambda: self._release(body))
@@ -437,3 +444,13 @@ class Connection(Protocol):
             f"the upstream was silent for {self._patience.idle_s:g} s",
             hint="limits.upstream_idle_s sets the bound",
         )
+
+
+def _kept_s(head: ResponseHead) -> float | None:
+    """What ``Keep-Alive`` says (RFC 2068 19.7.1), less some time for a request on its way."""
+    value = first_value(head.headers, b"keep-alive")
+    found = None if value is None else _KEEP_ALIVE.search(value)
+    if found is None:
+        return None
+    timeout_s = int(found[1])
+    return timeout_s - min(_MARGIN_S, timeout_s / 2)

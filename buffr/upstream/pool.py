@@ -28,7 +28,10 @@ _CLOSED = "the way to the upstream is closed"
 
 @frozen
 class PoolLimits:
-    """``idle`` connections are kept at most, each for ``idle_s`` seconds without use."""
+    """``idle`` connections are kept at most, each for ``idle_s`` seconds without use.
+
+    An upstream that closes its connections sooner may say so.
+    """
 
     idle: int = 100
     idle_s: float = 60
@@ -68,9 +71,12 @@ class Pool:
 
     def take(self) -> Connection | None:
         """A connection that has served before, if one is idle."""
-        if not self._idle:
-            return None
-        return self._idle.popitem()[0]
+        while self._idle:
+            connection, until = self._idle.popitem()
+            if until > self._reactor.seconds():
+                return connection
+            connection.close()
+        return None
 
     async def dial(self) -> Connection:
         """A new connection, with its TLS. Raises ``UpstreamFailed``."""
@@ -133,22 +139,28 @@ class Pool:
                 timer.cancel()
 
     def _keep(self, connection: Connection) -> None:
-        if self._closed or len(self._idle) >= self._limits.idle:
+        kept_s = self._limits.idle_s
+        if connection.kept_s is not None:
+            kept_s = min(kept_s, connection.kept_s)
+        if self._closed or kept_s <= 0 or len(self._idle) >= self._limits.idle:
             connection.close()
             return
-        self._idle[connection] = self._reactor.seconds() + self._limits.idle_s
+        until = self._reactor.seconds() + kept_s
+        self._idle[connection] = until
         if self._sweeper is None:
-            self._sweeper = self._reactor.callLater(self._limits.idle_s, self._sweep)
+            self._sweeper = self._reactor.callLater(kept_s, self._sweep)
+        elif until < self._sweeper.getTime():
+            self._sweeper.reset(kept_s)
 
     def _sweep(self) -> None:
         self._sweeper = None
         now = self._reactor.seconds()
-        for connection, until in list(self._idle.items()):
-            if until > now:
-                self._sweeper = self._reactor.callLater(until - now, self._sweep)
-                return
+        for connection in [one for one, until in self._idle.items() if until <= now]:
             del self._idle[connection]
             connection.close()
+        if self._idle:
+            wait_s = min(self._idle.values()) - now
+            self._sweeper = self._reactor.callLater(wait_s, self._sweep)
 
     def _forget(self, connection: Connection) -> None:
         self._idle.pop(connection, None)

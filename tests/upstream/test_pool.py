@@ -144,6 +144,76 @@ class TestIdle:
         assert [wire.disconnecting for wire in wires] == [False, False, True, True]
 
 
+class TestKeepAlive:
+    """What the upstream says of its connections (``Keep-Alive: timeout=N``) is heeded."""
+
+    @pytest.mark.parametrize(
+        ("value", "used_at_s", "gone_at_s"),
+        [
+            (b"timeout=5", 3.9, 4.1),
+            (b"max=100, timeout=5", 3.9, 4.1),
+            (b'Timeout = "5", max=100', 3.9, 4.1),
+            (b"timeout=2", 0.9, 1.1),
+            (b"timeout=1", 0.4, 0.6),
+            (b"timeout=100", 59.9, 60.1),
+            (b"max=100", 59.9, 60.1),
+            (b"timeout=soon", 59.9, 60.1),
+            (b"xtimeout=5", 59.9, 60.1),
+        ],
+    )
+    def test_a_connection_is_kept_no_longer(
+        self, value: bytes, used_at_s: float, gone_at_s: float
+    ) -> None:
+        """A second less, for a request that is on its way; never longer than the setting says."""
+        for after_s, gone in ((used_at_s, False), (gone_at_s, True)):
+            bench = PoolBench(limits=PoolLimits(idle_s=60), patience=Patience(idle_s=0))
+            wire = self._served(bench, value)
+            bench.reactor.advance(after_s)
+            assert wire.disconnecting is gone
+            bench.send()
+            assert bench.dialled == 1 + gone
+
+    def test_none_is_kept_that_is_closed_at_once(self) -> None:
+        bench = PoolBench()
+        assert self._served(bench, b"timeout=0").disconnecting
+
+    def test_one_that_is_late_to_be_closed_is_not_used(self) -> None:
+        """A busy reactor may come to its timers late; the upstream has closed by then."""
+        bench = PoolBench(patience=Patience(idle_s=0))
+        wire = self._served(bench, b"timeout=5")
+        bench.reactor.rightNow += 4.5
+        bench.send()
+        assert wire.disconnecting
+        assert bench.dialled == 2
+
+    def test_each_in_its_time(self) -> None:
+        """The one that was used last may be the first to expire."""
+        bench = PoolBench(limits=PoolLimits(idle_s=60), patience=Patience(idle_s=0))
+        sent = [bench.send()]
+        first = bench.connected()
+        sent.append(bench.send())
+        second = bench.connected()
+        answered(bench, first, sent[0])
+        self._answered(bench, second, sent[1], b"timeout=10")
+        bench.reactor.advance(9.5)
+        assert (first.disconnecting, second.disconnecting) == (False, True)
+        bench.reactor.advance(51)
+        assert first.disconnecting
+        bench.reactor.advance(0)
+        assert bench.reactor.getDelayedCalls() == []
+
+    def _served(self, bench: PoolBench, value: bytes) -> Wire:
+        sent = bench.send()
+        wire = bench.connected()
+        self._answered(bench, wire, sent, value)
+        return wire
+
+    @staticmethod
+    def _answered(bench: PoolBench, wire: Wire, sent: Deferred[Response], value: bytes) -> None:
+        bench.answer(wire, ok(b"Content-Length: 5\r\nKeep-Alive: %b\r\n" % value, b"hello"))
+        assert rest_of(TRIAL.successResultOf(sent).body) == b"hello"
+
+
 class TestRetry:
     @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
     @pytest.mark.parametrize("reset", [False, True])
