@@ -20,8 +20,9 @@ from buffr.ca.hints import HINTS
 
 ROOT = Path(__file__).parent.parent
 RUNTIMES = (
-    *("curl", "wget", "requests", "httpx", "aiohttp", "node", "go", "java", "ruby", "dotnet"),
-    *("git", "docker", "debian", "alpine", "macos", "firefox"),
+    *("curl", "wget", "requests", "httpx", "aiohttp", "node", "npm", "pip", "uv", "poetry"),
+    *("cargo", "go", "java", "ruby", "dotnet", "git", "docker", "debian", "apt", "alpine"),
+    *("macos", "windows", "chromium", "firefox"),
 )
 COMMAND = [sys.executable, "-m", "buffr", "ca"]
 

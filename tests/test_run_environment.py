@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from attrs import evolve
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs12
 
@@ -18,7 +19,13 @@ from buffr.run.trust_files import TrustFiles
 from buffr.run.variables import VARIABLES, table
 from buffr.tls.authority import Authority
 
-FILES = TrustFiles(Path("/t/bundle"), Path("/t/added"), Path("/t/trust.p12"), Path("/t/wgetrc"))
+FILES = TrustFiles(
+    Path("/t/bundle"),
+    Path("/t/added"),
+    Path("/t/trust.p12"),
+    Path("/t/wgetrc"),
+    Path("/t/apt.conf"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +52,14 @@ class TestVariables:
         """And a password, without which some clients send no name."""
         seen = of(4711, HTTPS_PROXY="http://proxy.test", all_proxy="socks5://proxy.test")
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-        for name in (*names, *map(str.lower, names)):
+        for name in (*names, *map(str.lower, names), "WS_PROXY", "WSS_PROXY"):
             assert seen[name] == "http://run-1:x@127.0.0.1:4711"
 
     def test_files(self) -> None:
         seen = of()
         assert seen["SSL_CERT_FILE"] == seen["CURL_CA_BUNDLE"] == "/t/bundle"
+        assert seen["npm_config_cafile"] == "/t/bundle"
+        assert seen["APT_CONFIG"] == "/t/apt.conf"
         assert seen["NODE_EXTRA_CA_CERTS"] == "/t/added"
         assert seen["WGETRC"] == "/t/wgetrc"
 
@@ -82,7 +91,7 @@ class TestJava:
         assert f" -Dhttp.nonProxyHosts={hosts} " in of(NO_PROXY=no_proxy)["JAVA_TOOL_OPTIONS"]
 
     def test_a_path_with_a_space(self) -> None:
-        files = TrustFiles(Path("b"), Path("a"), Path("/my files/trust.p12"), Path("w"))
+        files = evolve(FILES, java=Path("/my files/trust.p12"))
         options = child_environment({}, "run-1", 1, files)["JAVA_TOOL_OPTIONS"]
         assert ' "-Djavax.net.ssl.trustStore=/my files/trust.p12" ' in options
 
@@ -122,6 +131,22 @@ class TestTrustFiles:
         files = TrustFiles.write(tmp_path, authority, {"HOME": str(tmp_path)})
         lines = files.wgetrc.read_text().splitlines()
         assert lines == ["tries = 1", f"ca_certificate = {files.bundle}"]
+
+    def test_apts_settings_are_kept(self, tmp_path: Path, authority: Authority) -> None:
+        """apt takes the last value; its own user may read the bundle, and nothing secret."""
+        own = tmp_path / "own.conf"
+        own.write_text('Acquire::https::CaInfo "/mine";')
+        directory = tmp_path / "files"
+        directory.mkdir(mode=0o700)
+        files = TrustFiles.write(directory, authority, {"APT_CONFIG": str(own)})
+        assert files.apt_conf.read_text().splitlines() == [
+            'Acquire::https::CaInfo "/mine";',
+            f'Acquire::https::CaInfo "{files.bundle}";',
+        ]
+        assert directory.stat().st_mode & 0o777 == 0o711
+        assert files.bundle.stat().st_mode & 0o777 == 0o644
+        for private in (files.apt_conf, files.wgetrc):
+            assert private.stat().st_mode & 0o777 == 0o600
 
     def test_files_that_are_not_there_or_no_certificates(
         self, tmp_path: Path, authority: Authority

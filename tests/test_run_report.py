@@ -120,6 +120,28 @@ class TestSummary:
     def test_nothing_came_through(self) -> None:
         assert "nothing came through the proxy" in summary(outcome(), PLAIN)
 
+    def test_connections_alone_came(self) -> None:
+        result = outcome()
+        result.tally.connections = 2
+        text = summary(result, PLAIN)
+        assert "2 connections came to the proxy, and no request" in text
+        assert "nothing came" not in text
+
+    def test_hosts_whose_certificate_was_not_taken(self) -> None:
+        """They are named, with what to do, in the summary and in the report."""
+        result = outcome()
+        result.tally.without_tls("a.test", "client left the TLS handshake: trust the CA")
+        text = summary(result, PLAIN)
+        assert "1 host without TLS" in text
+        assert "  no TLS    a.test\n" in text
+        assert "trust the CA\n" in text
+        assert "nothing came" not in text
+        report = json.loads(as_json(result))
+        assert report["counts"]["without_tls"] == 1
+        assert report["without_tls"] == [
+            {"host": "a.test", "detail": "client left the TLS handshake: trust the CA"}
+        ]
+
     def test_nothing_steers_the_terminal(self) -> None:
         """A cassette that somebody sent may have anything in it."""
         bad = (Unused(Path("a.json"), "GET \x1b]0;title\x07\u202e\x9b31m"),)

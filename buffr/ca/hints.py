@@ -43,6 +43,11 @@ _MACOS = (
     "sudo security add-trusted-cert -d -r trustRoot -k /Library/Keychains/System.keychain {pem}"
 )
 
+_NSS_MADE = (
+    "if ! test -e ~/.pki/nssdb/cert9.db; "
+    "then certutil -N -d sql:$HOME/.pki/nssdb --empty-password; fi"
+)
+
 HINTS = (
     Hint(
         "curl",
@@ -83,6 +88,40 @@ HINTS = (
         ("export NODE_EXTRA_CA_CERTS={pem}",),
         "Beside Node's own roots; read when it starts. With `NODE_USE_ENV_PROXY=1` fetch and "
         "http(s) use `HTTPS_PROXY` (from 22.21 and 24.5 on).",
+    ),
+    Hint(
+        "npm",
+        "npm; pnpm and yarn 1 read the same variable",
+        (_BUNDLE, "export npm_config_cafile={bundle}"),
+        "Takes the place of Node's roots. For good: `npm config set cafile {bundle}`. Scripts that "
+        "npm runs are as node.",
+    ),
+    Hint(
+        "pip",
+        "pip",
+        (_BUNDLE, "export PIP_CERT={bundle}"),
+        "One call: `pip --cert {bundle} ...`. For good: `pip config set global.cert {bundle}`.",
+    ),
+    Hint(
+        "uv",
+        "uv",
+        _OPENSSL,
+        "Takes the place of the roots in uv. With the CA in the system's store (debian, alpine, "
+        "macos, windows): `export UV_SYSTEM_CERTS=1`.",
+    ),
+    Hint(
+        "poetry",
+        "Poetry",
+        (_BUNDLE, "export REQUESTS_CA_BUNDLE={bundle} PIP_CERT={bundle}"),
+        "One source: `poetry config certificates.NAME.cert {bundle}`. The second variable is for "
+        "pip, where Poetry runs it.",
+    ),
+    Hint(
+        "cargo",
+        "Rust: cargo",
+        (_BUNDLE, "export CARGO_HTTP_CAINFO={bundle}"),
+        "For good: `cainfo` under `[http]` in `~/.cargo/config.toml`. Registries over git are as "
+        "git with `net.git-fetch-with-cli = true`.",
     ),
     Hint(
         "go",
@@ -140,6 +179,18 @@ HINTS = (
         "Chromium, Java, Node and Python clients with roots of their own.",
     ),
     Hint(
+        "apt",
+        "apt over HTTPS",
+        (
+            _BUNDLE,
+            "sudo install -m 644 {bundle} /etc/ssl/buffr-ca-bundle.pem",
+            "echo 'Acquire::https::CaInfo \"/etc/ssl/buffr-ca-bundle.pem\";' > 99buffr",
+            "sudo install -m 644 99buffr /etc/apt/apt.conf.d/99buffr",
+        ),
+        "apt reads it as the user `_apt`, so it cannot stay in a home directory. The proxy: "
+        "`sudo https_proxy=$https_proxy apt-get update`. Undo: remove the two files.",
+    ),
+    Hint(
         "alpine",
         "Alpine: the whole system",
         (
@@ -154,6 +205,25 @@ HINTS = (
         "macOS: Safari, Chrome, Go, .NET",
         (_MACOS,),
         "Undo: `sudo security remove-trusted-cert -d {pem}`.",
+    ),
+    Hint(
+        "windows",
+        "Windows: Edge, Chrome, .NET, curl, what asks Windows",
+        ("certutil -user -addstore Root {pem}",),
+        "In a command prompt, with the file as Windows names it; PowerShell: `Import-Certificate "
+        "-CertStoreLocation Cert:\\CurrentUser\\Root -FilePath {pem}`. For all users: as "
+        "administrator, without `-user`. Undo: in `certmgr.msc`, among the trusted roots.",
+    ),
+    Hint(
+        "chromium",
+        "Chromium, Chrome, Brave, Edge on Linux",
+        (
+            "mkdir -p ~/.pki/nssdb",
+            _NSS_MADE,
+            "certutil -A -n buffr -t C,, -i {pem} -d sql:$HOME/.pki/nssdb",
+        ),
+        "certutil is in libnss3-tools. A snap or Flatpak has a home of its own. "
+        "Undo: `certutil -D -n buffr -d sql:$HOME/.pki/nssdb`.",
     ),
     Hint(
         "firefox",

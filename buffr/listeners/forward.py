@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
+from attrs import frozen
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.logger import LogLevel
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from buffr.engine import Engine
 from buffr.errors import BuffrError
 from buffr.listeners.connection import Handler
+from buffr.listeners.handshakes import HandshakeReports
 from buffr.listeners.intercepted import InterceptedConnection, OneProtocol
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.scope import scoped
 from buffr.listeners.sink import ClientSink
 from buffr.listeners.target_form import absolute_form, authority_form, origin_form
 from buffr.listeners.tunnel import RawTunnel, TunnelStart
-from buffr.log import say
 from buffr.message import Request, ResponseHead, first_value
 from buffr.policy.access import Access
 from buffr.route import Route
 from buffr.streams import BodyStream
 from buffr.upstream.origin import Origin, host_and_port
-from buffr.upstream.reason import reason_of
 
 __all__ = ["ForwardProxy", "Routes"]
 
-_MOST_SAID = 10_000
-_CERTIFICATE_REFUSED = re.compile("alert.*(?:certificate|unknown ca)")
-"""OpenSSL's words for alerts 42 to 46 and 48 (RFC 8446 6.2)."""
+_LONGEST_AGENT = 120
 _ESTABLISHED = ResponseHead(200, b"Connection Established", ())
 
 
@@ -52,6 +47,24 @@ class Routes(Protocol):
 
     async def dial(self, host: str, port: int, protocol: TwistedProtocol) -> None:
         """Connect a protocol to a bypassed origin. Raises a ``BuffrError``."""
+
+
+@frozen
+class _Watch:
+    """The TLS of one tunnel, to the reports of all."""
+
+    reports: HandshakeReports
+    host: str
+    agent: str
+
+    def failed(self, error: SSL.Error) -> None:
+        self.reports.failed(self.host, self.agent, error)
+
+    def left(self, after_s: float | None) -> None:
+        self.reports.left(self.host, self.agent, after_s)
+
+    def asked(self) -> None:
+        self.reports.asked(self.host, self.agent)
 
 
 class ForwardProxy:
@@ -75,7 +88,7 @@ class ForwardProxy:
         self._access = access
         self._routes = routes
         self._tls_for = tls_for
-        self._said: set[tuple[str, str]] = set()
+        self._handshakes = HandshakeReports()
 
     async def handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
         """Answer a request outside of any tunnel. Raises ``BuffrError``."""
@@ -85,19 +98,22 @@ class ForwardProxy:
         self._access.check_scope(scope)
         if request.method == b"CONNECT":
             host, port = authority_form(request)
-            await self._connect(host, port, sink, scope)
+            agent = first_value(request.headers, b"user-agent") or b""
+            await self._connect(host, port, sink, scope, agent.decode("latin-1"))
             return
         origin, request = absolute_form(request)
         route = await self._routes.of(origin, scope)
         await self._engine.handle(route, request, body, sink, scope)
 
-    async def _connect(self, host: str, port: int, sink: ClientSink, scope: str) -> None:
+    async def _connect(
+        self, host: str, port: int, sink: ClientSink, scope: str, agent: str
+    ) -> None:
         if self._routes.bypassed(host, port):
             await self._relay(host, port, sink)
             return
         # Whatever is not allowed is refused here, where the client still reads plain answers.
         await self._routes.of(Origin("https", host, port), scope)
-        sink.switch(_ESTABLISHED, self._start(host, port, scope))
+        sink.switch(_ESTABLISHED, self._start(host, port, scope, agent))
 
     async def _relay(self, host: str, port: int, sink: ClientSink) -> None:
         words = f"CONNECT {host_and_port(host, port)}"
@@ -111,15 +127,15 @@ class ForwardProxy:
         sink.switch(_ESTABLISHED, client)
         client.join(upstream)
 
-    def _start(self, host: str, port: int, scope: str) -> TunnelStart:
+    def _start(self, host: str, port: int, scope: str, agent: str) -> TunnelStart:
         listener = self.listener
         assert listener is not None
         creator = self._tls_for(host)
-        failed = partial(self._tls_failed, host)
+        watch = _Watch(self._handshakes, host, agent[:_LONGEST_AGENT])
 
         def tls() -> TLSMemoryBIOProtocol:
             handler = self._inside(Origin("https", host, port), scope)
-            inner = InterceptedConnection(listener, handler, failed)
+            inner = InterceptedConnection(listener, handler, watch)
             factory = TLSMemoryBIOFactory(creator, False, OneProtocol(inner), self._reactor)
             # The stock one gathers small writes for a turn; answers are written whole here.
             factory.protocol = TLSMemoryBIOProtocol
@@ -130,24 +146,6 @@ class ForwardProxy:
             return InterceptedConnection(listener, handler)
 
         return TunnelStart(listener, tls, plain)
-
-    def _tls_failed(self, host: str, error: SSL.Error) -> None:
-        """Say once for each host and reason that no TLS came about in a tunnel."""
-        words = reason_of(error) or ""
-        refused = _CERTIFICATE_REFUSED.search(words) is not None
-        said = (host, "" if refused else words)
-        if said in self._said or len(self._said) >= _MOST_SAID:
-            return
-        self._said.add(said)
-        if refused:
-            say(
-                LogLevel.warn,
-                "client refused buffr's certificate",
-                host=host,
-                hint="trust the CA that `buffr ca` prints, or bypass a host that is pinned",
-            )
-        else:
-            say(LogLevel.warn, "TLS in a tunnel failed", host=host, err=words)
 
     def _inside(self, origin: Origin, scope: str) -> Handler:
         """Answers the requests inside a tunnel to one origin."""

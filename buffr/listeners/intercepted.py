@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol as Port
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress, IHandshakeListener
@@ -12,8 +12,9 @@ from zope.interface import implementer
 
 from buffr.listeners.connection import ClientConnection, Handler
 from buffr.listeners.listener import HTTPListener
+from buffr.tls.handshake import HandshakeLeft
 
-__all__ = ["InterceptedConnection", "OneProtocol"]
+__all__ = ["InterceptedConnection", "OneProtocol", "TLSWatch"]
 
 
 class OneProtocol(Factory):
@@ -31,30 +32,45 @@ class OneProtocol(Factory):
         return self._protocol
 
 
+class TLSWatch(Port):
+    """Is told what becomes of a client's TLS."""
+
+    def failed(self, error: SSL.Error) -> None:
+        """It failed by an alert, or a fault in it."""
+
+    def left(self, after_s: float | None) -> None:
+        """The client left without a request, so long after the handshake; ``None`` for within."""
+
+    def asked(self) -> None:
+        """The first bytes of a request came."""
+
+
 @implementer(IHandshakeListener)
 class InterceptedConnection(ClientConnection):
     """Speaks HTTP/1.1 inside a tunnel, as the listener would outside, but with its own handler.
 
-    ``tls_failed`` is told why the TLS around it came to nothing; there is
-    none where it is left out. A handshake has ``head_s`` seconds.
+    ``tls`` is told what becomes of the TLS around it; there is none where it
+    is left out. A handshake has ``head_s`` seconds.
     """
 
     def __init__(
         self,
         listener: HTTPListener,
         handler: Handler,
-        tls_failed: Callable[[SSL.Error], None] | None = None,
+        tls: TLSWatch | None = None,
     ) -> None:
         super().__init__(listener, handler)
-        self._tls_failed = tls_failed
-        self._shaking_hands = tls_failed is not None
+        self._tls = tls
+        self._shaking_hands = tls is not None
 
     def handshakeCompleted(self) -> None:
         self._shaking_hands = False
         self.since = self._listener.now
 
     def dataReceived(self, data: bytes) -> None:
-        self._tls_failed = None
+        if self._tls is not None:
+            self._tls.asked()
+            self._tls = None
         super().dataReceived(data)
 
     def _bound_between_exchanges(self) -> float:
@@ -63,6 +79,13 @@ class InterceptedConnection(ClientConnection):
         return super()._bound_between_exchanges()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._tls_failed is not None and isinstance(reason.value, SSL.Error):
-            self._tls_failed(reason.value)
+        if self._tls is not None:
+            self._came_to_nothing(self._tls, reason.value)
         super().connectionLost(reason)
+
+    def _came_to_nothing(self, tls: TLSWatch, reason: BaseException | None) -> None:
+        # In TLS 1.3 a client's alert may come when the handshake is over for the server.
+        if isinstance(reason, SSL.Error) and not isinstance(reason, HandshakeLeft):
+            tls.failed(reason)
+        elif not (self.closing or self._listener.stopping):
+            tls.left(None if self._shaking_hands else self._listener.now - self.since)

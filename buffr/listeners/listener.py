@@ -81,6 +81,8 @@ class HTTPListener(ServerFactory, Service):
         self._most = connections
         self._announce = announce
         self._tls = tls
+        self.accepted = 0
+        """How many connections have come."""
         self._connections: set[Tracked] = set()
         self._accepted: set[Tracked] = set()
         self._port: IListeningPort | None = None
@@ -131,6 +133,7 @@ class HTTPListener(ServerFactory, Service):
         return wrapping
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002
+        self.accepted += 1
         if len(self._accepted) >= self._most:
             return _Busy()
         connection = ClientConnection(self)

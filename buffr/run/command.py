@@ -65,7 +65,7 @@ def _outcome(options: RunOptions, open_files: ExitStack) -> Outcome:
         sys.stderr.write(f"buffr: made the CA {config.ca_cert}; {key}\n")
     tally = Tally()
     stream = _log_stream(options["log"], open_files)
-    log = RunLog(stream, config.log_format, tally.refused, all_of_it=stream is not sys.stderr)
+    log = RunLog(stream, config.log_format, tally, all_of_it=stream is not sys.stderr)
     globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
     reactor = _reactor()
     session = Session(reactor, options, config, authority, os.environ, tally, SignalWatch())

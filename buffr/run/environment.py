@@ -30,6 +30,7 @@ def child_environment(
     }
     ours = {one.name: values.get(one.value, one.value) for one in VARIABLES}
     ours["WGETRC"] = str(files.wgetrc)
+    ours["APT_CONFIG"] = str(files.apt_conf)
     options = " ".join(_java_options(environ, port, files.java))
     ours["JAVA_TOOL_OPTIONS"] = f"{environ.get('JAVA_TOOL_OPTIONS', '')} {options}".lstrip()
     return {**environ, **ours}

@@ -44,6 +44,7 @@ def as_json(outcome: Outcome) -> bytes:
             "refused": outcome.refused,
             "not_recorded": counters.failed_appends,
             "unused": len(outcome.unused),
+            "without_tls": len(tally.no_tls),
             "bypassed": sum(outcome.bypassed.values()),
         },
         "requests": [_row(row) for row in tally.rows.values()],
@@ -58,6 +59,7 @@ def as_json(outcome: Outcome) -> bytes:
         "unused": [
             {"cassette": str(one.cassette), **_request(one.request)} for one in outcome.unused
         ],
+        "without_tls": [{"host": host, "detail": why} for host, why in tally.no_tls.items()],
         "bypassed": [{"host": host, "count": n} for host, n in outcome.bypassed.items()],
     }
     return json.dumps(report, indent=2).encode() + b"\n"

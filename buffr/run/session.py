@@ -76,6 +76,7 @@ class Session:
         finally:
             self.watch.stop()  # from here on, a signal ends buffr at once
             await service.stopService()
+        self.tally.connections = service.listeners[0].accepted
         return Outcome(
             command=Path(self.options.command[0]).name,
             ended=ended,

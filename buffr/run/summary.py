@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from buffr.run.outcome import Outcome, times
-from buffr.run.tally import Row
+from buffr.run.tally import Row, Tally
 from buffr.terminal import Paint, plain
 
 __all__ = ["summary"]
@@ -22,6 +22,8 @@ def summary(outcome: Outcome, paint: Paint) -> str:
     lines += _listed("31", "miss", _rows(outcome.misses), _MOST, paint)
     lines += _listed("31", "failed", _rows(outcome.failed), _MOST, paint)
     lines += _listed("31", "refused", _refusals(outcome), _MOST, paint)
+    no_tls = [f"{host}\n{why}" for host, why in outcome.tally.no_tls.items()]
+    lines += _listed("31", "no TLS", no_tls, _MOST, paint)
     if "record" in outcome.fail_on:
         lines += _listed("33", "recorded", list(outcome.tally.recordings), _MOST, paint)
     left = [f"{one.cassette}: {one.request}" for one in outcome.unused]
@@ -38,19 +40,27 @@ def summary(outcome: Outcome, paint: Paint) -> str:
 def _counts(outcome: Outcome, paint: Paint) -> str:
     counters = outcome.counters
     tally = outcome.tally
-    if not (tally.rows or tally.refusals):
-        return "nothing came through the proxy; the command may not use HTTPS_PROXY"
+    if not (tally.rows or tally.refusals or tally.no_tls):
+        return _nothing(tally)
     parts = [
         ("32", times(counters.hits, "hit", "hits"), True),
         ("36", f"{counters.recorded} recorded", True),
         ("31" if counters.misses else "", times(counters.misses, "miss", "misses"), True),
         ("31", f"{counters.errors} failed", counters.errors),
         ("31", f"{outcome.refused} refused", outcome.refused),
+        ("31", times(len(tally.no_tls), "host", "hosts") + " without TLS", tally.no_tls),
         ("31", f"{counters.failed_appends} not recorded", counters.failed_appends),
         ("33", f"{len(outcome.unused)} unused", outcome.unused),
         ("36", times(len(outcome.bypassed), "host", "hosts") + " bypassed", outcome.bypassed),
     ]
     return ", ".join(paint(code, text) if code else text for code, text, shown in parts if shown)
+
+
+def _nothing(tally: Tally) -> str:
+    if tally.connections:
+        came = times(tally.connections, "connection", "connections")
+        return f"{came} came to the proxy, and no request; the command may not speak HTTP"
+    return "nothing came through the proxy; the command may not use HTTPS_PROXY"
 
 
 def _rows(rows: Sequence[Row]) -> list[str]:

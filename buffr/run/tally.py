@@ -30,7 +30,8 @@ class Tally:
     """The engine's ``Observer``.
 
     Rows are bounded; ``left_out`` counts exchanges beyond them. ``refusals``
-    are requests that got an error before they were an exchange.
+    are requests that got an error before they were an exchange. ``no_tls``
+    has hosts with which a client made no TLS, and why. ``connections`` came.
     """
 
     rows: dict[tuple[str, int, str], Row] = field(factory=dict)
@@ -38,6 +39,8 @@ class Tally:
     recordings: dict[str, int] = field(factory=dict)
     refusals: dict[tuple[str, str], int] = field(factory=dict)
     routes: set[Route] = field(factory=set)
+    no_tls: dict[str, str] = field(factory=dict)
+    connections: int = 0
 
     def finished(self, exchange: Finished) -> None:
         """Take note of an exchange."""
@@ -63,6 +66,11 @@ class Tally:
         name = (status, why)
         if name in self.refusals or len(self.refusals) < _MOST_ROWS:
             self.refusals[name] = self.refusals.get(name, 0) + 1
+
+    def without_tls(self, host: str, why: str) -> None:
+        """Take note of a host of which a client did not take the certificate."""
+        if len(self.no_tls) < _MOST_ROWS:
+            self.no_tls.setdefault(host, why)
 
     def from_source(self, src: str) -> list[Row]:
         """The rows of one source: ``cassette``, ``upstream``, ``miss``, ``bypass``."""

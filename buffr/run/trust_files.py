@@ -30,13 +30,15 @@ class TrustFiles:
 
     ``bundle`` has the system's roots, those that the user's own variables
     name, and ours; ``added`` the last two. ``java`` is the bundle as Java
-    takes it, ``wgetrc`` the user's own with the bundle in it.
+    takes it; ``wgetrc`` and ``apt_conf`` are the user's own with the bundle
+    in them, and for this user alone.
     """
 
     bundle: Path
     added: Path
     java: Path
     wgetrc: Path
+    apt_conf: Path
 
     @classmethod
     def write(cls, directory: Path, authority: Authority, environ: Mapping[str, str]) -> TrustFiles:
@@ -47,12 +49,26 @@ class TrustFiles:
             added=directory / "added.pem",
             java=directory / "trust.p12",
             wgetrc=directory / "wgetrc",
+            apt_conf=directory / "apt.conf",
         )
+        # apt reads the bundle as a user of its own, who need not see what else is here.
+        directory.chmod(0o711)
         files.bundle.write_bytes(formats.bundle(authority, roots))
         files.added.write_bytes(formats.bundle(authority, tuple(_named(ADDED, environ))))
         files.java.write_bytes(_java_store(authority, roots))
-        files.wgetrc.write_bytes(_wgetrc(environ) + f"ca_certificate = {files.bundle}\n".encode())
+        for public in (files.bundle, files.added, files.java):
+            public.chmod(0o644)
+        _write_private(
+            files.wgetrc, _wgetrc(environ) + f"ca_certificate = {files.bundle}\n".encode()
+        )
+        ca_info = f'Acquire::https::CaInfo "{files.bundle}";\n'
+        _write_private(files.apt_conf, _contents(environ.get("APT_CONFIG")) + ca_info.encode())
         return files
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(content)
 
 
 def _system_roots() -> tuple[bytes, ...]:
@@ -90,11 +106,13 @@ def _java_store(authority: Authority, roots: Iterable[bytes]) -> bytes:
 
 
 def _wgetrc(environ: Mapping[str, str]) -> bytes:
-    """The user's own settings for wget, up to a line end."""
-    named = environ.get("WGETRC")
-    path = Path(named) if named else Path(environ.get("HOME", "/"), ".wgetrc")
+    return _contents(environ.get("WGETRC") or str(Path(environ.get("HOME", "/"), ".wgetrc")))
+
+
+def _contents(name: str | None) -> bytes:
+    """The user's own settings in a file, up to a line end; empty where there is none."""
     try:
-        text = path.read_bytes()
+        text = Path(name).read_bytes() if name else b""
     except OSError:
         return b""
-    return text if text.endswith(b"\n") else text + b"\n"
+    return text if not text or text.endswith(b"\n") else text + b"\n"

@@ -34,6 +34,8 @@ VARIABLES = (
     Variable("https_proxy", PROXY, "HTTPS, for those that know lower case only: wget"),
     Variable("ALL_PROXY", PROXY, "every scheme without a variable of its own: curl, git, httpx"),
     Variable("all_proxy", PROXY, "the same, where lower case wins"),
+    Variable("WS_PROXY", PROXY, "WebSocket: aiohttp"),
+    Variable("WSS_PROXY", PROXY, "WebSocket over TLS: aiohttp"),
     Variable("NODE_USE_ENV_PROXY", "1", "Node: fetch, http and https read the above (22.21, 24.5)"),
     Variable("SSL_CERT_FILE", BUNDLE, "OpenSSL: Python's ssl, httpx, aiohttp, Ruby, Go, .NET"),
     Variable("REQUESTS_CA_BUNDLE", BUNDLE, "Python: requests, which has roots of its own"),
@@ -42,6 +44,7 @@ VARIABLES = (
     Variable("AWS_CA_BUNDLE", BUNDLE, "the AWS CLI, boto3"),
     Variable("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", BUNDLE, "gRPC's C core, which has roots in it"),
     Variable("PIP_CERT", BUNDLE, "pip, which has roots of its own"),
+    Variable("npm_config_cafile", BUNDLE, "npm, where its settings name another file"),
     Variable("CARGO_HTTP_CAINFO", BUNDLE, "cargo"),
     Variable("HTTPLIB2_CA_CERTS", BUNDLE, "Python: httplib2, Google's API client"),
     Variable("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", BUNDLE, "gcloud"),
@@ -49,6 +52,9 @@ VARIABLES = (
     Variable("BUNDLE_SSL_CA_CERT", BUNDLE, "Ruby: bundler"),
     Variable("NIX_SSL_CERT_FILE", BUNDLE, "Nix, and OpenSSL as Nix builds it"),
     Variable("WGETRC", "the user's own, and the bundle", "wget, which has no variable for roots"),
+    Variable(
+        "APT_CONFIG", "the user's own, and the bundle", "apt, which has no variable for roots"
+    ),
     Variable("NODE_EXTRA_CA_CERTS", ADDED, "Node, npm, Bun: beside the roots in them"),
     Variable("DENO_CERT", ADDED, "Deno: beside the roots in it"),
     Variable(

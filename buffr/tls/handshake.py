@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from OpenSSL import SSL
 
-__all__ = ["HandshakeConnection"]
+__all__ = ["HandshakeConnection", "HandshakeLeft"]
+
+
+class HandshakeLeft(SSL.Error):
+    """The peer closed the session within the handshake."""
 
 
 class HandshakeConnection(SSL.Connection):
@@ -15,9 +19,9 @@ class HandshakeConnection(SSL.Connection):
     """
 
     def do_handshake(self) -> None:
-        """Go on with the handshake. Raises ``SSL.Error``."""
+        """Go on with the handshake. Raises ``SSL.Error``, ``HandshakeLeft``."""
         try:
             super().do_handshake()
         except SSL.ZeroReturnError:
             reason = "the peer closed the session within the handshake"
-            raise SSL.Error([("buffr", "handshake", reason)]) from None
+            raise HandshakeLeft([("buffr", "handshake", reason)]) from None

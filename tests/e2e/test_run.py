@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import termios
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,8 +24,9 @@ from attrs import frozen
 from bench import interactions
 from commands import BUFFR
 from commands import run as run_command
-from forward_bench import NO_PARENTS, named, secure_origin, trust_file
+from forward_bench import NO_PARENTS, named, origin_tls, secure_origin, trust_file
 from forward_clients import CLIENTS, HOST, OriginOfAll, variables
+from websockets.sync.server import ServerConnection, serve
 
 from buffr.run.variables import VARIABLES
 from buffr.testing import FakeUpstream, answer
@@ -491,3 +493,74 @@ class TestReports:
         done = place.run("--", "curl", "-sS", url)
         assert "1 failed" in done.stderr
         assert f"failed    GET {url}\n" in done.stderr
+
+
+_CONNECTS = """
+import os, socket
+port = os.environ["HTTP_PROXY"].rpartition(":")[2]
+socket.create_connection(("127.0.0.1", int(port))).close()
+"""
+_NODE_TRUSTS_NOBODY = """
+import http from "node:http";
+import tls from "node:tls";
+const port = new URL(process.env.HTTPS_PROXY).port;
+http.request({port, method: "CONNECT", path: process.argv[1]}).on("connect", (_, socket) => {
+  const name = {socket, servername: "localhost", ca: []};
+  tls.connect(name).on("error", (error) => console.log(error.code));
+}).end();
+"""
+
+
+_TALK = """
+import asyncio, sys, aiohttp
+
+async def talk():
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        async with session.ws_connect(sys.argv[1]) as socket:
+            await socket.send_str("hello")
+            print((await socket.receive()).data)
+
+asyncio.run(talk())
+"""
+
+
+def _echo(socket: ServerConnection) -> None:
+    for message in socket:
+        socket.send(message)
+
+
+class TestWebSocket:
+    @pytest.mark.parametrize("secure", [False, True])
+    def test_aiohttp_goes_through_the_proxy(self, place: Place, secure: bool) -> None:
+        """It reads ``WS_PROXY`` and ``WSS_PROXY``; the second run has no upstream."""
+        context = origin_tls("localhost") if secure else None
+        with serve(_echo, "127.0.0.1", 0, ssl=context) as server:
+            url = f"ws{'s' * secure}://localhost:{server.socket.getsockname()[1]}/"
+            talking = threading.Thread(target=server.serve_forever)
+            talking.start()
+            done = place.run("--", *PYTHON, _TALK, url)
+            server.shutdown()
+            talking.join()
+        assert done.stdout == "hello\n"
+        assert "1 recorded" in done.stderr
+        done = place.run("--replay", "--", *PYTHON, _TALK, url)
+        assert (done.stdout, done.returncode) == ("hello\n", 0)
+        assert "1 hit" in done.stderr
+
+
+class TestClientsWithoutTrust:
+    def test_a_host_whose_certificate_was_not_taken_is_named(self, place: Place) -> None:
+        """Node ends the handshake as if all were well, and leaves then."""
+        authority = place.origin.url.removeprefix("https://")
+        node = ("node", "--input-type=module", "--eval", _NODE_TRUSTS_NOBODY, "--", authority)
+        env = {"NODE_EXTRA_CA_CERTS": ""}
+        done = place.run("--", "env", "-u", "NODE_EXTRA_CA_CERTS", *node, env=env)
+        assert "UNABLE_TO_VERIFY" in done.stdout
+        assert "1 host without TLS" in done.stderr
+        assert "no TLS    localhost\n" in done.stderr
+        assert "it may not trust buffr's CA" in done.stderr
+        assert "nothing came" not in done.stderr
+
+    def test_a_connection_in_which_nothing_was_asked(self, place: Place) -> None:
+        done = place.run("--", *PYTHON, _CONNECTS)
+        assert "1 connection came to the proxy, and no request" in done.stderr

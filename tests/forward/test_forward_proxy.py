@@ -343,7 +343,7 @@ class TestFailedTLS:
     ) -> None:
         """Once for each host, in whatever words OpenSSL has for it."""
         for host in ("a.test", "b.test", "a.test"):
-            bench.proxy._tls_failed(host, alert(words))
+            bench.proxy._handshakes.failed(host, "", alert(words))
         assert len(said) == 2
         assert "client refused buffr's certificate" in said[0]
         assert "host=a.test" in said[0]
@@ -354,7 +354,7 @@ class TestFailedTLS:
         self, bench: Bench, said: list[str], words: str
     ) -> None:
         for _ in range(2):
-            bench.proxy._tls_failed("a.test", alert(words))
+            bench.proxy._handshakes.failed("a.test", "", alert(words))
         assert len(said) == 1
         assert "TLS in a tunnel failed" in said[0]
         assert words in said[0]
@@ -362,5 +362,5 @@ class TestFailedTLS:
     def test_what_was_said_is_bounded(self, bench: Bench, said: list[str]) -> None:
         """Hosts are whatever clients send."""
         for number in range(10_100):
-            bench.proxy._tls_failed(f"{number}.test", alert("x"))
+            bench.proxy._handshakes.failed(f"{number}.test", "", alert("x"))
         assert len(said) == 10_000
