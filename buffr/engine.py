@@ -187,7 +187,8 @@ class Engine:
 
     def _append_failed(self, error: BuffrError) -> None:
         self.counters.failed_appends += 1
-        say(LogLevel.error, "recording lost", err=str(error))
+        if not error.noted:
+            say(LogLevel.error, "recording lost", err=str(error))
 
     def _timestamp(self) -> str:
         moment = datetime.fromtimestamp(self._wall(), UTC)

@@ -30,6 +30,7 @@ __all__ = [
     "SessionDrift",
     "StoreFailed",
     "UnsafeRecording",
+    "Unwritable",
     "UpstreamFailed",
     "UpstreamTimeout",
     "WebSocketFault",
@@ -94,6 +95,10 @@ class UnsafeRecording(BuffrError):
 
 class StoreFailed(BuffrError):
     """A store could not keep an interaction."""
+
+
+class Unwritable(StoreFailed):
+    """Nothing could be recorded from the start on, and the settings do not allow that."""
 
 
 class BadRequest(BuffrError):

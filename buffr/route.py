@@ -51,7 +51,7 @@ class Route:
     ``upstream`` is ``None`` where the network is never touched, ``store``
     where nothing is kept. ``record_statuses`` are kept, others pass through.
     ``spool_dir`` takes bodies over ``body_memory_bytes`` while they are on
-    their way. A recording goes on for ``linger_s`` seconds after its last
+    their way, as ``Spool`` has it. A recording goes on for ``linger_s`` seconds after its last
     client left. ``origin`` is part of what identifies a request, where one
     listener serves many. ``src`` says in the log where answers come from.
     ``explainer`` tells what came near to a request that nothing answers.
@@ -70,7 +70,7 @@ class Route:
     share: bool
     record_statuses: Container[int]
     replay_delays: bool
-    spool_dir: Path
+    spool_dir: Path | None
     body_memory_bytes: int = 1024 * 1024
     linger_s: float = 1.0
     origin: Origin | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.application.service import IServiceCollection, MultiService
@@ -16,7 +15,7 @@ from twisted.python.components import Componentized
 from buffr.assembly.live_gateway import LiveGateway
 from buffr.assembly.upstreams import Upstreams
 from buffr.engine import Engine
-from buffr.errors import BuffrError, ConfigError
+from buffr.errors import BuffrError
 from buffr.listeners.listener import HTTPListener
 from buffr.log import say
 
@@ -50,7 +49,6 @@ class BuffrService(MultiService):
         stores: Sequence[Stores],
         upstreams: Upstreams,
         grace_s: float,
-        data_dir: Path,
         warnings: Sequence[str],
         observer: ILogObserver | None,
     ) -> None:
@@ -61,7 +59,6 @@ class BuffrService(MultiService):
         self._stores = tuple(stores)
         self._upstreams = upstreams
         self._grace_s = grace_s
-        self._data_dir = data_dir
         self._warnings = tuple(warnings)
         self._observer = observer
         for listener in listeners:
@@ -85,15 +82,12 @@ class BuffrService(MultiService):
             raise SystemExit(1) from None
 
     def open(self) -> None:
-        """Read the cassettes, open the caches. Raises a ``BuffrError``."""
+        """Read the cassettes, open the caches, see whether they can be written.
+
+        Raises a ``BuffrError``.
+        """
         for warning in self._warnings:
             say(LogLevel.warn, warning)
-        try:
-            self._data_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"data_dir {self._data_dir}: cannot be made: {error.strerror}"
-            ) from error
         for stores in self._stores:
             stores.open_all()
 

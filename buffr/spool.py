@@ -14,10 +14,12 @@ class Spool:
     """Bytes written once, in order, and read at any offset.
 
     Up to ``memory_bytes`` are kept in memory; after that all are in a
-    temporary file in ``directory`` that vanishes with the process.
+    temporary file in ``directory`` that vanishes with the process. ``None``
+    stands for the system's directory of temporary files; where a process may
+    write nowhere, as in a container with a read-only root, for memory.
     """
 
-    def __init__(self, memory_bytes: int, directory: Path) -> None:
+    def __init__(self, memory_bytes: int, directory: Path | None) -> None:
         self.size_bytes = 0
         self._memory_bytes = memory_bytes
         self._directory = directory
@@ -39,7 +41,7 @@ class Spool:
 
     def _moved(self, memory: bytearray) -> IO[bytes]:
         """A file that holds what was in memory; on an error memory still does."""
-        file = tempfile.TemporaryFile(dir=self._directory)  # noqa: SIM115  # close() ends it
+        file = _nameless(self._directory)
         try:
             _write_all(file, bytes(memory), 0)
         except OSError:
@@ -64,6 +66,15 @@ class Spool:
         self._memory = bytearray()
         self._file = None
         self.size_bytes = 0
+
+
+def _nameless(directory: Path | None) -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile(dir=directory)
+    except FileNotFoundError:
+        if directory is not None or not hasattr(os, "memfd_create"):
+            raise
+        return os.fdopen(os.memfd_create("buffr"), "w+b")
 
 
 def _write_all(file: IO[bytes], data: bytes, offset: int) -> None:

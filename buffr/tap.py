@@ -45,6 +45,10 @@ class Options(usage.Options):
         ["ca-key", None, None, "The key of buffr's CA (PEM)."],
     ]
 
+    optFlags = [  # noqa: RUF012
+        ["allow-unrecorded", None, "Start also where recordings could not be written."],
+    ]
+
     def parseArgs(self, *arguments: str) -> None:
         """Take no arguments but options."""
         if arguments:
@@ -60,8 +64,10 @@ class Options(usage.Options):
         flags = {
             name.replace("-", "_"): value
             for name, value in self.items()
-            if value is not None and name != "config"
+            if value is not None and name not in ("config", "allow-unrecorded")
         }
+        if self["allow-unrecorded"]:
+            flags["allow_unrecorded"] = "true"
         path = self["config"] or os.environ.get("BUFFR_CONFIG")
         try:
             self.settings = load(Path(path) if path else None, os.environ, flags)

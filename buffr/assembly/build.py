@@ -18,6 +18,7 @@ from buffr.assembly.cassettes import Cassettes
 from buffr.assembly.forward_routes import ForwardRoutes
 from buffr.assembly.gateway import gateway_routes
 from buffr.assembly.gateway_report import GatewayReport
+from buffr.assembly.keeping import spool_dir_of
 from buffr.assembly.keys import with_keys
 from buffr.assembly.live_gateway import LiveGateway
 from buffr.assembly.redaction import redaction_rules
@@ -34,6 +35,7 @@ from buffr.listeners.gateway import GatewayRoute
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.reverse import reverse_handler
 from buffr.log import FORMATTERS, ExchangeLog, LineObserver, logger_writer, stream_writer
+from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.key_gate import KeyGate
 from buffr.policy.mode import Mode
 from buffr.service import BuffrService
@@ -89,11 +91,19 @@ class _Builder:
         self._engine = Engine(reactor, log, time.time)
         self._rules = redaction_rules(config.redact)
         self._listeners: list[HTTPListener] = []
-        self._cassettes = Cassettes(config, reactor, self._rules)
+        keeps = any(mode.keeps for mode in config.modes)
+        self._spool_dir = spool_dir_of(config) if keeps else None
+        self._cassettes = Cassettes(config, reactor, self._rules, self._spool_dir)
         self._caches = Caches(config, reactor, self._rules)
         self._upstreams = Upstreams(config, reactor, self._own_ports)
         self._maker = RouteMaker(
-            config, self._rules, self._upstreams, self._cassettes, self._caches, reactor
+            config,
+            self._rules,
+            self._upstreams,
+            self._cassettes,
+            self._caches,
+            reactor,
+            self._spool_dir,
         )
         self._leaves: LeafContexts | None = None
         self._live_gateway: LiveGateway | None = None
@@ -110,7 +120,7 @@ class _Builder:
             self._cassettes.expect((row.cassette, row.mode) for row in config.gateway.routes)
             self._gateway(config.gateway)
         if config.forward is not None:
-            self._cassettes.expect((row.cassette, row.mode) for row in config.forward.hosts)
+            self._expect_hosts(config.forward)
             self._forward(config.forward)
         formatter = FORMATTERS[config.log_format]
         service = BuffrService(
@@ -119,7 +129,6 @@ class _Builder:
             stores=(self._cassettes, self._caches),
             upstreams=self._upstreams,
             grace_s=config.limits.shutdown_s,
-            data_dir=config.data_dir,
             warnings=config.warnings,
             observer=LineObserver(sys.stderr, formatter) if self._on_console else None,
         )
@@ -183,6 +192,19 @@ class _Builder:
         if not row.tls:
             return None
         return names_tls(self._leaf_contexts(), row.tls_names or own_names())
+
+    def _expect_hosts(self, settings: ForwardSettings) -> None:
+        """Learn where hosts that nobody asked for yet will have their recordings."""
+        self._cassettes.expect((row.cassette, row.mode) for row in settings.hosts)
+        for row in settings.hosts:
+            if row.mode is Mode.CACHE:
+                self._caches.expect(row.cache)
+        if any(row.host == EVERY_HOST for row in settings.hosts):
+            return
+        if settings.mode.records:
+            self._cassettes.expect_in(self._config.data_dir)
+        elif settings.mode is Mode.CACHE:
+            self._caches.expect(settings.cache)
 
     def _leaf_contexts(self) -> LeafContexts:
         if self._leaves is None:

@@ -10,10 +10,10 @@ from typing import Any
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 
+from buffr.assembly.keeping import Keeping, make_directory
 from buffr.assembly.openings import Openings
 from buffr.config import Config
 from buffr.config.caching import CacheSettings
-from buffr.errors import BuffrError
 from buffr.log import say
 from buffr.matching.matcher import Matcher
 from buffr.policy.cache.keys import CacheKeys
@@ -25,10 +25,13 @@ from buffr.stores.memory_cache import MemoryCache
 from buffr.stores.sqlite import SQLiteStore
 from buffr.stores.sqlite_ledger import Bounds
 from buffr.upstream.origin import Origin
+from buffr.writable import check_beside
 
 __all__ = ["Caches"]
 
 _DEFAULT_FILE = "buffr-cache.db"
+_ELSEWHERE = "choose another file (--store sqlite:FILE) or none (--store memory:)"
+_IN_MEMORY = "answers are kept in memory, for this run alone"
 _CHECKED_EVERY_S = 0.001
 """How long a look-up may trust the one before to have seen what other processes wrote."""
 
@@ -42,6 +45,9 @@ class Caches:
         self._redaction = redaction
         self._memory: MemoryCache | None = None
         self._files: dict[Path, SQLiteStore] = {}
+        self._keeping = Keeping(config.allow_unrecorded, _warn)
+        self._kept: dict[Path, bool] = {}
+        self._expected: list[Path] = []
         self._openings = Openings()
 
     def of(
@@ -89,9 +95,35 @@ class Caches:
 
     def path_of(self, settings: CacheSettings) -> Path | None:
         """The file that a route's answers are kept in; ``None`` for memory."""
-        if settings.store is None:
-            return self._config.data_dir / _DEFAULT_FILE
-        return settings.store.path
+        path: Path | None = self._config.data_dir / _DEFAULT_FILE
+        if settings.store is not None:
+            path = settings.store.path
+        if path is None or (self._config.allow_unrecorded and not self._can_keep(path)):
+            return None
+        return path
+
+    def expect(self, settings: CacheSettings) -> None:
+        """Learn of a file that is opened only when a host is first asked for."""
+        path = self.path_of(settings)
+        if path is not None:
+            self._expected.append(path)
+
+    def _can_keep(self, path: Path) -> bool:
+        """Whether a file can be written, found out once.
+
+        Raises ``Unwritable`` if it cannot, unless memory may take its place.
+        """
+        real = path.resolve()
+        if real not in self._kept:
+
+            def check() -> None:
+                make_directory(path.parent)
+                check_beside(path)
+
+            self._kept[real] = self._keeping.checked(
+                f"cache {path}", check, elsewhere=_ELSEWHERE, otherwise=_IN_MEMORY
+            )
+        return self._kept[real]
 
     def change(self, config: Config) -> None:
         """Go by other bounds from now on; what is open stays open."""
@@ -105,9 +137,15 @@ class Caches:
 
     def open_all(self) -> None:
         """Open all that are known so far. Blocks. Raises ``StoreFailed``."""
+        for path in self._expected:
+            self._can_keep(path)
         for real, store in self._files.items():
-            _prepare(store)
+            self._prepare(store)
             self._openings.done.add(real)
+
+    def _prepare(self, store: SQLiteStore) -> None:
+        self._can_keep(store.path)
+        store.open()
 
     async def opened(self, settings: CacheSettings) -> None:
         """Have a store opened while the service runs. Raises ``StoreFailed``."""
@@ -116,23 +154,13 @@ class Caches:
             return
         real = path.resolve()
         pool = self._reactor.getThreadPool()
-        opening = partial(deferToThreadPool, self._reactor, pool, _prepare, self._files[real])
+        opening = partial(deferToThreadPool, self._reactor, pool, self._prepare, self._files[real])
         await self._openings.once(real, opening)
 
     async def close(self) -> None:
         """Write what waits, and let go of the files."""
         for real in self._openings.done:
             await self._files[real].close()
-
-
-def _prepare(store: SQLiteStore) -> None:
-    try:
-        store.path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BuffrError(
-            f"cache {store.path}: its directory cannot be made: {error.strerror}"
-        ) from error
-    store.open()
 
 
 def _warn(line: str) -> None:

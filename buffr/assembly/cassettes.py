@@ -11,9 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 
+from buffr.assembly.keeping import Keeping, make_directory
 from buffr.assembly.openings import Openings
 from buffr.config import Config
-from buffr.errors import CassetteError, ConfigError
+from buffr.errors import ConfigError, Unwritable
 from buffr.interaction import Interaction
 from buffr.log import say
 from buffr.matching.body import IN_MEMORY
@@ -22,20 +23,38 @@ from buffr.policy.mode import Mode
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette import Access, Cassette
+from buffr.writable import check_directory, check_file
 
 __all__ = ["Cassettes"]
 
 _MOST = 4096
+_ELSEWHERE = (
+    "choose another file or directory (--cassette, --data-dir), "
+    "use mode replay, which writes nothing"
+)
+_ANOTHER_DIRECTORY = "choose another one (--data-dir)"
+_UNRECORDED = "requests are answered and, while this lasts, not recorded"
 
 
 class Cassettes:
     """Makes and keeps cassettes by their real path."""
 
-    def __init__(self, config: Config, reactor: Any, rules: RedactionRules) -> None:
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        rules: RedactionRules,
+        spool_dir: Path | None = None,
+    ) -> None:
         self._config = config
         self._reactor = reactor
         self._rules = rules
+        self._spool_dir = spool_dir
+        self._keeping = Keeping(config.allow_unrecorded, _warn)
         self._modes: dict[Path, Mode] = {}
+        self._paths: dict[Path, Path] = {}
+        self._directories: list[Path] = []
+        self._unwritable: set[Path] = set()
         self._made: dict[Path, Cassette] = {}
         self._openings = Openings()
 
@@ -44,6 +63,7 @@ class Cassettes:
         for path, mode in rows:
             if not mode.uses_cassette:
                 continue
+            self._paths.setdefault(path.resolve(), path)
             known = self._modes.setdefault(path.resolve(), mode)
             if known is not mode and Mode.RECORD in (known, mode):
                 raise ConfigError(
@@ -52,6 +72,10 @@ class Cassettes:
                 )
             if known is not mode:
                 self._modes[path.resolve()] = Mode.AUTO
+
+    def expect_in(self, directory: Path) -> None:
+        """Learn of a directory that cassettes will be made in, for hosts yet unknown."""
+        self._directories.append(directory)
 
     def of(self, path: Path, mode: Mode) -> Cassette:
         """The cassette at a path, not yet opened when it is new."""
@@ -78,29 +102,68 @@ class Cassettes:
         return cassette
 
     def _redact(self, salt: bytes) -> Callable[[Interaction], Interaction]:
-        redactor = Redactor(self._rules, salt, _warn, self._config.data_dir)
+        redactor = Redactor(self._rules, salt, _warn, self._spool_dir)
         return lambda one: without_redacted(redactor.interaction(one), IN_MEMORY)
 
     def open_all(self) -> None:
-        """Read all that are known so far. Blocks. Raises ``CassetteError``."""
+        """Read all that are known so far. Blocks.
+
+        Raises ``CassetteError`` for one that cannot be read, and
+        ``Unwritable`` where something could not be recorded.
+        """
         for real, cassette in self._made.items():
-            self._prepare(cassette)
+            self._say_missing(cassette)
             cassette.open()
             self._openings.done.add(real)
+        for real, path in self._paths.items():
+            if self._modes[real].records:
+                self._check(path, self._made.get(real))
+        for directory in self._directories:
+            self._check_directory(directory)
+        if self._spool_dir is not None:
+            self._keeping.checked(
+                f"data_dir {self._spool_dir}",
+                partial(make_directory, self._spool_dir),
+                elsewhere=_ANOTHER_DIRECTORY,
+                otherwise="large bodies are not taken",
+            )
 
-    def _prepare(self, cassette: Cassette) -> None:
-        """Say when there is nothing to replay; make the directory for recordings."""
-        path = cassette.path
-        if cassette.access == "replay":
-            if not path.exists():
-                _warn(f"cassette {path}: there is no such file yet; every request is a miss")
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CassetteError(
-                f"cassette {path}: its directory cannot be made: {error.strerror}"
-            ) from error
+    def _check(self, path: Path, cassette: Cassette | None) -> None:
+        """Raise ``Unwritable`` where a cassette could not be written, unless that is allowed."""
+
+        def check() -> None:
+            make_directory(path.parent)
+            if cassette is None:
+                check_file(path)
+            else:
+                cassette.check_writable()
+
+        kept = self._keeping.checked(
+            f"cassette {path}", check, elsewhere=_ELSEWHERE, otherwise=_UNRECORDED
+        )
+        if not kept:
+            self._unwritable.add(path.resolve())
+        if cassette is not None:
+            cassette.losses_noted = not kept
+
+    def _check_directory(self, directory: Path) -> None:
+        def check() -> None:
+            make_directory(directory)
+            check_directory(directory)
+
+        kept = self._keeping.checked(
+            f"data_dir {directory}, where cassettes are made,",
+            check,
+            elsewhere=_ANOTHER_DIRECTORY,
+            otherwise=_UNRECORDED,
+        )
+        if not kept:
+            self._unwritable.add(directory.resolve())
+
+    def _say_missing(self, cassette: Cassette) -> None:
+        """Say when there is nothing to replay."""
+        if cassette.access == "replay" and not cassette.path.exists():
+            _warn(f"cassette {cassette.path}: there is no such file yet; every request is a miss")
 
     async def opened(self, cassette: Cassette) -> None:
         """Have a cassette read while the service runs. Raises ``CassetteError``."""
@@ -108,9 +171,23 @@ class Cassettes:
         await self._openings.once(real, partial(self._in_thread, cassette))
 
     def _in_thread(self, cassette: Cassette) -> Deferred[None]:
-        self._prepare(cassette)
+        self._say_missing(cassette)
         pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, cassette.open, in_steps=True)
+        return deferToThreadPool(self._reactor, pool, self._open_later, cassette)
+
+    def _open_later(self, cassette: Cassette) -> None:
+        """Open while the service runs. Nothing is refused any more: each loss is in the log."""
+        cassette.open(in_steps=True)
+        if cassette.access == "replay":
+            return
+        real = cassette.path.resolve()
+        if {real, real.parent} & self._unwritable:
+            cassette.losses_noted = True
+            return
+        try:
+            self._check(cassette.path, cassette)
+        except Unwritable as error:
+            _warn(f"{error.message}; {_UNRECORDED}")
 
     async def close(self) -> None:
         """Write what waits, and let go of the files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import evolve, frozen
@@ -61,6 +62,7 @@ class RouteMaker:
     cassettes: Cassettes
     caches: Caches
     reactor: Any
+    spool_dir: Path | None = None
 
     def of_row(
         self,
@@ -109,7 +111,7 @@ class RouteMaker:
             share=_shares(mode, said.share, said.repeat),
             record_statuses=said.record_statuses or recorded_by_default(mode),
             replay_delays=config.replay_delays if delays is None else delays,
-            spool_dir=config.data_dir,
+            spool_dir=self.spool_dir if mode.keeps else None,
             body_memory_bytes=config.limits.body_memory_bytes,
             linger_s=config.limits.linger_s,
             session_limits=_session_limits(config.limits),

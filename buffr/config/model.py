@@ -25,6 +25,7 @@ from buffr.config.shapes import Drafted, ListOf, Rows, Section
 from buffr.policy.access import Access, is_loopback
 from buffr.policy.bypass import Bypass
 from buffr.policy.hosts import plain_host
+from buffr.policy.mode import Mode
 
 __all__ = ["Config", "Durability", "LogFormat", "Redaction"]
 
@@ -123,6 +124,13 @@ class Config:
         "`false` answers them with 502.",
         key="upstream.lenient",
     )
+    allow_unrecorded: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether to start where a recording, or a cache's file, could not be written.",
+        variable="BUFFR_ALLOW_UNRECORDED",
+        flag="allow_unrecorded",
+    )
     redact: Redaction = setting(Section(Redaction), Redaction(), "What never reaches the disk.")
     limits: Limits = setting(Section(Limits), Limits(), "Sizes, counts and times.")
     cache: CacheBounds = setting(
@@ -172,6 +180,16 @@ class Config:
     @ca_key.default
     def _default_ca_key(self) -> Path:
         return self.data_dir / "buffr-ca.key"
+
+    @property
+    def modes(self) -> frozenset[Mode]:
+        """The modes of all routes."""
+        modes = {row.mode for row in self.reverse}
+        if self.gateway is not None:
+            modes |= {row.mode for row in self.gateway.routes}
+        if self.forward is not None:
+            modes |= {self.forward.mode, *(row.mode for row in self.forward.hosts)}
+        return frozenset(modes)
 
     @property
     def on_loopback(self) -> bool:

@@ -18,7 +18,7 @@ from buffr.config.api_buddy import ApiBuddySettings
 from buffr.config.api_buddy_yaml import as_config
 from buffr.embedding.address import listening_address
 from buffr.embedding.reactor_thread import ReactorThread, reactor_thread
-from buffr.errors import BuffrError
+from buffr.errors import BuffrError, Unwritable
 from buffr.figures import Figures
 from buffr.policy.limits import LimiterState
 from buffr.service import BuffrService
@@ -69,6 +69,9 @@ class Running:
             service.open()
             assert service.gateway is not None
             thread.call(listen)
+        except Unwritable as error:
+            where = "cache.database_path names another file, or :memory:"
+            raise OSError(f"{error.message}; {where}") from None
         except BuffrError as error:
             raise OSError(str(error)) from None
         return cls(thread, service, service.gateway, settings.database)

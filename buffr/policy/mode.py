@@ -25,3 +25,13 @@ class Mode(enum.Enum):
     def uses_cassette(self) -> bool:
         """Whether interactions are recorded, or replayed."""
         return self in (Mode.AUTO, Mode.RECORD, Mode.REPLAY)
+
+    @property
+    def records(self) -> bool:
+        """Whether new interactions are kept in a cassette."""
+        return self in (Mode.AUTO, Mode.RECORD)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is written: to a cassette, or to a cache."""
+        return self.records or self is Mode.CACHE

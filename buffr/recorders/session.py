@@ -62,11 +62,11 @@ class SessionTape:
     to it comes after it; control frames within it come before it. ``now`` and
     ``started`` (the handshake's end) are seconds of one monotonic clock. Up to
     ``memory_bytes`` of payload are in memory, more is in files without names
-    in ``directory``. Beyond ``session_bytes`` nothing more is kept.
+    in ``directory``, as ``Spool`` has it. Beyond ``session_bytes`` nothing more is kept.
     """
 
     def __init__(
-        self, directory: Path, started: float, *, memory_bytes: int, session_bytes: int
+        self, directory: Path | None, started: float, *, memory_bytes: int, session_bytes: int
     ) -> None:
         self.frames = 0
         """Messages and control frames that went by, kept or not."""

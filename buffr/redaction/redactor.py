@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,7 +49,7 @@ def _unsaid(_warning: str) -> None:
 class _Spools:
     """Files of redacted bodies, for as long as the redactor is there that made them."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | None) -> None:
         self._directory = directory
         self._open: list[Spool] = []
 
@@ -78,7 +77,7 @@ class Redactor:
     rules: RedactionRules
     salt: bytes
     warn: Callable[[str], None] = field(default=_unsaid, eq=False)
-    spool_dir: Path = field(factory=lambda: Path(tempfile.gettempdir()), eq=False)
+    spool_dir: Path | None = field(default=None, eq=False)
     _values: HeaderValues = field(init=False, eq=False, repr=False)
     _scanner: Scanner = field(init=False, eq=False, repr=False)
     _spools: _Spools = field(init=False, eq=False, repr=False)

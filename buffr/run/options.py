@@ -71,6 +71,7 @@ class RunOptions(usage.Options):
         ["replay", None, "Answer from cassettes alone."],
         ["cache", None, "Answer from an HTTP cache, and fetch what is not fresh in it."],
         ["passthrough", None, "Relay, and keep nothing."],
+        *Options.optFlags,
         ["fail-on-miss", None, "Exit with 1 when a request found no recording."],
         ["fail-on-record", None, "Exit with 1 when something was recorded."],
         ["fail-on-unused", None, "Exit with 1 when a recording was never replayed."],
@@ -117,6 +118,7 @@ class RunOptions(usage.Options):
     def flags(self) -> dict[str, str]:
         """The flags that settings are made of."""
         skipped = {*_OWN, *_MODES, *(f"fail-on-{what}" for what in FAIL_ON), "config"}
+        skipped.add("allow-unrecorded")
         given = {
             name.replace("-", "_"): str(value)
             for name, value in self.items()
@@ -126,6 +128,7 @@ class RunOptions(usage.Options):
         return {
             **given,
             **({} if mode is None else {"mode": mode}),
+            **({"allow_unrecorded": "true"} if self["allow-unrecorded"] else {}),
             "proxy": "true",
             "listen": "127.0.0.1",
         }

@@ -36,6 +36,7 @@ from buffr.stores.cassette_thread import (
 )
 from buffr.stores.disk import Disk
 from buffr.stores.elements import DigestOf, Elements, Index
+from buffr.writable import check_directory, check_file, why_not
 
 __all__ = ["Access", "Cassette", "CassetteStore"]
 
@@ -57,7 +58,9 @@ class Cassette:
     moves the file that stands there to ``name.json.bak`` when the first
     recording comes. ``durability`` ``disk`` waits for the medium at each
     append. ``quiet_s`` is how long a file that someone seems to be just
-    saving must stay as it is before it is taken for what it is.
+    saving must stay as it is before it is taken for what it is. ``losses_noted``
+    says that the log has it already that the file cannot be written: losses
+    are errors all the same, but no news, until one recording is kept.
     """
 
     path: Path
@@ -70,6 +73,7 @@ class Cassette:
     file_mode: int = field(default=0o600, kw_only=True)
     disk: Disk = field(factory=Disk, kw_only=True)
     quiet_s: float = field(default=0.2, kw_only=True)
+    losses_noted: bool = field(default=False, init=False)
     _file: CassetteFile = field(init=False)
     _bodies: BodyFiles = field(init=False)
     _ledger: Ledger = field(init=False)
@@ -124,11 +128,19 @@ class Cassette:
             else:
                 self._ledger.refresh(self._digests())
         except OSError as error:
-            raise CassetteError(f"{self.path}: {error.strerror}") from error
+            raise CassetteError(f"{self.path} cannot be read: {why_not(error)}") from error
         self._learn(self._ledger.take_news())
         self._known = self._ledger.seen
-        if self.access != "replay" and not self._file.may_write():
-            self.warn(f"{self.path}: it cannot be written; nothing will be recorded")
+
+    def check_writable(self) -> None:
+        """Raise ``OSError`` when a recording could not be kept now. Blocks. Call ``open`` first.
+
+        Writes nothing; ``writable.why_not`` puts the error in words.
+        """
+        replaces = self.access == "anew" or self._ledger.lays_out
+        check_file(self.path, replaces=replaces)
+        if self._bodies.directory.is_dir():
+            check_directory(self._bodies.directory)
 
     def _digests(self) -> Sequence[DigestOf]:
         return [view.index.digest_of for view in self.views]
@@ -260,8 +272,11 @@ class Cassette:
         for job in outcome.appends:
             self._backlog.leave(job.size_bytes)
             if outcome.failure is None:
+                self.losses_noted = False
                 job.done.callback(None)
             else:
+                of_disk = isinstance(outcome.failure.__cause__, OSError)
+                outcome.failure.noted = self.losses_noted and of_disk
                 job.done.errback(outcome.failure)
         if outcome.refreshed:
             waiters, self._refreshing = self._refreshing, []

@@ -140,11 +140,6 @@ class CassetteFile:
             raise OSError(errno.EINVAL, "it is no regular file", str(self.path))
         return fd
 
-    def may_write(self) -> bool:
-        """Whether the file, or a new one, could be written now."""
-        path = self.real_path
-        return os.access(path if path.exists() else path.parent, os.W_OK)
-
     @property
     def real_path(self) -> Path:
         """Where the file itself is, when the path is a link to it."""

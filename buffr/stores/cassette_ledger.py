@@ -73,6 +73,11 @@ class Ledger:
         return self._old if self._seen is None else self._seen.status
 
     @property
+    def lays_out(self) -> bool:
+        """Whether the next append puts a new file in the place of this one."""
+        return self._layout is not None
+
+    @property
     def owes(self) -> bool:
         """Whether another program wrote the file back without what was just appended."""
         return bool(self._missing)
@@ -96,7 +101,7 @@ class Ledger:
         try:
             with self.file.reading(known=self._seen is not None) as opened:
                 self._catch_up(opened, digests)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._forget(digests)
 
     def append(self, interactions: Sequence[Interaction], digests: Sequence[DigestOf]) -> None:

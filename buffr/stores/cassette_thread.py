@@ -146,7 +146,9 @@ class CassetteThread:
         head = ResponseHead(interaction.response.status, b"", ())
         request = self._ledger.redact(b"")(HTTPInteraction(bare, head)).request
         name = f"{request.method.decode('latin-1')} {request.target.decode('latin-1')}"
-        return StoreFailed(f"{name} was not recorded: {_said(error)}")
+        failure = StoreFailed(f"{name} was not recorded: {_said(error)}")
+        failure.__cause__ = error
+        return failure
 
     def _refresh(self, *, refreshed: bool = False, stopped: bool = False) -> None:
         fault = ""

@@ -19,7 +19,7 @@ from buffr.errors import StoreFailed
 from buffr.interaction import Body
 from buffr.stores.cache import CacheCounters, Cached, CacheEntry, CacheStats
 from buffr.stores.disk import Disk
-from buffr.stores.sqlite_file import CacheFile, is_broken, said
+from buffr.stores.sqlite_file import CacheFile, is_broken, is_busy, said
 from buffr.stores.sqlite_ledger import Bounds, Criteria, Ledger, Refreshed, Removed
 from buffr.stores.sqlite_pending import Pending, Variants
 from buffr.stores.sqlite_reading import Reading
@@ -116,7 +116,8 @@ class SQLiteStore:
             try:
                 Ledger(writer, self.bounds).count_expired(self.wall())
             except sqlite3.OperationalError as error:
-                self.warn(f"cache {self.path}: {said(error)}; nothing will be kept")
+                if not is_busy(error):
+                    raise
             finally:
                 writer.close()
         except sqlite3.Error as error:

@@ -18,9 +18,10 @@ from buffr.stores.disk import Disk
 from buffr.stores.file_lock import LocksMissing, lock
 from buffr.stores.sqlite_schema import APPLICATION_ID, MIGRATIONS
 
-__all__ = ["CacheFile", "is_broken", "said"]
+__all__ = ["CacheFile", "is_broken", "is_busy", "said"]
 
 _BROKEN = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+_BUSY = frozenset((sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED))
 _WRITER_PATIENCE_S = 5.0
 _READER_PATIENCE_S = 0.05
 _OPENING_PATIENCE_S = 60.0
@@ -185,8 +186,16 @@ class CacheFile:
 
 def is_broken(error: sqlite3.Error) -> bool:
     """Whether an error says that the file is no sound database."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _BROKEN
+    return _kind(error) in _BROKEN
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether an error says that another connection holds the file for now."""
+    return _kind(error) in _BUSY
+
+
+def _kind(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def said(error: Exception) -> str:

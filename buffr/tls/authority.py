@@ -16,6 +16,7 @@ from buffr.errors import ConfigError
 from buffr.tls.first_start import PemFile, directories_for, locked, write_new
 from buffr.tls.minting import Issuer, new_authority, new_key
 from buffr.tls.pair import PairKey, check_times, read_key, read_pair, refuse_shared_key
+from buffr.writable import why_not
 
 __all__ = ["Authority"]
 
@@ -100,10 +101,10 @@ def _create_where_missing(cert_path: Path, key_path: Path, now: datetime) -> boo
         with locked(key_path.parent):
             return _create(cert_path, key_path, now)
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
+        why = why_not(error) if isinstance(error, OSError) else error
         raise ConfigError(
-            f"the CA cannot be made in {str(key_path.parent)!a}: {why}",
-            hint="give a directory that buffr can write to",
+            f"the CA cannot be made as {str(cert_path)!a} and {str(key_path)!a}: {why}",
+            hint="let buffr write there, or name files elsewhere (BUFFR_CA_CERT, BUFFR_CA_KEY)",
         ) from error
 
 

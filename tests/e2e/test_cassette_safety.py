@@ -19,6 +19,7 @@ import pytest
 import yaml
 from attrs import define, field
 from bench import eventually, interactions
+from commands import complaint
 from raw_http import BrokenAnswer, RawClient, ask, request
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
@@ -211,13 +212,26 @@ class TestFullDisk:
 class TestUnwritable:
     """Seed defect 20: nobody noticed; clients got 200, and nothing was recorded."""
 
-    def test_it_is_said_at_the_start_and_at_each_loss(self, tmp_path: Path) -> None:
+    def test_it_is_said_at_the_start(self, tmp_path: Path) -> None:
+        """Which is refused, unless recordings may be lost; ``test_unrecorded`` has all of it."""
         cassette = "/proc/self/api.json"
+        with FakeUpstream(sized) as upstream:
+            (line,) = complaint("auto", *flags(upstream, cassette), cwd=tmp_path)
+            assert "cannot be written" in line
+            allowed = ("--allow-unrecorded", *flags(upstream, cassette))
+            with BuffrProcess.run("auto", *allowed, cwd=tmp_path) as running:
+                assert "cannot be written" in running.log()
+                assert ask(running.ports[0], request(b"/10/x")).status == 200
+
+    def test_each_loss_is_said_where_it_comes_later(self, tmp_path: Path) -> None:
+        """The client has its answer all the same."""
+        directory = tmp_path / "new"
+        cassette = str(directory / "api.json")
         with (
             FakeUpstream(sized) as upstream,
             BuffrProcess.run("auto", *flags(upstream, cassette), cwd=tmp_path) as running,
         ):
-            assert "cannot be written" in running.log()
+            directory.rmdir()
             assert ask(running.ports[0], request(b"/10/x")).status == 200
             line = running.wait_for("recording lost").string
             assert " level=ERROR " in line

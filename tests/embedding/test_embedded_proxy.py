@@ -315,6 +315,13 @@ class TestCaching:
         assert len(upstream.received) == 1
         assert (tmp_path / "cache.db").stat().st_mode & 0o777 == 0o600
 
+    def test_a_file_that_cannot_be_written_is_said(self, start: Start) -> None:
+        """With what these settings have for it, not with flags of another command."""
+        with pytest.raises(OSError, match="cannot be written: No such file") as caught:
+            start(cache={"database_path": "/proc/self/cache.db"})
+        assert "cache.database_path" in str(caught.value)
+        assert "--" not in str(caught.value)
+
     def test_the_other_program_s_file_is_set_aside(self, start: Start, tmp_path: Path) -> None:
         path = tmp_path / "cache.db"
         with sqlite3.connect(path) as theirs:

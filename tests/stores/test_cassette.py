@@ -226,9 +226,10 @@ class TestOpening:
         with pytest.raises(CassetteError, match="no regular file"):
             Deck(tmp_path / "pipe")
 
-    def test_a_missing_directory_is_said_at_the_start(self, tmp_path: Path) -> None:
+    def test_a_missing_directory_is_found_before_a_recording(self, tmp_path: Path) -> None:
         deck = Deck(tmp_path / "none" / "api.json")
-        assert "cannot be written" in deck.said[0]
+        with pytest.raises(FileNotFoundError):
+            deck.cassette.check_writable()
         with pytest.raises(StoreFailed, match="No such file or directory"):
             deck.append(recording())
         deck.close()
