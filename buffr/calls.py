@@ -18,6 +18,7 @@ from buffr.route import Route
 from buffr.sink import Sink
 from buffr.spool import Spool
 from buffr.streams import BodyReader, BodyStream
+from buffr.upstream.bound import Client
 from buffr.upstream.connection import Response
 
 __all__ = ["RequestBody", "UpstreamCall", "read_whole", "stream_through"]
@@ -114,7 +115,8 @@ class UpstreamCall:
 
     That is if ``record`` and the status say so; ``kept`` is told when it was,
     ``failed`` when it could not be. ``answer`` is given where the upstream
-    was asked already. ``departed`` says whether it was asked yet.
+    was asked already. ``client`` is the connection of the one that asks.
+    ``departed`` says whether the upstream was asked yet.
     """
 
     route: Route
@@ -127,6 +129,7 @@ class UpstreamCall:
     kept: Callable[[], None]
     failed: Callable[[BuffrError], None]
     answer: Deferred[Response] | None = None
+    client: Client | None = None
     departed: bool = False
 
     async def open(self, inform: Callable[[ResponseHead], None]) -> Response:
@@ -144,6 +147,7 @@ class UpstreamCall:
             self.body.outgoing,
             lambda head: inform(passed_on(head)),
             expect_met=self.body.expect_met,
+            client=self.client,
         )
         if pace is not None:
             pace.heard(response.head)

@@ -72,7 +72,7 @@ class Engine:
 
         ``scope`` names the playhead that counts its repetitions.
         """
-        exchange = Exchange(route, request, sink, scope, route.src)
+        exchange = Exchange(route, request, sink, scope, route.src, client=sink.connection)
         started = self._wall()
         status, level, detail, told = 0, "INFO", "", ""
         try:

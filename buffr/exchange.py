@@ -17,6 +17,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.redaction.target_for_log import credentials_in, target_for_log
 from buffr.route import Route
 from buffr.sink import Sink
+from buffr.upstream.bound import Client
 from buffr.upstream.origin import Origin
 
 __all__ = [
@@ -77,6 +78,10 @@ class Observer(Protocol):
 class SwitchingSink(Sink, Protocol):
     """A sink whose connection can go on in another protocol."""
 
+    @property
+    def connection(self) -> Client:
+        """The connection that it answers on."""
+
     def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
         """Answer with a head alone, and leave the connection to the successor."""
 
@@ -88,7 +93,8 @@ class Exchange:
     ``src`` says where its answer comes from. ``body`` and ``keys`` are there
     once the request is read as far as its route's mode needs it. ``frames``
     counts those of a WebSocket session, once there is one. ``too_old`` is the
-    place of a recording that would answer if it were younger.
+    place of a recording that would answer if it were younger. ``client`` is
+    the connection that the request came on.
     """
 
     route: Route
@@ -100,6 +106,21 @@ class Exchange:
     keys: Sequence[MatchKey] = ()
     frames: int | None = None
     too_old: int | None = None
+    client: Client | None = None
+
+    @property
+    def has_own_connection(self) -> bool:
+        """Whether its call is for this client alone: it goes on a connection that is bound to it.
+
+        Credentials for a connection make it one client's own, and with it
+        every request that follows.
+        """
+        if self.request.authenticates_connection:
+            return True
+        client, upstream = self.client, self.route.upstream
+        if client is None or upstream is None or not client.bonds:
+            return False
+        return upstream.holds(client)
 
 
 @lru_cache(maxsize=1024)

@@ -74,7 +74,10 @@ class Fetches:
             await pace.turn()
         try:
             answer = await upstream.upgrade(
-                exchange.request, key, lambda head: sink.inform(passed_on(head))
+                exchange.request,
+                key,
+                lambda head: sink.inform(passed_on(head)),
+                exchange.client,
             )
         except (UpstreamFailed, UpstreamTimeout) as error:
             return await self._replays.answer_with_old(exchange, error, key)
@@ -95,7 +98,7 @@ class Fetches:
 
     def _flight(self, fetch: Fetch, exchange: Exchange) -> Flight:
         """The flight that an exchange joins, or its own."""
-        if not fetch.share:
+        if not fetch.share or exchange.has_own_connection:
             return self._depart(fetch, exchange, lambda _: None)
         route, request = exchange.route, exchange.request
         user = _credentials(request, route.redaction)
@@ -138,6 +141,7 @@ class Fetches:
             kept=partial(self._kept, exchange),
             failed=self._failed,
             answer=answer,
+            client=exchange.client,
         )
         flight = Flight(self._reactor, call, exchange.route.linger_s, ended)
         self._flights.add(flight)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 
 from attrs import evolve, field, frozen
@@ -42,6 +43,12 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+
+_CONNECTION_AUTH = rb"(?:ntlm|negotiate|nego2|kerberos|credssp)(?=[ ,]|\Z)"
+"""Schemes that authenticate a connection and all requests on it (RFC 4559 6, MS-NTHT, MS-CSSP)."""
+_IS_CONNECTION_AUTH = re.compile(_CONNECTION_AUTH, re.IGNORECASE)
+_OFFERS_CONNECTION_AUTH = re.compile(rb"(?:\A|,)[ \t]*" + _CONNECTION_AUTH, re.IGNORECASE)
+_CHALLENGES = {401: b"www-authenticate", 407: b"proxy-authenticate"}
 
 _SCOPE = b"x-buffr-scope"
 
@@ -119,6 +126,14 @@ class Request:
             self, headers=tuple(field for field in self.headers if field[0].lower() != _SCOPE)
         )
 
+    @cached_property
+    def authenticates_connection(self) -> bool:
+        """Whether its credentials are for a connection, and not for this request alone."""
+        return any(
+            name.lower() == b"authorization" and _IS_CONNECTION_AUTH.match(value)
+            for name, value in self.headers
+        )
+
     @property
     def head_bytes(self) -> int:
         """About how much memory its head takes, for what remembers it."""
@@ -170,6 +185,15 @@ class ResponseHead:
     def names(self) -> frozenset[bytes]:
         """The fields' names, in lower case."""
         return frozenset([name.lower() for name, _ in self.headers])
+
+    @property
+    def offers_connection_auth(self) -> bool:
+        """Whether it asks for credentials that authenticate a connection."""
+        challenge = _CHALLENGES.get(self.status)
+        return challenge is not None and any(
+            name.lower() == challenge and _OFFERS_CONNECTION_AUTH.search(value)
+            for name, value in self.headers
+        )
 
     @cached_property
     def framing(self) -> int:

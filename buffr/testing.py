@@ -38,12 +38,16 @@ T = TypeVar("T")
 
 @frozen
 class Received:
-    """A request as its bytes came: head lines as sent, body without its framing."""
+    """A request as its bytes came: head lines as sent, body without its framing.
+
+    ``connection`` counts from 1 the connections of its upstream.
+    """
 
     line: bytes
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
     raw: bytes
+    connection: int = 0
 
     @property
     def method(self) -> bytes:
@@ -178,6 +182,11 @@ class FakeUpstream:
         self._thread.start()
 
     @property
+    def open_connections(self) -> int:
+        """How many connections are open now."""
+        return len(self._open)
+
+    @property
     def url(self) -> str:
         scheme = "http" if self._tls is None else "https"
         host = "127.0.0.1" if self._tls is None else "localhost"
@@ -191,9 +200,11 @@ class FakeUpstream:
                 return
             self.connections += 1
             self._open.add(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            threading.Thread(
+                target=self._serve, args=(connection, self.connections), daemon=True
+            ).start()
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket, number: int) -> None:
         try:
             with suppress(OSError, ValueError):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -201,12 +212,12 @@ class FakeUpstream:
                     self._open.discard(connection)
                     connection = self._tls.wrap_socket(connection, server_side=True)
                     self._open.add(connection)
-                self._answer_all(connection)
+                self._answer_all(connection, number)
         finally:
             self._open.discard(connection)
             connection.close()
 
-    def _answer_all(self, connection: socket.socket) -> None:
+    def _answer_all(self, connection: socket.socket, number: int) -> None:
         reader = _Reader(connection)
         while (head := reader.head()) is not None:
             line, *lines = head[:-4].split(b"\r\n")
@@ -217,7 +228,7 @@ class FakeUpstream:
             body = reader.body(headers)
             if body is None:
                 return
-            request = Received(line, headers, body[0], head + body[1])
+            request = Received(line, headers, body[0], head + body[1], number)
             with self._news:
                 self.received.append(request)
                 self._news.notify_all()

@@ -168,3 +168,50 @@ class TestRequest:
         """Path and query are the target's bytes around its first question mark."""
         request = Request(b"GET", target, ())
         assert (request.path, request.query) == (path, query)
+
+
+class TestConnectionAuth:
+    """Credentials that authenticate a connection (RFC 4559, MS-NTHT), and what asks for them."""
+
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            (b"NTLM TlRM", True),
+            (b"ntlm TlRM", True),
+            (b"NTLM", True),
+            (b"Negotiate YII=", True),
+            (b"Nego2 YII=", True),
+            (b"Kerberos YII=", True),
+            (b"CredSSP TlRM", True),
+            (b"Basic TlRM", False),
+            (b"Bearer NTLM", False),
+            (b"NTLMv2 x", False),
+            (b'Digest username="NTLM"', False),
+            (b"", False),
+        ],
+    )
+    def test_carried(self, value: bytes, expected: bool) -> None:
+        assert Request(b"GET", b"/", ((b"X", b"NTLM a"),)).authenticates_connection is False
+        headers = (*KEPT, (b"authorization", value))
+        assert Request(b"GET", b"/", headers).authenticates_connection is expected
+
+    @pytest.mark.parametrize(
+        ("status", "name", "values", "expected"),
+        [
+            (401, b"WWW-Authenticate", [b"NTLM"], True),
+            (401, b"www-authenticate", [b"Negotiate", b"NTLM"], True),
+            (401, b"WWW-Authenticate", [b'Basic realm="a"', b"negotiate"], True),
+            (401, b"WWW-Authenticate", [b'Basic realm="a", NTLM'], True),
+            (401, b"WWW-Authenticate", [b"Negotiate,NTLM,Basic realm=a"], True),
+            (401, b"WWW-Authenticate", [b"NTLM TlRMTVNTUAAC"], True),
+            (407, b"Proxy-Authenticate", [b"NTLM"], True),
+            (401, b"WWW-Authenticate", [b'Basic realm="NTLM"', b"Bearer"], False),
+            (401, b"Proxy-Authenticate", [b"NTLM"], False),
+            (407, b"WWW-Authenticate", [b"NTLM"], False),
+            (403, b"WWW-Authenticate", [b"NTLM"], False),
+            (401, b"WWW-Authenticate", [], False),
+        ],
+    )
+    def test_asked_for(self, status: int, name: bytes, values: list[bytes], expected: bool) -> None:
+        head = ResponseHead(status, b"Who", tuple((name, value) for value in values))
+        assert head.offers_connection_auth is expected

@@ -107,7 +107,12 @@ class Upstreams:
             endpoint,
             rules,
             Patience(limits.connect_s, limits.upstream_idle_s, limits.upstream_total_s),
-            PoolLimits(limits.pool_per_host, limits.pool_idle_s),
+            PoolLimits(
+                limits.pool_per_host,
+                limits.pool_idle_s,
+                limits.bound_per_host,
+                limits.bound_idle_s,
+            ),
             tls=tls,
             check=lambda made: self.check(made, deny_private=deny_private),
         )

@@ -83,7 +83,7 @@ class Caching:
     ) -> tuple[int, str | None]:
         """Answer by what is stored, or by the upstream: the status, and why it broke off."""
         route, request = exchange.route, exchange.request
-        if not methods_of(request) <= cache.rules.methods:
+        if exchange.has_own_connection or not methods_of(request) <= cache.rules.methods:
             self._counters.fetched += 1
             return await through(self._flying, exchange, cache, body)
         if isinstance(body, bytes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from attrs import evolve, frozen
 
@@ -121,7 +122,9 @@ class CacheCall:
             await pace.turn()
         self.departed = True
         self._requested_at = self._around.wall()
-        response = await upstream.send(
+        client = self._exchange.client
+        send = upstream.send if client is None else partial(upstream.send, client=client)
+        response = await send(
             _outgoing(self._request, conditions),
             self._body.outgoing,
             lambda head: inform(passed_on(head)),

@@ -44,6 +44,7 @@ async def through(
     else:
         exchange.body = stream_through(route, body, record=False)
     url = url_of(route, request)
+    bound = exchange.has_own_connection
 
     async def changed(head: ResponseHead) -> None:
         if not methods_of(request) <= _SAFE and head.status < 400:
@@ -51,6 +52,8 @@ async def through(
 
     def asked(head: ResponseHead) -> Asked | None:
         """The key of a POST's answer that is what GET would give (RFC 9110 9.3.3)."""
+        if bound:  # no field of the request says for whom it is
+            return None
         location = first_value(head.headers, b"content-location")
         if request.method != b"POST" or head.status != 200 or location is None:
             return None
@@ -65,7 +68,7 @@ async def through(
     under_way = flying.depart(exchange, cache, storage)
 
     def fields(head: ResponseHead) -> Headers:
-        return forwarded(b"method", head.status, under_way.call.verdict)
+        return forwarded(b"bypass" if bound else b"method", head.status, under_way.call.verdict)
 
     head, cut = await under_way.flight.follow(CacheSink(exchange.sink, fields, lambda _: None))
     return head.status, cut

@@ -76,6 +76,16 @@ class Limits:
     pool_per_host: int = setting(
         quantities.whole(0, 100_000), 100, "Unused connections that are kept for one upstream."
     )
+    bound_per_host: int = setting(
+        quantities.whole(1, 100_000),
+        1000,
+        "Connections to one upstream that are each bound to one client's, by NTLM or Negotiate.",
+    )
+    bound_idle_s: float = setting(
+        quantities.duration(),
+        75.0,
+        "An unused bound connection is kept this long; then it is closed, and the client's too.",
+    )
     shutdown_s: float = setting(
         quantities.duration(zero="at once"),
         10.0,

@@ -22,6 +22,7 @@ from buffr.log import say
 from buffr.message import Request
 from buffr.stepping import start
 from buffr.streams import BodyStream, IStreamTransport, News
+from buffr.upstream.bound import Bonds
 from buffr.wire.body import BodyDecoder, decoder_for
 from buffr.wire.head import HeadLimits
 from buffr.wire.incoming import RequestHeads
@@ -105,6 +106,7 @@ class ClientConnection(Protocol):
         self.closing = False
         """Whether no further request is read."""
         self.room = News()
+        self.bonds: set[Bonds] = set()
         self.since = listener.now
         """When the connection last made progress."""
         self._listener = listener
@@ -254,9 +256,21 @@ class ClientConnection(Protocol):
         self._sink = ClientSink(self, Request(b"GET", b"/", ()))
         self._sink.refuse(error)
 
+    def part(self) -> None:
+        """Close: at once where no exchange is under way, else behind its answer."""
+        if self._sink is None:
+            self.stop()
+        else:
+            self.closing = True
+
+    def _let_bound_go(self) -> None:
+        for bonds in list(self.bonds):
+            bonds.left(self)
+
     def hand_over(self, successor: Protocol) -> None:
         """Leave the connection to another protocol, with what is already read."""
         self.closing = True
+        self._let_bound_go()
         self._sink = self._exchange = None
         rest, self._buffer = self._buffer, b""
         self.transport.unregisterProducer()
@@ -294,7 +308,7 @@ class ClientConnection(Protocol):
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.abandon()
-        if unread or not keep_alive or self._listener.stopping:
+        if unread or not keep_alive or self.closing or self._listener.stopping:
             self._close(unread=unread or bool(self._buffer))
         else:
             self._step()
@@ -369,6 +383,7 @@ class ClientConnection(Protocol):
         if self._successor is not None:
             self._successor.connectionLost(reason)
         self._gone()
+        self._let_bound_go()
         self.room.tell()
 
     def _gone(self) -> None:

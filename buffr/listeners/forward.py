@@ -101,6 +101,7 @@ class ForwardProxy:
             agent = first_value(request.headers, b"user-agent") or b""
             await self._connect(host, port, sink, scope, agent.decode("latin-1"))
             return
+        sink.proxy = True
         origin, request = absolute_form(request)
         route = await self._routes.of(origin, scope)
         await self._engine.handle(route, request, body, sink, scope)

@@ -140,6 +140,7 @@ class _GatewaySink:
     """A client's sink whose heads name the gateway's addresses."""
 
     def __init__(self, sink: ClientSink, way_back: WayBack) -> None:
+        self.connection = sink.connection
         self._sink = sink
         self._way_back = way_back
         self.write = sink.write

@@ -19,20 +19,22 @@ from buffr.message import (
     response_length,
 )
 from buffr.streams import News
+from buffr.upstream.bound import Client
 from buffr.wire.render import ChunkWriter, chunked_whole
 
 __all__ = ["ClientSink"]
 
 _CLOSE = b"Connection: close\r\n\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n\r\n"
+_SESSION_BASED = b"Proxy-Support: Session-Based-Authentication\r\nConnection: Proxy-Support\r\n"
+"""Without it a client does not use Negotiate through a proxy (RFC 4559 6); of this hop alone."""
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
-class _Connection(Protocol):
+class _Connection(Client, Protocol):
     """What a sink asks of the connection that it answers on."""
 
     writable: bool
-    lost: bool
     room: News
     closing: bool
 
@@ -62,12 +64,16 @@ class ClientSink:
     """Frames one answer for one client (RFC 9112 6.1 to 6.3).
 
     A body whose length nobody knows goes out in chunks to HTTP/1.1; an
-    HTTP/1.0 client gets chunked bodies bare, ended by the close.
+    HTTP/1.0 client gets chunked bodies bare, ended by the close. A client
+    that uses buffr as its ``proxy`` is told that connections can be
+    authenticated through it.
     """
+
+    proxy = False
 
     def __init__(self, connection: _Connection, request: Request) -> None:
         self.begun = False
-        self._connection = connection
+        self.connection = connection
         self._request = request
         self._head = b""
         self._keep_alive = False
@@ -79,11 +85,11 @@ class ClientSink:
     @property
     def client(self) -> str:
         """The client's address."""
-        return self._connection.client
+        return self.connection.client
 
     def inform(self, head: ResponseHead) -> None:
         if self._request.minor == 1 and not self.begun:
-            self._connection.send(head.encoded + b"\r\n")
+            self.connection.send(head.encoded + b"\r\n")
 
     def answer(
         self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
@@ -93,7 +99,7 @@ class ClientSink:
             body = b""
         elif chunked:
             body = chunked_whole(body, sizes, trailers)
-        self._connection.send(self._head + body if body else self._head)
+        self.connection.send(self._head + body if body else self._head)
         self._finish()
 
     def begin(self, head: ResponseHead) -> None:
@@ -105,10 +111,12 @@ class ClientSink:
         request = self._request
         length = response_length(request.method, head)
         encoded = head.encoded
-        self._keep_alive = self._connection.keeps_alive(request)
+        self._keep_alive = self.connection.keeps_alive(request)
         self._bodiless = length == 0
         self._delimited = request.minor == 1 or length >= 0
         if request.minor == 1:
+            if self.proxy and head.offers_connection_auth:
+                encoded += _SESSION_BASED
             if length == UNTIL_CLOSE:
                 encoded += _CHUNKED
             self._head = encoded + (b"\r\n" if self._keep_alive else _CLOSE)
@@ -125,43 +133,43 @@ class ClientSink:
             return
         data = piece.data if self._chunks is None else self._chunks.frame(piece)
         head, self._head = self._head, b""
-        self._connection.send(head + data if head else data)
+        self.connection.send(head + data if head else data)
 
     def flush(self) -> None:
         if self._head:
             head, self._head = self._head, b""
-            self._connection.send(head)
+            self.connection.send(head)
 
     def end(self, trailers: Headers) -> None:
         last = b"" if self._chunks is None or self._bodiless else self._chunks.end(trailers)
         if self._head or last:
-            self._connection.send(self._head + last)
+            self.connection.send(self._head + last)
         self._finish()
 
     def _finish(self) -> None:
         self._done = True
-        self._connection.answered(keep_alive=self._keep_alive)
+        self.connection.answered(keep_alive=self._keep_alive)
 
     def abort(self) -> None:
         if not self._done:
             self._done = True
             self.flush()
             if self._delimited:
-                self._connection.break_off()
+                self.connection.break_off()
             else:
-                self._connection.cut()
+                self.connection.cut()
 
     def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
         """Answer with a head alone, and leave the connection to another protocol."""
         self.begun = self._done = True
-        self._connection.send(head.encoded + b"\r\n")
-        self._connection.hand_over(successor)
+        self.connection.send(head.encoded + b"\r\n")
+        self.connection.hand_over(successor)
 
     async def drain(self) -> None:
-        while not self._connection.writable:
-            if self._connection.lost:
+        while not self.connection.writable:
+            if self.connection.lost:
                 raise ClientGone("the client left")
-            await self._connection.room.wait()
+            await self.connection.room.wait()
 
     def refuse(self, error: BuffrError) -> None:
         """Answer with an error; where an answer has begun, break it off."""
@@ -172,7 +180,7 @@ class ClientSink:
             return
         fields, body = error_answer(error, self._request)
         if error.close:
-            self._connection.closing = True
+            self.connection.closing = True
         self.answer(ResponseHead(error.status, error.reason, fields), body, (), ())
 
 

@@ -360,6 +360,21 @@ class Connection(Protocol):
         else:
             self.close()
 
+    @property
+    def reusable(self) -> bool:
+        """Whether it can take a request after the one that is under way."""
+        return self._reusable and self._state is not _State.CLOSED
+
+    def belongs_to(
+        self, on_idle: Callable[[Connection], None], on_closed: Callable[[Connection], None]
+    ) -> None:
+        """Have these told from now on, as ``on_idle`` and ``on_closed``."""
+        self._on_idle, self._on_closed = on_idle, on_closed
+
+    def tell_if_idle(self) -> None:
+        """Call ``on_idle`` where the answer is all here."""
+        self._maybe_idle()
+
     def close(self) -> None:
         """Close when all that was written has gone out."""
         self.transport.unregisterProducer()

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from buffr.errors import BadUpstreamAnswer, BuffrError, UpstreamFailed
 from buffr.message import Headers, Request, ResponseHead
 from buffr.streams import BodyReader, IStreamTransport
+from buffr.upstream.bound import Client
 from buffr.upstream.connection import Response
 from buffr.upstream.reason import reason_of
 from buffr.upstream.upstream import Upstream
@@ -100,7 +101,7 @@ class _Asking(Protocol):
                 raise BadUpstreamAnswer("the parent proxy does not come to its answer")
             return
         if head.status == 407:
-            raise _credentials_needed()
+            raise _credentials_needed(head)
         if head.status >= 300:
             reason = head.reason.decode("latin-1")
             raise UpstreamFailed(f"the parent proxy refused the tunnel: {head.status} {reason}")
@@ -143,20 +144,28 @@ class PlainThroughParent(Upstream):
         inform: Callable[[ResponseHead], None],
         *,
         expect_met: bool = False,
+        client: Client | None = None,
     ) -> Response:
         """As ``Upstream.send``; the parent's own demand for credentials is an error.
 
         It is for buffr, whose parent it is (RFC 9110 11.7.1), and not for the client.
         """
-        response = await super().send(request, body, inform, expect_met=expect_met)
+        response = await super().send(request, body, inform, expect_met=expect_met, client=client)
         if response.head.status == 407:
             response.abort()
-            raise _credentials_needed()
+            raise _credentials_needed(response.head)
         return response
 
 
-def _credentials_needed() -> UpstreamFailed:
-    return UpstreamFailed(
-        "the parent proxy demands credentials (407)",
-        hint="give them in its URL: http://USER:PASSWORD@HOST:PORT",
+def _credentials_needed(head: ResponseHead) -> UpstreamFailed:
+    hint = "give them in its URL: http://USER:PASSWORD@HOST:PORT"
+    if head.offers_connection_auth and not _offers_basic(head):
+        hint = "buffr speaks Basic alone: put a local proxy that speaks NTLM or Negotiate between"
+    return UpstreamFailed("the parent proxy demands credentials (407)", hint=hint)
+
+
+def _offers_basic(head: ResponseHead) -> bool:
+    return any(
+        name.lower() == b"proxy-authenticate" and b"basic" in value.lower()
+        for name, value in head.headers
     )

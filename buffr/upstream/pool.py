@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory
 
 from buffr.errors import BuffrError, UpstreamFailed
+from buffr.upstream.bound import Bonds, Client
 from buffr.upstream.connection import Connection, Patience
 from buffr.upstream.reason import reason_of
 from buffr.wire.answer_heads import AnswerRules
@@ -30,11 +31,15 @@ _CLOSED = "the way to the upstream is closed"
 class PoolLimits:
     """``idle`` connections are kept at most, each for ``idle_s`` seconds without use.
 
-    An upstream that closes its connections sooner may say so.
+    An upstream that closes its connections sooner may say so. Of those that
+    are bound to a client's connection, ``bound`` are kept at most, each for
+    ``bound_idle_s`` seconds without use.
     """
 
     idle: int = 100
     idle_s: float = 60
+    bound: int = 1000
+    bound_idle_s: float = 75
 
 
 class Pool:
@@ -68,6 +73,7 @@ class Pool:
         self._connecting: set[Deferred[IProtocol]] = set()
         self._sweeper: IDelayedCall | None = None
         self._closed = False
+        self.bonds = Bonds(reactor, limits.bound, limits.bound_idle_s, self._forget)
 
     def take(self) -> Connection | None:
         """A connection that has served before, if one is idle."""
@@ -152,6 +158,12 @@ class Pool:
         elif until < self._sweeper.getTime():
             self._sweeper.reset(kept_s)
 
+    def withdraw(self, client: Client | None, connection: Connection) -> None:
+        """Have a connection that has an answer belong to a client alone, and never be kept here."""
+        self._idle.pop(connection, None)
+        self.bonds.bind(client, connection)
+        connection.tell_if_idle()
+
     def _sweep(self) -> None:
         self._sweeper = None
         now = self._reactor.seconds()
@@ -169,12 +181,14 @@ class Pool:
     def retire(self) -> None:
         """Close what is idle, and keep nothing more."""
         self._limits = PoolLimits(0, 0)
+        self.bonds.retire()
         while (connection := self.take()) is not None:
             connection.close()
 
     def close(self) -> None:
         """Close what is idle, and give up what is under way."""
         self._closed = True
+        self.bonds.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None

@@ -12,6 +12,7 @@ from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
 from buffr.log import say
 from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end
 from buffr.streams import BodyReader
+from buffr.upstream.bound import Client, continues_handshake
 from buffr.upstream.connection import Connection, Outgoing, Response, Switched
 from buffr.upstream.origin import Origin
 from buffr.upstream.pool import Pool
@@ -62,19 +63,22 @@ class Upstream:
         inform: Callable[[ResponseHead], None],
         *,
         expect_met: bool = False,
+        client: Client | None = None,
     ) -> Response:
         """Send a client's request; the answer's head, and its body as it comes.
 
         ``inform`` gets interim answers. ``expect_met`` says that the client
         was already told to go on, so that ``Expect`` has done its work.
-        A safe request whose pooled connection proves dead is sent once more.
+        ``client`` is the connection that the request came on, for credentials
+        that authenticate a connection.
+        A safe request whose kept connection proves dead is sent once more.
         Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``.
         """
         if self.told is None:
-            return await self._sent(request, body, inform, expect_met=expect_met)
+            return await self._sent(request, body, inform, client, expect_met=expect_met)
         began = monotonic()
         try:
-            response = await self._sent(request, body, inform, expect_met=expect_met)
+            response = await self._sent(request, body, inform, client, expect_met=expect_met)
         except UpstreamTimeout:
             self.told(None, monotonic() - began)
             raise
@@ -89,6 +93,7 @@ class Upstream:
         request: Request,
         body: bytes | BodyReader,
         inform: Callable[[ResponseHead], None],
+        client: Client | None,
         *,
         expect_met: bool,
     ) -> Response:
@@ -99,15 +104,9 @@ class Upstream:
             chunked=request.body_length == CHUNKED,
             inform=inform,
         )
-        pooled = self._pool.take()
-        if pooled is not None:
-            try:
-                return self._received(await pooled.send(outgoing))
-            except UpstreamFailed as error:
-                if not _can_repeat(request, pooled, error):
-                    raise
-        connection = await self._pool.dial()
-        return self._received(await connection.send(outgoing))
+        answer = await _asked(self._pool, request, outgoing, client)
+        assert isinstance(answer, Response)
+        return self._received(answer)
 
     def _received(self, answer: _Answer) -> _Answer:
         """Say which faults of an answer were repaired, each once."""
@@ -124,13 +123,18 @@ class Upstream:
         return answer
 
     async def upgrade(
-        self, request: Request, key: bytes, inform: Callable[[ResponseHead], None]
+        self,
+        request: Request,
+        key: bytes,
+        inform: Callable[[ResponseHead], None],
+        client: Client | None = None,
     ) -> Response | tuple[Switched, Deflate | None]:
-        """Ask for a WebSocket session, on a connection of its own.
+        """Ask for a WebSocket session, on a new connection or the client's own.
 
         Its refusal is an answer like any other. A switch comes with how both
-        ends compress, if they do. ``key`` is that of the handshake. Raises as
-        ``send``, and ``BadUpstreamAnswer`` for a switch that is not valid.
+        ends compress, if they do. ``key`` is that of the handshake, ``client``
+        as in ``send``. Raises as ``send``, and ``BadUpstreamAnswer`` for a
+        switch that is not valid.
         """
         headers = without_others(self._host(for_next_hop(request.headers)))
         target = self._base_path + request.target
@@ -142,8 +146,9 @@ class Upstream:
             inform=inform,
             upgrade=True,
         )
-        connection = await (self._tunnels or self._pool).dial()
-        answer = self._received(await connection.upgrade(outgoing))
+        answer = self._received(
+            await _asked(self._tunnels or self._pool, request, outgoing, client)
+        )
         if isinstance(answer, Response):
             return answer
         try:
@@ -152,6 +157,11 @@ class Upstream:
         except BuffrError:
             answer.abort()
             raise
+
+    def holds(self, client: Client) -> bool:
+        """Whether a connection to this upstream is bound to the client's."""
+        tunnels = self._tunnels
+        return client in self._pool.bonds or (tunnels is not None and client in tunnels.bonds)
 
     def _head(self, request: Request, *, expect_met: bool) -> bytes:
         target = request.target
@@ -189,6 +199,65 @@ class Upstream:
         self._pool.close()
         if self._tunnels is not None:
             self._tunnels.close()
+
+
+async def _asked(
+    pool: Pool, request: Request, outgoing: Outgoing, client: Client | None
+) -> Response | Switched:
+    """Send a request on the connection that is its client's own, else on one of the pool's."""
+    if request.authenticates_connection or (client is not None and client in pool.bonds):
+        return await _asked_alone(pool, request, outgoing, client)
+    connection = None if outgoing.upgrade else pool.take()
+    answer: Response | Switched | None = None
+    if connection is not None:
+        try:
+            answer = await connection.upgrade(outgoing)
+        except UpstreamFailed as error:
+            if not _can_repeat(request, connection, error):
+                raise
+    if connection is None or answer is None:
+        connection = await pool.dial()
+        answer = await connection.upgrade(outgoing)
+    offered = isinstance(answer, Response) and answer.head.offers_connection_auth
+    if offered and connection.reusable:
+        pool.withdraw(client, connection)
+    return answer
+
+
+async def _asked_alone(
+    pool: Pool, request: Request, outgoing: Outgoing, client: Client | None
+) -> Response | Switched:
+    """Send a request on a connection that is bound to its client's.
+
+    Where that does not go on, the client's ends with this answer: it would
+    take itself for authenticated.
+    """
+    connection, answer = pool.bonds.take(client), None
+    if connection is not None:
+        try:
+            answer = await connection.upgrade(outgoing)
+        except BuffrError as error:
+            _part(client)
+            if not _can_repeat(request, connection, error) or continues_handshake(request):
+                raise
+    if connection is None or answer is None:
+        connection = await pool.dial()
+        pool.bonds.bind(client, connection)
+        try:
+            answer = await connection.upgrade(outgoing)
+        except BuffrError:
+            _part(client)
+            raise
+    if client is not None and isinstance(answer, Switched):
+        pool.bonds.release(client)
+    elif client not in pool.bonds or not connection.reusable:
+        _part(client)
+    return answer
+
+
+def _part(client: Client | None) -> None:
+    if client is not None:
+        client.part()
 
 
 def _can_repeat(request: Request, pooled: Connection, error: BuffrError) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import define, evolve
 from twisted.internet.defer import Deferred
@@ -71,6 +72,10 @@ class Client:
         pass
 
     def switch(self, head: ResponseHead, successor: object) -> None:
+        raise AssertionError
+
+    @property
+    def connection(self) -> Any:
         raise AssertionError
 
     @property

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from client_bench import TRIAL, Bench, get, post, rest_of, statuses
 from client_bench import clients_leave as _clients_leave  # noqa: F401  # a fixture
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.protocol import Protocol
 
 from buffr.errors import BadFraming, BuffrError, ClientGone, NoMatch
 from buffr.listeners.connection import ConnectionLimits
-from buffr.message import CHUNKED, ResponseHead
+from buffr.message import CHUNKED, Piece, ResponseHead
+from buffr.upstream.bound import Bonds
 from buffr.wire.head import HeadLimits
 from buffr.wire.memo import HeadMemo
 
@@ -624,3 +628,57 @@ class TestHostileBytes:
         for bench in (one, other):
             bench.later(1000)
             assert bench.known == []
+
+
+class TestParting:
+    """The connection that a client takes for authenticated ends with that of the upstream."""
+
+    def test_at_once_where_nothing_is_under_way(self) -> None:
+        bench = Bench().send(get(b"/1"))
+        bench.exchanges[0].answer()
+        assert bench.end() == "open"
+        bench.connection.part()
+        assert bench.end() == "closed"
+
+    def test_behind_the_answer_which_says_so(self) -> None:
+        """What is pipelined behind is not begun: it would go to somebody else."""
+        bench = Bench().send(get(b"/1") + get(b"/2"))
+        bench.connection.part()
+        assert bench.end() == "open"
+        bench.exchanges[0].answer(b"one")
+        assert b"Connection: close\r\n" in bench.received()
+        assert bench.targets() == [b"/1"]
+        assert bench.end() in ("closed", "half closed")
+
+    def test_behind_an_answer_that_has_begun(self) -> None:
+        """Its head said nothing of it yet."""
+        bench = Bench().send(get(b"/1"))
+        sink = bench.exchanges[0].sink
+        sink.begin(ResponseHead(200, b"OK", ((b"Content-Length", b"2"),)))
+        sink.write(Piece(b"o"))
+        bench.connection.part()
+        sink.write(Piece(b"k"))
+        sink.end(())
+        bench.exchanges[0].finish()
+        assert bench.received().endswith(b"\r\n\r\nok")
+        assert bench.end() == "closed"
+
+    def test_tells_what_is_bound_to_it(self) -> None:
+        """When it is lost, and when it goes on in another protocol."""
+        for end in ("lost", "handed over"):
+            bench = Bench().send(get(b"/1"))
+            bonds = _Bonds()
+            bench.connection.bonds.add(cast("Bonds", bonds))
+            if end == "lost":
+                bench.leave()
+            else:
+                bench.connection.hand_over(Protocol())
+            assert bonds.told == [bench.connection]
+
+
+class _Bonds:
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def left(self, client: object) -> None:
+        self.told.append(client)
