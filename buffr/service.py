@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -115,13 +116,21 @@ def stop_on_signals(reactor: Any) -> None:
 
     Twisted's own handlers make the process die of the signal afterwards.
     """
+    stopping = False
 
     def install() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
 
     def stop(number: int, _: object) -> None:
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            reactor.callFromThread(reactor.stop)
+            return
+        # Not at the first one: of a signal that came meanwhile, and finds its handler
+        # gone, Python makes an OSError wherever the reactor is.
         signal.signal(number, signal.SIG_DFL)
-        reactor.callFromThread(reactor.stop)
+        os.kill(os.getpid(), number)
 
     reactor.callWhenRunning(install)

@@ -6,12 +6,13 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from bench import eventually, interactions
+from commands import BUFFR, TWISTD
 from raw_http import RawClient, ask, request
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, answer
@@ -150,7 +151,9 @@ class TestSignals:
         assert not interactions(tmp_path / "api.json")
         assert "Traceback" not in running.log()
 
-    def test_a_second_signal_ends_it_at_once(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_second_signal_ends_it_at_once(self, tmp_path: Path, number: signal.Signals) -> None:
+        """Also one of the other kind."""
         gate = Gate()
         with (
             FakeUpstream(gate) as upstream,
@@ -161,7 +164,33 @@ class TestSignals:
             client.until(b"half")
             running.process.send_signal(signal.SIGTERM)
             eventually(lambda: refuses(running.ports[0]))
-            assert running.stop() == -signal.SIGTERM
+            assert running.stop(number) == -number
+            gate.opened.set()
+
+    @pytest.mark.parametrize("command", [BUFFR, TWISTD], ids=["buffr", "twistd"])
+    def test_signals_that_come_together_are_no_traceback(
+        self, tmp_path: Path, command: Sequence[str]
+    ) -> None:
+        """Python raises an OSError for one whose handler is gone by the time it is looked at."""
+        gate = Gate()
+        with FakeUpstream(gate) as upstream:
+            settings = SETTINGS.format(url=upstream.url, grace_s=0.1, linger_s=0)
+            (tmp_path / "buffr.yaml").write_text(settings)
+            arguments = ("serve",) if command == BUFFR else ("--config", "buffr.yaml")
+            for numbers in ([signal.SIGTERM], [signal.SIGINT, signal.SIGTERM]):
+                with (
+                    BuffrProcess.run(*arguments, cwd=tmp_path, command=command) as running,
+                    RawClient(running.ports[0]) as client,
+                ):
+                    client.send(request(b"/slow"))
+                    client.until(b"half")
+                    for _ in range(100):
+                        for number in numbers:
+                            running.process.send_signal(number)
+                    assert running.process.wait(20) in (0, -signal.SIGTERM, -signal.SIGINT)
+                    running.stop()
+                assert "Traceback" not in running.log()
+                assert "race condition" not in running.log()
             gate.opened.set()
 
     def test_every_answer_given_is_recorded(self, tmp_path: Path) -> None:
