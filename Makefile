@@ -39,8 +39,9 @@ lint: setup-dev
 types: setup-dev
 	$(BIN)/mypy
 
-docs-reference: setup-dev  ## write docs/settings.md anew from the settings' table
+docs-reference: setup-dev  ## write what the docs take from the code: settings, the table of headers
 	$(BIN)/python -m buffr.config.reference > docs/settings.md
+	$(BIN)/python -m buffr.matching.header_docs docs/explanation/matching.md
 
 bench: setup-dev  ## measure beside peers; needs wrk and nginx
 	$(BIN)/python -m benchmarks

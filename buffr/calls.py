@@ -9,7 +9,7 @@ from attrs import define, frozen
 from twisted.internet.defer import Deferred
 
 from buffr.errors import BuffrError
-from buffr.interaction import Body
+from buffr.interaction import Body, RecordedRequest
 from buffr.matching.body import IN_MEMORY, BodyDigest
 from buffr.message import Request, ResponseHead
 from buffr.recorders.http import TeeReader, passed_on, recorded_request, recording
@@ -126,7 +126,7 @@ class UpstreamCall:
     share: bool
     seconds: Callable[[], float]
     timestamp: Callable[[], str]
-    kept: Callable[[], None]
+    kept: Callable[[RecordedRequest, ResponseHead], None]
     failed: Callable[[BuffrError], None]
     answer: Deferred[Response] | None = None
     client: Client | None = None
@@ -186,7 +186,7 @@ class UpstreamCall:
             self.failed(error)
         else:
             if truncated is None:
-                self.kept()
+                self.kept(request, head)
 
     def close(self) -> None:
         self.body.close()

@@ -31,10 +31,12 @@ from buffr.exchange import (
     shown_session,
 )
 from buffr.fetching import Fetches
+from buffr.interaction import RecordedRequest
 from buffr.log import ExchangeLog, say
-from buffr.message import Request
+from buffr.matching.key import recording_name
+from buffr.message import Request, ResponseHead
 from buffr.misses import no_match
-from buffr.places import keys_of, next_place
+from buffr.places import identity_of, next_place
 from buffr.policy.decide import Fetch, Refuse, Replay, decide, needs_key
 from buffr.policy.mode import Mode
 from buffr.replaying import Replays
@@ -58,7 +60,7 @@ class Engine:
         self._sessions = Sessions(reactor, *told)
         self._replays = Replays(reactor, self.counters, self._sessions)
         self._fetches = Fetches(reactor, self.counters, self._sessions, self._replays, *told)
-        self._caching = Caching(reactor, wall, self.counters, self._kept, self._append_failed)
+        self._caching = Caching(reactor, wall, self.counters, self._stored, self._append_failed)
 
     async def handle(
         self,
@@ -159,7 +161,7 @@ class Engine:
                 exchange.body = RequestBody(body, body)
             else:
                 exchange.body = await read_whole(route, request, body, exchange.sink)
-            exchange.keys = keys_of(exchange)
+            exchange.identity = identity_of(exchange)
             place = await next_place(exchange, self._wall)
         match decide(route.mode, request.method, place, share=route.share):
             case Replay(place):
@@ -177,13 +179,21 @@ class Engine:
             case other:
                 assert_never(other)
 
-    def _kept(self, exchange: Exchange) -> None:
+    def _kept(self, exchange: Exchange, request: RecordedRequest, answer: ResponseHead) -> None:
+        """Count a recording, whose turn is over with this answer."""
+        self._stored(exchange)
+        identity = exchange.identity
+        if identity is not None and exchange.too_old is None:
+            matcher = exchange.route.matcher
+            variant = matcher.variant(identity.selecting, request, answer.headers)
+            name = recording_name(identity.keys[0].digest, variant)
+            exchange.route.playhead.answered(exchange.scope, name)
+
+    def _stored(self, exchange: Exchange) -> None:
         self.counters.recorded += 1
         if self.observer is not None:
             words = shown if exchange.frames is None else shown_session
             self.observer.recorded(words(exchange.request, exchange.route))
-        if exchange.keys and exchange.too_old is None:
-            exchange.route.playhead.answered(exchange.scope, exchange.keys[0].digest)
 
     def _append_failed(self, error: BuffrError) -> None:
         self.counters.failed_appends += 1

@@ -10,13 +10,14 @@ from attrs import define, frozen
 from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from buffr.calls import RequestBody
-from buffr.matching.key import MatchKey
+from buffr.matching.identity import Identity
 from buffr.message import Request, ResponseHead
 from buffr.redaction.known import Secret
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.target_for_log import credentials_in, target_for_log
 from buffr.route import Route
 from buffr.sink import Sink
+from buffr.stores.base import Found
 from buffr.upstream.bound import Client
 from buffr.upstream.origin import Origin
 
@@ -90,11 +91,12 @@ class SwitchingSink(Sink, Protocol):
 class Exchange:
     """One live request on its way through buffr.
 
-    ``src`` says where its answer comes from. ``body`` and ``keys`` are there
-    once the request is read as far as its route's mode needs it. ``frames``
-    counts those of a WebSocket session, once there is one. ``too_old`` is the
-    place of a recording that would answer if it were younger. ``client`` is
-    the connection that the request came on.
+    ``src`` says where its answer comes from. ``body`` and ``identity`` are
+    there once the request is read as far as its route's mode needs it.
+    ``frames`` counts those of a WebSocket session, once there is one.
+    ``too_old`` is the place of a recording that would answer if it were
+    younger. ``variants`` are recordings of its key that answer other requests.
+    ``client`` is the connection that the request came on.
     """
 
     route: Route
@@ -103,9 +105,10 @@ class Exchange:
     scope: str
     src: str
     body: RequestBody = RequestBody(b"")
-    keys: Sequence[MatchKey] = ()
+    identity: Identity | None = None
     frames: int | None = None
     too_old: int | None = None
+    variants: Sequence[Found] = ()
     client: Client | None = None
 
     @property

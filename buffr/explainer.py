@@ -9,16 +9,19 @@ from attrs import asdict
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from buffr.matching.identity import Identity
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher
-from buffr.matching.near_miss import NearMiss, near_misses
+from buffr.matching.near_miss import NearMiss, near_misses, variant_miss
 from buffr.matching.nearest import NearIndex
 from buffr.redaction.rules import RedactionRules
-from buffr.stores.base import Store
+from buffr.stores.base import Found, Store
 
 __all__ = ["Explainer", "as_data", "as_text", "in_short"]
 
 _STEP = 100
+_MOST_VARIANTS = 10
+_VARIANT = "is another variant of this request"
 _USED_UP = "is the same request: its recordings are used up, since repeat is once"
 _BROKEN = "is the same request, but was not recorded whole and is never replayed"
 _MOST_WHY = 200
@@ -79,9 +82,21 @@ class Explainer:
                 return (NearMiss(place, 1.0, (), None, why or "no reason is given"),)
         return ()
 
-    async def nearest(self, keys: Sequence[MatchKey]) -> tuple[NearMiss, ...]:
-        """The recordings nearest to a request with these keys, the nearest one first."""
+    async def nearest(
+        self, identity: Identity, variants: Sequence[Found] = ()
+    ) -> tuple[NearMiss, ...]:
+        """The recordings nearest to a request, the nearest one first.
+
+        ``variants`` are those of its key that answer other variants of it.
+        """
         await self.catch_up()
+        if variants:
+            differences = identity.selecting.differences
+            return tuple(
+                variant_miss(each.places[0], differences(each.variant))
+                for each in variants[:_MOST_VARIANTS]
+            )
+        keys = identity.keys
         recorded = []
         for place in self._index.nearest(keys[0]):
             request = self._store.request(place)
@@ -100,6 +115,7 @@ def as_data(nearest: tuple[NearMiss, ...], first: int) -> list[dict[str, Any]]:
             "rule": None if miss.rule is None else miss.rule.yaml(),
             "rule_is_enough": miss.rule is not None and not miss.rule.partial,
             **({"broken": miss.broken} if miss.broken else {}),
+            **({"variant": True} if miss.variant else {}),
         }
         for miss in nearest
     ]
@@ -112,7 +128,8 @@ def as_text(nearest: tuple[NearMiss, ...], first: int) -> str:
         if not miss.differences:
             lines.append(_same(miss, first))
             continue
-        lines.append(f"interaction {miss.place - first} comes near (score {miss.score:.2f}):")
+        told = _VARIANT if miss.variant else f"comes near (score {miss.score:.2f})"
+        lines.append(f"interaction {miss.place - first} {told}:")
         lines += [f"  {difference}" for difference in miss.differences]
         if miss.rule is not None:
             lines.append(_PARTIAL if miss.rule.partial else _ENOUGH)
@@ -128,7 +145,8 @@ def in_short(nearest: tuple[NearMiss, ...], first: int) -> str:
     if not miss.differences:
         return _same(miss, first)
     places = ", ".join(difference.where for difference in miss.differences[:3])
-    return f"interaction {miss.place - first} differs in {places}"
+    told = f"{_VARIANT}: it differs in" if miss.variant else "differs in"
+    return f"interaction {miss.place - first} {told} {places}"
 
 
 def _same(miss: NearMiss, first: int) -> str:

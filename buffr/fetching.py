@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from hashlib import blake2b
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -13,12 +12,11 @@ from buffr.calls import UpstreamCall
 from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
 from buffr.exchange import Counters, Exchange
 from buffr.flights import Flight
-from buffr.matching.captures import Captured
-from buffr.message import Request, ResponseHead
-from buffr.places import captured
+from buffr.interaction import RecordedRequest
+from buffr.matching.fingerprint import Fingerprint, fingerprint, is_shareable
+from buffr.message import ResponseHead
 from buffr.policy.decide import Fetch
 from buffr.recorders.http import passed_on
-from buffr.redaction.rules import RedactionRules
 from buffr.replaying import Replays
 from buffr.route import Route
 from buffr.sessions.host import Sessions
@@ -42,7 +40,7 @@ class Fetches:
         sessions: Sessions,
         replays: Replays,
         timestamp: Callable[[], str],
-        kept: Callable[[Exchange], None],
+        kept: Callable[[Exchange, RecordedRequest, ResponseHead], None],
         failed: Callable[[BuffrError], None],
     ) -> None:
         self._reactor = reactor
@@ -52,7 +50,7 @@ class Fetches:
         self._timestamp = timestamp
         self._kept = kept
         self._failed = failed
-        self._shared: dict[tuple[Route, bytes, bytes, Captured], Flight] = {}
+        self._shared: dict[tuple[Route, Fingerprint], Flight] = {}
         self._flights: set[Flight] = set()
 
     async def answer(self, fetch: Fetch, exchange: Exchange) -> tuple[int, str | None]:
@@ -98,11 +96,10 @@ class Fetches:
 
     def _flight(self, fetch: Fetch, exchange: Exchange) -> Flight:
         """The flight that an exchange joins, or its own."""
-        if not fetch.share or exchange.has_own_connection:
+        alone = exchange.has_own_connection
+        if not fetch.share or alone or not is_shareable(exchange.request, exchange.body.exact):
             return self._depart(fetch, exchange, lambda _: None)
-        route, request = exchange.route, exchange.request
-        user = _credentials(request, route.redaction)
-        name = (route, exchange.keys[0].digest, user, captured(exchange))
+        name = (exchange.route, fingerprint(exchange.request, exchange.body.exact))
         flight = self._shared.get(name)
         if flight is not None and flight.joinable:
             exchange.body.close()
@@ -160,12 +157,3 @@ def _check_recorded(exchange: Exchange, head: ResponseHead) -> None:
     """Refuse an answer that takes the place of no recording, where there is an old one."""
     if exchange.too_old is not None and head.status not in exchange.route.record_statuses:
         raise UpstreamFailed(f"the upstream answered {head.status}")
-
-
-def _credentials(request: Request, rules: RedactionRules) -> bytes:
-    """Tells requests of different users apart, in memory only."""
-    hashed = blake2b(request.target, digest_size=16)
-    for name, value in request.headers:
-        if rules.is_credential_header(name):
-            hashed.update(b"%d:%b%d:%b" % (len(name), name, len(value), value))
-    return hashed.digest()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
 from attrs import evolve, field, frozen
 
-from buffr.message import Headers, ResponseHead
+from buffr.message import Headers, ResponseHead, first_value
 
 __all__ = [
     "Body",
@@ -19,11 +20,16 @@ __all__ = [
     "Frame",
     "FrameKind",
     "HTTPInteraction",
+    "IndexEntry",
     "Interaction",
     "RecordedRequest",
     "SessionEnd",
     "WebSocketInteraction",
+    "choosing_fields",
 ]
+
+
+_CHOOSING = frozenset((b"vary", b"content-type"))
 
 
 @frozen
@@ -77,6 +83,23 @@ class RecordedRequest:
 
 
 @frozen(eq=False)
+class IndexEntry:
+    """As much of a whole interaction as a store looks it up by.
+
+    ``choosing`` are the answer's fields that say for which requests it was
+    chosen: ``Vary`` and ``Content-Type``.
+    """
+
+    request: RecordedRequest
+    choosing: Headers = ()
+
+
+def choosing_fields(answer: Headers) -> Headers:
+    """The ``choosing`` of an ``IndexEntry``, out of all fields of an answer."""
+    return tuple([each for each in answer if each[0].lower() in _CHOOSING])
+
+
+@frozen(eq=False)
 class HTTPInteraction:
     """A request and its answer.
 
@@ -99,6 +122,13 @@ class HTTPInteraction:
     def whole(self) -> bool:
         """Whether it may be replayed."""
         return self.truncated is None
+
+    @cached_property
+    def echoed_origin(self) -> bytes | None:
+        """The request's ``Origin``, where the answer allows just this one."""
+        origin = first_value(self.request.headers, b"origin")
+        allowed = first_value(self.response.headers, b"access-control-allow-origin")
+        return origin if origin == allowed else None
 
     @property
     def broke_off(self) -> str | None:

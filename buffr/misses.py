@@ -18,7 +18,8 @@ async def no_match(exchange: Exchange) -> NoMatch:
     hint = "record it in mode auto or record"
     if route.explainer is None:
         return _for(request, NoMatch(message, hint=hint))
-    nearest = await route.explainer.nearest(exchange.keys)
+    assert exchange.identity is not None
+    nearest = await route.explainer.nearest(exchange.identity, exchange.variants)
     first = route.explainer.first
     error = NoMatch(f"{message}: {in_short(nearest, first)}", hint=hint)
     error.explanation = as_text(nearest, first)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from attrs import evolve
 from twisted.logger import LogLevel
 
 from buffr.exchange import Exchange, shown
 from buffr.log import say
 from buffr.matching.captures import Captured
-from buffr.matching.key import MatchKey
+from buffr.matching.identity import Identity
 from buffr.policy.age import Ages
+from buffr.policy.decide import may_substitute
 from buffr.policy.mode import Mode
-from buffr.stores.base import Found
+from buffr.stores.base import Found, Store
 
-__all__ = ["captured", "keys_of", "next_place"]
+__all__ = ["captured", "identity_of", "next_place"]
 
 
-def keys_of(exchange: Exchange) -> Sequence[MatchKey]:
-    """The keys of a request whose body is there."""
+def identity_of(exchange: Exchange) -> Identity:
+    """What identifies a request whose body is there."""
     route = exchange.route
     return route.matcher.live(exchange.request, exchange.body.identity, route.origin)
 
@@ -36,19 +38,67 @@ async def next_place(exchange: Exchange, wall: Callable[[], float]) -> int | Non
 
     ``wall`` gives the time since 1970.
     """
-    route = exchange.route
+    route, identity = exchange.route, exchange.identity
     if route.store is None or route.mode is Mode.RECORD:
         return None
-    found = await route.store.find(exchange.keys)
-    if found is None and route.matcher.is_salted:
-        # The search may have read the file anew, and a new file has a salt of its own.
-        exchange.keys = keys_of(exchange)
-        found = await route.store.find(exchange.keys)
-    if found is None:
-        return None
+    assert identity is not None
+    found = await route.store.find(identity.keys)
+    if found is None or found.others or identity.selecting.compared.get(found.variant) != ():
+        found = await _chosen(exchange, route.store, found)
+        if found is None:
+            return None
     if route.ages is None:
-        return route.playhead.next(exchange.scope, found.digest, found.places)
+        return route.playhead.next(exchange.scope, found.name, found.places)
     return await _next_by_age(exchange, route.ages, found, wall())
+
+
+async def _chosen(exchange: Exchange, store: Store, found: Found | None) -> Found | None:
+    """The recordings that answer where the first look-up gives none, or several variants."""
+    identity = exchange.identity
+    assert identity is not None
+    if found is None and identity.salted:
+        # The search may have read the file anew, and a new file has a salt of its own.
+        exchange.identity = identity = identity_of(exchange)
+        found = await store.find(identity.keys)
+    if found is None and (identity.is_credential or may_substitute(exchange.route.mode)):
+        found = store.find_loose(identity.loose)
+    variants = [] if found is None else [evolve(found, others=()), *found.others]
+    equal = [each for each in variants if not identity.selecting.differences(each.variant)]
+    if not equal and identity.headerless:
+        bare = await store.find(identity.headerless)
+        bares = () if bare is None else (bare, *bare.others)
+        equal = [each for each in bares if each.variant is None]
+    if equal:
+        # One that says nothing of its request answers only where none says the same.
+        return next((each for each in equal if each.variant is not None), equal[0])
+    return _substitute(exchange, variants)
+
+
+def _substitute(exchange: Exchange, variants: list[Found]) -> Found | None:
+    """The only variant, in mode replay: the same operation, recorded by another client."""
+    route, identity = exchange.route, exchange.identity
+    exchange.variants = variants
+    strict = route.variants.strict
+    if len(variants) != 1 or strict or not may_substitute(route.mode):
+        return None
+    assert identity is not None
+    (only,) = variants
+    for difference in identity.selecting.differences(only.variant):
+        if route.variants.is_news(difference):
+            say(
+                LogLevel.warn,
+                "the recording of another variant answers",
+                request=shown(exchange.request, route),
+                header=difference.name,
+                recorded=_shown(difference.recorded),
+                live=_shown(difference.live),
+                rule=difference.rule,
+            )
+    return only
+
+
+def _shown(value: bytes | None) -> str:
+    return "(absent)" if value is None else value.decode("latin-1")
 
 
 async def _next_by_age(exchange: Exchange, ages: Ages, found: Found, now_s: float) -> int | None:
@@ -56,7 +106,7 @@ async def _next_by_age(exchange: Exchange, ages: Ages, found: Found, now_s: floa
     route = exchange.route
     assert route.store is not None
     places, too_old = await ages.in_turn(route.store, found.places, now_s)
-    place = route.playhead.next(exchange.scope, found.digest, places)
+    place = route.playhead.next(exchange.scope, found.name, places)
     if place not in too_old:
         return place
     if route.mode is Mode.AUTO:

@@ -11,7 +11,9 @@ from buffr.exchange import Counters, Exchange, shown
 from buffr.interaction import WebSocketInteraction
 from buffr.live_replay import with_live_values
 from buffr.log import say
+from buffr.message import first_value
 from buffr.places import captured
+from buffr.recorders.live_answer import with_live_origin
 from buffr.recorders.player import play
 from buffr.sessions.host import Sessions
 from buffr.spool import Spool
@@ -34,8 +36,11 @@ class Replays:
         interaction = await route.store.load(place)
         self._counters.hits += 1
         if isinstance(interaction, WebSocketInteraction):
-            live = captured(exchange)
-            return 101, await self._sessions.replay(exchange, interaction, key, live)
+            values = captured(exchange)
+            return 101, await self._sessions.replay(exchange, interaction, key, values)
+        if interaction.echoed_origin is not None:
+            live = first_value(exchange.request.headers, b"origin")
+            interaction = with_live_origin(interaction, live)
         sleep = self._sleep if route.replay_delays else None
         if not route.matcher.sync:
             await play(interaction, exchange.sink, sleep)

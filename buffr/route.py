@@ -16,6 +16,7 @@ from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
 from buffr.policy.cache.timing import Timing
 from buffr.policy.mode import Mode
+from buffr.policy.variants import Variants
 from buffr.redaction.rules import RedactionRules
 from buffr.session_limits import SessionLimits
 from buffr.stores.base import Store
@@ -59,6 +60,7 @@ class Route:
     ``pace`` makes requests to the upstream wait for their turn.
     ``ages`` tells which recordings are too old; without it none is.
     ``cache`` is there in mode cache, which uses neither ``store`` nor ``playhead``.
+    ``variants`` says whether the recording of another variant may answer.
     """
 
     mode: Mode
@@ -80,3 +82,4 @@ class Route:
     pace: Pace | None = None
     ages: Ages | None = None
     cache: RouteCache | None = None
+    variants: Variants = field(factory=Variants)

@@ -25,7 +25,7 @@ class Bench:
     def __init__(self) -> None:
         self.clock = Clock()
         self.matcher = Matcher(MatchRules(), with_origin=False)
-        self.store = MemoryStore(lambda request: self.matcher.recorded(request).digest)
+        self.store = MemoryStore(self.matcher.recorded_key)
         self.explainer = Explainer(self.clock, self.store, self.matcher, RedactionRules())
 
     def record(self, path: bytes, body: bytes, *, truncated: str | None = None) -> None:
@@ -35,8 +35,8 @@ class Bench:
 
     def miss(self, path: bytes, body: bytes) -> tuple[NearMiss, ...]:
         request = Request(b"POST", path, JSON, body_length=len(body))
-        keys = self.matcher.live(request, body)
-        asking = Deferred.fromCoroutine(self.explainer.nearest(keys))
+        identity = self.matcher.live(request, body)
+        asking = Deferred.fromCoroutine(self.explainer.nearest(identity))
         while not asking.called:
             self.clock.advance(0)
         return TRIAL.successResultOf(asking)

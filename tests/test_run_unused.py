@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from buffr.interaction import IndexEntry
+from buffr.matching.key import recording_name
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import MatchRules
 from buffr.playhead import Playhead, Repeat
@@ -51,7 +52,7 @@ def route(over: Cassette, mode: Mode = Mode.REPLAY, **rules: Any) -> Route:
     return Route(
         mode=mode,
         upstream=None,
-        store=over.view(partial(_digest, matcher)),
+        store=over.view(matcher.recorded_key),
         matcher=matcher,
         playhead=Playhead(Repeat.CYCLE),
         redaction=RULES,
@@ -62,23 +63,20 @@ def route(over: Cassette, mode: Mode = Mode.REPLAY, **rules: Any) -> Route:
     )
 
 
-def _digest(matcher: Matcher, request: Any) -> bytes:
-    return matcher.recorded(request).digest
-
-
 def replayed(one: Route, place: int, scope: str = "") -> None:
     """A client of a scope asks for what stands at a place."""
     assert one.store is not None
     request = one.store.request(place)
     assert request is not None
-    digest = one.matcher.recorded(request).digest
+    key = one.matcher.recorded_key(IndexEntry(request))
     places = [
         other
         for other in one.store.places()
         if (found := one.store.request(other)) is not None
-        and one.matcher.recorded(found).digest == digest
+        and one.matcher.recorded(found).digest == key.digest
     ]
-    assert one.playhead.next(scope, digest, places) is not None
+    name = recording_name(key.digest, key.variant)
+    assert one.playhead.next(scope, name, places) is not None
 
 
 def left(*routes: Route) -> list[str]:

@@ -14,7 +14,8 @@ from buffr.assembly.routes import RouteMaker, ages_for
 from buffr.config import scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.errors import AccessDenied
-from buffr.interaction import RecordedRequest
+from buffr.interaction import IndexEntry
+from buffr.matching.key import RecordedKey
 from buffr.matching.matcher import Matcher
 from buffr.pacing import Pace
 from buffr.playhead import Playhead, Repeat
@@ -30,8 +31,8 @@ __all__ = ["ForwardRoutes"]
 _MOST = 4096
 
 
-def _digest(matcher: Matcher, request: RecordedRequest) -> bytes:
-    return matcher.recorded_digest(request)
+def _key(matcher: Matcher, entry: IndexEntry) -> RecordedKey:
+    return matcher.recorded_key(entry)
 
 
 class ForwardRoutes:
@@ -108,7 +109,7 @@ class ForwardRoutes:
             await maker.cassettes.opened(cassette)
             name = (cassette.path, row.host)
             if name not in self._stores:
-                view = cassette.view(partial(_digest, matcher))
+                view = cassette.view(partial(_key, matcher))
                 self._stores[name] = (view, matcher, playhead)
             store, matcher, playhead = self._stores[name]
         upstream = None

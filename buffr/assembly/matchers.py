@@ -64,6 +64,7 @@ def _rules(settings: MatchSettings, rules: RedactionRules) -> MatchRules:
         query=settings.query,
         form=settings.form,
         header=settings.header,
+        variants=settings.variants,
         normalise=Normalisation(**asdict(settings.normalise)),
     )
 

@@ -22,6 +22,7 @@ from buffr.playhead import Playhead, Repeat
 from buffr.policy.age import Ages
 from buffr.policy.mode import Mode
 from buffr.policy.statuses import recorded_by_default
+from buffr.policy.variants import Variants
 from buffr.redaction.rules import RedactionRules
 from buffr.route import Route
 from buffr.session_limits import SessionLimits
@@ -87,7 +88,7 @@ class RouteMaker:
             matcher = matcher_for(
                 row.match, self.rules, cassette, row.websocket, with_origin=with_origin
             )
-        store = None if cassette is None else cassette.view(matcher.recorded_digest)
+        store = None if cassette is None else cassette.view(matcher.recorded_key)
         route = self.general(row.mode, row, matcher, store, upstream)
         return evolve(route, origin=origin, pace=pace_for(row.limits, self.reactor), cache=cache)
 
@@ -117,6 +118,7 @@ class RouteMaker:
             session_limits=_session_limits(config.limits),
             explainer=_explainer_for(mode, self.reactor, store, matcher, self.rules),
             ages=ages_for(said.re_record_after_s),
+            variants=Variants(strict=matcher.strict_variants),
         )
 
 

@@ -10,9 +10,10 @@ from buffr.config import kinds
 from buffr.config.schema import described, setting
 from buffr.config.shapes import ListOf, Rules, Section
 
-__all__ = ["Credentials", "IgnoreRule", "MatchSettings", "NormaliseSettings"]
+__all__ = ["Credentials", "IgnoreRule", "MatchSettings", "NormaliseSettings", "VariantsRule"]
 
 Credentials = Literal["constant", "distinct"]
+VariantsRule = Literal["lenient", "strict"]
 
 
 @frozen(kw_only=True)
@@ -90,6 +91,12 @@ class MatchSettings:
         kinds.one_of(get_args(Credentials)),
         "constant",
         "Whether all credentials count as one, or each as itself.",
+    )
+    variants: VariantsRule = setting(
+        kinds.one_of(get_args(VariantsRule)),
+        "lenient",
+        "Whether, in mode replay, the only recording of a request also answers one that"
+        " differs in version headers or in what the recorded `Vary` names.",
     )
     normalise: NormaliseSettings = setting(
         Section(NormaliseSettings), NormaliseSettings(), "What is made alike before matching."

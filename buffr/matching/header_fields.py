@@ -1,12 +1,17 @@
-"""The header fields that count."""
+"""The header fields that count: those in the key, and those that choose among recordings."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from attrs import field, frozen
 
+from buffr.matching.header_table import HeaderClass, class_of
 from buffr.matching.ignore import Ignore
 from buffr.matching.key import Part
 from buffr.matching.rules import MatchRules
+from buffr.matching.variants import Selecting
 from buffr.message import Headers
 from buffr.redaction.fields import Replace, in_header
 from buffr.redaction.found import nameless
@@ -15,7 +20,7 @@ from buffr.redaction.known import NOTHING_KNOWN, Known
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 
-__all__ = ["HeaderRules"]
+__all__ = ["CountedFields", "HeaderRules"]
 
 # The answer to a request with one of these depends on it (RFC 9110 13.1, 14.2).
 _CONDITIONS = frozenset(
@@ -32,71 +37,120 @@ _CONDITIONS = frozenset(
 _CONTENT_TYPE = b"content-type"
 _CONTENT_ENCODING = b"content-encoding"
 _UPGRADE = b"upgrade"
+_PREFLIGHT_FIELDS = b"access-control-request-headers"
+_WITH_URLS = frozenset((b"destination", b"if"))
 
 # These name the client to buffr, and are taken off before a request is recorded.
 _NEVER_RECORDED = frozenset((b"proxy-authorization", b"x-buffr-key", b"x-api-buddy-key"))
 
+_AUTHORITY = re.compile(rb"(?i)https?://([^/<>\s]*)")
+_ACTION = re.compile(rb'(?i);\s*action\s*=\s*("[^"]*"|[^\s;]+)')
+_LONGEST_KNOWN = 64
+_MOST_KNOWN = 4096
+
+_NOTHING, _READ, _IN_KEY, _OF_OPTIONS, _SELECTS = range(5)
+
+
+class _Uses(dict[bytes, tuple[bytes, int]]):
+    """What a field is read for, by its name as sent: the lower-case name beside it."""
+
+    __slots__ = ("_credentials", "_named", "_without")
+
+    def __init__(self, rules: MatchRules) -> None:
+        super().__init__()
+        # What a credential says is no matter of names: see MatchRules.credentials.
+        self._credentials = rules.redaction
+        self._named = frozenset(name.lower().encode() for name in rules.header)
+        self._without = frozenset() if rules.normalise.conditions else _CONDITIONS
+
+    def __missing__(self, name: bytes) -> tuple[bytes, int]:
+        lower = name.lower()
+        use = (lower, self._use(lower))
+        if len(name) <= _LONGEST_KNOWN and len(self) < _MOST_KNOWN:
+            self[name] = use
+        return use
+
+    def _use(self, name: bytes) -> int:
+        if self._credentials.is_credential_header(name):
+            return _NOTHING
+        if name in self._named:
+            return _IN_KEY
+        if name in (_CONTENT_TYPE, _CONTENT_ENCODING, _UPGRADE, SUBPROTOCOL):
+            return _READ
+        match class_of(name):
+            case HeaderClass.IDENTITY:
+                return _NOTHING if name in self._without else _IN_KEY
+            case HeaderClass.OPTIONS:
+                return _OF_OPTIONS
+            case HeaderClass.VARIANT | HeaderClass.NEGOTIATED:
+                return _SELECTS
+            case _:
+                return _NOTHING
+
+
+@frozen
+class CountedFields:
+    """What of a request's fields counts.
+
+    ``handshake`` and ``in_key`` are parts of a key, in its order; the first
+    are those of a request for a WebSocket. ``selecting`` may choose among
+    recordings of the key: lower-case names and values, as sent.
+    """
+
+    content_type: bytes | None
+    codings: bytes
+    handshake: tuple[Part, ...]
+    in_key: tuple[Part, ...]
+    selecting: tuple[tuple[bytes, bytes], ...]
+
 
 @frozen(eq=False)
 class HeaderRules:
-    """Which fields are compared: ``names`` are in lower case.
+    """Which fields are compared.
 
     ``credential`` says what takes the place of credentials in URLs. With a
     ``redactor`` the fields that are credentials are compared too, as their
     pseudonyms.
     """
 
-    names: frozenset[bytes]
+    rules: MatchRules
     ignore: Ignore
     redaction: KeyRedaction
     credential: Replace
     redactor: Redactor | None
-    _read: frozenset[bytes] = field(init=False)
+    _uses: _Uses = field(init=False)
 
-    @_read.default
-    def _all_read(self) -> frozenset[bytes]:
-        return self.names | {_CONTENT_TYPE, _CONTENT_ENCODING, _UPGRADE, SUBPROTOCOL}
-
-    @classmethod
-    def of(
-        cls,
-        rules: MatchRules,
-        ignore: Ignore,
-        redaction: KeyRedaction,
-        credential: Replace,
-        redactor: Redactor | None,
-    ) -> HeaderRules:
-        # What a credential says is no matter of names: see MatchRules.credentials.
-        named = frozenset(
-            name.lower().encode()
-            for name in rules.header
-            if not rules.redaction.is_credential_header(name.encode())
-        )
-        names = named | _CONDITIONS if rules.normalise.conditions else named
-        return cls(names, ignore, redaction, credential, redactor)
+    @_uses.default
+    def _no_name_met_yet(self) -> _Uses:
+        return _Uses(self.rules)
 
     def read(
         self,
+        method: bytes,
         headers: Headers,
         known: Known = NOTHING_KNOWN,
         *,
         websocket: bool | None = None,
-    ) -> tuple[bytes | None, bytes, tuple[Part, ...]]:
-        """``Content-Type``, ``Content-Encoding``, and the parts of a key for what is compared.
+        authority: bytes | None = None,
+    ) -> CountedFields:
+        """What counts of a request's fields.
 
-        Several fields with one name are one list (RFC 9110 5.3). Parts are
-        sorted by name; one that is not sent is none. A request that asks for
-        a ``websocket`` (``None``: as its fields say) has parts for that in front.
-        ``known`` credentials are none wherever they stand.
+        Several fields with one name are one list (RFC 9110 5.3). One that is
+        not sent is no part. ``websocket`` says whether the request asks for
+        one (``None``: as its fields say). ``known`` credentials
+        are none wherever they stand. ``authority`` is the request's own,
+        which does not count in URLs of fields; ``None``: no authority does.
         """
         content_type: bytes | None = None
         codings: list[bytes] = []
         compared: dict[bytes, list[bytes]] = {}
         upgrade: list[bytes] = []
         offered: list[bytes] = []
+        selecting: list[tuple[bytes, bytes]] = []
+        uses = self._uses
         for name, value in headers:
-            lower = name.lower()
-            if lower not in self._read:
+            lower, use = uses[name]
+            if use == _NOTHING:
                 continue
             if lower == _CONTENT_TYPE:
                 content_type = value if content_type is None else content_type
@@ -106,19 +160,25 @@ class HeaderRules:
                 upgrade.append(value)
             elif lower == SUBPROTOCOL:
                 offered.append(value)
-            if lower in self.names:
-                compared.setdefault(lower, []).append(self._compared(lower, value, known))
+            if use == _SELECTS:
+                selecting.append((lower, value))
+            elif use == _IN_KEY or (use == _OF_OPTIONS and method == b"OPTIONS"):
+                counting = _without_authority(value, authority) if lower in _WITH_URLS else value
+                compared.setdefault(lower, []).append(self._compared(lower, counting, known))
         if self.redactor is not None:
             self._read_credentials(self.redactor, headers, compared)
         asked = _names_websocket(upgrade) if websocket is None else websocket
         handshake = self._handshake(offered, known) if asked else ()
-        if not compared:
-            return content_type, b",".join(codings), handshake
-        parts = [
-            (f"header {name.decode('latin-1')}", b", ".join(values))
-            for name, values in sorted(compared.items())
-        ]
-        return content_type, b",".join(codings), (*handshake, *parts)
+        parts = tuple(_parts(compared.items())) if compared else ()
+        if content_type is not None:
+            parts += _of_content_type(method, content_type)
+        return CountedFields(content_type, b",".join(codings), handshake, parts, tuple(selecting))
+
+    def selecting(self, fields: Iterable[tuple[bytes, bytes]], known: Known) -> Selecting:
+        """What may choose among recordings, of the ``selecting`` fields that were read."""
+        return Selecting(
+            tuple([(name, self._compared(name, value, known)) for name, value in fields])
+        )
 
     def _handshake(self, offered: list[bytes], known: Known) -> tuple[Part, ...]:
         """What of a handshake counts: its keys, versions and extensions never do."""
@@ -131,6 +191,9 @@ class HeaderRules:
         return upgrade, ("subprotocol", self.redaction.text(named, known))
 
     def _compared(self, name: bytes, value: bytes, known: Known) -> bytes:
+        if name == _PREFLIGHT_FIELDS:
+            asked = {item.strip().lower() for item in value.split(b",")}
+            value = b", ".join(sorted(asked - {b""}))
         named = in_header(name, value, self.redaction.rules, self.credential)
         redacted = self.redaction.text(named, known)
         return self.ignore.in_header(name, redacted)
@@ -142,6 +205,30 @@ class HeaderRules:
             lower = name.lower()
             if redactor.rules.is_credential_header(lower) and lower not in _NEVER_RECORDED:
                 compared.setdefault(lower, []).append(nameless(value))
+
+
+def _without_authority(value: bytes, own: bytes | None) -> bytes:
+    """URLs without their scheme and authority, where it is the request's own."""
+    if own is None:
+        return _AUTHORITY.sub(b"", value)
+    return _AUTHORITY.sub(lambda found: b"" if found[1].lower() == own else found[0], value)
+
+
+def _parts(fields: Iterable[tuple[bytes, list[bytes]]]) -> Iterable[Part]:
+    for name, values in sorted(fields):
+        yield f"header {name.decode('latin-1')}", b", ".join(values)
+
+
+def _of_content_type(method: bytes, value: bytes) -> tuple[Part, ...]:
+    """What of ``Content-Type`` says what is asked: the kind of a patch, the action of SOAP 1.2."""
+    media_type = value.partition(b";")[0].strip().lower()
+    if method == b"PATCH":
+        return (("header content-type", media_type),)
+    if b"action" in value.lower():
+        action = _ACTION.search(value)
+        if action is not None:
+            return (("soap action", action[1].strip(b'"')),)
+    return ()
 
 
 def _names_websocket(upgrade: list[bytes]) -> bool:

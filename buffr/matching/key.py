@@ -1,4 +1,4 @@
-"""The match key: what identifies a request."""
+"""The match key: what identifies a request, and what chooses among its recordings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from hashlib import sha256
 
 from attrs import field, frozen
 
-__all__ = ["MatchKey", "Part", "digest_of", "encoded"]
+__all__ = [
+    "Counted",
+    "MatchKey",
+    "Part",
+    "RecordedKey",
+    "Variant",
+    "digest_of",
+    "encoded",
+    "recording_name",
+]
 
 Part = tuple[str, bytes]
 """A part's name and its value, such as ``("path", b"/v1/models")``."""
@@ -43,3 +52,51 @@ class MatchKey:
             known = digest_of(b"".join(map(encoded, self.parts)))
             object.__setattr__(self, "_digest", known)
         return known
+
+
+@frozen(eq=False)
+class Variant:
+    """What of a recorded request chose its answer, beside the key.
+
+    ``fixed`` are the fields that choose always, ``negotiated`` those that the
+    answer's ``Vary`` names; lower-case names and comparable values, sorted.
+    ``media_type`` is the answer's where a live ``Accept`` other than
+    ``accept`` has to admit it; else empty.
+    """
+
+    fixed: tuple[Part, ...] = ()
+    negotiated: tuple[Part, ...] = ()
+    accept: bytes = b""
+    media_type: bytes = b""
+    name: bytes = field(init=False)
+    """Tells it from the other variants of a key."""
+
+    @name.default
+    def _digest(self) -> bytes:
+        told = (*self.fixed, ("", b""), *self.negotiated, ("accept", self.accept))
+        told = (*told, ("type", self.media_type))
+        return digest_of(b"".join(map(encoded, told)))[:8]
+
+
+def recording_name(digest: bytes, variant: Variant | None) -> bytes:
+    """What the recordings of one key and variant are counted by."""
+    return digest if variant is None else digest + variant.name
+
+
+Counted = tuple[bytes, bytes]
+"""A name that may mean a credential or data, with the origin it is for; a value's pseudonym."""
+
+
+@frozen(eq=False)
+class RecordedKey:
+    """How a store files a recording.
+
+    ``variant`` is ``None`` where the recording has no request headers: it
+    answers whatever they are. ``loose`` is the digest of the key with the
+    values of ``counted`` left out; ``None`` without any.
+    """
+
+    digest: bytes
+    variant: Variant | None = None
+    loose: bytes | None = None
+    counted: tuple[Counted, ...] = ()

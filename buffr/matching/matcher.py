@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from attrs import evolve, field, frozen
 
-from buffr.interaction import RecordedRequest
+from buffr.interaction import IndexEntry, RecordedRequest, choosing_fields
 from buffr.matching.body import IN_MEMORY, BodyDigest, BodyKind, BodyRules
 from buffr.matching.captures import SyncRules
 from buffr.matching.frames import FrameRules
-from buffr.matching.header_fields import HeaderRules
+from buffr.matching.header_fields import CountedFields, HeaderRules
+from buffr.matching.identity import Identity, identity_of, loosened
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
-from buffr.matching.key import MatchKey, Part, digest_of, encoded
+from buffr.matching.key import Counted, MatchKey, Part, RecordedKey, Variant, digest_of, encoded
 from buffr.matching.memo import Memo
 from buffr.matching.reading import Reading, other_readings
 from buffr.matching.rules import MatchRules
 from buffr.matching.target import TargetRules, legal_target
+from buffr.matching.variants import Selecting
 from buffr.message import Headers, Request, first_value
-from buffr.redaction.fields import Replace, as_sent, constant
 from buffr.redaction.keys import KeyRedaction
 from buffr.redaction.known import Known
+from buffr.redaction.pseudonym import MARK
 from buffr.redaction.redactor import Redactor
 from buffr.upstream.origin import Origin
 from buffr.wire.upgrade import asks_websocket
@@ -35,12 +37,14 @@ _ORIGIN_PARTS = ("scheme", "host", "port")
 class _Head:
     """What of a key comes before the body: the parts, with those of the origin in front.
 
-    ``doubtful`` are the query's fields that could be read otherwise.
+    The last ``header_parts`` are those of header fields. ``doubtful`` are the
+    query's fields that could be read otherwise.
     """
 
     kind: BodyKind
     parts: tuple[Part, ...]
     origin_parts: int
+    header_parts: int
     doubtful: frozenset[bytes]
     start: bytes = field(init=False)
     bare: tuple[MatchKey, ...] = field(init=False)
@@ -71,6 +75,23 @@ class _Head:
         lenient = (scheme, host, *others), (host, *others), tuple(others)
         return (exact, *map(MatchKey, lenient))
 
+    def headerless(self, keys: tuple[MatchKey, ...]) -> tuple[MatchKey, ...]:
+        """These keys without the parts of header fields."""
+        if not self.header_parts:
+            return ()
+        end = -self.header_parts - 1  # the body comes last
+        return tuple([MatchKey((*key.parts[:end], key.parts[-1])) for key in keys])
+
+
+@frozen(eq=False)
+class _Known:
+    """What is remembered of a request by its head alone."""
+
+    head: _Head
+    secrets: Known
+    selecting: Selecting
+    bare: Identity | None = None
+
 
 class Matcher:
     """Makes the keys of live and of recorded requests.
@@ -80,7 +101,8 @@ class Matcher:
     a forward proxy. ``salt`` gives that of the store, which may become another
     one when its file does; ``distinct`` credentials need it, and raise
     ``ValueError`` without. ``warnings`` name the rules that are invalid, and
-    skipped. ``sync`` are those whose matches are replaced in answers, and
+    skipped. With ``strict_variants`` a recording answers no other variant of
+    its request. ``sync`` are those whose matches are replaced in answers, and
     ``frames`` compares WebSocket messages.
     """
 
@@ -95,23 +117,23 @@ class Matcher:
         self.sync = SyncRules.of(self.ignore, IN_MEMORY)
         self._with_origin = with_origin
         self._rules = rules
-        self._salt = salt if rules.credentials == "distinct" else None
-        self._salt_now = b"" if self._salt is None else self._salt()
+        self.strict_variants = rules.variants == "strict"
+        self._distinct = rules.credentials == "distinct"
+        self._salt = salt or _no_salt
+        self._salt_now = self._salt()
         self._prepare()
 
     def _prepare(self) -> None:
         """What depends on the salt, with nothing remembered."""
         rules = self._rules
-        told_apart: Redactor | None = None
-        credential: Replace = as_sent if rules.credentials == "exact" else constant
-        if self._salt is not None:
-            told_apart = Redactor(rules.redaction, self._salt_now)
-            credential = told_apart.pseudonym
+        told_apart = Redactor(rules.redaction, self._salt_now) if self._distinct else None
         self._redaction = KeyRedaction(
             rules.redaction,
-            None if self._salt is None else self._salt_now,
+            self._salt_now,
+            distinct=self._distinct,
             exact=rules.credentials == "exact",
         )
+        credential = self._redaction.credential
         self._target = TargetRules(
             self._redaction,
             credential,
@@ -120,7 +142,7 @@ class Matcher:
             rules.normalise.signatures,
             not rules.normalise.query_order,
         )
-        self._header = HeaderRules.of(rules, self.ignore, self._redaction, credential, told_apart)
+        self._header = HeaderRules(rules, self.ignore, self._redaction, credential, told_apart)
         self._body = BodyRules(
             rules.normalise,
             self.ignore,
@@ -130,66 +152,64 @@ class Matcher:
             credential,
         )
         self.frames = FrameRules.of(rules.frame, rules.frame_type, self._body, self.sync)
-        self._requests: Memo[object, tuple[_Head, Known]] = Memo(entries=2048, size_bytes=8 << 20)
-        self._recordings: Memo[object, tuple[_Head, Known]] = Memo(entries=2048, size_bytes=8 << 20)
+        self._requests: Memo[object, _Known] = Memo(entries=2048, size_bytes=8 << 20)
+        self._recordings: Memo[object, _Known] = Memo(entries=2048, size_bytes=8 << 20)
         self._heads: Memo[object, _Head] = Memo(entries=2048, size_bytes=4 << 20)
-        self._keys: Memo[object, tuple[MatchKey, ...]] = Memo(entries=16384, size_bytes=16 << 20)
-
-    @property
-    def is_salted(self) -> bool:
-        """Whether keys depend on the salt."""
-        return self._salt is not None
+        self._selectings: Memo[object, Selecting] = Memo(entries=2048, size_bytes=4 << 20)
+        self._variants: Memo[object, Variant] = Memo(entries=4096, size_bytes=4 << 20)
+        self._identities: Memo[object, Identity] = Memo(entries=16384, size_bytes=16 << 20)
 
     def live(
         self, request: Request, body: bytes | BodyDigest, origin: Origin | None = None
-    ) -> tuple[MatchKey, ...]:
-        """The keys of a request, from exact to lenient.
+    ) -> Identity:
+        """What identifies a request.
 
-        Lenient ones leave out parts of the origin, and take what could be
-        data for credentials.
         ``request`` may be one object for many requests with the same head:
         what is known about it is remembered.
         """
-        if self._salt is not None and self._salt() != self._salt_now:
+        name = request if origin is None else (request, origin)
+        known = self._requests.get(name) or self._live_head(request, origin, name)
+        identity: Identity | None
+        if not body:
+            identity = known.bare
+        elif isinstance(body, BodyDigest):
+            identity = self._identity(request, origin, known, body)
+        else:
+            one = (known.head, known.selecting, known.secrets.values, body)
+            identity = self._identities.get(one)
+            if identity is None:
+                identity = self._identity(request, origin, known, body)
+                # The raw body, its value, and what the objects around them take.
+                self._identities.put(one, identity, 2 * len(body) + 800)
+        assert identity is not None
+        if identity.salted and self._salt() != self._salt_now:
             self._salt_now = self._salt()
             self._prepare()
-        known = request if origin is None else (request, origin)
-        head, secrets = self._requests.get(known) or self._live_head(request, origin, known)
-        if not body and not head.doubtful:
-            return head.bare
-        if isinstance(body, BodyDigest):
-            return self._live_keys(request, origin, head, secrets, body)
-        name = (head, secrets.values, body)
-        keys = self._keys.get(name)
-        if keys is None:
-            keys = self._live_keys(request, origin, head, secrets, body)
-            # The raw body, its value, and what the objects around them take.
-            self._keys.put(name, keys, 2 * len(body) + 700)
-        return keys
+            return self.live(request, body, origin)
+        return identity
 
-    def _live_keys(
-        self,
-        request: Request,
-        origin: Origin | None,
-        head: _Head,
-        secrets: Known,
-        body: bytes | BodyDigest,
-    ) -> tuple[MatchKey, ...]:
+    def _identity(
+        self, request: Request, origin: Origin | None, known: _Known, body: bytes | BodyDigest
+    ) -> Identity:
         """The keys of every reading of a request."""
+        head, secrets = known.head, known.secrets
         value, whole = self._body.read(head.kind, body, secrets) if body else (b"", False)
         read, form = value, Reading(self._rules.redaction)
         if whole:
             value = self._body.value_of(head.kind, read, secrets, form)
         keys = head.keys(value)
-        if self._redaction.exact or not (head.doubtful or form.doubtful):
-            return keys
+        if self._redaction.exact:
+            return Identity(keys, known.selecting)
+        others: tuple[MatchKey, ...] = ()
         for names in other_readings(head.doubtful.union(form.doubtful)):
-            other = self._head_of(request, origin, secrets, names) if head.doubtful else head
+            other = self._head_of(request, origin, secrets, names)[0] if head.doubtful else head
             if form.doubtful:
                 reading = Reading(self._rules.redaction, names)
                 value = self._body.value_of(head.kind, read, secrets, reading)
-            keys += other.keys(value)
-        return keys
+            others += other.keys(value)
+        if self._distinct:
+            return Identity(keys + others, known.selecting, head.headerless(keys), salted=True)
+        return identity_of(keys, others, known.selecting, head.headerless(keys))
 
     def digest(self, request: Request) -> BodyDigest:
         """For the body of a request that comes in pieces."""
@@ -208,19 +228,68 @@ class Matcher:
 
         Raises ``CassetteError`` when a body's file is needed and cannot be read.
         """
-        head, known = self._recorded_head(request)
+        known = self._recorded_head(request)
         if not request.body.size_bytes:
-            return head.bare[0]
-        return head.exact(self._body.recorded(head.kind, request.body, known))
+            return known.head.bare[0]
+        return known.head.exact(self._body.recorded(known.head.kind, request.body, known.secrets))
 
-    def recorded_digest(self, request: RecordedRequest) -> bytes:
-        """The digest of the key of a recording; raises as ``recorded`` does."""
-        head, known = self._recorded_head(request)
-        if not request.body.size_bytes:
-            return head.bare[0].digest
-        return head.digest(self._body.recorded(head.kind, request.body, known))
+    def recorded_key(self, entry: IndexEntry) -> RecordedKey:
+        """How a recording is filed. Raises as ``recorded`` does."""
+        request = entry.request
+        known = self._recorded_head(request)
+        head = known.head
+        value = b""
+        if request.body.size_bytes:
+            value = self._body.recorded(head.kind, request.body, known.secrets)
+        variant = None
+        if not _is_headerless(request):
+            variant = self._variant(known.selecting, entry.choosing)
+        if self._distinct or not (MARK in head.start or MARK in value):
+            digest = head.digest(value) if value else head.bare[0].digest
+            return RecordedKey(digest, variant)
+        key = head.exact(value)
+        loose = loosened(key)
+        return RecordedKey(
+            key.digest,
+            variant,
+            None if loose is None else loose.digest,
+            tuple(self._counted(key, head.origin_parts)),
+        )
 
-    def _recorded_head(self, request: RecordedRequest) -> tuple[_Head, Known]:
+    def _counted(self, key: MatchKey, origin_parts: int) -> Iterator[Counted]:
+        origin = b"".join([encoded(part) for part in key.parts[:origin_parts]])
+        for _, value in key.parts:
+            for name, stand_in in self._redaction.counted_in(value):
+                yield origin + name, stand_in
+
+    def variant(
+        self, selecting: Selecting, request: RecordedRequest, answer: Headers
+    ) -> Variant | None:
+        """The variant as which the recording of a live request and its answer is filed."""
+        if _is_headerless(request):
+            return None
+        return self._variant(selecting, choosing_fields(answer))
+
+    def _variant(self, selecting: Selecting, choosing: Headers) -> Variant:
+        name = (selecting, choosing)
+        known = self._variants.get(name)
+        if known is None:
+            made = selecting.variant(choosing)
+            # One object for all that are alike, so that they compare fast.
+            known = self._variants.get(made.name) or made
+            self._variants.put(made.name, known, 800)
+            self._variants.put(name, known, _head_bytes(b"", choosing))
+        return known
+
+    def _selecting(self, fields: CountedFields, secrets: Known) -> Selecting:
+        name = (fields.selecting, secrets.values)
+        known = self._selectings.get(name)
+        if known is None:
+            known = self._header.selecting(fields.selecting, secrets)
+            self._selectings.put(name, known, 2 * _head_bytes(b"", fields.selecting))
+        return known
+
+    def _recorded_head(self, request: RecordedRequest) -> _Known:
         origin: tuple[Part, ...] = ()
         if self._with_origin:
             origin = _origin_parts(request.scheme, request.host, request.port)
@@ -228,18 +297,19 @@ class Matcher:
         name = (method, target, headers, origin)
         found = self._recordings.get(name)
         if found is None:
-            known = self._redaction.known(target, headers)
-            found = self._shared_head(method, target, headers, origin, known), known
+            secrets = self._redaction.known(target, headers)
+            head, fields = self._shared_head(method, target, headers, origin, secrets)
+            found = _Known(head, secrets, self._selecting(fields, secrets))
             self._recordings.put(name, found, _head_bytes(target, headers))
         return found
 
-    def _live_head(
-        self, request: Request, origin: Origin | None, known: object
-    ) -> tuple[_Head, Known]:
+    def _live_head(self, request: Request, origin: Origin | None, name: object) -> _Known:
         secrets = self._redaction.known(request.target, request.headers)
-        head = self._head_of(request, origin, secrets)
-        self._requests.put(known, (head, secrets), _head_bytes(request.target, request.headers))
-        return head, secrets
+        head, fields = self._head_of(request, origin, secrets)
+        known = _Known(head, secrets, self._selecting(fields, secrets))
+        known = evolve(known, bare=self._identity(request, origin, known, b""))
+        self._requests.put(name, known, _head_bytes(request.target, request.headers))
+        return known
 
     def _head_of(
         self,
@@ -247,7 +317,7 @@ class Matcher:
         origin: Origin | None,
         secrets: Known,
         names: frozenset[bytes] = frozenset(),
-    ) -> _Head:
+    ) -> tuple[_Head, CountedFields]:
         parts: tuple[Part, ...] = ()
         if self._with_origin and origin is not None:
             parts = _origin_parts(origin.scheme, origin.host, origin.port)
@@ -271,9 +341,13 @@ class Matcher:
         names: frozenset[bytes] = frozenset(),
         *,
         websocket: bool | None = None,
-    ) -> _Head:
-        content_type, codings, compared = self._header.read(headers, secrets, websocket=websocket)
+    ) -> tuple[_Head, CountedFields]:
+        fields = self._header.read(
+            method, headers, secrets, websocket=websocket, authority=_authority(origin)
+        )
         standing = tuple([each for each in secrets.secrets if each.stands_in(target)])
+        compared = (*fields.handshake, *fields.in_key)
+        content_type, codings = fields.content_type, fields.codings
         known = (method, target, content_type, codings, compared, origin, standing, names)
         head = self._heads.get(known)
         if head is None:
@@ -282,10 +356,29 @@ class Matcher:
             request: tuple[Part, ...] = (("method", method), ("path", path), ("query", query))
             kind = BodyKind(content_type, codings)
             doubtful = frozenset() if self._redaction.exact else frozenset(reading.doubtful)
-            head = _Head(kind, (*origin, *request, *compared), len(origin), doubtful)
+            parts = (*origin, *request, *compared)
+            head = _Head(kind, parts, len(origin), len(fields.in_key), doubtful)
             size_bytes = 1000 + 4 * len(target) + sum([2 * len(value) for _, value in compared])
             self._heads.put(known, head, size_bytes)
-        return head
+        return head, fields
+
+
+def _no_salt() -> bytes:
+    return b""
+
+
+def _is_headerless(request: RecordedRequest) -> bool:
+    """Whether a recording says nothing of its request's fields, but that it asks to upgrade."""
+    return all(name.lower() == b"upgrade" for name, _ in request.headers)
+
+
+def _authority(origin: tuple[Part, ...]) -> bytes | None:
+    """The host, with the port unless it is the scheme's own; ``None`` without an origin."""
+    if len(origin) != len(_ORIGIN_PARTS):
+        return None
+    (_, scheme), (_, host), (_, port) = origin
+    own = {b"http": b"80", b"https": b"443"}.get(scheme)
+    return host if port == own else host + b":" + port
 
 
 def _head_bytes(target: bytes, headers: Headers) -> int:

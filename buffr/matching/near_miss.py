@@ -13,9 +13,10 @@ from buffr.matching.canonical_json import as_written
 from buffr.matching.changes import Absent, Change, Place, changes
 from buffr.matching.key import MatchKey
 from buffr.matching.suggestion import Suggestion, suggested
+from buffr.matching.variants import Difference as FieldDifference
 from buffr.redaction.rules import RedactionRules
 
-__all__ = ["Difference", "NearMiss", "differences", "near_misses", "shown"]
+__all__ = ["Difference", "NearMiss", "differences", "near_misses", "shown", "variant_miss"]
 
 MOST = 3
 MOST_DIFFERENCES = 20
@@ -57,7 +58,8 @@ class NearMiss:
 
     The first ``MOST_DIFFERENCES`` are given. ``rule`` leaves out the noise
     among all of them. ``broken`` says why it is never replayed, although the
-    request is the same.
+    request is the same. A ``variant`` has the request's key, and differs in
+    fields that choose among recordings.
     """
 
     place: int
@@ -65,6 +67,23 @@ class NearMiss:
     differences: tuple[Difference, ...]
     rule: Suggestion | None
     broken: str = ""
+    variant: bool = False
+
+
+def variant_miss(place: int, found: Iterable[FieldDifference]) -> NearMiss:
+    """What is told of a recording of the same request that answers another variant."""
+    told = [
+        Difference(f"header {each.name}", "", _header_text(each.recorded), _header_text(each.live))
+        for each in found
+    ]
+    return NearMiss(place, 1.0, tuple(told[:MOST_DIFFERENCES]), None, variant=True)
+
+
+def _header_text(value: bytes | None) -> str | None:
+    if value is None:
+        return None
+    text = value.decode("latin-1")
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
 
 
 def near_misses(

@@ -66,7 +66,8 @@ class MatchRules:
     Left out of comparison: what the ``ignore`` rules match, the values that the
     JSONPaths (RFC 9535) of ``json`` find in JSON bodies, the ``query`` fields
     and the fields of urlencoded ``form`` bodies with these names. ``header``
-    fields are compared beside what always is. ``frame`` says how WebSocket
+    fields are compared beside what always is. With strict ``variants`` a
+    recording never answers another variant of its request. ``frame`` says how WebSocket
     messages are, as ``FrameRules`` has it, and ``frame_type`` names the member
     for ``type``.
     """
@@ -78,6 +79,7 @@ class MatchRules:
     query: tuple[str, ...] = ()
     form: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
+    variants: Literal["lenient", "strict"] = "lenient"
     frame: FrameMatch = "json"
     frame_type: str = "type"
     normalise: Normalisation = field(factory=Normalisation)

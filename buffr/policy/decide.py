@@ -12,7 +12,7 @@ from attrs import frozen
 
 from buffr.policy.mode import Mode
 
-__all__ = ["Decision", "Fetch", "Refuse", "Replay", "decide", "needs_key"]
+__all__ = ["Decision", "Fetch", "Refuse", "Replay", "decide", "may_substitute", "needs_key"]
 
 _SHAREABLE = frozenset((b"GET", b"HEAD", b"POST"))
 
@@ -50,6 +50,14 @@ _FETCH = {
 def needs_key(mode: Mode, *, share: bool) -> bool:
     """Whether the request has to be identified, and so read whole, before anything is done."""
     return mode in (Mode.AUTO, Mode.REPLAY) or (mode is Mode.RECORD and share)
+
+
+def may_substitute(mode: Mode) -> bool:
+    """Whether the only recording of a request may answer another variant of it.
+
+    Where the upstream can be asked, it is.
+    """
+    return mode is Mode.REPLAY
 
 
 def decide(mode: Mode, method: bytes, place: int | None, *, share: bool) -> Decision:

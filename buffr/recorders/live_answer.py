@@ -11,7 +11,7 @@ from buffr.interaction import Body, Chunk, HTTPInteraction
 from buffr.message import Headers
 from buffr.recorders.sync_response import Replacements
 
-__all__ = ["LiveBody", "with_live_fields"]
+__all__ = ["LiveBody", "with_live_fields", "with_live_origin"]
 
 _BLOCK_BYTES = 65536
 
@@ -29,6 +29,19 @@ def with_live_fields(interaction: HTTPInteraction, replacements: Replacements) -
     if (headers, trailers) == (response.headers, interaction.trailers):
         return interaction
     return evolve(interaction, response=evolve(response, headers=headers), trailers=trailers)
+
+
+def with_live_origin(interaction: HTTPInteraction, live: bytes | None) -> HTTPInteraction:
+    """The interaction with the live ``Origin`` where its answer allows the recorded one."""
+    echoed = interaction.echoed_origin
+    if live is None or echoed is None or live == echoed:
+        return interaction
+    response = interaction.response
+    headers = tuple(
+        (name, live if name.lower() == b"access-control-allow-origin" else value)
+        for name, value in response.headers
+    )
+    return evolve(interaction, response=evolve(response, headers=headers))
 
 
 def _in_fields(fields: Headers, replacements: Replacements) -> Headers:

@@ -37,7 +37,8 @@ class Found:
     ``name`` is what its stand-in is called by, ``secret`` its plain value,
     whatever spelling the text has of it. ``rule`` says what found it.
     ``quotes``: the stand-in needs them, as it replaces a JSON number.
-    ``digest``: nobody could guess it from one.
+    ``digest``: nobody could guess it from one. ``doubtful``: its name may
+    mean something else than a credential.
     """
 
     start: int
@@ -47,12 +48,14 @@ class Found:
     rule: str
     quotes: bool = False
     digest: bool = True
+    doubtful: bool = False
 
 
 def settled(found: Iterable[Found]) -> list[Found]:
     """The secrets in order, overlapping ones as one: the first and longest gives its name."""
     kept: list[Found] = []
-    for each in sorted(found, key=lambda one: (one.start, -one.end)):
+    # The shape of a token says more than a name that may mean anything, such as "token".
+    for each in sorted(found, key=lambda one: (one.start, -one.end, one.doubtful)):
         if kept and each.start < kept[-1].end:
             if each.end > kept[-1].end:
                 kept[-1] = evolve(kept[-1], end=each.end)
@@ -121,9 +124,16 @@ def new_offsets(offsets: Iterable[int], edits: Iterable[Edit]) -> Iterator[int]:
             yield offset + moved
 
 
-def collapsed(text: bytes) -> bytes:
-    """The text with all stand-ins alike, so that it tells nothing of what they stand for."""
-    return _PSEUDONYM.sub(b"REDACTED", text) if MARK in text else text
+def collapsed(text: bytes, counted: re.Pattern[bytes] | None = None) -> bytes:
+    """The text with all stand-ins alike, so that it tells nothing of what they stand for.
+
+    Those that ``counted`` matches whole stay.
+    """
+    if MARK not in text:
+        return text
+    if counted is None:
+        return _PSEUDONYM.sub(b"REDACTED", text)
+    return _PSEUDONYM.sub(lambda one: one[0] if counted.fullmatch(one[0]) else b"REDACTED", text)
 
 
 def nameless(text: bytes) -> bytes:

@@ -1,17 +1,20 @@
 """What match keys see of a request: as it would be stored, its stand-ins all alike.
 
 A live request, its recording, and a recording that still holds the secrets
-in clear look the same.
+in clear look the same. Opaque values under names that may mean data (``key``,
+``token``) keep their pseudonyms, so that two of them are two.
 """
 
 from __future__ import annotations
+
+import re
 
 from attrs import field, frozen
 
 from buffr.message import Headers
 from buffr.redaction.found import Found, collapsed, nameless, replaced
 from buffr.redaction.known import NOTHING_KNOWN, Known, known_secrets
-from buffr.redaction.pseudonym import pseudonym
+from buffr.redaction.pseudonym import MARK, pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner, scanner_of
 from buffr.redaction.stretches import Stretches
@@ -23,19 +26,43 @@ STAND_IN = b"REDACTED"
 
 @frozen(eq=False)
 class KeyRedaction:
-    """Redacts texts for keys. With a ``salt`` stand-ins tell secrets apart, as far as they can.
+    """Redacts texts for keys. ``salt`` is that of the recordings' pseudonyms.
 
+    With ``distinct`` all stand-ins tell secrets apart, as far as they can.
     ``exact`` leaves all as it is, for keys that are never written down.
     """
 
     rules: RedactionRules = field(factory=RedactionRules)
-    salt: bytes | None = None
+    salt: bytes = b""
+    distinct: bool = False
     exact: bool = False
     _scanner: Scanner = field(init=False)
+    _counted: re.Pattern[bytes] = field(init=False)
 
     @_scanner.default
     def _scanner_of_rules(self) -> Scanner:
         return scanner_of(self.rules)
+
+    @_counted.default
+    def _counted_stand_ins(self) -> re.Pattern[bytes]:
+        slugs = b"|".join(sorted(self.rules.counted)) or rb"(?!)"
+        return re.compile(rb"REDACTED-(%b)(?:-[0-9a-f]{8})?" % slugs)
+
+    def credential(self, name: bytes, value: bytes) -> bytes:
+        """What takes the place of the value of a credential field in a query or form."""
+        if self.exact:
+            return value
+        if self.distinct:
+            return pseudonym(name, value, self.salt) if self.rules.enabled else value
+        if not value or not self.rules.may_mean_data(name) or self._scanner.has_known_shape(value):
+            return STAND_IN
+        return collapsed(pseudonym(name, value, self.salt), self._counted)
+
+    def counted_in(self, value: bytes) -> list[tuple[bytes, bytes]]:
+        """The stand-ins that count in a part of a key: the name and the whole of each."""
+        if MARK not in value:
+            return []
+        return [(found[1], found[0]) for found in self._counted.finditer(value)]
 
     def known(self, target: bytes, headers: Headers) -> Known:
         """The credentials of a request that are looked for in all of it."""
@@ -63,10 +90,9 @@ class KeyRedaction:
     def _without(self, text: bytes, found: list[Found]) -> bytes:
         if found:
             text, _ = replaced(text, found, self._stand_in)
-        return collapsed(text) if self.salt is None else nameless(text)
+        return nameless(text) if self.distinct else collapsed(text, self._counted)
 
     def _stand_in(self, found: Found) -> bytes:
-        # Its digest goes when it is collapsed, and costs more than all the rest.
-        salt = b"" if self.salt is None else self.salt
-        digest = found.digest and self.salt is not None
-        return pseudonym(found.name, found.secret, salt, digest=digest)
+        # Where it will be collapsed its digest goes, and costs more than all the rest.
+        counts = self.distinct or self.rules.may_mean_data(found.name)
+        return pseudonym(found.name, found.secret, self.salt, digest=found.digest and counts)

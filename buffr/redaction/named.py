@@ -90,10 +90,9 @@ class Named:
 
     def _of_parameter(self, name: bytes, text: bytes, start: int, end: int) -> Iterator[Found]:
         value = unquote_to_bytes(text[start:end])
-        if self._rules.is_credential_member(name) or (
-            self._rules.is_credential_field(name) and holds_random(value)
-        ):
-            yield from _whole(name, text, start, end, "url", value)
+        sure = self._rules.is_credential_member(name)
+        if sure or (self._rules.is_credential_field(name) and holds_random(value)):
+            yield from _whole(name, text, start, end, "url", value, doubtful=not sure)
 
     def _of_member(self, name: bytes, text: bytes, at: int) -> Iterator[Found]:
         sure = self._rules.is_credential_member(name)
@@ -135,15 +134,23 @@ class Named:
         elif raw.lower() == name.lower() or not (sure or looks_random(raw)):
             return
         elif not (self._rules.ends_like_credential(name) and b" " in raw):
-            yield from _whole(name, text, start, end, "json", _plain(raw))
+            yield from _whole(name, text, start, end, "json", _plain(raw), doubtful=not sure)
 
 
 def _whole(
-    name: bytes, text: bytes, start: int, end: int, rule: str, plain: bytes | None = None
+    name: bytes,
+    text: bytes,
+    start: int,
+    end: int,
+    rule: str,
+    plain: bytes | None = None,
+    *,
+    doubtful: bool = False,
 ) -> Iterator[Found]:
     raw = text[start:end]
     if raw.strip() and not is_pseudonym(raw):
-        yield Found(start, end, name, raw if plain is None else plain, rule)
+        secret = raw if plain is None else plain
+        yield Found(start, end, name, secret, rule, doubtful=doubtful)
 
 
 def _string_at(text: bytes, at: int) -> tuple[int, int, int] | None:

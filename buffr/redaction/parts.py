@@ -44,4 +44,5 @@ def find_in_parts(text: bytes, rules: RedactionRules) -> Iterator[Found]:
             continue
         end = stop
         if value.strip() and not is_pseudonym(value):
-            yield Found(start, end, called, value, "form")
+            doubtful = rules.may_mean_data(called)
+            yield Found(start, end, called, value, "form", doubtful=doubtful)

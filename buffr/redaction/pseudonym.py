@@ -6,7 +6,7 @@ import hmac
 import re
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["MARK", "is_pseudonym", "pseudonym"]
+__all__ = ["MARK", "is_pseudonym", "pseudonym", "slug_of"]
 
 MARK = b"REDACTED-"
 """What a stand-in begins with."""
@@ -25,6 +25,15 @@ def is_pseudonym(value: bytes) -> bool:
     return _FORM.fullmatch(value) is not None
 
 
+def slug_of(name: bytes) -> bytes:
+    """What a stand-in is called by, for a name as sent."""
+    return _NOT_IN_NAMES.sub(b"-", _plain(name))[:_LONGEST_NAME].strip(b"-") or b"value"
+
+
+def _plain(name: bytes) -> bytes:
+    return (unquote_to_bytes(name) if b"%" in name else name).lower()
+
+
 def pseudonym(name: bytes, secret: bytes, salt: bytes, *, digest: bool = True) -> bytes:
     """``REDACTED-<name>-<hex8>``: legal in a URL, a cookie and a token.
 
@@ -35,9 +44,8 @@ def pseudonym(name: bytes, secret: bytes, salt: bytes, *, digest: bool = True) -
     """
     if not secret or is_pseudonym(secret):
         return secret
-    lower = (unquote_to_bytes(name) if b"%" in name else name).lower()
-    slug = _NOT_IN_NAMES.sub(b"-", lower)[:_LONGEST_NAME].strip(b"-") or b"value"
+    slug = slug_of(name)
     exact = unquote_to_bytes(secret) if b"%" in secret else secret
-    if not digest or len(exact) < GUESSABLE_BYTES or _GUESSABLE_NAME.search(lower):
+    if not digest or len(exact) < GUESSABLE_BYTES or _GUESSABLE_NAME.search(_plain(name)):
         return MARK + slug
     return b"REDACTED-%b-%b" % (slug, hmac.digest(salt, exact, "sha256")[:4].hex().encode())

@@ -131,7 +131,9 @@ class Redactor:
 
     def pseudonym(self, name: bytes, value: bytes) -> bytes:
         """What is stored for the value of a credential field with this name."""
-        return pseudonym(name, value, self.salt) if self.rules.enabled else value
+        if not self.rules.enabled:
+            return value
+        return pseudonym(self._scanner.name_of(name, value), value, self.salt)
 
     def _exchange(
         self, interaction: HTTPInteraction, request: RecordedRequest, known: Known

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
 
-from buffr.redaction.pseudonym import is_pseudonym
+from buffr.redaction.pseudonym import is_pseudonym, slug_of
 from buffr.redaction.randomness import holds_random
 
 __all__ = ["AMBIGUOUS_FIELDS", "CREDENTIAL_FIELDS", "CREDENTIAL_HEADERS", "RedactionRules"]
@@ -90,6 +90,8 @@ Fewer than of queries: ``key`` and ``token`` mean too much else.
 _POSSIBLE_MEMBERS = frozenset(
     (b"token", b"jwt", b"bearer", b"auth", b"credential", b"credentials", b"sessionkey")
 )
+
+_SESSION_KEYS = (b"sessionkey", b"session-key")
 
 _FIELD_ENDINGS = (
     b"password",
@@ -203,6 +205,8 @@ class RedactionRules:
     json_names: frozenset[str] = field(init=False)
     json_paths: tuple[str, ...] = field(init=False)
     _own_members: frozenset[bytes] = field(init=False)
+    counted: frozenset[bytes] = field(init=False)
+    """What stand-ins are called whose values count in match keys: the names may mean data."""
     judged_headers: Mapping[bytes, bool] = field(init=False, eq=False, repr=False)
     """``is_credential_header`` of any name, without a call."""
 
@@ -221,6 +225,19 @@ class RedactionRules:
     @_own_members.default
     def _in_normal_form(self) -> frozenset[bytes]:
         return _fields(name.encode() for name in self.json_names)
+
+    @counted.default
+    def _names_of_data(self) -> frozenset[bytes]:
+        sure = self.fields | self._own_members
+        return frozenset(
+            slug
+            for slug in (*self.ambiguous, *_SESSION_KEYS)
+            if slug.replace(b"-", b"") not in sure
+        )
+
+    def may_mean_data(self, name: bytes) -> bool:
+        """Whether opaque values under this name, as sent, may be no credentials."""
+        return slug_of(name) in self.counted
 
     @classmethod
     def with_extra(

@@ -37,6 +37,18 @@ class Scanner:
         self._screen = Screen(screened, probe=PROBE)
         self.places = JSONPlaces(rules.json_paths)
 
+    def has_known_shape(self, value: bytes) -> bool:
+        """Whether a value as a whole is a token of a well-known shape."""
+        return self._shapes.name_of(value) is not None
+
+    def name_of(self, name: bytes, value: bytes) -> bytes:
+        """What the stand-in of a field's value is called by: a known shape says more than
+        a name that may mean data.
+        """
+        if not self.rules.may_mean_data(name):
+            return name
+        return self._shapes.name_of(value) or name
+
     def is_clear(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> bool:
         """Whether a whole body has neither secrets nor stand-ins, as far as one look can tell."""
         if self.places or media_type in (FORM, MULTIPART) or self._screen.shows(text):
@@ -82,9 +94,9 @@ class Scanner:
     def _in_form(self, text: bytes, *, begins: bool) -> list[Found]:
         at = 0 if begins else text.find(b"&") + 1
         return [
-            Found(at + start, at + end, name, text[at + start : at + end], "form")
+            Found(at + start, at + end, self.name_of(name, value), value, "form")
             for name, start, end in fields_of(text[at:], self.rules)
-            if not is_pseudonym(text[at + start : at + end])
+            if not is_pseudonym(value := text[at + start : at + end])
         ]
 
 

@@ -156,6 +156,13 @@ class Shapes:
         self.screened = (*(boundless(shape.pattern) for shape in WELL_KNOWN), *patterns)
         self._screen = Screen(self.screened, probe=PROBE)
 
+    def name_of(self, value: bytes) -> bytes | None:
+        """What a value is called that is a token of one of these shapes as a whole."""
+        for found in self.find(value):
+            if found.start == 0 and found.end == len(value):
+                return found.name
+        return None
+
     def find(self, text: bytes) -> Iterator[Found]:
         """The tokens in a text, in no order; they may overlap."""
         if not self._screen.shows(text):

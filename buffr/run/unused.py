@@ -47,7 +47,7 @@ def unused(routes: Iterable[Route]) -> list[Unused]:
         theirs = used.setdefault(store.cassette, set())
         for found in store.index.all():
             ours.update(found.places)
-            theirs.update(found.places[: route.playhead.count(found.digest)])
+            theirs.update(found.places[: route.playhead.count(found.name)])
     return [
         Unused(cassette.path, request_for_log(request, rules[cassette]))
         for cassette, places in held.items()

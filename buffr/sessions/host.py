@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from buffr.errors import BuffrError, SessionDrift
 from buffr.exchange import Exchange
-from buffr.interaction import Body, SessionEnd, WebSocketInteraction
+from buffr.interaction import Body, RecordedRequest, SessionEnd, WebSocketInteraction
 from buffr.matching.captures import Captured, pairs
 from buffr.message import ResponseHead, end_to_end, first_value
 from buffr.recorders.drift import Drift
@@ -45,7 +45,7 @@ class Sessions:
         self,
         reactor: IReactorTime,
         timestamp: Callable[[], str],
-        kept: Callable[[Exchange], None],
+        kept: Callable[[Exchange, RecordedRequest, ResponseHead], None],
         failed: Callable[[BuffrError], None],
     ) -> None:
         self._reactor = reactor
@@ -148,9 +148,10 @@ class Sessions:
     ) -> None:
         route = exchange.route
         assert route.store is not None
+        request = recorded_request(exchange.request, Body(), route.origin)
         taken = partial(
             tape.session,
-            recorded_request(exchange.request, Body(), route.origin),
+            request,
             ResponseHead(head.status, head.reason, end_to_end(head.headers)),
             recorded_at=self._timestamp(),
             end=end,
@@ -164,7 +165,7 @@ class Sessions:
             self._failed(BuffrError(f"a session could not be kept: {error.strerror}"))
         else:
             if interaction.whole:
-                self._kept(exchange)
+                self._kept(exchange, request, head)
 
     def stop(self) -> None:
         """Tell both sides of every session that it is over, and wait for nobody long."""
@@ -190,7 +191,8 @@ async def _alike(exchange: Exchange) -> list[WebSocketInteraction]:
     """The recorded sessions that the handshake could have begun; not without end."""
     store = exchange.route.store
     assert store is not None
-    found = await store.find(exchange.keys)
+    assert exchange.identity is not None
+    found = await store.find(exchange.identity.keys)
     places = () if found is None else found.places
     if len(places) < _FEWEST_ALIKE:
         return []

@@ -8,17 +8,23 @@ from typing import Protocol
 from attrs import frozen
 
 from buffr.interaction import Broken, Interaction, RecordedRequest
-from buffr.matching.key import MatchKey
+from buffr.matching.key import MatchKey, Variant
 
 __all__ = ["Found", "Store"]
 
 
 @frozen(eq=False)
 class Found:
-    """How many interactions answer a key, in recorded order, and the way to load one."""
+    """The interactions of one key and variant, in recorded order.
 
-    digest: bytes
+    ``name`` is what a playhead counts them by. ``others`` are those of the
+    key's other variants, in the order of their first interactions.
+    """
+
+    name: bytes
     places: Sequence[int]
+    variant: Variant | None = None
+    others: Sequence[Found] = ()
 
 
 class Store(Protocol):
@@ -31,6 +37,13 @@ class Store(Protocol):
         """The whole interactions of the first key that has any.
 
         ``keys`` go from exact to lenient.
+        """
+
+    def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+        """Interactions whose keys are one of these but for values that count by pseudonyms.
+
+        Only where each of these values is the only one that the store has
+        under its name for its origin, so that there is nothing to mix up.
         """
 
     async def load(self, place: int) -> Interaction:

@@ -17,12 +17,7 @@ from buffr.stores.backlog import Backlog
 from buffr.stores.base import Found
 from buffr.stores.body_files import BodyFiles
 from buffr.stores.cassette_file import CassetteFile, Status
-from buffr.stores.cassette_format import (
-    broken_request,
-    decode,
-    decode_index,
-    indexed_request,
-)
+from buffr.stores.cassette_format import broken_request, decode, decode_index, index_entry
 from buffr.stores.cassette_ledger import Ledger, Redact
 from buffr.stores.cassette_reading import Appended, CassetteReader, Loaded, News
 from buffr.stores.cassette_thread import (
@@ -35,7 +30,7 @@ from buffr.stores.cassette_thread import (
     let_others_run,
 )
 from buffr.stores.disk import Disk
-from buffr.stores.elements import DigestOf, Elements, Index
+from buffr.stores.elements import Elements, Index, KeyOf
 from buffr.writable import check_directory, check_file, why_not
 
 __all__ = ["Access", "Cassette", "CassetteStore"]
@@ -102,9 +97,9 @@ class Cassette:
         self._ledger = Ledger(self._file, self._bodies, reader, self.redact)
         self._thread = CassetteThread(self._ledger, self._digests, self._land_from_thread)
 
-    def view(self, digest_of: DigestOf) -> CassetteStore:
+    def view(self, key_of: KeyOf) -> CassetteStore:
         """A store over this cassette with an index of its own."""
-        view = CassetteStore(self, self._indexed(digest_of))
+        view = CassetteStore(self, self._indexed(key_of))
         self.views.append(view)
         return view
 
@@ -142,18 +137,18 @@ class Cassette:
         if self._bodies.directory.is_dir():
             check_directory(self._bodies.directory)
 
-    def _digests(self) -> Sequence[DigestOf]:
-        return [view.index.digest_of for view in self.views]
+    def _digests(self) -> Sequence[KeyOf]:
+        return [view.index.key_of for view in self.views]
 
-    def _indexed(self, digest_of: DigestOf) -> Index:
+    def _indexed(self, key_of: KeyOf) -> Index:
         """An index over the elements in memory."""
-        index = Index(digest_of)
+        index = Index(key_of)
         for place in self.places():
             element = self._elements.slice(place)
             assert element is not None
-            request = indexed_request(decode_index(element), self._bodies.directory)
-            if request is not None:
-                index.add(request, place)
+            entry = index_entry(decode_index(element), self._bodies.directory)
+            if entry is not None:
+                index.add(entry, place)
         return index
 
     async def append(self, interaction: Interaction) -> None:
@@ -212,7 +207,8 @@ class Cassette:
         element = self._elements.slice(place)
         if element is None:
             return None
-        return indexed_request(decode_index(element), self._bodies.directory)
+        entry = index_entry(decode_index(element), self._bodies.directory)
+        return None if entry is None else entry.request
 
     def broken(self, place: int) -> Broken | None:
         """The interaction at a place, if it broke off."""
@@ -302,15 +298,15 @@ class Cassette:
         for view, index in zip(self.views[:made], loaded.indexes, strict=True):
             view.index = index
         for view in self.views[made:]:
-            view.index = self._indexed(view.index.digest_of)
+            view.index = self._indexed(view.index.key_of)
 
     def _add(self, appended: Appended) -> None:
         place = self._elements.next_place
         self._elements.add(appended.text, appended.spans)
-        for request in appended.requests:
-            if request is not None:
+        for entry in appended.entries:
+            if entry is not None:
                 for view in self.views:
-                    view.index.add(request, place)
+                    view.index.add(entry, place)
             place += 1
 
 
@@ -335,6 +331,9 @@ class CassetteStore:
             await cassette.refreshed()
             found = self.index.find(keys)
         return found
+
+    def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+        return self.index.find_loose(keys)
 
     async def load(self, place: int) -> Interaction:
         return self.cassette.interaction(place)

@@ -18,12 +18,17 @@ from buffr.interaction import (
     Broken,
     Chunk,
     HTTPInteraction,
+    IndexEntry,
     Interaction,
-    RecordedRequest,
 )
-from buffr.message import ResponseHead, media_type
+from buffr.message import Headers, ResponseHead, media_type
 from buffr.stores.cassette_fields import charset, unfold
-from buffr.stores.cassette_records import ElementIndexRecord, ElementRecord, ExchangeRecord
+from buffr.stores.cassette_records import (
+    AnswerIndexRecord,
+    ElementIndexRecord,
+    ElementRecord,
+    ExchangeRecord,
+)
 from buffr.stores.cassette_requests import body_of, encode_request, request_of, upgrade_of
 from buffr.stores.cassette_sessions import encode_session, session_of
 from buffr.stores.cassette_text import (
@@ -41,7 +46,10 @@ from buffr.stores.cassette_text import (
 )
 from buffr.stores.reason_phrases import reason_phrase
 
-__all__ = ["broken_request", "decode", "decode_index", "encode", "indexed_request"]
+__all__ = ["broken_request", "decode", "decode_index", "encode", "index_entry"]
+
+_CHOOSING = frozenset(("vary", "content-type"))
+_LENGTHS = frozenset(map(len, _CHOOSING))
 
 _elements = msgspec.json.Decoder(ElementRecord)
 decode_index = msgspec.json.Decoder(ElementIndexRecord).decode
@@ -64,8 +72,8 @@ def decode(element: bytes | memoryview, bodies: Path) -> Interaction:
     raise CassetteError(f"it is no interaction of a known type: {record.type!r}")
 
 
-def indexed_request(element: ElementIndexRecord, bodies: Path) -> RecordedRequest | None:
-    """The request of a whole interaction; ``None`` for all that is never looked up.
+def index_entry(element: ElementIndexRecord, bodies: Path) -> IndexEntry | None:
+    """What a whole interaction is looked up by; ``None`` for all that never is.
 
     Raises ``ValueError`` for text that cannot be turned into bytes.
     """
@@ -73,13 +81,17 @@ def indexed_request(element: ElementIndexRecord, bodies: Path) -> RecordedReques
         exchange = element.http
         if exchange is None:
             raise ValueError("Object missing required field `http`")
-        return request_of(exchange.request, bodies) if exchange.end is None else None
+        if exchange.end is not None:
+            return None
+        return IndexEntry(request_of(exchange.request, bodies), _choosing(exchange.response))
     if element.type == "websocket":
         session = element.websocket
         if session is None:
             raise ValueError("Object missing required field `websocket`")
         truncated = session.end is not None and session.end.truncated
-        return None if truncated else upgrade_of(session.request)
+        if truncated:
+            return None
+        return IndexEntry(upgrade_of(session.request), _choosing(session.response))
     return None
 
 
@@ -94,6 +106,20 @@ def broken_request(element: ElementIndexRecord, bodies: Path) -> Broken | None:
     if session is not None and session.end is not None and session.end.truncated:
         return Broken(upgrade_of(session.request), session.end.reason)
     return None
+
+
+def _choosing(answer: AnswerIndexRecord | None) -> Headers:
+    if answer is None:
+        return ()
+    encoding = answer.header_encoding
+    return tuple(
+        [
+            (name.encode(encoding), value.encode(encoding))
+            for name, values in answer.headers.items()
+            if len(name) in _LENGTHS and name.lower() in _CHOOSING
+            for value in values
+        ]
+    )
 
 
 def _exchange(record: ExchangeRecord, bodies: Path) -> HTTPInteraction:

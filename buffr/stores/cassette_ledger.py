@@ -15,7 +15,7 @@ from hashlib import sha256
 from attrs import define, field
 
 from buffr.errors import CassetteError
-from buffr.interaction import Interaction
+from buffr.interaction import IndexEntry, Interaction, choosing_fields
 from buffr.stores.aside import move_aside, set_aside
 from buffr.stores.body_files import BodyFiles
 from buffr.stores.cassette_file import CassetteFile, Disturbed, OpenCassette, Stamp, Status
@@ -26,7 +26,7 @@ from buffr.stores.cassette_recent import Recent, Written
 from buffr.stores.cassette_relayout import head, laid_out
 from buffr.stores.cassette_requests import stored_request
 from buffr.stores.disk import Part, blocks
-from buffr.stores.elements import DigestOf
+from buffr.stores.elements import KeyOf
 from buffr.stores.spans import Spans
 
 __all__ = ["Ledger", "Redact"]
@@ -91,7 +91,7 @@ class Ledger:
         """What stands at the path now is moved aside at the first append, and not read."""
         self._old = self.file.status()
 
-    def refresh(self, digests: Sequence[DigestOf]) -> None:
+    def refresh(self, digests: Sequence[KeyOf]) -> None:
         """Read the file if it is not as it was last seen; a missing one is empty.
 
         Raises ``CassetteError``, ``OSError``.
@@ -104,7 +104,7 @@ class Ledger:
         except (FileNotFoundError, NotADirectoryError):
             self._forget(digests)
 
-    def append(self, interactions: Sequence[Interaction], digests: Sequence[DigestOf]) -> None:
+    def append(self, interactions: Sequence[Interaction], digests: Sequence[KeyOf]) -> None:
         """Put interactions at the end, all or none; before them what the ledger owes.
 
         Raises ``CassetteError`` and ``OSError`` with the file as it was.
@@ -153,7 +153,7 @@ class Ledger:
             self._parts.append(chunk)
         self._missing = []
         self._recent.add(self._seen.status.mtime_ns, items)
-        self._news.append(Appended(chunk, spans, [item.request for item in items]))
+        self._news.append(Appended(chunk, spans, [item.entry for item in items]))
 
     def _moved_aside(self, opened: OpenCassette) -> bool:
         """Whether the old file of a recording that begins anew had to be moved first."""
@@ -166,14 +166,14 @@ class Ledger:
         self.file.warn(f"{self.file.path}: recorded anew; what was there is now {aside.name}")
         return True
 
-    def _forget(self, digests: Sequence[DigestOf]) -> None:
+    def _forget(self, digests: Sequence[KeyOf]) -> None:
         self._seen = self._fault = self._layout = self._parts = None
         self._end = self._count = 0
         self._recent = Recent()
         self._missing = []
         self._news.append(self.reader.empty(digests, self._next_place))
 
-    def _catch_up(self, opened: OpenCassette, digests: Sequence[DigestOf]) -> None:
+    def _catch_up(self, opened: OpenCassette, digests: Sequence[KeyOf]) -> None:
         if self._seen is not None and opened.stamp() == self._seen:
             return
         if not self._grown(opened):
@@ -250,7 +250,11 @@ class Ledger:
 
 
 def _written(kept: Interaction) -> Written:
-    return Written(encode(kept), stored_request(kept.request) if kept.whole else None)
+    entry = None
+    if kept.whole:
+        choosing = choosing_fields(kept.response.headers)
+        entry = IndexEntry(stored_request(kept.request), choosing)
+    return Written(encode(kept), entry)
 
 
 def _counted(layout: Layout, start: bytes, written: list[int]) -> Iterator[bytes]:

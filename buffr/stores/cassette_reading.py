@@ -9,12 +9,12 @@ from pathlib import Path
 from attrs import define, frozen
 
 from buffr.errors import CassetteError
-from buffr.interaction import RecordedRequest
+from buffr.interaction import IndexEntry
 from buffr.stores.cassette_file import OpenCassette, Stamp
-from buffr.stores.cassette_format import indexed_request
+from buffr.stores.cassette_format import index_entry
 from buffr.stores.cassette_layout import TAIL, Layout, Shape
 from buffr.stores.disk import Part, blocks
-from buffr.stores.elements import DigestOf, Elements, Index
+from buffr.stores.elements import Elements, Index, KeyOf
 from buffr.stores.spans import Spans, Text
 
 __all__ = ["Appended", "CassetteReader", "Loaded", "News", "Reading"]
@@ -34,12 +34,12 @@ class Loaded:
 class Appended:
     """Interactions that the file now holds as its last ones.
 
-    ``requests`` are as stored; ``None`` where nothing is to be looked up.
+    ``entries`` are as stored; ``None`` where nothing is to be looked up.
     """
 
     text: Text
     spans: Spans
-    requests: Sequence[RecordedRequest | None]
+    entries: Sequence[IndexEntry | None]
 
 
 News = Loaded | Appended
@@ -68,13 +68,13 @@ class CassetteReader:
     bodies: Path
     pause: Callable[[], None] = _go_on
 
-    def empty(self, digests: Sequence[DigestOf], first_place: int) -> Loaded:
-        return Loaded(Elements(first_place), tuple(Index(digest_of) for digest_of in digests))
+    def empty(self, digests: Sequence[KeyOf], first_place: int) -> Loaded:
+        return Loaded(Elements(first_place), tuple(Index(key_of) for key_of in digests))
 
     def whole(
         self,
         opened: OpenCassette,
-        digests: Sequence[DigestOf],
+        digests: Sequence[KeyOf],
         first_place: int,
         *,
         settled: bool,
@@ -98,21 +98,21 @@ class CassetteReader:
         layout = Layout(text, self.path)
         place = loaded.elements.first_place
         try:
-            for request in self._requests(layout):
-                if request is not None:
+            for entry in self._entries(layout):
+                if entry is not None:
                     for index in loaded.indexes:
-                        index.add(request, place)
+                        index.add(entry, place)
                 place += 1
         except CassetteError as fault:
             return Reading(text, stamp, layout, loaded, fault)
         loaded.elements.add(text, layout.spans)
         return Reading(text, stamp, layout, loaded, None)
 
-    def _requests(self, layout: Layout) -> Iterator[RecordedRequest | None]:
+    def _entries(self, layout: Layout) -> Iterator[IndexEntry | None]:
         deadline = time.perf_counter() + _WORK_S
         for start, _, element in layout.elements():
             try:
-                yield indexed_request(element, self.bodies)
+                yield index_entry(element, self.bodies)
             except ValueError as error:
                 raise layout.error(start, str(error)) from None
             if time.perf_counter() > deadline:
@@ -140,9 +140,9 @@ class CassetteReader:
             return None
         layout = Layout(start + suffix.removeprefix(b","), self.path)
         try:
-            requests = list(self._requests(layout))
+            entries = list(self._entries(layout))
         except CassetteError:
             return None
         if layout.shape is not Shape.READY or opened.stamp() != stamp:
             return None
-        return Appended(layout.text, layout.spans, requests), stamp
+        return Appended(layout.text, layout.spans, entries), stamp

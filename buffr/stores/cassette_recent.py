@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from attrs import define, field, frozen
 from msgspec import json
 
-from buffr.interaction import RecordedRequest
+from buffr.interaction import IndexEntry
 from buffr.stores.cassette_layout import Layout
 
 __all__ = ["WINDOW_NS", "Recent", "Written"]
@@ -25,10 +25,10 @@ _MOST_BYTES = 16 << 20
 
 @frozen(eq=False)
 class Written:
-    """An element as it was appended, and its request as stored if it is to be looked up."""
+    """An element as it was appended, and its entry as stored if it is to be looked up."""
 
     element: bytes
-    request: RecordedRequest | None
+    entry: IndexEntry | None
 
 
 @define(eq=False)

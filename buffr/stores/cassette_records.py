@@ -13,6 +13,7 @@ import msgspec
 from buffr.stores.cassette_fields import UTF_8
 
 __all__ = [
+    "AnswerIndexRecord",
     "ElementIndexRecord",
     "ElementRecord",
     "ExchangeRecord",
@@ -149,18 +150,25 @@ class ElementRecord(msgspec.Struct, gc=False):
     websocket: SessionRecord | None = None
 
 
+class AnswerIndexRecord(msgspec.Struct, gc=False):
+    header_encoding: Literal["utf-8", "latin-1"] = UTF_8
+    headers: dict[str, list[str]] = {}
+
+
 class ExchangeIndexRecord(msgspec.Struct, gc=False):
     request: RequestRecord
+    response: AnswerIndexRecord | None = None
     end: EndRecord | None = None
 
 
 class SessionIndexRecord(msgspec.Struct, gc=False):
     request: UpgradeRecord
+    response: AnswerIndexRecord | None = None
     end: SessionEndRecord | None = None
 
 
 class ElementIndexRecord(msgspec.Struct, gc=False):
-    """As much of an element as an index needs; neither answer nor frames are decoded."""
+    """As much of an element as an index needs; neither bodies of answers nor frames."""
 
     type: str
     http: ExchangeIndexRecord | None = None

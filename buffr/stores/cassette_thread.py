@@ -17,7 +17,7 @@ from buffr.message import ResponseHead
 from buffr.stores.cassette_file import Status
 from buffr.stores.cassette_ledger import Ledger
 from buffr.stores.cassette_reading import News
-from buffr.stores.elements import DigestOf
+from buffr.stores.elements import KeyOf
 from buffr.stores.spans import Text
 
 __all__ = ["Append", "CassetteThread", "Free", "Outcome", "Refresh", "Stop", "let_others_run"]
@@ -77,7 +77,7 @@ class CassetteThread:
     def __init__(
         self,
         ledger: Ledger,
-        digests: Callable[[], Sequence[DigestOf]],
+        digests: Callable[[], Sequence[KeyOf]],
         land: Callable[[Outcome], None],
     ) -> None:
         self._ledger = ledger

@@ -7,11 +7,18 @@ from collections.abc import Callable, Sequence
 from attrs import define, evolve, field
 
 from buffr.errors import CassetteError, StoreFailed
-from buffr.interaction import Body, Broken, Interaction, RecordedRequest
+from buffr.interaction import (
+    Body,
+    Broken,
+    IndexEntry,
+    Interaction,
+    RecordedRequest,
+    choosing_fields,
+)
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Found
 from buffr.stores.cassette_requests import stored_request
-from buffr.stores.elements import DigestOf, Index
+from buffr.stores.elements import Index, KeyOf
 
 __all__ = ["MemoryStore"]
 
@@ -24,17 +31,20 @@ def _as_it_is(interaction: Interaction) -> Interaction:
 class MemoryStore:
     """Keeps interactions as ``redact`` leaves them; bodies in files are read into memory."""
 
-    digest_of: DigestOf
+    key_of: KeyOf
     redact: Callable[[Interaction], Interaction] = _as_it_is
     _index: Index = field(init=False)
     _interactions: list[Interaction] = field(init=False, factory=list)
     _closed: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        self._index = Index(self.digest_of)
+        self._index = Index(self.key_of)
 
     async def find(self, keys: Sequence[MatchKey]) -> Found | None:
         return self._index.find(keys)
+
+    def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+        return self._index.find_loose(keys)
 
     async def load(self, place: int) -> Interaction:
         if not 0 <= place < len(self._interactions):
@@ -64,7 +74,8 @@ class MemoryStore:
         kept = evolve(kept, request=stored_request(kept.request))
         self._interactions.append(kept)
         if kept.whole:
-            self._index.add(kept.request, len(self._interactions) - 1)
+            entry = IndexEntry(kept.request, choosing_fields(kept.response.headers))
+            self._index.add(entry, len(self._interactions) - 1)
 
     async def close(self) -> None:
         self._closed = True

@@ -64,9 +64,11 @@ class TestDummyKeys:
         place.counts()
         real, dummy = (request(place.path + query % value) for value in (SECRET, DUMMY))
         assert place.ask("auto", real).body == b"1"
-        for route in ("auto", "replay"):
-            for raw in (dummy, real):
-                assert place.ask(route, raw).body == b"1"
+        assert place.ask("replay", dummy).body == place.ask("replay", real).body == b"1"
+        assert place.ask("auto", real).body == b"1"
+        # An opaque value under a name that may mean data is asked for where that can be.
+        opaque = query.startswith(b"?key=")
+        assert place.ask("auto", dummy).body == (b"2" if opaque else b"1")
         assert place.ask("replay").status == 599, "but a field that is missing is missing"
 
 

@@ -73,8 +73,8 @@ class TestShared:
         assert len(place.received()) == 1
         assert len(place.recorded()) == 1
 
-    def test_equal_means_one_match_key(self, bench: Bench, place: Place, gate: Gate) -> None:
-        """JSON spelled in two ways is one request; another query is another."""
+    def test_equal_means_byte_for_byte(self, bench: Bench, place: Place, gate: Gate) -> None:
+        """JSON spelled in two ways is one recording later, but two calls while both wait."""
         raws = [
             request(place.path, method=b"POST", body=b'{"a": 1, "b": 2}'),
             request(place.path, method=b"POST", body=b'{"b":2,"a":1}'),
@@ -83,7 +83,17 @@ class TestShared:
         clients = all_at_once(bench, "auto", raws)
         gate.open()
         answers_of(clients)
-        assert len(place.received()) == 2
+        assert len(place.received()) == 3
+
+    def test_noise_makes_no_difference(self, bench: Bench, place: Place, gate: Gate) -> None:
+        raws = [
+            request(place.path, method=b"POST", headers=[(b"User-Agent", agent)], body=b"[1]")
+            for agent in (b"1", b"2")
+        ]
+        clients = all_at_once(bench, "auto", raws)
+        gate.open()
+        answers_of(clients)
+        assert len(place.received()) == 1
 
     def test_who_comes_late_gets_a_stream_from_its_start(self, bench: Bench, place: Place) -> None:
         go_on = threading.Event()
@@ -210,6 +220,34 @@ class TestNotShared:
         gate.open()
         assert {one.body for one in answers_of(clients)} == {b"shared"}
         assert len(place.received()) == 3
+
+    @pytest.mark.parametrize(
+        "name", [b"X-Amz-Target", b"Accept", b"Idempotency-Key", b"X-Unknown", b"Stripe-Version"]
+    )
+    def test_other_fields_are_another_request(
+        self, bench: Bench, place: Place, gate: Gate, name: bytes
+    ) -> None:
+        """An idempotency key is no part of a match key, and still is meant for each call."""
+        raws = [
+            request(place.path, method=b"POST", headers=[(name, value)], body=b"[1]")
+            for value in (b"1", b"2")
+        ]
+        clients = all_at_once(bench, "auto", raws)
+        eventually(lambda: len(place.received()) == 2)
+        gate.open()
+        answers_of(clients)
+
+    @pytest.mark.parametrize("body", [b"", b"{}"])
+    def test_unsafe_requests_that_say_nothing(
+        self, bench: Bench, place: Place, gate: Gate, body: bytes
+    ) -> None:
+        """Two that purge a queue are two."""
+        field = (b"X-Amz-Target", b"AmazonSQS.PurgeQueue")
+        raw = request(place.path, method=b"POST", headers=[field], body=body)
+        clients = all_at_once(bench, "auto", [raw, raw])
+        eventually(lambda: len(place.received()) == 2)
+        gate.open()
+        answers_of(clients)
 
     def test_another_key_in_the_query_is_another_user(
         self, bench: Bench, place: Place, gate: Gate

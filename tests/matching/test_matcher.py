@@ -9,7 +9,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.interaction import Body, HTTPInteraction, IndexEntry, RecordedRequest
 from buffr.matching.body import BodyDigest
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher, MatchRules, differences, legal_target
@@ -30,7 +30,7 @@ def reverse() -> Matcher:
 def key(
     target: bytes, body: bytes = b"", headers: Headers = JSON, method: bytes = b"POST"
 ) -> MatchKey:
-    return reverse().live(Request(method, target, headers), body)[0]
+    return reverse().live(Request(method, target, headers), body).keys[0]
 
 
 def stored(request: RecordedRequest) -> RecordedRequest:
@@ -86,18 +86,18 @@ class TestLive:
         """What a real key recorded is found with a dummy one, in header and query."""
         real = key(b"/x?key=sk-real-0123456789abcdef&a=1", headers=((b"Authorization", b"A"),))
         dummy = Request(b"POST", b"/x?key=dummy&a=1", ((b"Authorization", b"B"),))
-        assert real.digest in [each.digest for each in reverse().live(dummy, b"")]
+        assert real.digest in [each.digest for each in reverse().live(dummy, b"").keys]
         assert b"real" not in b"".join(value for _, value in real.parts)
 
     def test_remembered(self) -> None:
         """A request that comes again has the same key, also when much came in between."""
         matcher = reverse()
         request = Request(b"POST", b"/p", JSON)
-        first = matcher.live(request, b"[ 1 ]")
-        assert matcher.live(request, b"[ 1 ]") is first
+        first = matcher.live(request, b"[ 1 ]").keys
+        assert matcher.live(request, b"[ 1 ]").keys is first
         for number in range(5000):
             matcher.live(Request(b"POST", b"/%d" % number, JSON), b"%d" % number)
-        assert matcher.live(request, b"[ 1 ]")[0].digest == first[0].digest
+        assert matcher.live(request, b"[ 1 ]").keys[0].digest == first[0].digest
 
     def test_heads_are_kept_apart(self) -> None:
         """One body under two content types, targets or methods: what is remembered fits each."""
@@ -105,7 +105,7 @@ class TestLive:
         kinds: tuple[Headers, ...] = (JSON, ((b"content-type", b"text/plain"),))
         for _ in range(2):
             found = {
-                matcher.live(Request(method, target, kind), b" 1")[0].digest
+                matcher.live(Request(method, target, kind), b" 1").keys[0].digest
                 for kind in kinds
                 for method in (b"POST", b"PUT")
                 for target in (b"/a", b"/b")
@@ -117,7 +117,7 @@ class TestLive:
         digest = BodyDigest(b"application/json")
         digest.update(b"[ ")
         digest.update(b"1 ]")
-        (made,) = reverse().live(Request(b"POST", b"/", JSON), digest)
+        (made,) = reverse().live(Request(b"POST", b"/", JSON), digest).keys
         assert made.digest == key(b"/", b"[1]").digest
 
 
@@ -125,7 +125,7 @@ class TestForward:
     MATCHER = Matcher(MatchRules(), with_origin=True)
 
     def live(self, origin: Origin) -> tuple[MatchKey, ...]:
-        return self.MATCHER.live(Request(b"GET", b"/p", ()), b"", origin)
+        return self.MATCHER.live(Request(b"GET", b"/p", ()), b"", origin).keys
 
     def test_exact_to_lenient(self) -> None:
         """Keys leave out port, scheme and host in turn."""
@@ -139,7 +139,9 @@ class TestForward:
         recordings = (full, portless, evolve(portless, scheme=None))
         made = [each.digest for each in self.live(ORIGIN)]
         assert [self.MATCHER.recorded(each).digest for each in recordings] == made[:3]
-        assert [self.MATCHER.recorded_digest(each) for each in recordings] == made[:3]
+        assert [self.MATCHER.recorded_key(IndexEntry(each)).digest for each in recordings] == made[
+            :3
+        ]
 
     def test_origins_are_kept_apart(self) -> None:
         """Another port, scheme or host is another request."""
@@ -153,7 +155,7 @@ class TestDistinctCredentials:
     MATCHER = Matcher(RULES, with_origin=False, salt=lambda: REDACTOR.salt)
 
     def made(self, target: bytes, headers: Headers) -> bytes:
-        return self.MATCHER.live(Request(b"GET", target, headers), b"")[0].digest
+        return self.MATCHER.live(Request(b"GET", target, headers), b"").keys[0].digest
 
     def test_told_apart(self) -> None:
         """Two users' requests are two, by query and by header."""
@@ -186,7 +188,7 @@ class TestDistinctCredentials:
         def live(value: bytes) -> bytes:
             request = sent(value)
             asked = Request(b"GET", request.target, request.headers)
-            return self.MATCHER.live(asked, request.body.data)[0].digest
+            return self.MATCHER.live(asked, request.body.data).keys[0].digest
 
         recorded = self.MATCHER.recorded(REDACTOR.interaction(_answered(sent(token))).request)
         assert recorded.digest == live(token) == live(given)
@@ -197,9 +199,9 @@ class TestDistinctCredentials:
         salt = b"one"
         matcher = Matcher(self.RULES, with_origin=False, salt=lambda: salt)
         request = Request(b"GET", b"/", ((b"Authorization", b"Bearer 0123456789abcdefghij"),))
-        before = matcher.live(request, b"")[0].digest
+        before = matcher.live(request, b"").keys[0].digest
         salt = b"other"
-        after = matcher.live(request, b"")[0].digest
+        after = matcher.live(request, b"").keys[0].digest
         stored_request = RecordedRequest(
             b"GET", b"/", Redactor(RedactionRules(), salt).headers(request.headers)
         )

@@ -33,7 +33,7 @@ class Sent:
     def key(self, rules: MatchRules | None = None) -> MatchKey:
         matcher = Matcher(rules or MatchRules(), with_origin=False)
         assert not matcher.warnings
-        return matcher.live(self.request, self.body)[0]
+        return matcher.live(self.request, self.body).keys[0]
 
 
 def miss(recorded: Sent, live: Sent) -> NearMiss:
@@ -135,8 +135,8 @@ class TestDifferences:
     def test_readings(self) -> None:
         """What may be a dummy for a credential is no difference to one."""
         matcher = Matcher(MatchRules(), with_origin=False)
-        live = matcher.live(Request(b"GET", b"/?page=2&key=test", ()), b"")
-        recorded = matcher.live(Request(b"GET", b"/?page=1&key=%b" % TOKEN.encode(), ()), b"")
+        live = matcher.live(Request(b"GET", b"/?page=2&key=test", ()), b"").keys
+        recorded = matcher.live(Request(b"GET", b"/?page=1&key=%b" % TOKEN.encode(), ()), b"").keys
         (found,) = near_misses(live, [(0, recorded[0])], REDACTION)
         assert found.differences == (Difference("query", "/page", "1", "2"),)
 

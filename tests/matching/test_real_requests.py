@@ -56,7 +56,7 @@ def by_node(content: bytes, *, draw: list[int] = [0]) -> tuple[str, bytes]:  # n
 def digest(target: str, headers: Headers, body: bytes, rules: MatchRules | None = None) -> bytes:
     matcher = Matcher(rules or MatchRules(), with_origin=False)
     assert not matcher.warnings
-    return matcher.live(Request(b"POST", target.encode(), headers), body)[0].digest
+    return matcher.live(Request(b"POST", target.encode(), headers), body).keys[0].digest
 
 
 class TestMultipart:

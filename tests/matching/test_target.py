@@ -55,7 +55,7 @@ class TestQueryOrder:
     def test_it_counts_unless_it_is_said(self, one: bytes, other: bytes, *, alike: bool) -> None:
         def keys(target: bytes, normalise: Normalisation) -> object:
             matcher = Matcher(MatchRules(normalise=normalise), with_origin=False)
-            return matcher.live(Request(b"GET", target, ()), b"")[0].digest
+            return matcher.live(Request(b"GET", target, ()), b"").keys[0].digest
 
         assert keys(one, Normalisation()) != keys(other, Normalisation())
         loose = Normalisation(query_order=True)

@@ -20,7 +20,7 @@ SECRET = b"sk-proj-1a2B3c4D5e6F7g8H9i0J"
 
 def live(*headers: tuple[bytes, bytes], upgrade: bytes = b"websocket") -> MatchKey:
     request = Request(b"GET", b"/live", (*HANDSHAKE, *headers), upgrade=upgrade)
-    return MATCHER.live(request, b"")[0]
+    return MATCHER.live(request, b"").keys[0]
 
 
 def recorded(*headers: tuple[bytes, bytes], upgrade: Headers = HANDSHAKE[1:]) -> MatchKey:

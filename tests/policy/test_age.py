@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from buffr.interaction import HTTPInteraction, RecordedRequest
+from buffr.matching.key import RecordedKey
 from buffr.message import ResponseHead
 from buffr.policy.age import Ages, recorded_s
 from buffr.stores.memory import MemoryStore
@@ -29,7 +30,7 @@ def in_turn(times: Sequence[int | None], now_s: float) -> tuple[list[int], set[i
     """What takes turns of recordings made at these seconds, where 10 seconds is too old."""
 
     async def found() -> tuple[list[int], set[int]]:
-        store = MemoryStore(lambda request: request.target)
+        store = MemoryStore(lambda entry: RecordedKey(entry.request.target))
         for time in times:
             at = None if time is None else f"1970-01-01T00:00:{time:02}Z"
             head = ResponseHead(200, b"OK", ())

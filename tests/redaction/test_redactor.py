@@ -205,7 +205,7 @@ class TestURLHeaders:
     def test_fragment_stays(self) -> None:
         """A fragment ends a value, and an ordinary one stays."""
         assert matches(
-            rb"/p\?key=REDACTED-key-" + HEX8 + rb"#top",
+            rb"/p\?key=REDACTED-openai-key-" + HEX8 + rb"#top",
             redacted(b"Location", b"/p?key=" + LONG + b"#top"),
         )
 
@@ -214,7 +214,7 @@ class TestURLHeaders:
         value = b'<https://h/p?key=%b&page=2>; rel="next", <https://h/p?page=9>; rel=last' % LONG
         out = redacted(b"Link", value)
         assert matches(
-            rb"<https://h/p\?key=REDACTED-key-"
+            rb"<https://h/p\?key=REDACTED-openai-key-"
             + HEX8
             + rb'&page=2>; rel="next", <https://h/p\?page=9>; rel=last',
             out,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from recordings import digest_of, exchange_of, key
+from recordings import exchange_of, key, key_of
 from turns import Turns
 
 from buffr.interaction import HTTPInteraction
@@ -44,7 +44,7 @@ class Deck:
             quiet_s=QUIET_S,
         )
         self.cassette._file.patience_s = self.patience_s
-        self.store = self.cassette.view(digest_of)
+        self.store = self.cassette.view(key_of)
         self.cassette.open()
 
     def append(self, *interactions: HTTPInteraction) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from buffr.interaction import Body, HTTPInteraction, Interaction, RecordedRequest
-from buffr.matching.key import MatchKey
+from buffr.interaction import Body, HTTPInteraction, IndexEntry, Interaction, RecordedRequest
+from buffr.matching.key import MatchKey, RecordedKey
 from buffr.message import Headers, ResponseHead
 
 
@@ -11,8 +11,8 @@ def key(target: bytes) -> MatchKey:
     return MatchKey((("target", target),))
 
 
-def digest_of(request: RecordedRequest) -> bytes:
-    return key(request.target).digest
+def key_of(entry: IndexEntry) -> RecordedKey:
+    return RecordedKey(key(entry.request.target).digest)
 
 
 def exchange_of(interaction: Interaction) -> HTTPInteraction:

@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 from cassettes import Deck, paths
 from go_schema import go_body, interactions
-from recordings import digest_of, exchange_of, key, recording
+from recordings import exchange_of, key, key_of, recording
 
 from buffr.errors import CassetteError, StoreFailed
 from buffr.interaction import (
@@ -21,6 +21,7 @@ from buffr.interaction import (
     Direction,
     Frame,
     FrameKind,
+    IndexEntry,
     Interaction,
     RecordedRequest,
     WebSocketInteraction,
@@ -326,7 +327,7 @@ class TestViews:
     def test_each_view_has_its_own_keys_over_one_file(self, path: Path) -> None:
         deck = Deck(path)
         deck.append(recording(b"/a?x=1"))
-        late = deck.cassette.view(lambda request: digest_of(without_query(request)))
+        late = deck.cassette.view(lambda entry: key_of(IndexEntry(without_query(entry.request))))
         assert deck.turns.run(late.find([key(b"/a")])) is not None
         deck.append(recording(b"/a?x=2"))
         found = deck.turns.run(late.find([key(b"/a")]))
@@ -351,7 +352,7 @@ class TestViews:
             path, redact=redact_with, call_from_thread=deck.turns.call, now=deck.turns.now,
             warn=deck.said.append,
         )  # fmt: skip
-        store = cassette.view(digest_of)
+        store = cassette.view(key_of)
         cassette.open()
         deck.turns.run(store.append(recording(b"/secret")))
         assert deck.turns.run(store.find([key(b"/redacted")])) is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from attrs import define
 from cassettes import Deck, paths
-from recordings import digest_of, recording
+from recordings import key_of, recording
 
 from buffr.errors import StoreFailed
 from buffr.stores.body_files import BodyFiles
@@ -137,9 +137,9 @@ def test_a_kill_at_any_call_loses_nothing_that_was_acknowledged(
         acknowledged = list(there)
         victim = ledger(path, disk, sync=sync)
         try:
-            victim.refresh([digest_of])
+            victim.refresh([key_of])
             for number in range(2):
-                victim.append([recording(b"/new%d" % number)], [digest_of])
+                victim.append([recording(b"/new%d" % number)], [key_of])
                 acknowledged.append(f"/new{number}")
         except Killed:
             pass
@@ -164,12 +164,12 @@ def test_a_failing_call_leaves_what_was_there(tmp_path: Path, start: Start, code
         there = start(path)
         disk.for_ever = False
         victim = ledger(path, disk)
-        victim.refresh([digest_of])
+        victim.refresh([key_of])
         acknowledged = list(there)
         for number in range(4):
             before = path.read_bytes() if path.exists() else b""
             try:
-                victim.append([recording(b"/new%d" % number)], [digest_of])
+                victim.append([recording(b"/new%d" % number)], [key_of])
                 acknowledged.append(f"/new{number}")
             except OSError:
                 after = path.read_bytes() if path.exists() else b""

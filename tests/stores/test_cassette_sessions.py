@@ -23,7 +23,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import ResponseHead
-from buffr.stores.cassette_format import decode, decode_index, encode, indexed_request
+from buffr.stores.cassette_format import decode, decode_index, encode, index_entry
 
 BODIES = Path("api.d")
 INTEROP = Path(__file__).parent / "interop"
@@ -97,9 +97,10 @@ class TestRoundTrip:
 
     @given(sessions)
     def test_the_index_reads_the_request_of_whole_ones(self, kept: WebSocketInteraction) -> None:
-        request = indexed_request(decode_index(encode(kept)), BODIES)
-        assert (request is not None) is kept.whole
-        if request is not None:
+        entry = index_entry(decode_index(encode(kept)), BODIES)
+        assert (entry is not None) is kept.whole
+        if entry is not None:
+            request = entry.request
             assert request.target == kept.request.target
             assert request.headers == kept.request.headers
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from recordings import digest_of, exchange_of, key, recording
+from recordings import exchange_of, key, key_of, recording
 from turns import Turns
 
 from buffr.errors import CassetteError, StoreFailed
@@ -36,13 +36,13 @@ def cassette_store(path: Path, turns: Turns) -> Store:
         now=turns.now,
         warn=lambda line: None,
     )
-    view = cassette.view(digest_of)
+    view = cassette.view(key_of)
     cassette.open()
     return view
 
 
 def memory_store(path: Path, turns: Turns) -> Store:
-    return MemoryStore(digest_of)
+    return MemoryStore(key_of)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ class TestFinding:
             turns.run(store.append(recording(b"/b")))
         found = turns.run(store.find([key(b"/a")]))
         assert found is not None
-        assert found.digest == key(b"/a").digest
+        assert found.name == key(b"/a").digest
         bodies = [exchange_of(turns.run(store.load(place))).body.data for place in found.places]
         assert bodies == [b"0", b"1", b"2"]
 
@@ -76,7 +76,7 @@ class TestFinding:
         turns.run(store.append(recording(b"/b")))
         found = turns.run(store.find([key(b"/none"), key(b"/b"), key(b"/a")]))
         assert found is not None
-        assert found.digest == key(b"/b").digest
+        assert found.name == key(b"/b").digest
 
     def test_a_truncated_interaction_is_kept_and_not_found(
         self, store: Store, turns: Turns

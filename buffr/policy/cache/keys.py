@@ -112,7 +112,7 @@ class CacheKeys:
     def _asked(self, request: Request, body: bytes | BodyDigest, origin: Origin | None) -> Asked:
         # What is stored for GET answers HEAD too.
         keyed = evolve(request, method=b"GET") if request.method == b"HEAD" else request
-        digest = self._matcher.live(keyed, body, origin)[0].digest
+        digest = self._matcher.live(keyed, body, origin).keys[0].digest
         digest += b" ".join(sorted(methods_of(keyed)))
         if body:
             digest += b" " + _media_type(request.headers)

@@ -1,0 +1,56 @@
+"""The table of header fields as a page of the documentation shows it.
+
+``python -m buffr.matching.header_docs PAGE`` writes it into a page.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from buffr.matching.header_table import TABLE, Fields, HeaderClass
+
+__all__ = ["with_table"]
+
+_BEGIN = "<!-- headers: begin, written by `make docs-reference` -->\n"
+_END = "<!-- headers: end -->\n"
+
+_TITLES = {
+    HeaderClass.IDENTITY: "Identity: in the key, and absence is a value",
+    HeaderClass.OPTIONS: "Identity of `OPTIONS` requests",
+    HeaderClass.VARIANT: "Variant: chooses among the recordings of one key",
+    HeaderClass.NEGOTIATED: "Variant where the recorded answer's `Vary` names it",
+    HeaderClass.PRIVATE: "Noise, but two requests that differ in it never share a call",
+    HeaderClass.NOISE: "Noise",
+}
+
+
+def with_table(page: str) -> str:
+    """The page with the table of today between its marks. Raises ``ValueError`` without them."""
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise ValueError("the page has no marks for the table")
+    table = "".join(f"{line}\n" for line in _lines())
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def _lines() -> Iterator[str]:
+    yield "| Class | Header fields | Because |"
+    yield "| --- | --- | --- |"
+    for header_class, title in _TITLES.items():
+        rows = [row for row in TABLE if row.header_class is header_class]
+        for number, row in enumerate(rows):
+            yield f"| {'' if number else title} | {_names(row)} | {row.why} |"
+    yield f"| {_TITLES[HeaderClass.NEGOTIATED]} | any other | |"
+
+
+def _names(row: Fields) -> str:
+    return ", ".join(f"`{name}`" for name in row.names)
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        path = Path(argument)
+        path.write_text(with_table(path.read_text("utf-8")), "utf-8")

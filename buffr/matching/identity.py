@@ -1,0 +1,59 @@
+"""What identifies a live request: the keys of its recordings, and what chooses among them."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from buffr.matching.key import MatchKey
+from buffr.matching.variants import Selecting
+from buffr.redaction.found import collapsed
+from buffr.redaction.keys import STAND_IN
+from buffr.redaction.pseudonym import MARK
+
+__all__ = ["Identity", "identity_of", "loosened"]
+
+
+@frozen(eq=False)
+class Identity:
+    """All that a look-up needs of a live request.
+
+    ``keys`` go from exact to lenient: lenient ones leave out parts of the
+    origin, and take what could be data for credentials. ``headerless`` find
+    recordings without request headers, where the request has some that are
+    part of its key. ``loose`` are those of ``keys`` that leave out all values
+    that count by their pseudonyms; ``is_credential`` says that the request
+    has none of these: what stands there is a credential for sure. ``salted``:
+    the keys depend on the store's salt.
+    """
+
+    keys: tuple[MatchKey, ...]
+    selecting: Selecting
+    headerless: tuple[MatchKey, ...] = ()
+    loose: tuple[MatchKey, ...] = ()
+    is_credential: bool = False
+    salted: bool = False
+
+
+def identity_of(
+    keys: tuple[MatchKey, ...],
+    others: tuple[MatchKey, ...],
+    selecting: Selecting,
+    headerless: tuple[MatchKey, ...],
+) -> Identity:
+    """The identity by the exact reading's ``keys`` and those of its ``others``."""
+    exact = keys[0].parts
+    if not others and not any(STAND_IN in value for _, value in exact):
+        return Identity(keys, selecting, headerless)
+    salted = any(MARK in value for _, value in exact)
+    loose = tuple([key for key in map(loosened, keys) if key is not None])
+    for other in others:
+        loose += (loosened(other) or other,)
+    if not loose:
+        return Identity(keys, selecting, headerless, keys, is_credential=True)
+    return Identity((*keys, *loose), selecting, headerless, loose, salted=salted)
+
+
+def loosened(key: MatchKey) -> MatchKey | None:
+    """The key without values that count by their pseudonyms; ``None`` where it has none."""
+    parts = tuple([(name, collapsed(value)) for name, value in key.parts])
+    return None if parts == key.parts else MatchKey(parts)

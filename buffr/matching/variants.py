@@ -1,0 +1,166 @@
+"""Variants: recordings of one key that header fields of the request tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from attrs import define, field, frozen
+
+from buffr.matching.header_table import HeaderClass, class_of
+from buffr.matching.key import Part, Variant
+from buffr.message import Headers
+
+__all__ = ["Difference", "Selecting", "names_in_vary", "variant_of"]
+
+_MOST_COMPARED = 256
+_ANYTHING = {"accept": b"*/*", "accept-language": b"*"}
+"""What an absent field means (RFC 9110 12.4.1)."""
+
+_LISTS = frozenset(("accept", "accept-language", "accept-charset"))
+_MOST_VARY = 64
+
+
+@frozen
+class Difference:
+    """A field in which a live request differs from a recorded variant.
+
+    ``None`` is an absent field. ``rule`` says why it counts.
+    """
+
+    name: str
+    recorded: bytes | None
+    live: bytes | None
+    rule: str
+
+
+def _as_set(value: bytes) -> bytes:
+    """A list whose order, white space and repetitions say nothing."""
+    items = {b"".join(item.split()).lower() for item in value.split(b",")}
+    return b", ".join(sorted(items - {b""}))
+
+
+def _comparable(name: str, value: bytes) -> bytes:
+    listed = name in _LISTS or class_of(name.encode("latin-1")) is HeaderClass.VARIANT
+    return _as_set(value) if listed else value
+
+
+@define(eq=False)
+class Selecting:
+    """The fields of a live request that may choose among recordings: lower-case names, values.
+
+    Several fields with one name are one list (RFC 9110 5.3). Credentials and
+    noise are not among them.
+    """
+
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+    compared: dict[Variant | None, tuple[Difference, ...]] = field(init=False)
+    """Of the variants that were asked about; ``None`` fits whatever is asked."""
+    _values: dict[str, bytes] = field(init=False)
+    _fixed: tuple[Part, ...] = field(init=False)
+
+    @compared.default
+    def _nothing_compared(self) -> dict[Variant | None, tuple[Difference, ...]]:
+        return {None: ()}
+
+    @_values.default
+    def _by_name(self) -> dict[str, bytes]:
+        joined: dict[str, bytes] = {}
+        for name, value in self.fields:
+            key = name.decode("latin-1")
+            joined[key] = joined[key] + b", " + value if key in joined else value
+        return {name: _comparable(name, value) for name, value in joined.items()}
+
+    @_fixed.default
+    def _always_choosing(self) -> tuple[Part, ...]:
+        chosen = [
+            (name, value)
+            for name, value in self._values.items()
+            if class_of(name.encode("latin-1")) is HeaderClass.VARIANT
+        ]
+        return tuple(sorted(chosen))
+
+    def value(self, name: str) -> bytes | None:
+        """A field's comparable value: what its absence means, or ``None``."""
+        return self._values.get(name, _ANYTHING.get(name))
+
+    def differences(self, variant: Variant | None) -> tuple[Difference, ...]:
+        """In what the request is not that of a variant; empty where it is."""
+        known = self.compared.get(variant)
+        if known is None:
+            if len(self.compared) >= _MOST_COMPARED:
+                self.compared = self._nothing_compared()
+            assert variant is not None
+            known = self.compared[variant] = tuple(self._differences(variant))
+        return known
+
+    def _differences(self, variant: Variant) -> Iterator[Difference]:
+        if variant.fixed != self._fixed:
+            ours, theirs = dict(self._fixed), dict(variant.fixed)
+            for name in sorted({**ours, **theirs}):
+                if ours.get(name) != theirs.get(name):
+                    yield Difference(name, theirs.get(name), ours.get(name), "a variant header")
+        for name, recorded in variant.negotiated:
+            live = self.value(name)
+            if (live or b"") != recorded:
+                yield Difference(name, recorded or None, live, "named by the recorded Vary")
+        if variant.media_type:
+            accept = self.value("accept") or b""
+            if accept != variant.accept and not _admits(accept, variant.media_type):
+                rule = f"does not admit the recorded {variant.media_type.decode('latin-1')}"
+                yield Difference("accept", variant.accept, accept, rule)
+
+    def variant(self, answer: Headers) -> Variant:
+        """What the recording of this request would be filed as, with an answer's fields."""
+        vary, media_type = names_in_vary(answer), b""
+        if "accept" not in vary:
+            media_type = _media_type(answer)
+        return Variant(
+            self._fixed,
+            tuple([(name, self.value(name) or b"") for name in vary]),
+            (self.value("accept") or b"") if media_type else b"",
+            media_type,
+        )
+
+
+def variant_of(fields: Iterable[tuple[bytes, bytes]], answer: Headers) -> Variant:
+    """The variant of a recorded request with these selecting fields."""
+    return Selecting(tuple(fields)).variant(answer)
+
+
+def names_in_vary(answer: Headers) -> tuple[str, ...]:
+    """The request fields that an answer's ``Vary`` names and that may choose, sorted.
+
+    Those that never choose are left out, and ``*``, which names nothing that a
+    request could be compared by.
+    """
+    names: set[str] = set()
+    for name, value in answer:
+        if name.lower() == b"vary":
+            names.update(item.strip().lower().decode("latin-1") for item in value.split(b","))
+    names.discard("")
+    names.discard("*")
+    chosen = sorted(
+        name for name in names if class_of(name.encode("latin-1")) is HeaderClass.NEGOTIATED
+    )
+    return tuple(chosen[:_MOST_VARY])
+
+
+def _media_type(answer: Headers) -> bytes:
+    for name, value in answer:
+        if name.lower() == b"content-type":
+            return value.partition(b";")[0].strip().lower()
+    return b""
+
+
+def _admits(accept: bytes, media_type: bytes) -> bool:
+    """Whether an ``Accept`` in comparable form admits a media type (RFC 9110 12.5.1)."""
+    kind = media_type.partition(b"/")[0]
+    ranks = {media_type: 3, kind + b"/*": 2, b"*/*": 1, b"*": 1}
+    best, admitted = 0, False
+    for item in accept.split(b","):
+        name, *parameters = item.strip().split(b";")
+        rank = ranks.get(name, 0)
+        if rank and rank >= best:
+            quality = next((each[2:] for each in parameters if each.startswith(b"q=")), b"1")
+            best, admitted = rank, quality.strip(b"0.") != b""
+    return admitted
