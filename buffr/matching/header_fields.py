@@ -45,6 +45,8 @@ _NEVER_RECORDED = frozenset((b"proxy-authorization", b"x-buffr-key", b"x-api-bud
 
 _AUTHORITY = re.compile(rb"(?i)https?://([^/<>\s]*)")
 _ACTION = re.compile(rb'(?i);\s*action\s*=\s*("[^"]*"|[^\s;]+)')
+_PARTS_OF_ORIGIN = 3
+_PORTS = {b"http": b"80", b"https": b"443"}
 _LONGEST_KNOWN = 64
 _MOST_KNOWN = 4096
 
@@ -131,15 +133,16 @@ class HeaderRules:
         known: Known = NOTHING_KNOWN,
         *,
         websocket: bool | None = None,
-        authority: bytes | None = None,
+        origin: tuple[Part, ...] = (),
     ) -> CountedFields:
         """What counts of a request's fields.
 
         Several fields with one name are one list (RFC 9110 5.3). One that is
         not sent is no part. ``websocket`` says whether the request asks for
         one (``None``: as its fields say). ``known`` credentials
-        are none wherever they stand. ``authority`` is the request's own,
-        which does not count in URLs of fields; ``None``: no authority does.
+        are none wherever they stand. ``origin`` are the parts of the
+        request's own, which does not count in URLs of fields; without one
+        no authority does.
         """
         content_type: bytes | None = None
         codings: list[bytes] = []
@@ -163,7 +166,7 @@ class HeaderRules:
             if use == _SELECTS:
                 selecting.append((lower, value))
             elif use == _IN_KEY or (use == _OF_OPTIONS and method == b"OPTIONS"):
-                counting = _without_authority(value, authority) if lower in _WITH_URLS else value
+                counting = _without_authority(value, origin) if lower in _WITH_URLS else value
                 compared.setdefault(lower, []).append(self._compared(lower, counting, known))
         if self.redactor is not None:
             self._read_credentials(self.redactor, headers, compared)
@@ -207,10 +210,13 @@ class HeaderRules:
                 compared.setdefault(lower, []).append(nameless(value))
 
 
-def _without_authority(value: bytes, own: bytes | None) -> bytes:
+def _without_authority(value: bytes, origin: tuple[Part, ...]) -> bytes:
     """URLs without their scheme and authority, where it is the request's own."""
-    if own is None:
+    told = dict(origin)
+    if len(told) != _PARTS_OF_ORIGIN:
         return _AUTHORITY.sub(b"", value)
+    host, port = told["host"], told["port"]
+    own = host if port == _PORTS.get(told["scheme"]) else host + b":" + port
     return _AUTHORITY.sub(lambda found: b"" if found[1].lower() == own else found[0], value)
 
 

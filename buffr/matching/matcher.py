@@ -307,7 +307,12 @@ class Matcher:
         secrets = self._redaction.known(request.target, request.headers)
         head, fields = self._head_of(request, origin, secrets)
         known = _Known(head, secrets, self._selecting(fields, secrets))
-        known = evolve(known, bare=self._identity(request, origin, known, b""))
+        one = (head, known.selecting, secrets.values, b"")
+        bare = self._identities.get(one)
+        if bare is None:
+            bare = self._identity(request, origin, known, b"")
+            self._identities.put(one, bare, 800)
+        known = evolve(known, bare=bare)
         self._requests.put(name, known, _head_bytes(request.target, request.headers))
         return known
 
@@ -342,9 +347,7 @@ class Matcher:
         *,
         websocket: bool | None = None,
     ) -> tuple[_Head, CountedFields]:
-        fields = self._header.read(
-            method, headers, secrets, websocket=websocket, authority=_authority(origin)
-        )
+        fields = self._header.read(method, headers, secrets, websocket=websocket, origin=origin)
         standing = tuple([each for each in secrets.secrets if each.stands_in(target)])
         compared = (*fields.handshake, *fields.in_key)
         content_type, codings = fields.content_type, fields.codings
@@ -370,15 +373,6 @@ def _no_salt() -> bytes:
 def _is_headerless(request: RecordedRequest) -> bool:
     """Whether a recording says nothing of its request's fields, but that it asks to upgrade."""
     return all(name.lower() == b"upgrade" for name, _ in request.headers)
-
-
-def _authority(origin: tuple[Part, ...]) -> bytes | None:
-    """The host, with the port unless it is the scheme's own; ``None`` without an origin."""
-    if len(origin) != len(_ORIGIN_PARTS):
-        return None
-    (_, scheme), (_, host), (_, port) = origin
-    own = {b"http": b"80", b"https": b"443"}.get(scheme)
-    return host if port == own else host + b":" + port
 
 
 def _head_bytes(target: bytes, headers: Headers) -> int:
