@@ -79,6 +79,12 @@ class FrameRules:
         old = _parts(recorded.kind, self._recorded_value(recorded))
         return differences(MatchKey(live), MatchKey(old), self.redaction)
 
+    def shown(self, data: bytes | BodyDigest) -> tuple[Difference, ...]:
+        """A message for which there is nothing recorded, as it may be shown."""
+        value = self._value(data)
+        old: tuple[Part, ...] = (("frame", b"{}"),) if value.startswith(b"{") else ()
+        return differences(MatchKey((("frame", value),)), MatchKey(old), self.redaction)
+
     def _value(self, data: bytes | BodyDigest) -> bytes:
         return self._of_type(self.body.value(_KIND, data, self.known))
 

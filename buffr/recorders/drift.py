@@ -14,6 +14,9 @@ _LONGEST_REASON = 123
 """The payload of a close frame is 125 bytes, two of them its code (RFC 6455 5.5)."""
 
 
+_MOST_SHOWN = 3
+
+
 @frozen
 class Drift:
     """A client's message that does not fit the recording.
@@ -29,11 +32,9 @@ class Drift:
     differences: tuple[Difference, ...] = ()
 
     def __str__(self) -> str:
+        """What a line of the log has of it: there is no answer that could say more."""
         message = f"frame {self.number}: expected {self.expected}, got {self.got}"
-        if not self.differences:
-            return message
-        places = ", ".join(difference.where for difference in self.differences[:3])
-        return f"{message}, differs in {places}"
+        return "; ".join([message, *map(str, self.differences[:_MOST_SHOWN])])
 
     @property
     def close_reason(self) -> str:
@@ -44,8 +45,8 @@ class Drift:
         return text.decode("utf-8", "ignore")
 
     def lines(self) -> list[str]:
-        """All of it, for people."""
-        return [str(self), *[f"  {difference}" for difference in self.differences]]
+        """What ``str`` leaves out, for people."""
+        return [f"  {difference}" for difference in self.differences[_MOST_SHOWN:]]
 
 
 def named(kind: FrameKind, data: bytes | BodyDigest | Body) -> str:

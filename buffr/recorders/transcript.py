@@ -153,11 +153,13 @@ class Transcript:
         client = self._script.client
         if self.received == len(client):
             self._refused = kind, data
-            return Drift(self._script.size, "no more messages", named(kind, data))
+            number, expected = self._script.size, "no more messages"
+            return Drift(number, expected, named(kind, data), self.rules.shown(data))
         step = client[self.received]
         if step.frame.kind is FrameKind.CLOSE:
             self._refused = kind, data
-            return Drift(step.number, "a close frame", named(kind, data))
+            expected = "a close frame"
+            return Drift(step.number, expected, named(kind, data), self.rules.shown(data))
         if self.rules.same(step.frame, kind, data):
             self._accept(data)
             return None

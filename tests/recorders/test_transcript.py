@@ -161,13 +161,35 @@ class TestDrift:
         (difference,) = drift.differences
         assert (difference.pointer, difference.recorded, difference.live) == ("/n", "1", "2")
         assert drift.close_reason.startswith("cassette drift: frame 1: expected text of 23 bytes")
-        assert "frame /n: recorded '1', live '2'" in drift.lines()[1]
+        assert str(drift).endswith("got text of 23 bytes; frame /n: recorded '1', live '2'")
+        assert drift.close_reason.endswith("; frame /n: recorded '1', live '2'")
 
     def test_it_shows_no_credential(self) -> None:
         recorded = session(hears('{"api_key": "REDACTED-api-key", "n": 1}'))
         drift = Transcript(rules(), recorded).receive(TEXT, b'{"api_key": "sk-live-1", "n": 2}')
         assert drift is not None
-        assert "sk-live-1" not in "".join(drift.lines())
+        assert "sk-live-1" not in str(drift)
+        assert "frame /n: recorded '1', live '2'" in str(drift)
+
+    def test_text_that_is_no_json_is_shown_around_what_differs(self) -> None:
+        recorded = session(hears(f"{'x' * 200} tea please"))
+        drift = Transcript(rules(), recorded).receive(TEXT, f"{'x' * 200} coffee".encode())
+        assert drift is not None
+        (difference,) = drift.differences
+        assert difference.recorded is not None
+        assert difference.recorded.endswith("x tea please")
+        assert difference.live is not None
+        assert difference.live.endswith("x coffee")
+
+    def test_many_differences_are_said_in_two_parts(self) -> None:
+        """The first three are in the log, the rest is for who reports on it."""
+        recorded = session(hears(json.dumps(dict.fromkeys("abcde", 1))))
+        drift = Transcript(rules(), recorded).receive(
+            TEXT, json.dumps(dict.fromkeys("abcde", 2)).encode()
+        )
+        assert drift is not None
+        assert str(drift).count("recorded") == 3
+        assert [line.split(":")[0] for line in drift.lines()] == ["  frame /d", "  frame /e"]
 
     @given(st.text(min_size=1, max_size=200))
     def test_its_reason_fits_a_close_frame(self, name: str) -> None:
@@ -178,11 +200,23 @@ class TestDrift:
 
     def test_a_message_too_many(self) -> None:
         drift = Transcript(rules(), session(says("a"))).receive(BINARY, b"xx")
-        assert str(drift) == "frame 1: expected no more messages, got binary of 2 bytes"
+        assert str(drift) == (
+            "frame 1: expected no more messages, got binary of 2 bytes;"
+            " frame: recorded nothing, live 'xx'"
+        )
+
+    def test_json_too_many_is_shown_without_credentials(self) -> None:
+        live = b'{"type": "ask", "api_key": "sk-live-1"}'
+        drift = Transcript(rules(), session(says("a"))).receive(TEXT, live)
+        assert """frame /type: recorded nothing, live '"ask"'""" in str(drift)
+        assert "sk-live-1" not in str(drift)
 
     def test_a_message_instead_of_the_close_frame(self) -> None:
         drift = Transcript(rules(), session(closes(CLIENT))).receive(TEXT, b"xx")
-        assert str(drift) == "frame 0: expected a close frame, got text of 2 bytes"
+        assert str(drift) == (
+            "frame 0: expected a close frame, got text of 2 bytes;"
+            " frame: recorded nothing, live 'xx'"
+        )
 
     def test_text_is_not_binary(self) -> None:
         drift = Transcript(rules(), session(hears("a"))).receive(BINARY, b"a")
