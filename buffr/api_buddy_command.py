@@ -17,6 +17,7 @@ from buffr.config.api_buddy import read_api_buddy
 from buffr.config_command import read_json
 from buffr.embedded import CachingProxy
 from buffr.errors import ConfigError
+from buffr.terminal import ends_with_its_reader
 
 __all__ = ["main"]
 
@@ -40,7 +41,11 @@ class _Told(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    given = _parser().parse_args(arguments)
+    with ends_with_its_reader():
+        return _run(_parser().parse_args(arguments))
+
+
+def _run(given: argparse.Namespace) -> int:
     try:
         if given.generate_config:
             return _generate()

@@ -20,7 +20,7 @@ from twisted.scripts.twistd import (  # type: ignore[attr-defined]  # it chooses
 
 from buffr import __version__
 from buffr.config.api_buddy import looks_like_api_buddy
-from buffr.terminal import complain
+from buffr.terminal import complain, ends_with_its_reader
 
 __all__ = ["main"]
 
@@ -84,7 +84,11 @@ _TOOLS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; exits with 0, or with 1 and a line on standard error."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    with ends_with_its_reader():
+        _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(given: list[str]) -> None:
     command = given[0] if given and not given[0].startswith("-") else None
     rest = given if command is None else given[1:]
     if command in _MODES:

@@ -94,13 +94,19 @@ def demo(arguments: Sequence[str]) -> int:
         asked = set(arguments) <= {"-h", "--help"}
         (sys.stdout if asked else sys.stderr).write("Usage: buffr demo (it takes no options)\n")
         return 0 if asked else 1
-    outcome: list[bool] = []
+    outcome: list[bool | OSError] = []
 
     async def run(reactor: Any) -> None:
-        outcome.append(await _run(reactor, sys.stdout))
+        try:
+            outcome.append(await _run(reactor, sys.stdout))
+        except OSError as error:  # not for the reactor to tell of
+            outcome.append(error)
 
     with suppress(SystemExit):
         react(run)
+    for error in outcome:
+        if isinstance(error, OSError):
+            raise error
     return 0 if outcome == [True] else 1
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import TextIO
 
@@ -97,8 +98,8 @@ class LineObserver:
         if failure is not None:
             msg = f"{msg}: {failure.type.__name__}: {failure.getErrorMessage()}"
         pairs = event.get("buffr_pairs", {})
-        self._stream.write(self._formatter(level, msg, pairs, _clock_text(event["log_time"])))
-        self._stream.flush()
+        line = self._formatter(level, msg, pairs, _clock_text(event["log_time"]))
+        stream_writer(self._stream)(line)
 
 
 class ExchangeLog:
@@ -175,11 +176,12 @@ class ExchangeLog:
 
 
 def stream_writer(stream: TextIO) -> Callable[[str], None]:
-    """Write lines and flush."""
+    """Write lines and flush. Lines that nobody can take are lost: requests are served on."""
 
     def write(lines: str) -> None:
-        stream.write(lines)
-        stream.flush()
+        with suppress(OSError):
+            stream.write(lines)
+            stream.flush()
 
     return write
 

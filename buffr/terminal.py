@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TextIO
 
 from attrs import frozen
 
-__all__ = ["Paint", "complain", "paint_for", "plain"]
+__all__ = ["Paint", "complain", "ends_with_its_reader", "paint_for", "plain"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+_CANNOT_BE_WRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EIO)
 
 
 @frozen
@@ -38,3 +43,26 @@ def plain(text: str) -> str:
 def complain(message: str) -> None:
     """Say on standard error what is wrong: a line of its own for each line of the message."""
     sys.stderr.write("".join(f"buffr: {plain(line)}\n" for line in message.splitlines()))
+
+
+@contextmanager
+def ends_with_its_reader() -> Iterator[None]:
+    """Exit with 1, and without a traceback, when standard output cannot be written.
+
+    That whoever reads it has enough (``buffr cassette ls | head``) is no
+    word worth; a full disk is.
+    """
+    try:
+        try:
+            yield
+        finally:
+            if sys.stdout is not None:  # it may be closed
+                sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _CANNOT_BE_WRITTEN:
+            raise
+        if error.errno != errno.EPIPE:
+            complain(f"standard output: {error.strerror}")
+        # Nothing more is to be flushed at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -86,7 +86,8 @@ def ca(arguments: Sequence[str]) -> int:
         return _failed(str(error))
     for note in output.notes:
         sys.stderr.write(f"buffr: {note}\n")
-    return _printed(output.data)
+    sys.stdout.buffer.write(output.data)
+    return 0
 
 
 def ca_paths(options: Mapping[str, str | None], environ: Mapping[str, str]) -> tuple[Path, Path]:
@@ -162,19 +163,6 @@ def _given(options: CaOptions) -> list[str]:
         if options[name]
         for part in (f"--{name}", os.path.abspath(options[name]))  # noqa: PTH100  # keeps links
     ]
-
-
-def _printed(data: bytes) -> int:
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # Whoever reads has enough; nothing more is to be flushed at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        return _failed(f"standard output: {error.strerror}")
-    return 0
 
 
 def _failed(message: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -63,19 +62,11 @@ def cassette(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = command(rest)
-        sys.stdout.flush()
+        return command(rest)
     except usage.UsageError as error:
         complain(f"cassette {name}: {error}")
     except BuffrError as error:
         complain(str(error))
-    except BrokenPipeError:
-        # Whoever reads has enough; nothing more is to be flushed at the exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        complain(f"standard output: {error.strerror}")
     except KeyboardInterrupt:
         return 130
-    else:
-        return code
     return 1
