@@ -16,28 +16,30 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from attrs import frozen
 
 from buffr.assembly.keys import new_key
-from buffr.config.api_buddy import ApiBuddySettings, read_api_buddy
+from buffr.config.api_buddy import ApiBuddySettings, InvalidSettings, read_api_buddy
 from buffr.embedding import logs
-from buffr.embedding.keys import SecurityError, find_key
+from buffr.embedding.cache_engine import CacheDatabase, CacheEngine
+from buffr.embedding.keys import SecurityError
 from buffr.embedding.monitoring import MonitoringManager
 from buffr.embedding.running import Running, StoppedStore
-from buffr.errors import ConfigError
+from buffr.embedding.security import SecurityManager
+from buffr.embedding.throttling import ThrottleManager, pace_of
 from buffr.figures import Figures
+from buffr.pacing import Pace
 from buffr.policy.limits import LimiterState
 from buffr.stores.cache import CacheCounters, CacheStats
 
 __all__ = ["CachingProxy", "InvalidSettings", "SecurityError", "Server"]
 
 
-class InvalidSettings(ConfigError, ValueError):
-    """Settings are wrong; a line for each that is, by its key in reference-api-buddy."""
+T = TypeVar("T")
 
 
 @frozen
@@ -71,20 +73,23 @@ class CachingProxy:
         self._stopped = threading.Event()
         self._made_key = new_key()
         self.metrics_collector = Figures(time.time)
+        self.cache_engine = CacheEngine(self, self._clear)
+        self.throttle_manager = ThrottleManager(paces=self)
+        self.db_manager = CacheDatabase(self)
         self._take({} if config is None else config)
 
     def _take(self, config: Mapping[str, Any]) -> None:
         """Go by these settings from now on; nothing changes when they are wrong."""
-        try:
-            settings = read_api_buddy(config)
-            logger = logs.configured(settings.log, refusals=settings.log_security_events)
-        except ConfigError as error:
-            raise InvalidSettings(error.message, hint=error.hint) from None
+        settings = read_api_buddy(config)
+        logger = logs.configured(settings.log, refusals=settings.log_security_events)
         self.logger = logger.getChild("core.proxy")
         for warning in settings.warnings:
             self.logger.warning("%s", warning)
         self._settings = settings
         self.config: dict[str, Any] = dict(settings.given)
+        self.security_manager = SecurityManager(
+            {"require_secure_key": settings.require_key, "secure_key": self.key}
+        )
 
     @staticmethod
     def get_logger(name: str) -> logging.Logger:
@@ -134,8 +139,14 @@ class CachingProxy:
             self._stopped.set()
         self._call_on_shutdown()
 
+    @property
+    def callbacks(self) -> dict[str, Any]:
+        """``on_shutdown``, which may be set here too."""
+        callbacks: dict[str, Any] = self.config["callbacks"]
+        return callbacks
+
     def _call_on_shutdown(self) -> None:
-        callback = (self.config.get("callbacks") or {}).get("on_shutdown")
+        callback = self.callbacks.get("on_shutdown")
         if callback is not None:
             try:
                 callback(self)
@@ -189,8 +200,20 @@ class CachingProxy:
         with self._lock:
             return {} if self._running is None else self._running.limits()
 
+    def on_pace(self, name: str, action: Callable[[Pace], T]) -> T:
+        """Run a function on what makes a name's requests wait; one at rest where nothing does."""
+        with self._lock:
+            at_rest = pace_of(self._settings, name)
+            if not self.is_running():
+                return action(at_rest)
+            assert self._running is not None
+            return self._running.on_pace(name, action, at_rest)
+
     def clear_cache(self, domain: str | None = None) -> int:
         """Remove all entries, or those of one name; how many those were."""
+        return self.cache_engine.clear_cache(domain)
+
+    def _clear(self, domain: str | None) -> int:
         with self._lock:
             if self.is_running():
                 assert self._running is not None
@@ -229,12 +252,12 @@ class CachingProxy:
         """
         if not self._settings.require_key:
             return None, path
-        found, rest = find_key(self.key, path, headers, query_params)
-        if not found:
+        key, rest = self.security_manager.extract_secure_key(path, headers, query_params)
+        if key is None:
             if self._settings.log_security_events:
                 self.logger.warning("a request has no key, or a wrong one")
             raise SecurityError("the proxy's key is missing or wrong")
-        return self.key, rest
+        return key, rest
 
     def __enter__(self) -> Self:
         self.start(blocking=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -88,6 +88,38 @@ class Pace:
     def state(self) -> LimiterState:
         """Figures as of now."""
         return self._limiter.state(self._seconds())
+
+    def note(self) -> None:
+        """Count a request that somebody sends past this route."""
+        self._limiter.note(self._seconds())
+        self._set_timer()
+
+    def wait_s(self) -> float:
+        """How long a request that comes now would wait for its turn."""
+        return max(0.0, self._limiter.wait_s(self._seconds()))
+
+    def is_exceeded(self) -> bool:
+        """Whether more was noted than the limits allow; see ``RateLimiter``."""
+        violations = self.state().violations
+        exceeded = self._limiter.is_exceeded(self._seconds())
+        if self.state().violations > violations:
+            self.refused_at = self._wall()
+        return exceeded
+
+    def left(self, within_s: float) -> list[float]:
+        """When requests have left lately, in wall-clock seconds."""
+        now, wall = self._seconds(), self._wall()
+        return [wall - (now - moment) for moment in self._limiter.left_since(now - within_s)]
+
+    def restore(
+        self, left: Iterable[float] = (), *, departed: int = 0, violations: int = 0
+    ) -> None:
+        """Go on as if just this had happened; ``left`` is in wall-clock seconds."""
+        now, wall = self._seconds(), self._wall()
+        moments = [now - (wall - moment) for moment in left]
+        self._limiter.restore(moments, departed=departed, violations=violations)
+        self.refused_at = self.refusal = None
+        self._set_timer()
 
     def _cancel(self, turn: Turn) -> None:
         del self._waiting[turn]

@@ -31,6 +31,7 @@ from buffr.policy.access import is_loopback
 __all__ = [
     "ApiBuddySettings",
     "Domain",
+    "InvalidSettings",
     "LogSettings",
     "defaults_used",
     "looks_like_api_buddy",
@@ -48,6 +49,10 @@ _KINDS: Mapping[type, str] = {
 }
 """What JSON calls values that are no object."""
 _THEIRS = frozenset(("domain_mappings", "throttling", "security", "server", "callbacks"))
+
+
+class InvalidSettings(ConfigError, ValueError):
+    """Settings are wrong; a line for each that is, by its key in reference-api-buddy."""
 
 
 @frozen(kw_only=True)
@@ -139,7 +144,7 @@ def defaults_used(given: Mapping[str, Any]) -> Iterator[str]:
 def read_api_buddy(given: object, name: str = "") -> ApiBuddySettings:
     """The settings. ``name`` says in messages where they are from.
 
-    Raises ``ConfigError`` with a line for each problem. Keys that the other
+    Raises ``InvalidSettings`` with a line for each problem. Keys that the other
     program does not know are ignored with a warning, as it ignores them.
     What passes here, buffr's own settings take (``api_buddy_yaml``).
     """
@@ -147,7 +152,7 @@ def read_api_buddy(given: object, name: str = "") -> ApiBuddySettings:
     if not isinstance(given, Mapping):
         kind = _KINDS.get(type(given), type(given).__name__)
         problems.error(name, "", f"the settings must be an object, not {kind}")
-        raise ConfigError("\n".join(problems.errors))
+        raise InvalidSettings("\n".join(problems.errors))
     _warn_of_unknown(given, (*SECTIONS, "domain_mappings"), "", problems, name)
     values = {
         section: _section(given.get(section), keys, section, problems, name)
@@ -170,7 +175,7 @@ def read_api_buddy(given: object, name: str = "") -> ApiBuddySettings:
             path = f"throttling.domain_limits.{shown_key(limited)}"
             problems.warn(name, path, "is no name in domain_mappings")
     if problems.errors:
-        raise ConfigError("\n".join(problems.errors))
+        raise InvalidSettings("\n".join(problems.errors))
     return _settings(values, domains, limits, problems, with_defaults(given))
 
 

@@ -17,8 +17,7 @@ from attrs import define, field
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
-from buffr.config.api_buddy import LogSettings
-from buffr.errors import ConfigError
+from buffr.config.api_buddy import InvalidSettings, LogSettings
 from buffr.log import NAMESPACE
 
 __all__ = ["configured", "get_logger", "line_writer"]
@@ -56,7 +55,7 @@ def configured(settings: LogSettings, *, refusals: bool = True) -> logging.Logge
 
     ``refusals`` says whether requests without the key have lines. A parent
     logger's own handlers stay as they are, and get the lines too.
-    Raises ``ConfigError`` when the file cannot be opened.
+    Raises ``InvalidSettings`` when the file cannot be opened.
     """
     with _state.lock:
         handlers = _handlers(settings)
@@ -101,7 +100,7 @@ def _handlers(settings: LogSettings) -> list[logging.Handler]:
                 )
             )
         except OSError as error:
-            raise ConfigError(
+            raise InvalidSettings(
                 f"logging.file_path {settings.file}: cannot be opened: {error.strerror}"
             ) from error
     for handler in handlers:

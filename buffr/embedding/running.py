@@ -20,6 +20,7 @@ from buffr.embedding.address import listening_address
 from buffr.embedding.reactor_thread import ReactorThread, reactor_thread
 from buffr.errors import BuffrError, Unwritable
 from buffr.figures import Figures
+from buffr.pacing import Pace
 from buffr.policy.limits import LimiterState
 from buffr.service import BuffrService
 from buffr.stores.cache import CacheCounters, CacheStats
@@ -130,6 +131,14 @@ class Running:
     def store_counters(self) -> CacheCounters:
         store = self.gateway.store
         return CacheCounters() if store is None else store.counters
+
+    def on_pace(self, name: str, action: Callable[[Pace], T], otherwise: Pace) -> T:
+        """Run a function on a name's pace; on the other one where it has none."""
+
+        async def act() -> T:
+            return action(self.gateway.paces().get(name, otherwise))
+
+        return self.thread.call(act)
 
     def limits(self) -> dict[str, tuple[LimiterState, float | None]]:
         """Of each name: how near it is to its limits, and when it was last refused."""

@@ -8,7 +8,8 @@ lie in the future, so that a wait is known before it begins.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
 from math import ceil, inf
 
 from attrs import define, frozen
@@ -116,6 +117,43 @@ class RateLimiter:
     @property
     def _is_full(self) -> bool:
         return len(self._waiting) >= self._rules.max_waiting
+
+    def note(self, now: float) -> None:
+        """Count a request that leaves now without a turn of its own."""
+        self._leave(now)
+        self._moved = True
+
+    def wait_s(self, now: float) -> float:
+        """How long a request that comes now would wait for its turn."""
+        self._reschedule()
+        return self._due(len(self._waiting), max(now, self._back_off_until)) - now
+
+    def is_exceeded(self, now: float) -> bool:
+        """Whether more has left than a window takes, or a back-off is not over.
+
+        The first can be only of requests that were noted, and counts as a violation.
+        """
+        if any(self._has_left(window.count + 1, window, now) for window in self._rules.windows):
+            self._violation(now, self.wait_s(now), "more than the limit has left")
+            return True
+        return now < self._back_off_until
+
+    def _has_left(self, count: int, window: Window, now: float) -> bool:
+        return len(self._left) >= count and self._left[-count] + window.length_s > now
+
+    def left_since(self, moment: float) -> Sequence[float]:
+        """When each request left, of those that are remembered."""
+        return self._left[bisect_left(self._left, moment) :]
+
+    def restore(
+        self, left: Iterable[float] = (), *, departed: int = 0, violations: int = 0
+    ) -> None:
+        """Go on as if just this had happened; what an upstream asked for still holds."""
+        self._left = array("d", sorted(left))
+        self._departed = departed
+        self._violations = violations
+        self._back_off_until = -inf
+        self._moved = True
 
     def cancel(self, turn: Turn) -> None:
         """Give a turn back; those behind move up. Nothing when it has left already."""

@@ -18,7 +18,8 @@ import httpx
 import pytest
 import requests
 
-from buffr import CachingProxy
+import buffr
+from buffr import CachingProxy, api_buddy
 from buffr.embedded import SecurityError
 from buffr.testing import FakeUpstream, Received, answer
 
@@ -608,6 +609,60 @@ class TestAdminPages:
         failed = get(proxy, "/admin/cache")
         assert (failed.status_code, failed.json()["error_code"]) == (500, "CACHE_ERROR")
         assert get(proxy, "/admin/health").ok
+
+
+class TestParts:
+    """The parts that programs reach through a proxy of reference-api-buddy."""
+
+    def test_the_cache(self, start: Start) -> None:
+        proxy = start(cache={"max_cache_entries": 2, "max_cache_response_size": 99})
+        for path in ("/api/1", "/api/1", "/api/2", "/other/1"):
+            get(proxy, path)
+        cache = proxy.cache_engine
+        assert (cache.max_cache_entries, cache.max_response_size) == (2, 99)
+        assert cache.get_stats() == {
+            "hits": 1, "misses": 3, "evictions": 1, "sets": 3, "expired": 0,
+            "compressed": 0, "decompressed": 0,
+        }  # fmt: skip
+        performance = cache.get_cache_performance()
+        assert (performance["total_entries"], performance["hit_rate"]) == (2, 0.25)
+        assert performance["total_size_bytes"] > 0
+        assert cache.clear_cache("other") == 1
+        assert cache.clear() == 1
+        assert cache.get_cache_performance()["total_entries"] == 0
+
+    @pytest.mark.parametrize("path", [":memory:", "cache.db"])
+    def test_the_database(self, start: Start, tmp_path: Path, path: str) -> None:
+        path = path if path == ":memory:" else str(tmp_path / path)
+        proxy = start(cache={"database_path": path})
+        assert proxy.db_manager.database_path == path
+        assert proxy.db_manager.get_stats()["db_health"] == "healthy"
+
+    def test_the_key(self, start: Start) -> None:
+        proxy = start(security={"require_secure_key": True})
+        manager = proxy.security_manager
+        assert manager.security_enabled
+        assert manager.secure_key == proxy.get_secure_key()
+        assert manager.validate_request(manager.secure_key)
+        assert not manager.validate_request("other")
+        proxy.update_config("security.secure_key", "sesame")
+        assert proxy.security_manager.secure_key == "sesame"
+        name = "secure_key"  # to set it here would change nothing
+        with pytest.raises(AttributeError):
+            setattr(proxy.security_manager, name, "x")
+
+    def test_a_callback_may_be_set_later(self, start: Start) -> None:
+        proxy = start()
+        told: list[CachingProxy] = []
+        proxy.callbacks["on_shutdown"] = told.append
+        proxy.stop()
+        assert told == [proxy]
+
+    def test_the_names_are_there_to_import(self) -> None:
+        assert api_buddy.__version__ == buffr.__version__
+        assert all(hasattr(api_buddy, name) for name in api_buddy.__all__)
+        with pytest.raises(ValueError, match=r"security\.secure_key: must be"):
+            api_buddy.SecurityManager({"secure_key": "with a space"})
 
 
 class TestManyConnections:

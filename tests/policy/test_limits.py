@@ -172,6 +172,56 @@ class TestWindows:
         assert len(limiter._left) < 2000
 
 
+class TestNotes:
+    """Requests that a program sends past the route, and tells of."""
+
+    @given(WINDOWS, st.lists(GAPS, max_size=40))
+    def test_the_wait_is_that_of_a_request_that_comes_now(
+        self, windows: list[Window], gaps: list[float]
+    ) -> None:
+        noted, asked = RateLimiter(rules(*windows)), RateLimiter(rules(*windows))
+        now = 0.0
+        for gap in gaps:
+            now += gap
+            turn = asked.reserve(now)
+            due = now if turn is None else turn.due_s
+            assert noted.wait_s(now) == pytest.approx(due - now)
+            now = due
+            if turn is not None:
+                assert asked.leave(now) is turn
+            noted.note(now)
+        assert noted.state(now).departed == len(gaps)
+
+    def test_those_that_wait_move_back(self) -> None:
+        limiter = RateLimiter(rules(Window(1, 10, "w")))
+        limiter.note(0.0)
+        turn = limiter.reserve(1.0)
+        assert turn is not None
+        limiter.note(5.0)
+        assert limiter.next_due() == limiter.wait_s(5.0) + 5.0 - 10.0 == 15.0
+
+    def test_more_than_the_limit_is_a_violation(self) -> None:
+        limiter = RateLimiter(rules(Window(2, 3600, "hour"), max_delay_s=8))
+        for _ in range(2):
+            limiter.note(0.0)
+            assert not limiter.is_exceeded(0.0)
+        for delay_s in (2.0, 4.0, 8.0, 8.0):
+            limiter.note(0.0)
+            assert limiter.is_exceeded(0.0)
+            assert limiter.state(0.0).delay_s == delay_s
+        assert limiter.state(0.0).violations == 4
+        assert not limiter.is_exceeded(3601.0)
+
+    def test_what_was_seen_can_be_restored_and_forgotten(self) -> None:
+        limiter = RateLimiter(rules(Window(2, 60, "minute")))
+        limiter.restore((3.0, 1.0), departed=7, violations=2)
+        assert (limiter.state(4.0).departed, limiter.state(4.0).violations) == (7, 2)
+        assert limiter.wait_s(4.0) == 57.0
+        assert list(limiter.left_since(2.0)) == [3.0]
+        limiter.restore()
+        assert limiter.wait_s(4.0) == limiter.state(4.0).violations == 0
+
+
 class TestRefusals:
     def refused(self, limiter: RateLimiter, now: float) -> RateLimited:
         with pytest.raises(RateLimited) as caught:
