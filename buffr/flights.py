@@ -142,7 +142,7 @@ class Flight:
                 self._leaving.reset(0)
             while self._is_ahead(tape):
                 await self._moved.wait()
-        tape.trailers = body.trailers
+        tape.trailers, tape.uncertain = body.trailers, body.uncertain
 
     def _is_ahead(self, tape: Tape) -> bool:
         """Whether the upstream is too far ahead of who decides its pace.

@@ -105,7 +105,8 @@ class HTTPInteraction:
 
     ``chunks`` cut the response body where it was cut on the wire or in time;
     empty means whole. ``truncated`` says why the answer is not whole; such
-    an interaction is kept, and never replayed. ``recorded_at`` is RFC 3339
+    an interaction is kept, and never replayed. ``uncertain`` says why nobody
+    can tell for certain that it is whole, although clients take it so. ``recorded_at`` is RFC 3339
     in UTC.
     """
 
@@ -117,6 +118,7 @@ class HTTPInteraction:
     truncated: str | None = None
     recorded_at: str | None = None
     captures: tuple[tuple[str, str], ...] = field(default=())
+    uncertain: str | None = None
 
     @property
     def whole(self) -> bool:

@@ -69,6 +69,8 @@ class BodyStream:
         self, pause: Callable[[], None], resume: Callable[[], None], high_bytes: int = 65536
     ) -> None:
         self.trailers: Headers = ()
+        self.uncertain: str | None = None
+        """Why its end may not be that of the whole body; known at its end."""
         self.ended = False
         """Whether the body is all here, read or not, or broken."""
         self._pause = pause
@@ -98,11 +100,12 @@ class BodyStream:
             self._pause()
         self._news.tell()
 
-    def finish(self, trailers: Headers = ()) -> None:
-        """The body is whole."""
+    def finish(self, trailers: Headers = (), uncertain: str | None = None) -> None:
+        """The body is whole, as far as can be told: ``uncertain`` says what speaks against it."""
         if not self.ended:
             self.ended = True
             self.trailers = trailers
+            self.uncertain = uncertain
             self._news.tell()
 
     def fail(self, error: BuffrError) -> None:

@@ -201,7 +201,7 @@ class CacheCall:
     async def _put(self, verdict: Stored, head: ResponseHead, tape: Tape) -> None:
         if tape.failure is not None:
             raise BuffrError(f"a body could not be kept: {tape.failure.strerror}")
-        if tape.kept and self._body.whole:
+        if tape.kept and self._body.whole and tape.uncertain is None:
             await self._cache.store.put(self._entry(verdict, head, tape))
             self._around.kept(self._exchange)
 

@@ -41,7 +41,8 @@ class LsOptions(CassetteOptions):
 
 @frozen
 class Row:
-    """An interaction in short. ``fault`` says why it cannot be read, ``truncated`` why it ends.
+    """An interaction in short. ``fault`` says why it cannot be read, ``truncated`` why it ends,
+    ``uncertain`` why it may have ended too early.
 
     Sizes are those of bodies as stored, without their codings undone;
     ``frames`` is the count of a WebSocket session's.
@@ -58,6 +59,7 @@ class Row:
     frames: int | None = None
     recorded_at: str | None = None
     truncated: str | None = None
+    uncertain: str | None = None
     fault: str | None = None
 
 
@@ -97,6 +99,7 @@ def row_of(number: int, interaction: Interaction) -> Row:
         interaction.body.size_bytes,
         recorded_at=interaction.recorded_at,
         truncated=interaction.truncated,
+        uncertain=interaction.uncertain,
     )
 
 

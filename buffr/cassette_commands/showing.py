@@ -116,6 +116,8 @@ def shown(interaction: Interaction, paint: Paint) -> Iterator[str]:
         yield "\n" + _fields(interaction.trailers, paint)
     if interaction.truncated is not None:
         yield "\n" + paint("31", plain(f"truncated: {interaction.truncated}")) + "\n"
+    elif interaction.uncertain is not None:
+        yield "\n" + paint("31", plain(f"ended: {interaction.uncertain}")) + "\n"
 
 
 def _fields(headers: Headers, paint: Paint) -> str:

@@ -73,6 +73,7 @@ def recording(
         chunks=chunks,
         trailers=tape.trailers,
         truncated=truncated,
+        uncertain=tape.uncertain if truncated is None else None,
         recorded_at=recorded_at,
         captures=captures,
     )

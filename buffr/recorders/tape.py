@@ -28,6 +28,8 @@ class Tape:
         most_kept_bytes: int | None = None,
     ) -> None:
         self.trailers: Headers = ()
+        self.uncertain: str | None = None
+        """As that of the body which it holds."""
         self.size_bytes = 0
         self.failure: OSError | None = None
         """Why the tape is no longer kept: its spool has no room."""

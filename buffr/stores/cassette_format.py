@@ -81,7 +81,7 @@ def index_entry(element: ElementIndexRecord, bodies: Path) -> IndexEntry | None:
         exchange = element.http
         if exchange is None:
             raise ValueError("Object missing required field `http`")
-        if exchange.end is not None:
+        if exchange.end is not None and exchange.end.truncated:
             return None
         return IndexEntry(request_of(exchange.request, bodies), _choosing(exchange.response))
     if element.type == "websocket":
@@ -101,7 +101,7 @@ def broken_request(element: ElementIndexRecord, bodies: Path) -> Broken | None:
     Raises ``ValueError`` for text that cannot be turned into bytes.
     """
     exchange, session = element.http, element.websocket
-    if exchange is not None and exchange.end is not None:
+    if exchange is not None and exchange.end is not None and exchange.end.truncated:
         return Broken(request_of(exchange.request, bodies), exchange.end.reason)
     if session is not None and session.end is not None and session.end.truncated:
         return Broken(upgrade_of(session.request), session.end.reason)
@@ -136,7 +136,7 @@ def _exchange(record: ExchangeRecord, bodies: Path) -> HTTPInteraction:
         sizes = answer.chunks
         if sum(size for size, _ in sizes) != body.size_bytes:
             sizes = []  # a body that was edited by hand is played whole
-    reason = answer.reason
+    reason, end = answer.reason, record.end
     captures = () if record.match is None else record.match.captures
     return HTTPInteraction(
         request=request_of(record.request, bodies),
@@ -148,7 +148,8 @@ def _exchange(record: ExchangeRecord, bodies: Path) -> HTTPInteraction:
         body=body,
         chunks=tuple([Chunk(size, delay_ms) for size, delay_ms in sizes]),
         trailers=tuple([(n.encode(encoding), v.encode(encoding)) for n, v in answer.trailers]),
-        truncated=None if record.end is None else record.end.reason,
+        truncated=end.reason if end is not None and end.truncated else None,
+        uncertain=end.reason if end is not None and not end.truncated else None,
         recorded_at=record.recorded_at,
         captures=tuple([(item.pattern, item.captured) for item in captures]),
     )
@@ -174,6 +175,9 @@ def _encode_exchange(interaction: HTTPInteraction) -> list[bytes]:
         members.append([b'"match": {"captures": ', to_json(captures), b"}"])
     if interaction.truncated is not None:
         members.append([b'"end": {"reason": ', to_json(interaction.truncated), b"}"])
+    elif interaction.uncertain is not None:
+        reason = to_json(interaction.uncertain)
+        members.append([b'"end": {"reason": ', reason, b', "truncated": false}'])
     if interaction.recorded_at is not None:
         members.append([b'"recorded_at": ', to_json(interaction.recorded_at)])
     return object_text(members, EXCHANGE)

@@ -64,6 +64,7 @@ class ResponseRecord(msgspec.Struct, gc=False):
 
 class EndRecord(msgspec.Struct, gc=False):
     reason: str = ""
+    truncated: bool = True
 
 
 class CaptureRecord(msgspec.Struct, gc=False):

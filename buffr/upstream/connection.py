@@ -31,6 +31,7 @@ from buffr.errors import (
 from buffr.message import UNTIL_CLOSE, ResponseHead, first_value, has_token, response_length
 from buffr.streams import BodyReader, BodyStream, IStreamTransport, News
 from buffr.upstream.reason import reason_of
+from buffr.upstream.tls import UpstreamTLS
 from buffr.wire.answer_heads import AnswerHeads, AnswerRules
 from buffr.wire.body import BodyDecoder, decoder_for
 from buffr.wire.render import ChunkWriter
@@ -400,9 +401,10 @@ class Connection(Protocol):
             except BodyCutShort as error:
                 self._end(error)
                 return
-            if clean:
+            uncertain = None if clean or not self._rules.lenient else _unclosed(self.transport)
+            if clean or uncertain is not None:
                 self._state = _State.CLOSED
-                self._body.finish(self._decoder.trailers)
+                self._body.finish(self._decoder.trailers, uncertain)
             else:
                 self._end(BodyCutShort(f"the upstream broke off: {reason_of(reason.value)}"))
                 return
@@ -459,6 +461,17 @@ class Connection(Protocol):
             f"the upstream was silent for {self._patience.idle_s:g} s",
             hint="limits.upstream_idle_s sets the bound",
         )
+
+
+def _unclosed(transport: IStreamTransport) -> str | None:
+    """What speaks against an answer that TCP ended in order, and TLS did not.
+
+    Only for a body that the connection's end ends: clients take it as whole
+    (RFC 9112 9.8 has it incomplete).
+    """
+    if isinstance(transport, UpstreamTLS) and transport.closed_in_order:
+        return "the upstream closed the connection without TLS's close_notify"
+    return None
 
 
 def _kept_s(head: ResponseHead) -> float | None:

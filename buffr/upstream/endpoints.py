@@ -11,7 +11,6 @@ from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
-    wrapClientTLS,
 )
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
@@ -25,6 +24,7 @@ from zope.interface import implementer
 from buffr.upstream.lookup import NameLookup, WithLookup
 from buffr.upstream.origin import Origin
 from buffr.upstream.parent import ParentEndpoint
+from buffr.upstream.tls import TLSEndpoint
 
 __all__ = ["endpoint_for", "plain_endpoint"]
 
@@ -106,4 +106,4 @@ def endpoint_for(
         return direct if parent is None else parent
     if parent is not None:
         direct = ParentEndpoint(parent, origin.host, origin.port, authorization)
-    return wrapClientTLS(tls, direct)
+    return TLSEndpoint(direct, tls)

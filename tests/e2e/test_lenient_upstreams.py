@@ -9,9 +9,10 @@ import pytest
 import yaml
 from attrs import frozen
 from bench import interactions
-from raw_http import Answer, Pairs, ask, request
+from forward_bench import secure_origin, trust_file
+from raw_http import Answer, BrokenAnswer, Pairs, ask, request
 
-from buffr.testing import BuffrProcess, FakeUpstream, Received
+from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, steps
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH = (b"Content-Length", b"5")
@@ -112,6 +113,47 @@ class TestRepaired:
         for mark in ("?1", "?2", "?3"):
             assert lenient.ask("auto", name, mark).body == b"hello"
         assert lenient.upstream.connections == before + 3
+
+
+class TestWithoutCloseNotify:
+    """A body that the connection's end ends, over TLS: many servers say no goodbye."""
+
+    def test_it_is_whole_and_marked(self, tmp_path: Path) -> None:
+        """As to curl and all other clients. The mark says that nobody can be sure."""
+
+        def script(received: Received) -> Iterator[Step]:
+            length = b"Content-Length: 9\r\n" if received.target == b"/cut" else b""
+            return steps(OK + length + b"\r\nhello", None)
+
+        with secure_origin(script) as origin:
+            trust = str(trust_file(tmp_path))
+            flags = ("--target", origin.url, "--port", "0", "--cassette", "tls.json")
+            auto = ("auto", *flags, "--ca-file", trust)
+            with BuffrProcess.run(*auto, cwd=tmp_path) as running:
+                live = ask(running.ports[0], request(b"/whole"))
+                assert live.body == b"hello"
+                with pytest.raises(BrokenAnswer):
+                    ask(running.ports[0], request(b"/cut"))
+        found = [one["http"] for one in interactions(tmp_path / "tls.json")]
+        ends = {one["request"]["path"]: one["end"] for one in found}
+        assert ends["/whole"] == {
+            "reason": "the upstream closed the connection without TLS's close_notify",
+            "truncated": False,
+        }
+        assert "truncated" not in ends["/cut"]
+        with BuffrProcess.run("replay", *flags, cwd=tmp_path) as replaying:
+            assert ask(replaying.ports[0], request(b"/whole")) == live
+            assert ask(replaying.ports[0], request(b"/cut")).status == 599
+
+    def test_a_cache_does_not_store_it(self, tmp_path: Path) -> None:
+        """RFC 9112 9.8: it may be incomplete, and would be served to everybody."""
+        fields = b"Cache-Control: max-age=60\r\n"
+        with secure_origin(lambda _: steps(OK + fields + b"\r\nhello", None)) as origin:
+            flags = ("--target", origin.url, "--port", "0", "--ca-file", str(trust_file(tmp_path)))
+            with BuffrProcess.run("cache", *flags, cwd=tmp_path) as running:
+                for _ in range(2):
+                    assert ask(running.ports[0], request(b"/x")).body == b"hello"
+            assert len(origin.received) == 2
 
 
 class TestRefused:

@@ -47,15 +47,17 @@ stream_heads = st.builds(ResponseHead, st.just(200), st.just(b"OK"), streams)
 def interactions(draw: st.DrawFn) -> HTTPInteraction:
     parts = draw(st.lists(st.tuples(bodies, st.integers(0, 5000)), max_size=4))
     whole = draw(st.booleans())
+    truncated = draw(st.none() | st.text(max_size=8))
     return HTTPInteraction(
         draw(requests),
         draw(st.one_of(heads, stream_heads)),
         Body.of(b"".join(data for data, _ in parts)),
         () if whole else tuple(Chunk(len(data), delay_ms) for data, delay_ms in parts),
         draw(fields),
-        draw(st.none() | st.text(max_size=8)),
+        truncated,
         draw(st.none() | st.just("2026-11-21T22:02:42.5Z")),
         draw(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=2).map(tuple)),
+        draw(st.none() | st.text(max_size=8)) if truncated is None else None,
     )
 
 
