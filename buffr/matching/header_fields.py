@@ -50,7 +50,7 @@ _PORTS = {b"http": b"80", b"https": b"443"}
 _LONGEST_KNOWN = 64
 _MOST_KNOWN = 4096
 
-_NOTHING, _READ, _IN_KEY, _OF_OPTIONS, _SELECTS = range(5)
+_NOTHING, _READ, _IN_KEY, _OF_OPTIONS, _SELECTS, _SECRET = range(6)
 
 
 class _Uses(dict[bytes, tuple[bytes, int]]):
@@ -60,7 +60,6 @@ class _Uses(dict[bytes, tuple[bytes, int]]):
 
     def __init__(self, rules: MatchRules) -> None:
         super().__init__()
-        # What a credential says is no matter of names: see MatchRules.credentials.
         self._credentials = rules.redaction
         self._named = frozenset(name.lower().encode() for name in rules.header)
         self._without = frozenset() if rules.normalise.conditions else _CONDITIONS
@@ -73,10 +72,11 @@ class _Uses(dict[bytes, tuple[bytes, int]]):
         return use
 
     def _use(self, name: bytes) -> int:
-        if self._credentials.is_credential_header(name):
-            return _NOTHING
+        secret = self._credentials.is_credential_header(name)
         if name in self._named:
-            return _IN_KEY
+            return _SECRET if secret else _IN_KEY
+        if secret:
+            return _NOTHING
         if name in (_CONTENT_TYPE, _CONTENT_ENCODING, _UPGRADE, SUBPROTOCOL):
             return _READ
         match class_of(name):
@@ -110,16 +110,17 @@ class CountedFields:
 class HeaderRules:
     """Which fields are compared.
 
-    ``credential`` says what takes the place of credentials in URLs. With a
-    ``redactor`` the fields that are credentials are compared too, as their
-    pseudonyms.
+    ``credential`` says what takes the place of credentials in URLs.
+    ``redactor`` gives the pseudonyms of fields that are credentials: of those
+    that ``match.header`` names, and of all where they are ``distinct``.
     """
 
     rules: MatchRules
     ignore: Ignore
     redaction: KeyRedaction
     credential: Replace
-    redactor: Redactor | None
+    redactor: Redactor
+    distinct: bool = False
     _uses: _Uses = field(init=False)
 
     @_uses.default
@@ -165,11 +166,13 @@ class HeaderRules:
                 offered.append(value)
             if use == _SELECTS:
                 selecting.append((lower, value))
+            elif use == _SECRET and not self.distinct:
+                compared.setdefault(lower, []).append(self._pseudonym(lower, value))
             elif use == _IN_KEY or (use == _OF_OPTIONS and method == b"OPTIONS"):
                 counting = _without_authority(value, origin) if lower in _WITH_URLS else value
                 compared.setdefault(lower, []).append(self._compared(lower, counting, known))
-        if self.redactor is not None:
-            self._read_credentials(self.redactor, headers, compared)
+        if self.distinct:
+            self._read_credentials(headers, compared)
         asked = _names_websocket(upgrade) if websocket is None else websocket
         handshake = self._handshake(offered, known) if asked else ()
         parts = tuple(_parts(compared.items())) if compared else ()
@@ -201,9 +204,12 @@ class HeaderRules:
         redacted = self.redaction.text(named, known)
         return self.ignore.in_header(name, redacted)
 
-    def _read_credentials(
-        self, redactor: Redactor, headers: Headers, compared: dict[bytes, list[bytes]]
-    ) -> None:
+    def _pseudonym(self, name: bytes, value: bytes) -> bytes:
+        ((_, told),) = self.redactor.headers(((name, value),))
+        return nameless(told)
+
+    def _read_credentials(self, headers: Headers, compared: dict[bytes, list[bytes]]) -> None:
+        redactor = self.redactor
         for name, value in redactor.headers(headers):
             lower = name.lower()
             if redactor.rules.is_credential_header(lower) and lower not in _NEVER_RECORDED:

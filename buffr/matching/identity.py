@@ -6,9 +6,8 @@ from attrs import frozen
 
 from buffr.matching.key import MatchKey
 from buffr.matching.variants import Selecting
-from buffr.redaction.found import collapsed
-from buffr.redaction.keys import STAND_IN
-from buffr.redaction.pseudonym import MARK
+from buffr.redaction.keys import STAND_IN, KeyRedaction
+from buffr.redaction.pseudonym import COUNTED_MARK, MARK
 
 __all__ = ["Identity", "identity_of", "loosened"]
 
@@ -39,21 +38,23 @@ def identity_of(
     others: tuple[MatchKey, ...],
     selecting: Selecting,
     headerless: tuple[MatchKey, ...],
+    redaction: KeyRedaction,
 ) -> Identity:
     """The identity by the exact reading's ``keys`` and those of its ``others``."""
     exact = keys[0].parts
     if not others and not any(STAND_IN in value for _, value in exact):
         return Identity(keys, selecting, headerless)
-    salted = any(MARK in value for _, value in exact)
-    loose = tuple([key for key in map(loosened, keys) if key is not None])
+    salted = any(MARK in value or COUNTED_MARK in value for _, value in exact)
+    loosely = [loosened(key, redaction) for key in keys]
+    loose = tuple([key for key in loosely if key is not None])
     for other in others:
-        loose += (loosened(other) or other,)
+        loose += (loosened(other, redaction) or other,)
     if not loose:
-        return Identity(keys, selecting, headerless, keys, is_credential=True)
+        return Identity(keys, selecting, headerless, keys, is_credential=True, salted=salted)
     return Identity((*keys, *loose), selecting, headerless, loose, salted=salted)
 
 
-def loosened(key: MatchKey) -> MatchKey | None:
-    """The key without values that count by their pseudonyms; ``None`` where it has none."""
-    parts = tuple([(name, collapsed(value)) for name, value in key.parts])
+def loosened(key: MatchKey, redaction: KeyRedaction) -> MatchKey | None:
+    """The key without values that may be data; ``None`` where it has none."""
+    parts = tuple([(name, redaction.loosened(value)) for name, value in key.parts])
     return None if parts == key.parts else MatchKey(parts)

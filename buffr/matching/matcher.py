@@ -126,7 +126,7 @@ class Matcher:
     def _prepare(self) -> None:
         """What depends on the salt, with nothing remembered."""
         rules = self._rules
-        told_apart = Redactor(rules.redaction, self._salt_now) if self._distinct else None
+        redactor = Redactor(rules.redaction, self._salt_now)
         self._redaction = KeyRedaction(
             rules.redaction,
             self._salt_now,
@@ -142,7 +142,9 @@ class Matcher:
             rules.normalise.signatures,
             not rules.normalise.query_order,
         )
-        self._header = HeaderRules(rules, self.ignore, self._redaction, credential, told_apart)
+        self._header = HeaderRules(
+            rules, self.ignore, self._redaction, credential, redactor, self._distinct
+        )
         self._body = BodyRules(
             rules.normalise,
             self.ignore,
@@ -209,7 +211,7 @@ class Matcher:
             others += other.keys(value)
         if self._distinct:
             return Identity(keys + others, known.selecting, head.headerless(keys), salted=True)
-        return identity_of(keys, others, known.selecting, head.headerless(keys))
+        return identity_of(keys, others, known.selecting, head.headerless(keys), self._redaction)
 
     def digest(self, request: Request) -> BodyDigest:
         """For the body of a request that comes in pieces."""
@@ -248,7 +250,7 @@ class Matcher:
             digest = head.digest(value) if value else head.bare[0].digest
             return RecordedKey(digest, variant)
         key = head.exact(value)
-        loose = loosened(key)
+        loose = loosened(key, self._redaction)
         return RecordedKey(
             key.digest,
             variant,

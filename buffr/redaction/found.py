@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
 
-from buffr.redaction.pseudonym import MARK
+from buffr.redaction.pseudonym import COUNTED_MARK, MARK
 
 __all__ = [
     "Edit",
@@ -21,6 +21,7 @@ __all__ = [
 ]
 
 _PSEUDONYM = re.compile(rb"REDACTED(?:-[a-z0-9]+)+")
+_COUNTED = re.compile(rb"REDACTED_[a-z0-9]+(?:-[a-z0-9]+)*(?:_([0-9a-f]{8}))?")
 _DIGEST = re.compile(rb"-[0-9a-f]{8}\Z")
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _AT_EDGE = 4
@@ -38,7 +39,8 @@ class Found:
     whatever spelling the text has of it. ``rule`` says what found it.
     ``quotes``: the stand-in needs them, as it replaces a JSON number.
     ``digest``: nobody could guess it from one. ``doubtful``: its name may
-    mean something else than a credential.
+    mean something else than a credential. ``counted``: in match keys it
+    counts by its pseudonym.
     """
 
     start: int
@@ -49,10 +51,46 @@ class Found:
     quotes: bool = False
     digest: bool = True
     doubtful: bool = False
+    counted: bool = False
 
 
 def settled(found: Iterable[Found]) -> list[Found]:
-    """The secrets in order, overlapping ones as one: the first and longest gives its name."""
+    """The secrets in order, overlapping ones as one: the first and longest gives its name.
+
+    What counts in match keys never hides what does not: of it only the
+    stretches beside that are left.
+    """
+    all_found = list(found)
+    if not any(each.counted for each in all_found):
+        return _merged(all_found)
+    constant = _merged(each for each in all_found if not each.counted)
+    beside = [
+        piece
+        for each in _merged(each for each in all_found if each.counted)
+        for piece in _without(each, constant)
+    ]
+    return sorted([*constant, *beside], key=lambda one: one.start)
+
+
+def _without(one: Found, others: Iterable[Found]) -> Iterator[Found]:
+    """What of a secret stands beside others, which are in order."""
+    start = one.start
+    for other in others:
+        if other.end <= start or other.start >= one.end:
+            continue
+        if start < other.start:
+            yield _cut(one, start, other.start)
+        start = max(start, other.end)
+    if start < one.end:
+        yield one if start == one.start else _cut(one, start, one.end)
+
+
+def _cut(one: Found, start: int, end: int) -> Found:
+    # Its plain value is that of the whole, which has a digest of its own.
+    return evolve(one, start=start, end=end)
+
+
+def _merged(found: Iterable[Found]) -> list[Found]:
     kept: list[Found] = []
     # The shape of a token says more than a name that may mean anything, such as "token".
     for each in sorted(found, key=lambda one: (one.start, -one.end, one.doubtful)):
@@ -141,7 +179,13 @@ def nameless(text: bytes) -> bytes:
 
     What an answer gave as ``access_token`` comes back as ``authorization``.
     """
-    return _PSEUDONYM.sub(_digest_alone, text) if b"REDACTED-" in text else text
+    if COUNTED_MARK in text:
+        text = _COUNTED.sub(_counted_digest_alone, text)
+    return _PSEUDONYM.sub(_digest_alone, text) if MARK in text else text
+
+
+def _counted_digest_alone(found: re.Match[bytes]) -> bytes:
+    return b"REDACTED" if found[1] is None else b"REDACTED-" + found[1]
 
 
 def _digest_alone(found: re.Match[bytes]) -> bytes:

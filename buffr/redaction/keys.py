@@ -46,7 +46,7 @@ class KeyRedaction:
     @_counted.default
     def _counted_stand_ins(self) -> re.Pattern[bytes]:
         slugs = b"|".join(sorted(self.rules.counted)) or rb"(?!)"
-        return re.compile(rb"REDACTED-(%b)(?:-[0-9a-f]{8})?" % slugs)
+        return re.compile(rb"REDACTED-(%b)(?:-[0-9a-f]{8})?(?!-?[a-z0-9])" % slugs)
 
     def credential(self, name: bytes, value: bytes) -> bytes:
         """What takes the place of the value of a credential field in a query or form."""
@@ -57,6 +57,10 @@ class KeyRedaction:
         if not value or not self.rules.may_mean_data(name) or self._scanner.has_known_shape(value):
             return STAND_IN
         return collapsed(pseudonym(name, value, self.salt), self._counted)
+
+    def loosened(self, value: bytes) -> bytes:
+        """A part of a key without the values that may be data."""
+        return self._counted.sub(STAND_IN, value) if MARK in value else value
 
     def counted_in(self, value: bytes) -> list[tuple[bytes, bytes]]:
         """The stand-ins that count in a part of a key: the name and the whole of each."""
@@ -94,5 +98,11 @@ class KeyRedaction:
 
     def _stand_in(self, found: Found) -> bytes:
         # Where it will be collapsed its digest goes, and costs more than all the rest.
-        counts = self.distinct or self.rules.may_mean_data(found.name)
-        return pseudonym(found.name, found.secret, self.salt, digest=found.digest and counts)
+        counts = self.distinct or found.counted or self.rules.may_mean_data(found.name)
+        return pseudonym(
+            found.name,
+            found.secret,
+            self.salt,
+            digest=found.digest and counts,
+            counted=found.counted,
+        )

@@ -35,11 +35,15 @@ _SHORTEST_IN_BASE64 = 12
 
 @frozen
 class Secret:
-    """A plain value, and what it is called. ``digest``: nobody could guess it from one."""
+    """A plain value, and what it is called. ``digest``: nobody could guess it from one.
+
+    ``counted``: in match keys it counts by its pseudonym.
+    """
 
     value: bytes
     name: bytes
     digest: bool = True
+    counted: bool = False
 
     def stands_in(self, text: bytes) -> bool:
         """Whether it does, in any spelling."""
@@ -69,7 +73,9 @@ class Known:
         more: dict[bytes, Secret] = {}
         for each in found:
             if each.secret not in values and _is_unmistakable(each.secret):
-                more.setdefault(each.secret, Secret(each.secret, each.name, each.digest))
+                more.setdefault(
+                    each.secret, Secret(each.secret, each.name, each.digest, each.counted)
+                )
         room = max(0, _MOST - len(values))
         return Known((*self.secrets, *tuple(more.values())[:room])) if more and room else self
 
@@ -86,7 +92,15 @@ class Known:
                 at = text.find(spelling)
                 while at >= 0:
                     end = at + len(spelling)
-                    yield Found(at, end, secret.name, secret.value, "echo", digest=secret.digest)
+                    yield Found(
+                        at,
+                        end,
+                        secret.name,
+                        secret.value,
+                        "echo",
+                        digest=secret.digest,
+                        counted=secret.counted,
+                    )
                     at = text.find(spelling, end)
 
 

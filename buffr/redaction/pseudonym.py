@@ -1,4 +1,10 @@
-"""What stands in the place of a secret."""
+"""What stands in the place of a secret.
+
+``REDACTED-name-hex8`` stands for credentials that are all one in match keys:
+those that were always known. ``REDACTED_name_hex8`` stands for values that
+are hidden on disk, and still tell requests apart by their digests. In both
+the digest may be missing.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +12,18 @@ import hmac
 import re
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["MARK", "is_pseudonym", "pseudonym", "slug_of"]
+__all__ = ["COUNTED_MARK", "MARK", "is_pseudonym", "pseudonym", "slug_of"]
 
 MARK = b"REDACTED-"
-"""What a stand-in begins with."""
+"""What a stand-in for a credential begins with."""
+
+COUNTED_MARK = b"REDACTED_"
+"""What a stand-in for a value begins with that counts in match keys."""
 
 GUESSABLE_BYTES = 20
 """Shorter secrets get no digest: whoever has the salt could try them all."""
 
-_FORM = re.compile(rb"REDACTED(?:-[a-z0-9]+)*")
+_FORM = re.compile(rb"REDACTED(?:(?:-[a-z0-9]+)*|_[a-z0-9]+(?:-[a-z0-9]+)*(?:_[0-9a-f]{8})?)")
 _GUESSABLE_NAME = re.compile(rb"pass|pwd|secret")
 _NOT_IN_NAMES = re.compile(rb"[^a-z0-9]+")
 _LONGEST_NAME = 40
@@ -34,8 +43,12 @@ def _plain(name: bytes) -> bytes:
     return (unquote_to_bytes(name) if b"%" in name else name).lower()
 
 
-def pseudonym(name: bytes, secret: bytes, salt: bytes, *, digest: bool = True) -> bytes:
-    """``REDACTED-<name>-<hex8>``: legal in a URL, a cookie and a token.
+def pseudonym(
+    name: bytes, secret: bytes, salt: bytes, *, digest: bool = True, counted: bool = False
+) -> bytes:
+    """``REDACTED-<name>-<hex8>``, or with ``_`` where it is ``counted``.
+
+    Legal in a URL, a cookie and a token.
 
     ``name`` and ``secret`` are as sent; the digest is that of the
     percent-decoded secret, so that one secret has one digest wherever it
@@ -47,5 +60,6 @@ def pseudonym(name: bytes, secret: bytes, salt: bytes, *, digest: bool = True) -
     slug = slug_of(name)
     exact = unquote_to_bytes(secret) if b"%" in secret else secret
     if not digest or len(exact) < GUESSABLE_BYTES or _GUESSABLE_NAME.search(_plain(name)):
-        return MARK + slug
-    return b"REDACTED-%b-%b" % (slug, hmac.digest(salt, exact, "sha256")[:4].hex().encode())
+        return (COUNTED_MARK if counted else MARK) + slug
+    hex8 = hmac.digest(salt, exact, "sha256")[:4].hex().encode()
+    return (b"REDACTED_%b_%b" if counted else b"REDACTED-%b-%b") % (slug, hex8)

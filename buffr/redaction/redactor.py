@@ -254,7 +254,9 @@ class Redactor:
         return replaced(text, found, self._stand_in)[0] if found else text
 
     def _stand_in(self, found: Found) -> bytes:
-        return pseudonym(found.name, found.secret, self.salt, digest=found.digest)
+        return pseudonym(
+            found.name, found.secret, self.salt, digest=found.digest, counted=found.counted
+        )
 
     def _value(self, name: bytes, value: bytes) -> bytes:
         lower = name.lower()

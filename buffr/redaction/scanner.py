@@ -10,7 +10,7 @@ from buffr.redaction.json_places import JSONPlaces
 from buffr.redaction.known import NOTHING_KNOWN, Known
 from buffr.redaction.named import Named
 from buffr.redaction.parts import find_in_parts
-from buffr.redaction.pseudonym import MARK, is_pseudonym
+from buffr.redaction.pseudonym import COUNTED_MARK, MARK, is_pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.screen import Screen
 from buffr.redaction.shapes import PROBE, Shapes
@@ -33,7 +33,8 @@ class Scanner:
         self._shapes = Shapes(rules.patterns)
         self._named = Named(rules)
         # Mostly there is nothing to find.
-        screened = (MARK.decode(), self._named.screened, *self._shapes.screened)
+        marks = f"{MARK.decode()}|{COUNTED_MARK.decode()}"
+        screened = (marks, self._named.screened, *self._shapes.screened)
         self._screen = Screen(screened, probe=PROBE)
         self.places = JSONPlaces(rules.json_paths)
 
