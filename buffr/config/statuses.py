@@ -10,7 +10,7 @@ from attrs import frozen
 __all__ = ["StatusSet"]
 
 _ENTRY = re.compile(
-    r"(?P<no>!?)(?:(?P<hundred>[1-5])xx|(?P<low>[1-9][0-9]{2})(?:-(?P<high>[1-9][0-9]{2}))?)",
+    r"(?P<no>!?)(?:(?P<hundred>[1-9])xx|(?P<low>[1-9][0-9]{2})(?:-(?P<high>[1-9][0-9]{2}))?)",
     re.IGNORECASE,
 )
 

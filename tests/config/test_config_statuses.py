@@ -17,6 +17,7 @@ class TestStatusSet:
             (("200",), (200,), (199, 201, 404)),
             (("2xx",), (200, 299), (199, 300)),
             (("5XX",), (500, 599), (499,)),
+            (("9xx", "777"), (900, 999, 777), (899, 778)),
             (("400-499",), (400, 499), (399, 500)),
             (("2xx", "404"), (200, 404), (403,)),
             (("!429",), (200, 428, 599), (429,)),
@@ -35,7 +36,7 @@ class TestStatusSet:
         assert not any(status in statuses for status in outside)
 
     @pytest.mark.parametrize(
-        "entry", ["", "20", "2000", "6xx", "2x", "!", "!!429", "499-400", "400-", "-400", "2xx-4xx"]
+        "entry", ["", "20", "2000", "0xx", "2x", "!", "!!429", "499-400", "400-", "-400", "2xx-4xx"]
     )
     def test_refused(self, entry: str) -> None:
         """What names no statuses is a ValueError."""

@@ -43,7 +43,16 @@ class TestAuto:
         assert place.ask("replay", request(place.path + b"?key=fr")).status == 599
         assert len(place.received()) == 4
 
-    @pytest.mark.parametrize("status", [429, 500, 502, 503])
+    @pytest.mark.parametrize("status", [600, 777, 999])
+    def test_statuses_beyond_the_standard_are_recorded(self, place: Place, status: int) -> None:
+        """An API may use them as its own: relayed, recorded and replayed with their reason."""
+        place.answers(answer(b"denied", b"%d Request denied" % status))
+        for route in ("auto", "auto", "replay"):
+            got = place.ask(route)
+            assert (got.line, got.body) == (b"HTTP/1.1 %d Request denied" % status, b"denied")
+        assert len(place.received()) == 1
+
+    @pytest.mark.parametrize("status", [429, 500, 502, 503, 599])
     def test_a_passing_trouble_passes_through_and_is_not_recorded(
         self, place: Place, status: int
     ) -> None:
