@@ -28,7 +28,8 @@ from buffr.tls.server_name import server_name
 
 __all__ = ["LeafContexts", "ServerTLS", "server_context"]
 
-_HTTP = b"http/1.1"
+_PROTOCOLS = (b"http/1.1", b"http/1.0")
+"""The names of what is served (RFC 7301 6), the better one first."""
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2; forward secret and authenticated ones (RFC 9325 4.2). TLS 1.3 has its own."""
 _SESSION_CONTEXT = b"buffr"
@@ -71,12 +72,13 @@ def server_context(
 
 
 def _choose_protocol(_: SSL.Connection, offered: list[bytes]) -> bytes:
-    """RFC 7301 3.2: HTTP/1.1, or the alert no_application_protocol.
+    """RFC 7301 3.2: HTTP/1.1 or HTTP/1.0, or the alert no_application_protocol.
 
     It is not called for a client that offers none, which gets HTTP/1.1.
     """
-    if _HTTP in offered:
-        return _HTTP
+    for protocol in _PROTOCOLS:
+        if protocol in offered:
+            return protocol
     names = b", ".join(offered).decode("ascii", "backslashreplace")
     raise SSL.Error([("buffr", "ALPN", f"the client offers {names}, and not http/1.1")])
 

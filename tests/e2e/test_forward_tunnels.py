@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -541,3 +542,40 @@ class TestMalformedTargets:
         assert found.status == 400
         assert b"forward proxy" in found.body
         assert b"HTTPS_PROXY" in found.body
+
+
+class TestHTTP10:
+    """Clients of HTTP/1.0 before a proxy, and in a tunnel of it."""
+
+    @pytest.mark.parametrize(
+        "flags",
+        [("--http1.0",), ("--proxy1.0",), ("--http1.0", "--proxy1.0")],
+        ids=["in the tunnel", "the CONNECT", "both"],
+    )
+    def test_curl(self, proxy: Proxy, flags: tuple[str, ...]) -> None:
+        """It offers http/1.0 by ALPN, and gets a chunked body bare."""
+        where = f"127.0.0.1:{proxy.port}"
+        through = ("--proxy1.0", where) if "--proxy1.0" in flags else ("-x", f"http://{where}")
+        own = [flag for flag in flags if flag != "--proxy1.0"]
+        with secure_origin(lambda _: chunked([b"hel", b"lo"])) as origin:
+            done = subprocess.run(
+                [
+                    *("curl", "-sS", "--max-time", "20", "--noproxy", "", *own, *through),
+                    *("--cacert", str(proxy.directory / "buffr-ca.pem"), f"{origin.url}/10"),
+                ],
+                capture_output=True,
+                check=False,
+            )
+        assert (done.stdout, done.stderr) == (b"hello", b"")
+
+    def test_one_request_after_another(self, proxy: Proxy, origin: FakeUpstream) -> None:
+        """As many as the client keeps the connection for; then it is closed."""
+        with proxy.tunnel(origin.url) as client:
+            for number in (1, 2):
+                client.send(b"GET /%d HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" % number)
+                found = client.answer()
+                assert found.body == b"<GET /%d >" % number
+                assert found.header(b"connection") == b"keep-alive"
+            client.send(b"GET /3 HTTP/1.0\r\n\r\n")
+            assert client.answer().body == b"<GET /3 >"
+            assert client.rest() == b""

@@ -156,7 +156,13 @@ class TestAnOddName:
 class TestTheProtocol:
     @pytest.mark.parametrize(
         ("offered", "chosen"),
-        [(None, None), (["http/1.1"], "http/1.1"), (["h2", "http/1.1"], "http/1.1")],
+        [
+            (None, None),
+            (["http/1.1"], "http/1.1"),
+            (["h2", "http/1.1"], "http/1.1"),
+            (["http/1.0"], "http/1.0"),
+            (["http/1.0", "http/1.1"], "http/1.1"),
+        ],
     )
     @pytest.mark.parametrize("host", [HOST, "127.0.0.1"])
     def test_is_http_1_1(
