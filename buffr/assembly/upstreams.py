@@ -142,7 +142,11 @@ class Upstreams:
             to_parent = self._to_parent(parent, options)
             authorization = parent.authorization
             endpoint = ParentEndpoint(to_parent, origin.host, origin.port, authorization)
-        await self._connect(endpoint, protocol)
+        try:
+            await self._connect(endpoint, protocol)
+        except UpstreamFailed as error:
+            error.message = f"{error.message} ({origin.authority.decode('ascii')})"
+            raise
         try:
             self.check(protocol, deny_private=deny_private)
         except BuffrError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Protocol
 
 from attrs import evolve, frozen
@@ -17,10 +19,17 @@ from buffr.listeners.way_back import Outside, WayBack, inner_target, leads_out
 from buffr.matching.memo import Memo
 from buffr.message import Headers, Request, ResponseHead
 from buffr.policy.key_gate import Admitted, KeyGate
+from buffr.redaction.keys import STAND_IN
+from buffr.redaction.rules import RedactionRules
+from buffr.redaction.target_for_log import target_for_log
 from buffr.route import Route
 from buffr.streams import BodyStream
 
 __all__ = ["Gateway", "GatewayRoute", "OwnPages"]
+
+_LONGEST_NAME = 64
+_LONGEST_PATH = 200
+_MAY_BE_A_KEY = re.compile(rb"(?<=/)(?=[^/]*[0-9])[^/]{20,}")
 
 
 @frozen(eq=False)
@@ -89,11 +98,19 @@ class Gateway:
     ) -> None:
         pages = self._own_pages
         if pages is None or _split(request.target)[0] != pages.name:
-            raise NoSuchRoute(
-                "the path's first segment names no route of this gateway",
-                hint="ask for /NAME/PATH, with a NAME of its settings",
-            )
+            raise self._no_such_route(request)
         await pages.answer(request, body, sink)
+
+    def _no_such_route(self, request: Request) -> NoSuchRoute:
+        """Names the path, and the route that may have been meant."""
+        name = _split(request.target)[0][:_LONGEST_NAME].decode("ascii", "replace")
+        known = [route.decode("ascii") for route in self._routes]
+        near = get_close_matches(name, known, 1)
+        meant = f"did you mean /{near[0]}? " if near else ""
+        return NoSuchRoute(
+            f"{_path_for_log(request.path)}: the first segment names no route of this gateway",
+            hint=f"{meant}Ask for /NAME/PATH, with a NAME of its settings",
+        )
 
     def _inside(self, admitted: Admitted) -> _Inside:
         request, scope = scoped(admitted.request)
@@ -107,6 +124,13 @@ class Gateway:
         inner = evolve(request, target=inner_target(outside, rest))
         way_back = _way_back(outside, self._outsides, rest, admitted, self._gate.access.key)
         return _Inside(inner, scope, found, way_back)
+
+
+def _path_for_log(path: bytes) -> str:
+    """A path without what may be a key: clients may send one where none is asked for."""
+    named = target_for_log(path, RedactionRules())
+    shown = _MAY_BE_A_KEY.sub(STAND_IN, named).decode("ascii", "replace")
+    return shown if len(shown) <= _LONGEST_PATH else f"{shown[:_LONGEST_PATH]}..."
 
 
 def _split(target: bytes) -> tuple[bytes, bytes]:

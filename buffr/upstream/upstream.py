@@ -104,9 +104,19 @@ class Upstream:
             chunked=request.body_length == CHUNKED,
             inform=inform,
         )
-        answer = await _asked(self._pool, request, outgoing, client)
+        try:
+            answer = await _asked(self._pool, request, outgoing, client)
+        except (UpstreamFailed, UpstreamTimeout) as error:
+            raise self._named(error) from error.__cause__
         assert isinstance(answer, Response)
         return self._received(answer)
+
+    def _named(self, error: BuffrError) -> BuffrError:
+        """The error, with the upstream's name in its words."""
+        name = self.origin.authority.decode("ascii")
+        if name not in error.message:
+            error.message = f"{error.message} ({name})"
+        return error
 
     def _received(self, answer: _Answer) -> _Answer:
         """Say which faults of an answer were repaired, each once."""
@@ -146,17 +156,12 @@ class Upstream:
             inform=inform,
             upgrade=True,
         )
-        answer = self._received(
-            await _asked(self._tunnels or self._pool, request, outgoing, client)
-        )
-        if isinstance(answer, Response):
-            return answer
         try:
-            check_answer(answer.head, key)
-            return answer, accepted(headers, answer.head.headers)
-        except BuffrError:
-            answer.abort()
-            raise
+            answer = await _asked(self._tunnels or self._pool, request, outgoing, client)
+            answer = self._received(answer)
+            return answer if isinstance(answer, Response) else _switched(answer, key, headers)
+        except (UpstreamFailed, UpstreamTimeout) as error:
+            raise self._named(error) from error.__cause__
 
     def holds(self, client: Client) -> bool:
         """Whether a connection to this upstream is bound to the client's."""
@@ -199,6 +204,15 @@ class Upstream:
         self._pool.close()
         if self._tunnels is not None:
             self._tunnels.close()
+
+
+def _switched(answer: Switched, key: bytes, sent: Headers) -> tuple[Switched, Deflate | None]:
+    try:
+        check_answer(answer.head, key)
+        return answer, accepted(sent, answer.head.headers)
+    except BuffrError:
+        answer.abort()
+        raise
 
 
 async def _asked(

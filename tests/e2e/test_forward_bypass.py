@@ -195,10 +195,10 @@ class TestTunnels:
             port = taken.getsockname()[1]
         found = proxy.refused(b"localhost:%d" % port)
         assert found.status == 502
-        assert b"refused the connection" in found.body
+        assert b"refused the connection (localhost:%d)" % port in found.body
         found = proxy.refused(b"nobody.internal:443")
         assert found.status == 502
-        assert b"does not resolve" in found.body
+        assert b"does not resolve (nobody.internal)" in found.body
         assert not proxy.lines(f"CONNECT localhost:{port}", "status=200")
 
     def test_many_tunnels_at_once_keep_apart(self, proxy: Proxy) -> None:

@@ -110,12 +110,35 @@ class TestNames:
         "target", [b"/", b"/nobody/x", b"/bas/x", b"/BASE/x", b"//base/x", b"/%62ase/x", b"/?base"]
     )
     def test_an_unknown_name_is_404_that_lists_none(self, gateway: Running, target: bytes) -> None:
+        """It names the path, without its query."""
         before = len(gateway.upstream.received)
         found = gateway.ask(target)
         assert found.status == 404
         assert b"root" not in found.body
-        assert b"nobody" not in found.body
+        assert b"buffr: " + target.partition(b"?")[0] + b": " in found.body
+        assert b"?base" not in found.body
         assert len(gateway.upstream.received) == before
+
+    @pytest.mark.parametrize(
+        ("target", "meant"), [(b"/bse/x", b"/base"), (b"/BASE", None), (b"/" + b"b" * 5000, None)]
+    )
+    def test_a_name_that_is_nearly_one_is_said(
+        self, gateway: Running, target: bytes, meant: bytes | None
+    ) -> None:
+        found = gateway.ask(target)
+        assert found.status == 404
+        assert (b"did you mean" in found.body) is (meant is not None)
+        assert len(found.body) < 500
+        if meant is not None:
+            assert b"did you mean " + meant + b"?" in found.body
+
+    def test_what_may_be_a_key_is_not_said(self, gateway: Running) -> None:
+        """Clients may send one in the path where none is asked for."""
+        key = b"q3Zt8wYb1KfXn5Rv7LdMp2Hs"
+        found = gateway.ask(b"/" + key + b"/base/x")
+        assert found.status == 404
+        assert key not in found.body
+        assert key.decode() not in gateway.process.log()
 
     def test_a_path_stays_below_its_target(self, gateway: Running) -> None:
         """What lies beside the target's path at the upstream is not the route's."""

@@ -49,6 +49,12 @@ class Troubled:
     def port(self, name: str) -> int:
         return self.process.ports[self.names.index(name)]
 
+    def host(self, name: str) -> str:
+        """The host of a route's upstream."""
+        settings = yaml.safe_load((self.directory / "buffr.yaml").read_text())
+        target: str = settings["reverse"][self.names.index(name)]["target"]
+        return f"({target.partition('://')[2]})"
+
 
 def _silent_listener(stack: ExitStack) -> int:
     """A port whose queue of connections is full: nobody gets through."""
@@ -135,6 +141,8 @@ class TestFailures:
             assert " level=ERROR " in line
             assert " status=502 " in line
             assert reason in line
+            for said in (got.body.decode(), line):
+                assert troubled.host(name) in said
         if (troubled.directory / "all.json").exists():
             assert target.decode() not in (troubled.directory / "all.json").read_text()
         assert "Traceback" not in troubled.process.log()

@@ -323,7 +323,7 @@ class TestDialling:
         bench.reactor.advance(9)
         TRIAL.assertNoResult(sent)
         bench.reactor.advance(1)
-        assert failing(sent).message == "time-out while connecting to the upstream"
+        assert "time-out while connecting to the upstream" in failing(sent).message
         assert bench.reactor.connectors[-1].stoppedConnecting
 
     def test_the_name_takes_too_long(self) -> None:
@@ -332,7 +332,7 @@ class TestDialling:
         bench.reactor.nameResolver = cast("IHostnameResolver", SilentResolver())
         sent = bench.send()
         bench.reactor.advance(10)
-        assert failing(sent).message == "time-out while connecting to the upstream"
+        assert "time-out while connecting to the upstream" in failing(sent).message
 
     def test_without_a_bound(self) -> None:
         """Zero means that it waits as long as the platform does."""
