@@ -254,3 +254,8 @@ class Broken:
 
     request: RecordedRequest
     why: str
+
+    @classmethod
+    def off(cls, request: RecordedRequest, reason: str) -> Self:
+        """One whose answer broke off."""
+        return cls(request, "it was not recorded whole" + (f": {reason}" if reason else ""))

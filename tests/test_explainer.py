@@ -91,12 +91,15 @@ class TestNearest:
         bench.record(b"/chat", b'{"a": 2}', truncated="the upstream dropped the connection")
         nearest = bench.miss(b"/chat", b'{"a": 2}')
         assert in_short(nearest, 0) == (
-            "interaction 1 is the same request, but was not recorded whole and is never replayed:"
-            " the upstream dropped the connection"
+            "interaction 1 is the same request, but cannot be replayed:"
+            " it was not recorded whole: the upstream dropped the connection"
         )
         assert as_text(nearest, 0).splitlines()[1].startswith("interaction 0 comes near")
         (broken, near) = as_data(nearest, 0)
-        assert (broken["index"], broken["broken"]) == (1, "the upstream dropped the connection")
+        assert (broken["index"], broken["broken"]) == (
+            1,
+            "it was not recorded whole: the upstream dropped the connection",
+        )
         assert "broken" not in near
 
     def test_a_recording_of_another_request_that_broke_off(self) -> None:

@@ -90,6 +90,7 @@ PURE = (
     "buffr.matching",
     "buffr.redaction",
     "buffr.stores.cache",
+    "buffr.stores.cassette_checks",
     "buffr.stores.cassette_fields",
     "buffr.stores.cassette_format",
     "buffr.stores.cassette_records",

@@ -19,7 +19,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette_snapshot import Snapshot
 from buffr.terminal import Paint, paint_for, plain
 
-__all__ = ["Row", "ls", "row_of", "rows"]
+__all__ = ["Row", "ls", "row_at", "row_of", "rows"]
 
 _RULES = RedactionRules()
 _encode = msgspec.json.Encoder().encode
@@ -65,11 +65,15 @@ class Row:
 
 def rows(snapshot: Snapshot) -> Iterator[Row]:
     """A row for each element, whatever its type."""
-    for number in range(len(snapshot)):
-        try:
-            yield row_of(number, snapshot.interaction(number))
-        except CassetteError as error:
-            yield Row(number, snapshot.kind(number), fault=error.message)
+    return (row_at(snapshot, number) for number in range(len(snapshot)))
+
+
+def row_at(snapshot: Snapshot, number: int) -> Row:
+    """The row of an element, which may be one that cannot be read."""
+    try:
+        return row_of(number, snapshot.interaction(number))
+    except CassetteError as error:
+        return Row(number, snapshot.kind(number), fault=error.message)
 
 
 def row_of(number: int, interaction: Interaction) -> Row:

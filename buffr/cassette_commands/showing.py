@@ -21,6 +21,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import Headers, media_type
+from buffr.stores.cassette_format import RECORDED_KINDS
 from buffr.stores.cassette_snapshot import Snapshot
 from buffr.terminal import Paint, paint_for, plain
 
@@ -78,7 +79,7 @@ def _write_body(snapshot: Snapshot, number: int) -> None:
 
 def _parts(snapshot: Snapshot, number: int, paint: Paint) -> Iterator[str]:
     kind = snapshot.kind(number)
-    if kind not in ("http", "websocket"):
+    if kind not in RECORDED_KINDS:
         yield f"an interaction of type {plain(kind)}, which buffr passes over\n\n"
         element = msgspec.json.format(snapshot.element(number), indent=2)
         yield pretty(element, "application/json", paint)

@@ -10,6 +10,7 @@ from pathlib import Path
 from buffr.cassette_commands.arguments import CassetteOptions, files, is_cassette
 from buffr.errors import CassetteError
 from buffr.interaction import Body, Interaction, WebSocketInteraction
+from buffr.stores.cassette_format import RECORDED_KINDS
 from buffr.stores.cassette_snapshot import Snapshot, read_snapshot
 from buffr.terminal import complain, plain
 
@@ -25,7 +26,8 @@ class VerifyOptions(CassetteOptions):
     longdesc = (
         "Reads cassettes whole, and checks the files of large bodies by their digests. Exits "
         "with 1 when something is wrong: a fault in the JSON, a torn end, an interaction that "
-        "cannot be read or whose answer broke off, a body file that is gone or was changed."
+        "cannot be read or sent, or whose answer broke off, sizes of chunks that do not add up "
+        "to the body, a body file that is gone or was changed."
     )
     optFlags = [  # noqa: RUF012  # Twisted's name and kind
         ["quiet", "q", "Say nothing of good ones."],
@@ -66,7 +68,7 @@ def faults(snapshot: Snapshot) -> Iterator[str]:
     digests: dict[Path, str] = {}
     for number in range(len(snapshot)):
         kind = snapshot.kind(number)
-        if kind not in ("http", "websocket"):
+        if kind not in RECORDED_KINDS:
             continue  # kept, and passed over
         try:
             interaction = snapshot.interaction(number)
@@ -75,6 +77,8 @@ def faults(snapshot: Snapshot) -> Iterator[str]:
             continue
         for what in _faults(interaction, digests):
             yield f"{snapshot.path}: interaction {number}: {what}"
+        for what in snapshot.stale_cuts(number):
+            yield snapshot.named(number, f"{what}: it is replayed whole")
 
 
 def _faults(interaction: Interaction, digests: dict[Path, str]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from buffr.errors import CassetteError, StoreFailed, UnsafeRecording
-from buffr.interaction import Broken, Interaction, RecordedRequest
+from buffr.interaction import Broken, IndexEntry, Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.backlog import Backlog
 from buffr.stores.base import Found
@@ -144,9 +145,7 @@ class Cassette:
         """An index over the elements in memory."""
         index = Index(key_of)
         for place in self.places():
-            element = self._elements.slice(place)
-            assert element is not None
-            entry = index_entry(decode_index(element), self._bodies.directory)
+            entry = self._entry(place)
             if entry is not None:
                 index.add(entry, place)
         return index
@@ -203,19 +202,26 @@ class Cassette:
         return range(self._elements.first_place, self._elements.next_place)
 
     def request(self, place: int) -> RecordedRequest | None:
-        """The request of the interaction at a place, while it is in the file."""
-        element = self._elements.slice(place)
-        if element is None:
-            return None
-        entry = index_entry(decode_index(element), self._bodies.directory)
+        """The request at a place, while it is in the file and can be replayed."""
+        entry = self._entry(place)
         return None if entry is None else entry.request
 
-    def broken(self, place: int) -> Broken | None:
-        """The interaction at a place, if it broke off."""
+    def _entry(self, place: int) -> IndexEntry | None:
         element = self._elements.slice(place)
         if element is None:
             return None
-        return broken_request(decode_index(element), self._bodies.directory)
+        with suppress(ValueError):
+            return index_entry(decode_index(element), self._bodies.directory)
+        return None
+
+    def broken(self, place: int) -> Broken | None:
+        """The request at a place that cannot be replayed, if it can be read at least."""
+        element = self._elements.slice(place)
+        if element is None:
+            return None
+        with suppress(ValueError):
+            return broken_request(decode_index(element), self._bodies.directory)
+        return None
 
     def look(self) -> None:
         """Have the file read again if it changed; at most once a second."""

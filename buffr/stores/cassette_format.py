@@ -20,14 +20,18 @@ from buffr.interaction import (
     HTTPInteraction,
     IndexEntry,
     Interaction,
+    RecordedRequest,
 )
 from buffr.message import Headers, ResponseHead, media_type
+from buffr.stores.cassette_checks import exchange_fault, session_fault
 from buffr.stores.cassette_fields import charset, unfold
 from buffr.stores.cassette_records import (
-    AnswerIndexRecord,
-    ElementIndexRecord,
     ElementRecord,
     ExchangeRecord,
+    KindRecord,
+    ResponseRecord,
+    SessionRecord,
+    SwitchRecord,
 )
 from buffr.stores.cassette_requests import body_of, encode_request, request_of, upgrade_of
 from buffr.stores.cassette_sessions import encode_session, session_of
@@ -46,14 +50,36 @@ from buffr.stores.cassette_text import (
 )
 from buffr.stores.reason_phrases import reason_phrase
 
-__all__ = ["broken_request", "decode", "decode_index", "encode", "index_entry"]
+__all__ = [
+    "RECORDED_KINDS",
+    "broken_request",
+    "decode",
+    "decode_index",
+    "encode",
+    "index_entry",
+    "kind_of",
+]
 
 _CHOOSING = frozenset(("vary", "content-type"))
 _LENGTHS = frozenset(map(len, _CHOOSING))
 
-_elements = msgspec.json.Decoder(ElementRecord)
-decode_index = msgspec.json.Decoder(ElementIndexRecord).decode
-"""Reads an element as far as an index needs it. Raises ``ValueError``."""
+_KINDS = ("http", "websocket")
+RECORDED_KINDS = frozenset(("", *_KINDS))
+"""Types of recordings; an element of another type, of a newer program, is passed over."""
+
+decode_index = msgspec.json.Decoder(ElementRecord).decode
+"""Reads an element. Raises ``ValueError`` that says which field is wrong."""
+
+_decode_kind = msgspec.json.Decoder(KindRecord).decode
+
+
+def kind_of(element: bytes | memoryview) -> str:
+    """The ``type`` of an element: ``http``, ``websocket`` or any other; empty for none."""
+    try:
+        kind = _decode_kind(element).type
+    except ValueError:
+        return ""
+    return kind if isinstance(kind, str) else ""
 
 
 def decode(element: bytes | memoryview, bodies: Path) -> Interaction:
@@ -62,7 +88,9 @@ def decode(element: bytes | memoryview, bodies: Path) -> Interaction:
     Raises ``CassetteError`` that says which field is wrong.
     """
     try:
-        record = _elements.decode(element)
+        record = decode_index(element)
+        if _broke_off(record) is None and (fault := _fault(record)):
+            raise CassetteError(fault)
         if record.type == "http" and record.http is not None:
             return _exchange(record.http, bodies)
         if record.type == "websocket" and record.websocket is not None:
@@ -72,43 +100,68 @@ def decode(element: bytes | memoryview, bodies: Path) -> Interaction:
     raise CassetteError(f"it is no interaction of a known type: {record.type!r}")
 
 
-def index_entry(element: ElementIndexRecord, bodies: Path) -> IndexEntry | None:
+def index_entry(element: ElementRecord, bodies: Path) -> IndexEntry | None:
     """What a whole interaction is looked up by; ``None`` for all that never is.
 
+    Raises ``ValueError`` for what cannot be replayed, although it is whole.
+    """
+    if element.type not in _KINDS or _broke_off(element) is not None:
+        return None
+    if fault := _fault(element):
+        raise ValueError(fault)
+    recorded = _recorded(element)
+    answer = None if recorded is None else recorded.response
+    return IndexEntry(_request(element, bodies), _choosing(answer))
+
+
+def broken_request(element: ElementRecord, bodies: Path) -> Broken | None:
+    """The request of an interaction that cannot be replayed, and why.
+
     Raises ``ValueError`` for text that cannot be turned into bytes.
     """
+    if element.type not in _KINDS:
+        return None
+    reason = _broke_off(element)
+    if reason is not None:
+        return Broken.off(_request(element, bodies), reason)
+    fault = _fault(element)
+    return Broken(_request(element, bodies), fault) if fault else None
+
+
+def _recorded(element: ElementRecord) -> ExchangeRecord | SessionRecord | None:
+    return element.http if element.type == "http" else element.websocket
+
+
+def _broke_off(element: ElementRecord) -> str | None:
+    """Why an interaction is not whole."""
+    recorded = _recorded(element)
+    end = None if recorded is None else recorded.end
+    return end.reason if end is not None and end.truncated else None
+
+
+def _fault(element: ElementRecord) -> str:
+    """What keeps a whole interaction from being replayed; empty for nothing."""
     if element.type == "http":
-        exchange = element.http
-        if exchange is None:
-            raise ValueError("Object missing required field `http`")
-        if exchange.end is not None and exchange.end.truncated:
-            return None
-        return IndexEntry(request_of(exchange.request, bodies), _choosing(exchange.response))
+        return _no_member("http") if element.http is None else exchange_fault(element.http)
     if element.type == "websocket":
         session = element.websocket
-        if session is None:
-            raise ValueError("Object missing required field `websocket`")
-        truncated = session.end is not None and session.end.truncated
-        if truncated:
-            return None
-        return IndexEntry(upgrade_of(session.request), _choosing(session.response))
-    return None
+        return _no_member("websocket") if session is None else session_fault(session)
+    return ""
 
 
-def broken_request(element: ElementIndexRecord, bodies: Path) -> Broken | None:
-    """The request of an interaction that broke off, and why it did.
-
-    Raises ``ValueError`` for text that cannot be turned into bytes.
-    """
-    exchange, session = element.http, element.websocket
-    if exchange is not None and exchange.end is not None and exchange.end.truncated:
-        return Broken(request_of(exchange.request, bodies), exchange.end.reason)
-    if session is not None and session.end is not None and session.end.truncated:
-        return Broken(upgrade_of(session.request), session.end.reason)
-    return None
+def _no_member(name: str) -> str:
+    return f"Object missing required field `{name}`"
 
 
-def _choosing(answer: AnswerIndexRecord | None) -> Headers:
+def _request(element: ElementRecord, bodies: Path) -> RecordedRequest:
+    if element.type == "http" and element.http is not None:
+        return request_of(element.http.request, bodies)
+    if element.websocket is not None:
+        return upgrade_of(element.websocket.request)
+    raise ValueError(_no_member(element.type))
+
+
+def _choosing(answer: ResponseRecord | SwitchRecord | None) -> Headers:
     if answer is None:
         return ()
     encoding = answer.header_encoding

@@ -12,20 +12,24 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from buffr.errors import CassetteError
-from buffr.stores.cassette_format import decode_index
-from buffr.stores.cassette_records import ElementIndexRecord
+from buffr.stores.cassette_format import RECORDED_KINDS, decode_index, kind_of
+from buffr.stores.cassette_records import ElementRecord
 from buffr.stores.cassette_torn import is_cut_short
 from buffr.stores.spans import Spans, Text
 
-__all__ = ["TAIL", "Layout", "Shape", "opening"]
+__all__ = ["TAIL", "Element", "Layout", "Shape", "opening"]
 
 TAIL = b"\n  ]\n}\n"
 """How the text ends behind the last element. As long as ``opening`` is."""
+
+Element = ElementRecord | str
+"""An element as it was decoded, or what is wrong with one that is whole JSON."""
 
 VERSION = 1
 
@@ -88,9 +92,10 @@ class Layout:
         self._fast_tries = _FAST_TRIES
         self._is_repaired = False
 
-    def elements(self) -> Iterator[tuple[int, int, ElementIndexRecord]]:
-        """Start, end and decoded index of each element, in order.
+    def elements(self) -> Iterator[tuple[int, int, Element]]:
+        """Start, end and record of each element, in order.
 
+        One whose fields are wrong does not spoil the others: the JSON is whole.
         Raises ``CassetteError`` with path, line and column when the text is
         no cassette of this version. Text that merely stops too early ends
         the elements, and leaves the shape TORN.
@@ -127,7 +132,7 @@ class Layout:
             return "something stands behind its end, as an unfinished append leaves it"
         return f"it ends in the middle of interaction {count}; those before it are used"
 
-    def _document(self) -> Iterator[tuple[int, int, ElementIndexRecord]]:
+    def _document(self) -> Iterator[tuple[int, int, Element]]:
         text = self.text
         at = self._skip(len(_BOM) if text.startswith(_BOM) else 0)
         if at == len(text):
@@ -186,7 +191,7 @@ class Layout:
         except UnicodeDecodeError:
             raise _Fault(start, "the text is not UTF-8") from None
 
-    def _list(self, at: int) -> Generator[tuple[int, int, ElementIndexRecord], None, int]:
+    def _list(self, at: int) -> Generator[tuple[int, int, Element], None, int]:
         """The elements; returns the offset behind the list."""
         text = self.text
         if self._named:
@@ -202,7 +207,7 @@ class Layout:
             return at + 1
         return (yield from self._elements(at))
 
-    def _elements(self, at: int) -> Generator[tuple[int, int, ElementIndexRecord], None, int]:
+    def _elements(self, at: int) -> Generator[tuple[int, int, Element], None, int]:
         text = self.text
         while True:
             end, record = self._element(at)
@@ -218,21 +223,24 @@ class Layout:
             self._expect(at, b",", "expected ',' or ']'")
             at = self._skip(at + 1)
 
-    def _element(self, at: int) -> tuple[int, ElementIndexRecord]:
+    def _element(self, at: int) -> tuple[int, Element]:
         self._expect(at, b"{", "expected an interaction")
+        guess = at
         if self._fast_tries:
             found = _ELEMENT_END.search(self.text, at, at + _REACH_BYTES)
-            end = at if found is None else found.end()
-            try:
-                return end, decode_index(self._view[at:end])
-            except ValueError:
-                self._fast_tries -= 1  # no layout of ours, or a fault that the scan will name
+            guess = at if found is None else found.end()
+            # What fails is not in our layout, or has a fault that the scan will name.
+            with suppress(ValueError):
+                return guess, decode_index(self._view[at:guess])
         end = self._value_end(at)
+        if guess != end and self._fast_tries:
+            self._fast_tries -= 1
+        element = self._view[at:end]
         try:
-            return end, decode_index(self._view[at:end])
+            return end, decode_index(element)
         except ValueError as error:
-            number = len(self.spans)
-            raise self.error(at, f"interaction {number} is wrong: {error}") from None
+            kind = kind_of(element)
+            return end, str(error) if kind in RECORDED_KINDS else ElementRecord(kind)
 
     def _skip(self, at: int) -> int:
         match = _SPACE.match(self.text, at)
@@ -289,9 +297,7 @@ class Layout:
         mixed = all(byte in pair for byte, *pair in zip(found, first, TAIL, strict=False))
         return first if mixed and len(found) == len(TAIL) and found != first else None
 
-    def _repaired(
-        self, seam: bytes, fault: _Fault
-    ) -> Iterator[tuple[int, int, ElementIndexRecord]]:
+    def _repaired(self, seam: bytes, fault: _Fault) -> Iterator[tuple[int, int, Element]]:
         """The elements behind a seam, if the text is whole but for that."""
         torn = self.text
         self.text = torn[: self.end] + seam + torn[self.end + len(seam) :]
@@ -311,9 +317,13 @@ class Layout:
     def slice(self, start: int, end: int) -> bytes:
         return bytes(self._view[start:end])
 
+    def line(self, at: int) -> int:
+        """The number of the line at an offset, counted from 1."""
+        return self.text.count(b"\n", 0, at) + 1
+
     def error(self, at: int, what: str) -> CassetteError:
         """What is wrong at this offset, with path, line and column."""
-        line = self.text.count(b"\n", 0, at) + 1
+        line = self.line(at)
         line_start = self.text.rfind(b"\n", 0, at) + 1
         column = len(str(self._view[line_start:at], "utf-8", "replace")) + 1
         if _CONFLICT.match(self.text, line_start):

@@ -209,6 +209,8 @@ class Ledger:
             self._missing += self._recent.missing_from(layout, reading.stamp.status.mtime_ns)
         if layout.shape is Shape.TORN:
             self.file.warn(f"{self.file.path}: {layout.damage}")
+        for line in reading.broken:
+            self.file.warn(line)
         self._recent = Recent(layout.slice(*layout.spans[-1]) if len(layout.spans) else None)
         self._end, self._count = layout.end, len(layout.spans)
         self._next_place = reading.loaded.elements.next_place

@@ -20,6 +20,7 @@ from buffr.stores.spans import Spans, Text
 __all__ = ["Appended", "CassetteReader", "Loaded", "News", "Reading"]
 
 _WORK_S = 0.001
+_MOST_BROKEN = 20
 
 
 @frozen(eq=False)
@@ -47,13 +48,17 @@ News = Loaded | Appended
 
 @frozen(eq=False)
 class Reading:
-    """A whole file as it was at ``stamp``. With a ``fault`` it is no cassette."""
+    """A whole file as it was at ``stamp``. With a ``fault`` it is no cassette.
+
+    ``broken`` names the interactions that cannot be replayed, a line each.
+    """
 
     text: Text
     stamp: Stamp
     layout: Layout
     loaded: Loaded
     fault: CassetteError | None
+    broken: Sequence[str] = ()
 
 
 def _go_on() -> None:
@@ -97,8 +102,9 @@ class CassetteReader:
         text, stamp = opened.read()
         layout = Layout(text, self.path)
         place = loaded.elements.first_place
+        broken: list[str] = []
         try:
-            for entry in self._entries(layout):
+            for entry in self._entries(layout, broken):
                 if entry is not None:
                     for index in loaded.indexes:
                         index.add(entry, place)
@@ -106,15 +112,22 @@ class CassetteReader:
         except CassetteError as fault:
             return Reading(text, stamp, layout, loaded, fault)
         loaded.elements.add(text, layout.spans)
-        return Reading(text, stamp, layout, loaded, None)
+        return Reading(text, stamp, layout, loaded, None, broken)
 
-    def _entries(self, layout: Layout) -> Iterator[IndexEntry | None]:
+    def _entries(self, layout: Layout, broken: list[str]) -> Iterator[IndexEntry | None]:
         deadline = time.perf_counter() + _WORK_S
         for start, _, element in layout.elements():
             try:
-                yield index_entry(element, self.bodies)
+                if isinstance(element, str):
+                    raise ValueError(element)  # noqa: TRY004  # handled with the others
+                entry = index_entry(element, self.bodies)
             except ValueError as error:
-                raise layout.error(start, str(error)) from None
+                entry = None
+                if len(broken) < _MOST_BROKEN:
+                    number = len(layout.spans) - 1
+                    where = f"{self.path}:{layout.line(start)}"
+                    broken.append(f"{where}: interaction {number} cannot be replayed: {error}")
+            yield entry
             if time.perf_counter() > deadline:
                 self.pause()
                 deadline = time.perf_counter() + _WORK_S
@@ -139,10 +152,11 @@ class CassetteReader:
         if not suffix.endswith(TAIL) or suffix.startswith(b",") is first:
             return None
         layout = Layout(start + suffix.removeprefix(b","), self.path)
+        broken: list[str] = []
         try:
-            entries = list(self._entries(layout))
+            entries = list(self._entries(layout, broken))
         except CassetteError:
             return None
-        if layout.shape is not Shape.READY or opened.stamp() != stamp:
+        if broken or layout.shape is not Shape.READY or opened.stamp() != stamp:
             return None
         return Appended(layout.text, layout.spans, entries), stamp

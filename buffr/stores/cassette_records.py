@@ -6,23 +6,30 @@ Unknown fields are passed over, so that newer programs may add some.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from buffr.stores.cassette_fields import UTF_8
 
 __all__ = [
-    "AnswerIndexRecord",
-    "ElementIndexRecord",
     "ElementRecord",
     "ExchangeRecord",
     "FrameRecord",
+    "KindRecord",
     "RequestRecord",
     "ResponseRecord",
     "SessionRecord",
+    "SwitchRecord",
     "UpgradeRecord",
 ]
+
+
+_Status = Annotated[int, msgspec.Meta(ge=200, le=999)]
+_Switching = Annotated[int, msgspec.Meta(ge=101, le=101)]
+_Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+_Size = Annotated[int, msgspec.Meta(ge=0)]
+_Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class RequestRecord(msgspec.Struct, gc=False):
@@ -31,24 +38,24 @@ class RequestRecord(msgspec.Struct, gc=False):
     query: str | None = None
     scheme: str | None = None
     host: str | None = None
-    port: int | None = None
+    port: _Port | None = None
     header_encoding: Literal["utf-8", "latin-1"] = UTF_8
     headers: dict[str, list[str]] = {}
     raw_headers: list[str] | None = None
     body: str = ""
     body_b64: bytes = b""
     body_file: str = ""
-    body_size: int = 0
+    body_size: _Size = 0
 
 
 class BodyChunkRecord(msgspec.Struct, gc=False):
     data: str = ""
     data_b64: bytes = b""
-    delay_ms: int = 0
+    delay_ms: _Milliseconds = 0
 
 
 class ResponseRecord(msgspec.Struct, gc=False):
-    status: int
+    status: _Status
     reason: str | None = None
     header_encoding: Literal["utf-8", "latin-1"] = UTF_8
     headers: dict[str, list[str]] = {}
@@ -56,9 +63,9 @@ class ResponseRecord(msgspec.Struct, gc=False):
     body: str = ""
     body_b64: bytes = b""
     body_file: str = ""
-    body_size: int = 0
+    body_size: _Size = 0
     body_chunks: list[BodyChunkRecord] = []
-    chunks: list[tuple[int, int]] = []
+    chunks: list[tuple[_Size, _Milliseconds]] = []
     trailers: list[tuple[str, str]] = []
 
 
@@ -91,7 +98,7 @@ class UpgradeRecord(msgspec.Struct, gc=False):
     query: str | None = None
     scheme: str | None = None
     host: str | None = None
-    port: int | None = None
+    port: _Port | None = None
     header_encoding: Literal["utf-8", "latin-1"] = UTF_8
     headers: dict[str, list[str]] = {}
     raw_headers: list[str] | None = None
@@ -100,7 +107,7 @@ class UpgradeRecord(msgspec.Struct, gc=False):
 class SwitchRecord(msgspec.Struct, gc=False):
     """The answer to it."""
 
-    status: int = 101
+    status: _Switching = 101
     reason: str | None = None
     header_encoding: Literal["utf-8", "latin-1"] = UTF_8
     headers: dict[str, list[str]] = {}
@@ -113,21 +120,21 @@ class FrameRecord(msgspec.Struct, gc=False):
     data: str = ""
     data_b64: bytes = b""
     data_file: str = ""
-    data_size: int = 0
-    delay_ms: int = 0
+    data_size: _Size = 0
+    delay_ms: _Milliseconds = 0
     close_code: int = 0
     reason: str = ""
-    fragments: list[int] = []
+    fragments: list[_Size] = []
     compressed: bool = False
 
 
 class ControlRecord(msgspec.Struct, gc=False):
-    after: int
+    after: _Size
     direction: Literal["client_to_server", "server_to_client"]
     opcode: Literal["ping", "pong"]
     data: str = ""
     data_b64: bytes = b""
-    delay_ms: int = 0
+    delay_ms: _Milliseconds = 0
 
 
 class SessionEndRecord(msgspec.Struct, gc=False):
@@ -151,26 +158,7 @@ class ElementRecord(msgspec.Struct, gc=False):
     websocket: SessionRecord | None = None
 
 
-class AnswerIndexRecord(msgspec.Struct, gc=False):
-    header_encoding: Literal["utf-8", "latin-1"] = UTF_8
-    headers: dict[str, list[str]] = {}
+class KindRecord(msgspec.Struct, gc=False):
+    """An element's type, whatever else is right or wrong in it."""
 
-
-class ExchangeIndexRecord(msgspec.Struct, gc=False):
-    request: RequestRecord
-    response: AnswerIndexRecord | None = None
-    end: EndRecord | None = None
-
-
-class SessionIndexRecord(msgspec.Struct, gc=False):
-    request: UpgradeRecord
-    response: AnswerIndexRecord | None = None
-    end: SessionEndRecord | None = None
-
-
-class ElementIndexRecord(msgspec.Struct, gc=False):
-    """As much of an element as an index needs; neither bodies of answers nor frames."""
-
-    type: str
-    http: ExchangeIndexRecord | None = None
-    websocket: SessionIndexRecord | None = None
+    type: object = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +9,7 @@ from attrs import evolve
 
 from buffr.interaction import Body, RecordedRequest
 from buffr.message import has_token
+from buffr.stores.cassette_checks import digest_fault
 from buffr.stores.cassette_fields import charset, sendable_target, unfold
 from buffr.stores.cassette_records import RequestRecord, ResponseRecord, UpgradeRecord
 from buffr.stores.cassette_text import (
@@ -29,7 +29,6 @@ __all__ = [
     "upgrade_of",
 ]
 
-_DIGEST = re.compile("[0-9a-f]{64}")
 _UPGRADE: Final = (b"Upgrade", b"websocket")
 
 
@@ -81,8 +80,8 @@ def body_of(record: RequestRecord | ResponseRecord, bodies: Path) -> Body:
 
 def body_file(name: str, digest: str, size_bytes: int, bodies: Path) -> Body:
     """A body in a file of its own; ``name`` is that of the field which says so."""
-    if not _DIGEST.fullmatch(digest):
-        raise ValueError(f"{name} {digest!r} is no SHA-256 in hex")
+    if fault := digest_fault(digest):
+        raise ValueError(f"{name}: {fault}")
     return Body(size_bytes=size_bytes, file=bodies / digest)
 
 

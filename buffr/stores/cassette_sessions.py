@@ -19,6 +19,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import ResponseHead
+from buffr.stores.cassette_checks import NO_CODE, never_sent
 from buffr.stores.cassette_fields import charset, unfold
 from buffr.stores.cassette_records import (
     ControlRecord,
@@ -43,8 +44,6 @@ from buffr.stores.reason_phrases import reason_phrase
 __all__ = ["encode_session", "session_of"]
 
 _NO_STATUS = 1005
-_NEVER_SENT = frozenset((1006, 1015))
-"""Codes for a connection that broke (RFC 6455 7.4.1); the Go program writes them as frames."""
 
 _DIRECTIONS = {direction.value: direction for direction in Direction}
 _KINDS = {kind.value: kind for kind in FrameKind}
@@ -88,7 +87,7 @@ def _frames(
             control, spent_ms = _control(waiting[following], spent_ms)
             following += 1
             yield control
-        if record.close_code not in _NEVER_SENT:
+        if not never_sent(record.close_code):
             yield _frame(record, spent_ms, bodies)
     spent_ms = 0
     for control_record in waiting[following:]:
@@ -113,7 +112,7 @@ def _frame(record: FrameRecord, spent_ms: int, bodies: Path) -> Frame:
     delay_ms = max(0, record.delay_ms - spent_ms)
     if kind is FrameKind.CLOSE:
         code = record.close_code
-        close_code = None if code in (0, _NO_STATUS) else code
+        close_code = None if code in NO_CODE else code
         return Frame(direction, kind, _NOTHING, delay_ms, close_code, record.reason)
     if record.data_file:
         data = body_file("data_file", record.data_file, record.data_size, bodies)
@@ -129,7 +128,7 @@ def _broken_off(records: list[FrameRecord]) -> SessionEnd | None:
     """How a session of the Go program ended, if no close frame came first."""
     for record in records:
         if record.opcode == "close":
-            if record.close_code not in _NEVER_SENT:
+            if not never_sent(record.close_code):
                 return None
             return SessionEnd("the connection broke off", _DIRECTIONS[record.direction])
     return None

@@ -10,8 +10,9 @@ from attrs import frozen
 
 from buffr.errors import CassetteError
 from buffr.interaction import Interaction
+from buffr.stores.cassette_checks import stale_cuts
 from buffr.stores.cassette_file import CassetteFile, Disturbed, OpenCassette, Stamp
-from buffr.stores.cassette_format import decode, decode_index
+from buffr.stores.cassette_format import decode, decode_index, kind_of
 from buffr.stores.cassette_layout import Layout, Shape
 from buffr.stores.disk import Disk
 
@@ -53,15 +54,24 @@ class Snapshot:
         return self.layout.slice(*self.layout.spans[number])
 
     def kind(self, number: int) -> str:
-        """The ``type`` of an element: ``http``, ``websocket``, or any other."""
-        return decode_index(self.element(number)).type
+        """The ``type`` of an element: ``http``, ``websocket`` or any other; empty for none."""
+        return kind_of(self.element(number))
 
     def interaction(self, number: int) -> Interaction:
         """Raises ``CassetteError`` that names the interaction and what is wrong with it."""
         try:
             return decode(self.element(number), self.bodies)
         except CassetteError as error:
-            raise CassetteError(f"{self.path}: interaction {number}: {error.message}") from error
+            raise CassetteError(self.named(number, error.message)) from error
+
+    def stale_cuts(self, number: int) -> list[str]:
+        """What is said of sizes in an interaction that no longer fit what they cut."""
+        return list(stale_cuts(decode_index(self.element(number))))
+
+    def named(self, number: int, what: str) -> str:
+        """What is said of an interaction, with its file, line and number."""
+        line = self.layout.line(self.layout.spans[number][0])
+        return f"{self.path}:{line}: interaction {number}: {what}"
 
 
 def read_snapshot(path: Path, warn: Warn) -> Snapshot:

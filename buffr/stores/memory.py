@@ -61,7 +61,7 @@ class MemoryStore:
     def broken(self, place: int) -> Broken | None:
         interaction = self._interactions[place]
         why = interaction.broke_off
-        return None if why is None else Broken(interaction.request, why)
+        return None if why is None else Broken.off(interaction.request, why)
 
     async def append(self, interaction: Interaction) -> None:
         if self._closed:

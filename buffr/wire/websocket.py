@@ -15,11 +15,12 @@ from buffr.interaction import FrameKind
 from buffr.wire.deflate import Inflater
 from buffr.wire.frames import unmask
 
-__all__ = ["Control", "Data", "FrameReader", "Passed"]
+__all__ = ["CLOSE_CODES", "MAX_CONTROL_BYTES", "Control", "Data", "FrameReader", "Passed"]
 
 _WHOLE_BYTES = 65536
 """Larger frames are not waited for."""
-_MAX_CONTROL = 125
+MAX_CONTROL_BYTES = 125
+"""The largest payload of a control frame (RFC 6455 5.5)."""
 _MAX_LENGTH = 1 << 63
 _PROTOCOL_ERROR = 1002
 _INVALID_DATA = 1007
@@ -28,7 +29,7 @@ _TOO_BIG = 1009
 _CONTINUATION, _CLOSE = 0x0, 0x8
 _KINDS = {0x1: FrameKind.TEXT, 0x2: FrameKind.BINARY}
 _CONTROLS = {0x8: FrameKind.CLOSE, 0x9: FrameKind.PING, 0xA: FrameKind.PONG}
-_CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
+CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
 """Codes that may stand in a close frame: RFC 6455 7.4, and the IANA registry."""
 
 
@@ -140,7 +141,7 @@ class FrameReader:
         first, second = buffer[at], buffer[at + 1]
         self._judge(first, second)
         start, length = at + 2, second & 0x7F
-        if length > _MAX_CONTROL:
+        if length > MAX_CONTROL_BYTES:
             extra = 2 if length == 126 else 8
             if size - start < extra:
                 return 0, 0
@@ -162,7 +163,7 @@ class FrameReader:
                 raise _broken("reserved bits in a control frame")
             if first < 0x80:
                 raise _broken("a fragmented control frame")
-            if second & 0x7F > _MAX_CONTROL:
+            if second & 0x7F > MAX_CONTROL_BYTES:
                 raise _broken("a control frame of over 125 bytes")
             return
         if opcode not in _KINDS and opcode != _CONTINUATION:
@@ -272,7 +273,7 @@ class FrameReader:
 def _judge_close(payload: bytes) -> None:
     if not payload:
         return
-    if len(payload) == 1 or int.from_bytes(payload[:2], "big") not in _CLOSE_CODES:
+    if len(payload) == 1 or int.from_bytes(payload[:2], "big") not in CLOSE_CODES:
         raise _broken("a close code that must not be sent")
     try:
         payload[2:].decode()

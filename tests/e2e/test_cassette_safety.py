@@ -264,6 +264,34 @@ class TestMissingBodies:
                 assert ask(running.ports[0], request(targets[1])).status == 200
 
 
+class TestBrokenRecordings:
+    def test_one_is_named_by_its_miss_and_the_others_replay(self, tmp_path: Path) -> None:
+        """Neither garbage nor an error of the proxy: the recording does not count."""
+        cassette = tmp_path / "api.json"
+        recordings = [element(name) for name in ("good", "wrong", "split")]
+        recordings[1]["http"]["response"]["status"] = 99
+        recordings[2]["http"]["response"]["headers"] = {"X": ["a\r\nSet-Cookie: b=c"]}
+        cassette.write_text(json.dumps({"version": 1, "interactions": recordings}, indent=2))
+        with (
+            FakeUpstream(sized) as upstream,
+            BuffrProcess.run("replay", *flags(upstream), cwd=tmp_path) as running,
+        ):
+            port = running.ports[0]
+            assert ask(port, request(b"/4/good")).status == 200
+            for target, why in (
+                (b"/5/wrong", "$.http.response.status"),
+                (b"/5/split", "a line end"),
+            ):
+                got = ask(port, request(target))
+                assert got.status == 599
+                if target == b"/5/split":
+                    assert "interaction 2 is the same request, but" in got.body.decode()
+                    assert why in got.body.decode()
+                assert why in running.log()
+            assert "Traceback" not in running.log()
+            assert " level=WARN " in running.wait_for("interaction 1 cannot be replayed").string
+
+
 def git(directory: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
     subprocess.run(["git", *identity, *arguments], cwd=directory, check=True, capture_output=True)

@@ -14,6 +14,7 @@ from recordings import recording
 from buffr.errors import CassetteError
 from buffr.stores.cassette_format import encode
 from buffr.stores.cassette_layout import TAIL, Layout, Shape, opening
+from buffr.stores.cassette_records import ElementRecord
 from buffr.stores.cassette_relayout import head, laid_out
 
 PATH = Path("api.json")
@@ -134,7 +135,6 @@ class TestFaults:
             (b'{"version" 1}', r"api\.json:1:12: expected ':'"),
             (b'{"version": 1} {}', r"api\.json:1:16: there is more after the end"),
             (b'{"name": "x"}', r"api\.json:1:1: there is no list of interactions"),
-            (b'{"interactions": [{}]}', r":1:19: interaction 0 is wrong: .*missing .*type"),
             (b'{"interactions": [' + b'{"a":' * 5000, r"nested too deeply"),
         ],
     )
@@ -153,10 +153,22 @@ class TestFaults:
         with pytest.raises(CassetteError, match=r"api\.json:\d+:\d+: "):
             read(wrong)
 
-    def test_a_wrong_type_is_said_with_its_field(self) -> None:
-        wrong = WHOLE.replace(b'"path": "/1"', b'"path": 1')
-        with pytest.raises(CassetteError, match=r"interaction 1 is wrong: Expected `str`, got"):
-            read(wrong)
+    @pytest.mark.parametrize(
+        ("element", "said"),
+        [
+            (ELEMENTS[1].replace(b'"path": "/1"', b'"path": 1'), "Expected `str`, got `int`"),
+            (b"{}", "missing required field `type`"),
+            (b'{\n      "type": 1\n    }', "Expected `str`, got `int`"),
+        ],
+    )
+    def test_a_wrong_type_is_said_and_spoils_no_other(self, element: bytes, said: str) -> None:
+        text = cassette(ELEMENTS[0], *[element] * 20, ELEMENTS[2])
+        layout = Layout(text, PATH)
+        first, *wrong, last = [record for _, _, record in layout.elements()]
+        assert isinstance(first, ElementRecord)
+        assert isinstance(last, ElementRecord)
+        assert all(isinstance(each, str) and said in each for each in wrong)
+        assert len(wrong) == 20
 
     @pytest.mark.parametrize("place", [b'\n      "http"', b"\n  ]", b"\n    {"])
     def test_a_merge_conflict_is_named(self, place: bytes) -> None:

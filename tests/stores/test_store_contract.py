@@ -87,7 +87,8 @@ class TestFinding:
         assert store.request(place) is None
         broken = store.broken(place)
         assert broken is not None
-        assert (broken.request.target, broken.why) == (b"/a", "the upstream left")
+        assert broken.request.target == b"/a"
+        assert broken.why == "it was not recorded whole: the upstream left"
         turns.run(store.append(recording(b"/a", b"whole")))
         assert store.broken(place + 1) is None
         found = turns.run(store.find([key(b"/a")]))
