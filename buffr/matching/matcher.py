@@ -21,7 +21,7 @@ from buffr.matching.rules import MatchRules
 from buffr.matching.target import TargetRules, legal_target
 from buffr.matching.variants import Selecting
 from buffr.message import Headers, Request, first_value
-from buffr.redaction.keys import KeyRedaction
+from buffr.redaction.keys import STAND_IN, KeyRedaction
 from buffr.redaction.known import Known
 from buffr.redaction.pseudonym import MARK
 from buffr.redaction.redactor import Redactor
@@ -211,7 +211,29 @@ class Matcher:
             others += other.keys(value)
         if self._distinct:
             return Identity(keys + others, known.selecting, head.headerless(keys), salted=True)
-        return identity_of(keys, others, known.selecting, head.headerless(keys), self._redaction)
+        identity = identity_of(
+            keys, others, known.selecting, head.headerless(keys), self._redaction
+        )
+        before = self._as_before(request.target, head, secrets)
+        if before is None:
+            return identity
+        return evolve(identity, keys=(*identity.keys, *before.keys(value)), salted=True)
+
+    def _as_before(self, target: bytes, head: _Head, secrets: Known) -> _Head | None:
+        """The head as earlier builds stored it: all stand-ins are called by their fields.
+
+        ``?key=AIza…`` was stored like an opaque value; the very same value is
+        found by its pseudonym.
+        """
+        at = head.origin_parts + 2  # behind method and path
+        query = head.parts[at]
+        if STAND_IN not in query[1]:
+            return None
+        by_field = evolve(self._target, credential=self._redaction.by_field)
+        stored: Part = ("query", by_field.parts(target, secrets)[1])
+        if stored == query:
+            return None
+        return evolve(head, parts=(*head.parts[:at], stored, *head.parts[at + 1 :]))
 
     def digest(self, request: Request) -> BodyDigest:
         """For the body of a request that comes in pieces."""

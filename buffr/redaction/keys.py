@@ -54,7 +54,13 @@ class KeyRedaction:
             return value
         if self.distinct:
             return pseudonym(name, value, self.salt) if self.rules.enabled else value
-        if not value or not self.rules.may_mean_data(name) or self._scanner.has_known_shape(value):
+        if self._scanner.has_known_shape(value):
+            return STAND_IN
+        return self.by_field(name, value)
+
+    def by_field(self, name: bytes, value: bytes) -> bytes:
+        """The same for a value of which only the field's name says what it is."""
+        if not value or not self.rules.may_mean_data(name):
             return STAND_IN
         return collapsed(pseudonym(name, value, self.salt), self._counted)
 
