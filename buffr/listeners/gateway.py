@@ -14,8 +14,8 @@ from buffr.engine import Engine
 from buffr.errors import BadRequest, NoSuchRoute
 from buffr.listeners.scope import scoped
 from buffr.listeners.sink import ClientSink
-from buffr.listeners.target_form import origin_form
-from buffr.listeners.way_back import Outside, WayBack, inner_target, leads_out
+from buffr.listeners.target_form import named_origin
+from buffr.listeners.way_back import Outside, WayBack, inner_target, is_below, leads_out
 from buffr.matching.memo import Memo
 from buffr.message import Headers, Request, ResponseHead
 from buffr.policy.key_gate import Admitted, KeyGate
@@ -24,9 +24,11 @@ from buffr.redaction.rules import RedactionRules
 from buffr.redaction.target_for_log import target_for_log
 from buffr.route import Route
 from buffr.streams import BodyStream
+from buffr.upstream.origin import Origin
 
 __all__ = ["Gateway", "GatewayRoute", "OwnPages"]
 
+_SLASH = 0x2F
 _LONGEST_NAME = 64
 _LONGEST_PATH = 200
 _MAY_BE_A_KEY = re.compile(rb"(?<=/)(?=[^/]*[0-9])[^/]{20,}")
@@ -62,7 +64,9 @@ class OwnPages(Protocol):
 class Gateway:
     """Answers ``/NAME/path?query`` by the route of that name.
 
-    Access comes first: without the key nobody learns which names there are.
+    An absolute URL goes by its host, where that is a route's name or its
+    target's host. Access comes first: without the key nobody learns which
+    names there are.
     """
 
     def __init__(
@@ -81,10 +85,13 @@ class Gateway:
 
     async def handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
         """Answer a request. Raises ``BuffrError``."""
-        admitted = self._gate.admit(origin_form(request), sink.client)
+        origin = None
+        if request.target[0] != _SLASH:
+            origin, request = named_origin(request)
+        admitted = self._gate.admit(request, sink.client)
         inside = self._known.get(admitted)
         if inside is None:
-            inside = self._inside(admitted)
+            inside = self._inside(admitted, origin)
             self._known.put(admitted, inside, admitted.request.head_bytes)
         if inside.found is None:
             await self._own_answer(inside.request, body, sink)
@@ -112,9 +119,16 @@ class Gateway:
             hint=f"{meant}Ask for /NAME/PATH, with a NAME of its settings",
         )
 
-    def _inside(self, admitted: Admitted) -> _Inside:
+    def _inside(self, admitted: Admitted, origin: Origin | None) -> _Inside:
         request, scope = scoped(admitted.request)
-        name, rest = _split(request.target)
+        target = request.target
+        by_host = None if origin is None else self._by_host(origin, target)
+        if origin is None or by_host is None:
+            name, rest = _split(target)
+            at = base = b""
+        else:
+            name, base = by_host
+            rest, at = target[len(base) :], origin.root
         found = self._routes.get(name)
         if found is None:
             return _Inside(request, scope, None, None)
@@ -123,7 +137,31 @@ class Gateway:
             raise BadRequest("the path leads above the target of its route")
         inner = evolve(request, target=inner_target(outside, rest))
         way_back = _way_back(outside, self._outsides, rest, admitted, self._gate.access.key)
+        if at:
+            way_back = evolve(way_back, routes=(), at=at, base=base)
         return _Inside(inner, scope, found, way_back)
+
+    def _by_host(self, origin: Origin, target: bytes) -> tuple[bytes, bytes] | None:
+        """The name of the route that an absolute URL's host is for, and the path to it.
+
+        That is the route with the host as its name, else one whose target has
+        the host; of several the one with the longest path that the URL begins with.
+        """
+        best: tuple[bytes, bytes] | None = None
+        for one in self._outsides:
+            if one.name.lower() == origin.authority:
+                return one.name, b""
+            base = one.target.base_path_bytes
+            fits = _is_host_of(one.target, origin) and is_below(target, base)
+            if fits and (best is None or len(base) > len(best[1])):
+                best = one.name, base
+        return best
+
+
+def _is_host_of(target: Origin, origin: Origin) -> bool:
+    """Whether clients mean the target: they say http:// where it is https://, as buffr does TLS."""
+    same_port = target.port == origin.port or {target.port, origin.port} == {80, 443}
+    return target.host == origin.host and same_port
 
 
 def _path_for_log(path: bytes) -> str:

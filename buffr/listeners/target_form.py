@@ -11,7 +11,7 @@ from buffr.errors import BadRequest
 from buffr.message import Request
 from buffr.upstream.origin import Origin
 
-__all__ = ["absolute_form", "authority_form", "origin_form"]
+__all__ = ["absolute_form", "authority_form", "named_origin", "origin_form"]
 
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*)(.*)", re.DOTALL)
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]+):[0-9]{1,5}")
@@ -67,6 +67,18 @@ def absolute_form(request: Request) -> tuple[Origin, Request]:
             hint="set it as HTTP_PROXY and HTTPS_PROXY, not as a base URL",
         )
     return _origin(matched[1]), origin_form(request)
+
+
+def named_origin(request: Request) -> tuple[Origin | None, Request]:
+    """The origin that an absolute URL names, if it does, and the request in origin-form.
+
+    As a server takes a request, which may be in any form (RFC 9112 3.2.2).
+    Raises ``BadRequest``.
+    """
+    try:
+        return absolute_form(request)
+    except BadRequest:
+        return None, origin_form(request)
 
 
 def authority_form(request: Request) -> tuple[str, int]:

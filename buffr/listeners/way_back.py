@@ -15,7 +15,7 @@ from attrs import frozen
 from buffr.message import ResponseHead
 from buffr.upstream.origin import Origin
 
-__all__ = ["Outside", "WayBack", "inner_target", "leads_out"]
+__all__ = ["Outside", "WayBack", "inner_target", "is_below", "leads_out"]
 
 _URL_FIELDS = frozenset((b"location", b"content-location"))
 _FIELDS = _URL_FIELDS | {b"link", b"set-cookie"}
@@ -65,6 +65,9 @@ class WayBack:
     They are the segments of a key that the client has in its paths, each with
     a slash in front, or nothing; ``query`` is the field of one in its query.
     ``rest`` is the client's target behind the name.
+
+    A client that has asked for an absolute URL has other ones in the place of
+    the name: ``at`` is scheme and authority, ``base`` the path below them.
     """
 
     own: Outside
@@ -73,6 +76,8 @@ class WayBack:
     before: bytes = b""
     after: bytes = b""
     query: bytes = b""
+    at: bytes = b""
+    base: bytes = b""
 
     def head(self, head: ResponseHead) -> ResponseHead:
         """The head as the client gets it; the same one where nothing is to be rewritten."""
@@ -91,7 +96,11 @@ class WayBack:
         return self._cookie(value) if name == b"set-cookie" else value
 
     def _prefix(self, route: Outside) -> bytes:
-        return self.before + b"/" + route.name + self.after
+        return self.at + self._path(route)
+
+    def _path(self, route: Outside) -> bytes:
+        name = self.base if self.at else b"/" + route.name
+        return self.before + name + self.after
 
     def url(self, value: bytes) -> bytes:
         """A URL or reference of the upstream's, for the client (RFC 3986 4.1)."""
@@ -138,7 +147,7 @@ class WayBack:
                 reached.port,
             ):
                 continue
-            if _is_below(rest, base) and (best is None or len(base) > best[0]):
+            if is_below(rest, base) and (best is None or len(base) > best[0]):
                 best = len(base), route
         if best is None:
             return None
@@ -167,20 +176,21 @@ class WayBack:
                         attribute = start + self._cookie_path(text.strip())  # noqa: PLW2901
             kept.append(attribute)
         if not has_path and self._is_bare:
-            kept.append(b" Path=" + self._prefix(self.own))
+            kept.append(b" Path=" + self._path(self.own))
         return b";".join(kept)
 
     def _cookie_path(self, path: bytes) -> bytes:
-        base = self.own.target.base_path_bytes
-        if _is_below(path, base):
+        base, own = self.own.target.base_path_bytes, self._path(self.own)
+        if is_below(path, base):
             rest = path[len(base) :]
-            return self._prefix(self.own) + (b"" if rest == b"/" else rest)
+            return own + (b"" if rest == b"/" else rest) or b"/"
         # A wider one holds for all of the route; one beside it never comes back to the upstream.
-        return self._prefix(self.own) if _is_below(base, path.removesuffix(b"/")) else path
+        return (own or b"/") if is_below(base, path.removesuffix(b"/")) else path
 
 
-def _is_below(path: bytes, base: bytes) -> bool:
-    return path.startswith(base) and path[len(base) : len(base) + 1] in (b"", b"/", b"?", b"#")
+def is_below(target: bytes, base: bytes) -> bool:
+    """Whether a target's path is a base path, or begins with it and a slash."""
+    return target.startswith(base) and target[len(base) : len(base) + 1] in (b"", b"/", b"?", b"#")
 
 
 def _port(scheme: str) -> int:

@@ -69,8 +69,13 @@ class Origin:
         return host.encode("ascii")
 
     @property
+    def root(self) -> bytes:
+        """Scheme and authority, as a URL begins."""
+        return self.scheme.encode("ascii") + b"://" + self.authority
+
+    @property
     def url(self) -> str:
-        return f"{self.scheme}://{self.authority.decode('ascii')}{self.base_path}"
+        return f"{self.root.decode('ascii')}{self.base_path}"
 
 
 def _why_no_url(text: str) -> str:

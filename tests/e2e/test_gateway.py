@@ -107,6 +107,39 @@ class TestNames:
         assert gateway.upstream.received[-1].target == inside
 
     @pytest.mark.parametrize(
+        ("outside", "inside"),
+        [
+            (b"http://ROOT/x?y", b"/x?y"),
+            (b"http://root:80/base/x", b"/base/x"),
+            (b"http://base/x", b"/base/x"),
+            (b"http://base", b"/base/"),
+            (b"http://base:81/root/x", b"/x"),
+            (b"http://UPSTREAM/x", b"/x"),
+            (b"http://UPSTREAM/root/x", b"/root/x"),
+            (b"http://UPSTREAM/base/x", b"/base/x"),
+            (b"http://UPSTREAM/basement", b"/basement"),
+        ],
+    )
+    def test_an_absolute_url_goes_by_its_host(
+        self, gateway: Running, outside: bytes, inside: bytes
+    ) -> None:
+        """A route's name, else a target's host, else the first segment as ever."""
+        upstream = f"127.0.0.1:{gateway.upstream.port}".encode()
+        found = gateway.ask(outside.replace(b"UPSTREAM", upstream))
+        assert found.status == 200
+        assert gateway.upstream.received[-1].target == inside
+
+    def test_a_client_that_takes_it_for_its_proxy_stays_there(self, gateway: Running) -> None:
+        proxies = {"http": gateway.url}
+        found = requests.get("http://base/redirect", proxies=proxies, timeout=10)
+        assert [one.headers["Location"] for one in found.history] == ["http://base/landed"]
+        assert (found.url, found.json()["target"]) == ("http://base/landed", "/base/landed")
+        whole = f"http://127.0.0.1:{gateway.upstream.port}/base/redirect"
+        found = requests.get(whole, proxies=proxies, timeout=10)
+        assert found.url == whole.replace("redirect", "landed")
+        assert gateway.upstream.received[-1].target == b"/base/landed"
+
+    @pytest.mark.parametrize(
         "target", [b"/", b"/nobody/x", b"/bas/x", b"/BASE/x", b"//base/x", b"/%62ase/x", b"/?base"]
     )
     def test_an_unknown_name_is_404_that_lists_none(self, gateway: Running, target: bytes) -> None:
@@ -185,6 +218,14 @@ class TestClientsStay:
         for path in (f"/{KEY}/base/redirect", f"/base/{KEY}/redirect", f"/base/redirect?key={KEY}"):
             landed = requests.get(f"{keyed.url}{path}", timeout=10)
             assert landed.json()["target"] == "/base/landed"
+
+    def test_a_key_in_an_absolute_url_goes_along(self, keyed: Running) -> None:
+        for path in (f"/{KEY}/redirect", f"/redirect?key={KEY}"):
+            url, proxies = f"http://base{path}", {"http": keyed.url}
+            landed = requests.get(url, proxies=proxies, timeout=10)
+            assert landed.url == url.replace("redirect", "landed")
+            assert landed.json()["target"] == "/base/landed"
+        assert requests.get("http://base/x", proxies=proxies, timeout=10).status_code == 401
 
 
 class TestKey:

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.errors import BadRequest
-from buffr.listeners.target_form import absolute_form, authority_form, origin_form
+from buffr.listeners.target_form import (
+    absolute_form,
+    authority_form,
+    named_origin,
+    origin_form,
+)
 from buffr.message import Headers, Request
 from buffr.upstream.origin import Origin
 
@@ -54,6 +59,30 @@ class TestOriginForm:
     def test_others_are_refused(self, target: bytes, method: bytes) -> None:
         with pytest.raises(BadRequest):
             origin_form(asked(target, method))
+
+
+class TestNamedOrigin:
+    @pytest.mark.parametrize(
+        ("target", "origin", "plain"),
+        [
+            (b"/x", None, b"/x"),
+            (b"http://H.test:80/x?y", "http://h.test", b"/x?y"),
+            (b"http://h.test:81", "http://h.test:81", b"/"),
+            (b"http://user@h.test/x", None, b"/x"),
+            (b"http://h.test:x/y", None, b"/y"),
+        ],
+    )
+    def test_it_is_that_of_an_absolute_url(
+        self, target: bytes, origin: str | None, plain: bytes
+    ) -> None:
+        """One that cannot be read is the server's own affair, which takes any."""
+        named, request = named_origin(asked(target))
+        assert (named and named.url, request.target) == (origin, plain)
+
+    @pytest.mark.parametrize("target", [b"h.test:443", b"ftp://h.test/", b"http:///x"])
+    def test_what_no_server_takes_is_refused(self, target: bytes) -> None:
+        with pytest.raises(BadRequest):
+            named_origin(asked(target, b"CONNECT"))
 
 
 class TestAbsoluteForm:

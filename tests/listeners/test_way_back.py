@@ -133,6 +133,23 @@ class TestRedirects:
         assert way_back(after=b"/KEY").url(said) == b"/wiki/KEY/x?a#f"
         assert way_back(query=b"key=KEY").url(said) == b"/wiki/x?a&key=KEY#f"
 
+    @pytest.mark.parametrize(
+        ("said", "base", "mapped"),
+        [
+            (b"/v1/x?y#z", b"", b"http://named/x?y#z"),
+            (b"https://api.test:8443/v1", b"", b"http://named"),
+            (b"https://api.test:8443/v1/x", b"/v1", b"http://named/v1/x"),
+            (b"../c", b"/v1", b"http://named/v1/c"),
+            (b"https://wiki.test/x", b"", b"https://wiki.test/x"),
+            (b"c", b"", b"c"),
+        ],
+    )
+    def test_a_client_that_asked_for_an_absolute_url_gets_such(
+        self, said: bytes, base: bytes, mapped: bytes
+    ) -> None:
+        back = WayBack(API, (), b"/a/b", at=b"http://named", base=base)
+        assert back.url(said) == mapped
+
     @given(st.binary(max_size=40))
     def test_any_bytes_are_mapped_or_left(self, said: bytes) -> None:
         assert isinstance(way_back().url(said), bytes)
@@ -181,6 +198,22 @@ class TestCookies:
     )
     def test_they_are_the_gateways_below_the_name(self, said: bytes, mapped: bytes | None) -> None:
         assert cookie(said) == (said if mapped is None else mapped)
+
+    @pytest.mark.parametrize(
+        ("said", "base", "mapped"),
+        [
+            (b"a=b; Path=/v1/x; Domain=api.test", b"", b"a=b; Path=/x"),
+            (b"a=b; Path=/v1/", b"", b"a=b; Path=/"),
+            (b"a=b; Path=/", b"", b"a=b; Path=/"),
+            (b"a=b; Path=/v1/x", b"/v1", b"a=b; Path=/v1/x"),
+        ],
+    )
+    def test_of_a_client_that_asked_for_an_absolute_url(
+        self, said: bytes, base: bytes, mapped: bytes
+    ) -> None:
+        head = ResponseHead(200, b"OK", ((b"Set-Cookie", said),))
+        back = WayBack(API, (), b"/a/b", at=b"http://named", base=base)
+        assert back.head(head).headers[0][1] == mapped
 
     def test_without_a_path_and_asked_for_by_the_name_alone(self) -> None:
         """A client would send it to every route."""
