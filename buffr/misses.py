@@ -6,6 +6,7 @@ from buffr.errors import NoMatch
 from buffr.exchange import Exchange, shown
 from buffr.explainer import as_data, as_text, in_short
 from buffr.message import Request
+from buffr.redaction.request_hint import operation_of
 
 __all__ = ["no_match"]
 
@@ -14,7 +15,9 @@ async def no_match(exchange: Exchange) -> NoMatch:
     """What to raise: with the nearest recordings, where the route can tell them."""
     route, request = exchange.route, exchange.request
     words = shown(request, route)
-    message = f"no recorded interaction matches {words}"
+    operation = operation_of(request.headers)
+    named = f" ({operation})" if operation else ""
+    message = f"no recorded interaction matches {words}{named}"
     hint = "record it in mode auto or record"
     if route.explainer is None:
         return _for(request, NoMatch(message, hint=hint))

@@ -5,16 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from buffr.cassette_commands.arguments import CassetteOptions, snapshot_of
+from buffr.cassette_commands.content import content, uncoded
 from buffr.cassette_commands.sizes import sized
 from buffr.errors import CassetteError
-from buffr.interaction import Interaction, WebSocketInteraction
+from buffr.interaction import (
+    Body,
+    Direction,
+    FrameKind,
+    Interaction,
+    WebSocketInteraction,
+)
 from buffr.message import media_type
 from buffr.redaction.request_for_log import url_for_log
+from buffr.redaction.request_hint import LARGEST_READ, RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette_snapshot import Snapshot
 from buffr.terminal import Paint, paint_for, plain
@@ -34,7 +43,8 @@ class LsOptions(CassetteOptions):
     synopsis = "Usage: buffr cassette ls [options] FILE"
     longdesc = (
         "Lists the interactions of a cassette in recorded order: number, time of the recording, "
-        "method, status, size of the answer and URL. Credentials in URLs are not shown."
+        "method, status, size of the answer, URL, and what tells requests to one URL apart: "
+        "operation, model, stream, a hint of the body. Credentials are not shown."
     )
     optFlags = [["json", None, "Print a JSON list with an object for each."]]  # noqa: RUF012
 
@@ -45,7 +55,8 @@ class Row:
     ``uncertain`` why it may have ended too early.
 
     Sizes are those of bodies as stored, without their codings undone;
-    ``frames`` is the count of a WebSocket session's.
+    ``frames`` is the count of a WebSocket session's. ``operation``, ``model``,
+    ``stream`` and ``about`` tell requests to one URL apart.
     """
 
     index: int
@@ -61,19 +72,30 @@ class Row:
     truncated: str | None = None
     uncertain: str | None = None
     fault: str | None = None
+    operation: str | None = None
+    model: str | None = None
+    stream: bool | None = None
+    about: str | None = None
+
+    @property
+    def hint(self) -> str:
+        """What tells it from others to the same URL."""
+        return str(RequestHint(self.operation, self.model, bool(self.stream), self.about))
 
 
-def rows(snapshot: Snapshot) -> Iterator[Row]:
-    """A row for each element, whatever its type."""
-    return (row_at(snapshot, number) for number in range(len(snapshot)))
+def rows(snapshot: Snapshot, *, hints: bool = False) -> Iterator[Row]:
+    """A row for each element, whatever its type; ``hints`` tells requests to one URL apart."""
+    return (row_at(snapshot, number, hints=hints) for number in range(len(snapshot)))
 
 
-def row_at(snapshot: Snapshot, number: int) -> Row:
+def row_at(snapshot: Snapshot, number: int, *, hints: bool = False) -> Row:
     """The row of an element, which may be one that cannot be read."""
     try:
-        return row_of(number, snapshot.interaction(number))
+        interaction = snapshot.interaction(number)
     except CassetteError as error:
         return Row(number, snapshot.kind(number), fault=error.message)
+    row = row_of(number, interaction)
+    return evolve(row, **_hint(interaction)) if hints else row
 
 
 def row_of(number: int, interaction: Interaction) -> Row:
@@ -107,17 +129,33 @@ def row_of(number: int, interaction: Interaction) -> Row:
     )
 
 
+def _hint(interaction: Interaction) -> dict[str, Any]:
+    """The fields of a row that tell it from others; of a session by its client's first message."""
+    request = interaction.request
+    body, headers = request.body, request.headers
+    if isinstance(interaction, WebSocketInteraction):
+        said = (one for one in interaction.frames if one.direction is Direction.CLIENT)
+        body = next((one.data for one in said if one.kind is FrameKind.TEXT), Body())
+    try:
+        data, _ = uncoded(content(body, LARGEST_READ + 1), headers)
+    except CassetteError:  # verify says so
+        data = b""
+    hint = hint_of(request.target, headers, data, _RULES)
+    events = media_type(interaction.response.headers) == b"text/event-stream"
+    return {**asdict(hint), "stream": hint.stream or events or None}
+
+
 def ls(arguments: Sequence[str]) -> int:
     """List a cassette; returns the exit code."""
     options = LsOptions()
     options.parseOptions(arguments)
     snapshot = snapshot_of(options.arguments[0])
     if options["json"]:
-        _write_json(rows(snapshot))
+        _write_json(rows(snapshot, hints=True))
         return 0
     paint = paint_for(sys.stdout, os.environ)
     width = len(str(max(len(snapshot) - 1, 0)))
-    for row in rows(snapshot):
+    for row in rows(snapshot, hints=True):
         sys.stdout.write(_line(row, width, paint) + "\n")
     return 0
 
@@ -141,6 +179,8 @@ def _line(row: Row, width: int, paint: Paint) -> str:
     status = paint(_colour(row.status or 0), str(row.status).rjust(3))
     start = f"{number}  {plain(time)}  {word:<6} {status} {size:>{_SIZE_WIDTH}}"
     line = f"{start}  {plain(row.url or '')}"
+    if row.hint:
+        line += f"  {paint('2', plain(row.hint))}"
     if row.truncated is not None:
         line += f"  {paint('31', plain(f'truncated: {row.truncated}'))}"
     return line

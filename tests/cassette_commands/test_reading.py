@@ -89,6 +89,52 @@ class TestLs:
         assert rows[1]["frames"] == 3
         assert rows[1]["truncated"] == "the server went away"
 
+    def test_requests_to_one_url_are_told_apart(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """By operation, model and stream, and by what is asked; without credentials."""
+        prompt = "You are a helpful assistant. " * 20
+        chat = {"model": "gpt-5", "messages": [{"role": "user", "content": "Say hello"}]}
+        parts = [{"type": "input_text", "text": prompt + "Question 2?"}]
+        form = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
+        secret = {"model": "m", "api_key": "sk-proj-1a2B3c4D5e6F7g8H9i0J", "n": 1}
+        texts = [
+            (JSON, json.dumps(chat)),
+            (JSON, json.dumps({**chat, "stream": True})),
+            (JSON, json.dumps({"model": "o3", "input": [{"role": "user", "content": parts}]})),
+            (((b"X-Amz-Target", b"AmazonSQS.ListQueues"),), "{}"),
+            (form, "Action=ListTopics&Version=2010&NextToken=a%20b&password=hunter2"),
+            (JSON, json.dumps({"jsonrpc": "2.0", "method": "tools/list", "id": 7})),
+            (JSON, json.dumps(secret)),
+            ((), "plain words"),
+            ((), "\udcff\udcfe"),
+        ]
+        made = [
+            evolve(one, request=evolve(one.request, method=b"POST", headers=h, body=Body.of(b)))
+            for one, h, b in (
+                (recorded(b"/v1"), h, text.encode("utf-8", "surrogateescape")) for h, text in texts
+            )
+        ]
+        lines = call(capsys, "ls", write(tmp_path / "api.json", *made)).out.splitlines()
+        assert [line.partition("https://api.test/v1")[2].strip() for line in lines] == [
+            'gpt-5 "Say hello"',
+            'gpt-5 stream "Say hello"',
+            'o3 "You are a helpful assistant. You are…ant. Question 2?"',
+            "AmazonSQS.ListQueues",
+            'ListTopics "NextToken=a b&password=REDACTED"',
+            'tools/list "{"jsonrpc":"2.0","id":7}"',
+            'm "{"api_key":"REDACTED","n":1}"',
+            '"plain words"',
+            "",
+        ]
+        rows = json.loads(call(capsys, "ls", tmp_path / "api.json", "--json").out)
+        assert (rows[1]["model"], rows[1]["stream"], rows[1]["about"]) == (
+            "gpt-5",
+            True,
+            "Say hello",
+        )
+        assert "stream" not in rows[0]
+
     def test_an_empty_one(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         cassette = write(tmp_path / "api.json")
         assert call(capsys, "ls", cassette).out == ""

@@ -15,6 +15,7 @@ import pytest
 import stripe
 from botocore import UNSIGNED  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]
 from google import genai
 
 from buffr.testing import BuffrProcess
@@ -148,6 +149,10 @@ class TestMisses:
         answer = connection.getresponse()
         assert (answer.status, answer.reason) == (status, "No Recorded Interaction")
         connection.close()
+
+    def test_a_miss_names_the_operation_of_a_header(self, buffr: BuffrProcess) -> None:
+        with pytest.raises(ClientError, match=r"matches POST / \(AmazonSQS.ListQueues\)"):
+            CALLS["sqs"](buffr.url)
 
     def test_no_secret_is_in_the_log(self, buffr: BuffrProcess) -> None:
         assert SECRET not in buffr.log()
