@@ -107,9 +107,10 @@ class Pace:
         return exceeded
 
     def left(self, within_s: float) -> list[float]:
-        """When requests have left lately, in wall-clock seconds."""
+        """When requests have left lately, in wall-clock seconds to the millisecond."""
         now, wall = self._seconds(), self._wall()
-        return [wall - (now - moment) for moment in self._limiter.left_since(now - within_s)]
+        left = self._limiter.left_since(now - within_s)
+        return [round(wall - (now - moment), 3) for moment in left]
 
     def restore(
         self, left: Iterable[float] = (), *, departed: int = 0, violations: int = 0
