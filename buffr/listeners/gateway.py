@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import partial
 from typing import Protocol
 
 from attrs import evolve, frozen
@@ -17,7 +18,7 @@ from buffr.listeners.sink import ClientSink
 from buffr.listeners.target_form import named_origin
 from buffr.listeners.way_back import Outside, WayBack, inner_target, is_below, leads_out
 from buffr.matching.memo import Memo
-from buffr.message import Headers, Request, ResponseHead
+from buffr.message import Headers, Request, ResponseHead, first_value
 from buffr.policy.key_gate import Admitted, KeyGate
 from buffr.redaction.keys import STAND_IN
 from buffr.redaction.rules import RedactionRules
@@ -25,6 +26,7 @@ from buffr.redaction.target_for_log import target_for_log
 from buffr.route import Route
 from buffr.streams import BodyStream
 from buffr.upstream.origin import Origin
+from buffr.wire.references import path_at, with_references
 
 __all__ = ["Gateway", "GatewayRoute", "OwnPages"]
 
@@ -135,7 +137,10 @@ class Gateway:
         outside = found.outside
         if leads_out(outside, rest):
             raise BadRequest("the path leads above the target of its route")
-        inner = evolve(request, target=inner_target(outside, rest))
+        host = first_value(request.headers, b"host") or b""
+        prefix = base if at else b"/" + name
+        headers = with_references(request.headers, partial(_inner_url, outside, prefix, host))
+        inner = evolve(request, target=inner_target(outside, rest), headers=headers)
         way_back = _way_back(outside, self._outsides, rest, admitted, self._gate.access.key)
         if at:
             way_back = evolve(way_back, routes=(), at=at, base=base)
@@ -169,6 +174,24 @@ def _path_for_log(path: bytes) -> str:
     named = target_for_log(path, RedactionRules())
     shown = _MAY_BE_A_KEY.sub(STAND_IN, named).decode("ascii", "replace")
     return shown if len(shown) <= _LONGEST_PATH else f"{shown[:_LONGEST_PATH]}..."
+
+
+def _inner_url(outside: Outside, prefix: bytes, host: bytes, url: bytes) -> bytes:
+    """A URL of the gateway's, with the path that it has at the route's upstream.
+
+    ``prefix`` is what the client's paths to the route begin with. Raises
+    ``BadRequest`` for one that is not below it.
+    """
+    at = path_at(url, host)
+    if at is None:
+        return url
+    path = url[at:]
+    if not is_below(path, prefix) or leads_out(outside, path[len(prefix) :]):
+        raise BadRequest(
+            "Destination or If names a URL that is not below the route of the request",
+            hint="one upstream cannot copy or move to another",
+        )
+    return url[:at] + inner_target(outside, path[len(prefix) :])
 
 
 def _split(target: bytes) -> tuple[bytes, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from functools import partial
 from urllib.parse import unquote_to_bytes
 
 from attrs import evolve, field, frozen
@@ -12,6 +13,7 @@ from buffr.errors import AccessDenied, KeyNeeded
 from buffr.matching.memo import Memo
 from buffr.message import Headers, Request
 from buffr.policy.access import Access
+from buffr.wire.references import with_references
 
 __all__ = ["Admitted", "KeyGate"]
 
@@ -42,7 +44,8 @@ class KeyGate:
     bearer token (RFC 6750), a field ``key`` of the query, and with
     ``in_path`` one of the path's first two segments. What is there and is not
     the key is the upstream's, byte for byte, but for the first two. A
-    ``Referer`` loses the key from the same places of its URL.
+    ``Referer`` loses the key from the same places of its URL, and so do the
+    URLs of WebDAV's ``Destination`` and ``If``.
     """
 
     access: Access
@@ -76,6 +79,7 @@ class KeyGate:
         headers, in_headers = _without_fields(request.headers, key)
         target, segment, in_query = _without_key(request.target, key, in_path=self.in_path)
         headers = tuple(_referring(one, key, in_path=self.in_path) for one in headers)
+        headers = with_references(headers, partial(_url_without, key, in_path=self.in_path))
         if target != request.target or headers != request.headers:
             request = evolve(request, target=target, headers=headers)
         has_key = in_headers or in_query or segment is not None
@@ -121,9 +125,13 @@ def _referring(one: tuple[bytes, bytes], key: bytes, *, in_path: bool) -> tuple[
     """A field of a request; ``Referer`` names a URL of ours, which may have the key, too."""
     if one[0].lower() != b"referer":
         return one
-    begins = _ORIGIN.match(one[1])
+    return one[0], _url_without(key, one[1], in_path=in_path)
+
+
+def _url_without(key: bytes, url: bytes, *, in_path: bool) -> bytes:
+    begins = _ORIGIN.match(url)
     end = 0 if begins is None else begins.end()
-    return one[0], one[1][:end] + _without_key(one[1][end:], key, in_path=in_path)[0]
+    return url[:end] + _without_key(url[end:], key, in_path=in_path)[0]
 
 
 def _is_key_field(text: bytes, key: bytes) -> bool:

@@ -10,13 +10,14 @@ from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
 from buffr.log import say
-from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end
+from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end, first_value
 from buffr.streams import BodyReader
 from buffr.upstream.bound import Client, continues_handshake
 from buffr.upstream.connection import Connection, Outgoing, Response, Switched
 from buffr.upstream.origin import Origin
 from buffr.upstream.pool import Pool
 from buffr.wire.extensions import Deflate, accepted, without_others
+from buffr.wire.references import path_at, with_references
 from buffr.wire.render import request_head
 from buffr.wire.upgrade import check_answer, for_next_hop
 
@@ -174,7 +175,7 @@ class Upstream:
             target = self._base_path + target
         if self._proxy_headers is not None:
             target = self._absolute(target)
-        headers = self._host(end_to_end(request.headers, keep=_FRAMING))
+        headers = self._host(self._references(end_to_end(request.headers, keep=_FRAMING)))
         if expect_met:
             headers = tuple(field for field in headers if field[0].lower() != b"expect")
         return request_head(request.method, target, headers + (self._proxy_headers or ()))
@@ -182,6 +183,23 @@ class Upstream:
     def _absolute(self, target: bytes) -> bytes:
         """The target as a proxy takes it (RFC 9112 3.2.2); ``*`` is an empty path (3.2.4)."""
         return b"http://" + self.origin.authority + (b"" if target == b"*" else target)
+
+    def _references(self, headers: Headers) -> Headers:
+        """URLs that name the client's own authority name the upstream's, as ``Host`` does."""
+        own = first_value(headers, b"host") or b""
+        origin, base = self.origin, self._base_path
+        if own == origin.authority and not base:
+            return headers
+        authority = own if self._keep_host else origin.authority
+        start = b"%b://%b%b" % (origin.scheme.encode("ascii"), authority, base)
+
+        def mapped(url: bytes) -> bytes:
+            at = path_at(url, own)
+            if at is None:
+                return url
+            return (start if at else base) + (url[at:] or b"/")
+
+        return with_references(headers, mapped)
 
     def _host(self, headers: Headers) -> Headers:
         host = self.origin.authority

@@ -190,6 +190,56 @@ class TestNames:
         assert (found.status_code, found.text) == (404, "not there")
         assert found.headers["X-Why"] == "gone"
 
+    @pytest.mark.parametrize(
+        ("name", "outside", "inside"),
+        [
+            ("base", "{gateway}/base/b%20c", "{upstream}/base/b%20c"),
+            ("root", "{gateway}/root/b", "{upstream}/b"),
+            ("root", "{gateway}/root", "{upstream}/"),
+            ("root", "/root/b", "/b"),
+            ("root", "http://elsewhere.test/root/b", "http://elsewhere.test/root/b"),
+        ],
+    )
+    def test_a_destination_is_mapped_like_the_target(
+        self, gateway: Running, name: str, outside: str, inside: str
+    ) -> None:
+        """WebDAV's COPY and MOVE; the resources in ``If`` too (RFC 4918 10.3, 10.4)."""
+        mine, theirs = "http://client.test", gateway.upstream.url
+        sent = outside.format(gateway=mine)
+        fields = {"Destination": sent, "If": f"<{sent}> (<urn:uuid:1>)"}
+        headers = [(key.encode(), value.encode()) for key, value in fields.items()]
+        found = gateway.ask(f"/{name}/a".encode(), *headers, method=b"MOVE")
+        seen = dict(json.loads(found.body)["headers"])
+        arrived = inside.format(upstream=theirs)
+        assert (seen["Destination"], seen["If"]) == (arrived, f"<{arrived}> (<urn:uuid:1>)")
+
+    @pytest.mark.parametrize("host", [b"base", b"UPSTREAM"])
+    def test_a_destination_beside_an_absolute_url(self, gateway: Running, host: bytes) -> None:
+        """A client that takes the gateway for its proxy names the hosts that it knows."""
+        upstream = f"127.0.0.1:{gateway.upstream.port}".encode()
+        named = host.replace(b"UPSTREAM", upstream)
+        path = b"" if host == b"base" else b"/base"
+        raw = b"MOVE http://%b%b/a HTTP/1.1\r\nHost: %b\r\nDestination: http://%b%b/b\r\n\r\n"
+        found = ask(gateway.process.ports[0], raw % (named, path, named, named, path))
+        seen = json.loads(found.body)
+        assert seen["target"] == "/base/a"
+        assert dict(seen["headers"])["Destination"] == f"{gateway.upstream.url}/base/b"
+
+    @pytest.mark.parametrize(
+        "path", ["/base/b", "/nobody/b", "/", "", "/rootless/b", "/base/../root/b"]
+    )
+    def test_a_destination_of_another_route_is_refused(self, gateway: Running, path: str) -> None:
+        """At the route's own upstream the path would name something else."""
+        before = len(gateway.upstream.received)
+        destination = (b"Destination", b"http://client.test" + path.encode())
+        found = gateway.ask(b"/root/a", destination, method=b"COPY")
+        assert (found.status, b"Destination" in found.body) == (400, True)
+        assert len(gateway.upstream.received) == before
+
+    def test_a_destination_stays_below_its_target(self, gateway: Running) -> None:
+        destination = (b"Destination", b"http://client.test/base/%2e%2e/secret")
+        assert gateway.ask(b"/base/a", destination, method=b"COPY").status == 400
+
     def test_the_upstream_gets_its_own_host(self, gateway: Running) -> None:
         headers = dict(requests.get(f"{gateway.url}/root/x", timeout=10).json()["headers"])
         assert headers["Host"] == f"127.0.0.1:{gateway.upstream.port}"

@@ -109,6 +109,17 @@ class TestPlaces:
         headers = ((b"X-Buffr-Key", KEY), (b"Referer", given))
         assert admitted(b"/wiki/x", headers).request.headers == ((b"Referer", inner),)
 
+    def test_urls_of_webdav(self) -> None:
+        """A client that has the key in its URLs has it in those as well."""
+        headers = (
+            (b"Destination", b"http://h/%b/wiki/b?key=%b" % (KEY, KEY)),
+            (b"If", b"<http://h/wiki/%b/a> (<urn:uuid:1>)" % KEY),
+        )
+        assert admitted(b"/%b/wiki/a" % KEY, headers).request.headers == (
+            (b"Destination", b"http://h/wiki/b"),
+            (b"If", b"<http://h/wiki/a> (<urn:uuid:1>)"),
+        )
+
     def test_a_referer_admits_nobody(self) -> None:
         assert refused(b"/wiki/x", ((b"Referer", b"http://h/%b/wiki/" % KEY),)).status == 401
 

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IHostnameResolver
 from upstream_bench import TRIAL, Given, Wire, ok, rest_of
 
 from buffr.errors import BadUpstreamAnswer, BuffrError, UpstreamFailed, UpstreamTimeout
-from buffr.message import CHUNKED, Headers, Piece
+from buffr.message import CHUNKED, Headers, Piece, Request
 from buffr.tls.trust import ClientContexts, Trust
 from buffr.upstream.connection import Patience, Response
 from buffr.upstream.origin import Origin
@@ -449,6 +449,35 @@ class TestHead:
         bench = PoolBench()
         bench.send(headers=headers)
         assert bench.connected().value() == b"GET /p HTTP/1.1\r\n" + sent + b"\r\n"
+
+    @pytest.mark.parametrize(
+        ("sent", "arrives"),
+        [
+            (b"http://client.test/b", b"https://127.0.0.1:8443/base/b"),
+            (b"https://client.test:443/b?c", b"https://127.0.0.1:8443/base/b?c"),
+            (b"http://client.test", b"https://127.0.0.1:8443/base/"),
+            (b"/b", b"/base/b"),
+            (b"http://other.test/b", b"http://other.test/b"),
+            (b"https://127.0.0.1:8443/base/b", b"https://127.0.0.1:8443/base/b"),
+        ],
+    )
+    def test_a_destination_goes_the_way_of_the_host(self, sent: bytes, arrives: bytes) -> None:
+        """RFC 4918 10.3: a server takes it for its own by its authority."""
+        origin = Origin("https", "127.0.0.1", 8443, "/base")
+        headers = ((b"Host", b"client.test"), (b"Destination", sent), (b"If", b"<%b> (<t>)" % sent))
+        request = Request(b"MOVE", b"/a", headers)
+        head = PoolBench(origin=origin).upstream._head(request, expect_met=False)
+        assert head == (
+            b"MOVE /base/a HTTP/1.1\r\nHost: 127.0.0.1:8443\r\n"
+            b"Destination: %b\r\nIf: <%b> (<t>)\r\n\r\n" % (arrives, arrives)
+        )
+
+    def test_a_destination_beside_the_clients_host(self) -> None:
+        """With ``keep_host`` the server knows itself by that; its scheme is its own."""
+        headers = ((b"Host", b"client.test"), (b"Destination", b"http://client.test/b"))
+        bench = PoolBench(origin=Origin("https", "127.0.0.1", 8443), keep_host=True)
+        head = bench.upstream._head(Request(b"COPY", b"/a", headers), expect_met=False)
+        assert b"\r\nDestination: https://client.test/b\r\n" in head
 
     def test_keep_host(self) -> None:
         """The client's ``Host``, where it sent one."""

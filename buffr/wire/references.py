@@ -1,0 +1,53 @@
+"""URLs in a request's fields that name its own server (RFC 4918 10.3 and 10.4).
+
+WebDAV's ``Destination``, and the resources in ``If``. A server takes them for
+its own only if their authority is its own, so they go the way of ``Host``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from buffr.message import Headers
+
+__all__ = ["path_at", "with_references"]
+
+_FIELDS = frozenset((b"destination", b"if"))
+_ORIGIN = re.compile(rb"(https?)://([^/?#]*)", re.IGNORECASE)
+_CONDITION_OR_RESOURCE = re.compile(rb'\((?:[^()"]|"[^"]*")*\)|<([^<>]*)>')
+_DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
+
+Change = Callable[[bytes], bytes]
+
+
+def with_references(headers: Headers, change: Change) -> Headers:
+    """The fields with each such URL changed; the same ones where there is none."""
+    if not any(name.lower() in _FIELDS for name, _ in headers):
+        return headers
+    return tuple([(name, _changed(name.lower(), value, change)) for name, value in headers])
+
+
+def _changed(name: bytes, value: bytes, change: Change) -> bytes:
+    if name == b"destination":
+        return change(value)
+    if name == b"if":
+        return _CONDITION_OR_RESOURCE.sub(
+            lambda found: found[0] if found[1] is None else b"<%b>" % change(found[1]), value
+        )
+    return value
+
+
+def path_at(url: bytes, host: bytes) -> int | None:
+    """Where the path begins in a URL of this ``Host``, or in one that is a path.
+
+    ``None`` for a URL of another server, and for what is not a URL.
+    """
+    if url.startswith(b"/"):
+        return None if url.startswith(b"//") else 0
+    origin = _ORIGIN.match(url)
+    if origin is None:
+        return None
+    port = _DEFAULT_PORTS[origin[1].lower()]
+    same = origin[2].lower().removesuffix(port) == host.lower().removesuffix(port)
+    return origin.end() if same and host else None
