@@ -13,7 +13,7 @@ from buffr.matching.key import Part
 from buffr.matching.rules import MatchRules
 from buffr.matching.variants import Selecting
 from buffr.message import Headers
-from buffr.redaction.fields import Replace, in_header
+from buffr.redaction.fields import Replace
 from buffr.redaction.found import nameless
 from buffr.redaction.keys import KeyRedaction
 from buffr.redaction.known import NOTHING_KNOWN, Known
@@ -200,9 +200,7 @@ class HeaderRules:
         if name == _PREFLIGHT_FIELDS:
             asked = {item.strip().lower() for item in value.split(b",")}
             value = b", ".join(sorted(asked - {b""}))
-        named = in_header(name, value, self.redaction.rules, self.credential)
-        redacted = self.redaction.text(named, known)
-        return self.ignore.in_header(name, redacted)
+        return self.ignore.in_header(name, self.redaction.header(name, value, known))
 
     def _pseudonym(self, name: bytes, value: bytes) -> bytes:
         ((_, told),) = self.redactor.headers(((name, value),))

@@ -129,7 +129,7 @@ class _Look:
                 offered = partial(in_subprotocols, value, self.rules)
                 yield from self.replaceable(place, lower, "header", offered)
                 continue
-            if not self.rules.is_credential_header(lower):
+            if not self.rules.is_credential_header(lower) and not self.rules.hides(lower, value):
                 urls = partial(in_header, lower, value, self.rules)
                 yield from self.replaceable(place, lower, "url", urls)
                 yield from self.text(place, value)

@@ -55,16 +55,16 @@ class HeaderValues:
 
     salt: bytes
 
-    def credential(self, name: bytes, value: bytes) -> bytes:
+    def credential(self, name: bytes, value: bytes, *, counted: bool = False) -> bytes:
         """``Bearer secret`` keeps its scheme (RFC 9110 11.4); any other value goes whole."""
         found = _CREDENTIALS.fullmatch(value)
         if found is None or found[1].lower() not in _SCHEMES:
             if value.lower() in _SCHEMES:
                 return value
-            return pseudonym(name, value, self.salt, digest=not _has_space(value))
+            return pseudonym(name, value, self.salt, digest=not _has_space(value), counted=counted)
         scheme, space, secret = found.groups()
         digest = scheme.lower() not in _GUESSABLE_SCHEMES and not _has_space(secret)
-        return scheme + space + pseudonym(name, secret, self.salt, digest=digest)
+        return scheme + space + pseudonym(name, secret, self.salt, digest=digest, counted=counted)
 
     def cookie(self, name: bytes, value: bytes) -> bytes:
         """Each pair of ``Cookie`` keeps its name (RFC 6265 4.2.1)."""

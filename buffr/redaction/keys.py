@@ -12,7 +12,9 @@ import re
 from attrs import field, frozen
 
 from buffr.message import Headers
+from buffr.redaction.fields import in_header
 from buffr.redaction.found import Found, collapsed, nameless, replaced
+from buffr.redaction.header_values import HeaderValues
 from buffr.redaction.known import NOTHING_KNOWN, Known, known_secrets
 from buffr.redaction.pseudonym import MARK, pseudonym
 from buffr.redaction.rules import RedactionRules
@@ -78,8 +80,18 @@ class KeyRedaction:
         """The credentials of a request that are looked for in all of it."""
         return NOTHING_KNOWN if self.exact else known_secrets(self.rules, target, headers)
 
+    def header(self, name: bytes, value: bytes, known: Known = NOTHING_KNOWN) -> bytes:
+        """A header field's value; ``name`` is in lower case."""
+        if self.exact:
+            return value
+        named = in_header(name, value, self.rules, self.credential)
+        if self.rules.hides(name, named):
+            hidden = HeaderValues(self.salt).credential(name, named, counted=True)
+            return nameless(hidden) if self.distinct else hidden
+        return self.text(named, known)
+
     def text(self, text: bytes, known: Known = NOTHING_KNOWN) -> bytes:
-        """A target, or a header field's value."""
+        """A target, or the reason of an answer."""
         return text if self.exact else self._without(text, self._scanner.in_text(text, known))
 
     def body(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> bytes:

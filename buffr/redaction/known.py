@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import lru_cache, partial
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from buffr.message import Headers
 from buffr.redaction.fields import fields_of
@@ -156,10 +156,10 @@ def _lower_escapes(quoted: bytes) -> bytes:
 def known_secrets(rules: RedactionRules, target: bytes, *heads: Headers) -> Known:
     """The secrets of a request's target and of the given heads: long enough to be found again."""
     found: dict[bytes, Secret] = {}
-    is_credential = rules.judged_headers
+    is_telling = rules.telling_headers
     for headers in heads:
         for name, value in headers:
-            if is_credential[name] or len(name) == _PROTOCOL_NAME_BYTES:
+            if is_telling[name] or len(name) == _PROTOCOL_NAME_BYTES:
                 for each in _of_header(rules, name.lower(), value):
                     found.setdefault(each.value, each)
     if b"=" in target:
@@ -173,9 +173,10 @@ def _of_header(rules: RedactionRules, name: bytes, value: bytes) -> tuple[Secret
     found: list[Secret] = []
     if name == SUBPROTOCOL:
         in_subprotocols(value, rules, partial(_noted, found))
-    elif rules.is_credential_header(name):
+    elif (sure := rules.is_credential_header(name)) or rules.hides(name, value):
         for start, end, called, digest in secret_spans(name, value):
-            found += _of_value(name, called, value[start:end], rules, digest=digest)
+            of_value = _of_value(name, called, value[start:end], rules, digest=digest)
+            found += [evolve(each, counted=not sure) for each in of_value]
     passwords = [each for each in _of_basic(name, value) if _is_strong(each.value)]
     return (*_long(found), *passwords)
 

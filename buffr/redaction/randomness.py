@@ -6,7 +6,7 @@ import re
 
 from buffr.redaction.found import collapsed
 
-__all__ = ["holds_random", "looks_random"]
+__all__ = ["holds_random", "looks_made_up", "looks_random", "says_nothing"]
 
 _SHORTEST = 16
 _STRETCH = re.compile(rb"[A-Za-z0-9._~+=:|%%-]{%d,}" % _SHORTEST)
@@ -15,6 +15,16 @@ _SEPARATORS = re.compile(rb"[._~+=:|%-]+")
 # Words, numbers, dates and the names of files have letters or digits between their
 # separators; random text has both.
 _MIXED_RUN_BYTES = 6
+
+_LETTERS = re.compile(rb"[A-Za-z]{20,}")
+_CHANGES_OF_CASE = re.compile(rb"[a-z](?=[A-Z])|[A-Z](?=[a-z])")
+_SHORTEST_PIN = 4
+_NO_SECRETS = frozenset(
+    b"""
+    true false null none nil undefined yes no on off enabled disabled required optional basic
+    bearer digest negotiate ntlm token string password secret text hidden
+    """.split()
+) | {b""}
 
 # A slash is in base64, and in paths: these hardly have all of the rest and no dot.
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{20,}={0,2}")
@@ -35,6 +45,23 @@ def holds_random(value: bytes) -> bool:
     return any(map(_is_mixed, _STRETCH.findall(plain))) or any(
         map(_is_base64, _BASE64.findall(plain))
     )
+
+
+def looks_made_up(value: bytes) -> bool:
+    """Whether a value under a telling name is a secret: it holds random text, or is one long
+    run of hexadecimal digits, or of letters in mixed case as nobody writes words.
+    """
+    return holds_random(value) or any(map(_is_scrambled, _LETTERS.findall(value)))
+
+
+def _is_scrambled(run: bytes) -> bool:
+    changes = len(_CHANGES_OF_CASE.findall(run))
+    return changes >= len(run) // 5
+
+
+def says_nothing(value: bytes) -> bool:
+    """Whether a value cannot be a secret: nothing, a switch, or a small number."""
+    return value.strip().lower() in _NO_SECRETS or (value.isdigit() and len(value) < _SHORTEST_PIN)
 
 
 def _is_mixed(stretch: bytes) -> bool:

@@ -264,7 +264,9 @@ class Redactor:
             return in_subprotocols(value, self.rules, self.pseudonym)
         value = fields.in_header(lower, value, self.rules, self.pseudonym)
         if not self.rules.is_credential_header(lower):
-            return value
+            if not self.rules.hides(lower, value):
+                return value
+            return self._values.credential(lower, value, counted=True)
         if lower in COOKIES:
             return self._values.cookie(lower, value)
         if lower in SET_COOKIES:

@@ -12,7 +12,8 @@ from urllib.parse import unquote_to_bytes
 from attrs import field, frozen
 
 from buffr.redaction.pseudonym import is_pseudonym, slug_of
-from buffr.redaction.randomness import holds_random
+from buffr.redaction.randomness import holds_random, looks_made_up, says_nothing
+from buffr.redaction.vocabulary import Sense, sense_of
 
 __all__ = ["AMBIGUOUS_FIELDS", "CREDENTIAL_FIELDS", "CREDENTIAL_HEADERS", "RedactionRules"]
 
@@ -164,13 +165,25 @@ class _JudgedHeaders(dict[bytes, bool]):
         self._credentials = credentials
 
     def __missing__(self, name: bytes) -> bool:
-        lower = name.lower()
-        judged = lower in self._credentials or lower.endswith(_HEADER_ENDINGS)
+        judged = self.judged(name)
         if len(name) <= _LONGEST_KNOWN:
             if len(self) >= _MOST_KNOWN:
                 self.clear()
             self[name] = judged
         return judged
+
+    def judged(self, name: bytes) -> bool:
+        lower = name.lower()
+        return lower in self._credentials or lower.endswith(_HEADER_ENDINGS)
+
+
+class _TellingHeaders(_JudgedHeaders):
+    """The same of names whose words may tell of a secret, too."""
+
+    __slots__ = ()
+
+    def judged(self, name: bytes) -> bool:
+        return super().judged(name) or sense_of(name) is not Sense.NOTHING
 
 
 @lru_cache(maxsize=1024)
@@ -209,10 +222,16 @@ class RedactionRules:
     """What stand-ins are called whose values count in match keys: the names may mean data."""
     judged_headers: Mapping[bytes, bool] = field(init=False, eq=False, repr=False)
     """``is_credential_header`` of any name, without a call."""
+    telling_headers: Mapping[bytes, bool] = field(init=False, eq=False, repr=False)
+    """Whether any value of a header with this name may be one to hide, without a call."""
 
     @judged_headers.default
     def _none_judged_yet(self) -> Mapping[bytes, bool]:
         return _JudgedHeaders(self.headers)
+
+    @telling_headers.default
+    def _none_told_yet(self) -> Mapping[bytes, bool]:
+        return _TellingHeaders(self.headers)
 
     @json_names.default
     def _bare_names(self) -> frozenset[str]:
@@ -263,6 +282,18 @@ class RedactionRules:
     def is_credential_header(self, name: bytes) -> bool:
         """Whether a header field with this name, in any case, holds a credential."""
         return self.judged_headers[name]
+
+    def hides(self, name: bytes, value: bytes) -> bool:
+        """Whether a value is hidden for the words of its name, although no list has the name.
+
+        Such values count in match keys. ``value`` is decoded.
+        """
+        match sense_of(name):
+            case Sense.CREDENTIAL:
+                return not says_nothing(value)
+            case Sense.OPAQUE:
+                return looks_made_up(value)
+        return False
 
     def is_credential_field(self, name: bytes) -> bool:
         """Whether a query field with this name, as it stands in the query, may hold a credential.

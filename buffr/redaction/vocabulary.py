@@ -1,0 +1,136 @@
+"""What the words of a name say about its value: of a header, a field, a member, a variable.
+
+Wider than the lists of ``rules``: what only this finds is hidden on disk, in
+logs and in misses, and still counts in match keys by its pseudonym.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from functools import lru_cache
+from itertools import pairwise
+from urllib.parse import unquote_to_bytes
+
+__all__ = ["NEVER", "Sense", "sense_of"]
+
+
+class Sense(Enum):
+    """What a name says about its value."""
+
+    NOTHING = "nothing"
+    OPAQUE = "it is a secret if it looks made up"
+    CREDENTIAL = "it is a secret"
+
+
+_ABOUT = "auth|token|authorization|authentication|session|secret|password"
+_FACTS = (
+    "method|scheme|mode|type|status|state|url|uri|endpoint|server|provider|params?|ttl|expiry"
+    "|expires?|expires-(?:in|at)|expiration|lifetime|timeout|policy|length|strength|hint|source"
+    "|required|enabled|name|user|username|realm|scopes?|level|time|date|count"
+)
+
+NEVER = (
+    # Positions in lists and streams, which a client sends back.
+    r"(?:.*-)?(?:cursor|page-token|next-token|previous-token|continuation(?:-token)?)",
+    r"(?:.*-)?(?:sync-token|resume-token|start-token|scroll-id|marker|next-page|last-event-id)",
+    r"(?:next|previous|page|sync|delta|skip|continuation|start|resume)-token-?.*",
+    r"(?:start|end|last|first|exclusive-start|last-evaluated|next|after|before)-key",
+    # Versions of documents.
+    r"etag|if-.*|(?:.*-)?etags?|(?:.*-)?(?:version|revision|generation)(?:-id)?",
+    # Counts.
+    r"(?:.*-)?rate-?limit(?:-.*)?|(?:.*-)?(?:limit|remaining|reset|quota)(?:-.*)?",
+    r"(?:max|min|total|prompt|completion|input|output|cached|reasoning|num)-.*tokens?(?:-.*)?",
+    r"(?:.*-)?tokens?-(?:count|usage|type|limit|used|details|per-.*)|token-type(?:-hint)?",
+    # Names of stored things.
+    r"(?:.*-)?(?:cache-key|surrogate-key|partition-key|sort-key|routing-key|primary-key|row-key)",
+    r"(?:.*-)?(?:foreign-key|object-key|key-name|key-type|key-size|key-length|key-usage|keyword)",
+    r"(?:.*-)?(?:s3-key|file-key|translation-key|message-key|issue-key|project-key|lookup-key)",
+    # Ids.
+    r"(?:.*-)?(?:request|req|trace|span|correlation|transaction|upload|invocation|message)-?ids?",
+    r"(?:.*-)?(?:key|token|secret|credential|session-key|certificate)-(?:id|arn|name)",
+    r"(?:.*-)?idempoten(?:cy|ce|t)(?:-.*)?|(?:.*-)?client-request-token|caller-reference",
+    r"traceparent|tracestate|baggage|b3|sentry-trace|x-cloud-trace-context|cf-ray|x-amz-cf-id",
+    r"x-amz-id-2|(?:x-)?served-by",
+    # What is public.
+    r"(?:.*-)?public-?key(?:-.*)?|(?:.*-)?(?:site|publishable|verification|ssh-public)-key",
+    r"(?:.*-)?fingerprint|(?:.*-)?key-fingerprint|(?:.*-)?thumbprint|jwks?(?:-uri)?|kid|x5.*",
+    rf"(?:.*-)?(?:{_ABOUT})-(?:{_FACTS})(?:-.*)?",
+    # The connection and the body.
+    r"sec-.*|content-.*|accept(?:-.*)?|(?:.*-)?digest|(?:.*-)?checksum(?:-.*)?|x-goog-hash",
+    r"signature-input|x-amz-signed-?headers|(?:.*-)?signature-(?:version|method|algorithm|type)",
+    r"(?:x-)?(?:api|client|sdk|app)-(?:version|name|platform)|www-authenticate|proxy-authenticate",
+    r"access-control-.*|public-key-pins.*|x-stainless-.*|user-agent|server-timing|alt-svc",
+)
+"""Names that hold no secret, as patterns for their normal form: never redacted by this module.
+
+In the normal form words are in lower case, with one dash between them.
+"""
+
+
+def _words(text: bytes) -> frozenset[str]:
+    return frozenset(text.decode("ascii").split())
+
+
+_SECRET_WORDS = _words(
+    b"""
+    password passwords passwd pwd passphrase passphrases passcode passcodes passwort
+    secret secrets secretkey clientsecret apikey apikeys credential credentials creds
+    authorization authentication jwt bearer privatekey
+    """
+)
+_SECRET_PAIRS = _words(
+    b"""
+    api-key api-keys api-token api-tokens api-secret access-key access-keys access-token
+    access-tokens refresh-token refresh-tokens id-token auth-token auth-key auth-code admin-token
+    admin-key secret-key secret-token private-key private-token signing-key signing-secret
+    encryption-key shared-key master-key account-key app-key app-token app-secret bot-token
+    client-key user-token user-key service-token service-key session-token security-token
+    license-key subscription-key webhook-secret deploy-key deploy-token server-key
+    integration-key write-key ingest-key storage-key functions-key host-key team-key
+    """
+)
+_OPAQUE_WORDS = _words(
+    b"""
+    token tokens key keys auth session sessions sessionid sessid sid jsessionid phpsessid sign
+    signature sig hmac dpop assertion ticket cookie cookies csrf xsrf nonce otp pin appid apitoken
+    license licence login saml samlresponse hash pass verifier proof
+    """
+)
+_OPAQUE_PAIRS = _words(
+    b"""
+    session-id client-id-secret device-code user-code auth-id app-id art-api one-time
+    authorization-code recovery-code backup-code reset-code invite-code magic-link
+    """
+)
+_ENDINGS = ("token", "secret", "password", "passphrase", "apikey", "authorization", "sessionid")
+
+_SEPARATORS = re.compile(rb"[-_.:/\s\[\]]+")
+_CAMEL = re.compile(rb"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_NEVER = re.compile("|".join(f"(?:{pattern})" for pattern in NEVER))
+_LONGEST = 80
+
+
+@lru_cache(maxsize=8192)
+def _sense(name: bytes) -> Sense:
+    plain = unquote_to_bytes(name) if b"%" in name else name
+    spaced = _SEPARATORS.sub(b"-", _CAMEL.sub(b"-", plain)).strip(b"-").lower()
+    normal = spaced.decode("latin-1").removeprefix("x-")
+    if not normal or _NEVER.fullmatch(normal):
+        return Sense.NOTHING
+    # "DPoP" is one word, "apiKey" are two.
+    whole = _SEPARATORS.sub(b"-", plain).lower().decode("latin-1")
+    words = [*whole.split("-"), *normal.split("-")]
+    pairs = {f"{one}-{other}" for one, other in pairwise(words)}
+    if not _SECRET_WORDS.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairs):
+        return Sense.CREDENTIAL
+    if not _OPAQUE_WORDS.isdisjoint(words) or not _OPAQUE_PAIRS.isdisjoint(pairs):
+        return Sense.OPAQUE
+    return Sense.OPAQUE if words[-1].endswith(_ENDINGS) else Sense.NOTHING
+
+
+def sense_of(name: bytes) -> Sense:
+    """What a name as it stands says, whatever its case and its separators are."""
+    if len(name) > _LONGEST:
+        return _sense.__wrapped__(name[-_LONGEST:])
+    return _sense(name)
