@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -97,6 +98,8 @@ def demo(arguments: Sequence[str]) -> int:
     outcome: list[bool | OSError] = []
 
     async def run(reactor: Any) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)  # there is nothing to end in order
         try:
             outcome.append(await _run(reactor, sys.stdout))
         except OSError as error:  # not for the reactor to tell of

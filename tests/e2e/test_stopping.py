@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -192,6 +194,18 @@ class TestSignals:
                 assert "Traceback" not in running.log()
                 assert "race condition" not in running.log()
             gate.opened.set()
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_the_demo_ends_without_a_word(self, tmp_path: Path, number: signal.Signals) -> None:
+        process = subprocess.Popen(
+            [*BUFFR, "demo"], cwd=tmp_path, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("A sample upstream on")
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+        assert (process.returncode, said) == (-number, "")
 
     def test_every_answer_given_is_recorded(self, tmp_path: Path) -> None:
         """Many at once, and the signal right behind the last one."""
