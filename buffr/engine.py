@@ -78,6 +78,8 @@ class Engine:
         started = self._wall()
         status, level, detail, told = 0, "INFO", "", ""
         try:
+            if request.hops and route.upstream is not None:
+                route.upstream.refuse_loop(request)
             status, cut = await self._answer(exchange, body)
             if cut is not None:
                 level, detail = "WARN", cut

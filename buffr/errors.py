@@ -22,6 +22,7 @@ __all__ = [
     "ConfigError",
     "FlightTimeout",
     "KeyNeeded",
+    "LoopDetected",
     "NoMatch",
     "NoSuchRoute",
     "NotCached",
@@ -198,6 +199,15 @@ class UpstreamFailed(BuffrError):
 
 class BadUpstreamAnswer(UpstreamFailed):
     """The upstream's answer is malformed."""
+
+
+class LoopDetected(BuffrError):
+    """A request has come back to a buffr that had sent it on (RFC 5842 7.2)."""
+
+    status = 508
+    reason = b"Loop Detected"
+    headers = ((b"X-Should-Retry", b"false"),)  # it would go round again
+    code = "loop_detected"
 
 
 class UpstreamTimeout(BuffrError):

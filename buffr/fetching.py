@@ -50,7 +50,7 @@ class Fetches:
         self._timestamp = timestamp
         self._kept = kept
         self._failed = failed
-        self._shared: dict[tuple[Route, Fingerprint], Flight] = {}
+        self._shared: dict[tuple[Route, Fingerprint, bool], Flight] = {}
         self._flights: set[Flight] = set()
 
     async def answer(self, fetch: Fetch, exchange: Exchange) -> tuple[int, str | None]:
@@ -99,7 +99,9 @@ class Fetches:
         alone = exchange.has_own_connection
         if not fetch.share or alone or not is_shareable(exchange.request, exchange.body.exact):
             return self._depart(fetch, exchange, lambda _: None)
-        name = (exchange.route, fingerprint(exchange.request, exchange.body.exact))
+        # What has passed another buffr may be this very call, come back: it would wait for itself.
+        passed = bool(exchange.request.hops)
+        name = (exchange.route, fingerprint(exchange.request, exchange.body.exact), passed)
         flight = self._shared.get(name)
         if flight is not None and flight.joinable:
             exchange.body.close()

@@ -9,6 +9,7 @@ from attrs import evolve, field, frozen
 
 __all__ = [
     "CHUNKED",
+    "HOPS",
     "UNTIL_CLOSE",
     "Headers",
     "Piece",
@@ -50,7 +51,12 @@ _IS_CONNECTION_AUTH = re.compile(_CONNECTION_AUTH, re.IGNORECASE)
 _OFFERS_CONNECTION_AUTH = re.compile(rb"(?:\A|,)[ \t]*" + _CONNECTION_AUTH, re.IGNORECASE)
 _CHALLENGES = {401: b"www-authenticate", 407: b"proxy-authenticate"}
 
-_SCOPE = b"x-buffr-scope"
+HOPS = b"X-Buffr-Via"
+"""The field that says by which buffrs a request came."""
+
+_SCOPE, _HOPS = b"x-buffr-scope", HOPS.lower()
+_FOR_BUFFR = frozenset((_SCOPE, _HOPS))
+_HOP = re.compile(rb"(?<![^ ,])[0-9a-f]{16}(?![^ ,])")
 
 _NEVER_BY_CONNECTION = frozenset((b"content-length", b"host", b"cache-control"))
 """Fields that a ``Connection`` option cannot take away: framing, routing and RFC 9110 7.6.1."""
@@ -102,7 +108,8 @@ class Request:
 
     ``target`` is the request-target's bytes as sent (RFC 9112 3.2), here
     always in origin-form or ``*``. ``body_length`` counts bytes, or is
-    ``CHUNKED``. ``minor`` is the minor HTTP version, 0 or 1.
+    ``CHUNKED``. ``minor`` is the minor HTTP version, 0 or 1. ``hops`` are the
+    values of ``X-Buffr-Via``, where that was there and is taken off.
     """
 
     method: bytes
@@ -113,17 +120,31 @@ class Request:
     keep_alive: bool = True
     expects_continue: bool = False
     upgrade: bytes = b""
+    hops: bytes = b""
 
     @cached_property
+    def is_for_buffr(self) -> bool:
+        """Whether it has fields that are for buffr itself."""
+        return not _FOR_BUFFR.isdisjoint([name.lower() for name, _ in self.headers])
+
+    @property
     def scopes(self) -> tuple[bytes, ...]:
-        """The values of ``X-Buffr-Scope``, which is for buffr itself."""
+        """The values of ``X-Buffr-Scope``."""
         return tuple(value for name, value in self.headers if name.lower() == _SCOPE)
 
     @cached_property
-    def without_scope(self) -> Request:
-        """The request without ``X-Buffr-Scope``; one object for all that have this head."""
+    def for_others(self) -> Request:
+        """The request without the fields for buffr; one object for all that have this head."""
+        hops = [
+            hop
+            for name, value in self.headers
+            if name.lower() == _HOPS
+            for hop in _HOP.findall(value)
+        ]
         return evolve(
-            self, headers=tuple(field for field in self.headers if field[0].lower() != _SCOPE)
+            self,
+            headers=tuple(field for field in self.headers if field[0].lower() not in _FOR_BUFFR),
+            hops=b", ".join(hops),
         )
 
     @cached_property

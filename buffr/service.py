@@ -19,6 +19,7 @@ from buffr.engine import Engine
 from buffr.errors import BuffrError
 from buffr.listeners.listener import HTTPListener
 from buffr.log import say
+from buffr.upstream.announced import Announced, announce_port
 
 __all__ = ["BuffrService", "stop_on_signals"]
 
@@ -62,6 +63,7 @@ class BuffrService(MultiService):
         self._grace_s = grace_s
         self._warnings = tuple(warnings)
         self._observer = observer
+        self._announced: list[Announced | None] = []
         for listener in listeners:
             listener.setServiceParent(self)
 
@@ -93,8 +95,9 @@ class BuffrService(MultiService):
             stores.open_all()
 
     def listen(self) -> None:
-        """Open the ports. Raises ``ConfigError``."""
+        """Open the ports, and tell other buffrs on this machine. Raises ``ConfigError``."""
         super().startService()
+        self._announced = [announce_port(listener.port) for listener in self.listeners]
 
     def stopService(self) -> Deferred[Any]:
         return Deferred.fromCoroutine(self._stop())
@@ -104,6 +107,8 @@ class BuffrService(MultiService):
         await gatherResults(
             [Deferred.fromCoroutine(listener.stop(self._grace_s)) for listener in self.listeners]
         )
+        for announced in filter(None, self._announced):
+            announced.close()
         await self.engine.stop()
         self._upstreams.close()
         for stores in self._stores:

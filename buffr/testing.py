@@ -161,7 +161,7 @@ class _Reader:
 
 
 class FakeUpstream:
-    """An origin on loopback that answers by a script, in threads of its own.
+    """An origin that answers by a script, in threads of its own; by default on loopback.
 
     ``received`` holds the requests in the order in which they were whole.
     ``connections`` counts what was accepted, also where no request came. A
@@ -169,14 +169,22 @@ class FakeUpstream:
     it as a context manager.
     """
 
-    def __init__(self, script: Script, *, tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        script: Script,
+        *,
+        tls: ssl.SSLContext | None = None,
+        port: int = 0,
+        host: str = "127.0.0.1",
+    ) -> None:
         self.received: list[Received] = []
         self.script = script
         self.connections = 0
+        self._host = host
         self._tls = tls
         self._news = threading.Condition()
         self._open: set[socket.socket] = set()
-        self._socket = socket.create_server(("127.0.0.1", port), backlog=256)
+        self._socket = socket.create_server((host, port), backlog=256)
         self.port = int(self._socket.getsockname()[1])
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -189,7 +197,7 @@ class FakeUpstream:
     @property
     def url(self) -> str:
         scheme = "http" if self._tls is None else "https"
-        host = "127.0.0.1" if self._tls is None else "localhost"
+        host = self._host if self._tls is None else "localhost"
         return f"{scheme}://{host}:{self.port}"
 
     def _accept(self) -> None:

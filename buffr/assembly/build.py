@@ -224,6 +224,7 @@ class _Builder:
             self._config.access_to_forward,
             routes,
             lambda host: ServerTLS(leaves, server_name(host.encode("ascii"))),
+            self._upstreams.hops,
         )
         announce = {"mode": settings.mode.value, "proxy": "forward"}
         proxy.listener = self._listen(settings.port, proxy.handle, announce, None)

@@ -159,10 +159,10 @@ class ForwardRoutes:
             known = self._routes[origin, None] = self._bounded(route)
         return known
 
-    async def dial(self, host: str, port: int, protocol: Protocol) -> None:
+    async def dial(self, host: str, port: int, protocol: Protocol, *, hops: bytes = b"") -> None:
         origin = Origin("https", host, port)
         self._check(origin)
         options = self._settings.upstream
         await self._maker.upstreams.dial(
-            origin, options, protocol, deny_private=self._denies(origin)
+            origin, options, protocol, deny_private=self._denies(origin), hops=hops
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from secrets import token_bytes
 from typing import Any
 from weakref import WeakSet
 
@@ -10,17 +12,21 @@ from attrs import evolve
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol
 
+from buffr.assembly.own_ports import OwnPorts
 from buffr.config import Config
 from buffr.config.parents import ParentProxy
 from buffr.config.upstream import UpstreamOptions
 from buffr.errors import AccessDenied, BadRequest, BuffrError, UpstreamFailed
 from buffr.message import Headers
-from buffr.policy.access import is_private
+from buffr.policy.access import is_private, reached_address
 from buffr.tls.trust import ClientContexts, Trust
+from buffr.upstream.announced import is_announced
 from buffr.upstream.connection import Patience
 from buffr.upstream.endpoints import endpoint_for, plain_endpoint
+from buffr.upstream.hops import Hops, Mark
 from buffr.upstream.origin import Origin
 from buffr.upstream.parent import ParentEndpoint, PlainThroughParent
 from buffr.upstream.pool import Pool, PoolLimits
@@ -31,22 +37,24 @@ from buffr.wire.head import HeadLimits
 
 __all__ = ["Upstreams"]
 
-_EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # compared, not listened on
+_SECRET_BYTES = 32
 
 
 class Upstreams:
     """Makes the upstreams of one service.
 
     ``own_ports`` tells the ports that the service itself listens on: a
-    connection that leads back to one of them is not used.
+    connection that leads back to one of them is not used. ``hops`` know
+    requests that come back by way of others, if the settings want it.
     """
 
     def __init__(
         self, config: Config, reactor: Any, own_ports: Callable[[], set[tuple[str, int]]]
     ) -> None:
+        self.hops = Hops(token_bytes(_SECRET_BYTES)) if config.detect_loops else None
         self._config = config
         self._reactor = reactor
-        self._own_ports = own_ports
+        self._own_ports = OwnPorts(own_ports)
         self._made: WeakSet[Upstream] = WeakSet()
         self._tls = ClientContexts()
 
@@ -69,26 +77,34 @@ class Upstreams:
         tls = None
         if origin.tls:
             tls = self._tls.tls(options.sni or origin.host, _trust(options))
-        endpoint = endpoint_for(
-            origin,
-            self._plain(options.resolve or origin.host, origin.port, deny_private=deny_private),
-            tls=tls,
-            parent=None if parent is None else self._to_parent(parent, options),
-            authorization=None if parent is None else parent.authorization,
-        )
+        direct = self._plain(options.resolve or origin.host, origin.port, deny_private=deny_private)
         rules = self._answer_rules(options)
-        pool = self._pool(endpoint, rules, tls=origin.tls, deny_private=deny_private)
-        if parent is None or origin.tls:
-            upstream = Upstream(origin, pool, keep_host=keep_host)
+        if parent is None:
+            endpoint = endpoint_for(origin, direct, tls=tls)
+            judge = partial(self.judge, deny_private=deny_private)
+            pool = self._pool(endpoint, rules, tls=origin.tls, judge=judge)
+            upstream = Upstream(origin, pool, keep_host=keep_host, hops=self.hops)
         else:
-            through = ParentEndpoint(endpoint, origin.host, origin.port, parent.authorization)
-            upstream = PlainThroughParent(
-                origin,
-                pool,
-                keep_host=keep_host,
-                proxy_headers=_for_parent(parent),
-                tunnels=self._pool(through, rules, tls=False, deny_private=False),
+            to_parent = self._to_parent(parent, options)
+
+            def through(hops: bytes) -> Any:
+                tunnel = self._tunnel(to_parent, origin, parent, hops)
+                return endpoint_for(origin, tunnel, tls=tls)
+
+            tunnels = self._pool(
+                through(b""), rules, tls=origin.tls, judge=_in_tunnel, endpoint_by=through
             )
+            if origin.tls:
+                upstream = Upstream(origin, tunnels, keep_host=keep_host, hops=self.hops)
+            else:
+                upstream = PlainThroughParent(
+                    origin,
+                    self._pool(to_parent, rules, tls=False, judge=self.judge),
+                    keep_host=keep_host,
+                    proxy_headers=_for_parent(parent),
+                    tunnels=tunnels,
+                    hops=self.hops,
+                )
         self._made.add(upstream)
         return upstream
 
@@ -100,7 +116,29 @@ class Upstreams:
             self._config.lenient if lenient is None else lenient,
         )
 
-    def _pool(self, endpoint: Any, rules: AnswerRules, *, tls: bool, deny_private: bool) -> Pool:
+    def _tunnel(
+        self, to_parent: Any, origin: Origin, parent: ParentProxy, hops: bytes
+    ) -> ParentEndpoint:
+        """The way through a parent; it is judged before it is asked for anything."""
+        return ParentEndpoint(
+            to_parent,
+            origin.host,
+            origin.port,
+            parent.authorization,
+            judge=self.judge,
+            hops=self.hops,
+            passed=hops,
+        )
+
+    def _pool(
+        self,
+        endpoint: Any,
+        rules: AnswerRules,
+        *,
+        tls: bool,
+        judge: Callable[[ITransport], Mark],
+        endpoint_by: Callable[[bytes], Any] | None = None,
+    ) -> Pool:
         limits = self._config.limits
         return Pool(
             self._reactor,
@@ -114,7 +152,8 @@ class Upstreams:
                 limits.bound_idle_s,
             ),
             tls=tls,
-            check=lambda made: self.check(made, deny_private=deny_private),
+            judge=judge,
+            endpoint_by=endpoint_by,
         )
 
     def _plain(self, host: str, port: int, *, deny_private: bool = False) -> Any:
@@ -130,29 +169,38 @@ class Upstreams:
         return endpoint_for(parent.origin, direct, tls=tls)
 
     async def dial(
-        self, origin: Origin, options: UpstreamOptions, protocol: Protocol, *, deny_private: bool
+        self,
+        origin: Origin,
+        options: UpstreamOptions,
+        protocol: Protocol,
+        *,
+        deny_private: bool,
+        hops: bytes = b"",
     ) -> None:
-        """Connect a protocol to an origin, without TLS of ours. Raises ``UpstreamFailed``."""
+        """Connect a protocol to an origin, without TLS of ours. Raises ``UpstreamFailed``.
+
+        ``hops`` say by which buffrs its client came.
+        """
         parent = self._config.parents.of(origin, options.parent)
         deny_private = deny_private and parent is None
         endpoint = self._plain(
             options.resolve or origin.host, origin.port, deny_private=deny_private
         )
         if parent is not None:
-            to_parent = self._to_parent(parent, options)
-            authorization = parent.authorization
-            endpoint = ParentEndpoint(to_parent, origin.host, origin.port, authorization)
+            endpoint = self._tunnel(self._to_parent(parent, options), origin, parent, hops)
         try:
             await self._connect(endpoint, protocol)
         except UpstreamFailed as error:
             error.message = f"{error.message} ({origin.authority.decode('ascii')})"
             raise
-        try:
-            self.check(protocol, deny_private=deny_private)
-        except BuffrError:
-            assert protocol.transport is not None
-            protocol.transport.loseConnection()
-            raise
+        transport = protocol.transport
+        assert transport is not None
+        if parent is None:
+            try:
+                self.judge(transport, deny_private=deny_private)
+            except BuffrError:
+                transport.loseConnection()
+                raise
 
     async def _connect(self, endpoint: Any, protocol: Protocol) -> None:
         """Connect within ``connect_s``: with the look-up, and what a parent proxy says."""
@@ -175,27 +223,32 @@ class Upstreams:
             if timer is not None and timer.active():
                 timer.cancel()
 
-    def check(self, protocol: Protocol, *, deny_private: bool) -> None:
-        """Judge a connection by the address that it has led to.
+    def judge(self, transport: ITransport, *, deny_private: bool = False) -> Mark:
+        """Judge a connection by the address that it has led to, and give its mark.
 
         Raises ``BadRequest`` where that is buffr itself, and ``AccessDenied``.
         """
-        assert protocol.transport is not None
-        peer, host = protocol.transport.getPeer(), protocol.transport.getHost()
+        peer = transport.getPeer()
         if not isinstance(peer, IPv4Address | IPv6Address):
-            return
-        here = getattr(host, "host", "")
-        for own_host, own_port in self._own_ports():
-            own = here if own_host in _EVERY_ADDRESS else own_host
-            if (peer.host, peer.port) == (own, own_port):
-                raise BadRequest("the destination is buffr itself")
+            return Mark.NEVER
+        if self._own_ports.has(peer.host, peer.port):
+            raise BadRequest("the destination is buffr itself")
         if deny_private:
             _refuse_private(peer.host)
+        address = reached_address(peer.host)
+        if address is not None and address.is_loopback:
+            return Mark.ADD if is_announced(peer.port) else Mark.PASS_ON
+        return Mark.ADD if is_private(peer.host) else Mark.NEVER
 
     def close(self) -> None:
         """Give up every connection."""
         for upstream in list(self._made):
             upstream.close()
+
+
+def _in_tunnel(_: ITransport) -> Mark:
+    """Who is at the end of a parent's tunnel is not known here; its way was judged before."""
+    return Mark.NEVER
 
 
 def _trust(options: UpstreamOptions) -> Trust:

@@ -277,10 +277,12 @@ async def _found(cache: RouteCache, asked: Asked, method: bytes, headers: Header
 
 def _name(look: _Lookup) -> tuple[object, ...]:
     """What alike requests have in common, whose answers may be one."""
-    conditions = tuple(one for one in look.exchange.request.headers if one[0].lower() in CONDITIONS)
-    own = look.asked.own
+    request, own = look.exchange.request, look.asked.own
+    conditions = tuple(one for one in request.headers if one[0].lower() in CONDITIONS)
     forwarded_conditions = () if look.cached is not None else conditions
-    return look.cache.name, own, look.exchange.request.method, forwarded_conditions
+    # What has passed another buffr may be this very call, come back: it would wait for itself.
+    passed = bool(request.hops)
+    return look.cache.name, own, request.method, forwarded_conditions, passed
 
 
 def _short(look: _Lookup, now: float, head: ResponseHead) -> ResponseHead | None:

@@ -124,6 +124,14 @@ class Config:
         "`false` answers them with 502.",
         key="upstream.lenient",
     )
+    detect_loops: bool = setting(
+        kinds.BOOL,
+        default=True,
+        doc="Whether requests to private addresses, and to other buffrs on this machine, carry "
+        "`X-Buffr-Via`, so that a ring of buffrs is answered with 508.",
+        key="upstream.detect_loops",
+        variable="BUFFR_DETECT_LOOPS",
+    )
     allow_unrecorded: bool = setting(
         kinds.BOOL,
         default=False,

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 from attrs import field, frozen
 
 from buffr.config.problems import Problems, shown
-from buffr.policy.access import is_loopback
+from buffr.policy.access import reached_address
 from buffr.policy.bypass import Bypass
 from buffr.upstream.origin import Origin
 
@@ -91,8 +91,11 @@ class ParentProxies:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host is ``localhost``, something below it, or a loopback address."""
-    return host == "localhost" or host.endswith(".localhost") or is_loopback(host)
+    """Whether a host is ``localhost``, something below it, or an address that never leaves it."""
+    address = reached_address(host)
+    if address is None:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback
 
 
 def read_parents(

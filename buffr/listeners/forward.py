@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -25,6 +26,7 @@ from buffr.message import Request, ResponseHead, first_value
 from buffr.policy.access import Access
 from buffr.route import Route
 from buffr.streams import BodyStream
+from buffr.upstream.hops import Hops
 from buffr.upstream.origin import Origin, host_and_port
 
 __all__ = ["ForwardProxy", "Routes"]
@@ -45,8 +47,13 @@ class Routes(Protocol):
         Raises a ``BuffrError`` for a destination that is not allowed.
         """
 
-    async def dial(self, host: str, port: int, protocol: TwistedProtocol) -> None:
-        """Connect a protocol to a bypassed origin. Raises a ``BuffrError``."""
+    async def dial(
+        self, host: str, port: int, protocol: TwistedProtocol, *, hops: bytes = b""
+    ) -> None:
+        """Connect a protocol to a bypassed origin. Raises a ``BuffrError``.
+
+        ``hops`` say by which buffrs the client came.
+        """
 
 
 @frozen
@@ -72,6 +79,7 @@ class ForwardProxy:
 
     Access is checked first, before anything is routed, dialled or minted.
     ``tls_for`` gives the server side of TLS for the host of a CONNECT.
+    ``hops`` know a CONNECT that comes back.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class ForwardProxy:
         access: Access,
         routes: Routes,
         tls_for: Callable[[str], IOpenSSLServerConnectionCreator],
+        hops: Hops | None = None,
     ) -> None:
         self.listener: HTTPListener | None = None
         self._engine = engine
@@ -88,6 +97,7 @@ class ForwardProxy:
         self._access = access
         self._routes = routes
         self._tls_for = tls_for
+        self._hops = hops
         self._handshakes = HandshakeReports()
 
     async def handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
@@ -97,30 +107,30 @@ class ForwardProxy:
         request, scope = scoped(request, user)
         self._access.check_scope(scope)
         if request.method == b"CONNECT":
-            host, port = authority_form(request)
-            agent = first_value(request.headers, b"user-agent") or b""
-            await self._connect(host, port, sink, scope, agent.decode("latin-1"))
+            await self._connect(request, sink, scope)
             return
         sink.proxy = True
         origin, request = absolute_form(request)
         route = await self._routes.of(origin, scope)
         await self._engine.handle(route, request, body, sink, scope)
 
-    async def _connect(
-        self, host: str, port: int, sink: ClientSink, scope: str, agent: str
-    ) -> None:
+    async def _connect(self, request: Request, sink: ClientSink, scope: str) -> None:
+        host, port = authority_form(request)
+        if request.hops and self._hops is not None:
+            self._hops.check(request.hops, b"CONNECT", host_and_port(host, port).encode("ascii"))
         if self._routes.bypassed(host, port):
-            await self._relay(host, port, sink)
+            await self._relay(host, port, sink, request.hops)
             return
         # Whatever is not allowed is refused here, where the client still reads plain answers.
         await self._routes.of(Origin("https", host, port), scope)
-        sink.switch(_ESTABLISHED, self._start(host, port, scope, agent))
+        sink.switch(_ESTABLISHED, self._start(host, port, scope, request))
 
-    async def _relay(self, host: str, port: int, sink: ClientSink) -> None:
+    async def _relay(self, host: str, port: int, sink: ClientSink, hops: bytes) -> None:
         words = f"CONNECT {host_and_port(host, port)}"
         upstream, started_s = RawTunnel(), self._reactor.seconds()
         try:
-            await self._routes.dial(host, port, upstream)
+            dial = partial(self._routes.dial, hops=hops) if hops else self._routes.dial
+            await dial(host, port, upstream)
         except BuffrError as error:
             self._engine.tunnel_failed(words, error, self._reactor.seconds() - started_s)
             raise
@@ -128,14 +138,15 @@ class ForwardProxy:
         sink.switch(_ESTABLISHED, client)
         client.join(upstream)
 
-    def _start(self, host: str, port: int, scope: str, agent: str) -> TunnelStart:
+    def _start(self, host: str, port: int, scope: str, request: Request) -> TunnelStart:
         listener = self.listener
         assert listener is not None
         creator = self._tls_for(host)
+        agent = (first_value(request.headers, b"user-agent") or b"").decode("latin-1")
         watch = _Watch(self._handshakes, host, agent[:_LONGEST_AGENT])
 
         def tls() -> TLSMemoryBIOProtocol:
-            handler = self._inside(Origin("https", host, port), scope)
+            handler = self._inside(Origin("https", host, port), scope, request.hops)
             inner = InterceptedConnection(listener, handler, watch)
             factory = TLSMemoryBIOFactory(creator, False, OneProtocol(inner), self._reactor)
             # The stock one gathers small writes for a turn; answers are written whole here.
@@ -143,16 +154,18 @@ class ForwardProxy:
             return factory.buildProtocol(None)
 
         def plain() -> InterceptedConnection:
-            handler = self._inside(Origin("http", host, port), scope)
+            handler = self._inside(Origin("http", host, port), scope, request.hops)
             return InterceptedConnection(listener, handler)
 
         return TunnelStart(listener, tls, plain)
 
-    def _inside(self, origin: Origin, scope: str) -> Handler:
-        """Answers the requests inside a tunnel to one origin."""
+    def _inside(self, origin: Origin, scope: str, hops: bytes) -> Handler:
+        """Answers the requests inside a tunnel to one origin, which came as its CONNECT did."""
 
         async def handle(request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
             request, own = scoped(origin_form(request), scope)
+            if hops:
+                request = evolve(request, hops=hops)
             route = await self._routes.of(origin, own)
             await self._engine.handle(route, request, body, sink, own)
 

@@ -11,10 +11,20 @@ from attrs import field, frozen
 
 from buffr.errors import AccessDenied, ProxyKeyNeeded
 
-__all__ = ["SCOPE_IS", "Access", "Network", "is_loopback", "is_private", "is_scope"]
+__all__ = [
+    "SCOPE_IS",
+    "Access",
+    "Address",
+    "Network",
+    "address_of",
+    "is_loopback",
+    "is_private",
+    "is_scope",
+    "reached_address",
+]
 
 Network = IPv4Network | IPv6Network
-_Address = IPv4Address | IPv6Address
+Address = IPv4Address | IPv6Address
 
 _SCOPE = re.compile(rb"[A-Za-z0-9._~-]{1,64}")
 SCOPE_IS = "at most 64 letters, digits and . _ ~ -"
@@ -65,7 +75,7 @@ class Access:
 
     def knows(self, client: str) -> bool:
         """Whether the client's address alone lets it in."""
-        address = _parsed(client)
+        address = address_of(client)
         if address is None:
             return False
         if self.on_loopback and address.is_loopback:
@@ -108,7 +118,7 @@ def _basic(value: bytes) -> tuple[str, bytes]:
     return user.decode("ascii"), key
 
 
-def _parsed(text: str) -> _Address | None:
+def address_of(text: str) -> Address | None:
     """The address, an IPv4 one even where it is mapped into IPv6."""
     try:
         address = ip_address(text)
@@ -119,9 +129,17 @@ def _parsed(text: str) -> _Address | None:
     return address
 
 
+def reached_address(text: str) -> Address | None:
+    """The address where a connection to this one ends: an unspecified one is this machine's."""
+    address = address_of(text)
+    if address is None or not address.is_unspecified:
+        return address
+    return IPv4Address("127.0.0.1") if address.version == 4 else IPv6Address("::1")
+
+
 def is_loopback(address: str) -> bool:
     """Whether this is ``localhost`` or an IP address of the machine for itself."""
-    parsed = _parsed(address)
+    parsed = address_of(address)
     return address == "localhost" if parsed is None else parsed.is_loopback
 
 
@@ -169,7 +187,7 @@ def is_private(address: str) -> bool:
     (mapped, or by NAT64, RFC 6052) is judged by that one. Whatever is no
     address counts as private.
     """
-    parsed = _parsed(address)
+    parsed = address_of(address)
     if isinstance(parsed, IPv6Address) and parsed in _NAT64:
         parsed = IPv4Address(int(parsed) & 0xFFFFFFFF)
     if isinstance(parsed, IPv4Address):

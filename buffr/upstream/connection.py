@@ -30,6 +30,7 @@ from buffr.errors import (
 )
 from buffr.message import UNTIL_CLOSE, ResponseHead, first_value, has_token, response_length
 from buffr.streams import BodyReader, BodyStream, IStreamTransport, News
+from buffr.upstream.hops import Mark
 from buffr.upstream.reason import reason_of
 from buffr.upstream.tls import UpstreamTLS
 from buffr.wire.answer_heads import AnswerHeads, AnswerRules
@@ -50,6 +51,8 @@ class Outgoing:
     ``head`` is the encoded head, ``body`` what follows it: bytes, or a reader
     whose pieces are framed as chunks when ``chunked``. ``inform`` gets each
     interim answer (1xx). ``upgrade`` says that it asks for another protocol.
+    ``marked`` gives the head for a connection on which requests may have to
+    say by which buffrs they came.
     """
 
     method: bytes
@@ -58,6 +61,7 @@ class Outgoing:
     chunked: bool
     inform: Callable[[ResponseHead], None]
     upgrade: bool = False
+    marked: Callable[[Mark], bytes] | None = None
 
 
 @frozen(eq=False)
@@ -133,6 +137,7 @@ class Connection(Protocol):
         """Whether any byte came since the last request went out."""
         self.kept_s: float | None = None
         """How long the upstream will keep it without a request, where it said so."""
+        self.mark = Mark.NEVER
         self._clock = clock
         self._rules = rules
         self._heads = AnswerHeads(rules)
@@ -183,10 +188,13 @@ class Connection(Protocol):
         self.answered = False
         self._answer: Deferred[Response | Switched] = Deferred()
         self._watch()
+        head = outgoing.head
+        if self.mark is not Mark.NEVER and outgoing.marked is not None:
+            head = outgoing.marked(self.mark)
         if isinstance(outgoing.body, bytes):
-            self.transport.write(outgoing.head + outgoing.body)
+            self.transport.write(head + outgoing.body)
         else:
-            self.transport.write(outgoing.head)
+            self.transport.write(head)
             sending = Deferred.fromCoroutine(self._send_body(outgoing.body))
             sending.addErrback(self._sending_failed)
             self._sending = None if sending.called else sending

@@ -11,16 +11,19 @@ from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
+    ITransport,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buffr.errors import BadUpstreamAnswer, BuffrError, UpstreamFailed
+from buffr.errors import BadUpstreamAnswer, BuffrError, LoopDetected, UpstreamFailed
 from buffr.message import Headers, Request, ResponseHead
 from buffr.streams import BodyReader, IStreamTransport
 from buffr.upstream.bound import Client
 from buffr.upstream.connection import Response
+from buffr.upstream.hops import Hops, Mark
+from buffr.upstream.origin import host_and_port
 from buffr.upstream.reason import reason_of
 from buffr.upstream.upstream import Upstream
 from buffr.wire.answer_heads import AnswerHeads, AnswerRules
@@ -35,23 +38,42 @@ _RULES = AnswerRules(peer="the parent proxy")
 class ParentEndpoint:
     """Connects to ``host`` and ``port`` through a tunnel of the proxy behind ``parent``.
 
-    ``authorization`` is the value of ``Proxy-Authorization``.
+    ``authorization`` is the value of ``Proxy-Authorization``. ``judge`` raises
+    a ``BuffrError`` where the connection to the parent must not be used, and
+    gives its mark; ``hops`` then write the field that says that the request
+    was here, and ``passed`` are those by which it came.
     """
 
-    def __init__(
-        self, parent: IStreamClientEndpoint, host: str, port: int, authorization: bytes | None
+    def __init__(  # each is one part of how a tunnel is asked for
+        self,
+        parent: IStreamClientEndpoint,
+        host: str,
+        port: int,
+        authorization: bytes | None,
+        *,
+        judge: Callable[[ITransport], Mark] = lambda _: Mark.NEVER,
+        hops: Hops | None = None,
+        passed: bytes = b"",
     ) -> None:
         self._parent = parent
-        name = f"[{host}]" if ":" in host else host
-        target = f"{name}:{port}".encode("ascii")
-        headers: Headers = ((b"Host", target),)
+        self._judge = judge
+        self._hops = hops
+        self._passed = passed
+        self._target = host_and_port(host, port).encode("ascii")
+        self._headers: Headers = ((b"Host", self._target),)
         if authorization is not None:
-            headers = (*headers, (b"Proxy-Authorization", authorization))
-        self._request = request_head(b"CONNECT", target, headers)
+            self._headers += ((b"Proxy-Authorization", authorization),)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
         """Connect a protocol. Fails with ``UpstreamFailed``, or with what kept it from dialling."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    def _request(self, transport: IStreamTransport) -> bytes:
+        mark, headers = self._judge(transport), self._headers
+        marked = mark is Mark.ADD or (mark is Mark.PASS_ON and self._passed)
+        if self._hops is not None and marked:
+            headers += (self._hops.field(self._passed, b"CONNECT", self._target),)
+        return request_head(b"CONNECT", self._target, headers)
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         asking = _Asking(self._request, factory)
@@ -65,7 +87,9 @@ class _Asking(Protocol):
 
     transport: IStreamTransport
 
-    def __init__(self, request: bytes, factory: IProtocolFactory) -> None:
+    def __init__(
+        self, request: Callable[[IStreamTransport], bytes], factory: IProtocolFactory
+    ) -> None:
         self.tunnel: Deferred[IProtocol] = Deferred(self._cancelled)
         self._request = request
         self._factory = factory
@@ -75,7 +99,12 @@ class _Asking(Protocol):
         self._inner: IProtocol | None = None
 
     def connectionMade(self) -> None:
-        self.transport.write(self._request)
+        try:
+            request = self._request(self.transport)
+        except BuffrError as error:
+            self._fail(error)
+        else:
+            self.transport.write(request)
 
     def handshakeCompleted(self) -> None:
         """The parent's own TLS; what is in the tunnel has another."""
@@ -102,6 +131,8 @@ class _Asking(Protocol):
             return
         if head.status == 407:
             raise _credentials_needed(head)
+        if head.status == LoopDetected.status:
+            raise LoopDetected("the parent proxy leads back here")
         if head.status >= 300:
             reason = head.reason.decode("latin-1")
             raise UpstreamFailed(f"the parent proxy refused the tunnel: {head.status} {reason}")

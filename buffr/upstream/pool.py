@@ -12,12 +12,14 @@ from twisted.internet.interfaces import (
     IProtocol,
     IReactorTime,
     IStreamClientEndpoint,
+    ITransport,
 )
 from twisted.internet.protocol import Factory
 
 from buffr.errors import BuffrError, UpstreamFailed
 from buffr.upstream.bound import Bonds, Client
 from buffr.upstream.connection import Connection, Patience
+from buffr.upstream.hops import Mark
 from buffr.upstream.reason import reason_of
 from buffr.wire.answer_heads import AnswerRules
 
@@ -46,8 +48,10 @@ class Pool:
     """Connections to one origin, by ``endpoint``. The one used last is used next.
 
     ``tls`` says that the endpoint speaks TLS, so that a connection is ready
-    after its handshake. ``check`` raises a ``BuffrError`` where a connection
-    must not be used, by where it has led.
+    after its handshake. ``judge`` raises a ``BuffrError`` where a connection
+    must not be used, by where it has led, and gives its mark. ``endpoint_by``
+    is there where the way to the origin has to know by which buffrs a request
+    came.
     """
 
     def __init__(  # each is one part of how an upstream is reached
@@ -59,7 +63,8 @@ class Pool:
         limits: PoolLimits,
         *,
         tls: bool,
-        check: Callable[[Connection], None] = lambda _: None,
+        judge: Callable[[ITransport], Mark] = lambda _: Mark.NEVER,
+        endpoint_by: Callable[[bytes], IStreamClientEndpoint] | None = None,
     ) -> None:
         self._reactor = reactor
         self._tls = tls
@@ -67,7 +72,8 @@ class Pool:
         self._patience = patience
         self._limits = limits
         self._endpoint = endpoint
-        self._check = check
+        self._judge = judge
+        self._endpoint_by = endpoint_by
         self._idle: dict[Connection, float] = {}
         self._open: set[Connection] = set()
         self._connecting: set[Deferred[IProtocol]] = set()
@@ -84,17 +90,20 @@ class Pool:
             connection.close()
         return None
 
-    async def dial(self) -> Connection:
-        """A new connection, with its TLS. Raises ``UpstreamFailed``."""
+    async def dial(self, hops: bytes = b"") -> Connection:
+        """A new connection, with its TLS. Raises ``UpstreamFailed``.
+
+        ``hops`` say by which buffrs the request came that it is for.
+        """
         connection = Connection(
             self._reactor, self._rules, self._patience, self._keep, self._forget
         )
         if self._tls:
             connection.expect_handshake()
         until = self._reactor.seconds() + (self._patience.connect_s or _FOREVER_S)
-        await self._connect(connection, until)
+        await self._connect(connection, until, hops)
         try:
-            self._check(connection)
+            connection.mark = self._judge(connection.transport)
         except BuffrError:
             connection.abort()
             raise
@@ -102,11 +111,14 @@ class Pool:
         await self._handshake(connection, until)
         return connection
 
-    async def _connect(self, connection: Connection, until: float) -> None:
+    async def _connect(self, connection: Connection, until: float, hops: bytes) -> None:
         """Have the name looked up and the connection made before this time."""
         if self._closed:
             raise UpstreamFailed(_CLOSED)
-        connecting = self._endpoint.connect(Factory.forProtocol(lambda: connection))
+        endpoint = self._endpoint
+        if hops and self._endpoint_by is not None:
+            endpoint = self._endpoint_by(hops)
+        connecting = endpoint.connect(Factory.forProtocol(lambda: connection))
         self._connecting.add(connecting)
         timer = self._reactor.callLater(until - self._reactor.seconds(), connecting.cancel)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end, f
 from buffr.streams import BodyReader
 from buffr.upstream.bound import Client, continues_handshake
 from buffr.upstream.connection import Connection, Outgoing, Response, Switched
+from buffr.upstream.hops import Hops, Mark
 from buffr.upstream.origin import Origin
 from buffr.upstream.pool import Pool
 from buffr.wire.extensions import Deflate, accepted, without_others
@@ -37,6 +39,7 @@ class Upstream:
     are in absolute-form then, and carry these fields. ``tunnels`` is the way
     for WebSocket then (RFC 6455 4.1). ``told`` gets each call's status, or
     ``None`` where no answer came in time, and the seconds until its head.
+    ``hops`` know a request that comes back; without them none is known.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Upstream:
         keep_host: bool = False,
         proxy_headers: Headers | None = None,
         tunnels: Pool | None = None,
+        hops: Hops | None = None,
     ) -> None:
         self.origin = origin
         self.told: Callable[[int | None, float], None] | None = None
@@ -55,6 +59,7 @@ class Upstream:
         self._pool = pool
         self._tunnels = tunnels
         self._keep_host = keep_host
+        self._hops = hops
         self._repaired: frozenset[str] = frozenset()
 
     async def send(
@@ -98,12 +103,14 @@ class Upstream:
         *,
         expect_met: bool,
     ) -> Response:
+        head = self._head(request, expect_met=expect_met)
         outgoing = Outgoing(
             method=request.method,
-            head=self._head(request, expect_met=expect_met),
+            head=head,
             body=body,
             chunked=request.body_length == CHUNKED,
             inform=inform,
+            marked=partial(self._marked, request, head),
         )
         try:
             answer = await _asked(self._pool, request, outgoing, client)
@@ -149,13 +156,15 @@ class Upstream:
         """
         headers = without_others(self._host(for_next_hop(request.headers)))
         target = self._base_path + request.target
+        head = request_head(request.method, target, headers)
         outgoing = Outgoing(
             method=request.method,
-            head=request_head(request.method, target, headers),
+            head=head,
             body=b"",
             chunked=False,
             inform=inform,
             upgrade=True,
+            marked=partial(self._marked, request, head),
         )
         try:
             answer = await _asked(self._tunnels or self._pool, request, outgoing, client)
@@ -179,6 +188,26 @@ class Upstream:
         if expect_met:
             headers = tuple(field for field in headers if field[0].lower() != b"expect")
         return request_head(request.method, target, headers + (self._proxy_headers or ()))
+
+    def refuse_loop(self, request: Request) -> None:
+        """Raise ``LoopDetected`` for a request that was sent on to this upstream already."""
+        if self._hops is not None:
+            self._hops.check(request.hops, request.method, self._url(request))
+
+    def _url(self, request: Request) -> bytes:
+        origin = self.origin
+        return b"%b://%b%b" % (origin.scheme.encode("ascii"), origin.authority, request.target)
+
+    def _marked(self, request: Request, head: bytes, mark: Mark) -> bytes:
+        """A head with the field by which a ring of buffrs is known, where it is to have it."""
+        if self._hops is None or mark is Mark.NEVER or (mark is Mark.PASS_ON and not request.hops):
+            return head
+        name, value = self._hops.field(request.hops, request.method, self._url(request))
+        line = b"%b: %b\r\n" % (name, value)
+        if self._proxy_headers is not None:
+            # For the parent alone: the origin behind it is anybody's.
+            line += b"Connection: %b\r\n" % name
+        return head[:-2] + line + b"\r\n"
 
     def _absolute(self, target: bytes) -> bytes:
         """The target as a proxy takes it (RFC 9112 3.2.2); ``*`` is an empty path (3.2.4)."""
@@ -248,7 +277,7 @@ async def _asked(
             if not _can_repeat(request, connection, error):
                 raise
     if connection is None or answer is None:
-        connection = await pool.dial()
+        connection = await pool.dial(request.hops)
         answer = await connection.upgrade(outgoing)
     offered = isinstance(answer, Response) and answer.head.offers_connection_auth
     if offered and connection.reusable:
@@ -273,7 +302,7 @@ async def _asked_alone(
             if not _can_repeat(request, connection, error) or continues_handshake(request):
                 raise
     if connection is None or answer is None:
-        connection = await pool.dial()
+        connection = await pool.dial(request.hops)
         pool.bonds.bind(client, connection)
         try:
             answer = await connection.upgrade(outgoing)

@@ -77,7 +77,7 @@ class Table:
             origin=origin,
         )
 
-    async def dial(self, host: str, port: int, protocol: Protocol) -> None:
+    async def dial(self, host: str, port: int, protocol: Protocol, *, hops: bytes = b"") -> None:
         self.dialled.append((host, port))
         if self.late is not None:
             await self.late
