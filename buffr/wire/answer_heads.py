@@ -23,7 +23,10 @@ _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?!\n|\Z)")
 _FIRST_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n")
 _PROTOCOL = b"HTTP/1."
-_TLS_RECORDS = (b"\x15", b"\x16")
+_TLS = (b"\x15\x03", b"\x16\x03")
+"""How an alert and a handshake begin (RFC 8446 5.1)."""
+_SETTINGS_OF_HTTP_2 = b"\x04\0\0\0\0\0"
+"""The first frame of a server, behind its length (RFC 9113 3.4, 4.1)."""
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _SPACE = b" \t"
 
@@ -110,9 +113,9 @@ class AnswerHeads:
         if _PROTOCOL.startswith(buffer) or buffer.startswith(_PROTOCOL):
             return
         peer = self._rules.peer
-        if buffer[:1] in _TLS_RECORDS:
+        if buffer.startswith(_TLS):
             raise BadUpstreamAnswer(f"{peer} answers in TLS", hint="its URL begins with https://")
-        if buffer[:1] == b"\0":
+        if buffer.startswith(_SETTINGS_OF_HTTP_2, 3):
             raise BadUpstreamAnswer(f"{peer} answers in HTTP/2, and not in HTTP/1")
         raise BadUpstreamAnswer(f"{peer} does not answer in HTTP/1")
 

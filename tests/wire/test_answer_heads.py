@@ -207,6 +207,7 @@ class TestRefused:
         [
             (b"\x15\x03\x01\x00\x02\x02\x46", "https://"),
             (b"\0\0\x12\x04\0\0\0\0\0", "HTTP/2"),
+            (b"\0\0\0\x08R\0\0\0\x08", "does not answer in HTTP/1"),
             (b"SSH-2.0-OpenSSH_9.2\r\n", "does not answer in HTTP/1"),
             (b"220 smtp.test ESMTP\r\n", "does not answer in HTTP/1"),
             (b"<html>", "does not answer in HTTP/1"),
