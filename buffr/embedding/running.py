@@ -152,17 +152,29 @@ class Running:
 
 
 def _config(settings: ApiBuddySettings, key: str) -> Config:
-    """The settings as buffr's own. Raises ``OSError`` for a host that has no address."""
+    """The settings as buffr's own.
+
+    Raises ``OSError`` for a host that has no address, and for a directory that cannot be.
+    """
     host = listening_address(settings.host)
     keyed = evolve(settings, host=host, key=key if settings.require_key else None)
     return evolve(as_config(keyed, os.environ), data_dir=_spool_dir(settings))
 
 
 def _spool_dir(settings: ApiBuddySettings) -> Path:
-    """Where large bodies are on their way: beside the cache's file, if there is one."""
+    """Where large bodies are on their way: beside the cache's file, if there is one.
+
+    Raises ``OSError``.
+    """
     if settings.database is None:
         return Path(tempfile.gettempdir())
-    return Path(settings.database).parent
+    directory = Path(settings.database).parent
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"cache.database_path {settings.database}: its directory cannot be made"
+        raise OSError(f"{what}: {error.strerror}") from error
+    return directory
 
 
 @frozen

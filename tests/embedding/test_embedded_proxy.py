@@ -126,6 +126,13 @@ class TestLife:
         assert proxy.config["server"]["host"] == name
         assert get(proxy).ok
 
+    def test_a_directory_that_cannot_be_made_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        path = tmp_path / "file" / "cache.db"
+        proxy = CachingProxy({"server": {"port": 0}, "cache": {"database_path": str(path)}})
+        with pytest.raises(OSError, match=r"cache\.database_path .*: its directory cannot be made"):
+            proxy.start()
+
     def test_a_name_without_an_address_is_an_error(self) -> None:
         proxy = CachingProxy({"server": {"host": "nowhere.invalid", "port": 0}})
         with pytest.raises(OSError, match=r"server\.host nowhere\.invalid: has no address"):
