@@ -95,7 +95,8 @@ class Cassette:
             self._file.real_path, file_mode=self.file_mode, sync=sync, disk=self.disk
         )
         reader = CassetteReader(self.path, self._bodies.directory)
-        self._ledger = Ledger(self._file, self._bodies, reader, self.redact)
+        repairs = self.access != "replay"
+        self._ledger = Ledger(self._file, self._bodies, reader, self.redact, repairs)
         self._thread = CassetteThread(self._ledger, self._digests, self._land_from_thread)
 
     def view(self, key_of: KeyOf) -> CassetteStore:

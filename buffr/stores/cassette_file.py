@@ -29,6 +29,7 @@ __all__ = ["CassetteFile", "Disturbed", "OpenCassette", "Stamp", "Status"]
 _TAIL_BYTES = 256
 _PIECE_BYTES = 1 << 18
 _READ_TRIES = 10
+_NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 
 
 class Disturbed(Exception):
@@ -107,21 +108,21 @@ class CassetteFile:
             yield opened
 
     @contextmanager
-    def writing(self, *, known: bool) -> Iterator[OpenCassette]:
-        """The file under its exclusive lock; created empty when there is none.
+    def writing(self, *, known: bool, new: bytes) -> Iterator[OpenCassette]:
+        """The file under its exclusive lock; created with the text ``new`` when there is none.
 
         One that was ``known`` to be there gets a moment to come back:
         whoever replaces a file may remove it first, as git does.
         """
         while True:
-            fd, created = self._open(known=known)
+            fd, created = self._open(new, known=known)
             with self._closing(fd, created=created) as opened:
                 opened.locked = self._lock(fd, exclusive=True)
                 if opened.is_in_place():
                     yield opened
                     return
 
-    def _open(self, *, known: bool) -> tuple[int, bool]:
+    def _open(self, new: bytes, *, known: bool) -> tuple[int, bool]:
         while True:
             with suppress(FileNotFoundError):
                 return self._open_existing(os.O_RDWR), False
@@ -130,7 +131,45 @@ class CassetteFile:
                 known = False
                 continue
             with suppress(FileExistsError):
-                return self.disk.create(self.real_path, self.file_mode), True
+                return self._create(new), True
+
+    def _create(self, text: bytes) -> int:
+        """A new file that has its text from its first moment on. Raises ``FileExistsError``."""
+        target = self.real_path
+        path = _beside(target)
+        fd = self.disk.create(path, self.file_mode)
+        try:
+            self.disk.write(fd, [text], 0)
+            if self.sync:
+                self.disk.sync(fd)
+            if self._linked(path, target):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        finally:
+            with suppress(OSError):
+                path.unlink()
+        os.close(fd)
+        fd = self.disk.create(target, self.file_mode)  # it is empty for a moment
+        try:
+            self.disk.write(fd, [text], 0)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _linked(self, path: Path, target: Path) -> bool:
+        """Give a file its name; ``False`` where the file system has no links."""
+        try:
+            self.disk.link(path, target)
+        except FileNotFoundError:  # who replaces a file clears such new ones away
+            raise FileExistsError from None
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                return False
+            raise
+        return True
 
     def _open_existing(self, access: int) -> int:
         # Without O_NONBLOCK, opening a pipe would wait for its other end.
@@ -254,7 +293,7 @@ class OpenCassette:
         if self.locked:  # then nobody else is at work on such a file: it was left by a kill
             for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
                 left.unlink(missing_ok=True)
-        path = target.with_name(f".{target.name}.{uuid4().hex}.tmp")
+        path = _beside(target)
         old = os.fstat(self.fd)
         disk = self._file.disk
         fd = disk.create(path, old.st_mode & 0o7777)
@@ -279,3 +318,8 @@ class OpenCassette:
         if self._file.sync:
             disk.sync_directory(target.parent)
         return self.stamp()
+
+
+def _beside(target: Path) -> Path:
+    """A new name in the same directory, for a file that is to become ``target``."""
+    return target.with_name(f".{target.name}.{uuid4().hex}.tmp")

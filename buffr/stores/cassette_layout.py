@@ -74,7 +74,7 @@ class Layout:
     Then ``shape`` says how it may be appended to, ``salt`` is its salt if it
     has one, ``others`` are the other members of its head as
     ``"name": value``, and ``end`` is the offset behind the last element, or
-    behind the bracket of an empty list.
+    behind the bracket of an empty list. ``blank`` says that there is no JSON.
     """
 
     def __init__(self, text: Text, path: Path) -> None:
@@ -83,6 +83,7 @@ class Layout:
         self.salt: str | None = None
         self.others: list[bytes] = []
         self.shape = Shape.FOREIGN
+        self.blank = False
         self.end = 0
         self._view = memoryview(text)
         self._path = path
@@ -136,6 +137,7 @@ class Layout:
         text = self.text
         at = self._skip(len(_BOM) if text.startswith(_BOM) else 0)
         if at == len(text):
+            self.blank = True
             return  # an empty file is an empty cassette: there is nothing to misread
         self._expect(at, b"{", "the top level must be an object")
         at = self._skip(at + 1)

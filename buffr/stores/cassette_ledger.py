@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 
 from attrs import define, field
@@ -40,12 +41,16 @@ _BETWEEN = b",\n    "
 
 @define
 class Ledger:
-    """Reads and appends. What came of it is in ``take_news()``, also after an error."""
+    """Reads and appends. What came of it is in ``take_news()``, also after an error.
+
+    ``repairs`` says that a torn end is set right as soon as it is seen.
+    """
 
     file: CassetteFile
     bodies: BodyFiles
     reader: CassetteReader
     redact: Redact
+    repairs: bool = False
     _salt: str = field(factory=lambda: secrets.token_hex(16))
     _news: list[News] = field(factory=list)
     _read_once: bool = False
@@ -88,7 +93,10 @@ class Ledger:
         return news
 
     def begin_anew(self) -> None:
-        """What stands at the path now is moved aside at the first append, and not read."""
+        """What stands at the path now is moved aside at the first append, and not looked up."""
+        with suppress(CassetteError, OSError):
+            self.refresh(())  # a torn end is set right all the same
+        self._forget(())
         self._old = self.file.status()
 
     def refresh(self, digests: Sequence[KeyOf]) -> None:
@@ -103,6 +111,22 @@ class Ledger:
                 self._catch_up(opened, digests)
         except (FileNotFoundError, NotADirectoryError):
             self._forget(digests)
+        if self.repairs and self._is_damaged:
+            self._repair(digests)
+
+    @property
+    def _is_damaged(self) -> bool:
+        """Whether the file is not JSON, as a kill leaves it."""
+        layout = self._layout
+        return layout is not None and (layout.shape is Shape.TORN or layout.blank)
+
+    def _repair(self, digests: Sequence[KeyOf]) -> None:
+        """Set it right before anything is appended: others read the file as JSON."""
+        try:
+            self.append((), digests)
+        except OSError as error:
+            why = error.strerror or str(error)
+            self.file.warn(f"{self.file.path}: its unfinished end could not be set aside: {why}")
 
     def append(self, interactions: Sequence[Interaction], digests: Sequence[KeyOf]) -> None:
         """Put interactions at the end, all or none; before them what the ledger owes.
@@ -112,11 +136,12 @@ class Ledger:
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
             salt = self._salt
+            new = head(salt, ()) + TAIL
             redact = self.redact(salt.encode())
             kept = [self.bodies.keep(redact(one)) for one in interactions]
             items = [_written(one) for one in kept]
             try:
-                with self.file.writing(known=self._seen is not None) as opened:
+                with self.file.writing(known=self._seen is not None, new=new) as opened:
                     if self._moved_aside(opened):
                         continue
                     self._catch_up(opened, digests)
@@ -125,8 +150,9 @@ class Ledger:
                     # Who takes interactions out removes body files that nothing names yet.
                     if self._salt != salt or not all(map(self.bodies.has, kept)):
                         continue
-                    if items or self._missing:
+                    if items or self._missing or self._is_damaged:
                         self._lay_out(opened)
+                    if items or self._missing:
                         self._put(opened, self._missing + items)
                     return
             except Disturbed:
@@ -179,7 +205,10 @@ class Ledger:
         if not self._grown(opened):
             first, self._read_once = not self._read_once, True
             reading = self.reader.whole(
-                opened, digests, self._next_place, settled=first or opened.created
+                opened,
+                digests,
+                self._next_place,
+                settled=opened.created or (first and not self.repairs),
             )
             self._accept(reading, first=first)
 

@@ -96,7 +96,8 @@ class CassetteReader:
             if settled or not (torn or reading.fault or not reading.text):
                 return reading
             time.sleep(opened.quiet_s)
-            settled = opened.stamp() == reading.stamp
+            if opened.stamp() == reading.stamp:
+                return reading
 
     def _whole(self, opened: OpenCassette, loaded: Loaded) -> Reading:
         text, stamp = opened.read()

@@ -50,7 +50,7 @@ def take_out(
     file = CassetteFile(path, 0o600, sync=True, disk=Disk(), warn=warn)
     with file_errors(path):
         path.stat()
-        with file.writing(known=True) as opened:
+        with file.writing(known=True, new=b"{}") as opened:
             if opened.created:  # it went away just now
                 file.real_path.unlink(missing_ok=True)
                 raise FileNotFoundError

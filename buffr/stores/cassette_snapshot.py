@@ -46,7 +46,7 @@ class Snapshot:
         """What is said of a torn one."""
         return CassetteError(
             f"{self.path}: {self.layout.damage}",
-            hint="the next recording into it sets the torn end aside",
+            hint="the next start in mode auto or record sets the torn end aside",
         )
 
     def element(self, number: int) -> bytes:

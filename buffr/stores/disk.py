@@ -61,6 +61,10 @@ class Disk:
             os.fchmod(fd, mode)
         return fd
 
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name; ``FileExistsError`` if taken."""
+        os.link(source, target)
+
     def replace(self, source: Path, target: Path) -> None:
         source.replace(target)
 

@@ -8,10 +8,11 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from attrs import evolve
-from cassettes import Deck, paths
+from cassettes import QUIET_S, Deck, paths
 from go_schema import go_body, interactions
 from recordings import exchange_of, key, key_of, recording
 
@@ -26,7 +27,7 @@ from buffr.interaction import (
     RecordedRequest,
     WebSocketInteraction,
 )
-from buffr.stores.cassette import Cassette
+from buffr.stores.cassette import Access, Cassette
 
 Redaction = Callable[[Interaction], Interaction]
 INTEROP = Path(__file__).parent / "interop"
@@ -286,6 +287,7 @@ class TestFirstAppendToAForeignFile:
         path.with_name("api.json.torn").write_text("an older one")
         deck = Deck(path)
         assert "ends in the middle of interaction 1" in deck.said[0]
+        assert paths(path) == ["/openai/v1/models"]
         deck.append(recording(b"/new"))
         deck.close()
         assert paths(path) == ["/openai/v1/models", "/new"]
@@ -294,6 +296,62 @@ class TestFirstAppendToAForeignFile:
         assert whole[:-200].endswith(aside)
         assert path.with_name("api.json.torn").read_text() == "an older one"
         assert "its torn end is now in api.json.torn.1" in deck.said[1]
+
+
+class TestATornEnd:
+    """The file is JSON for other readers from the start on."""
+
+    @pytest.mark.parametrize("access", ["append", "anew"])
+    def test_a_start_that_may_write_sets_it_aside(self, path: Path, access: Access) -> None:
+        Deck(path).append(recording(b"/0"), recording(b"/1"))
+        torn = path.read_bytes()[:-50]
+        path.write_bytes(torn)
+        deck = Deck(path, access=access)
+        assert paths(path) == ["/0"]
+        assert torn.endswith(path.with_name("api.json.torn").read_bytes())
+        assert "its torn end is now in api.json.torn" in deck.said[1]
+        assert deck.count(b"/0") == (1 if access == "append" else 0)
+        deck.close()
+        assert paths(path) == ["/0"]
+
+    def test_a_running_one_sets_aside_what_another_left(self, path: Path) -> None:
+        deck = Deck(path)
+        deck.append(recording(b"/0"), recording(b"/1"))
+        with path.open("ab") as file:
+            file.write(b'      "type": "http",\n      "ht')
+        assert deck.count(b"/none") == 0
+        assert paths(path) == ["/0", "/1"]
+        deck.close()
+
+    def test_a_replay_reads_around_it(self, path: Path) -> None:
+        Deck(path).append(recording(b"/0"), recording(b"/1"))
+        path.write_bytes(path.read_bytes()[:-50])
+        torn = path.read_bytes()
+        assert Deck(path, access="replay").count(b"/0") == 1
+        assert path.read_bytes() == torn
+
+    def test_one_that_is_still_being_saved_is_waited_for(self, path: Path) -> None:
+        """An editor saves it at the very moment of the start: its text is not touched."""
+        Deck(path).append(recording(b"/0"), recording(b"/1"))
+        text = path.read_bytes()
+        begun = Event()
+
+        def save_slowly() -> None:
+            with path.open("wb", buffering=0) as file:
+                for start in range(0, len(text), len(text) // 6):
+                    file.write(text[start : start + len(text) // 6])
+                    begun.set()
+                    Event().wait(QUIET_S / 4)
+
+        saving = Thread(target=save_slowly)
+        saving.start()
+        begun.wait()
+        deck = Deck(path)
+        saving.join()
+        assert deck.said == []
+        assert deck.count(b"/1") == 1
+        assert path.read_bytes() == text
+        deck.close()
 
 
 class TestBeginningAnew:

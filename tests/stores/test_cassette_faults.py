@@ -62,6 +62,11 @@ class FailingDisk(Disk):
             raise self.error
         return super().create(path, mode)
 
+    def link(self, source: Path, target: Path) -> None:
+        if self._spend():
+            raise self.error
+        super().link(source, target)
+
     def replace(self, source: Path, target: Path) -> None:
         if self._spend():
             raise self.error
@@ -144,6 +149,8 @@ def test_a_kill_at_any_call_loses_nothing_that_was_acknowledged(
         except Killed:
             pass
         after = Deck(path)
+        if path.exists():  # the next start sets it right, append or not
+            assert paths(path)[: len(acknowledged)] == acknowledged
         after.append(recording(b"/after"))
         after.close()
         kept = paths(path)
@@ -192,6 +199,66 @@ def test_a_failure_names_the_recording_and_the_reason(tmp_path: Path) -> None:
     assert deck.count(b"/lost") == 0
     deck.close()
     assert paths(path) == ["/0", "/1"]
+
+
+class TestTheFirstRecording:
+    def test_the_new_file_is_never_empty(self, tmp_path: Path) -> None:
+        """A reader that takes no lock finds a cassette, or no file."""
+        path = tmp_path / "api.json"
+        seen = []
+
+        class Watched(Disk):
+            def sync(self, fd: int) -> None:
+                seen.append(path.read_bytes() if path.exists() else None)
+
+            def write(self, fd: int, parts: Sequence[Part], offset: int) -> None:
+                seen.append(path.read_bytes() if path.exists() else None)
+                super().write(fd, parts, offset)
+
+        deck = Deck(path, disk=Watched())
+        deck.append(recording(b"/0"))
+        deck.close()
+        assert seen[0] is None
+        assert seen[1] is not None
+        assert b"" not in seen
+        assert paths(path) == ["/0"]
+        assert [one.name for one in tmp_path.iterdir()] == ["api.json"]
+
+    @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+    def test_a_file_system_without_links(self, tmp_path: Path, code: int) -> None:
+        class Linkless(Disk):
+            def link(self, source: Path, target: Path) -> None:
+                raise OSError(code, os.strerror(code))
+
+        deck = Deck(tmp_path / "api.json", disk=Linkless())
+        deck.append(recording(b"/0"), recording(b"/1"))
+        deck.close()
+        assert paths(tmp_path / "api.json") == ["/0", "/1"]
+        assert [one.name for one in tmp_path.iterdir()] == ["api.json"]
+
+    def test_two_that_create_it_at_once_share_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "api.json"
+        other = Deck(path)
+
+        class Late(Disk):
+            def link(self, source: Path, target: Path) -> None:
+                if not target.exists():
+                    other.append(recording(b"/other"))
+                super().link(source, target)
+
+        deck = Deck(path, disk=Late())
+        deck.append(recording(b"/0"))
+        deck.close()
+        other.close()
+        assert paths(path) == ["/other", "/0"]
+
+    def test_an_empty_file_becomes_a_cassette_at_the_start(self, tmp_path: Path) -> None:
+        path = tmp_path / "api.json"
+        path.touch()
+        Deck(path, access="replay").close()
+        assert path.read_bytes() == b""
+        Deck(path).close()
+        assert paths(path) == []
 
 
 @pytest.fixture

@@ -139,6 +139,7 @@ def kill_and_check(tmp_path: Path, runs: int) -> None:
         acknowledged += victim.stdout.read().split()
         victim.wait()
         after = Deck(path)
+        assert not path.exists() or set(acknowledged) <= set(paths(path))
         for target in [one for one in acknowledged if "-" in one][-20:]:
             body = body_of(after, target.encode())
             assert body.startswith(target.rpartition("-")[2].encode() + b":")
