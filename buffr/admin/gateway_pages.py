@@ -15,6 +15,7 @@ from buffr.listeners.sink import ClientSink
 from buffr.log import say
 from buffr.message import Headers, Request, ResponseHead
 from buffr.policy.limits import RateLimiter, RateRules, Window
+from buffr.policy.own_names import OwnNames
 from buffr.streams import BodyStream
 
 __all__ = ["AdminPages", "Pages", "Verdict"]
@@ -22,10 +23,12 @@ __all__ = ["AdminPages", "Pages", "Verdict"]
 _BODY_BYTES = 262144
 _CLIENTS = 1000
 _LEVELS = 16
+_LONGEST_NAME = 255
 _READ = frozenset((b"config", b"status", b"domains", b"cache", b"health"))
 _REASONS = {
     200: b"OK",
     400: b"Bad Request",
+    403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
     413: b"Content Too Large",
@@ -73,8 +76,8 @@ _TOO_DEEP = _Failed(400, "INVALID_JSON", "the body is nested too deeply")
 class AdminPages:
     """Answers ``/admin/...`` of a gateway, for clients that its access let in.
 
-    A client may ask ``per_minute`` times in any minute. ``seconds`` is a
-    clock that never goes back, ``wall`` tells the time.
+    A client may ask ``per_minute`` times in any minute, by one of ``names``.
+    ``seconds`` is a clock that never goes back, ``wall`` tells the time.
     """
 
     name = b"admin"
@@ -83,12 +86,14 @@ class AdminPages:
         self,
         pages: Pages,
         *,
+        names: OwnNames,
         per_minute: int,
         log_access: bool,
         seconds: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
         self._pages = pages
+        self._names = names
         self._log_access = log_access
         self._seconds = seconds
         self._wall = wall
@@ -120,6 +125,7 @@ class AdminPages:
     async def _answer(
         self, request: Request, body: bytes | BodyStream, client: str
     ) -> tuple[int, Page]:
+        self._refuse_foreign(request)
         self._admit(client)
         page, _, name = request.path.removeprefix(b"/admin/").partition(b"/")
         if page == b"validate-config" and not name:
@@ -171,6 +177,15 @@ class AdminPages:
             "merged_config": verdict.merged,
         }
         return 400 if verdict.errors else 200, page
+
+    def _refuse_foreign(self, request: Request) -> None:
+        """Refuse what a page of another site may have sent."""
+        found = self._names.foreign(request.headers)
+        if found is not None:
+            field, value = found
+            said = f"{field}: {value[:_LONGEST_NAME]} is none of the gateway's own names"
+            code = f"FOREIGN_{field.upper()}"
+            raise _Failed(403, code, f"{said}; gateway.admin.hosts adds names")
 
     def _admit(self, client: str) -> None:
         limiter = self._clients.pop(client, None) or RateLimiter(self._rules)

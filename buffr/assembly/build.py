@@ -38,6 +38,7 @@ from buffr.log import FORMATTERS, ExchangeLog, LineObserver, logger_writer, stre
 from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.key_gate import KeyGate
 from buffr.policy.mode import Mode
+from buffr.policy.own_names import OwnNames
 from buffr.service import BuffrService
 from buffr.tls.authority import Authority
 from buffr.tls.contexts import LeafContexts, ServerTLS
@@ -178,6 +179,9 @@ class _Builder:
         report = GatewayReport(config, settings, routes, counting, database, self._reactor)
         return AdminPages(
             report,
+            names=OwnNames(
+                config.listen, (*settings.admin.hosts, *settings.tls_names, *own_names())
+            ),
             per_minute=settings.admin.rate_limit_per_minute,
             log_access=settings.admin.log_access,
             seconds=time.monotonic,

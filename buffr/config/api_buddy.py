@@ -26,7 +26,8 @@ from buffr.config.problems import Problems, did_you_mean, shown, shown_key
 from buffr.config.schema import Refused
 from buffr.config.written import Scalar
 from buffr.errors import ConfigError
-from buffr.policy.access import is_loopback
+from buffr.policy.access import address_of, is_loopback
+from buffr.policy.hosts import host_name
 
 __all__ = [
     "ApiBuddySettings",
@@ -106,6 +107,7 @@ class ApiBuddySettings:
     admin: bool
     admin_per_minute: int
     admin_log_access: bool
+    admin_hosts: tuple[str, ...]
     log: LogSettings
     warnings: tuple[str, ...]
     given: Mapping[str, Any] = field(repr=False, default=Factory(dict))
@@ -206,6 +208,7 @@ def _settings(
         admin=admin["enabled"],
         admin_per_minute=admin["rate_limit_per_minute"],
         admin_log_access=admin["log_access"],
+        admin_hosts=(*_own_name(server["host"]), *admin["allowed_hosts"]),
         log=LogSettings(
             level=level_of(log["level"]),
             parent_logger=logger_name(log["parent_logger"]) or None,
@@ -230,6 +233,14 @@ def _file(path: str) -> str | None:
     uri = urlsplit(path)
     in_memory = "mode=memory" in uri.query.split("&")
     return None if in_memory else unquote(uri.path) or None
+
+
+def _own_name(host: str) -> tuple[str, ...]:
+    """The host that is listened on, where it is a name."""
+    try:
+        return () if address_of(host) is not None else (host_name(host),)
+    except ValueError:
+        return ()
 
 
 def _section(

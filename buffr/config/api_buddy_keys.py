@@ -12,6 +12,7 @@ from attrs import frozen
 from buffr.config.kinds import ADDRESS, HOST_NAME, KEY
 from buffr.config.schema import Kind, Refused
 from buffr.config.written import Scalar
+from buffr.policy.hosts import host_pattern
 
 __all__ = ["COUNT", "DOMAIN", "SECTIONS", "Key", "is_whole", "level_of", "logger_name"]
 
@@ -88,6 +89,15 @@ def _is_format(value: object) -> bool:
     return True
 
 
+def _are_hosts(value: object) -> bool:
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        return False
+    try:
+        return bool([host_pattern(one) for one in value]) or not value
+    except ValueError:
+        return False
+
+
 def _anything(default: object) -> Key:
     return Key(default, "anything", lambda _: True)
 
@@ -134,6 +144,8 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "rate_limit_per_minute": _whole(10, 1, 10**6),
         "include_sensitive_config": _bool(default=False),
         "log_access": _bool(default=True),
+        # buffr's own: the original takes every name.
+        "allowed_hosts": Key([], "a list of host names", _are_hosts),
     },
     "callbacks": {
         "on_shutdown": Key(None, "a function of a program; a file has none", callable),

@@ -52,6 +52,7 @@ def as_settings(settings: ApiBuddySettings) -> dict[str, Any]:
                 "enabled": settings.admin,
                 "rate_limit_per_minute": settings.admin_per_minute,
                 "log_access": settings.admin_log_access,
+                **({"hosts": list(settings.admin_hosts)} if settings.admin_hosts else {}),
             },
             "routes": {one.name: _route(one, settings) for one in settings.domains},
         },

@@ -71,6 +71,12 @@ class GatewayAdmin:
     rate_limit_per_minute: int = setting(
         quantities.whole(1, 1_000_000), 10, "Requests of one client in any minute; else 429."
     )
+    hosts: tuple[str, ...] = setting(
+        ListOf(kinds.HOST_PATTERN, tuple),
+        (),
+        "Names that clients reach these pages by, beside loopback names, the address that is "
+        "listened on and this machine's name; `'*'` is every name.",
+    )
     log_access: bool = setting(
         kinds.BOOL, default=True, doc="Whether each request to `/admin/...` is logged."
     )

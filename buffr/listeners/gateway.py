@@ -133,6 +133,9 @@ class Gateway:
             rest, at = target[len(base) :], origin.root
         found = self._routes.get(name)
         if found is None:
+            if origin is not None:
+                # That of an absolute URL counts, whatever Host says (RFC 9112 3.2.2).
+                request = evolve(request, headers=_with_host(request.headers, origin.authority))
             return _Inside(request, scope, None, None)
         outside = found.outside
         if leads_out(outside, rest):
@@ -167,6 +170,10 @@ def _is_host_of(target: Origin, origin: Origin) -> bool:
     """Whether clients mean the target: they say http:// where it is https://, as buffr does TLS."""
     same_port = target.port == origin.port or {target.port, origin.port} == {80, 443}
     return target.host == origin.host and same_port
+
+
+def _with_host(headers: Headers, host: bytes) -> Headers:
+    return ((b"Host", host), *(field for field in headers if field[0].lower() != b"host"))
 
 
 def _path_for_log(path: bytes) -> str:

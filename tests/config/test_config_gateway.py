@@ -71,6 +71,7 @@ class TestRefused:
             ),
             ({"routes": {"..": {"target": TARGET}}}, "gateway.routes...: '..' must be a name"),
             ({"routes": {"a": {}}}, "gateway.routes.a.target: is missing; must be http"),
+            ({"admin": {"hosts": ["a:80"]}}, "gateway.admin.hosts[0]: 'a:80' has a port"),
             ({"routes": {"a": {"target": "ftp://x"}}}, "gateway.routes.a.target: 'ftp://x'"),
             ({"routes": {"a": 1}}, "gateway.routes.a: must be a mapping"),
             ({"port": 99999}, "gateway.port: '99999' must be a whole number"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 import yaml
+from raw_http import ask
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
 
@@ -206,3 +207,71 @@ class TestErrors:
     def test_it_is_off_by_default(self, tmp_path: Path) -> None:
         with running(tmp_path, gateway={"admin": {}}) as process:
             assert requests.get(f"{process.url}/admin/health", timeout=10).status_code == 404
+
+
+FOREIGN = "evil.example"
+
+
+def asked(process: BuffrProcess, path: str, *fields: tuple[bytes, bytes], **more: Any) -> Any:
+    """A request with fields as a browser writes them; its status, and why it is refused."""
+    body: bytes = more.get("body", b"")
+    method: bytes = more.get("method", b"GET")
+    target = f"{more.get('before', '')}/admin/{path}".encode()
+    lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+    head = b"%b %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (method, target, lines, len(body))
+    found = ask(process.ports[0], head + body)
+    return found.status, json.loads(found.body).get("error_code")
+
+
+class TestOtherSites:
+    """A page of any site may lead a name of its own to this machine, or send a form to it."""
+
+    def test_are_403(self, tmp_path: Path) -> None:
+        with running(tmp_path) as process:
+            port, own = process.ports[0], b"127.0.0.1:%d" % process.ports[0]
+            rebound = (b"Host", f"{FOREIGN}:{port}".encode())
+            for path in ("config", "status", "domains", "cache", "health", "nothing"):
+                assert asked(process, path, rebound) == (403, "FOREIGN_HOST")
+            origin = (b"Origin", f"https://{FOREIGN}".encode())
+            posted = {"method": b"POST", "body": b"{}"}
+            for value in (origin, (b"Origin", b"null")):
+                found = asked(process, "validate-config", (b"Host", own), value, **posted)
+                assert found == (403, "FOREIGN_ORIGIN")
+            found = asked(process, "config", (b"Host", own), before=f"http://{FOREIGN}:{port}")
+            assert found == (403, "FOREIGN_HOST")
+            said = requests.get(
+                f"{process.url}/admin/config", headers={"Host": FOREIGN}, timeout=10
+            ).json()
+            assert "gateway.admin.hosts" in said["error"]
+            assert "configuration" not in said
+            assert "Traceback" not in process.log()
+
+    def test_do_not_use_up_a_clients_requests(self, tmp_path: Path) -> None:
+        admin = {"enabled": True, "rate_limit_per_minute": 1}
+        with running(tmp_path, gateway={"admin": admin}) as process:
+            for _ in range(3):
+                assert asked(process, "health", (b"Host", b"evil.example"))[0] == 403
+            assert asked(process, "health", (b"Host", b"localhost"))[0] == 200
+
+    def test_own_names_are_none(self, tmp_path: Path) -> None:
+        admin = {"enabled": True, "hosts": ["buffr.example", "*.inner.example"]}
+        admin["rate_limit_per_minute"] = 1000
+        with running(tmp_path, gateway={"admin": admin}) as process:
+            port = b":%d" % process.ports[0]
+            for host in (
+                b"localhost",
+                b"127.0.0.1",
+                b"[::1]",
+                b"buffr.example",
+                b"a.inner.example",
+            ):
+                for origin in ((), ((b"Origin", b"http://" + host + port),)):
+                    assert asked(process, "status", (b"Host", host + port), *origin)[0] == 200
+            head = b"GET /admin/status HTTP/1.0\r\n\r\n"
+            assert ask(process.ports[0], head).status == 200
+
+    def test_routes_take_every_name(self, tmp_path: Path) -> None:
+        """They lead to their upstreams; clients may know the gateway by any name."""
+        with running(tmp_path) as process:
+            found = requests.get(f"{process.url}/wiki/x", headers={"Host": FOREIGN}, timeout=10)
+            assert found.status_code == 200

@@ -133,6 +133,22 @@ class TestLife:
         with pytest.raises(OSError, match=r"cache\.database_path .*: its directory cannot be made"):
             proxy.start()
 
+    def test_its_own_pages_are_not_for_other_sites(self, start: Start) -> None:
+        """Whose names may lead here, and whose pages may send forms here."""
+        name = socket.gethostname()
+        admin = {"allowed_hosts": ["proxy.example"], "rate_limit_per_minute": 1000}
+        proxy = start(server={"host": name, "port": 0}, admin=admin)
+        for host, status in ((name, 200), ("proxy.example", 200), ("evil.example", 403)):
+            found = get(proxy, "/admin/status", headers={"Host": host})
+            assert found.status_code == status
+        found = get(proxy, "/admin/status", headers={"Origin": "https://evil.example"})
+        assert (found.status_code, found.json()["error_code"]) == (403, "FOREIGN_ORIGIN")
+
+    @pytest.mark.parametrize("hosts", ["proxy.example", ["a/b"], [1], {"a": 1}])
+    def test_names_of_its_own_pages_must_be_names(self, hosts: Any) -> None:
+        with pytest.raises(ValueError, match=r"admin\.allowed_hosts: must be a list of host names"):
+            CachingProxy({"admin": {"allowed_hosts": hosts}})
+
     def test_a_name_without_an_address_is_an_error(self) -> None:
         proxy = CachingProxy({"server": {"host": "nowhere.invalid", "port": 0}})
         with pytest.raises(OSError, match=r"server\.host nowhere\.invalid: has no address"):
