@@ -19,7 +19,7 @@ from buffr.embedded import CachingProxy
 from buffr.errors import ConfigError
 from buffr.terminal import ends_with_its_reader
 
-__all__ = ["main"]
+__all__ = ["address", "main"]
 
 _GENERATED = "api_buddy_config.json"
 _EXAMPLES = """\
@@ -60,6 +60,16 @@ def _run(given: argparse.Namespace) -> int:
     except OSError as error:
         sys.stderr.write(f"api-buddy: {error}\n")
     return 1
+
+
+def address(arguments: Sequence[str]) -> tuple[str, int]:
+    """Where the command listens with these arguments, a file among them.
+
+    Raises ``ConfigError``.
+    """
+    given = _parser().parse_args(arguments)
+    settings = read_api_buddy(_with_flags(read_json(given.config), given))
+    return settings.host, settings.port
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,7 +22,7 @@ from buffr import __version__
 from buffr.config.api_buddy import looks_like_api_buddy
 from buffr.terminal import complain, ends_with_its_reader
 
-__all__ = ["main"]
+__all__ = ["api_buddy_arguments", "main", "service_arguments"]
 
 _USAGE = """\
 buffr: a proxy that remembers
@@ -89,14 +89,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _main(given: list[str]) -> None:
-    command = given[0] if given and not given[0].startswith("-") else None
-    rest = given if command is None else given[1:]
-    if command in _MODES:
-        _serve(["--mode", command, *rest])
-    elif command == "proxy":
-        _serve(["--proxy", "true", *(_as_mode(argument) for argument in rest)])
+    command, rest = _taken_apart(given)
+    service = service_arguments(given)
+    if service is not None:
+        _serve(service)
     elif command == "serve":
-        _serve_file(rest if _names_file(rest) else [*_default_file(), *rest])
+        from buffr.api_buddy_command import main as api_buddy  # noqa: PLC0415  # rarely used
+
+        sys.exit(api_buddy(api_buddy_arguments(given)))
     elif command in _TOOLS:
         # A server has no use for their modules.
         tool = getattr(import_module(_TOOLS[command]), command)
@@ -107,11 +107,30 @@ def _main(given: list[str]) -> None:
         _fail(f"there is no command {command!r}; `buffr --help` lists them")
     elif command == "version" or "--version" in rest:
         sys.stdout.write(f"buffr {__version__}\n")
-    elif rest or command == "help" or not _environment_speaks():
+    else:
         sys.stdout.write(_USAGE)
         sys.exit(0 if {"-h", "--help"} & set(rest) or command == "help" else 1)
-    else:
-        _serve([])
+
+
+def service_arguments(given: Sequence[str]) -> list[str] | None:
+    """The options of the service that a command line starts; ``None`` where it starts none."""
+    command, rest = _taken_apart(given)
+    if command in _MODES:
+        return ["--mode", command, *rest]
+    if command == "proxy":
+        return ["--proxy", "true", *(_as_mode(argument) for argument in rest)]
+    if command == "serve" and api_buddy_arguments(given) is None:
+        return rest if _names_file(rest) else [*_default_file(), *rest]
+    if command is None and not rest and _environment_speaks():
+        return []
+    return None
+
+
+def _taken_apart(given: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The command of a command line, and what follows it."""
+    if given and not given[0].startswith("-"):
+        return given[0], list(given[1:])
+    return None, list(given)
 
 
 def _key(rest: Sequence[str]) -> None:
@@ -137,16 +156,11 @@ def _names_file(arguments: Sequence[str]) -> bool:
     )
 
 
-def _serve_file(arguments: Sequence[str]) -> None:
-    if (theirs := _for_api_buddy(arguments)) is not None:
-        from buffr.api_buddy_command import main as api_buddy  # noqa: PLC0415  # rarely used
-
-        sys.exit(api_buddy(theirs))
-    _serve(arguments)
-
-
-def _for_api_buddy(arguments: Sequence[str]) -> list[str] | None:
-    """The arguments for ``api-buddy`` when the file is that program's."""
+def api_buddy_arguments(given: Sequence[str]) -> list[str] | None:
+    """The arguments for ``api-buddy`` where ``buffr serve`` is given that program's file."""
+    command, arguments = _taken_apart(given)
+    if command != "serve":
+        return None
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", "-c")
     path = parser.parse_known_args(arguments)[0].config

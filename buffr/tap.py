@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from twisted.python import usage
 
 from buffr import __version__
 from buffr.assembly.build import build
-from buffr.config import load
+from buffr.config import Config, load
 from buffr.errors import BuffrError, ConfigError
 from buffr.service import BuffrService, stop_on_signals
 from buffr.terminal import complain
@@ -61,6 +62,14 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read the settings, so that a wrong one is said before anything starts."""
+        try:
+            self.settings = self.read(os.environ)
+        except ConfigError as error:  # for a usage error twistd would list all options first
+            complain(error.message)
+            raise SystemExit(1) from None
+
+    def read(self, environ: Mapping[str, str]) -> Config:
+        """The settings by these options and an environment. Raises ``ConfigError``."""
         flags = {
             name.replace("-", "_"): value
             for name, value in self.items()
@@ -68,12 +77,8 @@ class Options(usage.Options):
         }
         if self["allow-unrecorded"]:
             flags["allow_unrecorded"] = "true"
-        path = self["config"] or os.environ.get("BUFFR_CONFIG")
-        try:
-            self.settings = load(Path(path) if path else None, os.environ, flags)
-        except ConfigError as error:  # for a usage error twistd would list all options first
-            complain(error.message)
-            raise SystemExit(1) from None
+        path = self["config"] or environ.get("BUFFR_CONFIG")
+        return load(Path(path) if path else None, environ, flags)
 
     @property
     def on_console(self) -> bool:
