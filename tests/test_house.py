@@ -15,6 +15,7 @@ _ROOT = Path(buffr.__file__).parent
 
 ROOMS = (
     "buffr.__main__",
+    "buffr.healthcheck",
     "buffr.cli",
     "buffr.demo",
     "buffr.api_buddy_command",
@@ -22,7 +23,7 @@ ROOMS = (
     "buffr.config_command",
     "buffr.embedded",
     "buffr.embedding",
-    "buffr.healthcheck",
+    "buffr.container",
     "buffr.cassette_commands",
     "buffr.run",
     "buffr.ca",
