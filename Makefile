@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-full setup setup-dev format lint types bench autobahn clean docs-reference cache-conformance
+.PHONY: run test test-full setup setup-dev format lint types bench autobahn clean docs-reference cache-conformance image-test
 
 run: setup  ## serve what buffr.yaml says
 	@echo "buffr: put http://127.0.0.1:8080 in the place of https://api.openai.com in your client's base URL,"
@@ -49,6 +49,9 @@ bench: setup-dev  ## measure beside peers; needs wrk and nginx
 WSTEST ?= wstest
 autobahn: setup-dev  ## Autobahn's WebSocket cases, direct and by buffr; WSTEST is its program
 	$(BIN)/python -m benchmarks.autobahn --wstest $(WSTEST)
+
+image-test: setup-dev  ## build the image and start what docker-compose.yml says, with no engine; as root
+	$(BIN)/python -m pytest -rs -s tests/image/checks.py
 
 cache-conformance: setup-dev  ## the public suite for HTTP caches; SUITE is its checkout
 	$(BIN)/python -m benchmarks.conformance $(SUITE)
