@@ -13,17 +13,18 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TextIO
 
+from attrs import frozen
 from constantly import NamedConstant
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from zope.interface import implementer
 
 __all__ = [
-    "FORMATTERS",
+    "FORMATS",
     "NAMESPACE",
     "ExchangeLog",
-    "Formatter",
     "LineObserver",
+    "LogFormat",
     "logfmt",
     "logger_writer",
     "say",
@@ -66,13 +67,25 @@ def _json_line(level: str, msg: str, pairs: dict[str, str], time: str) -> str:
     return json.dumps({"time": time, "level": level, "msg": msg, **values}) + "\n"
 
 
-Formatter = Callable[[str, str, dict[str, str], str], str]
-
-FORMATTERS: dict[str, Formatter] = {"text": logfmt, "json": _json_line}
-
-
 def _clock_text(seconds: float) -> str:
+    """For people: local time, with milliseconds."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def _date_text(seconds: float) -> str:
+    """For programs: date, local time and its offset (RFC 3339)."""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
+
+
+@frozen
+class LogFormat:
+    """How a line is written, and a time in it, whose milliseconds stand behind the only dot."""
+
+    line: Callable[[str, str, dict[str, str], str], str]
+    time: Callable[[float], str]
+
+
+FORMATS = {"text": LogFormat(logfmt, _clock_text), "json": LogFormat(_json_line, _date_text)}
 
 
 def duration(seconds: float) -> str:
@@ -84,9 +97,9 @@ def duration(seconds: float) -> str:
 class LineObserver:
     """Writes Twisted's log events as lines of ours: buffr's own, and others' warnings."""
 
-    def __init__(self, stream: TextIO, formatter: Formatter) -> None:
+    def __init__(self, stream: TextIO, form: LogFormat) -> None:
         self._stream = stream
-        self._formatter = formatter
+        self._form = form
 
     def __call__(self, event: LogEvent) -> None:
         level = _LEVELS.get(event.get("log_level", LogLevel.info), "INFO")
@@ -98,7 +111,7 @@ class LineObserver:
         if failure is not None:
             msg = f"{msg}: {failure.type.__name__}: {failure.getErrorMessage()}"
         pairs = event.get("buffr_pairs", {})
-        line = self._formatter(level, msg, pairs, _clock_text(event["log_time"]))
+        line = self._form.line(level, msg, pairs, self._form.time(event["log_time"]))
         stream_writer(self._stream)(line)
 
 
@@ -108,11 +121,12 @@ class ExchangeLog:
     def __init__(self, reactor: IReactorTime, write: Callable[[str], None], form: str) -> None:
         self._reactor = reactor
         self._write = write
-        self._format = FORMATTERS[form]
+        self._form = FORMATS[form]
+        self._format = self._form.line
         self._plain = form == "text"
         self._lines: list[str] = []
         self._second = -1
-        self._second_text = ""
+        self._second_text = self._zone = ""
 
     def exchange(
         self,
@@ -161,8 +175,9 @@ class ExchangeLog:
         second = int(now)
         if second != self._second:
             self._second = second
-            self._second_text = _clock_text(second)[:8]
-        return f"{self._second_text}.{int((now - second) * 1000):03d}"
+            self._second_text, _, rest = self._form.time(second).partition(".")
+            self._zone = rest[3:]
+        return f"{self._second_text}.{int((now - second) * 1000):03d}{self._zone}"
 
     def _add(self, line: str) -> None:
         if not self._lines:

@@ -34,7 +34,7 @@ from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.gateway import GatewayRoute
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.reverse import reverse_handler
-from buffr.log import FORMATTERS, ExchangeLog, LineObserver, logger_writer, stream_writer
+from buffr.log import FORMATS, ExchangeLog, LineObserver, logger_writer, stream_writer
 from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.key_gate import KeyGate
 from buffr.policy.mode import Mode
@@ -123,7 +123,7 @@ class _Builder:
         if config.forward is not None:
             self._expect_hosts(config.forward)
             self._forward(config.forward)
-        formatter = FORMATTERS[config.log_format]
+        formatter = FORMATS[config.log_format]
         service = BuffrService(
             self._listeners,
             self._engine,

@@ -10,7 +10,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel
 from zope.interface import implementer
 
 from buffr.listeners import handshakes
-from buffr.log import FORMATTERS, LineObserver
+from buffr.log import FORMATS, LineObserver
 
 __all__ = ["RunLog"]
 
@@ -37,7 +37,7 @@ class RunLog:
 
     def __init__(self, stream: TextIO, form: str, noted: Noted, *, all_of_it: bool) -> None:
         self._stream = stream
-        self._events = LineObserver(stream, FORMATTERS[form])
+        self._events = LineObserver(stream, FORMATS[form])
         self._noted = noted
         self._all = all_of_it
 

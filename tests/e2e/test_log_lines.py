@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import Bench, Place, eventually
@@ -108,7 +109,8 @@ class TestJSON:
 
         with FakeUpstream(script) as upstream:
             flags = ("--target", upstream.url, "--port", "0", "--log-format", "json")
-            with BuffrProcess.run("auto", *flags, cwd=tmp_path) as running:
+            env = {"TZ": "Asia/Kathmandu"}
+            with BuffrProcess.run("auto", *flags, cwd=tmp_path, env=env) as running:
                 port = running.ports[0]
                 assert ask(port, request(b'/a?"x"')).status == 200
                 assert ask(port, request(b"/none", method=b"POST", body=b"x")).status == 502
@@ -128,3 +130,7 @@ class TestJSON:
         assert str(fetched["status"]) == "200"
         assert failed["level"] == "ERROR"
         assert failed["err"]
+        now = datetime.now(UTC)
+        for line in lines:
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}[+-]\d\d:\d\d", line["time"])
+            assert abs((now - datetime.fromisoformat(line["time"])).total_seconds()) < 60
