@@ -197,10 +197,13 @@ class Engine:
             words = shown if exchange.frames is None else shown_session
             self.observer.recorded(words(exchange.request, exchange.route))
 
-    def _append_failed(self, error: BuffrError) -> None:
+    def _append_failed(self, exchange: Exchange, error: BuffrError) -> None:
         self.counters.failed_appends += 1
         if not error.noted:
-            say(LogLevel.error, "recording lost", err=str(error))
+            words = shown if exchange.frames is None else shown_session
+            request, text = words(exchange.request, exchange.route), str(error)
+            named = {} if request in text else {"request": request}
+            say(LogLevel.error, "recording lost", **named, err=text)
 
     def _timestamp(self) -> str:
         moment = datetime.fromtimestamp(self._wall(), UTC)

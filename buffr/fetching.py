@@ -41,7 +41,7 @@ class Fetches:
         replays: Replays,
         timestamp: Callable[[], str],
         kept: Callable[[Exchange, RecordedRequest, ResponseHead], None],
-        failed: Callable[[BuffrError], None],
+        failed: Callable[[Exchange, BuffrError], None],
     ) -> None:
         self._reactor = reactor
         self._counters = counters
@@ -138,7 +138,7 @@ class Fetches:
             seconds=self._reactor.seconds,
             timestamp=self._timestamp,
             kept=partial(self._kept, exchange),
-            failed=self._failed,
+            failed=partial(self._failed, exchange),
             answer=answer,
             client=exchange.client,
         )

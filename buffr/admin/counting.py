@@ -18,8 +18,9 @@ _STORES = ("cache", "cassette")
 
 @define
 class LookUps:
-    """How often a route's store had the answer, and how often it had not."""
+    """How often a route was asked; how often its store had the answer, and had not."""
 
+    requests: int = 0
     hits: int = 0
     misses: int = 0
 
@@ -52,6 +53,7 @@ class Counting:
 
     def _count(self, name: str, exchange: Finished) -> None:
         look_ups = self.look_ups.setdefault(name, LookUps())
+        look_ups.requests += 1
         details: dict[str, object] = {"domain": name, "request": exchange.request}
         details["status"] = exchange.status
         if exchange.src in _STORES:

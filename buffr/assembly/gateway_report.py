@@ -203,7 +203,7 @@ class GatewayReport:
             "ttl_seconds": None if row.cache.ttl_s is None else whole(row.cache.ttl_s),
             "status": status,
             "last_successful_request": None if calls is None else _moment(calls.last_success_at),
-            "total_requests": 0 if calls is None else calls.calls,
+            "total_requests": self.counting.look_ups.get(row.name, LookUps()).requests,
             "cache_entries": self._of(row.name).entries,
             "error_rate": rate,
             "last_error": None if calls is None else calls.last_error,

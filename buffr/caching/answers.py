@@ -71,7 +71,7 @@ class Caching:
         wall: Callable[[], float],
         counters: Counters,
         recorded: Callable[[Exchange], None],
-        failed: Callable[[BuffrError], None],
+        failed: Callable[[Exchange, BuffrError], None],
     ) -> None:
         self._reactor = reactor
         self._wall = wall
@@ -119,7 +119,7 @@ class Caching:
         try:
             cached = await _found(cache, asked, request.method, request.headers)
         except StoreFailed as error:
-            self._flying.around.failed(error)
+            self._flying.around.failed(exchange, error)
             cached = None
         return _Lookup(exchange, cache, asked, cached, b"uri-miss")
 

@@ -59,7 +59,7 @@ class Surroundings:
     wall: Callable[[], float]
     seconds: Callable[[], float]
     kept: Callable[[Exchange], None]
-    failed: Callable[[BuffrError], None]
+    failed: Callable[[Exchange, BuffrError], None]
 
 
 class CacheCall:
@@ -196,7 +196,7 @@ class CacheCall:
             elif isinstance(self.verdict, Stored) and truncated is None and not self.outdated:
                 await self._put(self.verdict, head, tape)
         except BuffrError as error:
-            self._around.failed(error)
+            self._around.failed(self._exchange, error)
 
     async def _put(self, verdict: Stored, head: ResponseHead, tape: Tape) -> None:
         if tape.failure is not None:

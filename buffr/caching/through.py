@@ -87,7 +87,7 @@ async def _invalidate(
         try:
             await cache.store.clear(route=cache.name, url=each)
         except BuffrError as error:
-            flying.around.failed(error)
+            flying.around.failed(exchange, error)
 
 
 def _named(exchange: Exchange, location: str) -> str | None:

@@ -46,7 +46,7 @@ class Sessions:
         reactor: IReactorTime,
         timestamp: Callable[[], str],
         kept: Callable[[Exchange, RecordedRequest, ResponseHead], None],
-        failed: Callable[[BuffrError], None],
+        failed: Callable[[Exchange, BuffrError], None],
     ) -> None:
         self._reactor = reactor
         self._timestamp = timestamp
@@ -160,9 +160,9 @@ class Sessions:
             interaction = await deferToThread(taken) if tape.on_disk else taken()
             await route.store.append(interaction)
         except BuffrError as error:
-            self._failed(error)
+            self._failed(exchange, error)
         except OSError as error:
-            self._failed(BuffrError(f"a session could not be kept: {error.strerror}"))
+            self._failed(exchange, BuffrError(f"a session could not be kept: {error.strerror}"))
         else:
             if interaction.whole:
                 self._kept(exchange, request, head)

@@ -191,7 +191,7 @@ class Bench:
             cache=RouteCache("http://api.example", rules, self.store, keys),
         )
         self.caching = Caching(
-            self.clock, self.clock.seconds, self.counters, self._kept, self.failures.append
+            self.clock, self.clock.seconds, self.counters, self._kept, self._failed
         )
 
     def take_over(self, other: Bench) -> None:
@@ -208,6 +208,9 @@ class Bench:
 
     def _kept(self, _: Exchange) -> None:
         self.kept += 1
+
+    def _failed(self, _: Exchange, error: BuffrError) -> None:
+        self.failures.append(error)
 
     def asks(
         self,

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import random
+import re
+import resource
 import signal
 import subprocess
 import threading
@@ -197,6 +199,19 @@ class TestFullDisk:
                 assert lost[0] in paths_in(small_disk / "api.json")
             assert "Traceback" not in running.log()
 
+    def test_a_lost_recording_of_a_cache_names_its_url(self, small_disk: Path) -> None:
+        """SQLite says no more than that the disk is full."""
+        body = random.Random(7).randbytes(150_000)  # nothing that could be compressed
+        with FakeUpstream(lambda _: answer(body)) as upstream:
+            command = ("cache", "--target", upstream.url, "--port", "0", "--store", "sqlite:c.db")
+            with BuffrProcess.run(*command, "--ttl", "1h", cwd=small_disk) as running:
+                for number in range(20):
+                    assert ask(running.ports[0], request(b"/%d" % number)).body == body
+                line = running.wait_for("recording lost").string
+                assert re.search(r'recording lost" request="GET /\d+" err="cache c', line)
+                assert "full" in line
+            assert "Traceback" not in running.log()
+
     def test_what_was_recorded_replays(self, small_disk: Path) -> None:
         """The cassette that a full disk left is one like any other."""
         with FakeUpstream(sized) as upstream:
@@ -210,6 +225,32 @@ class TestFullDisk:
                 for target in kept:
                     assert ask(running.ports[0], request(target)).body == body_for(target)
             assert len(upstream.received) == asked
+
+
+def no_more_descriptors(pid: int) -> None:
+    """A process gets the lowest number that is free, so this one gets none."""
+    taken = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    lowest = next(number for number in range(len(taken) + 1) if number not in taken)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest, lowest))
+
+
+class TestNoDescriptors:
+    def test_a_lost_recording_names_its_url_and_breaks_no_answer(self, tmp_path: Path) -> None:
+        """A large body is spooled to a file, and there can be none."""
+        with (
+            FakeUpstream(sized) as upstream,
+            BuffrProcess.run("auto", *flags(upstream), cwd=tmp_path) as running,
+            RawClient(running.ports[0]) as client,
+        ):
+            for target in (b"/10/first", b"/3000000/second"):
+                client.send(request(target))
+                assert client.answer().body == body_for(target)
+                # Both connections go on; nothing else is needed but the file.
+                no_more_descriptors(running.process.pid)
+            line = running.wait_for("recording lost").string
+            assert "GET /3000000/second" in line
+            assert "Too many open files" in line
+            assert "Traceback" not in running.log()
 
 
 class TestUnwritable:

@@ -63,7 +63,9 @@ class TestFigures:
             assert metrics["average_response_time_ms"] > 0
             domains = page(process, "domains")["domain_mappings"]
             assert repr(domains["wiki"]["ttl_seconds"]) == "3600"  # whole, as it was given
-            assert (domains["wiki"]["total_requests"], domains["wiki"]["error_rate"]) == (2, 0.5)
+            assert (domains["wiki"]["total_requests"], domains["wiki"]["error_rate"]) == (4, 0.5)
+            by_domain = sum(domain["total_requests"] for domain in domains.values())
+            assert by_domain == metrics["total_requests"]
             assert domains["wiki"]["last_error"] == "status 500"
             assert domains["wiki"]["last_successful_request"]
             assert (domains["books"]["total_requests"], domains["books"]["cache_entries"]) == (1, 1)
