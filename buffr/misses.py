@@ -6,7 +6,7 @@ from buffr.errors import NoMatch
 from buffr.exchange import Exchange, shown
 from buffr.explainer import as_data, as_text, in_short
 from buffr.message import Request
-from buffr.redaction.request_hint import operation_of
+from buffr.redaction.request_hint import hint_of
 
 __all__ = ["no_match"]
 
@@ -15,7 +15,8 @@ async def no_match(exchange: Exchange) -> NoMatch:
     """What to raise: with the nearest recordings, where the route can tell them."""
     route, request = exchange.route, exchange.request
     words = shown(request, route)
-    operation = operation_of(request.headers)
+    body = exchange.body.identity if isinstance(exchange.body.identity, bytes) else b""
+    operation = hint_of(request.target, request.headers, body, route.redaction).operation
     named = f" ({operation})" if operation else ""
     message = f"no recorded interaction matches {words}{named}"
     hint = "record it in mode auto or record"

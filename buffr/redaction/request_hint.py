@@ -23,7 +23,8 @@ LARGEST_READ = 1 << 20
 
 _OPERATION_FIELDS = (b"x-amz-target", b"soapaction", b"mcp-method", b"x-ms-operation")
 _SOAP_1_2_ACTION = re.compile(rb'action="?([^";]+)')
-_OPERATION_MEMBERS = ("operationName", "method", "action")
+_OPERATION_MEMBERS = ("operationName", "method")
+"""Of GraphQL over HTTP, and of JSON-RPC."""
 _TEXT_MEMBERS = ("messages", "input", "contents", "prompt", "query", "question", "text", "q")
 _INNER_MEMBERS = ("content", "text", "parts", "input")
 _DEEPEST = 8
@@ -89,12 +90,13 @@ def _of_form(operation: str | None, form: bytes) -> RequestHint:
 
 
 def _of_members(operation: str | None, document: Mapping[str, object]) -> RequestHint:
-    names = (document.get(name) for name in _OPERATION_MEMBERS)
+    members = _OPERATION_MEMBERS if "jsonrpc" in document else _OPERATION_MEMBERS[:1]
+    names = (document.get(name) for name in members)
     operation = operation or next((_name(one) for one in names if isinstance(one, str)), None)
     about = next(_texts(document, _TEXT_MEMBERS, _DEEPEST), None)
     model, stream = document.get("model"), document.get("stream") is True
     if about is None:
-        known = ("model", "stream", *_OPERATION_MEMBERS)
+        known = ("model", "stream", *members)
         rest = {name: value for name, value in document.items() if name not in known}
         about = msgspec.json.encode(rest).decode() if rest else None
     return RequestHint(

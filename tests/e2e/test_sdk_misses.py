@@ -150,9 +150,15 @@ class TestMisses:
         assert (answer.status, answer.reason) == (status, "No Recorded Interaction")
         connection.close()
 
-    def test_a_miss_names_the_operation_of_a_header(self, buffr: BuffrProcess) -> None:
-        with pytest.raises(ClientError, match=r"matches POST / \(AmazonSQS.ListQueues\)"):
-            CALLS["sqs"](buffr.url)
+    @pytest.mark.parametrize(
+        ("name", "operation"), [("sqs", "AmazonSQS.ListQueues"), ("sts", "GetCallerIdentity")]
+    )
+    def test_a_miss_names_the_operation(
+        self, buffr: BuffrProcess, name: str, operation: str
+    ) -> None:
+        """Where the URL is the same for all, by a header or in the body."""
+        with pytest.raises(ClientError, match=rf"matches POST / \({operation}\)"):
+            CALLS[name](buffr.url)
 
     def test_no_secret_is_in_the_log(self, buffr: BuffrProcess) -> None:
         assert SECRET not in buffr.log()
