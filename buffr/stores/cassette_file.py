@@ -290,7 +290,9 @@ class OpenCassette:
         ``OSError`` with the file as it was.
         """
         target = self._file.real_path
-        if self.locked:  # then nobody else is at work on such a file: it was left by a kill
+        # Under the lock nobody else is at work on such a file: it was left by a kill. A new
+        # file has none, and to look for one takes long in a directory of thousands.
+        if self.locked and not self.created:
             for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
                 left.unlink(missing_ok=True)
         path = _beside(target)
