@@ -194,6 +194,7 @@ class Pool:
         """Close what is idle, and keep nothing more."""
         self._limits = PoolLimits(0, 0)
         self.bonds.retire()
+        self._stop_sweeping()
         while (connection := self.take()) is not None:
             connection.close()
 
@@ -201,9 +202,7 @@ class Pool:
         """Close what is idle, and give up what is under way."""
         self._closed = True
         self.bonds.close()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            self._sweeper = None
+        self._stop_sweeping()
         idle, self._idle = list(self._idle), {}
         for connection in idle:
             connection.close()
@@ -211,6 +210,11 @@ class Pool:
             connecting.cancel()
         for connection in self._open - set(idle):
             connection.abort()
+
+    def _stop_sweeping(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
 
 
 def _words(error: Exception) -> str:
