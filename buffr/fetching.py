@@ -124,13 +124,16 @@ class Fetches:
         answer: Deferred[Response] | None = None,
     ) -> Flight:
         """A flight of its own; ``answer`` is given where the upstream was asked already."""
+        route = exchange.route
+        route.uses.begin()
 
         def ended(flight: Flight) -> None:
+            route.uses.end()
             self._flights.discard(flight)
             on_end(flight)
 
         call = UpstreamCall(
-            route=exchange.route,
+            route=route,
             request=exchange.request,
             body=exchange.body,
             record=fetch.record,
@@ -142,7 +145,7 @@ class Fetches:
             answer=answer,
             client=exchange.client,
         )
-        flight = Flight(self._reactor, call, exchange.route.linger_s, ended)
+        flight = Flight(self._reactor, call, route.linger_s, ended)
         self._flights.add(flight)
         if not flight.joinable:
             self._flights.discard(flight)

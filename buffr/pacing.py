@@ -85,6 +85,11 @@ class Pace:
         self._max_hold_s = max_hold_s
         self._refuse(self._limiter.change(evolve(rules, slack_s=_SLACK_S), self._seconds()))
 
+    @property
+    def quiet(self) -> bool:
+        """Whether a new one would let requests leave from now on as this one does."""
+        return self._limiter.is_quiet(self._seconds())
+
     def state(self) -> LimiterState:
         """Figures as of now."""
         return self._limiter.state(self._seconds())

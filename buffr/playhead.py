@@ -32,6 +32,11 @@ class Playhead:
         self._max_scopes = max_scopes
         self._scopes: dict[str, dict[bytes, tuple[int, int]]] = {}
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was answered yet."""
+        return not self._scopes
+
     def next(self, scope: str, digest: bytes, places: Sequence[int]) -> int | None:
         """The place that answers now; ``None`` when the recordings are used up."""
         heads = self._heads(scope)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from buffr.explainer import Explainer
 from buffr.matching.matcher import Matcher
@@ -24,7 +24,7 @@ from buffr.stores.cache import CacheStore
 from buffr.upstream.origin import Origin
 from buffr.upstream.upstream import Upstream
 
-__all__ = ["Route", "RouteCache"]
+__all__ = ["Route", "RouteCache", "Uses"]
 
 
 @frozen(eq=False)
@@ -45,6 +45,26 @@ class RouteCache:
         return Timing(self.rules)
 
 
+@define(eq=False)
+class Uses:
+    """What is under way on a route: exchanges, and flights that outlive theirs.
+
+    A route that is made on demand is let go when nothing is, and nothing was
+    ``lately``: whoever looks from time to time clears that.
+    """
+
+    under_way: int = 0
+    lately: bool = False
+
+    def begin(self) -> None:
+        """Something begins on the route; it is not let go before the same ``end``."""
+        self.under_way += 1
+
+    def end(self) -> None:
+        self.under_way -= 1
+        self.lately = True
+
+
 @frozen(eq=False)
 class Route:
     """Binds requests to an upstream, a store, and the settings that hold for them.
@@ -61,6 +81,7 @@ class Route:
     ``ages`` tells which recordings are too old; without it none is.
     ``cache`` is there in mode cache, which uses neither ``store`` nor ``playhead``.
     ``variants`` says whether the recording of another variant may answer.
+    ``uses`` tells whether the route can be let go.
     """
 
     mode: Mode
@@ -83,3 +104,4 @@ class Route:
     ages: Ages | None = None
     cache: RouteCache | None = None
     variants: Variants = field(factory=Variants)
+    uses: Uses = field(factory=Uses)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from buffr.assembly.openings import Openings
 from buffr.errors import StoreFailed
@@ -40,3 +40,20 @@ class TestOnce:
         assert (len(calls), second.called, openings.done) == (2, False, set())
         calls[1].callback(None)
         assert second.called
+
+    def test_it_goes_on_when_the_first_leaves(self) -> None:
+        """What a thread has begun cannot be taken back; nobody begins it again beside it."""
+        openings, calls = Openings(), list[Deferred[None]]()
+
+        def opened() -> Deferred[None]:
+            calls.append(Deferred())
+            return calls[-1]
+
+        first, second = (Deferred.fromCoroutine(openings.once(FILE, opened)) for _ in range(2))
+        failures: list[object] = []
+        first.addErrback(lambda failure: failures.append(failure.type))
+        first.cancel()
+        assert failures == [CancelledError]
+        assert (len(calls), second.called) == (1, False)
+        calls[0].callback(None)
+        assert (second.called, openings.done) == (True, {FILE})

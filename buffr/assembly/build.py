@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from attrs import evolve
+from twisted.application.internet import TimerService
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 
 from buffr.admin.counting import Counting
@@ -27,6 +28,7 @@ from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config, ReverseRoute
 from buffr.config.forward import ForwardSettings
 from buffr.config.gateway import GatewaySettings
+from buffr.config.limits import Limits
 from buffr.engine import Engine
 from buffr.figures import Figures
 from buffr.listeners.connection import ConnectionLimits, Handler
@@ -66,6 +68,11 @@ def build(
     if write is None:
         write = stream_writer(sys.stderr) if on_console else logger_writer
     return _Builder(config, reactor, write, figures, on_console=on_console).build()
+
+
+def _sweep_every_s(limits: Limits) -> float:
+    """Often enough that a host is let go not much later than the settings say."""
+    return min(max(limits.host_idle_s / 4, 1.0), 60.0)
 
 
 def _now() -> datetime:
@@ -108,6 +115,7 @@ class _Builder:
         )
         self._leaves: LeafContexts | None = None
         self._live_gateway: LiveGateway | None = None
+        self._forward_routes: ForwardRoutes | None = None
 
     def _own_ports(self) -> set[tuple[str, int]]:
         return {listener.address for listener in self._listeners}
@@ -134,6 +142,10 @@ class _Builder:
             observer=LineObserver(sys.stderr, formatter) if self._on_console else None,
         )
         service.gateway = self._live_gateway
+        if self._forward_routes is not None:
+            sweeps = TimerService(_sweep_every_s(config.limits), self._forward_routes.sweep)
+            sweeps.clock = self._reactor
+            sweeps.setServiceParent(service)
         return service
 
     def _reverse(self, row: ReverseRoute) -> None:
@@ -221,7 +233,7 @@ class _Builder:
         for options in (settings.upstream, *(row.upstream for row in settings.hosts)):
             self._upstreams.check_files(options)
         leaves = self._leaf_contexts()
-        routes = ForwardRoutes(settings, self._maker)
+        routes = self._forward_routes = ForwardRoutes(settings, self._maker)
         proxy = ForwardProxy(
             self._engine,
             self._reactor,

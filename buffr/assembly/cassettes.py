@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 
 from buffr.assembly.keeping import Keeping, make_directory
 from buffr.assembly.openings import Openings
@@ -23,11 +25,12 @@ from buffr.policy.mode import Mode
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette import Access, Cassette
+from buffr.streams import News
 from buffr.writable import check_directory, check_file
 
-__all__ = ["Cassettes"]
+__all__ = ["Cassettes", "SharedCassette"]
 
-_MOST = 4096
+_MOST_SAID = 10_000
 _ELSEWHERE = (
     "choose another file or directory (--cassette, --data-dir), "
     "use mode replay, which writes nothing"
@@ -36,8 +39,17 @@ _ANOTHER_DIRECTORY = "choose another one (--data-dir)"
 _UNRECORDED = "requests are answered and, while this lasts, not recorded"
 
 
+@define(eq=False)
+class SharedCassette:
+    """A cassette, its real path when it was made, and how many use it."""
+
+    cassette: Cassette
+    real: Path
+    users: int = 0
+
+
 class Cassettes:
-    """Makes and keeps cassettes by their real path."""
+    """Makes cassettes by their real path, and keeps each while anybody uses it."""
 
     def __init__(
         self,
@@ -55,7 +67,10 @@ class Cassettes:
         self._paths: dict[Path, Path] = {}
         self._directories: list[Path] = []
         self._unwritable: set[Path] = set()
-        self._made: dict[Path, Cassette] = {}
+        self._made: dict[Path, SharedCassette] = {}
+        self._closing: dict[Path, News] = {}
+        self._begun: set[Path] = set()
+        self._said: set[Path] = set()
         self._openings = Openings()
 
     def expect(self, rows: Iterable[tuple[Path, Mode]]) -> None:
@@ -78,28 +93,67 @@ class Cassettes:
         self._directories.append(directory)
 
     def of(self, path: Path, mode: Mode) -> Cassette:
-        """The cassette at a path, not yet opened when it is new."""
-        real = path.resolve()
+        """The cassette at a path, for good; not yet opened when it is new."""
+        return self._shared(path, _real(path), mode).cassette
+
+    async def borrow(self, path: Path, mode: Mode) -> SharedCassette:
+        """The cassette at a path, for one user who gives it back; see ``opened``.
+
+        One that is just being closed is waited for.
+        """
+        real = _real(path)
+        while real in self._closing:
+            await self._closing[real].wait()
+        return self._shared(path, real, mode)
+
+    def give_back(self, shared: SharedCassette) -> bool:
+        """One user needs it no longer. Whether it was the last one: then it is closed."""
+        shared.users -= 1
+        if shared.users:
+            return False
+        real = shared.real
+        del self._made[real]
+        news = self._closing[real] = News()
+
+        def closed(_: object) -> None:
+            del self._closing[real]
+            news.tell()
+
+        Deferred.fromCoroutine(self._close(shared)).addErrback(_close_failed).addCallback(closed)
+        return True
+
+    async def _close(self, shared: SharedCassette) -> None:
+        await self._openings.settled(shared.real)
+        self._openings.done.discard(shared.real)
+        cassette = shared.cassette
+        await cassette.close()
+        if cassette.access == "anew" and not cassette.replaces:
+            self._begun.add(shared.real)
+        cassette.release()
+
+    def _shared(self, path: Path, real: Path, mode: Mode) -> SharedCassette:
         if not path.name:
             raise ConfigError(f"cassette {path}: is a directory", hint="name a file in it")
-        cassette = self._made.get(real)
-        if cassette is None:
-            if len(self._made) >= _MOST:
-                raise ConfigError(
-                    f"more than {_MOST} cassettes are open",
-                    hint="let a host of '*' take what is not listed",
-                )
-            cassette = self._made[real] = Cassette(
-                path,
-                redact=self._redact,
-                call_from_thread=self._reactor.callFromThread,
-                now=self._reactor.seconds,
-                warn=_warn,
-                durability=self._config.durability,
-                file_mode=self._config.file_mode,
-                access=_ACCESS.get(self._modes.get(real, mode), "append"),
-            )
-        return cassette
+        shared = self._made.get(real)
+        if shared is None:
+            shared = self._made[real] = SharedCassette(self._new(path, real, mode), real)
+        shared.users += 1
+        return shared
+
+    def _new(self, path: Path, real: Path, mode: Mode) -> Cassette:
+        access = _ACCESS.get(self._modes.get(real, mode), "append")
+        if access == "anew" and real in self._begun:
+            access = "append"  # what is there was recorded by this process
+        return Cassette(
+            path,
+            redact=self._redact,
+            call_from_thread=self._reactor.callFromThread,
+            now=self._reactor.seconds,
+            warn=_warn,
+            durability=self._config.durability,
+            file_mode=self._config.file_mode,
+            access=access,
+        )
 
     def _redact(self, salt: bytes) -> Callable[[Interaction], Interaction]:
         redactor = Redactor(self._rules, salt, _warn, self._spool_dir)
@@ -111,13 +165,14 @@ class Cassettes:
         Raises ``CassetteError`` for one that cannot be read, and
         ``Unwritable`` where something could not be recorded.
         """
-        for real, cassette in self._made.items():
-            self._say_missing(cassette)
-            cassette.open()
+        for real, shared in self._made.items():
+            self._say_missing(shared)
+            shared.cassette.open()
             self._openings.done.add(real)
         for real, path in self._paths.items():
             if self._modes[real].records:
-                self._check(path, self._made.get(real))
+                made = self._made.get(real)
+                self._check(path, None if made is None else made.cassette)
         for directory in self._directories:
             self._check_directory(directory)
         if self._spool_dir is not None:
@@ -160,20 +215,23 @@ class Cassettes:
         if not kept:
             self._unwritable.add(directory.resolve())
 
-    def _say_missing(self, cassette: Cassette) -> None:
-        """Say when there is nothing to replay."""
-        if cassette.access == "replay" and not cassette.path.exists():
-            _warn(f"cassette {cassette.path}: there is no such file yet; every request is a miss")
+    def _say_missing(self, shared: SharedCassette) -> None:
+        """Say when there is nothing to replay: once for each file, however often it is let go."""
+        path, real = shared.cassette.path, shared.real
+        if shared.cassette.access != "replay" or path.exists():
+            return
+        if real not in self._said and len(self._said) < _MOST_SAID:
+            self._said.add(real)
+            _warn(f"cassette {path}: there is no such file yet; every request is a miss")
 
-    async def opened(self, cassette: Cassette) -> None:
+    async def opened(self, shared: SharedCassette) -> None:
         """Have a cassette read while the service runs. Raises ``CassetteError``."""
-        real = cassette.path.resolve()
-        await self._openings.once(real, partial(self._in_thread, cassette))
+        await self._openings.once(shared.real, partial(self._in_thread, shared))
 
-    def _in_thread(self, cassette: Cassette) -> Deferred[None]:
-        self._say_missing(cassette)
+    def _in_thread(self, shared: SharedCassette) -> Deferred[None]:
+        self._say_missing(shared)
         pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, self._open_later, cassette)
+        return deferToThreadPool(self._reactor, pool, self._open_later, shared.cassette)
 
     def _open_later(self, cassette: Cassette) -> None:
         """Open while the service runs. Nothing is refused any more: each loss is in the log."""
@@ -191,8 +249,19 @@ class Cassettes:
 
     async def close(self) -> None:
         """Write what waits, and let go of the files."""
-        for cassette in self._made.values():
-            await cassette.close()
+        for shared in list(self._made.values()):
+            await shared.cassette.close()
+        while self._closing:
+            await next(iter(self._closing.values())).wait()
+
+
+def _real(path: Path) -> Path:
+    return path.resolve()
+
+
+def _close_failed(failure: Failure) -> None:
+    error = failure.value
+    say(LogLevel.error, "defect", err=f"{type(error).__name__}: {error}")
 
 
 _ACCESS: dict[Mode, Access] = {Mode.REPLAY: "replay", Mode.RECORD: "anew"}

@@ -1,21 +1,21 @@
-"""The forward proxy's routes: made when an origin is first asked for."""
+"""The forward proxy's routes: made when an origin is first asked for, let go when it is idle."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.internet.protocol import Protocol
 
+from buffr.assembly.cassettes import SharedCassette
+from buffr.assembly.held_routes import Held, HeldRoutes, Name
 from buffr.assembly.matchers import cache_matcher_for, matcher_for
-from buffr.assembly.paces import pace_for
+from buffr.assembly.paces import new_pace
+from buffr.assembly.remembered import Remembered
 from buffr.assembly.routes import RouteMaker, ages_for
 from buffr.config import scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.errors import AccessDenied
-from buffr.interaction import IndexEntry
-from buffr.matching.key import RecordedKey
 from buffr.matching.matcher import Matcher
 from buffr.pacing import Pace
 from buffr.playhead import Playhead, Repeat
@@ -28,70 +28,68 @@ from buffr.upstream.origin import Origin
 
 __all__ = ["ForwardRoutes"]
 
-_MOST = 4096
+_MOST_READY = 4096
+_MOST_REMEMBERED = 50_000
+"""Playheads and limits of hosts that were let go; about 1 KB each."""
 
 
-def _key(matcher: Matcher, entry: IndexEntry) -> RecordedKey:
-    return matcher.recorded_key(entry)
+@frozen(eq=False)
+class _View:
+    """What the origins of one row have in common that share a cassette."""
+
+    cassette: SharedCassette
+    store: CassetteStore
+    matcher: Matcher
+    playhead: Playhead
 
 
 class ForwardRoutes:
-    """Finds the route of an origin and a scope.
+    """Finds the route of an origin and a scope: made when it is first asked for, let go when idle.
 
     Hosts that share a cassette share its one writer. A cassette's playhead is
-    one for all origins in it, as their keys differ.
+    one for all origins in it, as their keys differ. Playheads and limits
+    outlive the routes, so that a host that comes back goes on where it was.
     """
 
     def __init__(self, settings: ForwardSettings, maker: RouteMaker) -> None:
+        limits = maker.config.limits
         self._settings = settings
         self._maker = maker
         self._bypass = maker.config.bypass
-        self._routes: dict[tuple[Origin, Path | None], Route] = {}
-        self._known: dict[tuple[Origin, str], Route] = {}
-        self._paces: dict[str, Pace | None] = {}
-        self._stores: dict[tuple[Path, str], tuple[CassetteStore, Matcher, Playhead]] = {}
+        self._held = HeldRoutes(limits.hosts, limits.host_idle_s, self._let_go)
+        self._ready: dict[tuple[Origin, str], Route] = {}
+        self._views: dict[SharedCassette, dict[str, _View]] = {}
+        self._playheads: Remembered[Playhead] = Remembered(_MOST_REMEMBERED)
+        self._paces: Remembered[Pace] = Remembered(_MOST_REMEMBERED)
 
     def bypassed(self, host: str, port: int) -> bool:
         return self._bypass.matches(host, port)
 
-    async def of(self, origin: Origin, scope: str) -> Route:
-        known = self._known.get((origin, scope))
-        if known is None:
-            known = await self._found(origin, scope)
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[origin, scope] = known
-        return known
-
-    async def _found(self, origin: Origin, scope: str) -> Route:
-        self._check(origin)
-        if self.bypassed(origin.host, origin.port):
-            return self._passing(origin)
-        row = self._settings.of(origin.host)
-        path = self._cassette_path(row, scope)
-        known = self._routes.get((origin, path))
-        if known is not None:
-            return known
-        route = await self._made(origin, row, path)
-        return self._routes.setdefault((origin, path), self._bounded(route))
-
-    def _bounded(self, route: Route) -> Route:
-        while len(self._routes) >= _MOST:
-            oldest = self._routes.pop(next(iter(self._routes)))
-            if oldest.upstream is not None:
-                oldest.upstream.retire()
-            self._known.clear()
-        return route
-
-    def _denies(self, origin: Origin) -> bool:
-        return self._maker.config.denies_private_at(origin.host, origin.port)
-
-    def _check(self, origin: Origin) -> None:
+    def check(self, host: str, port: int) -> None:
         """Refuse an address at once; where a name leads is seen when it is dialled."""
-        if self._denies(origin) and is_address(origin.host) and is_private(origin.host):
+        if self._denies(host, port) and is_address(host) and is_private(host):
             raise AccessDenied(
                 "private addresses are not served", hint="forward.deny_private sets it"
             )
+
+    def _denies(self, host: str, port: int) -> bool:
+        return self._maker.config.denies_private_at(host, port)
+
+    def ready(self, origin: Origin, scope: str) -> Route | None:
+        return self._ready.get((origin, scope))
+
+    async def of(self, origin: Origin, scope: str) -> Route:
+        self.check(origin.host, origin.port)
+        if self.bypassed(origin.host, origin.port):
+            route = self._held.find((origin, None)) or self._passing(origin)
+        else:
+            row = self._settings.of(origin.host)
+            name = origin, self._cassette_path(row, scope)
+            route = self._held.find(name) or await self._made(name, row)
+        if len(self._ready) >= _MOST_READY:
+            self._ready.clear()
+        self._ready[origin, scope] = route
+        return route
 
     def _cassette_path(self, row: ForwardHost, scope: str) -> Path | None:
         if not row.mode.uses_cassette:
@@ -100,69 +98,124 @@ class ForwardRoutes:
             return scope_cassette(row.cassette, scope)
         return row.cassette
 
-    async def _made(self, origin: Origin, row: ForwardHost, path: Path | None) -> Route:
-        settings, maker = self._settings, self._maker
-        cassette = None if path is None else maker.cassettes.of(path, row.mode)
-        matcher = matcher_for(row.match, maker.rules, cassette, row.websocket, with_origin=True)
-        store, playhead = None, Playhead(Repeat(settings.repeat))
-        if cassette is not None:
-            await maker.cassettes.opened(cassette)
-            name = (cassette.path, row.host)
-            if name not in self._stores:
-                view = cassette.view(partial(_key, matcher))
-                self._stores[name] = (view, matcher, playhead)
-            store, matcher, playhead = self._stores[name]
+    async def _made(self, name: Name, row: ForwardHost) -> Route:
+        """A new route; that of another request if it was made meanwhile."""
+        origin, path = name
+        if path is None:
+            route = await self._without_cassette(origin, row)
+            return self._held.find(name) or self._hold(name, route, None)
+        view = await self._view(path, row)
+        try:
+            known = self._held.find(name)
+            if known is None:
+                route = self._route(origin, row, view.matcher, view.store)
+                route = evolve(route, playhead=view.playhead)
+                return self._hold(name, route, view.cassette)
+        except BaseException:
+            self._give_back(view.cassette)
+            raise
+        self._give_back(view.cassette)
+        return known
+
+    async def _without_cassette(self, origin: Origin, row: ForwardHost) -> Route:
+        maker = self._maker
+        if row.mode is not Mode.CACHE:
+            matcher = matcher_for(row.match, maker.rules, None, row.websocket, with_origin=True)
+            return self._route(origin, row, matcher, None)
+        matcher = cache_matcher_for(row.match, maker.rules, with_origin=True)
+        cache = maker.caches.of(origin, row.cache, matcher)
+        await maker.caches.opened(row.cache)
+        return evolve(self._route(origin, row, matcher, None), cache=cache)
+
+    def _route(
+        self, origin: Origin, row: ForwardHost, matcher: Matcher, store: CassetteStore | None
+    ) -> Route:
         upstream = None
         if row.mode is not Mode.REPLAY:
-            upstream = maker.upstreams.of(
-                origin, row.upstream, deny_private=self._denies(origin), keep_host=False
-            )
-        cache = None
-        if row.mode is Mode.CACHE:
-            matcher = cache_matcher_for(row.match, maker.rules, with_origin=True)
-            cache = maker.caches.of(origin, row.cache, matcher)
-            await maker.caches.opened(row.cache)
+            deny_private = self._denies(origin.host, origin.port)
+            upstream = self._maker.upstreams.of(origin, row.upstream, deny_private=deny_private)
         return evolve(
-            maker.general(row.mode, settings, matcher, store, upstream),
-            playhead=playhead,
+            self._maker.general(row.mode, self._settings, matcher, store, upstream),
             origin=origin,
             pace=self._pace(origin.host, row),
             ages=ages_for(row.re_record_after_s),
-            cache=cache,
         )
+
+    def _hold(self, name: Name, route: Route, cassette: SharedCassette | None) -> Route:
+        self._held.add(name, Held(route, cassette, self._maker.reactor.seconds()))
+        return route
+
+    async def _view(self, path: Path, row: ForwardHost) -> _View:
+        """What the row's origins share of a cassette, which is borrowed and opened for one more."""
+        cassettes = self._maker.cassettes
+        cassette = await cassettes.borrow(path, row.mode)
+        try:
+            views = self._views.setdefault(cassette, {})
+            # Made before the file is read, so that its index is not made on the reactor's thread.
+            view = views.get(row.host)
+            if view is None:
+                view = views[row.host] = self._new_view(cassette, row)
+            await cassettes.opened(cassette)
+        except BaseException:
+            self._give_back(cassette)
+            raise
+        return view
+
+    def _new_view(self, cassette: SharedCassette, row: ForwardHost) -> _View:
+        matcher = matcher_for(
+            row.match, self._maker.rules, cassette.cassette, row.websocket, with_origin=True
+        )
+        store = cassette.cassette.view(matcher.recorded_key)
+        repeat = Repeat(self._settings.repeat)
+        playhead = self._playheads.of((cassette.real, row.host), lambda: Playhead(repeat))
+        return _View(cassette, store, matcher, playhead)
+
+    def _give_back(self, cassette: SharedCassette) -> None:
+        if self._maker.cassettes.give_back(cassette):
+            for host, view in self._views.pop(cassette, {}).items():
+                if not view.playhead.is_new:
+                    self._playheads.keep((cassette.real, host), view.playhead)
 
     def _pace(self, host: str, row: ForwardHost) -> Pace | None:
         """One for each host, whatever the port and the scope: limits are the upstream's."""
-        if host not in self._paces:
-            if len(self._paces) >= _MOST:
-                del self._paces[next(iter(self._paces))]
-            self._paces[host] = pace_for(row.limits, self._maker.reactor)
-        return self._paces[host]
+        limits = row.limits
+        if limits is None:
+            return None
+        return self._paces.of(host, lambda: new_pace(limits, self._maker.reactor))
 
     def _passing(self, origin: Origin) -> Route:
         """A bypassed host's plain requests are relayed, whatever the mode."""
-        known = self._routes.get((origin, None))
-        if known is None:
-            general, maker = self._settings, self._maker
-            upstream = maker.upstreams.of(
-                origin, general.upstream, deny_private=self._denies(origin)
-            )
-            matcher = matcher_for(
-                general.match, maker.rules, None, general.websocket, with_origin=True
-            )
-            route = evolve(
-                maker.general(Mode.PASSTHROUGH, general, matcher, None, upstream),
-                share=False,
-                origin=origin,
-                src="bypass",
-            )
-            known = self._routes[origin, None] = self._bounded(route)
-        return known
+        general, maker = self._settings, self._maker
+        deny_private = self._denies(origin.host, origin.port)
+        upstream = maker.upstreams.of(origin, general.upstream, deny_private=deny_private)
+        matcher = matcher_for(general.match, maker.rules, None, general.websocket, with_origin=True)
+        route = evolve(
+            maker.general(Mode.PASSTHROUGH, general, matcher, None, upstream),
+            share=False,
+            origin=origin,
+            src="bypass",
+        )
+        return self._hold((origin, None), route, None)
+
+    def sweep(self) -> None:
+        """Let go of what was idle for long; called from time to time."""
+        self._held.sweep(self._maker.reactor.seconds())
+
+    def _let_go(self, held: Held) -> None:
+        self._ready.clear()
+        route = held.route
+        if route.upstream is not None:
+            route.upstream.retire()
+        if route.pace is not None and route.origin is not None and not route.pace.quiet:
+            self._paces.keep(route.origin.host, route.pace)
+        if held.cassette is not None:
+            self._give_back(held.cassette)
 
     async def dial(self, host: str, port: int, protocol: Protocol, *, hops: bytes = b"") -> None:
         origin = Origin("https", host, port)
-        self._check(origin)
+        self.check(host, port)
         options = self._settings.upstream
+        deny_private = self._denies(host, port)
         await self._maker.upstreams.dial(
-            origin, options, protocol, deny_private=self._denies(origin), hops=hops
+            origin, options, protocol, deny_private=deny_private, hops=hops
         )

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from buffr.streams import News
 
@@ -22,16 +24,32 @@ class Openings:
     async def once(self, real: Path, opened: Callable[[], Awaitable[None]]) -> None:
         """Have a file opened, or wait for who does; one that failed is tried again.
 
-        Raises what ``opened`` raises.
+        It goes on when the one who asked for it leaves: what a thread has
+        begun cannot be taken back. Raises what ``opened`` raises.
         """
-        while real in self._under_way:
-            await self._under_way[real].wait()
+        await self.settled(real)
         if real in self.done:
             return
         news = self._under_way[real] = News()
-        try:
-            await opened()
-            self.done.add(real)
-        finally:
-            del self._under_way[real]
+        failures: list[Failure] = []
+
+        async def opening() -> None:
+            try:
+                await opened()
+                self.done.add(real)
+            finally:
+                del self._under_way[real]
+
+        def over(_: None) -> None:
             news.tell()
+
+        Deferred.fromCoroutine(opening()).addErrback(failures.append).addCallback(over)
+        if self._under_way.get(real) is news:
+            await news.wait()
+        if failures:
+            failures[0].raiseException()
+
+    async def settled(self, real: Path) -> None:
+        """Return when nobody is opening a file."""
+        while real in self._under_way:
+            await self._under_way[real].wait()

@@ -9,7 +9,7 @@ from buffr.config.rates import RateLimits
 from buffr.pacing import Pace
 from buffr.policy.limits import RateRules, Window
 
-__all__ = ["pace_for", "rate_rules"]
+__all__ = ["new_pace", "pace_for", "rate_rules"]
 
 
 def rate_rules(limits: RateLimits) -> RateRules:
@@ -28,9 +28,12 @@ def rate_rules(limits: RateLimits) -> RateRules:
     )
 
 
-def pace_for(limits: RateLimits | None, reactor: Any) -> Pace | None:
-    """What makes the requests of a route wait for their turn; without limits, nothing does."""
-    if limits is None:
-        return None
+def new_pace(limits: RateLimits, reactor: Any) -> Pace:
+    """What makes the requests of a route wait for their turn."""
     rules = rate_rules(limits)
     return Pace(reactor, rules, limits.max_hold_s, seconds=time.monotonic, wall=time.time)
+
+
+def pace_for(limits: RateLimits | None, reactor: Any) -> Pace | None:
+    """As ``new_pace``; without limits nothing waits."""
+    return None if limits is None else new_pace(limits, reactor)

@@ -86,6 +86,19 @@ class Limits:
         75.0,
         "An unused bound connection is kept this long; then it is closed, and the client's too.",
     )
+    hosts: int = setting(
+        quantities.whole(1, 1_000_000),
+        1000,
+        "Origins behind the forward proxy that are kept ready at a time: hosts with their ports, "
+        "and for each scope where scopes have cassettes of their own. Beyond that, each new one "
+        "takes the place of one that is not in use.",
+    )
+    host_idle_s: float = setting(
+        quantities.duration(zero="no limit"),
+        300.0,
+        "An origin behind the forward proxy that is not asked for this long is let go: its "
+        "connections and its cassette are closed until its next request.",
+    )
     shutdown_s: float = setting(
         quantities.duration(zero="at once"),
         10.0,

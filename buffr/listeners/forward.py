@@ -41,10 +41,18 @@ class Routes(Protocol):
     def bypassed(self, host: str, port: int) -> bool:
         """Whether the origin's traffic passes without being looked into."""
 
-    async def of(self, origin: Origin, scope: str) -> Route:
-        """The route of an origin; in mode passthrough for a bypassed one.
+    def check(self, host: str, port: int) -> None:
+        """Raise ``AccessDenied`` for an address that is not allowed; nothing is made for it."""
 
-        Raises a ``BuffrError`` for a destination that is not allowed.
+    def ready(self, origin: Origin, scope: str) -> Route | None:
+        """The route of an origin, if it was asked for before and is still there."""
+
+    async def of(self, origin: Origin, scope: str) -> Route:
+        """The route of an origin, made if need be; in mode passthrough for a bypassed one.
+
+        Its use has to begin at once, before anything is waited for: a route
+        that nobody uses may be let go. Raises a ``BuffrError`` for a
+        destination that is not allowed, or whose route cannot be made.
         """
 
     async def dial(
@@ -111,8 +119,22 @@ class ForwardProxy:
             return
         sink.proxy = True
         origin, request = absolute_form(request)
-        route = await self._routes.of(origin, scope)
-        await self._engine.handle(route, request, body, sink, scope)
+        await self._answer(origin, request, body, sink, scope)
+
+    async def _answer(
+        self,
+        origin: Origin,
+        request: Request,
+        body: bytes | BodyStream,
+        sink: ClientSink,
+        scope: str,
+    ) -> None:
+        route = self._routes.ready(origin, scope) or await self._routes.of(origin, scope)
+        route.uses.begin()
+        try:
+            await self._engine.handle(route, request, body, sink, scope)
+        finally:
+            route.uses.end()
 
     async def _connect(self, request: Request, sink: ClientSink, scope: str) -> None:
         host, port = authority_form(request)
@@ -122,7 +144,8 @@ class ForwardProxy:
             await self._relay(host, port, sink, request.hops)
             return
         # Whatever is not allowed is refused here, where the client still reads plain answers.
-        await self._routes.of(Origin("https", host, port), scope)
+        # Nothing is made yet: many clients open tunnels in which they ask for nothing.
+        self._routes.check(host, port)
         sink.switch(_ESTABLISHED, self._start(host, port, scope, request))
 
     async def _relay(self, host: str, port: int, sink: ClientSink, hops: bytes) -> None:
@@ -166,7 +189,6 @@ class ForwardProxy:
             request, own = scoped(origin_form(request), scope)
             if hops:
                 request = evolve(request, hops=hops)
-            route = await self._routes.of(origin, own)
-            await self._engine.handle(route, request, body, sink, own)
+            await self._answer(origin, request, body, sink, own)
 
         return handle

@@ -190,6 +190,17 @@ class RateLimiter:
         self._rules = rules
         return self._refuse_late(now)
 
+    def is_quiet(self, now: float) -> bool:
+        """Whether nothing waits, and nothing of what was counts from now on."""
+        longest = max([window.length_s for window in self._rules.windows], default=0)
+        since = now - longest - self._rules.slack_s
+        return (
+            not self._waiting
+            and now >= self._held_until
+            and now >= self._back_off_until
+            and (not self._left or self._left[-1] <= since)
+        )
+
     def state(self, now: float) -> LimiterState:
         """Figures as of now, in constant time."""
         return LimiterState(

@@ -264,6 +264,18 @@ class Cassette:
             self._thread.put(Stop())
         await done
 
+    @property
+    def replaces(self) -> bool:
+        """Whether a file from before is still to be moved aside, as ``anew`` has it."""
+        return self._ledger.begins_anew
+
+    def release(self) -> None:
+        """Give the memory back, once it is closed; nothing can be looked up any more."""
+        self.views.clear()
+        self._elements.give_up()
+        self._decoded.clear()
+        self._ledger.release()
+
     def _land_from_thread(self, outcome: Outcome) -> None:
         self.call_from_thread(self._land, outcome)
 

@@ -83,6 +83,11 @@ class Ledger:
         return self._layout is not None
 
     @property
+    def begins_anew(self) -> bool:
+        """Whether what stands at the path is still to be moved aside."""
+        return self._old is not None
+
+    @property
     def owes(self) -> bool:
         """Whether another program wrote the file back without what was just appended."""
         return bool(self._missing)
@@ -91,6 +96,11 @@ class Ledger:
         """What became known of the file since the last call, in order."""
         news, self._news = self._news, []
         return news
+
+    def release(self) -> None:
+        """Give the memory of the file's text back; nothing is appended any more."""
+        self._layout = self._parts = None
+        self._recent = Recent()
 
     def begin_anew(self) -> None:
         """What stands at the path now is moved aside at the first append, and not looked up."""

@@ -51,18 +51,30 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 class Table:
     """Routes whose answer is always that nothing is recorded; notes what it is asked."""
 
+    checked: list[tuple[str, int]] = field(factory=list)
     asked: list[tuple[Origin, str]] = field(factory=list)
     dialled: list[tuple[str, int]] = field(factory=list)
     wire: Wire = field(factory=Wire)
     late: Deferred[None] | None = None
+    kept: dict[tuple[Origin, str], Route] = field(factory=dict)
 
     def bypassed(self, host: str, port: int) -> bool:
         return host.startswith("passed")
 
+    def check(self, host: str, port: int) -> None:
+        self.checked.append((host, port))
+        if host == "denied.test":
+            raise AccessDenied("not there")
+
+    def ready(self, origin: Origin, scope: str) -> Route | None:
+        return self.kept.get((origin, scope))
+
     async def of(self, origin: Origin, scope: str) -> Route:
         self.asked.append((origin, scope))
-        if origin.host == "denied.test":
-            raise AccessDenied("not there")
+        self.check(origin.host, origin.port)
+        return self.route(origin)
+
+    def route(self, origin: Origin) -> Route:
         return Route(
             mode=Mode.REPLAY,
             upstream=None,
@@ -172,6 +184,7 @@ class TestAccess:
         answer = bench.sent(asking(line, user, key) + b"\x16\x03\x01")
         assert status(answer) == 407
         assert b"\r\nProxy-Authenticate: Basic " in answer
+        assert not bench.routes.checked
         assert not bench.routes.asked
         assert not bench.routes.dialled
         assert not bench.created
@@ -182,6 +195,7 @@ class TestAccess:
         for line in LINES:
             bench.wire, bench.client = bench.connection()
             assert status(bench.sent(asking(line))) == 403
+        assert not bench.routes.checked
         assert not bench.routes.asked
         assert not bench.routes.dialled
 
@@ -192,7 +206,6 @@ class TestAccess:
         bench.sent(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")
         assert [(origin.url, scope) for origin, scope in bench.routes.asked] == [
             ("http://h.test", "one"),
-            ("https://h.test:80", "two"),
             ("http://h.test", "two"),
             ("http://h.test", "two"),
         ]
@@ -203,6 +216,22 @@ class TestTunnels:
         """Where the client still reads plain answers."""
         assert status(bench.sent(asking(b"CONNECT denied.test:443"))) == 403
         assert not bench.created
+
+    def test_no_route_is_made_before_the_first_request(
+        self, bench: Bench, authority: Authority
+    ) -> None:
+        """Neither by the CONNECT nor by the handshake; and a route that is ready is used."""
+        bench.sent(asking(b"CONNECT h.test:443"))
+        tls = _Client(bench, authority, "h.test")
+        assert bench.routes.checked == [("h.test", 443)]
+        assert not bench.routes.asked
+        tls.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        origin = Origin("https", "h.test", 443)
+        assert bench.routes.asked == [(origin, "me")]
+        bench.routes.kept[origin, "me"] = route = bench.routes.route(origin)
+        assert b"599" in tls.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert len(bench.routes.asked) == 1
+        assert (route.uses.under_way, route.uses.lately) == (0, True)
 
     def test_nothing_is_minted_before_the_hello(self, bench: Bench) -> None:
         assert bench.sent(asking(b"CONNECT h.test:443")) == (

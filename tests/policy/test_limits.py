@@ -372,3 +372,61 @@ class TestChanges:
         changed = rules(Window(1, 10, "w"), max_delay_s=15)
         assert len(limiter.change(changed, 0.0)) == 2
         assert limiter.state(0.0).waiting == 1
+
+
+class TestQuiet:
+    """A limiter that can be forgotten: a new one would let the same requests leave."""
+
+    def test_while_a_request_still_counts(self) -> None:
+        limiter = RateLimiter(rules(SECOND, Window(9, 60, "minute")))
+        assert limiter.is_quiet(0.0)
+        limiter.reserve(0.0)
+        assert not limiter.is_quiet(59.9)
+        assert limiter.is_quiet(60.0)
+
+    def test_while_the_upstream_wants_silence(self) -> None:
+        limiter = RateLimiter(rules(SECOND))
+        limiter.hold(0.0, 90.0)
+        assert not limiter.is_quiet(89.9)
+        assert limiter.is_quiet(90.0)
+
+    def test_while_somebody_waits(self) -> None:
+        limiter = RateLimiter(rules(Window(1, 1, "second")))
+        limiter.reserve(0.0)
+        waiting = limiter.reserve(0.0)
+        assert waiting is not None
+        assert not limiter.is_quiet(100.0)
+        limiter.cancel(waiting)
+        assert limiter.is_quiet(100.0)
+
+    @given(
+        gaps=st.lists(st.floats(0, 3), max_size=12),
+        later=st.lists(st.floats(0, 3), max_size=12),
+    )
+    def test_a_new_one_does_the_same_from_then_on(
+        self, gaps: list[float], later: list[float]
+    ) -> None:
+        of = rules(SECOND, Window(3, 5, "minute"), max_delay_s=4.0)
+        old, now = RateLimiter(of), 0.0
+        for gap in gaps:
+            now += gap
+            _asked(old, now)
+        while not old.is_quiet(now):
+            now += 1
+            while old.leave(now) is not None:
+                pass
+        new = RateLimiter(of)
+        for gap in later:
+            now += gap
+            assert _asked(old, now) == _asked(new, now)
+
+
+def _asked(limiter: RateLimiter, now: float) -> float | str:
+    """When a request that comes now leaves, or why it does not."""
+    while limiter.leave(now) is not None:
+        pass
+    try:
+        turn = limiter.reserve(now)
+    except RateLimited as error:
+        return error.message
+    return now if turn is None else turn.due_s
