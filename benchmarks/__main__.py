@@ -15,6 +15,7 @@ from benchmarks import (
     cache,
     hit_get,
     hit_post,
+    hosts,
     record,
     relay,
     sse,
@@ -37,6 +38,7 @@ _BENCHMARKS = {
     "stream": stream,
     "start": start,
     "tunnel": tunnel,
+    "hosts": hosts,
     "websocket": websocket,
 }
 
