@@ -133,7 +133,7 @@ class TestNobodyElse:
             asked = [threads.submit(served.ask, one, b"/slow") for one in (alice, bob)]
             asked.append(threads.submit(served.ask, carol, b"/slow", first()))
             eventually(
-                lambda: [one.target for one in served.upstream.received].count(b"/slow") == 3
+                lambda: [one.target for one in served.upstream.received].count(b"/slow") == 3, 20
             )
             go_on.set()
             answers = [one.result(20) for one in asked]
@@ -176,6 +176,8 @@ class TestTheHandshake:
                 assert served.ask(client, b"/me", third(user)).body == b"/me for %b" % user.encode()
             for user, client in clients.items():
                 assert served.ask(client, b"/x").body == b"/x for %b" % user.encode()
+            for client in clients.values():
+                client.close()
             assert origin.astray == 0
             assert len(origin.users) == 3
 
@@ -265,13 +267,12 @@ class TestItsEnd:
             alice = served.connect()
             served.log_in(alice, "alice")
             alice.close()
-            eventually(lambda: not served.upstream.open_connections)
+            eventually(lambda: not served.upstream.open_connections, 20)
 
     @pytest.mark.parametrize("listener", LISTENERS)
     def test_takes_the_clients_connection_with_it(self, tmp_path: Path, listener: str) -> None:
         """The client takes itself for authenticated as long as that is open."""
-        with way(tmp_path, NTLMOrigin(), listener) as served:
-            alice = served.connect()
+        with way(tmp_path, NTLMOrigin(), listener) as served, served.connect() as alice:
             served.log_in(alice, "alice")
             served.upstream.close()
             assert is_closed(alice)
@@ -338,9 +339,9 @@ class TestItsEnd:
             alice.until(b"ab")
             alice.close()
             go_on.set()
-            eventually(lambda: not served.upstream.open_connections)
+            eventually(lambda: not served.upstream.open_connections, 20)
             (cassette,) = tmp_path.glob("*.json")
-            eventually(lambda: '"abcd"' in cassette.read_text())
+            eventually(lambda: '"abcd"' in cassette.read_text(), 20)
 
 
 class TestBounds:
@@ -356,14 +357,14 @@ class TestBounds:
                 assert is_closed(bob)
                 assert served.ask(alice).body == b"/me for alice"
                 assert served.ask(carol).body == b"/me for carol"
-                eventually(lambda: served.upstream.open_connections == 2)
+                eventually(lambda: served.upstream.open_connections == 2, 20)
 
     def test_for_how_long(self, tmp_path: Path) -> None:
-        with way(tmp_path, NTLMOrigin(), limits={"bound_idle_s": 0.5}) as served:
+        with way(tmp_path, NTLMOrigin(), limits={"bound_idle_s": 3}) as served:
             alice = served.connect()
             served.log_in(alice, "alice")
             assert is_closed(alice)
-            eventually(lambda: not served.upstream.open_connections)
+            eventually(lambda: not served.upstream.open_connections, 20)
 
 
 class TestRecordings:
