@@ -20,7 +20,7 @@ from buffr.listeners.way_back import Outside, WayBack, inner_target, is_below, l
 from buffr.matching.memo import Memo
 from buffr.message import Headers, Request, ResponseHead, first_value
 from buffr.policy.key_gate import Admitted, KeyGate
-from buffr.redaction.keys import STAND_IN
+from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.target_for_log import target_for_log
 from buffr.route import Route

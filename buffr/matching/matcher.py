@@ -21,9 +21,9 @@ from buffr.matching.rules import MatchRules
 from buffr.matching.target import TargetRules, legal_target
 from buffr.matching.variants import Selecting
 from buffr.message import Headers, Request, first_value
-from buffr.redaction.keys import STAND_IN, KeyRedaction
+from buffr.redaction.keys import KeyRedaction
 from buffr.redaction.known import Known
-from buffr.redaction.pseudonym import MARK
+from buffr.redaction.pseudonym import MARK, STAND_IN
 from buffr.redaction.redactor import Redactor
 from buffr.upstream.origin import Origin
 from buffr.wire.upgrade import asks_websocket

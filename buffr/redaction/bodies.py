@@ -15,7 +15,8 @@ from attrs import frozen
 from buffr.codings import BadCoding, are_known, are_plain, decoded, decoding, encoded, encoding
 from buffr.interaction import Body
 from buffr.message import Headers, media_type
-from buffr.redaction.found import Edit, Found, is_binary, replaced
+from buffr.redaction.charsets import as_searched
+from buffr.redaction.found import Edit, Found, is_binary, replaced, settled
 from buffr.redaction.known import Known
 from buffr.redaction.scanner import Scanner
 from buffr.redaction.stretches import Stretches
@@ -26,6 +27,8 @@ __all__ = ["Bodies", "Redacted"]
 _IN_MEMORY = 32 << 20
 _MOST_DECODED = 1 << 30
 _PIECE_BYTES = 256 * 1024
+GZIP = b"\x1f\x8b\x08"
+"""What a body under gzip begins with (RFC 1952 2.3.1)."""
 
 
 @frozen
@@ -47,7 +50,8 @@ class Bodies:
     ``stand_in`` says what takes a secret's place. ``spool`` makes room for a
     body that goes to a file. JSONPaths are looked for in documents of at most
     ``document_bytes``. ``unsafe`` is told why a body cannot be searched;
-    when it returns, the bytes are searched as they are.
+    when it returns, the bytes are searched as they are. ``pieces``: what is told in
+    pieces over the lines of a body in memory is found, too.
     """
 
     scanner: Scanner
@@ -55,6 +59,7 @@ class Bodies:
     spool: Callable[[], Spool]
     unsafe: Callable[[str], None]
     document_bytes: int = 32 << 20
+    pieces: bool = False
 
     def redacted(
         self, body: Body, headers: Headers, known: Known, *, whole: bool = True
@@ -66,7 +71,7 @@ class Bodies:
         if not body.size_bytes:
             return None
         kind = media_type(headers)
-        codings = _codings(headers)
+        codings = _codings(headers) or _unlabelled(body)
         if body.file is None:
             plain = self._decoded(codings, body.data, whole=whole)
             if plain is not None:
@@ -75,11 +80,11 @@ class Bodies:
 
     def found(self, body: Body, headers: Headers, known: Known) -> Iterator[Found]:
         """The secrets in a body. Where they stand is told within stretches of a long one."""
-        kind, codings = media_type(headers), _codings(headers)
+        kind, codings = media_type(headers), _codings(headers) or _unlabelled(body)
         if body.file is None:
             plain = self._decoded(codings, body.data, whole=True)
             if plain is not None:
-                yield from self.scanner.in_body(plain, kind, known)
+                yield from self._found_in(as_searched(plain)[0], kind, known)
                 return
         found: list[Found] = []
 
@@ -96,13 +101,22 @@ class Bodies:
     def _in_memory(
         self, plain: bytes, kind: bytes, codings: bytes, known: Known
     ) -> Redacted | None:
-        found = self.scanner.in_body(plain, kind, known)
+        searched, charset = as_searched(plain)
+        found = self._found_in(searched, kind, known)
         if not found:
             return None
-        text, edits = replaced(plain, found, self.stand_in)
-        if not codings or not are_known(codings):
-            return Redacted(Body.of(text), edits)
-        return Redacted(Body.of(encoded(codings, text)), None)
+        text, edits = replaced(searched, found, self.stand_in)
+        if charset is not None:
+            text = charset.encoded(text)
+        if codings and are_known(codings):
+            return Redacted(Body.of(encoded(codings, text)), None)
+        return Redacted(Body.of(text), edits if charset is None else None)
+
+    def _found_in(self, text: bytes, kind: bytes, known: Known) -> list[Found]:
+        found = self.scanner.in_body(text, kind, known)
+        if self.pieces and b"\n" in text:
+            found = settled([*found, *self.scanner.in_pieces([text], known).get(0, ())])
+        return found
 
     def _decoded(self, codings: bytes, data: bytes, *, whole: bool) -> bytes | None:
         """A body in memory, decoded; ``None`` when that is too much for memory."""
@@ -181,6 +195,12 @@ def _codings(headers: Headers) -> bytes:
     named = [value for name, value in headers if name.lower() == b"content-encoding"]
     codings = b",".join(named)
     return b"" if are_plain(codings) else codings
+
+
+def _unlabelled(body: Body) -> bytes:
+    """The coding of a body that is gzip, and whose fields do not say so."""
+    begins = body.data[: len(GZIP)] if body.file is None else next(_pieces(body), b"")
+    return b"gzip" if begins.startswith(GZIP) and _begins_coded(b"gzip", begins) else b""
 
 
 def _begins_coded(codings: bytes, data: bytes) -> bool:

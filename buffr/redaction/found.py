@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
@@ -57,37 +58,21 @@ class Found:
 def settled(found: Iterable[Found]) -> list[Found]:
     """The secrets in order, overlapping ones as one: the first and longest gives its name.
 
-    What counts in match keys never hides what does not: of it only the
-    stretches beside that are left.
+    What counts in match keys never overlaps what does not: that is found
+    alike in every recording, old ones too.
     """
-    all_found = list(found)
-    if not any(each.counted for each in all_found):
-        return _merged(all_found)
-    constant = _merged(each for each in all_found if not each.counted)
-    beside = [
-        piece
-        for each in _merged(each for each in all_found if each.counted)
-        for piece in _without(each, constant)
-    ]
-    return sorted([*constant, *beside], key=lambda one: one.start)
+    every = list(found)
+    if not any(each.counted for each in every):
+        return _merged(every)
+    constant = _merged(each for each in every if not each.counted)
+    beside = [each for each in every if each.counted and not _overlaps(each, constant)]
+    return sorted([*constant, *_merged(beside)], key=lambda one: one.start)
 
 
-def _without(one: Found, others: Iterable[Found]) -> Iterator[Found]:
-    """What of a secret stands beside others, which are in order."""
-    start = one.start
-    for other in others:
-        if other.end <= start or other.start >= one.end:
-            continue
-        if start < other.start:
-            yield _cut(one, start, other.start)
-        start = max(start, other.end)
-    if start < one.end:
-        yield one if start == one.start else _cut(one, start, one.end)
-
-
-def _cut(one: Found, start: int, end: int) -> Found:
-    # Its plain value is that of the whole, which has a digest of its own.
-    return evolve(one, start=start, end=end)
+def _overlaps(one: Found, others: Sequence[Found]) -> bool:
+    """Whether it does with any of the others, which are in order and apart."""
+    at = bisect_right(others, one.start, key=lambda other: other.end)
+    return at < len(others) and others[at].start < one.end
 
 
 def _merged(found: Iterable[Found]) -> list[Found]:

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import is_pseudonym
 
-__all__ = ["JSONPlaces"]
+__all__ = ["JSONPlaces", "Place", "documents", "strings"]
 
 Place = tuple[int | str, ...]
+"""The way to a value: names of members, and numbers of elements."""
 
 _TOKEN = re.compile(rb'\s*+("(?:[^"\\]|\\.)*+"|[\[\]{}:,]|[^\s\[\]{}:,"]++)', re.DOTALL)
 _DOCUMENT = re.compile(rb"^(?:data:)?[ \t]*([\[{].*)$", re.MULTILINE)
@@ -85,6 +86,27 @@ class JSONPlaces:
                 yield Found(
                     offset + start, offset + end, name.encode(), raw, "json path", quotes=True
                 )
+
+
+def documents(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """The documents of a text with one a line, as events have them: where each starts, and it.
+
+    One that is a whole document is its only one. Others than objects and
+    arrays are passed over.
+    """
+    if _read(text) is not None:
+        yield 0, text
+        return
+    for line in _DOCUMENT.finditer(text):
+        if _read(line[1]) is not None:
+            yield line.start(1), line[1]
+
+
+def strings(document: bytes) -> Iterator[tuple[Place, int, int]]:
+    """Every string of a valid document that is a value, and where its content stands."""
+    for place, start, end in _scalars(document):
+        if document.startswith(b'"', start):
+            yield place, start + 1, end - 1
 
 
 def _read(text: bytes) -> Any | None:

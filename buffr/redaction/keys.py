@@ -12,18 +12,17 @@ import re
 from attrs import field, frozen
 
 from buffr.message import Headers
+from buffr.redaction.charsets import as_searched
 from buffr.redaction.fields import in_header
 from buffr.redaction.found import Found, collapsed, nameless, replaced
 from buffr.redaction.header_values import HeaderValues
 from buffr.redaction.known import NOTHING_KNOWN, Known, known_secrets
-from buffr.redaction.pseudonym import MARK, pseudonym
+from buffr.redaction.pseudonym import MARK, STAND_IN, pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner, scanner_of
 from buffr.redaction.stretches import Stretches
 
-__all__ = ["STAND_IN", "KeyRedaction"]
-
-STAND_IN = b"REDACTED"
+__all__ = ["KeyRedaction"]
 
 
 @frozen(eq=False)
@@ -96,9 +95,14 @@ class KeyRedaction:
 
     def body(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> bytes:
         """A whole body, or a frame, decoded."""
-        if self.exact or self._scanner.is_clear(text, media_type, known):
+        if self.exact:
             return text
-        return self._without(text, self._scanner.in_body(text, media_type, known))
+        searched, charset = as_searched(text)
+        if self._scanner.is_clear(searched, media_type, known):
+            return text
+        hidden = self._without(searched, self._scanner.in_body(searched, media_type, known))
+        # In which charset a body hides something makes no difference.
+        return text if charset is not None and hidden == searched else hidden
 
     def stretches(self, media_type: bytes, known: Known = NOTHING_KNOWN) -> Stretches:
         """For a body that is too long for memory. Its stand-ins are those of its recording."""

@@ -12,7 +12,10 @@ import hmac
 import re
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["COUNTED_MARK", "MARK", "is_pseudonym", "pseudonym", "slug_of"]
+__all__ = ["COUNTED_MARK", "MARK", "STAND_IN", "is_pseudonym", "pseudonym", "slug_of"]
+
+STAND_IN = b"REDACTED"
+"""What every stand-in begins with, and is where it tells nothing."""
 
 MARK = b"REDACTED-"
 """What a stand-in for a credential begins with."""

@@ -13,6 +13,7 @@ from buffr.interaction import (
     Chunk,
     Direction,
     Frame,
+    FrameKind,
     HTTPInteraction,
     Interaction,
     RecordedRequest,
@@ -22,11 +23,10 @@ from buffr.message import Headers, ResponseHead
 from buffr.redaction import fields
 from buffr.redaction.bodies import Bodies, Redacted
 from buffr.redaction.cuts import recut, rescaled
-from buffr.redaction.found import Found, replaced
+from buffr.redaction.found import Found, replaced, settled
 from buffr.redaction.header_values import COOKIES, SET_COOKIES, HeaderValues
-from buffr.redaction.keys import STAND_IN
 from buffr.redaction.known import NOTHING_KNOWN, Known, known_secrets
-from buffr.redaction.pseudonym import pseudonym
+from buffr.redaction.pseudonym import STAND_IN, pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner, scanner_of
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
@@ -40,6 +40,7 @@ IN_MEMORY = 1 << 20
 _LARGEST_DOCUMENT = 32 << 20
 _MOST_NOTED = 4096
 _FRAME = ((b"content-type", b""),)
+_LONGEST_REASON = 123
 
 
 def _unsaid(_warning: str) -> None:
@@ -163,10 +164,10 @@ class Redactor:
         body, headers = interaction.body, interaction.response.headers
         what, whole = "the answer's body", interaction.truncated is None
         noted: list[Found] = []
-        answer = self._body(body, headers, known, what, noted=noted, whole=whole)
+        answer = self._body(body, headers, known, what, noted=noted, whole=whole, pieces=True)
         more = known.with_found(noted)
         if more is not known:
-            answer = self._body(body, headers, more, what, whole=whole)
+            answer = self._body(body, headers, more, what, whole=whole, pieces=True)
         return answer, more
 
     def _session(
@@ -179,7 +180,23 @@ class Redactor:
             by_server = frame.direction is Direction.SERVER
             frames.append(self._frame(frame, told if by_server else known, noted))
             told = told.with_found(noted)
+        for direction in Direction:
+            self._in_pieces(frames, direction, told)
         return evolve(session, request=request, response=head, frames=tuple(frames))
+
+    def _in_pieces(self, frames: list[Frame], direction: Direction, known: Known) -> None:
+        """Take out what one side tells in pieces, over several messages."""
+        numbers = [
+            number
+            for number, frame in enumerate(frames)
+            if frame.direction is direction and frame.kind is FrameKind.TEXT and frame.data.data
+        ]
+        texts = [frames[number].data.data for number in numbers]
+        for at, found in self._scanner.in_pieces(texts, known).items():
+            frame = frames[numbers[at]]
+            data, edits = replaced(texts[at], settled(found), self._stand_in)
+            sizes = _fragments(frame.fragments, Redacted(Body.of(data), edits))
+            frames[numbers[at]] = evolve(frame, data=Body.of(data), fragments=sizes)
 
     def _head(self, head: ResponseHead, known: Known) -> ResponseHead:
         reason = self._text(head.reason, known)
@@ -203,13 +220,10 @@ class Redactor:
         if body.size_bytes <= IN_MEMORY:
             return self._body(body, headers, known, what, noted=noted)
         # Its match key is a digest, which no name and no salt may change.
-        limit = IN_MEMORY
-        return self._body(
-            body, headers, known, what, noted=noted, stand_in=_constant, document_bytes=limit
-        )
+        return self._body(body, headers, known, what, noted=noted, large=True)
 
     def _frame(self, frame: Frame, known: Known, noted: list[Found]) -> Frame:
-        reason = self._text(frame.reason.encode(), known).decode() if frame.reason else ""
+        reason = self._prose(frame.reason, known) if frame.reason else ""
         found = self._body(frame.data, _FRAME, known, "a frame", noted=noted)
         if found is None:
             return frame if reason == frame.reason else evolve(frame, reason=reason)
@@ -225,8 +239,8 @@ class Redactor:
         *,
         noted: list[Found] | None = None,
         whole: bool = True,
-        stand_in: Callable[[Found], bytes] | None = None,
-        document_bytes: int = _LARGEST_DOCUMENT,
+        large: bool = False,
+        pieces: bool = False,
     ) -> Redacted | None:
         def unsafe(reason: str) -> None:
             self._unsafe(f"{what} cannot be searched for credentials: {reason}", known)
@@ -234,9 +248,10 @@ class Redactor:
         def replacing(found: Found) -> bytes:
             if noted is not None and len(noted) < _MOST_NOTED:
                 noted.append(found)
-            return (stand_in or self._stand_in)(found)
+            return STAND_IN if large else self._stand_in(found)
 
-        bodies = Bodies(self._scanner, replacing, self._spools.new, unsafe, document_bytes)
+        limit = IN_MEMORY if large else _LARGEST_DOCUMENT
+        bodies = Bodies(self._scanner, replacing, self._spools.new, unsafe, limit, pieces)
         return bodies.redacted(body, headers, known, whole=whole)
 
     def _unsafe(self, message: str, known: Known) -> None:
@@ -248,6 +263,13 @@ class Redactor:
 
     def _captured(self, text: str, known: Known) -> str:
         return self._text(text.encode(), known).decode()
+
+    def _prose(self, reason: str, known: Known) -> str:
+        """The reason of a close frame: anything that fits into 123 bytes (RFC 6455 5.5)."""
+        text = reason.encode()
+        found = self._scanner.in_body(text, b"", known)
+        told = replaced(text, found, self._stand_in)[0] if found else text
+        return told[:_LONGEST_REASON].decode("utf-8", "ignore")
 
     def _text(self, text: bytes, known: Known) -> bytes:
         found = self._scanner.in_text(text, known)
@@ -272,10 +294,6 @@ class Redactor:
         if lower in SET_COOKIES:
             return self._values.set_cookie(lower, value)
         return self._values.credential(lower, value)
-
-
-def _constant(_found: Found) -> bytes:
-    return STAND_IN
 
 
 def _with_length(headers: Headers, size_bytes: int) -> Headers:

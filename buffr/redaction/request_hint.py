@@ -11,8 +11,8 @@ from attrs import frozen
 
 from buffr.message import Headers, media_type
 from buffr.redaction.found import is_binary, replaced
-from buffr.redaction.keys import STAND_IN
 from buffr.redaction.known import known_secrets
+from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import FORM, MULTIPART, scanner_of
 

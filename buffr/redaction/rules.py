@@ -289,9 +289,9 @@ class RedactionRules:
         Such values count in match keys. ``value`` is decoded.
         """
         match sense_of(name):
-            case Sense.CREDENTIAL:
+            case Sense.CREDENTIAL if not self.may_mean_data(name):
                 return not says_nothing(value)
-            case Sense.OPAQUE:
+            case Sense.CREDENTIAL | Sense.OPAQUE:
                 return looks_made_up(value)
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from buffr.redaction.fields import fields_of
@@ -14,6 +15,9 @@ from buffr.redaction.pseudonym import COUNTED_MARK, MARK, is_pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.screen import Screen
 from buffr.redaction.shapes import PROBE, Shapes
+from buffr.redaction.spread import find_spread
+from buffr.redaction.telling import Telling
+from buffr.redaction.wrapped import SCREENED, find_wrapped
 
 __all__ = ["FORM", "MULTIPART", "Scanner", "scanner_of"]
 
@@ -32,9 +36,11 @@ class Scanner:
         self.rules = rules
         self._shapes = Shapes(rules.patterns)
         self._named = Named(rules)
+        self._telling = Telling(rules)
         # Mostly there is nothing to find.
         marks = f"{MARK.decode()}|{COUNTED_MARK.decode()}"
-        screened = (marks, self._named.screened, *self._shapes.screened)
+        named = (self._named.screened, self._telling.screened)
+        screened = (marks, *named, *self._shapes.screened, *SCREENED)
         self._screen = Screen(screened, probe=PROBE)
         self.places = JSONPlaces(rules.json_paths)
 
@@ -76,7 +82,12 @@ class Scanner:
     def _in_any(self, text: bytes, media_type: bytes, known: Known, *, begins: bool) -> list[Found]:
         found: list[Found] = []
         if self._screen.shows(text):
-            found += [*self._named.find(text), *self._shapes.find(text)]
+            found += [
+                *self._named.find(text),
+                *self._shapes.find(text),
+                *self._telling.find(text),
+                *find_wrapped(text, self._shapes.find),
+            ]
         if known:
             found += known.find(text)
         if media_type == FORM:
@@ -85,9 +96,24 @@ class Scanner:
             found += find_in_parts(text, self.rules)
         return found
 
+    def in_pieces(
+        self, texts: Sequence[bytes], known: Known = NOTHING_KNOWN
+    ) -> dict[int, list[Found]]:
+        """The secrets that are told in pieces over several texts, or over the lines of one."""
+
+        def find(joined: bytes) -> list[Found]:
+            found = list(self._shapes.find(joined))
+            return settled([*found, *known.find(joined)]) if known else settled(found)
+
+        return find_spread(texts, find)
+
     def in_text(self, text: bytes, known: Known = NOTHING_KNOWN) -> list[Found]:
         """The secrets in a header's value, or in a target, in order."""
         found = list(self._shapes.find(text))
+        if b"=" in text and (text.startswith(b"/") or b"://" in text):
+            found += self._telling.in_target(text)
+        if b"%" in text:
+            found += find_wrapped(text, self._shapes.find)
         if known:
             found += known.find(text)
         return settled(found) if found else found

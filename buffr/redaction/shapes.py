@@ -50,13 +50,14 @@ class Shape:
     """``pattern`` is RE2 for the token, or for what is around its first group.
 
     ``check`` looks at the token once more. ``anywhere``: it may also stand in
-    the middle of a word.
+    the middle of a word. ``counted``: in match keys it counts by its pseudonym.
     """
 
     name: str
     pattern: str
     check: Callable[[bytes], bool] = _always
     anywhere: bool = False
+    counted: bool = False
 
 
 _PEM = (
@@ -124,6 +125,31 @@ WELL_KNOWN = (
     ),
 )
 
+
+def _webhook(name: str, pattern: str) -> Shape:
+    return Shape(f"{name}-webhook", pattern, _has_digit_and_letter, anywhere=True, counted=True)
+
+
+WEBHOOKS = (
+    _webhook(
+        "slack", r"/(?:services|workflows|triggers)/T[A-Z0-9]{6,}/[A-Z0-9]{6,}/([A-Za-z0-9/]{16,})"
+    ),
+    _webhook("discord", r"/api(?:/v[0-9]+)?/webhooks/[0-9]{15,20}/([A-Za-z0-9_-]{50,})"),
+    _webhook("teams", r"/webhookb?2?/[0-9a-f@-]{60,}/IncomingWebhook/([0-9a-f]{32}/[0-9a-f-]{36})"),
+    _webhook("mattermost", r"/hooks/([a-z0-9]{26})(?:[/?\s\"'<]|$)"),
+    _webhook("zapier", r"/hooks/(?:catch|standard)/[0-9]+/([A-Za-z0-9/]{6,})"),
+    _webhook("ifttt", r"/trigger/[^/\s]{1,100}/(?:json/)?with/key/([A-Za-z0-9_-]{16,})"),
+    _webhook("pagerduty", r"/integration/([A-Za-z0-9]{20,32})/enqueue"),
+    _webhook("opsgenie", r"/v1/json/([A-Za-z0-9-]{30,})"),
+    _webhook("rocket-chat", r"/hooks/[A-Za-z0-9]{17}/([A-Za-z0-9]{40,})"),
+    _webhook("home-assistant", r"/api/webhook/([A-Za-z0-9_-]{20,})"),
+    _webhook("webex", r"/v1/webhooks/incoming/([A-Za-z0-9_-]{40,})"),
+    _webhook("google-chat", r"/v1/spaces/[A-Za-z0-9_-]+/messages\?key=([A-Za-z0-9_-]{20,})"),
+    _webhook("make", r"hook\.[a-z0-9.]{2,20}make\.com/([a-z0-9]{20,})"),
+    _webhook("pipedream", r"([a-z0-9]{14,20})\.m\.pipedream\.net"),
+)
+"""Addresses that are credentials, since whoever knows them may post there."""
+
 PROBE = b"-----BEGIN PRIVATE KEY-----"
 """A text with a secret, whatever the settings are."""
 
@@ -152,14 +178,15 @@ class Shapes:
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         patterns = tuple(patterns)
         own = tuple(Shape("pattern", pattern, anywhere=True) for pattern in patterns)
-        self._shapes = [(shape, _understood(shape)) for shape in WELL_KNOWN + own]
-        self.screened = (*(boundless(shape.pattern) for shape in WELL_KNOWN), *patterns)
+        self._shapes = [(shape, _understood(shape)) for shape in WELL_KNOWN + WEBHOOKS + own]
+        known = WELL_KNOWN + WEBHOOKS
+        self.screened = (*(boundless(shape.pattern) for shape in known), *patterns)
         self._screen = Screen(self.screened, probe=PROBE)
 
     def name_of(self, value: bytes) -> bytes | None:
         """What a value is called that is a token of one of these shapes as a whole."""
         for found in self.find(value):
-            if found.start == 0 and found.end == len(value):
+            if not found.counted and found.start == 0 and found.end == len(value):
                 return found.name
         return None
 
@@ -175,4 +202,5 @@ class Shapes:
                     continue
                 before = text[max(0, match.start() - _BEFORE_BYTES) : match.start()]
                 if (shape.anywhere or _FREE.search(before)) and shape.check(token):
-                    yield Found(start, end, shape.name.encode(), token, shape.name)
+                    name, counted = shape.name.encode(), shape.counted
+                    yield Found(start, end, name, token, shape.name, counted=counted)

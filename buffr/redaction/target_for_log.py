@@ -9,8 +9,8 @@ from attrs import frozen
 from buffr.message import Headers
 from buffr.redaction.fields import in_target
 from buffr.redaction.found import replaced
-from buffr.redaction.keys import STAND_IN
 from buffr.redaction.known import NOTHING_KNOWN, Known, Secret, known_secrets
+from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import scanner_of
 

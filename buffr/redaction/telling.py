@@ -1,0 +1,142 @@
+"""Secrets behind telling names, wherever a text has a name and a value.
+
+Parameters of URLs, members of JSON and of GraphQL literals, lists under a
+plural, pairs of ``name`` and ``value``, attributes and fields of XML and
+HTML, lines of dotenv, YAML and INI files, header fields in command lines.
+What is found here counts in match keys by its pseudonym.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
+
+from buffr.redaction.found import Found
+from buffr.redaction.pseudonym import STAND_IN
+from buffr.redaction.randomness import looks_made_up
+from buffr.redaction.rules import RedactionRules
+from buffr.redaction.screen import boundless
+from buffr.redaction.shapes import compiled
+
+__all__ = ["Telling"]
+
+# What a telling name has in it; the vocabulary decides about each.
+_STEMS = (
+    "token|key|secret|pass|pwd|auth|sess|sid|sign|sig|hmac|jwt|bearer|cookie|csrf|xsrf|otp|pin"
+    "|ticket|licen[cs]e|cred|assertion|saml|appid|app_id|dpop|verifier|proof|login|code|hash"
+)
+_NAME = rf"[A-Za-z0-9_.\[\]-]{{0,64}}(?:{_STEMS})[A-Za-z0-9_.\[\]-]{{0,32}}"
+_SPACED = rf"[A-Za-z0-9_. -]{{0,64}}(?:{_STEMS})[A-Za-z0-9_. -]{{0,32}}"
+
+# A value goes on to what ends it in its place; of four characters at least.
+_IN_URL = r"[^&\s\"'<>\\#;,(){}\[\]|]{4,}"
+_PARAMETER = rf"(?:[?&;#]|u0026|%26|%3[bBfF]|amp;)({_NAME})(?:=|%3[dD])({_IN_URL})"
+_MEMBER = rf"\\*[\"']({_SPACED})\\*[\"']\s{{0,8}}:\s{{0,8}}(\[\s{{0,8}})?\\*[\"']([^\"'\\]{{4,}})"
+_LITERAL = rf"(?:^|[\s({{,])({_NAME})\s{{0,4}}:\s{{0,4}}\\*\"([^\"\\]{{4,}})"
+_ATTRIBUTE = rf"[\s]({_NAME})\s{{0,4}}=\s{{0,4}}\\*[\"']([^\"'<>\\]{{4,}})"
+_ELEMENT = rf"<(?:[A-Za-z0-9_.-]{{1,64}}:)?({_NAME})(?:\s[^<>]{{0,200}})?>([^<>]{{4,}})</"
+_LINE = (
+    rf"(?m)^[ \t]*(?:-[ \t]+)?(?:export[ \t]+)?({_NAME})[ \t]*[:=][ \t]*"
+    r"[\"']?([^\s\"'#,;]{4,})"
+)
+_QUOTED_FIELD = rf"[\"' ]({_NAME}):[ \t]{{1,4}}([^\"'\\\r\n]{{4,}})"
+
+# Two attributes or members in either order: one has the name, the other the value.
+_FIELD = r"<(?:input|meta|param|property|entry|field)\b([^<>]{1,800})>"
+_NAME_ATTRIBUTE = re.compile(rb"(?i)\b(?:name|id|key|property)\s*=\s*\\*[\"']([^\"'\\]+)")
+_VALUE_ATTRIBUTE = re.compile(rb"(?i)\b(?:value|content)\s*=\s*\\*[\"']([^\"'\\]{4,})")
+_NAME_FIRST = (
+    r"\"(?:name|key|field|header|id|k)\\*\"\s{0,8}:\s{0,8}\\*\"(%s)\\*\""
+    r"[^{}]{0,200}\"(?:value|val|content|v|secret)\\*\"\s{0,8}:\s{0,8}\\*\"([^\"\\]{4,})"
+)
+_VALUE_FIRST = (
+    r"\"(?:value|val|content|v|secret)\\*\"\s{0,8}:\s{0,8}\\*\"([^\"\\]{4,})\\*\""
+    r"[^{}]{0,200}\"(?:name|key|field|header|id|k)\\*\"\s{0,8}:\s{0,8}\\*\"(%s)\\*\""
+)
+_MORE_OF_LIST = re.compile(rb"\s*,\s*\\*[\"']([^\"'\\]{4,})")
+_MOST_ELEMENTS = 256
+
+_CODE = frozenset((b"code", b"device_code", b"user_code"))
+_SHORTEST_CODE = 20
+
+
+class Telling:
+    """Finds values by the words of their names, as ``RedactionRules.hides`` judges them.
+
+    A text that ``screened`` (RE2) does not match has none.
+    """
+
+    def __init__(self, rules: RedactionRules) -> None:
+        self._rules = rules
+        name_first, value_first = _NAME_FIRST % _SPACED, _VALUE_FIRST % _SPACED
+        self._pairs = [
+            (compiled("(?i)" + pattern), name, value)
+            for pattern, name, value in (
+                (_PARAMETER, 1, 2),
+                (_LITERAL, 1, 2),
+                (_ATTRIBUTE, 1, 2),
+                (_ELEMENT, 1, 2),
+                (_LINE, 1, 2),
+                (_QUOTED_FIELD, 1, 2),
+                (name_first, 1, 2),
+                (value_first, 2, 1),
+            )
+        ]
+        self._member = compiled("(?i)" + _MEMBER)
+        self._field = compiled("(?i)" + _FIELD)
+        self._parameter = self._pairs[0][0]
+        patterns = (
+            _PARAMETER, _MEMBER, _LITERAL, _ATTRIBUTE, _ELEMENT, _LINE, _QUOTED_FIELD,
+            name_first, value_first, _FIELD,
+        )  # fmt: skip
+        self.screened = boundless(f"(?i:{'|'.join(patterns)})")
+
+    def find(self, text: bytes) -> Iterator[Found]:
+        """The secrets in a text, in no order."""
+        for pattern, name, value in self._pairs:
+            for match in pattern.finditer(text):
+                yield from self._judged(match[name], text, *match.span(value))
+        for match in self._member.finditer(text):
+            yield from self._of_member(text, match)
+        for match in self._field.finditer(text):
+            yield from self._of_field(text, match)
+
+    def in_target(self, text: bytes) -> Iterator[Found]:
+        """Those in the parameters of a target, or of a URL in a header field."""
+        for match in self._parameter.finditer(text):
+            yield from self._judged(match[1], text, *match.span(2))
+
+    def _of_member(self, text: bytes, match: re.Match[bytes]) -> Iterator[Found]:
+        name, (start, end) = match[1], match.span(3)
+        yield from self._judged(name, text, start, end)
+        if match[2] is None:
+            return
+        for _ in range(_MOST_ELEMENTS):
+            quote = end + 1
+            more = _MORE_OF_LIST.match(text, quote)
+            if more is None:
+                return
+            start, end = more.span(1)
+            yield from self._judged(name, text, start, end)
+
+    def _of_field(self, text: bytes, match: re.Match[bytes]) -> Iterator[Found]:
+        """``<input name=… value=…>``, in any order."""
+        name = _NAME_ATTRIBUTE.search(match[1])
+        value = _VALUE_ATTRIBUTE.search(match[1])
+        if name is not None and value is not None:
+            start = match.start(1)
+            yield from self._judged(name[1], text, start + value.start(1), start + value.end(1))
+
+    def _judged(self, name: bytes, text: bytes, start: int, end: int) -> Iterator[Found]:
+        raw = text[start:end]
+        value = unquote_to_bytes(raw) if b"%" in raw else raw
+        if STAND_IN in value or not self._hides(name.strip(), value):
+            return
+        yield Found(start, end, name.strip(), value, "name", counted=True)
+
+    def _hides(self, name: bytes, value: bytes) -> bool:
+        if name.lower() in _CODE:
+            # Of OAuth (RFC 6749 4.1.2); other codes are short, or words.
+            return len(value) >= _SHORTEST_CODE and looks_made_up(value)
+        return self._rules.hides(name, value)
