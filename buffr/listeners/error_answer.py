@@ -71,6 +71,7 @@ _AWS_SCOPE = re.compile(
 )
 _SIGNED_FOR_S3 = re.compile(rb"AWS [^\s:]+:|GOOG[14][ -]")
 _S3_IN_QUERY = re.compile(rb"[?&](?:AWSAccessKeyId|GoogleAccessId|X-Goog-Credential)=")
+_ACTION_IN_QUERY = re.compile(rb"(?:^|&)Action=")
 _REST_XML = frozenset((b"route53", b"cloudfront"))
 _UNKNOWN = b""
 
@@ -100,7 +101,7 @@ def form_of(request: Request) -> Form:
         return Form.AWS_CBOR
     service = _aws_service(fields, request.target)
     if service is not None:
-        return _aws_form(service, fields, sent)
+        return _aws_form(service, fields, sent, request.query or b"")
     if sent == b"application/soap+xml":
         return Form.SOAP_1_2
     if b"soapaction" in fields:
@@ -133,10 +134,10 @@ def _aws_service(fields: Mapping[bytes, bytes], target: bytes) -> bytes | None:
     return None
 
 
-def _aws_form(service: bytes, fields: Mapping[bytes, bytes], sent: bytes) -> Form:
+def _aws_form(service: bytes, fields: Mapping[bytes, bytes], sent: bytes, query: bytes) -> Form:
     if b"x-amz-target" in fields or b"json" in sent:
         return Form.AWS_JSON
-    if sent == _FORM:
+    if sent == _FORM or _ACTION_IN_QUERY.search(query):
         return Form.AWS_EC2 if service == b"ec2" else Form.AWS_QUERY
     if service in _REST_XML:
         return Form.AWS_QUERY

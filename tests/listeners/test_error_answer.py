@@ -86,6 +86,13 @@ class TestForm:
                 ),
                 Form.XML,
             ),
+            (
+                request(
+                    target=b"/?Action=GetCallerIdentity&Version=2011-06-15&"
+                    b"X-Amz-Credential=AKIA%2F20261128%2Fus-east-1%2Fsts%2Faws4_request"
+                ),
+                Form.AWS_QUERY,
+            ),
             (request(target=b"/b/k?AWSAccessKeyId=AKIA&Signature=x&Expires=1"), Form.XML),
         ],
     )
