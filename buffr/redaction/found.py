@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
 
-from buffr.redaction.pseudonym import COUNTED_MARK, MARK
+from buffr.redaction.pseudonym import CONSTANT, COUNTED, COUNTED_MARK, HEX_MARK, MARK, STAND_IN
 
 __all__ = [
     "Edit",
     "Found",
     "collapsed",
+    "has_stand_in",
     "is_binary",
     "nameless",
     "new_offsets",
@@ -21,9 +22,10 @@ __all__ = [
     "settled",
 ]
 
-_PSEUDONYM = re.compile(rb"REDACTED(?:-[a-z0-9]+)+")
-_COUNTED = re.compile(rb"REDACTED_[a-z0-9]+(?:-[a-z0-9]+)*(?:_([0-9a-f]{8}))?")
-_DIGEST = re.compile(rb"-[0-9a-f]{8}\Z")
+_CONSTANT = re.compile(CONSTANT)
+_COUNTED = re.compile(COUNTED)
+_UPPER_MARK = HEX_MARK.upper()
+_DIGEST = re.compile(rb"(?:-|0000)([0-9a-fA-F]{8})\Z")
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _AT_EDGE = 4
 
@@ -147,16 +149,23 @@ def new_offsets(offsets: Iterable[int], edits: Iterable[Edit]) -> Iterator[int]:
             yield offset + moved
 
 
-def collapsed(text: bytes, counted: re.Pattern[bytes] | None = None) -> bytes:
-    """The text with all stand-ins alike, so that it tells nothing of what they stand for.
+def collapsed(text: bytes, data: re.Pattern[bytes] | None = None) -> bytes:
+    """The text with all stand-ins for credentials alike, so that it tells nothing of them.
 
-    Those that ``counted`` matches whole stay.
+    Those that ``data`` matches whole stay: their names may mean data. Of those
+    that count in match keys only the digests stay.
     """
-    if MARK not in text:
+    if not has_stand_in(text):
         return text
-    if counted is None:
-        return _PSEUDONYM.sub(b"REDACTED", text)
-    return _PSEUDONYM.sub(lambda one: one[0] if counted.fullmatch(one[0]) else b"REDACTED", text)
+    text = _COUNTED.sub(_counted_digest, text)
+    if data is None:
+        return _CONSTANT.sub(STAND_IN, text)
+    return _CONSTANT.sub(lambda one: one[0] if data.fullmatch(one[0]) else STAND_IN, text)
+
+
+def has_stand_in(text: bytes) -> bool:
+    """Whether a text may have a stand-in that tells something."""
+    return MARK in text or COUNTED_MARK in text or HEX_MARK in text or _UPPER_MARK in text
 
 
 def nameless(text: bytes) -> bytes:
@@ -164,15 +173,16 @@ def nameless(text: bytes) -> bytes:
 
     What an answer gave as ``access_token`` comes back as ``authorization``.
     """
-    if COUNTED_MARK in text:
-        text = _COUNTED.sub(_counted_digest_alone, text)
-    return _PSEUDONYM.sub(_digest_alone, text) if MARK in text else text
+    if not has_stand_in(text):
+        return text
+    return _CONSTANT.sub(_digest_alone, _COUNTED.sub(_counted_digest, text))
 
 
-def _counted_digest_alone(found: re.Match[bytes]) -> bytes:
-    return b"REDACTED" if found[1] is None else b"REDACTED-" + found[1]
+def _counted_digest(found: re.Match[bytes]) -> bytes:
+    digest = next(filter(None, found.groups()), b"")
+    return COUNTED_MARK + digest.lower()
 
 
 def _digest_alone(found: re.Match[bytes]) -> bytes:
     digest = _DIGEST.search(found[0])
-    return b"REDACTED" if digest is None else b"REDACTED" + digest[0]
+    return STAND_IN if digest is None else b"REDACTED-" + digest[1].lower()

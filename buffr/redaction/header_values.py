@@ -10,7 +10,8 @@ import re
 
 from attrs import frozen
 
-from buffr.redaction.pseudonym import GUESSABLE_BYTES, pseudonym
+from buffr.redaction.forms import stand_in
+from buffr.redaction.pseudonym import GUESSABLE_BYTES
 
 __all__ = ["COOKIES", "SET_COOKIES", "HeaderValues", "secret_spans"]
 
@@ -61,10 +62,10 @@ class HeaderValues:
         if found is None or found[1].lower() not in _SCHEMES:
             if value.lower() in _SCHEMES:
                 return value
-            return pseudonym(name, value, self.salt, digest=not _has_space(value), counted=counted)
+            return stand_in(name, value, self.salt, digest=not _has_space(value), counted=counted)
         scheme, space, secret = found.groups()
         digest = scheme.lower() not in _GUESSABLE_SCHEMES and not _has_space(secret)
-        return scheme + space + pseudonym(name, secret, self.salt, digest=digest, counted=counted)
+        return scheme + space + stand_in(name, secret, self.salt, digest=digest, counted=counted)
 
     def cookie(self, name: bytes, value: bytes) -> bytes:
         """Each pair of ``Cookie`` keeps its name (RFC 6265 4.2.1)."""
@@ -85,8 +86,8 @@ class HeaderValues:
         # "c2VjcmV0c2VjcmV0c2VjcmV0==" is no cookie without a value, but a secret without a name.
         nameless = not value.strip(b"=") and (value or len(name) >= GUESSABLE_BYTES)
         if nameless or b"=" not in bare or not _COOKIE_NAME.fullmatch(name):
-            return before + pseudonym(header, bare, self.salt) + after
-        return before + name + b"=" + pseudonym(name, value, self.salt) + after
+            return before + stand_in(header, bare, self.salt) + after
+        return before + name + b"=" + stand_in(name, value, self.salt) + after
 
     def _attribute(self, header: bytes, text: bytes) -> bytes:
         bare = text.strip(b" \t")
@@ -95,7 +96,7 @@ class HeaderValues:
         if not bare or (known is not None and known.fullmatch(value.strip(b" \t"))):
             return text
         # The rest of a value with a ";" in it looks like an attribute that nobody knows.
-        return text.replace(bare, pseudonym(header, bare, self.salt))
+        return text.replace(bare, stand_in(header, bare, self.salt))
 
 
 def _has_space(value: bytes) -> bool:

@@ -86,7 +86,7 @@ class KeyRedaction:
         named = in_header(name, value, self.rules, self.credential)
         if self.rules.hides(name, named):
             hidden = HeaderValues(self.salt).credential(name, named, counted=True)
-            return nameless(hidden) if self.distinct else hidden
+            return nameless(hidden) if self.distinct else collapsed(hidden, self._counted)
         return self.text(named, known)
 
     def text(self, text: bytes, known: Known = NOTHING_KNOWN) -> bytes:

@@ -12,7 +12,17 @@ import hmac
 import re
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["COUNTED_MARK", "MARK", "STAND_IN", "is_pseudonym", "pseudonym", "slug_of"]
+__all__ = [
+    "CONSTANT",
+    "COUNTED",
+    "COUNTED_MARK",
+    "HEX_MARK",
+    "MARK",
+    "STAND_IN",
+    "is_pseudonym",
+    "pseudonym",
+    "slug_of",
+]
 
 STAND_IN = b"REDACTED"
 """What every stand-in begins with, and is where it tells nothing."""
@@ -23,10 +33,27 @@ MARK = b"REDACTED-"
 COUNTED_MARK = b"REDACTED_"
 """What a stand-in for a value begins with that counts in match keys."""
 
+HEX_MARK = b"4edac7ed"
+"""What a stand-in begins with that is a UUID or hexadecimal digits, in either case."""
+
 GUESSABLE_BYTES = 20
 """Shorter secrets get no digest: whoever has the salt could try them all."""
 
-_FORM = re.compile(rb"REDACTED(?:(?:-[a-z0-9]+)*|_[a-z0-9]+(?:-[a-z0-9]+)*(?:_[0-9a-f]{8})?)")
+_JWT = rb"(?:eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.)?"
+_UUID = rb"4edac7ed-000%b-4000-8000-0000([0-9a-f]{8})"
+_HEX = rb"(?i:4edac7ed0000000%b0{8,104}([0-9a-f]{8}))"
+
+CONSTANT = rb"%bREDACTED(?:-[a-z0-9]+)+|%b|%b" % (_JWT, _UUID % b"0", _HEX % b"0")
+"""A stand-in for a credential, in all its forms."""
+
+COUNTED = rb"%bREDACTED_[a-z0-9]+(?:-[a-z0-9]+)*(?:_([0-9a-f]{8}))?|%b|%b" % (
+    _JWT,
+    _UUID % b"1",
+    _HEX % b"1",
+)
+"""A stand-in for a value that counts in match keys, in all its forms; a group has its digest."""
+
+_FORM = re.compile(rb"REDACTED|%b|%b" % (CONSTANT, COUNTED))
 _GUESSABLE_NAME = re.compile(rb"pass|pwd|secret")
 _NOT_IN_NAMES = re.compile(rb"[^a-z0-9]+")
 _LONGEST_NAME = 40

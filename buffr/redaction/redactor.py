@@ -23,6 +23,7 @@ from buffr.message import Headers, ResponseHead
 from buffr.redaction import fields
 from buffr.redaction.bodies import Bodies, Redacted
 from buffr.redaction.cuts import recut, rescaled
+from buffr.redaction.forms import stand_in
 from buffr.redaction.found import Found, replaced, settled
 from buffr.redaction.header_values import COOKIES, SET_COOKIES, HeaderValues
 from buffr.redaction.known import NOTHING_KNOWN, Known, known_secrets
@@ -134,7 +135,7 @@ class Redactor:
         """What is stored for the value of a credential field with this name."""
         if not self.rules.enabled:
             return value
-        return pseudonym(self._scanner.name_of(name, value), value, self.salt)
+        return self._made(self._scanner.name_of(name, value), value)
 
     def _exchange(
         self, interaction: HTTPInteraction, request: RecordedRequest, known: Known
@@ -276,9 +277,14 @@ class Redactor:
         return replaced(text, found, self._stand_in)[0] if found else text
 
     def _stand_in(self, found: Found) -> bytes:
-        return pseudonym(
-            found.name, found.secret, self.salt, digest=found.digest, counted=found.counted
-        )
+        return self._made(found.name, found.secret, digest=found.digest, counted=found.counted)
+
+    def _made(
+        self, name: bytes, secret: bytes, *, digest: bool = True, counted: bool = False
+    ) -> bytes:
+        # Where the name may mean data it is needed to tell which values these are.
+        make = pseudonym if self.rules.may_mean_data(name) and not counted else stand_in
+        return make(name, secret, self.salt, digest=digest, counted=counted)
 
     def _value(self, name: bytes, value: bytes) -> bytes:
         lower = name.lower()

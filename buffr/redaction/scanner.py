@@ -11,7 +11,7 @@ from buffr.redaction.json_places import JSONPlaces
 from buffr.redaction.known import NOTHING_KNOWN, Known
 from buffr.redaction.named import Named
 from buffr.redaction.parts import find_in_parts
-from buffr.redaction.pseudonym import COUNTED_MARK, MARK, is_pseudonym
+from buffr.redaction.pseudonym import COUNTED_MARK, HEX_MARK, MARK, is_pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.screen import Screen
 from buffr.redaction.shapes import PROBE, Shapes
@@ -38,7 +38,7 @@ class Scanner:
         self._named = Named(rules)
         self._telling = Telling(rules)
         # Mostly there is nothing to find.
-        marks = f"{MARK.decode()}|{COUNTED_MARK.decode()}"
+        marks = f"{MARK.decode()}|{COUNTED_MARK.decode()}|(?i:{HEX_MARK.decode()})"
         named = (self._named.screened, self._telling.screened)
         screened = (marks, *named, *self._shapes.screened, *SCREENED)
         self._screen = Screen(screened, probe=PROBE)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
 from buffr.redaction.found import Found
-from buffr.redaction.pseudonym import STAND_IN
+from buffr.redaction.pseudonym import STAND_IN, is_pseudonym
 from buffr.redaction.randomness import looks_made_up
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.screen import boundless
@@ -131,7 +131,7 @@ class Telling:
     def _judged(self, name: bytes, text: bytes, start: int, end: int) -> Iterator[Found]:
         raw = text[start:end]
         value = unquote_to_bytes(raw) if b"%" in raw else raw
-        if STAND_IN in value or not self._hides(name.strip(), value):
+        if STAND_IN in value or is_pseudonym(value) or not self._hides(name.strip(), value):
             return
         yield Found(start, end, name.strip(), value, "name", counted=True)
 
