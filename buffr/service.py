@@ -34,6 +34,21 @@ class Stores(Protocol):
         """Keep what waits, and let go of the files."""
 
 
+class StartRefused(SystemExit, Exception):  # it refuses, and is no error of ours
+    """Ends the process with exit code 1, after the log has said why.
+
+    It is an ``Exception``, too: of nothing else does twistd's daemon tell the
+    process that waits for its start, which then waits for good.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__(1)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
 class BuffrService(MultiService):
     """Listeners, the engine behind them, and what it holds.
 
@@ -82,7 +97,7 @@ class BuffrService(MultiService):
             self.listen()
         except BuffrError as error:
             say(LogLevel.critical, str(error))
-            raise SystemExit(1) from None
+            raise StartRefused(error.message) from None
 
     def open(self) -> None:
         """Read the cassettes, open the caches, see whether they can be written.

@@ -142,3 +142,13 @@ class TestRefusedStarts:
             (line,) = complaint(*arguments, cwd=tmp_path, command=command)
         assert f"127.0.0.1:{port}" in line
         assert "in use" in line
+
+    def test_a_daemon_tells_whoever_starts_it(self, tmp_path: Path) -> None:
+        """Seen: twistd waited for a start that never came, and its PID file stayed."""
+        (tmp_path / "api.json").write_text(TYPO)
+        twistd = (TWISTD[0], "--pidfile=buffr.pid", "--logfile=buffr.log", "buffr")
+        done = run(*TARGET, "--cassette", "api.json", cwd=tmp_path, command=twistd)
+        assert done.returncode == 1
+        assert "api.json:3:" in done.stderr
+        assert "api.json:3:" in (tmp_path / "buffr.log").read_text()
+        assert not (tmp_path / "buffr.pid").exists()
