@@ -109,6 +109,8 @@ class Telling:
 
     def _of_member(self, text: bytes, match: re.Match[bytes]) -> Iterator[Found]:
         name, (start, end) = match[1], match.span(3)
+        if self._rules.is_credential_member(name):
+            return  # ``Named`` has those
         yield from self._judged(name, text, start, end)
         if match[2] is None:
             return
