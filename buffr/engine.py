@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 
 from buffr.caching.answers import Caching
@@ -33,6 +33,7 @@ from buffr.exchange import (
 from buffr.fetching import Fetches
 from buffr.interaction import RecordedRequest
 from buffr.log import ExchangeLog, say
+from buffr.matching.identity import Identity
 from buffr.matching.key import recording_name
 from buffr.message import Request, ResponseHead
 from buffr.misses import no_match
@@ -47,11 +48,15 @@ from buffr.wire.upgrade import asks_websocket, check_request
 
 __all__ = ["Engine"]
 
+_AT_ONCE_BYTES = 65536
+"""Longer bodies keep the reactor too long: full of credentials, a megabyte takes seconds."""
+
 
 class Engine:
     """Answers requests by their route's policy."""
 
-    def __init__(self, reactor: IReactorTime, log: ExchangeLog, wall: Callable[[], float]) -> None:
+    def __init__(self, reactor: Any, log: ExchangeLog, wall: Callable[[], float]) -> None:
+        self._reactor = reactor
         self.counters = Counters()
         self.observer: Observer | None = None
         self._log = log
@@ -154,16 +159,22 @@ class Engine:
             return await self._caching.answer(exchange, route.cache, body)
         place = None
         if not needs_key(route.mode, share=route.share):
-            if isinstance(body, bytes):
-                exchange.body = RequestBody(body)
-            else:
-                exchange.body = stream_through(route, body, record=route.mode is Mode.RECORD)
+            exchange.body = (
+                RequestBody(body)
+                if isinstance(body, bytes)
+                else stream_through(route, body, record=route.mode is Mode.RECORD)
+            )
         else:
-            if isinstance(body, bytes):
-                exchange.body = RequestBody(body, body)
+            exchange.body = (
+                RequestBody(body, body)
+                if isinstance(body, bytes)
+                else await read_whole(route, request, body, exchange.sink)
+            )
+            data = exchange.body.identity
+            if isinstance(data, bytes) and len(data) > _AT_ONCE_BYTES:
+                exchange.identity = await self._identity_aside(exchange, data)
             else:
-                exchange.body = await read_whole(route, request, body, exchange.sink)
-            exchange.identity = identity_of(exchange)
+                exchange.identity = identity_of(exchange)
             place = await next_place(exchange, self._wall)
         match decide(route.mode, request.method, place, share=route.share):
             case Replay(place):
@@ -180,6 +191,16 @@ class Engine:
                 raise await no_match(exchange)
             case other:
                 assert_never(other)
+
+    async def _identity_aside(self, exchange: Exchange, body: bytes) -> Identity:
+        """What identifies a request with a long body, which is searched on a thread."""
+        route = exchange.route
+        known = route.matcher.remembered(exchange.request, body, route.origin)
+        if known is not None:
+            return known
+        pool = self._reactor.getThreadPool()
+        identity: Identity = await deferToThreadPool(self._reactor, pool, identity_of, exchange)
+        return identity
 
     def _kept(self, exchange: Exchange, request: RecordedRequest, answer: ResponseHead) -> None:
         """Count a recording, whose turn is over with this answer."""

@@ -190,6 +190,17 @@ class Matcher:
             return self.live(request, body, origin)
         return identity
 
+    def remembered(
+        self, request: Request, body: bytes, origin: Origin | None = None
+    ) -> Identity | None:
+        """What identifies a request, if that is known already. ``body`` is not empty."""
+        known = self._requests.get(request if origin is None else (request, origin))
+        if known is None:
+            return None
+        one = (known.head, known.selecting, known.secrets.values, body)
+        identity = self._identities.get(one)
+        return None if identity is None or identity.salted else identity
+
     def _identity(
         self, request: Request, origin: Origin | None, known: _Known, body: bytes | BodyDigest
     ) -> Identity:
