@@ -41,8 +41,8 @@ class OperationsUpstream:
         operation = target.partition(".")[2]
         self.operations[operation] += 1
         results = {
-            "GetSecretValue": {"Name": "db", "SecretString": "of-get", "ARN": "arn:1"},
-            "DescribeSecret": {"Name": "db", "Description": "of-describe", "ARN": "arn:1"},
+            "GetSecretValue": {"Name": "of-get", "SecretString": "s3cr3t", "ARN": "arn:1"},
+            "DescribeSecret": {"Name": "of-describe", "ARN": "arn:1"},
             "DescribeParameters": {"Parameters": [{"Name": "parameter"}]},
             "DescribeActivations": {"ActivationList": [{"Description": "activation"}]},
             "ListTables": {"TableNames": ["table"]},

@@ -93,9 +93,9 @@ def preflight(method: str) -> Call:
 QUEUE = {"QueueUrl": "http://127.0.0.1/1/queue"}
 
 CALLS: dict[str, tuple[Call, Any]] = {
-    "secret": (aws("secretsmanager", "get_secret_value", "SecretString", SecretId="db"), "of-get"),
+    "secret": (aws("secretsmanager", "get_secret_value", "Name", SecretId="db"), "of-get"),
     "describe": (
-        aws("secretsmanager", "describe_secret", "Description", SecretId="db"),
+        aws("secretsmanager", "describe_secret", "Name", SecretId="db"),
         "of-describe",
     ),
     "receive": (aws("sqs", "receive_message", "Messages", 0, "Body", **QUEUE), "hello"),
