@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-full setup setup-dev format lint types bench autobahn clean docs-reference cache-conformance image-test
+.PHONY: run test test-full setup setup-dev format lint types bench autobahn clean docs-reference cache-conformance image-test sdk-upgrades
 
 run: setup  ## serve what buffr.yaml says
 	@echo "buffr: put http://127.0.0.1:8080 in the place of https://api.openai.com in your client's base URL,"
@@ -52,6 +52,11 @@ autobahn: setup-dev  ## Autobahn's WebSocket cases, direct and by buffr; WSTEST 
 
 image-test: setup-dev  ## build the image and start what docker-compose.yml says, with no engine; as root
 	$(BIN)/python -m pytest -rs -s tests/image/checks.py
+
+SCRATCH := build/sdk-upgrades
+sdk-upgrades: setup-dev  ## cassettes of one release of an SDK, replayed by another; needs the net, npm and go
+	test -x $(SCRATCH)/bin/uv || { $(PYTHON) -m venv $(SCRATCH) && $(SCRATCH)/bin/pip install --quiet uv; }
+	UV=$(abspath $(SCRATCH)/bin/uv) $(BIN)/python -m pytest -rs -s --tb=short tests/upgrades/upgrades.py
 
 cache-conformance: setup-dev  ## the public suite for HTTP caches; SUITE is its checkout
 	$(BIN)/python -m benchmarks.conformance $(SUITE)
