@@ -199,7 +199,7 @@ def _codings(headers: Headers) -> bytes:
 
 def _unlabelled(body: Body) -> bytes:
     """The coding of a body that is gzip, and whose fields do not say so."""
-    begins = body.data[: len(GZIP)] if body.file is None else next(_pieces(body), b"")
+    begins = body.data if body.file is None else next(_pieces(body), b"")
     return b"gzip" if begins.startswith(GZIP) and _begins_coded(b"gzip", begins) else b""
 
 

@@ -13,7 +13,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from typing import Any
 
-from buffr.redaction.pseudonym import HEX_MARK, is_pseudonym, pseudonym
+from buffr.redaction.pseudonym import HEX_MARK, NO_DIGEST, is_pseudonym, pseudonym
 
 __all__ = ["stand_in"]
 
@@ -21,7 +21,6 @@ _UUID = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{1
 _HEX = re.compile(rb"[0-9a-f]{32,128}|[0-9A-F]{32,128}")
 _JWT = re.compile(rb"(eyJ[A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]*")
 _DIGEST = re.compile(rb"[-_]([0-9a-f]{8})\Z")
-_NO_DIGEST = b"00000000"
 _FLAG_BYTES = 8
 _MOST_DEPTH = 8
 
@@ -46,7 +45,7 @@ def stand_in(
     if not secret or is_pseudonym(secret):
         return plain
     found = _DIGEST.search(plain)
-    hex8 = _NO_DIGEST if found is None else found[1]
+    hex8 = NO_DIGEST if found is None else found[1]
     if _UUID.fullmatch(secret):
         return b"%b-000%d-4000-8000-0000%b" % (HEX_MARK, counted, hex8)
     if _HEX.fullmatch(secret):

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import evolve, frozen
 
-from buffr.redaction.pseudonym import CONSTANT, COUNTED, COUNTED_MARK, HEX_MARK, MARK, STAND_IN
+from buffr.redaction.pseudonym import (
+    CONSTANT,
+    COUNTED,
+    COUNTED_MARK,
+    HEX_MARK,
+    MARK,
+    NO_DIGEST,
+    STAND_IN,
+)
 
 __all__ = [
     "Edit",
@@ -180,9 +188,11 @@ def nameless(text: bytes) -> bytes:
 
 def _counted_digest(found: re.Match[bytes]) -> bytes:
     digest = next(filter(None, found.groups()), b"")
-    return COUNTED_MARK + digest.lower()
+    return COUNTED_MARK + (b"" if digest == NO_DIGEST else digest.lower())
 
 
 def _digest_alone(found: re.Match[bytes]) -> bytes:
     digest = _DIGEST.search(found[0])
-    return STAND_IN if digest is None else b"REDACTED-" + digest[1].lower()
+    if digest is None or digest[1] == NO_DIGEST:
+        return STAND_IN
+    return b"REDACTED-" + digest[1].lower()

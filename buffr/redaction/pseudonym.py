@@ -18,6 +18,7 @@ __all__ = [
     "COUNTED_MARK",
     "HEX_MARK",
     "MARK",
+    "NO_DIGEST",
     "STAND_IN",
     "is_pseudonym",
     "pseudonym",
@@ -35,6 +36,9 @@ COUNTED_MARK = b"REDACTED_"
 
 HEX_MARK = b"4edac7ed"
 """What a stand-in begins with that is a UUID or hexadecimal digits, in either case."""
+
+NO_DIGEST = b"00000000"
+"""What a stand-in of hexadecimal digits has in the place of a digest that would help to guess."""
 
 GUESSABLE_BYTES = 20
 """Shorter secrets get no digest: whoever has the salt could try them all."""
@@ -55,6 +59,7 @@ COUNTED = rb"%bREDACTED_[a-z0-9]+(?:-[a-z0-9]+)*(?:_([0-9a-f]{8}))?|%b|%b" % (
 
 _FORM = re.compile(rb"REDACTED|%b|%b" % (CONSTANT, COUNTED))
 _GUESSABLE_NAME = re.compile(rb"pass|pwd|secret")
+_CHANGES = re.compile(rb"[A-Za-z](?=[0-9])|[0-9](?=[A-Za-z])")
 _NOT_IN_NAMES = re.compile(rb"[^a-z0-9]+")
 _LONGEST_NAME = 40
 
@@ -83,13 +88,24 @@ def pseudonym(
     ``name`` and ``secret`` are as sent; the digest is that of the
     percent-decoded secret, so that one secret has one digest wherever it
     stands. It is left out (``digest`` false, or a name like ``password``, or
-    a short secret) where it would help to guess. An empty secret stays empty.
+    a short secret) where it would help to guess. One that is
+    ``counted`` has one under any name if it is random: else two requests
+    would become one. An empty secret stays empty.
     """
     if not secret or is_pseudonym(secret):
         return secret
     slug = slug_of(name)
     exact = unquote_to_bytes(secret) if b"%" in secret else secret
-    if not digest or len(exact) < GUESSABLE_BYTES or _GUESSABLE_NAME.search(_plain(name)):
+    if not digest or _is_guessable(name, exact, counted=counted):
         return (COUNTED_MARK if counted else MARK) + slug
     hex8 = hmac.digest(salt, exact, "sha256")[:4].hex().encode()
     return (b"REDACTED_%b_%b" if counted else b"REDACTED-%b-%b") % (slug, hex8)
+
+
+def _is_guessable(name: bytes, secret: bytes, *, counted: bool) -> bool:
+    if len(secret) < GUESSABLE_BYTES:
+        return True
+    if _GUESSABLE_NAME.search(_plain(name)) is None:
+        return False
+    # Words that somebody has put together change rarely from letters to digits.
+    return not counted or 6 * len(_CHANGES.findall(secret)) < len(secret)

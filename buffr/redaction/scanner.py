@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from buffr.redaction.fields import fields_of
@@ -86,7 +86,7 @@ class Scanner:
                 *self._named.find(text),
                 *self._shapes.find(text),
                 *self._telling.find(text),
-                *find_wrapped(text, self._shapes.find),
+                *find_wrapped(text, self._in_decoded),
             ]
         if known:
             found += known.find(text)
@@ -113,10 +113,17 @@ class Scanner:
         if b"=" in text and (text.startswith(b"/") or b"://" in text):
             found += self._telling.in_target(text)
         if b"%" in text:
-            found += find_wrapped(text, self._shapes.find)
+            found += find_wrapped(text, self._in_decoded)
         if known:
             found += known.find(text)
         return settled(found) if found else found
+
+    def _in_decoded(self, text: bytes) -> Iterator[Found]:
+        """The secrets in what stood in another spelling: JSON in a query, for one."""
+        yield from self._shapes.find(text)
+        if b'"' in text:
+            yield from self._named.find(text)
+            yield from self._telling.find(text)
 
     def _in_form(self, text: bytes, *, begins: bool) -> list[Found]:
         at = 0 if begins else text.find(b"&") + 1

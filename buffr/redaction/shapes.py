@@ -14,14 +14,17 @@ from attrs import frozen
 from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.screen import Screen, boundless, latin1
+from buffr.redaction.vendors import TELLING_INFIX, VENDORS
 
 __all__ = ["PROBE", "Shape", "Shapes", "compiled"]
 
+_UNBROKEN_RUN = re.compile(rb"[A-Za-z0-9]{12,}")
 _LONG_RUN = re.compile(rb"[A-Za-z0-9_]{16,}")
 
 # What may stand right before a token: the end of an escape, or no character of a token at all.
 _FREE = re.compile(rb"(?:\A|[^A-Za-z0-9_+-]|\\[bfnrt]|\\u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2})\Z")
 _BEFORE_BYTES = 6
+_PUBLIC = frozenset((b"pk", b"pub", b"cs", b"bps", b"acct", b"whsec"))
 
 
 def _has_digit_and_letter(value: bytes) -> bool:
@@ -39,6 +42,13 @@ def _is_jwt(value: bytes) -> bool:
         return b'"alg"' in urlsafe_b64decode(header + b"=" * (-len(header) % 4))
     except (Error, ValueError):
         return False
+
+
+def _is_no_public_token(value: bytes) -> bool:
+    """A publishable key is public, and the id of a checkout is an id (Stripe has both)."""
+    return value.partition(b"_")[0] not in _PUBLIC and any(
+        _has_digit_and_letter(run) for run in _UNBROKEN_RUN.findall(value)
+    )
 
 
 def _always(_value: bytes) -> bool:
@@ -137,7 +147,12 @@ WEBHOOKS = (
     _webhook("discord", r"/api(?:/v[0-9]+)?/webhooks/[0-9]{15,20}/([A-Za-z0-9_-]{50,})"),
     _webhook("teams", r"/webhookb?2?/[0-9a-f@-]{60,}/IncomingWebhook/([0-9a-f]{32}/[0-9a-f-]{36})"),
     _webhook("mattermost", r"/hooks/([a-z0-9]{26})(?:[/?\s\"'<]|$)"),
-    _webhook("zapier", r"/hooks/(?:catch|standard)/[0-9]+/([A-Za-z0-9/]{6,})"),
+    Shape(
+        "zapier-webhook",
+        r"/hooks/(?:catch|standard)/[0-9]+/([A-Za-z0-9/]{6,})",
+        anywhere=True,
+        counted=True,
+    ),
     _webhook("ifttt", r"/trigger/[^/\s]{1,100}/(?:json/)?with/key/([A-Za-z0-9_-]{16,})"),
     _webhook("pagerduty", r"/integration/([A-Za-z0-9]{20,32})/enqueue"),
     _webhook("opsgenie", r"/v1/json/([A-Za-z0-9-]{30,})"),
@@ -146,9 +161,16 @@ WEBHOOKS = (
     _webhook("webex", r"/v1/webhooks/incoming/([A-Za-z0-9_-]{40,})"),
     _webhook("google-chat", r"/v1/spaces/[A-Za-z0-9_-]+/messages\?key=([A-Za-z0-9_-]{20,})"),
     _webhook("make", r"hook\.[a-z0-9.]{2,20}make\.com/([a-z0-9]{20,})"),
+    _webhook("tines", r"/webhook/[a-z0-9]{32}/([a-z0-9]{32})"),
     _webhook("pipedream", r"([a-z0-9]{14,20})\.m\.pipedream\.net"),
 )
 """Addresses that are credentials, since whoever knows them may post there."""
+
+TOKENS = (
+    Shape("api-token", "|".join(VENDORS), _has_digit_and_letter, counted=True),
+    Shape("service-token", TELLING_INFIX, _is_no_public_token, counted=True),
+)
+"""Tokens of many services, each with a prefix of its own."""
 
 PROBE = b"-----BEGIN PRIVATE KEY-----"
 """A text with a secret, whatever the settings are."""
@@ -178,8 +200,8 @@ class Shapes:
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         patterns = tuple(patterns)
         own = tuple(Shape("pattern", pattern, anywhere=True) for pattern in patterns)
-        self._shapes = [(shape, _understood(shape)) for shape in WELL_KNOWN + WEBHOOKS + own]
-        known = WELL_KNOWN + WEBHOOKS
+        known = WELL_KNOWN + WEBHOOKS + TOKENS
+        self._shapes = [(shape, _understood(shape)) for shape in known + own]
         self.screened = (*(boundless(shape.pattern) for shape in known), *patterns)
         self._screen = Screen(self.screened, probe=PROBE)
 

@@ -24,20 +24,20 @@ __all__ = ["Telling"]
 # What a telling name has in it; the vocabulary decides about each.
 _STEMS = (
     "token|key|secret|pass|pwd|auth|sess|sid|sign|sig|hmac|jwt|bearer|cookie|csrf|xsrf|otp|pin"
-    "|ticket|licen[cs]e|cred|assertion|saml|appid|app_id|dpop|verifier|proof|login|code|hash"
+    "|contrase|ticket|licen[cs]e|cred|assertion|saml|appid|app_id|dpop|verifier|proof|login|code|hash"
 )
 _NAME = rf"[A-Za-z0-9_.\[\]-]{{0,64}}(?:{_STEMS})[A-Za-z0-9_.\[\]-]{{0,32}}"
 _SPACED = rf"[A-Za-z0-9_. -]{{0,64}}(?:{_STEMS})[A-Za-z0-9_. -]{{0,32}}"
 
 # A value goes on to what ends it in its place; of four characters at least.
 _IN_URL = r"[^&\s\"'<>\\#;,(){}\[\]|]{4,}"
-_PARAMETER = rf"(?:[?&;#]|u0026|%26|%3[bBfF]|amp;)({_NAME})(?:=|%3[dD])({_IN_URL})"
+_PARAMETER = rf"(?:[?&;#,]|u0026|%26|%3[bBfF]|amp;)({_NAME})(?:=|%3[dD])({_IN_URL})"
 _MEMBER = rf"\\*[\"']({_SPACED})\\*[\"']\s{{0,8}}:\s{{0,8}}(\[\s{{0,8}})?\\*[\"']([^\"'\\]{{4,}})"
 _LITERAL = rf"(?:^|[\s({{,])({_NAME})\s{{0,4}}:\s{{0,4}}\\*\"([^\"\\]{{4,}})"
 _ATTRIBUTE = rf"[\s]({_NAME})\s{{0,4}}=\s{{0,4}}\\*[\"']([^\"'<>\\]{{4,}})"
 _ELEMENT = rf"<(?:[A-Za-z0-9_.-]{{1,64}}:)?({_NAME})(?:\s[^<>]{{0,200}})?>([^<>]{{4,}})</"
 _LINE = (
-    rf"(?m)^[ \t]*(?:-[ \t]+)?(?:export[ \t]+)?({_NAME})[ \t]*[:=][ \t]*"
+    rf"(?m)^[ \t]*(?:-[ \t]+)?(?:export[ \t]+|//[^\s=]{{1,100}}:)?({_NAME})[ \t]*[:=][ \t]*"
     r"[\"']?([^\s\"'#,;]{4,})"
 )
 _QUOTED_FIELD = rf"[\"' ]({_NAME}):[ \t]{{1,4}}([^\"'\\\r\n]{{4,}})"

@@ -55,7 +55,7 @@ NEVER = (
     # What is public.
     r"(?:.*-)?public-?key(?:-.*)?|(?:.*-)?(?:site|publishable|verification|ssh-public)-key",
     r"(?:.*-)?fingerprint|(?:.*-)?key-fingerprint|(?:.*-)?thumbprint|jwks?(?:-uri)?|kid|x5.*",
-    rf"(?:.*-)?(?:{_ABOUT})-(?:{_FACTS})(?:-.*)?",
+    rf"(?:.*-)?(?:{_ABOUT})-(?:{_FACTS})(?:-(?!.*(?:key|secret|token|password)s?\Z).*)?",
     # The connection and the body.
     r"sec-.*|content-.*|accept(?:-.*)?|(?:.*-)?digest|(?:.*-)?checksum(?:-.*)?|x-goog-hash",
     r"signature-input|x-amz-signed-?headers|(?:.*-)?signature-(?:version|method|algorithm|type)",
@@ -75,6 +75,7 @@ def _words(text: bytes) -> frozenset[str]:
 _SECRET_WORDS = _words(
     b"""
     password passwords passwd pwd passphrase passphrases passcode passcodes passwort
+    contrasena keypass
     secret secrets secretkey clientsecret apikey apikeys credential credentials creds
     authorization authentication jwt bearer privatekey
     """
@@ -87,14 +88,16 @@ _SECRET_PAIRS = _words(
     encryption-key shared-key master-key account-key app-key app-token app-secret bot-token
     client-key user-token user-key service-token service-key session-token security-token
     license-key subscription-key webhook-secret deploy-key deploy-token server-key
-    integration-key write-key ingest-key storage-key functions-key host-key team-key
+    db-pass database-pass user-pass login-pass admin-pass root-pass mail-pass email-pass smtp-pass
+    key-pass ftp-pass mysql-pass redis-pass integration-key write-key ingest-key storage-key
+    functions-key host-key team-key
     """
 )
 _OPAQUE_WORDS = _words(
     b"""
     token tokens key keys auth session sessions sessionid sessid sid jsessionid phpsessid sign
     signature sig hmac dpop assertion ticket cookie cookies csrf xsrf nonce otp pin appid apitoken
-    license licence login saml samlresponse hash pass verifier proof
+    license licence login saml samlresponse tokenkey hash pass verifier proof
     """
 )
 _OPAQUE_PAIRS = _words(

@@ -1,4 +1,4 @@
-"""Tokens of a known shape in another spelling: percent-encoded, escaped as in JSON, in base64."""
+"""Secrets in another spelling: percent-encoded, escaped as in JSON, in base64."""
 
 from __future__ import annotations
 
@@ -58,8 +58,7 @@ def _in_units(
         starts.append(run.end())
         for found in find(bytes(plain)):
             start, end = starts[found.start], starts[found.end]
-            if end - start > found.end - found.start:  # else it is found as it stands
-                yield evolve(found, start=start, end=end, counted=True)
+            yield evolve(found, start=start, end=end, counted=True)
 
 
 def _in_base64(run: re.Match[bytes], find: Find) -> Iterator[Found]:

@@ -1,0 +1,97 @@
+"""Of planted secrets hardly one is kept, and of ordinary values hardly one is touched.
+
+``corpus/README.md`` says where the two corpora come from.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+from planted import Planted, planted
+
+from buffr.interaction import Interaction, RecordedRequest, WebSocketInteraction
+from buffr.matching.key import MatchKey
+from buffr.matching.matcher import Matcher
+from buffr.matching.near_miss import near_misses
+from buffr.matching.rules import MatchRules
+from buffr.message import Request
+from buffr.redaction.redactor import Redactor
+from buffr.redaction.request_for_log import request_for_log
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.cassette_format import encode
+
+RULES = RedactionRules()
+SALT = b"salt of a cassette"
+REDACTOR = Redactor(RULES, SALT)
+
+PLANTED = planted()
+OTHERS = {other.number: other for other in planted("other")}
+MOST_MISSED = 0.03
+
+
+def matcher() -> Matcher:
+    return Matcher(MatchRules(), with_origin=False, salt=lambda: SALT)
+
+
+def told(interaction: Interaction) -> Iterator[bytes]:
+    """All texts that a store keeps of an exchange, and those of one direction in one."""
+    yield interaction.request.target
+    heads = (*interaction.request.headers, *interaction.response.headers)
+    yield from (value for _, value in heads)
+    yield from (body.data for body in interaction.bodies)
+    if isinstance(interaction, WebSocketInteraction):
+        yield from (frame.reason.encode() for frame in interaction.frames)
+        yield b"\n".join([frame.data.data for frame in interaction.frames])
+    yield encode(interaction)
+
+
+def live_keys(request: RecordedRequest) -> tuple[MatchKey, ...]:
+    head = Request(request.method, request.target, request.headers)
+    return matcher().live(head, request.body.data).keys
+
+
+def misses(one: Planted, other: Planted) -> Iterator[str]:
+    """What a miss of the first request tells beside the recording of the second."""
+    recorded = matcher().recorded(REDACTOR.interaction(other.exchange).request)
+    for miss in near_misses(live_keys(one.exchange.request), [(0, recorded)], RULES):
+        yield from map(str, miss.differences)
+
+
+class TestPlanted:
+    def test_corpus(self) -> None:
+        """It holds what it says: every value stands in its exchange."""
+        assert len(PLANTED) >= 300
+        assert all(any(map(one.leaks, told(one.exchange))) for one in PLANTED)
+
+    def test_hidden(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """At most 3 % reach the disk, the log or a miss."""
+        on_disk = [p for p in PLANTED if any(map(p.leaks, told(REDACTOR.interaction(p.exchange))))]
+        in_log = [
+            p for p in PLANTED if p.leaks(request_for_log(p.exchange.request, RULES).encode())
+        ]
+        in_miss = [
+            p
+            for p in PLANTED
+            if any(p.leaks(text.encode()) for text in misses(p, OTHERS[p.number]))
+            or any(OTHERS[p.number].leaks(text.encode()) for text in misses(p, OTHERS[p.number]))
+        ]
+        missed = {str(each): each for each in (*on_disk, *in_log, *in_miss)}
+        with capsys.disabled():
+            sys.stdout.write(
+                f"\n{len(PLANTED)} planted secrets: {len(on_disk)} on the disk,"
+                f" {len(in_log)} in the log, {len(in_miss)} in a miss\n"
+            )
+        assert len(missed) <= MOST_MISSED * len(PLANTED), list(missed)
+
+    @pytest.mark.parametrize("one", PLANTED, ids=str)
+    def test_keys(self, one: Planted) -> None:
+        """A request and its recording have one key; redacted twice it is the same."""
+        exchange = one.exchange
+        stored = REDACTOR.interaction(exchange)
+        recorded = matcher().recorded(stored.request)
+        assert recorded.digest in [key.digest for key in live_keys(exchange.request)]
+        assert matcher().recorded(exchange.request).digest == recorded.digest
+        again = REDACTOR.interaction(stored)
+        assert encode(again) == encode(stored)
