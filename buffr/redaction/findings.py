@@ -21,7 +21,7 @@ from buffr.redaction.scanner import scanner_of
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 from buffr.spool import Spool
 
-__all__ = ["Finding", "find_secrets"]
+__all__ = ["Finding", "find_secrets", "start_of"]
 
 _SHOWN = 4
 _SHORTEST_SHOWN = 16
@@ -37,11 +37,13 @@ class Finding:
     ``form``, ``url``, ``echo``, or a well-known token such as ``github-token``.
     The secret itself is not told, but for ``start``: four characters of a long
     one. ``offset`` is where it is in the decoded body, if that was in memory.
+    ``secret`` is for comparisons, and is never shown.
     """
 
     where: str
     name: str
     shape: str
+    secret: bytes = field(default=b"", repr=False)
     start: str = field(default="", eq=False)
     offset: int | None = field(default=None, eq=False)
 
@@ -49,7 +51,7 @@ class Finding:
 def find_secrets(
     interaction: Interaction, rules: RedactionRules, allowed: frozenset[bytes] = frozenset()
 ) -> list[Finding]:
-    """The secrets that redaction would replace, each place and name once, in order.
+    """The secrets that redaction would replace, each once by place and name, in order.
 
     Values that are ``allowed`` are none. Looks whether or not ``rules.enabled``.
     Raises ``OSError`` when a body's file cannot be read.
@@ -80,6 +82,11 @@ def _rest(look: _Look, interaction: Interaction) -> Iterator[Finding]:
         yield from look.text(f"frame {number}", frame.reason.encode())
 
 
+def start_of(secret: bytes) -> str:
+    """What is shown of a secret: four characters of a long one."""
+    return secret[:_SHOWN].decode("latin-1") if len(secret) >= _SHORTEST_SHOWN else ""
+
+
 @frozen
 class _Look:
     rules: RedactionRules
@@ -90,9 +97,8 @@ class _Look:
         self, where: str, name: bytes, shape: str, secret: bytes, offset: int | None = None
     ) -> Iterator[Finding]:
         if secret not in self.allowed and not is_pseudonym(secret):
-            shown = secret[:_SHOWN] if len(secret) >= _SHORTEST_SHOWN else b""
-            called, start = name.decode("utf-8", "replace"), shown.decode("latin-1")
-            yield Finding(where, called, shape, start, offset)
+            called = name.decode("utf-8", "replace")
+            yield Finding(where, called, shape, secret, start_of(secret), offset)
 
     def each(
         self, where: str, found: Iterable[Found], *, in_memory: bool = False
@@ -117,8 +123,13 @@ class _Look:
 
     def target(self, target: bytes) -> Iterator[Finding]:
         path, _, query = target.partition(b"?")
+        values = set()
         for name, start, end in fields_of(query, self.rules):
+            values.add(query[start:end])
             yield from self.one("request query", name, "query", query[start:end])
+        for one in self.text("request query", query):
+            if one.secret not in values:
+                yield one
         yield from self.text("request path", path)
 
     def headers(self, where: str, headers: Headers) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["NEVER", "Sense", "sense_of"]
+__all__ = ["NEVER", "Sense", "is_never", "sense_of"]
 
 
 class Sense(Enum):
@@ -114,11 +114,15 @@ _NEVER = re.compile("|".join(f"(?:{pattern})" for pattern in NEVER))
 _LONGEST = 80
 
 
+def _normal(plain: bytes) -> str:
+    spaced = _SEPARATORS.sub(b"-", _CAMEL.sub(b"-", plain)).strip(b"-").lower()
+    return spaced.decode("latin-1").removeprefix("x-")
+
+
 @lru_cache(maxsize=8192)
 def _sense(name: bytes) -> Sense:
     plain = unquote_to_bytes(name) if b"%" in name else name
-    spaced = _SEPARATORS.sub(b"-", _CAMEL.sub(b"-", plain)).strip(b"-").lower()
-    normal = spaced.decode("latin-1").removeprefix("x-")
+    normal = _normal(plain)
     if not normal or _NEVER.fullmatch(normal):
         return Sense.NOTHING
     # "DPoP" is one word, "apiKey" are two.
@@ -137,3 +141,9 @@ def sense_of(name: bytes) -> Sense:
     if len(name) > _LONGEST:
         return _sense.__wrapped__(name[-_LONGEST:])
     return _sense(name)
+
+
+@lru_cache(maxsize=8192)
+def is_never(name: bytes) -> bool:
+    """Whether a name, as it stands, is one of ``NEVER``."""
+    return _NEVER.fullmatch(_normal(name[-_LONGEST:])) is not None
