@@ -9,6 +9,7 @@ from twisted.python import usage
 
 from buffr.cassette_commands.comparing import diff
 from buffr.cassette_commands.listing import ls
+from buffr.cassette_commands.redacting import redact
 from buffr.cassette_commands.removing import expire, rm
 from buffr.cassette_commands.scanning import scan
 from buffr.cassette_commands.showing import show
@@ -25,7 +26,9 @@ Usage: buffr cassette COMMAND [options]
   ls FILE                      list the interactions
   show FILE N                  show interaction N: heads, bodies, frames
   stats FILE                   count them: by host, method, status and size
-  scan FILE|DIRECTORY ...      look for secrets; exits with 1 when there are some
+  scan FILE|DIRECTORY ...      look for secrets, also in HAR and VCR.py files and caches;
+                               exits with 1 when there are some
+  redact FILE ...              put stand-ins in the place of secrets
   verify FILE|DIRECTORY ...    look for what is torn, missing or changed; exits with 1
   diff FILE FILE               what the second has more, less and different; exits with 1
   rm FILE N|N-M ...            take interactions out
@@ -41,6 +44,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "show": show,
     "stats": stats,
     "scan": scan,
+    "redact": redact,
     "verify": verify,
     "diff": diff,
     "rm": rm,

@@ -16,7 +16,14 @@ from buffr.stores.cassette_recent import WINDOW_NS
 from buffr.stores.cassette_snapshot import Snapshot, file_errors, read_opened
 from buffr.stores.disk import Disk, Part
 
-__all__ = ["Removed", "body_files_named", "take_out"]
+__all__ = [
+    "Removed",
+    "body_files_named",
+    "let_time_pass",
+    "named_by",
+    "remove_body_files",
+    "take_out",
+]
 
 _PIECE_BYTES = 1 << 20
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
@@ -60,16 +67,16 @@ def take_out(
             chosen = frozenset(choose(snapshot))
             if not chosen:
                 return Removed(0, len(snapshot))
-            _let_time_pass(snapshot, chosen, sleep)
-            named = _named_by(snapshot, chosen)
+            let_time_pass(snapshot, chosen, sleep)
+            named = named_by(snapshot, chosen)
             if opened.stamp() != snapshot.stamp:
                 raise Disturbed
             opened.replace(_without(snapshot, chosen))
-            gone = _remove_body_files(snapshot, named, opened)
+            gone = remove_body_files(snapshot, named, opened)
             return Removed(len(chosen), len(snapshot) - len(chosen), gone)
 
 
-def _let_time_pass(
+def let_time_pass(
     snapshot: Snapshot, chosen: Collection[int], sleep: Callable[[float], None]
 ) -> None:
     """What is gone from the end within moments, a running buffr appends again (``Recent``)."""
@@ -103,7 +110,8 @@ def body_files_named(text: Part) -> set[str]:
     return {found[0].decode() for found in _DIGEST.finditer(text)}
 
 
-def _named_by(snapshot: Snapshot, chosen: Collection[int]) -> set[str]:
+def named_by(snapshot: Snapshot, chosen: Collection[int]) -> set[str]:
+    """The names of the body files that some interactions have."""
     if not snapshot.bodies.is_dir():
         return set()
     named: set[str] = set()
@@ -112,7 +120,7 @@ def _named_by(snapshot: Snapshot, chosen: Collection[int]) -> set[str]:
     return {name for name in named if (snapshot.bodies / name).is_file()}
 
 
-def _remove_body_files(
+def remove_body_files(
     snapshot: Snapshot, names: set[str], opened: OpenCassette
 ) -> tuple[Path, ...]:
     """Remove the files with these names that no file beside the cassette, nor itself, names.

@@ -74,3 +74,20 @@ def test_a_body_file_that_is_about_to_be_named_again_is_written_again(deck: Deck
     (element,) = (one for one in elements(deck.path) if one["http"]["request"]["path"] == "/again")
     name = element["http"]["response"]["body_file"]
     assert deck.path.with_suffix(".d").joinpath(name).read_bytes() == LARGE
+
+
+def test_it_redacts_while_a_buffr_records(deck: Deck, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = b"q7XbP2mZ9sKd4LwT8vRc"
+    deck.append(recording(b"/secret?n=1", b'{"client_secret": "%b"}' % secret))
+    recorder = Thread(target=deck.append, args=(recording(b"/meanwhile"),))
+    opened = deck.path.stat().st_ino
+    recorder.start()
+    assert call(capsys, "redact", deck.path).code == 0
+    recorder.join()
+    deck.turns.run(deck.cassette.refreshed())
+    assert deck.path.stat().st_ino != opened
+    assert secret not in deck.path.read_bytes()
+    assert [deck.count(target) for target in (b"/0", b"/3", b"/meanwhile")] == [1, 1, 1]
+    deck.append(recording(b"/new"))
+    assert targets(deck.path)[-1] == "/new"
+    assert secret not in deck.path.read_bytes()

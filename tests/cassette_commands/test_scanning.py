@@ -142,7 +142,7 @@ def test_a_body_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "interaction 0: response body: github-token" in said.out
     (cassette.with_suffix(".d") / name).unlink()
     said = call(capsys, "scan", cassette)
-    assert (said.code, said.out) == (1, "")
+    assert (said.code, said.out) == (2, "")
     assert f"{name}: No such file" in said.err
 
 
@@ -150,7 +150,7 @@ def test_elements_of_other_types(tmp_path: Path, capsys: pytest.CaptureFixture[s
     cassette = tmp_path / "api.json"
     grpc = {"type": "grpc", "grpc": {"token": GITHUB.decode()}}
     cassette.write_text(json.dumps({"interactions": [grpc]}))
-    assert "interaction 0: element: " in call(capsys, "scan", cassette).out
+    assert "interaction 0: element /grpc/token: " in call(capsys, "scan", cassette).out
 
 
 def test_a_torn_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,7 +158,7 @@ def test_a_torn_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cassette = write(tmp_path / "api.json", recorded(), secret)
     cassette.write_bytes(cassette.read_bytes()[:-20])
     said = call(capsys, "scan", cassette)
-    assert said.code == 1
+    assert said.code == 2
     assert "interaction 1: torn end: " in said.out
     assert "it ends in the middle of interaction 1" in said.err
 
@@ -180,7 +180,7 @@ class TestManyFiles:
 
     def test_a_directory(self, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
         said = call(capsys, "scan", tree)
-        assert said.code == 1
+        assert said.code == 2
         assert [Path(line.split(": ")[0]).name for line in said.out.splitlines()] == [
             "one.json.bak",
             "two.json",
@@ -196,7 +196,7 @@ class TestManyFiles:
         named = [tree / "package.json", tree / "clean.json"]
         said = call(capsys, "scan", "--only-cassettes", *named)
         assert (said.code, said.out, said.err) == (0, "", "")
-        assert call(capsys, "scan", *named).code == 1
+        assert call(capsys, "scan", *named).code == 2
         assert call(capsys, "scan", "--only-cassettes", *named, tree / "b/two.json").code == 1
         assert call(capsys, "verify", "-q", "--only-cassettes", *named).code == 0
 

@@ -71,3 +71,49 @@ def test_the_hooks_call_what_there_is(tmp_path: Path) -> None:
         assert command == "buffr"
         done = run(*arguments, "package.json", cwd=tmp_path)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_was_recorded_in_clear_replays_after_it_is_redacted(tmp_path: Path) -> None:
+    real = b"q7XbP2mZ9sKd4LwT8vRc"
+    settings = tmp_path / "clear.yaml"
+
+    def conversations(key: bytes) -> list[bytes]:
+        json_type = (b"Content-Type", b"application/json")
+        return [
+            request(b"/header", headers=[(b"Authorization", b"Bearer " + key)]),
+            request(b"/query?page=2&api_key=" + key),
+            request(b"/cookie", headers=[(b"Cookie", b"sid=%b; theme=dark" % key)]),
+            request(
+                b"/json",
+                method=b"POST",
+                headers=[json_type],
+                body=b'{"client_secret": "%b", "n": 1}' % key,
+            ),
+        ]
+
+    with FakeUpstream(
+        lambda received: answer(b"%b %b" % (received.target.partition(b"?")[0], real))
+    ) as upstream:
+        route = {"mode": "auto", "target": upstream.url, "port": 0, "cassette": "api.json"}
+        settings.write_text(yaml.safe_dump({"reverse": [route], "redact": {"enabled": False}}))
+        with BuffrProcess.run("serve", "--config", str(settings), cwd=tmp_path) as clear:
+            for raw in conversations(real):
+                assert ask(clear.ports[0], raw).status == 200
+    assert real in (tmp_path / "api.json").read_bytes()
+    redacted = run("cassette", "redact", "api.json", cwd=tmp_path)
+    assert (redacted.returncode, redacted.stderr) == (0, "")
+    assert redacted.stdout.startswith("api.json: 4 interactions changed\n")
+    assert all(
+        real not in path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".yaml"
+    )
+    flags = ("--target", upstream.url, "--port", "0", "--cassette", "api.json")
+    with BuffrProcess.run("replay", *flags, cwd=tmp_path) as replaying:
+        for key in (real, b"dummy"):
+            answers = [ask(replaying.ports[0], raw) for raw in conversations(key)]
+            assert [one.status for one in answers] == [200] * 4
+            assert [one.body.split()[0] for one in answers] == [
+                b"/header",
+                b"/query",
+                b"/cookie",
+                b"/json",
+            ]
