@@ -34,7 +34,7 @@ def make(url):
         ],
         "sqs send": lambda: sqs.send_message(QueueUrl=queue, MessageBody="hello")["MessageId"],
         "sqs receive": lambda: sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"],
-        "secret": lambda: secrets.get_secret_value(SecretId="db")["SecretString"],
+        "secret": lambda: secrets.get_secret_value(SecretId="db")["Name"],
         "new secret": lambda: secrets.create_secret(Name="db", SecretString="x")["Name"],
     }
 
