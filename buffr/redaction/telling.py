@@ -55,6 +55,10 @@ _VALUE_FIRST = (
     r"[^{}]{0,200}\"(?:name|key|field|header|id|k)\\*\"\s{0,8}:\s{0,8}\\*\"(%s)\\*\""
 )
 _MORE_OF_LIST = re.compile(rb"\s*,\s*\\*[\"']([^\"'\\]{4,})")
+# One word, or what begins as only credentials do: a scheme, a parameter, a token.
+_NO_PROSE = re.compile(
+    rb"(?i)\S+\Z|(?:bearer|basic|digest|token|negotiate) |[^\s=]+=|(?=\S*[0-9])(?=\S*[a-z])\S{8,}"
+)
 _MOST_ELEMENTS = 256
 
 _CODE = frozenset((b"code", b"device_code", b"user_code"))
@@ -78,12 +82,12 @@ class Telling:
                 (_ATTRIBUTE, 1, 2),
                 (_ELEMENT, 1, 2),
                 (_LINE, 1, 2),
-                (_QUOTED_FIELD, 1, 2),
                 (name_first, 1, 2),
                 (value_first, 2, 1),
             )
         ]
         self._member = compiled("(?i)" + _MEMBER)
+        self._quoted = compiled("(?i)" + _QUOTED_FIELD)
         self._field = compiled("(?i)" + _FIELD)
         self._parameter = self._pairs[0][0]
         patterns = (
@@ -97,6 +101,9 @@ class Telling:
         for pattern, name, value in self._pairs:
             for match in pattern.finditer(text):
                 yield from self._judged(match[name], text, *match.span(value))
+        for match in self._quoted.finditer(text):
+            if _NO_PROSE.match(match[2]) is not None:
+                yield from self._judged(match[1], text, *match.span(2))
         for match in self._member.finditer(text):
             yield from self._of_member(text, match)
         for match in self._field.finditer(text):

@@ -97,7 +97,7 @@ _OPAQUE_WORDS = _words(
     b"""
     token tokens key keys auth session sessions sessionid sessid sid jsessionid phpsessid sign
     signature sig hmac dpop assertion ticket cookie cookies csrf xsrf nonce otp pin appid apitoken
-    license licence login saml samlresponse tokenkey hash pass verifier proof
+    license licence login saml samlresponse tokenkey pass verifier proof
     """
 )
 _OPAQUE_PAIRS = _words(

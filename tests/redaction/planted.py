@@ -26,7 +26,7 @@ from buffr.interaction import (
 )
 from buffr.message import Headers, ResponseHead
 
-__all__ = ["PLACES", "Planted", "leaks", "planted"]
+__all__ = ["PLACES", "Planted", "filled", "leaks", "planted"]
 
 _CORPUS = Path(__file__).parent / "corpus" / "planted.tsv"
 
@@ -81,22 +81,27 @@ def planted(variety: str = "") -> list[Planted]:
 
 def _made(number: int, row: list[str], variety: str) -> Planted:
     source, place, name, template = row
+    value, marked = filled(template, f"{variety}/{number}")
+    if not marked:
+        # Of a JWT the signature is the secret; a name in front of one is none.
+        marked = (value.rpartition(".")[2] if "{jwt}" in template else value,)
+    return Planted(number, source, place, name, template, value, marked)
+
+
+def filled(template: str, seed: str) -> tuple[str, tuple[str, ...]]:
+    """A value of a template, always the same for a seed, and its fields that are marked."""
     marked: list[str] = []
-    fields: list[str] = []
+    count = 0
 
     def fill(field: re.Match[str]) -> str:
-        seed = f"{variety}/{number}/{len(fields)}"
-        text = _text(field[1], int(field[2] or 1), seed)
-        fields.append(text)
+        nonlocal count
+        text = _text(field[1], int(field[2] or 1), f"{seed}/{count}")
+        count += 1
         if field[3]:
             marked.append(text)
         return text
 
-    value = _FIELD.sub(fill, template)
-    if not marked:
-        # Of a JWT the signature is the secret; a name in front of one is none.
-        marked = [value.rpartition(".")[2]] if "{jwt}" in template else [value]
-    return Planted(number, source, place, name, template, value, tuple(marked))
+    return _FIELD.sub(fill, template), tuple(marked)
 
 
 def _text(kind: str, size: int, seed: str) -> str:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from ordinary import Ordinary, ordinary
 from planted import Planted, planted
 
 from buffr.interaction import Interaction, RecordedRequest, WebSocketInteraction
@@ -29,6 +30,7 @@ REDACTOR = Redactor(RULES, SALT)
 PLANTED = planted()
 OTHERS = {other.number: other for other in planted("other")}
 MOST_MISSED = 0.03
+MOST_TOUCHED = 0.005
 
 
 def matcher() -> Matcher:
@@ -95,3 +97,20 @@ class TestPlanted:
         assert matcher().recorded(exchange.request).digest == recorded.digest
         again = REDACTOR.interaction(stored)
         assert encode(again) == encode(stored)
+
+
+def is_touched(one: Ordinary) -> bool:
+    exchange = one.exchange
+    return encode(REDACTOR.interaction(exchange)) != encode(exchange)
+
+
+class TestOrdinary:
+    def test_kept(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """At most 0.5 % are touched, and none of those that are never redacted."""
+        values = ordinary()
+        touched = [one for one in values if is_touched(one)]
+        with capsys.disabled():
+            sys.stdout.write(f"\n{len(values)} ordinary values: {len(touched)} touched\n")
+        assert len(values) == 3000
+        assert not [one for one in touched if one.never]
+        assert len(touched) <= MOST_TOUCHED * len(values), touched
