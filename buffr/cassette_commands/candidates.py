@@ -23,6 +23,7 @@ _TOKEN = re2.compile(rb"[A-Za-z0-9_+/=~.:@-]{20,}")
 # Names are read backwards, from the value on.
 _EMAN = re.compile(rb"[A-Za-z0-9_.\[\]-]{1,64}")
 _EMEHCS = re.compile(rb"[ \t]+[A-Za-z0-9-]{2,16}(?=[ \t\"'])")
+_DATA_URL = b";base64,"
 _BETWEEN = b" \t\r\n\"'\\[:=>"
 _ASSIGNS = frozenset(b":=>")
 _ASSIGNED = re.compile(rb"([A-Za-z_][A-Za-z0-9_.-]{0,63})[=:](?=[A-Za-z0-9+/_-]{20})")
@@ -109,6 +110,8 @@ def candidates(text: Text) -> Iterator[Candidate]:
         start, end = found.span()
         token = data[start:end].rstrip(b".:@")
         name = _name_before(data, start) or text.name
+        if data[max(0, start - 8) : start].endswith(_DATA_URL):
+            continue
         inner = _ASSIGNED.match(token)  # "API_KEY=value" is one run
         if inner is not None and b"://" not in token:
             name, start, token = inner[1], start + inner.end(), token[inner.end() :]

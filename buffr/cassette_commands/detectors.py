@@ -57,10 +57,10 @@ _SHORTEST, _LONGEST = 20, 200
 _LONGEST_RULES = 512
 
 _IDS = re.compile(
-    rb"(?:.*[-_. ])?(?:ids?|uuids?|guids?|hash(?:es)?|sha\d*|md5|etag|integrity|fingerprint|cursor"
+    rb"(?:.*[-_. ])?(?:ids?|uuids?|guids?|hash(?:es)?|sha-?\d*|md5|etag|integrity|cursor"
     rb"|nonce|boundary|file|filename|path|uri|image|thumbnail|src|version|revision|commit|ref"
     rb"|model|build|checksum|digest|data|blob|embedding|content|ciphertext|created|modified"
-    rb"|signature|page|offset|next|previous|prev|href|slug)",
+    rb"|signature|page|offset|next|previous|prev|href|slug|handle|fingerprint)",
     re.IGNORECASE,
 )
 _CAMEL = re.compile(rb"(?<=[a-z0-9])(?=[A-Z])")

@@ -56,7 +56,7 @@ KEYS = {
     "RubyGems": Planted("rubygems_" + hexed(48), "prefix"),
     "nobody's": Planted(made(40), "entropy"),
     "base64": Planted("wJalrXUtnFEMIx7MDENG/bPxRfiCYq2Za1kLmP9s", "entropy"),
-    "a variable": Planted("ACME_API_KEY=" + hexed(40), ""),
+    "a variable": Planted("ACME_API_KEY=" + hexed(40), "entropy"),
 }
 LIBRARY_KEYS = {
     "Mailchimp": hexed(32) + "-us12",
@@ -87,6 +87,9 @@ DATA: dict[str, object] = {
     "file": "assets/app.d41d8cd98f00b204.min.js",
     "when": "2026-11-28T15:04:08.123456+00:00",
     "audio": made(5000),
+    "image_url": f"data:image/png;base64,{made(80)}",
+    "ReceiptHandle": "AQEB" + made(120),
+    "any digest": "sha-256=" + made(43) + "=",
     "image": "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ",
     "hidden": "REDACTED-api-key-fb515ed6",
     "counted": "REDACTED_session-id_fb515ed6",
@@ -113,12 +116,13 @@ class TestWider:
         self, key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         planted = KEYS[key]
-        found = scanned(
-            capsys, write(tmp_path / "a.json", answer({"a": [{"note": planted.value}]}))
-        )
-        (one,) = found
+        path = write(tmp_path / "a.json", answer({"a": [{"note": planted.value}]}))
+        assert len(scanned(capsys, path)) == 1
+        # Redaction may know them one day: each detector finds its own all the same.
+        said = call(capsys, "scan", "--json", "--detectors", planted.detector, path)
+        one = json.loads(said.out)
         assert one["where"] == "response body /a/0/note"
-        assert planted.detector in ("", one["detector"])
+        assert one["detector"] == planted.detector
         assert planted.value.rpartition("=")[2][:5] not in json.dumps(one)
 
     @pytest.mark.parametrize("key", LIBRARY_KEYS)
