@@ -39,9 +39,11 @@ lint: setup-dev
 types: setup-dev
 	$(BIN)/mypy
 
-docs-reference: setup-dev  ## write what the docs take from the code: settings, the table of headers
+docs-reference: setup-dev  ## write what the docs take from the code: settings, tables of names
 	$(BIN)/python -m buffr.config.reference > docs/settings.md
 	$(BIN)/python -m buffr.matching.header_docs docs/explanation/matching.md
+	$(BIN)/python -m buffr.redaction.vocabulary_docs docs/explanation/redaction.md
+	$(BIN)/python tests/redaction/missed.py docs/explanation/redaction.md
 
 bench: setup-dev  ## measure beside peers; needs wrk and nginx
 	$(BIN)/python -m benchmarks

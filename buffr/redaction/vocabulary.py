@@ -72,7 +72,7 @@ def _words(text: bytes) -> frozenset[str]:
     return frozenset(text.decode("ascii").split())
 
 
-_SECRET_WORDS = _words(
+SECRET_WORDS = _words(
     b"""
     password passwords passwd pwd passphrase passphrases passcode passcodes passwort
     contrasena keypass
@@ -80,7 +80,7 @@ _SECRET_WORDS = _words(
     authorization authentication jwt bearer privatekey
     """
 )
-_SECRET_PAIRS = _words(
+SECRET_PAIRS = _words(
     b"""
     api-key api-keys api-token api-tokens api-secret access-key access-keys access-token
     access-tokens refresh-token refresh-tokens id-token auth-token auth-key auth-code admin-token
@@ -93,14 +93,14 @@ _SECRET_PAIRS = _words(
     functions-key host-key team-key
     """
 )
-_OPAQUE_WORDS = _words(
+OPAQUE_WORDS = _words(
     b"""
     token tokens key keys auth session sessions sessionid sessid sid jsessionid phpsessid sign
     signature sig hmac dpop assertion ticket cookie cookies csrf xsrf nonce otp pin appid apitoken
     license licence login saml samlresponse tokenkey pass verifier proof
     """
 )
-_OPAQUE_PAIRS = _words(
+OPAQUE_PAIRS = _words(
     b"""
     session-id client-id-secret device-code user-code auth-id app-id art-api one-time
     authorization-code recovery-code backup-code reset-code invite-code magic-link
@@ -129,9 +129,9 @@ def _sense(name: bytes) -> Sense:
     whole = _SEPARATORS.sub(b"-", plain).lower().decode("latin-1")
     words = [*whole.split("-"), *normal.split("-")]
     pairs = {f"{one}-{other}" for one, other in pairwise(words)}
-    if not _SECRET_WORDS.isdisjoint(words) or not _SECRET_PAIRS.isdisjoint(pairs):
+    if not SECRET_WORDS.isdisjoint(words) or not SECRET_PAIRS.isdisjoint(pairs):
         return Sense.CREDENTIAL
-    if not _OPAQUE_WORDS.isdisjoint(words) or not _OPAQUE_PAIRS.isdisjoint(pairs):
+    if not OPAQUE_WORDS.isdisjoint(words) or not OPAQUE_PAIRS.isdisjoint(pairs):
         return Sense.OPAQUE
     return Sense.OPAQUE if words[-1].endswith(_ENDINGS) else Sense.NOTHING
 

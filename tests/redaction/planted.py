@@ -25,8 +25,9 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import Headers, ResponseHead
+from buffr.stores.cassette_format import encode
 
-__all__ = ["PLACES", "Planted", "filled", "leaks", "planted"]
+__all__ = ["PLACES", "Planted", "filled", "leaks", "planted", "told"]
 
 _CORPUS = Path(__file__).parent / "corpus" / "planted.tsv"
 
@@ -67,9 +68,9 @@ class Planted:
         """The value where it was planted."""
         return PLACES[self.place]("text" if self.name == "-" else self.name, self.value)
 
-    def leaks(self, told: bytes) -> bool:
+    def leaks(self, text: bytes) -> bool:
         """Whether a text tells the value, or half of it, in any spelling."""
-        return leaks(told, self.secrets)
+        return leaks(text, self.secrets)
 
 
 def planted(variety: str = "") -> list[Planted]:
@@ -141,10 +142,22 @@ _ESCAPE = re.compile(rb"\\u00([0-9a-fA-F]{2})")
 _SHORTEST_HALF = 8
 
 
-def leaks(told: bytes, secrets: tuple[str, ...]) -> bool:
+def told(interaction: Interaction) -> Iterator[bytes]:
+    """All texts that a store keeps of an exchange, and those of one direction in one."""
+    yield interaction.request.target
+    heads = (*interaction.request.headers, *interaction.response.headers)
+    yield from (value for _, value in heads)
+    yield from (body.data for body in interaction.bodies)
+    if isinstance(interaction, WebSocketInteraction):
+        yield from (frame.reason.encode() for frame in interaction.frames)
+        yield b"\n".join([frame.data.data for frame in interaction.frames])
+    yield encode(interaction)
+
+
+def leaks(text: bytes, secrets: tuple[str, ...]) -> bool:
     """Whether a text tells any of the secrets, or half of one."""
     needles = [needle for secret in secrets for needle in _needles(secret)]
-    return any(needle in view for view in _views(told) for needle in needles)
+    return any(needle in view for view in _views(text) for needle in needles)
 
 
 def _needles(secret: str) -> Iterator[bytes]:
@@ -156,19 +169,19 @@ def _needles(secret: str) -> Iterator[bytes]:
         yield plain[-half:]
 
 
-def _views(told: bytes) -> Iterator[bytes]:
-    yield told
-    yield b"".join(_DELTA.findall(told))
-    if told.startswith(b"\x1f\x8b"):
-        told = gzip.decompress(told)
-        yield told
-    yield told.replace(b"\0", b"")
-    plain = _ESCAPE.sub(lambda one: bytes.fromhex(one[1].decode()), told)
+def _views(text: bytes) -> Iterator[bytes]:
+    yield text
+    yield b"".join(_DELTA.findall(text))
+    if text.startswith(b"\x1f\x8b"):
+        text = gzip.decompress(text)
+        yield text
+    yield text.replace(b"\0", b"")
+    plain = _ESCAPE.sub(lambda one: bytes.fromhex(one[1].decode()), text)
     yield plain
     yield plain.replace(b"\\n", b"").replace(b"\\", b"")
-    yield unquote_to_bytes(told)
-    yield unquote_to_bytes(unquote_to_bytes(told))
-    for run in _RUN.findall(told):
+    yield unquote_to_bytes(text)
+    yield unquote_to_bytes(unquote_to_bytes(text))
+    for run in _RUN.findall(text):
         try:
             yield b64decode(run.translate(bytes.maketrans(b"-_", b"+/")) + b"==")
         except Error:
@@ -232,15 +245,15 @@ def _pieces(value: str) -> list[str]:
 
 
 def _spread_messages(_name: str, value: str) -> Interaction:
-    told = [json.dumps({"type": "delta", "delta": piece}) for piece in _pieces(value)]
-    return _session(*[_message(Direction.SERVER, text) for text in told])
+    texts = [json.dumps({"type": "delta", "delta": piece}) for piece in _pieces(value)]
+    return _session(*[_message(Direction.SERVER, text) for text in texts])
 
 
 def _spread_events(_name: str, value: str) -> Interaction:
-    told = [
+    texts = [
         f"data: {json.dumps({'text': piece})}\n\n" for piece in ["The key is ", *_pieces(value)]
     ]
-    return _events("".join(told))
+    return _events("".join(texts))
 
 
 def _events(text: str) -> HTTPInteraction:

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from missed import in_log, on_disk, with_missed
 from ordinary import Ordinary, ordinary
-from planted import Planted, planted
+from planted import Planted, planted, told
 
-from buffr.interaction import Interaction, RecordedRequest, WebSocketInteraction
+from buffr.interaction import RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher
 from buffr.matching.near_miss import near_misses
 from buffr.matching.rules import MatchRules
 from buffr.message import Request
 from buffr.redaction.redactor import Redactor
-from buffr.redaction.request_for_log import request_for_log
 from buffr.redaction.rules import RedactionRules
+from buffr.redaction.vocabulary_docs import with_tables
 from buffr.stores.cassette_format import encode
 
 RULES = RedactionRules()
@@ -37,18 +39,6 @@ def matcher() -> Matcher:
     return Matcher(MatchRules(), with_origin=False, salt=lambda: SALT)
 
 
-def told(interaction: Interaction) -> Iterator[bytes]:
-    """All texts that a store keeps of an exchange, and those of one direction in one."""
-    yield interaction.request.target
-    heads = (*interaction.request.headers, *interaction.response.headers)
-    yield from (value for _, value in heads)
-    yield from (body.data for body in interaction.bodies)
-    if isinstance(interaction, WebSocketInteraction):
-        yield from (frame.reason.encode() for frame in interaction.frames)
-        yield b"\n".join([frame.data.data for frame in interaction.frames])
-    yield encode(interaction)
-
-
 def live_keys(request: RecordedRequest) -> tuple[MatchKey, ...]:
     head = Request(request.method, request.target, request.headers)
     return matcher().live(head, request.body.data).keys
@@ -61,6 +51,14 @@ def misses(one: Planted, other: Planted) -> Iterator[str]:
         yield from map(str, miss.differences)
 
 
+class TestDocumentation:
+    def test_is_of_today(self) -> None:
+        """``make docs-reference`` writes it."""
+        page = (Path(__file__).parents[2] / "docs/explanation/redaction.md").read_text("utf-8")
+        assert with_tables(page) == page
+        assert with_missed(page) == page
+
+
 class TestPlanted:
     def test_corpus(self) -> None:
         """It holds what it says: every value stands in its exchange."""
@@ -69,21 +67,19 @@ class TestPlanted:
 
     def test_hidden(self, capsys: pytest.CaptureFixture[str]) -> None:
         """At most 3 % reach the disk, the log or a miss."""
-        on_disk = [p for p in PLANTED if any(map(p.leaks, told(REDACTOR.interaction(p.exchange))))]
-        in_log = [
-            p for p in PLANTED if p.leaks(request_for_log(p.exchange.request, RULES).encode())
-        ]
+        disk = [one for one in PLANTED if on_disk(one)]
+        log = [one for one in PLANTED if in_log(one)]
         in_miss = [
             p
             for p in PLANTED
             if any(p.leaks(text.encode()) for text in misses(p, OTHERS[p.number]))
             or any(OTHERS[p.number].leaks(text.encode()) for text in misses(p, OTHERS[p.number]))
         ]
-        missed = {str(each): each for each in (*on_disk, *in_log, *in_miss)}
+        missed = {str(each): each for each in (*disk, *log, *in_miss)}
         with capsys.disabled():
             sys.stdout.write(
-                f"\n{len(PLANTED)} planted secrets: {len(on_disk)} on the disk,"
-                f" {len(in_log)} in the log, {len(in_miss)} in a miss\n"
+                f"\n{len(PLANTED)} planted secrets: {len(disk)} on the disk,"
+                f" {len(log)} in the log, {len(in_miss)} in a miss\n"
             )
         assert len(missed) <= MOST_MISSED * len(PLANTED), list(missed)
 
