@@ -14,6 +14,7 @@ from buffr.matching.changes import Absent, Change, Place, changes
 from buffr.matching.key import MatchKey
 from buffr.matching.suggestion import Suggestion, suggested
 from buffr.matching.variants import Difference as FieldDifference
+from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.rules import RedactionRules
 
 __all__ = ["Difference", "NearMiss", "differences", "near_misses", "shown", "variant_miss"]
@@ -179,7 +180,10 @@ def _is_credential(name: str, value: object, redaction: RedactionRules) -> bool:
     if isinstance(value, Absent):
         return False
     text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-    return redaction.holds_credential(name.encode(), text)
+    if redaction.holds_credential(name.encode(), text):
+        return True
+    # A stand-in of a value that counts tells which one differs, and nothing else.
+    return STAND_IN not in text and redaction.hides(name.encode(), text)
 
 
 _encode = Encoder(enc_hook=as_written).encode

@@ -60,6 +60,15 @@ class TestDifferences:
             Difference("body", "/new", None, "true"),
         }
 
+    def test_telling_names(self) -> None:
+        """Keys that hold credentials as they are show none under a name that tells of one."""
+        rules = MatchRules(credentials="exact")
+        old, new = (
+            Sent(b"/", {"dpopProof": f"a1B2c3D4e5F6g7H8i9J0{n}"}).key(rules) for n in (1, 2)
+        )
+        (found,) = near_misses((new,), [(7, old)], REDACTION)
+        assert found.differences == (Difference("body", "/dpopProof", "REDACTED", "REDACTED"),)
+
     def test_digits(self) -> None:
         """Numbers are shown as they were written."""
         (found,) = miss(Sent(b"/", b'{"a":1.50}'), Sent(b"/", b'{"a":1.5}')).differences

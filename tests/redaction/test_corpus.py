@@ -100,6 +100,20 @@ def is_touched(one: Ordinary) -> bool:
     return encode(REDACTOR.interaction(exchange)) != encode(exchange)
 
 
+class TestDistinct:
+    """What newer rules hide still tells two requests apart."""
+
+    @pytest.mark.parametrize(
+        "one", [one for one in PLANTED if min(map(len, one.secrets)) >= 20], ids=str
+    )
+    def test_two_values(self, one: Planted) -> None:
+        stored = REDACTOR.interaction(one.exchange).request
+        told = b"\n".join([stored.target, stored.body.data])
+        if b"REDACTED_" in told or b"4edac7ed-0001" in told:
+            other = live_keys(OTHERS[one.number].exchange.request)
+            assert not set(live_keys(one.exchange.request)) & set(other)
+
+
 class TestOrdinary:
     def test_kept(self, capsys: pytest.CaptureFixture[str]) -> None:
         """At most 0.5 % are touched, and none of those that are never redacted."""
