@@ -14,7 +14,7 @@ from attrs import frozen
 from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.screen import Screen, boundless, latin1
-from buffr.redaction.vendors import TELLING_INFIX, VENDORS
+from buffr.redaction.vendors import TELLING_INFIX, VENDORS, screened
 
 __all__ = ["PROBE", "Shape", "Shapes", "compiled"]
 
@@ -202,7 +202,8 @@ class Shapes:
         own = tuple(Shape("pattern", pattern, anywhere=True) for pattern in patterns)
         known = WELL_KNOWN + WEBHOOKS + TOKENS
         self._shapes = [(shape, _understood(shape)) for shape in known + own]
-        self.screened = (*(boundless(shape.pattern) for shape in known), *patterns)
+        whole = [boundless(shape.pattern) for shape in WELL_KNOWN + WEBHOOKS]
+        self.screened = (*whole, *screened(), *patterns)
         self._screen = Screen(self.screened, probe=PROBE)
 
     def name_of(self, value: bytes) -> bytes | None:

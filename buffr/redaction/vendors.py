@@ -6,7 +6,16 @@ those of ``shapes``, and two of them are never one request.
 
 from __future__ import annotations
 
-__all__ = ["KINDS", "TELLING_INFIX", "VENDORS"]
+import re
+
+__all__ = ["KINDS", "TELLING_INFIX", "VENDORS", "screened"]
+
+_MANY = re.compile(r"\{([0-9]+)(?:,[0-9]*)?\}")
+_ANY_START = re.compile(r"\[[A-Za-z0-9_~.-]{9,}\](?:\{[0-9]+\})?")
+_CHOICE = re.compile(r"^[^(]*\|")
+_ENOUGH = 8
+# Their starts are those of words; what comes later is not.
+_LATER = {"_[A-Za-z0-9]{29}_mmk": "_mmk", "[MNO]": r"\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{8}"}
 
 KINDS = "live|test|prod|sandbox|pat|oat|aat|sat|uat|tkn|token|secret|api|auth|oauth|pw"
 """Words that tokens have behind the name of their service."""
@@ -84,3 +93,27 @@ VENDORS = (
     r"phx_[A-Za-z0-9]{40,}",
 )
 """RE2 patterns of whole tokens."""
+
+
+def screened() -> tuple[str, ...]:
+    """Shorter patterns, which match wherever one of the tokens stands.
+
+    An automaton of the whole ones has more states than there is room for.
+    """
+    infix = rf"[A-Za-z0-9][_-](?:{KINDS})[_-][A-Za-z0-9_=-]{{{_ENOUGH}}}"
+    return (infix, r"live_[A-Za-z0-9_=-]{8}", *map(_start_of, VENDORS))
+
+
+def _start_of(pattern: str) -> str:
+    begins = _ANY_START.match(pattern)
+    if begins is not None:
+        pattern = pattern[begins.end() :]
+    for start, later in _LATER.items():
+        if pattern.startswith(start):
+            return later
+    for many in _MANY.finditer(pattern):
+        before = pattern[: many.start()]
+        balanced = before.count("(") == before.count(")")
+        if balanced and int(many[1]) > _ENOUGH and not _CHOICE.search(pattern):
+            return f"{before}{{{_ENOUGH}}}"
+    return pattern
