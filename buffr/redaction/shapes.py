@@ -200,11 +200,14 @@ class Shapes:
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         patterns = tuple(patterns)
         own = tuple(Shape("pattern", pattern, anywhere=True) for pattern in patterns)
-        known = WELL_KNOWN + WEBHOOKS + TOKENS
+        known = WELL_KNOWN + WEBHOOKS
         self._shapes = [(shape, _understood(shape)) for shape in known + own]
-        whole = [boundless(shape.pattern) for shape in WELL_KNOWN + WEBHOOKS]
+        whole = [boundless(shape.pattern) for shape in known]
         self.screened = (*whole, *screened(), *patterns)
         self._screen = Screen(self.screened, probe=PROBE)
+        self._tokens = [(shape, _understood(shape)) for shape in TOKENS]
+        # Their patterns are long: where others show, one more look is cheaper.
+        self._token_screen = Screen((*screened(), PROBE.decode()), probe=PROBE)
 
     def name_of(self, value: bytes) -> bytes | None:
         """What a value is called that is a token of one of these shapes as a whole."""
@@ -217,7 +220,8 @@ class Shapes:
         """The tokens in a text, in no order; they may overlap."""
         if not self._screen.shows(text):
             return
-        for shape, pattern in self._shapes:
+        shown = self._tokens if self._token_screen.shows(text) else ()
+        for shape, pattern in (*self._shapes, *shown):
             for match in pattern.finditer(text):
                 start, end = match.span(1 if pattern.groups else 0)
                 token = text[start:end]

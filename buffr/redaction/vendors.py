@@ -14,8 +14,12 @@ _MANY = re.compile(r"\{([0-9]+)(?:,[0-9]*)?\}")
 _ANY_START = re.compile(r"\[[A-Za-z0-9_~.-]{9,}\](?:\{[0-9]+\})?")
 _CHOICE = re.compile(r"^[^(]*\|")
 _ENOUGH = 8
-# Their starts are those of words; what comes later is not.
-_LATER = {"_[A-Za-z0-9]{29}_mmk": "_mmk", "[MNO]": r"\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{8}"}
+# Their starts are those of words, or of hexadecimal digits.
+_LATER = {
+    "_[A-Za-z0-9]{29}_mmk": "_mmk",
+    "[MNO]": r"\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{8}",
+    "4b1d": r"(?:\b|\\[bfnrt]|%[0-9A-Fa-f]{2})4b1d[A-Za-z0-9]{8}",
+}
 
 KINDS = "live|test|prod|sandbox|pat|oat|aat|sat|uat|tkn|token|secret|api|auth|oauth|pw"
 """Words that tokens have behind the name of their service."""
