@@ -7,6 +7,7 @@ import re
 import msgspec
 
 from buffr.cassette_commands.sizes import sized
+from buffr.json_text import STRING
 from buffr.terminal import Paint, plain
 
 __all__ = ["pretty"]
@@ -14,7 +15,7 @@ __all__ = ["pretty"]
 _MOST_CHARACTERS = 1 << 20
 _LONGEST_LINE = 2000
 _TOKEN = re.compile(
-    r'(?P<name>"(?:[^"\\]|\\.)*+")(?=\s*:)|(?P<string>"(?:[^"\\]|\\.)*+")'
+    rf"(?P<name>{STRING})(?=\s*:)|(?P<string>{STRING})"
     r"|(?P<number>-?\d[\d.eE+-]*+)|(?P<word>true|false|null)"
 )
 _COLOURS = {"name": "36", "string": "32", "number": "33", "word": "35"}

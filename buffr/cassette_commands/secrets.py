@@ -10,7 +10,6 @@ from attrs import evolve, frozen
 from buffr.cassette_commands.candidates import Candidate, Text, candidates, texts_of
 from buffr.cassette_commands.content import content, uncoded
 from buffr.cassette_commands.detectors import Detected
-from buffr.cassette_commands.pointers import pointers
 from buffr.errors import CassetteError
 from buffr.interaction import (
     Body,
@@ -19,6 +18,7 @@ from buffr.interaction import (
     RecordedRequest,
     WebSocketInteraction,
 )
+from buffr.json_text import pointers
 from buffr.message import Headers, ResponseHead
 from buffr.redaction.findings import Finding, find_secrets, start_of
 from buffr.redaction.redactor import Redactor

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from importlib import import_module
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any
 
+from buffr.json_paths import BadPath, JSONPath
+from buffr.json_text import Place, scalars
 from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import is_pseudonym
 
 __all__ = ["JSONPlaces", "Place", "documents", "strings"]
 
-Place = tuple[int | str, ...]
-"""The way to a value: names of members, and numbers of elements."""
-
-_TOKEN = re.compile(rb'\s*+("(?:[^"\\]|\\.)*+"|[\[\]{}:,]|[^\s\[\]{}:,"]++)', re.DOTALL)
 _DOCUMENT = re.compile(rb"^(?:data:)?[ \t]*([\[{].*)$", re.MULTILINE)
-
-
-class _Match(Protocol):
-    parts: Place
-
-
-class _Path(Protocol):
-    def finditer(self, data: Any) -> Iterable[_Match]: ...
 
 
 class JSONPlaces:
@@ -37,17 +25,12 @@ class JSONPlaces:
     """
 
     def __init__(self, paths: tuple[str, ...]) -> None:
-        self._paths: list[_Path] = []
-        if not paths:
-            return
-        # Few settings have paths.
-        library: Any = import_module("jsonpath")
+        self._paths: list[JSONPath] = []
         for path in paths:
             try:
-                self._paths.append(library.compile(path, strict=True))
-            except library.JSONPathError as error:
-                reason = error.args[0] if error.args else "no valid path"
-                raise ValueError(f"json: {path!r}: {reason}") from error
+                self._paths.append(JSONPath.of(path))
+            except BadPath as error:
+                raise ValueError(f"json: {path!r}: {error}") from error
 
     def __bool__(self) -> bool:
         return bool(self._paths)
@@ -68,10 +51,9 @@ class JSONPlaces:
     def _of(self, document: Any, text: bytes, offset: int) -> Iterator[Found]:
         places: set[Place] = set()
         for path in self._paths:
-            with suppress(RecursionError):
-                places.update(found.parts for found in path.finditer(document))
+            places |= path.places(document)
         sizes = {len(place) for place in places}
-        for place, start, end in _scalars(text) if places else ():
+        for place, start, end in scalars(text) if places else ():
             if not any(place[:size] in places for size in sizes):
                 continue
             name = next((str(part) for part in reversed(place) if isinstance(part, str)), "value")
@@ -104,7 +86,7 @@ def documents(text: bytes) -> Iterator[tuple[int, bytes]]:
 
 def strings(document: bytes) -> Iterator[tuple[Place, int, int]]:
     """Every string of a valid document that is a value, and where its content stands."""
-    for place, start, end in _scalars(document):
+    for place, start, end in scalars(document):
         if document.startswith(b'"', start):
             yield place, start + 1, end - 1
 
@@ -117,30 +99,3 @@ def _read(text: bytes) -> Any | None:
         return json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return None
-
-
-def _scalars(text: bytes) -> Iterator[tuple[Place, int, int]]:
-    """Every string, number and word of a document that is valid, and where it stands."""
-    place: list[int | str] = []
-    kinds: list[bool] = []
-    key_next = False
-    for token in _TOKEN.finditer(text):
-        mark = token[1]
-        if mark in (b"{", b"["):
-            kinds.append(mark == b"{")
-            key_next = kinds[-1]
-            place.append("" if key_next else 0)
-        elif mark in (b"}", b"]"):
-            kinds.pop()
-            place.pop()
-            key_next = False
-        elif mark == b",":
-            key_next = kinds[-1]
-            if not key_next:
-                place[-1] = int(place[-1]) + 1
-        elif mark == b":":
-            key_next = False
-        elif key_next:
-            place[-1] = json.loads(mark, strict=False)
-        else:
-            yield tuple(place), *token.span(1)

@@ -13,7 +13,6 @@ from calls import DATA, body_file, call, write
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.cassette_commands.pointers import pointers
 from buffr.interaction import (
     Body,
     Direction,
@@ -24,6 +23,7 @@ from buffr.interaction import (
     RecordedRequest,
     WebSocketInteraction,
 )
+from buffr.json_text import pointers
 from buffr.message import Headers, ResponseHead
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules

@@ -1,0 +1,105 @@
+"""JSONPaths followed step by step find what the library finds."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from buffr.json_paths import NOWHERE, BadPath, JSONPath, both, take_out, walk_along, walk_to
+from buffr.json_text import Place
+
+NAMES = st.sampled_from(["a", "b", "c", "0", "a b"])
+DOCUMENTS = st.recursive(
+    st.none() | st.integers(0, 3) | st.text("ab", max_size=2),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=20,
+)
+SELECTORS = st.one_of(
+    NAMES.map(lambda name: f"'{name}'"),
+    st.integers(0, 4).map(str),
+    st.just("*"),
+    st.tuples(st.integers(0, 3), st.integers(0, 4) | st.just(""), st.integers(1, 3)).map(
+        lambda each: ":".join(map(str, each))
+    ),
+)
+SEGMENTS = st.tuples(st.sampled_from(["", ".."]), st.lists(SELECTORS, min_size=1, max_size=2)).map(
+    lambda each: f"{each[0]}[{','.join(each[1])}]"
+)
+PATHS = st.lists(SEGMENTS, max_size=3).map(lambda segments: "$" + "".join(segments))
+
+
+def without(document: Any, places: set[Place]) -> Any:
+    """The document without some places: one by one, and so without any cleverness."""
+    document = copy.deepcopy(document)
+    for place in places:
+        if not place:
+            return None if isinstance(document, dict | list) else document
+        holder = document
+        try:
+            for part in place[:-1]:
+                holder = holder[part]
+        except (KeyError, TypeError):
+            continue
+        if isinstance(holder, dict):
+            holder.pop(place[-1], None)
+        elif isinstance(holder, list):
+            holder[int(place[-1])] = None
+    return document
+
+
+class TestSteps:
+    @settings(max_examples=400)
+    @given(DOCUMENTS, st.lists(PATHS, min_size=1, max_size=3))
+    def test_they_find_what_the_library_finds(self, document: Any, texts: list[str]) -> None:
+        paths = [JSONPath.of(text) for text in texts]
+        assert all(path.steps is not None for path in paths)
+        # The library takes a slice of a string for one of an array.
+        places = {
+            place
+            for path in paths
+            for place in path.places(document)
+            if not _is_in_text(document, place)
+        }
+        expected = without(document, places)
+        assert take_out(copy.deepcopy(document), walk_along(paths)) == expected
+        assert take_out(copy.deepcopy(document), walk_to(places)) == expected
+
+    @pytest.mark.parametrize("text", ["$[?@.a == 1]", "$.a[-1]", "$[-2:]", "$[::-1]", "$..[?@.x]"])
+    def test_some_paths_need_the_whole_document(self, text: str) -> None:
+        assert JSONPath.of(text).steps is None
+
+    def test_any_depth(self) -> None:
+        """Deeper than the library goes."""
+        document: Any = {"x": 1, "y": 2}
+        for _ in range(120):
+            document = {"a": document}
+        left = take_out(document, walk_along([JSONPath.of("$..x")]))
+        assert json.dumps(left).count("x") == 0
+
+    @pytest.mark.parametrize("text", ["a", "$.", "$[", "$.a[?", "$[01]", "$['a"])
+    def test_a_path_that_is_not_valid(self, text: str) -> None:
+        with pytest.raises(BadPath):
+            JSONPath.of(text)
+
+
+class TestBoth:
+    @given(DOCUMENTS, PATHS, PATHS)
+    def test_either_way_leads_there(self, document: Any, one: str, other: str) -> None:
+        walks = [walk_along([JSONPath.of(text)]) for text in (one, other)]
+        together = walk_along([JSONPath.of(one), JSONPath.of(other)])
+        expected = take_out(copy.deepcopy(document), together)
+        assert take_out(copy.deepcopy(document), both(*walks)) == expected
+        assert both(walks[0], NOWHERE) is walks[0]
+
+
+def _is_in_text(document: Any, place: Place) -> bool:
+    for part in place:
+        if isinstance(document, str):
+            return True
+        document = document[part]
+    return False
