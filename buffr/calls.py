@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from hashlib import sha256
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
 
 from buffr.errors import BuffrError
 from buffr.interaction import Body, RecordedRequest
-from buffr.matching.body import IN_MEMORY, BodyDigest
+from buffr.matching.body import IN_MEMORY, LongBody
 from buffr.message import Request, ResponseHead
 from buffr.recorders.http import TeeReader, passed_on, recorded_request, recording
 from buffr.recorders.tape import Tape, TapeReader
+from buffr.redaction.target_for_log import credentials_in, target_for_log
 from buffr.route import Route
 from buffr.sink import Sink
 from buffr.spool import Spool
@@ -32,14 +33,12 @@ class RequestBody:
     """A request's body: how it is sent, what identifies it, and where it is recorded from.
 
     ``tape`` is ``None`` when the body is in ``outgoing`` as bytes.
-    ``raw_digest`` is the SHA-256 of a body whose ``identity`` is not its bytes.
     """
 
     outgoing: bytes | BodyReader
-    identity: bytes | BodyDigest = b""
+    identity: bytes | LongBody = b""
     tape: Tape | None = None
     expect_met: bool = False
-    raw_digest: bytes = b""
 
     @property
     def exact(self) -> bytes:
@@ -48,8 +47,8 @@ class RequestBody:
         That is ``sha256:`` and the 32 bytes of a SHA-256. Empty where the body
         is not read before it is sent.
         """
-        if not isinstance(self.identity, bytes):
-            return _DIGEST_MARK + self.raw_digest
+        if isinstance(self.identity, LongBody):
+            return _DIGEST_MARK + self.identity.raw_digest
         # A short body that spells a digest must not be taken for the body that has it.
         spells_digest = self.identity.startswith(_DIGEST_MARK)
         return _DIGEST_MARK + sha256(self.identity).digest() if spells_digest else self.identity
@@ -74,31 +73,43 @@ def _tape(route: Route) -> Tape:
     return Tape(Spool(route.body_memory_bytes, route.spool_dir), 0.0)
 
 
-async def read_whole(route: Route, request: Request, stream: BodyStream, sink: Sink) -> RequestBody:
+async def read_whole(
+    route: Route, request: Request, body: bytes | BodyStream, sink: Sink
+) -> RequestBody:
     """Read a body to its end before anything is done with it, as its identity is needed."""
+    if isinstance(body, bytes):
+        return RequestBody(body, await _identity(route, request, body))
     if request.expects_continue:
         sink.inform(_CONTINUE)
     tape = _tape(route)
-    digest = route.matcher.digest(request)
-    raw = None
     try:
-        while (piece := await stream.read()) is not None:
+        while (piece := await body.read()) is not None:
             tape.append(piece, 0.0)
             if tape.failure is not None:
                 raise BuffrError(f"no room to hold the request's body: {tape.failure.strerror}")
-            digest.update(piece.data)
-            if raw is not None:
-                raw.update(piece.data)
-            elif tape.size_bytes > IN_MEMORY:
-                raw = sha256(tape.read_all())
-        tape.trailers = stream.trailers
+        tape.trailers = body.trailers
+        whole = tape.read_all() if tape.size_bytes <= IN_MEMORY else tape.body()
+        identity = await _identity(route, request, whole)
     except BaseException:
         tape.close()
         raise
-    outgoing = TapeReader(tape)
-    if raw is None:
-        return RequestBody(outgoing, tape.read_all(), tape, request.expects_continue)
-    return RequestBody(outgoing, digest, tape, request.expects_continue, raw.digest())
+    return RequestBody(TapeReader(tape), identity, tape, request.expects_continue)
+
+
+async def _identity(route: Route, request: Request, body: bytes | Body) -> bytes | LongBody:
+    """The bytes of a body, or what stands for one that takes long to compare."""
+    if isinstance(body, bytes):
+        if not (request.is_coded and route.matcher.takes_long(request, body)):
+            return body
+        body = Body.of(body)
+    return await route.bodies.read(request, body, lambda: _words(route, request))
+
+
+def _words(route: Route, request: Request) -> str:
+    """Method and target for people, without credentials."""
+    credentials = credentials_in(request.target, request.headers, route.redaction)
+    target = target_for_log(request.target, route.redaction, credentials)
+    return f"{request.method.decode('ascii')} {target.decode('ascii')}"
 
 
 def stream_through(route: Route, stream: BodyStream, *, record: bool) -> RequestBody:
@@ -172,6 +183,9 @@ class UpstreamCall:
                 if each is not None and each.failure is not None:
                     raise BuffrError(f"a body could not be kept: {each.failure.strerror}")
             request = recorded_request(self.request, self.body.recorded(), self.route.origin)
+            if isinstance(self.body.identity, LongBody):
+                key = self.route.matcher.key_of(request, self.body.identity)
+                request = evolve(request, body=evolve(request.body, key=key))
             sync = self.route.matcher.sync
             interaction = recording(
                 request,

@@ -167,7 +167,7 @@ class Engine:
         else:
             exchange.body = (
                 RequestBody(body, body)
-                if isinstance(body, bytes)
+                if isinstance(body, bytes) and not request.is_coded
                 else await read_whole(route, request, body, exchange.sink)
             )
             data = exchange.body.identity

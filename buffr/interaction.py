@@ -14,6 +14,7 @@ from buffr.message import Headers, ResponseHead, first_value
 
 __all__ = [
     "Body",
+    "BodyKey",
     "Broken",
     "Chunk",
     "Direction",
@@ -45,16 +46,29 @@ class Chunk:
 
 
 @frozen
+class BodyKey:
+    """What a long body of a request counts as in match keys: a SHA-256, in lower-case hex.
+
+    ``rules`` names the rules by which it was found.
+    """
+
+    rules: str
+    sha256: str
+
+
+@frozen
 class Body:
     """A body's bytes: in memory, or in a file of their own when they are many.
 
     ``file`` holds the bytes when ``data`` is empty and ``size_bytes`` is not
-    zero; its name is the lower-case hex SHA-256 of the bytes.
+    zero; its name is the lower-case hex SHA-256 of the bytes. ``key`` is there
+    where it is known of a long body, so that it need not be read again.
     """
 
     data: bytes = b""
     size_bytes: int = 0
     file: Path | None = None
+    key: BodyKey | None = field(default=None, eq=False)
 
     @classmethod
     def of(cls, data: bytes) -> Body:

@@ -148,6 +148,11 @@ class Request:
         )
 
     @cached_property
+    def is_coded(self) -> bool:
+        """Whether it says that its body is under content codings."""
+        return first_value(self.headers, b"content-encoding") is not None
+
+    @cached_property
     def authenticates_connection(self) -> bool:
         """Whether its credentials are for a connection, and not for this request alone."""
         return any(

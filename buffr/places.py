@@ -9,6 +9,7 @@ from twisted.logger import LogLevel
 
 from buffr.exchange import Exchange, shown
 from buffr.log import say
+from buffr.matching.body import IN_MEMORY
 from buffr.matching.captures import Captured
 from buffr.matching.identity import Identity
 from buffr.policy.age import Ages
@@ -60,6 +61,8 @@ async def _chosen(exchange: Exchange, store: Store, found: Found | None) -> Foun
         # The search may have read the file anew, and a new file has a salt of its own.
         exchange.identity = identity = identity_of(exchange)
         found = await store.find(identity.keys)
+    if found is None and _may_be_long(exchange):
+        found = await exchange.route.bodies.find((*identity.keys, *identity.headerless))
     if found is None and (identity.is_credential or may_substitute(exchange.route.mode)):
         found = store.find_loose(identity.loose)
     variants = [] if found is None else [evolve(found, others=()), *found.others]
@@ -72,6 +75,17 @@ async def _chosen(exchange: Exchange, store: Store, found: Found | None) -> Foun
         # One that says nothing of its request answers only where none says the same.
         return next((each for each in equal if each.variant is not None), equal[0])
     return _substitute(exchange, variants)
+
+
+def _may_be_long(exchange: Exchange) -> bool:
+    """Whether a recording's long body may mean the same as this one.
+
+    White space and escapes make a body several times as long, rules any time.
+    """
+    body = exchange.body.identity
+    if isinstance(body, bytes):
+        return len(body) >= IN_MEMORY // 8 or (bool(body) and exchange.route.matcher.cuts_bodies)
+    return True
 
 
 def _substitute(exchange: Exchange, variants: list[Found]) -> Found | None:

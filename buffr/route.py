@@ -8,6 +8,7 @@ from pathlib import Path
 from attrs import define, field, frozen
 
 from buffr.explainer import Explainer
+from buffr.long_bodies import LongBodies, RouteBodies
 from buffr.matching.matcher import Matcher
 from buffr.pacing import Pace
 from buffr.playhead import Playhead
@@ -72,8 +73,9 @@ class Route:
     ``upstream`` is ``None`` where the network is never touched, ``store``
     where nothing is kept. ``record_statuses`` are kept, others pass through.
     ``spool_dir`` takes bodies over ``body_memory_bytes`` while they are on
-    their way, as ``Spool`` has it. A recording goes on for ``linger_s`` seconds after its last
-    client left. ``origin`` is part of what identifies a request, where one
+    their way, as ``Spool`` has it. ``bodies`` reads those of requests that are
+    long. A recording goes on for ``linger_s`` seconds after its last client
+    left. ``origin`` is part of what identifies a request, where one
     listener serves many. ``src`` says in the log where answers come from.
     ``explainer`` tells what came near to a request that nothing answers.
     ``session_limits`` hold for WebSocket sessions.
@@ -105,3 +107,8 @@ class Route:
     cache: RouteCache | None = None
     variants: Variants = field(factory=Variants)
     uses: Uses = field(factory=Uses)
+    bodies: RouteBodies = field()
+
+    @bodies.default
+    def _read_at_once(self) -> RouteBodies:
+        return RouteBodies(LongBodies(), self.matcher, self.store)

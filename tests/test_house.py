@@ -50,6 +50,7 @@ ROOMS = (
     "buffr.live_replay",
     "buffr.session_limits",
     "buffr.explainer",
+    "buffr.long_bodies",
     "buffr.pacing",
     "buffr.policy",
     "buffr.playhead",

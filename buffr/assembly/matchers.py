@@ -42,7 +42,7 @@ def cache_matcher_for(
     It judges conditions itself, and a signed URL may lead to what others do not see.
     """
     compared = _rules(settings, rules)
-    exact = evolve(compared.normalise, signatures=False, conditions=False)
+    exact = evolve(compared.normalise, signatures=False, conditions=False, idempotency=False)
     compared = evolve(compared, credentials="exact", normalise=exact)
     return _said(Matcher(compared, with_origin=with_origin))
 
@@ -65,6 +65,7 @@ def _rules(settings: MatchSettings, rules: RedactionRules) -> MatchRules:
         form=settings.form,
         header=settings.header,
         variants=settings.variants,
+        body_bytes=settings.body_bytes,
         normalise=Normalisation(**asdict(settings.normalise)),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from buffr.assembly.caches import Caches
 from buffr.assembly.cassettes import Cassettes
@@ -17,6 +17,7 @@ from buffr.config.gateway import GatewayRow
 from buffr.config.limits import Limits
 from buffr.config.statuses import StatusSet
 from buffr.explainer import Explainer
+from buffr.long_bodies import LongBodies, RouteBodies
 from buffr.matching.matcher import Matcher
 from buffr.playhead import Playhead, Repeat
 from buffr.policy.age import Ages
@@ -64,6 +65,11 @@ class RouteMaker:
     caches: Caches
     reactor: Any
     spool_dir: Path | None = None
+    bodies: LongBodies = field()
+
+    @bodies.default
+    def _one_for_all_routes(self) -> LongBodies:
+        return LongBodies(self.reactor)
 
     def of_row(
         self,
@@ -113,6 +119,7 @@ class RouteMaker:
             record_statuses=said.record_statuses or recorded_by_default(mode),
             replay_delays=config.replay_delays if delays is None else delays,
             spool_dir=self.spool_dir if mode.keeps else None,
+            bodies=RouteBodies(self.bodies, matcher, store),
             body_memory_bytes=config.limits.body_memory_bytes,
             linger_s=config.limits.linger_s,
             session_limits=_session_limits(config.limits),

@@ -86,7 +86,7 @@ class Caching:
         if exchange.has_own_connection or not methods_of(request) <= cache.rules.methods:
             self._counters.fetched += 1
             return await through(self._flying, exchange, cache, body)
-        if isinstance(body, bytes):
+        if isinstance(body, bytes) and not request.is_coded:
             exchange.body = RequestBody(body, body)
         else:
             exchange.body = await read_whole(route, request, body, exchange.sink)

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from attrs import field, frozen
 
-from buffr.config import kinds
+from buffr.config import kinds, quantities
 from buffr.config.schema import described, setting
 from buffr.config.shapes import ListOf, Rules, Section
 
@@ -63,6 +63,11 @@ class NormaliseSettings:
     conditions: bool = setting(
         kinds.BOOL, default=True, doc="Whether `Range` and `If-` headers count when they are sent."
     )
+    idempotency: bool = setting(
+        kinds.BOOL,
+        default=True,
+        doc="Whether idempotency tokens that a program makes up for each call do not count.",
+    )
     query_order: bool = setting(
         kinds.BOOL,
         default=False,
@@ -97,6 +102,12 @@ class MatchSettings:
         "lenient",
         "Whether, in mode replay, the only recording of a request also answers one that"
         " differs in version headers or in what the recorded `Vary` names.",
+    )
+    body_bytes: int = setting(
+        quantities.size(2**20),
+        2**26,
+        "A body is compared by what it means up to this size, decoded; beyond it by its bytes, "
+        "and no rules for bodies apply.",
     )
     normalise: NormaliseSettings = setting(
         Section(NormaliseSettings), NormaliseSettings(), "What is made alike before matching."

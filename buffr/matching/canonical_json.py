@@ -22,7 +22,17 @@ from typing import NoReturn, Self
 from msgspec import DecodeError, Raw
 from msgspec.json import Decoder, Encoder
 
-__all__ = ["DEEPEST", "Digits", "as_written", "canonical", "canonical_edited"]
+from buffr.json_text import STRING
+
+__all__ = [
+    "DEEPEST",
+    "Digits",
+    "as_written",
+    "canonical",
+    "canonical_edited",
+    "document_of",
+    "slow_canonical",
+]
 
 DEEPEST = 128
 """Arrays and objects nested deeper than this are not read.
@@ -33,7 +43,7 @@ stack they are called, and a recording would no longer match its request.
 
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _NOT_MARKS = bytes(sorted(set(range(256)) - set(b"[]{}:-")))
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_STRING = re.compile(STRING.encode() + b"?", re.DOTALL)
 _STEP = dict(zip(b"[]{}", (1, -1, 1, -1), strict=True))
 
 _ESCAPED_COLON_OR_MINUS = re.compile(rb"u00(?:3[aA]|2[dD])")
@@ -90,16 +100,19 @@ def canonical_edited(body: bytes, edit: Callable[[object], object]) -> bytes | N
     it may change, and may not look into ``Raw``: an object that has several
     members with one name.
     """
-    plain = canonical(body)
-    if plain is None:
-        return None
     try:
-        document = _decode_to_edit(plain)
-        if _encode(document) != plain:
-            document = _slow_document(plain, Digits)
-        return _encode(edit(document))
+        return _encode(edit(document_of(body)))
     except (ValueError, RecursionError):
         return None
+
+
+def document_of(body: bytes) -> object:
+    """The document that is given to an ``edit``. Raises ``ValueError`` for what is not read."""
+    plain = canonical(body)
+    if plain is None:
+        raise ValueError("it is not JSON")
+    document: object = _decode_to_edit(plain)
+    return document if _encode(document) == plain else _slow_document(plain, Digits)
 
 
 def _may_have_lost(marks: bytes, kept: bytes) -> bool:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+import re
+from collections.abc import Callable, Iterator
+from urllib.parse import unquote_to_bytes
 
-__all__ = ["canonical_form", "field_name", "without_fields"]
+from buffr.matching.members import Out
+from buffr.matching.pieces import Pause, Piece, Text
+
+__all__ = ["canonical_form", "field_name", "form_in_slices", "without_fields"]
+
+_RESERVED = re.compile(rb"[^0-9A-Za-z_.~-]")
+_CUT_ESCAPE = re.compile(rb"%.?\Z", re.DOTALL)
+_WINDOW = 64 * 1024
+
+Replace = Callable[[bytes, bytes], bytes | None]
+"""Is asked about a field's decoded name and value, and says what value takes its place.
+
+``None`` leaves the field out.
+"""
 
 
 def field_name(field: bytes) -> bytes:
@@ -20,11 +34,10 @@ def without_fields(form: bytes, names: frozenset[bytes]) -> bytes:
     return b"&".join([field for field in form.split(b"&") if field_name(field) not in names])
 
 
-def canonical_form(form: bytes, replace: Callable[[bytes, bytes], bytes | None]) -> bytes:
+def canonical_form(form: bytes, replace: Replace) -> bytes:
     """The form in one spelling of its percent-encodings, with its fields in their order.
 
-    ``replace`` is asked about every decoded name and value, and says what value
-    takes its place; ``None`` leaves the field out. ``a`` and ``a=`` stay two.
+    ``a`` and ``a=`` stay two.
     """
     fields = []
     for field in form.split(b"&"):
@@ -35,10 +48,71 @@ def canonical_form(form: bytes, replace: Callable[[bytes, bytes], bytes | None])
     return b"&".join(fields)
 
 
+def form_in_slices(
+    form: Text, replace: Replace, pause: Pause, window: int = _WINDOW
+) -> list[Piece]:
+    """The same of a long form. Of a long value ``replace`` sees its start only.
+
+    A slice has at most ``window`` bytes, and some more.
+    """
+    out = Out(b"")
+    between = b""
+    for start, end in _fields(form, pause, window):
+        equals = form.find(b"=", start, end)
+        name_end = equals if equals >= 0 else end
+        name = _plain(bytes(form[start:name_end]))
+        if equals < 0 or end - equals <= window:
+            value = _plain(bytes(form[name_end + 1 : end]))
+            new = replace(name, value)
+            pieces: Iterator[bytes] = iter(() if new is None else (_quoted(new),))
+        else:
+            first = next(_slices(form, equals + 1, end, window))
+            new = replace(name, first)
+            whole = (_quoted(piece) for piece in _slices(form, equals + 1, end, window))
+            pieces = whole if new == first else iter((_quoted(new or b""),))
+        if new is None:
+            continue
+        out.add(between + _quoted(name) + (b"=" if equals >= 0 else b""))
+        for piece in pieces if equals >= 0 else ():
+            out.add(piece)
+            pause()
+        between = b"&"
+    return out.end()
+
+
+def _fields(form: Text, pause: Pause, window: int) -> Iterator[tuple[int, int]]:
+    """Where each field starts and ends."""
+    start = at = 0
+    while at <= len(form):
+        stop = form.find(b"&", at, at + window)
+        pause()
+        if stop < 0 and at + window < len(form):
+            at += window
+            continue
+        end = len(form) if stop < 0 else stop
+        yield start, end
+        start = at = end + 1
+
+
+def _slices(form: Text, start: int, end: int, window: int) -> Iterator[bytes]:
+    """A long value, decoded; no escape is cut."""
+    while start < end:
+        stop = min(end, start + window)
+        cut = _CUT_ESCAPE.search(form, max(start, stop - 2), stop)
+        if cut is not None and stop < end and cut.start() > start:
+            stop = cut.start()
+        yield _plain(bytes(form[start:stop]))
+        start = stop
+
+
 def _plain(text: bytes) -> bytes:
     spaced = text.replace(b"+", b" ")
     return unquote_to_bytes(spaced) if b"%" in spaced else spaced
 
 
 def _quoted(text: bytes) -> bytes:
-    return quote_from_bytes(text, safe="").encode("ascii")
+    return _RESERVED.sub(_escape, text)
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % found[0][0]

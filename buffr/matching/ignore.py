@@ -11,6 +11,7 @@ from typing import Protocol
 import re2
 from attrs import Factory, field, frozen
 
+from buffr.matching.pieces import Pause, Text
 from buffr.matching.rules import IgnoreRule
 
 __all__ = ["HEADER", "Ignore", "Pattern"]
@@ -25,11 +26,13 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 class _Match(Protocol):
     def group(self) -> bytes: ...
 
+    def span(self) -> tuple[int, int]: ...
+
 
 class _Compiled(Protocol):
     def sub(self, replacement: Callable[[_Match], bytes], text: bytes) -> bytes: ...
 
-    def finditer(self, text: bytes) -> Iterator[_Match]: ...
+    def finditer(self, text: Text) -> Iterator[_Match]: ...
 
 
 def _compile(pattern: Pattern) -> _Compiled:
@@ -49,6 +52,19 @@ class Pattern:
     def replaced(self, text: bytes) -> bytes:
         literal = self.rule.replace_with.encode()
         return self._compiled.sub(lambda _: literal, text)
+
+    def replaced_in(self, text: Text, pause: Pause) -> Text:
+        """The same of a long text: RE2 itself lets others run."""
+        literal = self.rule.replace_with.encode()
+        out, at = bytearray(), 0
+        for match in self._compiled.finditer(text):
+            start, end = match.span()
+            out += memoryview(text)[at:start]
+            out += literal
+            at = end
+            pause()
+        out += memoryview(text)[at:]
+        return out
 
     def matches(self, text: bytes, most: int) -> tuple[bytes, ...]:
         """The first matches, in order, without empty ones."""
@@ -97,13 +113,22 @@ class Ignore:
                 warnings.append(f"match.ignore[{place}]: {rule.pattern!r}: {reason}; skipped")
         return cls(tuple(patterns)), tuple(warnings)
 
+    def of_part(self, part: str) -> tuple[Pattern, ...]:
+        return self._parts.get(part, ())
+
     def concerns(self, part: str) -> bool:
         return part in self._parts
 
     def replaced(self, part: str, text: bytes) -> bytes:
         """The text of a part, such as ``request.body``, with all matches replaced, rule by rule."""
-        for pattern in self._parts.get(part, ()):
+        for pattern in self.of_part(part):
             text = pattern.replaced(text)
+        return text
+
+    def replaced_in(self, part: str, text: Text, pause: Pause) -> Text:
+        """The same of a long text."""
+        for pattern in self.of_part(part):
+            text = pattern.replaced_in(text, pause)
         return text
 
     def in_header(self, name: bytes, value: bytes) -> bytes:

@@ -1,84 +1,113 @@
-"""Fields of JSON bodies that make no difference, named by JSONPaths (RFC 9535)."""
+"""Fields of JSON bodies that make no difference: those that rules name, and idempotency tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from importlib import import_module
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
-from buffr.matching.canonical_json import canonical_edited
+from buffr.json_paths import BadPath, JSONPath, Walk, both, take_out, walk_along, walk_to
+from buffr.matching.canonical_json import canonical, canonical_edited, document_of
+from buffr.matching.idempotency import is_token_member, may_hold_tokens, without_tokens
+from buffr.matching.json_in_slices import document_in_slices, spelled_in_slices
+from buffr.matching.pieces import Pause, Piece, Text
 
 __all__ = ["JSONFields"]
 
-
-class _Found(Protocol):
-    parts: tuple[int | str, ...]
-
-
-class _Path(Protocol):
-    def finditer(self, data: Any) -> Iterable[_Found]: ...
+_LONGEST_TOKEN = 256
 
 
 @frozen(eq=False)
 class JSONFields:
-    """Takes what its paths find out of a document."""
+    """Takes what its ``paths`` (RFC 9535) find out of a document, and tokens where ``tokens``.
 
-    paths: tuple[_Path, ...] = ()
+    ``walk`` leads from a document's root to what is found step by step;
+    ``whole`` are the paths that need all of it.
+    """
+
+    paths: tuple[JSONPath, ...] = ()
+    tokens: bool = False
+    walk: Walk = field(init=False)
+    whole: tuple[JSONPath, ...] = field(init=False)
+
+    @walk.default
+    def _along_paths(self) -> Walk:
+        return walk_along(self.paths)
+
+    @whole.default
+    def _without_steps(self) -> tuple[JSONPath, ...]:
+        return tuple([path for path in self.paths if path.steps is None])
 
     @classmethod
-    def of(cls, paths: tuple[str, ...]) -> tuple[JSONFields, tuple[str, ...]]:
+    def of(
+        cls, paths: tuple[str, ...], *, tokens: bool = False
+    ) -> tuple[JSONFields, tuple[str, ...]]:
         """The paths that are valid, and a warning for each one that is not."""
-        if not paths:
-            return cls(), ()
-        try:
-            # Only rules need python-jsonpath, and few settings have any.
-            library: Any = import_module("jsonpath")
-        except ImportError:
-            return cls(), ("match.json: the package python-jsonpath is missing; skipped",)
-        compiled: list[_Path] = []
+        compiled: list[JSONPath] = []
         warnings: list[str] = []
         for place, path in enumerate(paths):
             try:
-                compiled.append(library.compile(path, strict=True))
-            except library.JSONPathError as error:
-                reason = str(error.args[0]) if error.args else "no valid path"
-                warnings.append(f"match.json[{place}]: {path!r}: {reason}; skipped")
-        return cls(tuple(compiled)), tuple(warnings)
+                compiled.append(JSONPath.of(path))
+            except ImportError:
+                warnings.append("match.json: the package python-jsonpath is missing; skipped")
+                break
+            except BadPath as error:
+                warnings.append(f"match.json[{place}]: {path!r}: {error}; skipped")
+        return cls(tuple(compiled), tokens), tuple(warnings)
 
     def canonical(self, body: bytes) -> bytes | None:
         """The one spelling of a JSON body without the fields; ``None`` for what is not JSON."""
-        return canonical_edited(body, self._without)
+        if not self.whole:
+            return self.spelled(body, self.walk)
+        return canonical_edited(body, self._without_all)
 
-    def _without(self, document: object) -> object:
-        # The library would parse a string once more.
-        if not isinstance(document, dict | list):
-            return document
-        places: set[tuple[int | str, ...]] = set()
-        for path in self.paths:
+    def _without_all(self, document: Any) -> Any:
+        document = take_out(document, both(self.walk, self._places_in(document)))
+        return without_tokens(document) if self.tokens else document
+
+    def _places_in(self, document: Any) -> Walk:
+        return walk_to(place for path in self.whole for place in path.places(document))
+
+    def spelled(self, document: bytes, walk: Walk | None) -> bytes | None:
+        """The one spelling of a document without what a walk leads to, and tokens.
+
+        All of it without a walk; ``None`` for what is not JSON.
+        """
+        if walk is None:
+            return canonical(document)
+        tokens = self.tokens and may_hold_tokens(document)
+        if not (tokens or walk.ends or _may_find(walk, document)):
+            return canonical(document)
+        return canonical_edited(document, partial(_without, walk, tokens=tokens))
+
+    def in_slices(self, text: Text, pause: Pause) -> list[Piece] | None:
+        """As ``canonical``, of a long text."""
+        walk = self.walk
+        if self.whole:
             try:
-                places.update([found.parts for found in path.finditer(document)])
-            except RecursionError:
-                # ".." goes less deep than documents may: by a limit of its own, the same each time.
-                continue
-        for place in places:
-            if not place:
+                document = document_in_slices(text, self, pause)
+            except (ValueError, RecursionError):
                 return None
-            _take_out(document, place)
-        return document
+            walk = both(walk, self._places_in(document))
+        return spelled_in_slices(text, walk, self, pause)
+
+    def document(self, text: bytes) -> Any:
+        """A small document as Python has it. Raises ``ValueError``."""
+        return document_of(text)
+
+    def is_token(self, name: str, value: Piece) -> bool:
+        """Whether a member is a token, by its name and the spelling of its value."""
+        return self.tokens and is_token_member(name, bytes(value[:_LONGEST_TOKEN]))
 
 
-def _take_out(document: Any, place: tuple[int | str, ...]) -> None:
-    """Remove a member; put ``null`` in an element's place, so that the others keep theirs."""
-    *above, last = place
-    holder = document
-    for part in above:
-        try:
-            holder = holder[part]
-        except (KeyError, TypeError):
-            return
-    if isinstance(holder, dict):
-        holder.pop(last, None)
-    elif isinstance(holder, list) and isinstance(last, int):
-        holder[last] = None
+def _may_find(walk: Walk, document: bytes) -> bool:
+    """Whether a walk may find anything in a document: one quick look at the names in it."""
+    if walk.idle or walk.wanted is None or b"\\" in document:
+        return not walk.idle
+    return any(name.encode("utf-8", "surrogatepass") in document for name in walk.wanted)
+
+
+def _without(walk: Walk, document: Any, *, tokens: bool) -> Any:
+    document = take_out(document, walk)
+    return without_tokens(document) if tokens else document

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from attrs import evolve, field, frozen
 
-from buffr.interaction import IndexEntry, RecordedRequest, choosing_fields
-from buffr.matching.body import IN_MEMORY, BodyDigest, BodyKind, BodyRules
+from buffr.interaction import BodyKey, IndexEntry, RecordedRequest, choosing_fields
+from buffr.matching.body import IN_MEMORY, BodyKind, BodyRules, LongBody
 from buffr.matching.captures import SyncRules
 from buffr.matching.frames import FrameRules
 from buffr.matching.header_fields import CountedFields, HeaderRules
@@ -15,12 +16,13 @@ from buffr.matching.identity import Identity, identity_of, loosened
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
 from buffr.matching.key import Counted, MatchKey, Part, RecordedKey, Variant, digest_of, encoded
+from buffr.matching.long_body import ReadLong, long_body
 from buffr.matching.memo import Memo
 from buffr.matching.reading import Reading, other_readings
 from buffr.matching.rules import MatchRules
 from buffr.matching.target import TargetRules, legal_target
 from buffr.matching.variants import Selecting
-from buffr.message import Headers, Request, first_value
+from buffr.message import Headers, Request
 from buffr.redaction.keys import KeyRedaction
 from buffr.redaction.known import Known
 from buffr.redaction.pseudonym import MARK, STAND_IN
@@ -112,12 +114,15 @@ class Matcher:
         if rules.credentials == "distinct" and salt is None:
             raise ValueError("distinct credentials are told apart by salted pseudonyms")
         self.ignore, ignore_warnings = Ignore.of(rules.ignore)
-        self._json_fields, json_warnings = JSONFields.of(rules.json)
+        self._json_fields, json_warnings = JSONFields.of(
+            rules.json, tokens=rules.normalise.idempotency
+        )
         self.warnings: tuple[str, ...] = ignore_warnings + json_warnings
         self.sync = SyncRules.of(self.ignore, IN_MEMORY)
         self._with_origin = with_origin
         self._rules = rules
         self.strict_variants = rules.variants == "strict"
+        self.body_bytes = rules.body_bytes
         self._distinct = rules.credentials == "distinct"
         self._salt = salt or _no_salt
         self._salt_now = self._salt()
@@ -141,6 +146,7 @@ class Matcher:
             frozenset(name.encode() for name in rules.query),
             rules.normalise.signatures,
             not rules.normalise.query_order,
+            rules.normalise.idempotency,
         )
         self._header = HeaderRules(
             rules, self.ignore, self._redaction, credential, redactor, self._distinct
@@ -162,7 +168,7 @@ class Matcher:
         self._identities: Memo[object, Identity] = Memo(entries=16384, size_bytes=16 << 20)
 
     def live(
-        self, request: Request, body: bytes | BodyDigest, origin: Origin | None = None
+        self, request: Request, body: bytes | LongBody, origin: Origin | None = None
     ) -> Identity:
         """What identifies a request.
 
@@ -174,7 +180,7 @@ class Matcher:
         identity: Identity | None
         if not body:
             identity = known.bare
-        elif isinstance(body, BodyDigest):
+        elif isinstance(body, LongBody):
             identity = self._identity(request, origin, known, body)
         else:
             one = (known.head, known.selecting, known.secrets.values, body)
@@ -202,24 +208,25 @@ class Matcher:
         return None if identity is None or identity.salted else identity
 
     def _identity(
-        self, request: Request, origin: Origin | None, known: _Known, body: bytes | BodyDigest
+        self, request: Request, origin: Origin | None, known: _Known, body: bytes | LongBody
     ) -> Identity:
         """The keys of every reading of a request."""
         head, secrets = known.head, known.secrets
-        value, whole = self._body.read(head.kind, body, secrets) if body else (b"", False)
-        read, form = value, Reading(self._rules.redaction)
-        if whole:
-            value = self._body.value_of(head.kind, read, secrets, form)
-        keys = head.keys(value)
+        form = Reading(self._rules.redaction)
+        if isinstance(body, LongBody):
+            values = body.values
+        else:
+            values = (self._body.value_of(head.kind, body, secrets, form),) if body else (b"",)
+        keys = _keys(head, values)
         if self._redaction.exact:
             return Identity(keys, known.selecting)
         others: tuple[MatchKey, ...] = ()
         for names in other_readings(head.doubtful.union(form.doubtful)):
             other = self._head_of(request, origin, secrets, names)[0] if head.doubtful else head
-            if form.doubtful:
+            if form.doubtful and not isinstance(body, LongBody):
                 reading = Reading(self._rules.redaction, names)
-                value = self._body.value_of(head.kind, read, secrets, reading)
-            others += other.keys(value)
+                values = (self._body.value_of(head.kind, body, secrets, reading),)
+            others += _keys(other, values)
         if self._distinct:
             return Identity(keys + others, known.selecting, head.headerless(keys), salted=True)
         identity = identity_of(
@@ -228,7 +235,7 @@ class Matcher:
         before = self._as_before(request.target, head, secrets)
         if before is None:
             return identity
-        return evolve(identity, keys=(*identity.keys, *before.keys(value)), salted=True)
+        return evolve(identity, keys=(*identity.keys, *_keys(before, values)), salted=True)
 
     def _as_before(self, target: bytes, head: _Head, secrets: Known) -> _Head | None:
         """The head as earlier builds stored it: all stand-ins are called by their fields.
@@ -246,12 +253,40 @@ class Matcher:
             return None
         return evolve(head, parts=(*head.parts[:at], stored, *head.parts[at + 1 :]))
 
-    def digest(self, request: Request) -> BodyDigest:
-        """For the body of a request that comes in pieces."""
-        content_type = first_value(request.headers, b"content-type")
-        return self._body.digest(
-            content_type, self._redaction.known(request.target, request.headers)
-        )
+    def takes_long(self, request: Request, body: bytes) -> bool:
+        """Whether a body of at most ``IN_MEMORY`` bytes holds more than that."""
+        return bool(body) and self._body.takes_long(self._kind_of(request), body)
+
+    def _kind_of(self, request: Request) -> BodyKind:
+        known = self._requests.get(request)
+        if known is not None:
+            return known.head.kind
+        secrets = self._redaction.known(request.target, request.headers)
+        return self._head_of(request, None, secrets)[0].kind
+
+    def long_body(self, request: Request) -> ReadLong:
+        """What reads the long body of a request, on any thread."""
+        secrets = self._redaction.known(request.target, request.headers)
+        return partial(long_body, self._body, self._kind_of(request), secrets, self.body_bytes)
+
+    def recorded_long_body(self, request: RecordedRequest) -> ReadLong:
+        """The same of a recording."""
+        known = self._recorded_head(request)
+        return partial(long_body, self._body, known.head.kind, known.secrets, self.body_bytes)
+
+    def key_of(self, request: RecordedRequest, body: LongBody) -> BodyKey | None:
+        """What may be kept beside a recording's long body."""
+        return self._body.key_of(self._recorded_head(request).head.kind, body)
+
+    def is_read(self, request: RecordedRequest) -> bool:
+        """Whether a recording's long body need not be read: what it counts as is known."""
+        return self._body.is_read(self._recorded_head(request).head.kind, request.body)
+
+    @property
+    def cuts_bodies(self) -> bool:
+        """Whether rules leave parts of bodies out."""
+        rules = self._rules
+        return bool(rules.json or rules.form) or self.ignore.concerns("request.body")
 
     def frames_of(self, request: Request) -> FrameRules:
         """How the messages of a session are compared that this request asks for."""
@@ -268,13 +303,15 @@ class Matcher:
             return known.head.bare[0]
         return known.head.exact(self._body.recorded(known.head.kind, request.body, known.secrets))
 
-    def recorded_key(self, entry: IndexEntry) -> RecordedKey:
-        """How a recording is filed. Raises as ``recorded`` does."""
+    def recorded_key(self, entry: IndexEntry, value: bytes = b"") -> RecordedKey:
+        """How a recording is filed; ``value`` is that of its long body where it was read.
+
+        Raises as ``recorded`` does.
+        """
         request = entry.request
         known = self._recorded_head(request)
         head = known.head
-        value = b""
-        if request.body.size_bytes:
+        if request.body.size_bytes and not value:
             value = self._body.recorded(head.kind, request.body, known.secrets)
         variant = None
         if not _is_headerless(request):
@@ -399,6 +436,10 @@ class Matcher:
             size_bytes = 1000 + 4 * len(target) + sum([2 * len(value) for _, value in compared])
             self._heads.put(known, head, size_bytes)
         return head, fields
+
+
+def _keys(head: _Head, values: tuple[bytes, ...]) -> tuple[MatchKey, ...]:
+    return tuple([key for value in values for key in head.keys(value)])
 
 
 def _no_salt() -> bytes:

@@ -1,110 +1,245 @@
-"""Multipart bodies without their boundary, which is new for each request (RFC 2046 5.1)."""
+"""Multipart bodies in one spelling: what parts say counts, how a client writes them does not.
+
+Boundaries are new for each request (RFC 2046 5.1), those of inner bodies too,
+and so are the identifiers and dates of parts. What reads like the stand-in for
+a boundary is written otherwise in contents, so that none reads like parts.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from urllib.parse import quote_from_bytes
 
-from attrs import frozen
+import re2
 
-__all__ = ["Boundaryless", "Part", "boundary_of", "canonical_parts"]
+from buffr.matching.header_table import HeaderClass, class_of
+from buffr.matching.pieces import Piece, Text
+from buffr.message import Headers
+from buffr.multipart import Disposition, Multipart, Part, disposition_of, fields_in, parameters
 
-_STAND_IN = b"\n--<boundary>"
-_PARAMETER = re.compile(
-    rb';[ \t]*+([^=;\s]++)[ \t]*+=[ \t]*+("(?:[^"\\]|\\.)*+"|[^;]*+)', re.DOTALL
+__all__ = [
+    "Boundaryless",
+    "Content",
+    "ContentIDs",
+    "form",
+    "message",
+    "mixed",
+    "unlike_stand_ins",
+]
+
+_DELIMITER = b"--<boundary>"
+_STAND_IN = b"\n" + _DELIMITER
+_LIKE_STAND_IN = b"--<"
+_OTHERWISE = b"--<<"
+_AT_ONCE = 256 * 1024
+_HEAD_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
+_LONGEST_HEAD = 64 * 1024
+_MOST_SPACE = 1024
+
+# New for each message, or said once more by the content.
+_NOISE = frozenset(
+    b"""
+    content-length content-md5 date message-id mime-version received return-path user-agent
+    x-mailer
+    """.split()
 )
-_ESCAPED_QUOTE = re.compile(rb'\\(["\\])')
-_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
+_COUNTED_IN_HTTP = frozenset((HeaderClass.IDENTITY, HeaderClass.OPTIONS, HeaderClass.VARIANT))
+_PLAIN_ENCODINGS = frozenset((b"7bit", b"8bit", b"binary"))
+
+Content = Callable[[bytes | None, int, int], list[Piece]]
+"""The one spelling of what stands somewhere in the text, by its ``Content-Type``."""
 
 
-def boundary_of(content_type: bytes | None) -> bytes | None:
-    """The boundary that a multipart ``Content-Type`` names; ``None`` for any other type."""
-    if content_type is None or content_type[:10].lower() != b"multipart/":
-        return None
-    for name, value in _PARAMETER.findall(content_type):
-        if name.lower() == b"boundary":
-            quoted = value.startswith(b'"')
-            return (_ESCAPE.sub(rb"\1", value[1:-1]) if quoted else value.strip()) or None
-    return None
+def _linear(pattern: bytes) -> Any:
+    """An RE2 pattern: long texts are searched without holding the interpreter."""
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1
+    options.log_errors = False
+    return re2.compile(pattern, options)
 
 
-@frozen
-class Part:
-    """A part of a form (RFC 7578): its field's name, and those of its file and media type."""
-
-    name: bytes
-    file_name: bytes | None
-    media_type: bytes
-    content: bytes
+_CONTENT_ID = _linear(rb"(?mi)^content-id:[ \t]*<?([^<>\r\n]{1,255})")
 
 
-def canonical_parts(
-    body: bytes, replace: Callable[[bytes, bytes], bytes | None] = lambda _name, content: content
-) -> bytes | None:
-    """One spelling of a form that ``Boundaryless`` gave back; ``None`` for what is none.
+class ContentIDs:
+    """The ``Content-ID`` of each part at any depth, numbered in their order.
 
-    Its parts in their order, each by name, file name, media type and content.
-    How and in which order a client writes a part's fields, and what else it
-    says there, makes no difference. ``replace`` is asked about the name and
-    content of each part that is no file, and says what content takes its
-    place; ``None`` leaves the part out.
+    Whoever is referred to by one is found again in the stand-ins: in URLs
+    ``cid:`` (RFC 2392), in ``<>`` in fields, and a long one anywhere.
     """
-    delimiter = _STAND_IN[1:]
-    first, *parts = (b"\r\n" + body).split(b"\r\n" + delimiter)
-    if first or not parts or parts[-1].strip() != b"--":
+
+    _MOST = 1024
+    _UNMISTAKABLE_BYTES = 16
+
+    def __init__(self, text: Text, boundary: bytes) -> None:
+        self._stand_ins: dict[bytes, bytes] = {}
+        self._boundary = boundary
+        for found in _CONTENT_ID.finditer(text):
+            one = bytes(found[1]).strip()
+            if one and len(self._stand_ins) < self._MOST:
+                self._stand_ins.setdefault(one, b"content-id-%d" % (len(self._stand_ins) + 1))
+
+    def in_field(self, value: bytes) -> bytes:
+        """A field's value with stand-ins."""
+        if b"<" in value:
+            for one, stand_in in self._stand_ins.items():
+                value = value.replace(b"<%b>" % one, b"<%b>" % stand_in)
+        return self._stand_ins.get(value, value)
+
+    def replaced(self, text: Text) -> Text:
+        """The text with stand-ins where its contents refer to parts."""
+        spellings = {
+            spelling: stand_in
+            for spelling, stand_in in self._spellings()
+            if spelling not in self._boundary
+        }
+        if not spellings:
+            return text
+        longest_first = sorted(spellings, key=lambda one: (-len(one), one))
+        pattern = _linear(b"|".join([re2.escape(one) for one in longest_first]))
+        out, at = bytearray(), 0
+        for found in pattern.finditer(text):
+            start, end = found.span()
+            out += memoryview(text)[at:start]
+            out += spellings[bytes(found[0])]
+            at = end
+        if not at:
+            return text
+        out += memoryview(text)[at:]
+        return out
+
+    def _spellings(self) -> Iterator[tuple[bytes, bytes]]:
+        for one, stand_in in self._stand_ins.items():
+            quoted = {one, quote_from_bytes(one, safe="").encode(), quote_from_bytes(one).encode()}
+            for spelling in quoted:
+                yield b"cid:" + spelling, b"cid:" + stand_in
+                if len(spelling) >= self._UNMISTAKABLE_BYTES:
+                    yield spelling, stand_in
+
+
+def form(
+    text: Text, found: Multipart, content: Callable[[Part, Disposition], list[Piece] | None]
+) -> list[Piece] | None:
+    """A form (RFC 7578) in one spelling; ``None`` for what is none.
+
+    Its parts in their order, each by name, file name, media type and
+    ``content``, which leaves a part out by ``None``.
+    """
+    out: list[Piece] = []
+    if not _is_bare(text, found):
         return None
-    out = []
-    for text in parts[:-1]:
-        part = _part(text)
-        if part is None:
+    for part in found.parts:
+        said = disposition_of(part.value(b"content-disposition") or b"")
+        if said is None or len({name.lower() for name, _ in part.fields}) < len(part.fields):
             return None
-        content = part.content if part.file_name is not None else replace(part.name, part.content)
-        if content is None:
+        pieces = content(part, said)
+        if pieces is None:
             continue
-        said = [b"name=" + _quoted(part.name)]
-        if part.file_name is not None:
-            said.append(b"filename=" + _quoted(part.file_name))
-        if part.media_type:
-            said.append(b"type=" + part.media_type)
-        out.append(b"%b %b\r\n\r\n%b\r\n" % (delimiter, b"; ".join(said), content))
-    return b"".join(out) + delimiter + b"--"
+        words = [b"name=" + _quoted(said.name)]
+        if said.file_name is not None:
+            words.append(b"filename=" + _quoted(said.file_name))
+        media_type = _plain_type(part.value(b"content-type") or b"")
+        if media_type:
+            words.append(b"type=" + media_type)
+        out += _part(b" " + b"; ".join(words) + b"\r\n", pieces)
+    return [*out, _DELIMITER + b"--"]
 
 
-def _part(text: bytes) -> Part | None:
-    head, gap, content = text.partition(b"\r\n\r\n")
-    padding, line_break, fields = head.partition(b"\r\n")
-    if not gap or not line_break or padding.strip(b" \t"):
+def mixed(text: Text, found: Multipart, ids: ContentIDs, content: Content) -> list[Piece] | None:
+    """Any other multipart body in one spelling: parts by their fields and contents."""
+    if not _is_bare(text, found):
         return None
-    said: dict[bytes, bytes] = {}
-    for line in fields.split(b"\r\n"):
-        name, colon, value = line.partition(b":")
-        if not colon or name.lower() in said:
-            return None
-        said[name.lower()] = value.strip()
-    kind, _, parameters = said.get(b"content-disposition", b"").partition(b";")
-    known = {
-        name.lower(): _unquoted(value) for name, value in _PARAMETER.findall(b";" + parameters)
-    }
-    if kind.strip().lower() != b"form-data" or b"name" not in known:
+    out: list[Piece] = []
+    for part in found.parts:
+        head = b"\r\n" + _lines(part.fields, ids, _counts)
+        out += _part(head, content(part.value(b"content-type"), part.start, part.end))
+    return [*out, _DELIMITER + b"--"]
+
+
+def _is_bare(text: Text, found: Multipart) -> bool:
+    """Whether nothing stands around the parts but white space, and little of it."""
+    spans = (found.preamble, found.epilogue)
+    return all(end - start <= _MOST_SPACE and not text[start:end].strip() for start, end in spans)
+
+
+def message(
+    text: Text, start: int, end: int, ids: ContentIDs, content: Content, *, http: bool
+) -> list[Piece] | None:
+    """A message within a part, of HTTP or of e-mail, in one spelling; ``None`` for what is none.
+
+    Its first line if it is one of ``http``, the fields that count, its body.
+    """
+    head = bytes(text[start : min(end, start + _LONGEST_HEAD)])
+    gap = _HEAD_END.search(head)
+    if gap is None and end - start > len(head):
         return None
-    file_name = known.get(b"filename")
-    if b"filename*" in known:
-        file_name = unquote_to_bytes(known[b"filename*"].rpartition(b"'")[2])
-    return Part(known[b"name"], file_name, _plain_type(said.get(b"content-type", b"")), content)
+    size, behind = (len(head), len(head)) if gap is None else gap.span()
+    line, _, rest = head[:size].partition(b"\n") if http else (b"", b"", head[:size])
+    fields = fields_in(rest)
+    if fields is None:
+        return None
+    content_type = next((v for name, v in fields if name.lower() == b"content-type"), None)
+    said = line.strip() + b"\r\n" + _lines(fields, ids, _counts_in_http if http else _counts)
+    return [said + b"\r\n", *content(content_type, start + behind, end)]
+
+
+def _counts(name: bytes, value: bytes) -> bool:
+    """Whether a field of a part, or of an e-mail, does."""
+    if name == b"content-transfer-encoding":
+        return value.lower() not in _PLAIN_ENCODINGS
+    return name not in _NOISE
+
+
+def _counts_in_http(name: bytes, _value: bytes) -> bool:
+    """Whether a field of a request within a part does, as of any other request."""
+    return class_of(name) in _COUNTED_IN_HTTP
+
+
+def _lines(fields: Headers, ids: ContentIDs, counts: Callable[[bytes, bytes], bool]) -> bytes:
+    """The fields that count, sorted, a line each."""
+    lines = []
+    for name, value in fields:
+        lower = name.lower()
+        if counts(lower, value):
+            said = _plain_type(value) if lower == b"content-type" else value
+            lines.append(lower + b": " + ids.in_field(said) + b"\r\n")
+    return b"".join(sorted(lines))
+
+
+def _part(head: bytes, content: list[Piece]) -> list[Piece]:
+    return [_DELIMITER, *_guarded([head + b"\r\n", *content]), b"\r\n"]
+
+
+def _guarded(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """The same with what begins like a stand-in written otherwise."""
+    before = b""
+    for piece in pieces:
+        for at in range(0, len(piece), _AT_ONCE):
+            part = piece[at : at + _AT_ONCE]
+            text = before + part
+            if _LIKE_STAND_IN in text:
+                yield text.replace(_LIKE_STAND_IN, _OTHERWISE)[len(before) :]
+            else:
+                yield part
+            before = text[1 - len(_LIKE_STAND_IN) :]
+
+
+def unlike_stand_ins(text: Text) -> bytes:
+    """The text with what begins like a stand-in written otherwise."""
+    return bytes(text).replace(_LIKE_STAND_IN, _OTHERWISE)
 
 
 def _plain_type(value: bytes) -> bytes:
-    media_type, semicolon, parameters = value.partition(b";")
-    return media_type.strip().lower() + semicolon + parameters.replace(b" ", b"")
-
-
-def _unquoted(value: bytes) -> bytes:
-    """A parameter's value; in quotes browsers escape by percent, others by backslash."""
-    if not value.startswith(b'"'):
-        return value.strip()
-    plain = _ESCAPED_QUOTE.sub(rb"\1", value[1:-1])
-    return plain.replace(b"%22", b'"').replace(b"%0D", b"\r").replace(b"%0A", b"\n")
+    """A media type in one spelling, without a boundary."""
+    media_type, _, rest = value.partition(b";")
+    said = [
+        b";%b=%b" % (name, written.strip())
+        for name, written in parameters(b";" + rest)
+        if name != b"boundary"
+    ]
+    return media_type.strip().lower() + b"".join(said)
 
 
 def _quoted(value: bytes) -> bytes:
@@ -138,6 +273,12 @@ class Boundaryless:
     def end(self) -> bytes:
         """The rest."""
         return self._without_lent(self._held)
+
+    def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """The same for all pieces."""
+        for piece in pieces:
+            yield self.feed(piece)
+        yield self.end()
 
     def _without_lent(self, out: bytes) -> bytes:
         if out and self._lent:

@@ -39,7 +39,8 @@ class Normalisation:
     ``form``: one spelling for urlencoded forms. ``content_coding``: compressed
     bodies are compared as what they hold. ``signatures``: what signs a URL for
     a time is left out. ``conditions``: ``Range`` and the ``If-`` fields count
-    when they are sent, as the answer depends on them. ``query_order``: query
+    when they are sent, as the answer depends on them. ``idempotency``: tokens
+    that a program makes up for each call do not count. ``query_order``: query
     fields of different names may come in any order; this one is off.
     """
 
@@ -49,6 +50,7 @@ class Normalisation:
     content_coding: bool = True
     signatures: bool = True
     conditions: bool = True
+    idempotency: bool = True
     query_order: bool = False
 
 
@@ -66,7 +68,8 @@ class MatchRules:
     Left out of comparison: what the ``ignore`` rules match, the values that the
     JSONPaths (RFC 9535) of ``json`` find in JSON bodies, the ``query`` fields
     and the fields of urlencoded ``form`` bodies with these names. ``header``
-    fields are compared beside what always is. With strict ``variants`` a
+    fields are compared beside what always is. Bodies of more than
+    ``body_bytes``, decoded, are compared by their bytes. With strict ``variants`` a
     recording never answers another variant of its request. ``frame`` says how WebSocket
     messages are, as ``FrameRules`` has it, and ``frame_type`` names the member
     for ``type``.
@@ -80,6 +83,7 @@ class MatchRules:
     form: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
     variants: Literal["lenient", "strict"] = "lenient"
+    body_bytes: int = 64 << 20
     frame: FrameMatch = "json"
     frame_type: str = "type"
     normalise: Normalisation = field(factory=Normalisation)

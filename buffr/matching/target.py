@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
 
 from buffr.matching.forms import field_name, without_fields
+from buffr.matching.idempotency import is_token
 from buffr.matching.ignore import Ignore
 from buffr.matching.reading import Reading
 from buffr.matching.signatures import unsigned
@@ -14,7 +16,7 @@ from buffr.redaction.fields import Replace, in_target
 from buffr.redaction.keys import KeyRedaction
 from buffr.redaction.known import NOTHING_KNOWN, Known
 
-__all__ = ["TargetRules", "legal_target"]
+__all__ = ["TargetRules", "in_one_spelling", "legal_target"]
 
 # RFC 3986 3.3 and 3.4. Square brackets are illegal in a query too, but many clients
 # send them as they are, and there nothing has ever decoded them.
@@ -37,6 +39,23 @@ def legal_target(target: bytes) -> bytes:
     return legal + mark + _ILLEGAL_IN_QUERY.sub(_encode, query) if mark else legal
 
 
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def _respelled(found: re.Match[bytes]) -> bytes:
+    byte = int(found[1], 16)
+    return bytes((byte,)) if byte in _UNRESERVED else found[0].upper()
+
+
+def in_one_spelling(text: bytes) -> bytes:
+    """A path or query in one of its equal spellings (RFC 3986 6.2.2.1 and 6.2.2.2).
+
+    ``%7E`` is ``~``, and ``%2f`` is ``%2F``, but neither is ``/``. Dots stay.
+    """
+    return _ESCAPE.sub(_respelled, text) if b"%" in text else text
+
+
 @frozen(eq=False)
 class TargetRules:
     """What of a target counts. ``credential`` says what takes the place of a credential's value."""
@@ -47,14 +66,16 @@ class TargetRules:
     left_out: frozenset[bytes] = frozenset()
     signatures_left_out: bool = True
     query_in_order: bool = True
+    tokens_left_out: bool = False
 
     def parts(
         self, target: bytes, known: Known = NOTHING_KNOWN, reading: Reading | None = None
     ) -> tuple[bytes, bytes]:
         """The path, and the query with its ``?``.
 
-        Bytes count as they are, in their order: ``%2F`` is not ``/``, ``/x?``
-        is not ``/x``. A query of which nothing counts is no query. ``known``
+        Bytes count in their order: ``%2F`` is not ``/``, ``/x?`` is not
+        ``/x``. A query of which nothing counts is no query. Ignore rules see
+        the target as it was sent, before equal spellings become one. ``known``
         credentials are none wherever they stand. ``reading`` says which fields
         are credentials; as a recording's are by default.
         """
@@ -62,10 +83,12 @@ class TargetRules:
         named = in_target(target, reading, self.credential)
         replaced = self.redaction.text(named, known)
         path, mark, query = legal_target(replaced).partition(b"?")
-        path = self.ignore.replaced("request.path", path)
+        path = in_one_spelling(self.ignore.replaced("request.path", path))
         if not query:
             return path, mark
         counting = without_fields(query, self.left_out)
+        if self.tokens_left_out:
+            counting = _without_tokens(counting)
         if self.signatures_left_out:
             counting = unsigned(counting)
         if not counting:
@@ -73,4 +96,17 @@ class TargetRules:
         if not self.query_in_order:
             fields = sorted(counting.split(b"&"), key=field_name)
             counting = b"&".join(fields)
-        return path, mark + self.ignore.replaced("request.query", counting)
+        counting = self.ignore.replaced("request.query", counting)
+        return path, mark + in_one_spelling(counting)
+
+
+def _without_tokens(query: bytes) -> bytes:
+    """The query without idempotency tokens that a program made up."""
+    if b"oken=" not in query:
+        return query
+    kept = [
+        field
+        for field in query.split(b"&")
+        if not is_token(field_name(field), unquote_to_bytes(field.partition(b"=")[2]))
+    ]
+    return b"&".join(kept)

@@ -209,7 +209,9 @@ class Redactor:
         body, headers = request.body, self.headers(request.headers, known)
         found = self._request_body(body, request.headers, known, noted)
         if found is not None:
-            body, headers = found.body, _with_length(headers, found.body.size_bytes)
+            # Keys are made of bodies without credentials.
+            body = evolve(found.body, key=body.key)
+            headers = _with_length(headers, body.size_bytes)
         return evolve(
             request, target=self.target(request.target, known), headers=headers, body=body
         )

@@ -115,7 +115,7 @@ class ReplayedSession(ReadingLeg):
         else:
             self._message.append(event.payload)
             if self._size_bytes > IN_MEMORY:
-                self._digest = BodyDigest(None)
+                self._digest = BodyDigest()
                 for piece in self._message:
                     self._digest.update(piece)
                 self._message.clear()

@@ -7,10 +7,10 @@ from typing import Protocol
 
 from attrs import frozen
 
-from buffr.interaction import Broken, Interaction, RecordedRequest
-from buffr.matching.key import MatchKey, Variant
+from buffr.interaction import Broken, IndexEntry, Interaction, RecordedRequest
+from buffr.matching.key import MatchKey, RecordedKey, Variant
 
-__all__ = ["Found", "Store"]
+__all__ = ["Found", "Late", "Store"]
 
 
 @frozen(eq=False)
@@ -25,6 +25,23 @@ class Found:
     places: Sequence[int]
     variant: Variant | None = None
     others: Sequence[Found] = ()
+
+
+class Late(Protocol):
+    """Interactions that are filed once more when a long body of their request was read.
+
+    ``places`` are those of all whose bodies take long to read; another list
+    when the store was read anew.
+    """
+
+    @property
+    def places(self) -> Sequence[int]: ...
+
+    def add(self, place: int, key: RecordedKey) -> None:
+        """File one by what its body means."""
+
+    def find(self, keys: Sequence[MatchKey]) -> Found | None:
+        """Those of the first key that has any."""
 
 
 class Store(Protocol):
@@ -52,8 +69,14 @@ class Store(Protocol):
         Raises ``CassetteError`` when it cannot be read.
         """
 
+    @property
+    def late(self) -> Late: ...
+
     def places(self) -> range:
         """The places that interactions have now."""
+
+    def entry(self, place: int) -> IndexEntry | None:
+        """What is at a place, as it is looked up; ``None`` as for ``request``."""
 
     def request(self, place: int) -> RecordedRequest | None:
         """The request at a place; ``None`` for what is never looked up, or no longer there."""

@@ -75,7 +75,7 @@ class BodyFiles:
             return body
         else:
             name = self._copy(body.file, body.size_bytes)
-        return Body(size_bytes=body.size_bytes, file=self.directory / name)
+        return Body(size_bytes=body.size_bytes, file=self.directory / name, key=body.key)
 
     def _has(self, name: str, size_bytes: int) -> bool:
         with suppress(OSError):

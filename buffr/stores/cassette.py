@@ -31,7 +31,7 @@ from buffr.stores.cassette_thread import (
     let_others_run,
 )
 from buffr.stores.disk import Disk
-from buffr.stores.elements import Elements, Index, KeyOf
+from buffr.stores.elements import Elements, Index, KeyOf, LateIndex
 from buffr.writable import check_directory, check_file, why_not
 
 __all__ = ["Access", "Cassette", "CassetteStore"]
@@ -146,7 +146,7 @@ class Cassette:
         """An index over the elements in memory."""
         index = Index(key_of)
         for place in self.places():
-            entry = self._entry(place)
+            entry = self.entry(place)
             if entry is not None:
                 index.add(entry, place)
         return index
@@ -204,10 +204,11 @@ class Cassette:
 
     def request(self, place: int) -> RecordedRequest | None:
         """The request at a place, while it is in the file and can be replayed."""
-        entry = self._entry(place)
+        entry = self.entry(place)
         return None if entry is None else entry.request
 
-    def _entry(self, place: int) -> IndexEntry | None:
+    def entry(self, place: int) -> IndexEntry | None:
+        """What the interaction at a place is looked up by, while it can be."""
         element = self._elements.slice(place)
         if element is None:
             return None
@@ -354,11 +355,18 @@ class CassetteStore:
     def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
         return self.index.find_loose(keys)
 
+    @property
+    def late(self) -> LateIndex:
+        return self.index.late
+
     async def load(self, place: int) -> Interaction:
         return self.cassette.interaction(place)
 
     def places(self) -> range:
         return self.cassette.places()
+
+    def entry(self, place: int) -> IndexEntry | None:
+        return self.cassette.entry(place)
 
     def request(self, place: int) -> RecordedRequest | None:
         return self.cassette.request(place)

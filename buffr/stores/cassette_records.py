@@ -32,6 +32,14 @@ _Size = Annotated[int, msgspec.Meta(ge=0)]
 _Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 
 
+class BodyKeyRecord(msgspec.Struct, gc=False):
+    """``of`` is the name of the body's file, of which the rest is told."""
+
+    rules: str = ""
+    sha256: str = ""
+    of: str = ""
+
+
 class RequestRecord(msgspec.Struct, gc=False):
     method: str
     path: str
@@ -46,6 +54,7 @@ class RequestRecord(msgspec.Struct, gc=False):
     body_b64: bytes = b""
     body_file: str = ""
     body_size: _Size = 0
+    body_key: BodyKeyRecord | None = None
 
 
 class BodyChunkRecord(msgspec.Struct, gc=False):

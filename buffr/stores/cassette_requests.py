@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import evolve
 
-from buffr.interaction import Body, RecordedRequest
+from buffr.interaction import Body, BodyKey, RecordedRequest
 from buffr.message import has_token
 from buffr.stores.cassette_checks import digest_fault
 from buffr.stores.cassette_fields import charset, sendable_target, unfold
@@ -44,7 +44,7 @@ def request_of(record: RequestRecord, bodies: Path) -> RecordedRequest:
         record.method.encode(),
         _target(record),
         unfold(record.headers, record.raw_headers, record.header_encoding),
-        body_of(record, bodies),
+        _with_key(body_of(record, bodies), record),
         record.scheme,
         record.host,
         record.port,
@@ -78,11 +78,26 @@ def body_of(record: RequestRecord | ResponseRecord, bodies: Path) -> Body:
     return Body(data, len(data))
 
 
+def _with_key(body: Body, record: RequestRecord) -> Body:
+    key = record.body_key
+    # Whoever gives a recording another file may not know of the key.
+    if key is None or key.of != record.body_file or digest_fault(key.sha256):
+        return body
+    return evolve(body, key=BodyKey(key.rules, key.sha256))
+
+
 def body_file(name: str, digest: str, size_bytes: int, bodies: Path) -> Body:
     """A body in a file of its own; ``name`` is that of the field which says so."""
     if fault := digest_fault(digest):
         raise ValueError(f"{name}: {fault}")
     return Body(size_bytes=size_bytes, file=bodies / digest)
+
+
+def _key_members(body: Body) -> list[list[bytes]]:
+    if body.key is None or body.file is None:
+        return []
+    key = {"rules": body.key.rules, "sha256": body.key.sha256, "of": body.file.name}
+    return [[b'"body_key": ', to_json(key)]]
 
 
 def encode_request(request: RecordedRequest, *, upgrade: bool = False) -> list[bytes]:
@@ -101,4 +116,5 @@ def encode_request(request: RecordedRequest, *, upgrade: bool = False) -> list[b
     members += field_members(request.headers, charset(request.headers))
     if not upgrade:
         members += body_members(b"body", request.body)
+        members += _key_members(request.body)
     return object_text(members, MESSAGE)

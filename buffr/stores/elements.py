@@ -11,16 +11,19 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import Factory, define, field
 
-from buffr.interaction import IndexEntry
+from buffr.interaction import IndexEntry, RecordedRequest
 from buffr.matching.key import MatchKey, RecordedKey, Variant, recording_name
+from buffr.message import first_value
 from buffr.stores.base import Found
+from buffr.stores.body_files import INLINE_BYTES
 from buffr.stores.spans import Spans, Text
 
-__all__ = ["Elements", "Index", "KeyOf"]
+__all__ = ["Elements", "Index", "KeyOf", "LateIndex"]
 
 KeyOf = Callable[[IndexEntry], RecordedKey]
 """How an interaction is filed. Called on any thread."""
 
+_SMALLEST_CODED = 1024
 _VARIANT_BITS = 32
 _VARIANT_MASK = (1 << _VARIANT_BITS) - 1
 
@@ -44,14 +47,23 @@ class Index:
     """
 
     key_of: KeyOf
+    late: LateIndex = field(init=False)
     _places: dict[bytes, int | _Group | list[_Group]] = field(init=False, factory=dict)
     _variants: list[Variant | None] = field(init=False, factory=list)
     _numbers: dict[bytes | None, int] = field(init=False, factory=dict)
     _loose: dict[bytes, tuple[bytes, tuple[bytes, ...]] | None] = field(init=False, factory=dict)
     _values: dict[bytes, bytes | None] = field(init=False, factory=dict)
 
+    @late.default
+    def _nothing_late(self) -> LateIndex:
+        return LateIndex()
+
     def add(self, entry: IndexEntry, place: int) -> None:
-        key = self.key_of(entry)
+        self.add_key(self.key_of(entry), place)
+        if _takes_long(entry.request):
+            self.late.places.append(place)
+
+    def add_key(self, key: RecordedKey, place: int) -> None:
         number = self._number(key.variant)
         known = self._places.get(key.digest)
         if known is None:
@@ -116,6 +128,38 @@ class Index:
             found = self._found(digest, known)
             yield found
             yield from found.others
+
+
+class LateIndex:
+    """What was filed by its bytes alone, and is filed once more when its body was read.
+
+    ``places`` are those of all interactions whose request bodies take long to read.
+    """
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self._index: Index | None = None
+
+    def add(self, place: int, key: RecordedKey) -> None:
+        if self._index is None:
+            self._index = Index(_never)
+        self._index.add_key(key, place)
+
+    def find(self, keys: Sequence[MatchKey]) -> Found | None:
+        return None if self._index is None else self._index.find(keys)
+
+
+def _never(_: IndexEntry) -> RecordedKey:
+    raise AssertionError("what is late has its key")
+
+
+def _takes_long(request: RecordedRequest) -> bool:
+    """Whether a body is long, or may hold much under its coding."""
+    size_bytes = request.body.size_bytes
+    if size_bytes > INLINE_BYTES:
+        return True
+    coded = size_bytes > _SMALLEST_CODED and first_value(request.headers, b"content-encoding")
+    return bool(coded)
 
 
 def _group(packed: int) -> _Group:

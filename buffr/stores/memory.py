@@ -18,7 +18,7 @@ from buffr.interaction import (
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Found
 from buffr.stores.cassette_requests import stored_request
-from buffr.stores.elements import Index, KeyOf
+from buffr.stores.elements import Index, KeyOf, LateIndex
 
 __all__ = ["MemoryStore"]
 
@@ -46,6 +46,10 @@ class MemoryStore:
     def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
         return self._index.find_loose(keys)
 
+    @property
+    def late(self) -> LateIndex:
+        return self._index.late
+
     async def load(self, place: int) -> Interaction:
         if not 0 <= place < len(self._interactions):
             raise CassetteError(f"there is no recording {place}")
@@ -53,6 +57,10 @@ class MemoryStore:
 
     def places(self) -> range:
         return range(len(self._interactions))
+
+    def entry(self, place: int) -> IndexEntry | None:
+        interaction = self._interactions[place]
+        return _entry_of(interaction) if interaction.whole else None
 
     def request(self, place: int) -> RecordedRequest | None:
         interaction = self._interactions[place]
@@ -74,12 +82,15 @@ class MemoryStore:
         kept = evolve(kept, request=stored_request(kept.request))
         self._interactions.append(kept)
         if kept.whole:
-            entry = IndexEntry(kept.request, choosing_fields(kept.response.headers))
-            self._index.add(entry, len(self._interactions) - 1)
+            self._index.add(_entry_of(kept), len(self._interactions) - 1)
 
     async def close(self) -> None:
         self._closed = True
 
 
+def _entry_of(interaction: Interaction) -> IndexEntry:
+    return IndexEntry(interaction.request, choosing_fields(interaction.response.headers))
+
+
 def _in_memory(body: Body) -> Body:
-    return body if body.file is None else Body.of(body.file.read_bytes())
+    return body if body.file is None else evolve(Body.of(body.file.read_bytes()), key=body.key)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.matching.forms import canonical_form, without_fields
+from buffr.matching.forms import canonical_form, form_in_slices, without_fields
+from buffr.matching.pieces import go_on
 
 FIELDS = st.lists(st.tuples(st.text(min_size=1, max_size=4), st.text(max_size=4)), max_size=4)
 
@@ -58,3 +59,27 @@ class TestWithoutFields:
     def test_names(self, form: bytes, rest: bytes) -> None:
         """Fields with these decoded names go; the bytes of the others stay."""
         assert without_fields(form, frozenset((b"ts",))) == rest
+
+
+class TestInSlices:
+    @given(
+        st.one_of(
+            st.text("ab=&%+2fFé", max_size=60).map(str.encode),
+            FIELDS.map(lambda fields: urlencode(fields).encode()),
+            st.binary(max_size=30),
+        ),
+        st.integers(3, 20),
+    )
+    def test_a_long_form_has_the_same_spelling(self, form: bytes, window: int) -> None:
+        """Wherever its slices end."""
+        pieces = form_in_slices(form, as_is, go_on, window)
+        assert b"".join(pieces) == canonical_form(form, as_is)
+
+    def test_replace(self) -> None:
+        replaced = {b"a": None, b"b": b"x"}.get
+        form = b"a=%b&%%62=%b&c=3" % (b"1" * 50, b"2" * 50)
+
+        def replace(name: bytes, value: bytes) -> bytes | None:
+            return replaced(name, value)
+
+        assert b"".join(form_in_slices(form, replace, go_on, 8)) == b"b=x&c=3"

@@ -8,9 +8,10 @@ import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from long_bodies import live_keys
 
 from buffr.interaction import Body, HTTPInteraction, IndexEntry, RecordedRequest
-from buffr.matching.body import BodyDigest
+from buffr.matching.body import IN_MEMORY
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher, MatchRules, differences, legal_target
 from buffr.message import Headers, Request, ResponseHead
@@ -58,7 +59,8 @@ class TestLive:
         "targets",
         [
             (b"/x", b"/x/", b"/x?", b"/x??", b"//x", b"/y/../x", b"/X"),
-            (b"/a/b", b"/a%2Fb", b"/a%2fb"),
+            (b"/a/b", b"/a%2Fb", b"/a%252Fb", b"/a%5Cb"),
+            (b"/a/./b", b"/a/b", b"/a//b", b"/a/../a/b"),
             (
                 b"/x?a=1&b=2",
                 b"/x?b=2&a=1",
@@ -113,12 +115,11 @@ class TestLive:
             assert len(found) == 8
 
     def test_body_in_pieces(self) -> None:
-        """A body that was spooled has the key that it has in memory."""
-        digest = BodyDigest(b"application/json")
-        digest.update(b"[ ")
-        digest.update(b"1 ]")
-        (made,) = reverse().live(Request(b"POST", b"/", JSON), digest).keys
-        assert made.digest == key(b"/", b"[1]").digest
+        """A body that was spooled has the key that it has in memory, and one by its bytes."""
+        made, exact = live_keys(
+            reverse(), Request(b"POST", b"/", JSON), b"[" + b" " * IN_MEMORY + b"1]"
+        )
+        assert made.digest == key(b"/", b"[1]").digest != exact.digest
 
 
 class TestForward:

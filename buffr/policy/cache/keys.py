@@ -8,7 +8,7 @@ from hashlib import blake2b, sha256
 from attrs import evolve, frozen
 
 from buffr.errors import BadRequest
-from buffr.matching.body import BodyDigest
+from buffr.matching.body import LongBody
 from buffr.matching.matcher import Matcher
 from buffr.matching.memo import Memo
 from buffr.message import Headers, Request, first_value
@@ -98,7 +98,7 @@ class CacheKeys:
             entries=4096, size_bytes=8 << 20
         )
 
-    def asked(self, request: Request, body: bytes | BodyDigest, origin: Origin | None) -> Asked:
+    def asked(self, request: Request, body: bytes | LongBody, origin: Origin | None) -> Asked:
         """What a request asks. Raises ``BadRequest`` for a malformed field of ours."""
         if body:
             return self._asked(request, body, origin)
@@ -109,7 +109,7 @@ class CacheKeys:
             self._known.put(name, known, request.head_bytes)
         return known
 
-    def _asked(self, request: Request, body: bytes | BodyDigest, origin: Origin | None) -> Asked:
+    def _asked(self, request: Request, body: bytes | LongBody, origin: Origin | None) -> Asked:
         # What is stored for GET answers HEAD too.
         keyed = evolve(request, method=b"GET") if request.method == b"HEAD" else request
         digest = self._matcher.live(keyed, body, origin).keys[0].digest

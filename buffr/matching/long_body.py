@@ -1,0 +1,195 @@
+"""Bodies that take long to read: what they mean, in bounded memory and with turns for others.
+
+A body is read piece by piece from where it is, once or twice. What comes of it
+is kept as one text only where something in it has to be understood, and at
+most ``limit_bytes`` of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from hashlib import sha256
+
+from attrs import define, field, frozen
+
+from buffr.codings import BadCoding, are_known, decoding
+from buffr.matching.aws_chunked import BadChunks, Unframing, unframed_by_signatures
+from buffr.matching.body import (
+    IN_MEMORY,
+    BodyKind,
+    BodyRules,
+    LongBody,
+    digest_value,
+    unmistakable,
+    with_trailers,
+)
+from buffr.matching.multipart import Boundaryless
+from buffr.matching.pieces import Pause, Piece, Text, digest_of_pieces, joined, size_of
+from buffr.redaction.known import Known
+
+__all__ = ["ReadLong", "Source", "long_body"]
+
+Source = Callable[[], Iterable[bytes]]
+"""Gives the pieces of a body, as they came or as they are stored, from its start each time."""
+
+_FIRST_BYTES = 4096
+
+
+ReadLong = Callable[[Source, Pause], LongBody]
+"""Gives the values of a body. Raises what the source raises."""
+
+
+def long_body(
+    rules: BodyRules, kind: BodyKind, known: Known, limit_bytes: int, source: Source, pause: Pause
+) -> LongBody:
+    """The values of a body. Raises what ``source`` raises."""
+    return _Reader(rules, kind, known, source, limit_bytes, pause).body()
+
+
+@define(eq=False)
+class _Taken:
+    """A stream that was read to its end: its digest, and its text if it is not too long.
+
+    ``needed``: more than its bytes has to be known of it.
+    """
+
+    size_bytes: int = 0
+    needed: bool = False
+    text: bytearray | None = field(factory=bytearray)
+    digest: str = ""
+
+    @property
+    def over(self) -> bool:
+        return self.needed and self.text is None
+
+
+@frozen(eq=False)
+class _Reader:
+    rules: BodyRules
+    kind: BodyKind
+    known: Known
+    source: Source
+    limit_bytes: int
+    pause: Pause
+
+    def body(self) -> LongBody:
+        raw, stored = sha256(), sha256()
+        size = 0
+
+        def came() -> Iterator[bytes]:
+            nonlocal size
+            for piece in self.source():
+                raw.update(piece)
+                size += len(piece)
+                self.pause()
+                yield piece
+
+        def as_stored() -> Iterator[bytes]:
+            for piece in self._redacted(came()):
+                stored.update(piece)
+                yield piece
+
+        undone = self.rules.normalise.content_coding
+        if undone and self.kind.coded and are_known(self.kind.codings):
+            for _ in came():
+                pass
+            exact = digest_value(raw.hexdigest())
+            if size <= IN_MEMORY:
+                exact = self.rules.value_of(self.kind, b"".join(self.source()), self.known)
+            meant, over = self._tried(self._decoded)
+        elif undone and self.kind.aws_chunked:
+            stream = as_stored()
+            meant, over = self._tried(lambda: self._unframed(stream))
+            for _ in stream:
+                pass
+            exact = digest_value(stored.hexdigest())
+        else:
+            meant, over = self._plain(as_stored(), self.source)
+            exact = digest_value(stored.hexdigest())
+        return LongBody(meant, exact, raw.digest(), over)
+
+    def _redacted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        stretches = self.rules.redaction.stretches(self.kind.media_type, self.known)
+        return stretches.over(pieces)
+
+    def _tried(self, read: Callable[[], tuple[bytes, bool]]) -> tuple[bytes, bool]:
+        """What was read; the body as it is where it is not what its coding says."""
+        try:
+            return read()
+        except BadCoding:
+            return self._plain(self._redacted(self.source()), self.source)
+        except BadChunks:
+            found = self._by_signatures()
+            if found is None:
+                return self._plain(self._redacted(self.source()), self.source)
+            return found, False
+
+    def _plain(self, redacted: Iterable[bytes], source: Source) -> tuple[bytes, bool]:
+        """The value of a body without codings, and whether it is too long for rules."""
+        taken = self._take(redacted)
+        if taken.text is not None:
+            return self._value(taken.text), False
+        if taken.over and self.kind.boundary is not None and self.rules.normalise.multipart:
+            # Without its boundary, at least.
+            taken = self._take(self._redacted(Boundaryless(self.kind.boundary).over(source())))
+            return digest_value(taken.digest), True
+        return digest_value(taken.digest), taken.over
+
+    def _decoded(self) -> tuple[bytes, bool]:
+        """The same of what a body holds under its codings."""
+        if self.kind.aws_chunked:
+            unframing = Unframing()
+            with suppress(BadChunks):
+                meant, over = self._under_codings(lambda: unframing.over(self.source()))
+                return with_trailers(meant, unframing.trailers), over
+        return self._under_codings(self.source)
+
+    def _under_codings(self, source: Source) -> tuple[bytes, bool]:
+        def plain() -> Iterator[bytes]:
+            return decoding(self.kind.codings, source())
+
+        return self._plain(self._redacted(plain()), plain)
+
+    def _unframed(self, stream: Iterable[bytes]) -> tuple[bytes, bool]:
+        """The same of the payload in AWS's chunks."""
+        unframing = Unframing()
+        meant, over = self._plain(
+            unframing.over(stream), lambda: Unframing().over(self._redacted(self.source()))
+        )
+        return with_trailers(meant, unframing.trailers), over
+
+    def _by_signatures(self) -> bytes | None:
+        """The value of stored chunks whose sizes no longer fit, as far as they fit into memory."""
+        taken = self._take(self._redacted(self.source()), needed=True)
+        if taken.text is None:
+            return None
+        found = unframed_by_signatures(bytes(taken.text))
+        if found is None:
+            return None
+        payload, trailers = found
+        return with_trailers(self._value(bytearray(payload)), trailers)
+
+    def _take(self, pieces: Iterable[bytes], *, needed: bool = False) -> _Taken:
+        taken = _Taken(needed=needed)
+        hashed = sha256()
+        for piece in pieces:
+            hashed.update(piece)
+            if not taken.size_bytes:
+                start = piece[:_FIRST_BYTES]
+                taken.needed = needed or self.rules.reads(self.kind, start)
+            taken.size_bytes += len(piece)
+            if taken.text is not None:
+                taken.text += piece
+                if len(taken.text) > (self.limit_bytes if taken.needed else IN_MEMORY):
+                    taken.text = None
+            self.pause()
+        taken.digest = hashed.hexdigest()
+        return taken
+
+    def _value(self, text: Text) -> bytes:
+        text = self.rules.ignore.replaced_in(self.rules.part, text, self.pause)
+        pieces: list[Piece] = self.rules.meaning(self.kind, text, None, self.pause)
+        if size_of(pieces) <= IN_MEMORY:
+            return unmistakable(joined(pieces))
+        return digest_value(digest_of_pieces(pieces, self.pause))
