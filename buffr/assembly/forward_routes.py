@@ -57,7 +57,7 @@ class ForwardRoutes:
         self._maker = maker
         self._bypass = maker.config.bypass
         self._held = HeldRoutes(limits.hosts, limits.host_idle_s, self._let_go)
-        self._ready: dict[tuple[Origin, str], Route] = {}
+        self.ready: dict[tuple[Origin, str], Route] = {}
         self._views: dict[SharedCassette, dict[str, _View]] = {}
         self._playheads: Remembered[Playhead] = Remembered(_MOST_REMEMBERED)
         self._paces: Remembered[Pace] = Remembered(_MOST_REMEMBERED)
@@ -75,9 +75,6 @@ class ForwardRoutes:
     def _denies(self, host: str, port: int) -> bool:
         return self._maker.config.denies_private_at(host, port)
 
-    def ready(self, origin: Origin, scope: str) -> Route | None:
-        return self._ready.get((origin, scope))
-
     async def of(self, origin: Origin, scope: str) -> Route:
         self.check(origin.host, origin.port)
         if self.bypassed(origin.host, origin.port):
@@ -86,9 +83,9 @@ class ForwardRoutes:
             row = self._settings.of(origin.host)
             name = origin, self._cassette_path(row, scope)
             route = self._held.find(name) or await self._made(name, row)
-        if len(self._ready) >= _MOST_READY:
-            self._ready.clear()
-        self._ready[origin, scope] = route
+        if len(self.ready) >= _MOST_READY:
+            self.ready.clear()
+        self.ready[origin, scope] = route
         return route
 
     def _cassette_path(self, row: ForwardHost, scope: str) -> Path | None:
@@ -167,14 +164,14 @@ class ForwardRoutes:
         )
         store = cassette.cassette.view(matcher.recorded_key)
         repeat = Repeat(self._settings.repeat)
-        playhead = self._playheads.of((cassette.real, row.host), lambda: Playhead(repeat))
+        playhead = self._playheads.of((str(cassette.real), row.host), lambda: Playhead(repeat))
         return _View(cassette, store, matcher, playhead)
 
     def _give_back(self, cassette: SharedCassette) -> None:
         if self._maker.cassettes.give_back(cassette):
             for host, view in self._views.pop(cassette, {}).items():
                 if not view.playhead.is_new:
-                    self._playheads.keep((cassette.real, host), view.playhead)
+                    self._playheads.keep((str(cassette.real), host), view.playhead)
 
     def _pace(self, host: str, row: ForwardHost) -> Pace | None:
         """One for each host, whatever the port and the scope: limits are the upstream's."""
@@ -202,7 +199,7 @@ class ForwardRoutes:
         self._held.sweep(self._maker.reactor.seconds())
 
     def _let_go(self, held: Held) -> None:
-        self._ready.clear()
+        self.ready.clear()
         route = held.route
         if route.upstream is not None:
             route.upstream.retire()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -38,14 +38,15 @@ _ESTABLISHED = ResponseHead(200, b"Connection Established", ())
 class Routes(Protocol):
     """Finds what holds for an origin."""
 
+    @property
+    def ready(self) -> Mapping[tuple[Origin, str], Route]:
+        """Routes by origin and scope that were asked for before, and are still there."""
+
     def bypassed(self, host: str, port: int) -> bool:
         """Whether the origin's traffic passes without being looked into."""
 
     def check(self, host: str, port: int) -> None:
         """Raise ``AccessDenied`` for an address that is not allowed; nothing is made for it."""
-
-    def ready(self, origin: Origin, scope: str) -> Route | None:
-        """The route of an origin, if it was asked for before and is still there."""
 
     async def of(self, origin: Origin, scope: str) -> Route:
         """The route of an origin, made if need be; in mode passthrough for a bypassed one.
@@ -129,12 +130,14 @@ class ForwardProxy:
         sink: ClientSink,
         scope: str,
     ) -> None:
-        route = self._routes.ready(origin, scope) or await self._routes.of(origin, scope)
-        route.uses.begin()
+        route = self._routes.ready.get((origin, scope)) or await self._routes.of(origin, scope)
+        uses = route.uses  # what its ``begin`` and ``end`` do, without two calls a request
+        uses.under_way += 1
         try:
             await self._engine.handle(route, request, body, sink, scope)
         finally:
-            route.uses.end()
+            uses.under_way -= 1
+            uses.lately = True
 
     async def _connect(self, request: Request, sink: ClientSink, scope: str) -> None:
         host, port = authority_form(request)

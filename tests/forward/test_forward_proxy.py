@@ -56,7 +56,7 @@ class Table:
     dialled: list[tuple[str, int]] = field(factory=list)
     wire: Wire = field(factory=Wire)
     late: Deferred[None] | None = None
-    kept: dict[tuple[Origin, str], Route] = field(factory=dict)
+    ready: dict[tuple[Origin, str], Route] = field(factory=dict)
 
     def bypassed(self, host: str, port: int) -> bool:
         return host.startswith("passed")
@@ -65,9 +65,6 @@ class Table:
         self.checked.append((host, port))
         if host == "denied.test":
             raise AccessDenied("not there")
-
-    def ready(self, origin: Origin, scope: str) -> Route | None:
-        return self.kept.get((origin, scope))
 
     async def of(self, origin: Origin, scope: str) -> Route:
         self.asked.append((origin, scope))
@@ -228,7 +225,7 @@ class TestTunnels:
         tls.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         origin = Origin("https", "h.test", 443)
         assert bench.routes.asked == [(origin, "me")]
-        bench.routes.kept[origin, "me"] = route = bench.routes.route(origin)
+        bench.routes.ready[origin, "me"] = route = bench.routes.route(origin)
         assert b"599" in tls.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert len(bench.routes.asked) == 1
         assert (route.uses.under_way, route.uses.lately) == (0, True)
