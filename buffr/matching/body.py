@@ -210,7 +210,12 @@ class BodyRules:
     redaction: KeyRedaction = field(factory=KeyRedaction)
     credential: Replace = constant
     part: str = "request.body"
+    reads_json: bool = field(init=False)
     _version: str = field(init=False)
+
+    @reads_json.default
+    def _has_use_for_json(self) -> bool:
+        return self.normalise.json or bool(self.json.paths)
 
     @_version.default
     def _digest_of_rules(self) -> str:
@@ -304,7 +309,7 @@ class BodyRules:
             value = self.json.canonical(body) or unmistakable(body)
         else:
             value = unmistakable(joined(self.meaning(kind, body, reading)))
-        return with_trailers(value, trailers)
+        return with_trailers(value, trailers) if trailers else value
 
     def _uncoded(self, kind: BodyKind, body: bytes, known: Known) -> tuple[bytes, bytes]:
         """A body without its codings and without credentials, and the trailers within it."""
@@ -317,10 +322,6 @@ class BodyRules:
         if kind.aws_chunked and not kind.coded:
             return _unframed(body) or unframed_by_signatures(body) or (body, b"")
         return body, trailers
-
-    @property
-    def reads_json(self) -> bool:
-        return self.normalise.json or bool(self.json.paths)
 
     def reads(self, kind: BodyKind, start: bytes) -> bool:
         """Whether what a body means is not told by its bytes; ``start`` are its first ones."""

@@ -27,7 +27,7 @@ _NAMES_AS_SENT = frozenset(
     b"""
     clientToken ClientToken client_token client-token
     clientRequestToken ClientRequestToken client_request_token
-    ClientTokenId CreationToken ExecuteToken ProvisionToken TerminateToken
+    CreationToken ExecuteToken ProvisionToken TerminateToken
     CreatorRequestId creatorRequestId UpdaterRequestId CallerReference callerReference
     idempotencyToken IdempotencyToken idempotency_token
     idempotencyKey IdempotencyKey idempotency_key idempotency-key
@@ -84,15 +84,11 @@ def is_token_member(name: str, value: bytes) -> bool:
 
 
 def may_hold_tokens(document: bytes) -> bool:
-    """Whether a JSON document may have members that are tokens: one quick look at their names."""
-    return (
-        b'oken"' in document
-        or b"dempotency" in document
-        or b'okenId"' in document
-        or b'orRequestId"' in document
-        or b'erRequestId"' in document
-        or b'rReference"' in document
-    )
+    """Whether a JSON document may have members that are tokens: one quick look at their names.
+
+    ``CallerReference`` stands in XML only.
+    """
+    return b'oken"' in document or b"dempotency" in document or b'rRequestId"' in document
 
 
 def without_tokens(document: Any) -> Any:

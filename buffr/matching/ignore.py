@@ -121,7 +121,7 @@ class Ignore:
 
     def replaced(self, part: str, text: bytes) -> bytes:
         """The text of a part, such as ``request.body``, with all matches replaced, rule by rule."""
-        for pattern in self.of_part(part):
+        for pattern in self._parts.get(part, ()):
             text = pattern.replaced(text)
         return text
 

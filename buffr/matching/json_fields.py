@@ -58,6 +58,8 @@ class JSONFields:
 
     def canonical(self, body: bytes) -> bytes | None:
         """The one spelling of a JSON body without the fields; ``None`` for what is not JSON."""
+        if not (self.paths or (self.tokens and may_hold_tokens(body))):
+            return canonical(body)
         if not self.whole:
             return self.spelled(body, self.walk)
         return canonical_edited(body, self._without_all)
