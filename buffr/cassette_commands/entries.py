@@ -80,10 +80,11 @@ def _cassette_entries(snapshot: Snapshot) -> Iterator[Entry]:
     if layout.others:
         yield Entry(None, 1, None, (("head", b"{%b}" % b",".join(layout.others)),))
     line, at = 1, 0
-    for number, (start, _) in enumerate(layout.spans):
-        line += layout.text.count(b"\n", at, start)
-        at = start
+    for number in range(len(snapshot)):
         element = snapshot.element(number)
+        start = layout.spans.end_of(number + 1)[0] - len(element)
+        line += layout.piece(at, start).count(b"\n")
+        at = start
         try:
             yield Entry(number, line, snapshot.interaction(number))
         except CassetteError:  # of another type, or broken

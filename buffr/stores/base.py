@@ -84,6 +84,10 @@ class Store(Protocol):
     def broken(self, place: int) -> Broken | None:
         """What is at a place and never replayed; ``None`` for all else."""
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the store as a whole, in words; empty for nothing."""
+
     async def append(self, interaction: Interaction) -> None:
         """Keep an interaction; returns when it would survive this process.
 

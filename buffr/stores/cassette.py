@@ -1,15 +1,18 @@
-"""A cassette as a store: looked up in memory, appended to by a thread of its own."""
+"""A cassette as a store: indexed in memory, read from its file, appended to by a thread."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import gc
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, assert_never
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from buffr.errors import CassetteError, StoreFailed, UnsafeRecording
 from buffr.interaction import Broken, IndexEntry, Interaction, RecordedRequest
@@ -17,21 +20,25 @@ from buffr.matching.key import MatchKey
 from buffr.stores.backlog import Backlog
 from buffr.stores.base import Found
 from buffr.stores.body_files import BodyFiles
-from buffr.stores.cassette_file import CassetteFile, Status
+from buffr.stores.cassette_elements import Elements, Stored
+from buffr.stores.cassette_file import CassetteFile
 from buffr.stores.cassette_format import broken_request, decode, decode_index, index_entry
-from buffr.stores.cassette_ledger import Ledger, Redact
-from buffr.stores.cassette_reading import Appended, CassetteReader, Loaded, News
+from buffr.stores.cassette_ledger import Known, Ledger, Redact
+from buffr.stores.cassette_reading import Appended, CassetteReader, Loaded, Moved, News
 from buffr.stores.cassette_thread import (
     Append,
     CassetteThread,
-    Free,
     Outcome,
     Refresh,
     Stop,
+    Work,
     let_others_run,
 )
+from buffr.stores.decoded import Decoded
 from buffr.stores.disk import Disk
-from buffr.stores.elements import Elements, Index, KeyOf, LateIndex
+from buffr.stores.elements import Index, KeyOf, LateIndex
+from buffr.stores.window import Disturbed
+from buffr.streams import News as Waiters
 from buffr.writable import check_directory, check_file, why_not
 
 __all__ = ["Access", "Cassette", "CassetteStore"]
@@ -39,7 +46,9 @@ __all__ = ["Access", "Cassette", "CassetteStore"]
 _DECODED_BYTES = 64 << 20
 _WAITING = 4096
 _WAITING_BYTES = 256 << 20
-_LOOK_EVERY_S = 1.0
+_LARGE_BYTES = 65536
+"""Larger elements are read and decoded off the reactor's thread."""
+_LOOKS = 3
 
 Access = Literal["append", "replay", "anew"]
 
@@ -75,18 +84,20 @@ class Cassette:
     _ledger: Ledger = field(init=False)
     _thread: CassetteThread = field(init=False)
     views: list[CassetteStore] = field(init=False, factory=list)
+    _name: str = field(init=False)
     _elements: Elements = field(init=False, factory=lambda: Elements(0))
-    _decoded: OrderedDict[int, tuple[Interaction, int]] = field(init=False, factory=OrderedDict)
-    _decoded_bytes: int = field(init=False, default=0)
-    _known: Status | None = field(init=False, default=None)
+    _decoded: Decoded = field(init=False, factory=lambda: Decoded(_DECODED_BYTES))
+    _known: Known = field(init=False, factory=lambda: Known(None))
+    _fault: str = field(init=False, default="")
     _backlog: Backlog = field(init=False, factory=lambda: Backlog(_WAITING, _WAITING_BYTES))
     _refreshing: list[Deferred[None]] = field(init=False, factory=list)
+    _loading: dict[int, Waiters] = field(init=False, factory=dict)
     _closed: bool = field(init=False, default=False)
     _stopped: bool = field(init=False, default=False)
     _closing: list[Deferred[None]] = field(init=False, factory=list)
-    _next_look_s: float = field(init=False, default=0.0)
 
     def __attrs_post_init__(self) -> None:
+        self._name = os.fspath(self.path)
         sync = self.durability == "disk"
         self._file = CassetteFile(
             self.path, self.file_mode, sync, self.disk, self.warn, self.quiet_s
@@ -97,12 +108,14 @@ class Cassette:
         reader = CassetteReader(self.path, self._bodies.directory)
         repairs = self.access != "replay"
         self._ledger = Ledger(self._file, self._bodies, reader, self.redact, repairs)
-        self._thread = CassetteThread(self._ledger, self._digests, self._land_from_thread)
+        self._thread = CassetteThread(self._ledger, self._keys, self._land_from_thread)
 
     def view(self, key_of: KeyOf) -> CassetteStore:
         """A store over this cassette with an index of its own."""
-        view = CassetteStore(self, self._indexed(key_of))
+        view = CassetteStore(self, Index(key_of))
         self.views.append(view)
+        if self.places():
+            self._build(view)
         return view
 
     @property
@@ -119,15 +132,19 @@ class Cassette:
         """
         if in_steps:
             self._ledger.reader.pause = let_others_run
+        with _collector_off(unless=in_steps):
+            self._read_first()
+
+    def _read_first(self) -> None:
         try:
             if self.access == "anew":
                 self._ledger.begin_anew()
             else:
-                self._ledger.refresh(self._digests())
+                self._ledger.refresh(self._keys())
         except OSError as error:
             raise CassetteError(f"{self.path} cannot be read: {why_not(error)}") from error
         self._learn(self._ledger.take_news())
-        self._known = self._ledger.seen
+        self._known = self._ledger.known
 
     def check_writable(self) -> None:
         """Raise ``OSError`` when a recording could not be kept now. Blocks. Call ``open`` first.
@@ -139,16 +156,44 @@ class Cassette:
         if self._bodies.directory.is_dir():
             check_directory(self._bodies.directory)
 
-    def _digests(self) -> Sequence[KeyOf]:
+    def _keys(self) -> Sequence[KeyOf]:
         return [view.index.key_of for view in self.views]
 
-    def _indexed(self, key_of: KeyOf) -> Index:
-        """An index over the elements in memory."""
-        index = Index(key_of)
-        for place in self.places():
-            entry = self.entry(place)
+    def _build(self, view: CassetteStore) -> None:
+        """Have the index made of a view that came when the file was read already."""
+        view.building = Waiters()
+        elements, places = self._elements, self.places()
+        made: Deferred[Index] = Deferred()
+        made.addCallbacks(
+            self._built,
+            self._not_built,
+            callbackArgs=(view, elements, places.stop),
+            errbackArgs=(view,),
+        )
+        self._thread.put(Work(partial(self._indexed, view.index.key_of, elements, places), made))
+
+    def _built(self, index: Index, view: CassetteStore, elements: Elements, stop: int) -> None:
+        if elements is not self._elements or view.building is None:
+            return  # the file was read again meanwhile, for this view too
+        for place in range(stop, elements.next_place):
+            entry = self._entry(elements, place)
             if entry is not None:
                 index.add(entry, place)
+        view.take(index)
+
+    def _not_built(self, failure: Failure, view: CassetteStore) -> None:
+        self.warn(f"{self.path}: its index could not be made: {failure.getErrorMessage()}")
+        view.take(view.index)
+
+    def _indexed(self, key_of: KeyOf, elements: Elements, places: range) -> Index:
+        """An index over elements. For any thread."""
+        index = Index(key_of)
+        for place in places:
+            entry = self._entry(elements, place)
+            if entry is not None:
+                index.add(entry, place)
+            if place % 64 == 0:
+                let_others_run()
         return index
 
     async def append(self, interaction: Interaction) -> None:
@@ -162,27 +207,54 @@ class Cassette:
         self._thread.put(Append(interaction, size, done))
         await done
 
-    def interaction(self, place: int) -> Interaction:
-        """The interaction at a place. Raises ``CassetteError``."""
-        held = self._decoded.get(place)
-        if held is not None:
-            self._decoded.move_to_end(place)
-            return held[0]
-        element = self._elements.slice(place)
-        if element is None:
+    def warm(self, place: int) -> Interaction | None:
+        """The interaction at a place, if it was asked for before and is still in memory."""
+        return self._decoded.get(place)
+
+    async def cold(self, place: int) -> Interaction:
+        """The interaction at a place, out of the file. Raises ``CassetteError``."""
+        elements = self._elements
+        stored = elements.at(place)
+        if stored is None:
             raise CassetteError(f"{self.path}: the recording was taken out of the file meanwhile")
+        if stored.size_bytes <= _LARGE_BYTES or self._closed:
+            interaction = self._read(stored)
+        else:
+            if place in self._loading:
+                await self._loading[place].wait()
+                return self.warm(place) or await self.cold(place)
+            interaction = await self._read_off_reactor(place, stored)
+        if elements is self._elements and all(body.file is None for body in interaction.bodies):
+            self._decoded.keep(place, interaction, stored.size_bytes)
+        return interaction
+
+    async def _read_off_reactor(self, place: int, stored: Stored) -> Interaction:
+        done: Deferred[Interaction] = Deferred()
+        waiters = self._loading[place] = Waiters()
+        self._thread.put(Work(partial(self._read, stored), done))
         try:
-            interaction = decode(element, self._bodies.directory)
+            return await done
+        finally:
+            del self._loading[place]
+            waiters.tell()
+
+    def _read(self, stored: Stored) -> Interaction:
+        """An element's interaction. For any thread. Raises ``CassetteError``."""
+        try:
+            interaction = decode(stored.read(), self._bodies.directory)
         except CassetteError as error:
-            number = place - self._elements.first_place
-            raise CassetteError(f"{self.path}: interaction {number}: {error.message}") from error
+            where = f"{self.path}: interaction {stored.number}"
+            raise CassetteError(f"{where}: {error.message}") from error
+        except OSError as error:
+            raise CassetteError(f"{self.path} cannot be read: {why_not(error)}") from error
+        except Disturbed:
+            why = f", and cannot be read: {self._fault}" if self._fault else " just now"
+            raise CassetteError(
+                f"{self.path}: interaction {stored.number} is gone: the file was changed{why}"
+            ) from None
         for body in interaction.bodies:
             self._bodies.check(body)
-        if interaction.recorded_at is None:
-            interaction = self._redacted(interaction)
-        if all(body.file is None for body in interaction.bodies):
-            self._remember(place, interaction, len(element))
-        return interaction
+        return self._redacted(interaction) if interaction.recorded_at is None else interaction
 
     def _redacted(self, interaction: Interaction) -> Interaction:
         """What another program recorded, as it would be stored here: it keeps credentials."""
@@ -191,15 +263,8 @@ class Cassette:
         except UnsafeRecording:
             return interaction
 
-    def _remember(self, place: int, interaction: Interaction, size_bytes: int) -> None:
-        self._decoded[place] = (interaction, size_bytes)
-        self._decoded_bytes += size_bytes
-        while self._decoded_bytes > _DECODED_BYTES:
-            _, (_, freed) = self._decoded.popitem(last=False)
-            self._decoded_bytes -= freed
-
     def places(self) -> range:
-        """The places of the elements in memory."""
+        """The places of the elements."""
         return range(self._elements.first_place, self._elements.next_place)
 
     def request(self, place: int) -> RecordedRequest | None:
@@ -209,42 +274,67 @@ class Cassette:
 
     def entry(self, place: int) -> IndexEntry | None:
         """What the interaction at a place is looked up by, while it can be."""
-        element = self._elements.slice(place)
-        if element is None:
+        return self._entry(self._elements, place)
+
+    def _entry(self, elements: Elements, place: int) -> IndexEntry | None:
+        stored = elements.at(place)
+        if stored is None:
             return None
-        with suppress(ValueError):
-            return index_entry(decode_index(element), self._bodies.directory)
+        with suppress(ValueError, OSError, Disturbed):
+            return index_entry(decode_index(stored.read()), self._bodies.directory)
         return None
 
     def broken(self, place: int) -> Broken | None:
         """The request at a place that cannot be replayed, if it can be read at least."""
-        element = self._elements.slice(place)
-        if element is None:
+        stored = self._elements.at(place)
+        if stored is None:
             return None
-        with suppress(ValueError):
-            return broken_request(decode_index(element), self._bodies.directory)
+        with suppress(ValueError, OSError, Disturbed):
+            return broken_request(decode_index(stored.read()), self._bodies.directory)
         return None
 
-    def look(self) -> None:
-        """Have the file read again if it changed; at most once a second."""
-        now = self.now()
-        if now >= self._next_look_s:
-            self._next_look_s = now + _LOOK_EVERY_S
-            if self.changed() and not self._refreshing:
-                self._refresh()
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the file as a whole, in words; empty for nothing."""
+        if self._fault:
+            return f"{self._fault}; what was read before is used on"
+        if self._known.status is None and self.access != "anew":
+            return f"{self.path} does not exist" + (" any more" if self._known.readings > 1 else "")
+        return ""
 
     def changed(self) -> bool:
-        """Whether the file is another than the one that is known."""
-        if self._backlog.held or self._closed:
-            return False  # each append looks for itself
+        """Whether the file is another than the one that is known. Asked before each answer."""
+        known = self._known
+        if self._closed:
+            return False
+        if self._backlog.held:  # our own appends change it, too
+            latest = self._ledger.known
+            if latest.readings == known.readings:
+                known = latest
+        status = known.status
         try:
-            return self._file.status() != self._known
+            now = os.stat(self._name)  # noqa: PTH116  # Path.stat takes twice as long
+        except (FileNotFoundError, NotADirectoryError):
+            return status is not None
         except OSError:
             return False
+        return (
+            status is None
+            or now.st_mtime_ns != status.mtime_ns
+            or now.st_size != status.size_bytes
+            or now.st_ino != status.inode
+            or now.st_ctime_ns != status.ctime_ns
+            or now.st_dev != status.device
+            or known.fresh
+        )
 
-    async def refreshed(self) -> None:
-        """Read the file again, and wait for it."""
-        await self._refresh()
+    async def caught_up(self) -> None:
+        """Read the file again, and wait for it; again, if it changed once more meanwhile."""
+        for _ in range(_LOOKS):
+            known = self._known
+            await self._refresh()
+            if known is self._known or not self.changed():
+                return
 
     def _refresh(self) -> Deferred[None]:
         done: Deferred[None] = Deferred()
@@ -254,9 +344,10 @@ class Cassette:
         return done
 
     async def close(self) -> None:
-        """Write everything that waits, then stop the thread."""
+        """Write everything that waits, then stop the thread, and let go of the file."""
         closing, self._closed = self._closed, True
         if self._stopped or not self._thread.started:
+            self._elements.close()
             return
         await self._backlog.all_let_in()
         done: Deferred[None] = Deferred()
@@ -264,6 +355,7 @@ class Cassette:
         if not closing:
             self._thread.put(Stop())
         await done
+        self._elements.close()
 
     @property
     def replaces(self) -> bool:
@@ -273,7 +365,7 @@ class Cassette:
     def release(self) -> None:
         """Give the memory back, once it is closed; nothing can be looked up any more."""
         self.views.clear()
-        self._elements.give_up()
+        self._elements.close()
         self._decoded.clear()
         self._ledger.release()
 
@@ -281,10 +373,12 @@ class Cassette:
         self.call_from_thread(self._land, outcome)
 
     def _land(self, outcome: Outcome) -> None:
-        self._known = outcome.status
+        self._known = outcome.known
         self._learn(outcome.news)
-        if outcome.fault:
-            self.warn(f"{outcome.fault}; what was read before is used on")
+        if outcome.refreshed or outcome.stopped:
+            if outcome.fault and outcome.fault != self._fault:
+                self.warn(f"{outcome.fault}; what was read before is used on")
+            self._fault = outcome.fault
         for job in outcome.appends:
             self._backlog.leave(job.size_bytes)
             if outcome.failure is None:
@@ -297,37 +391,56 @@ class Cassette:
         if outcome.refreshed:
             waiters, self._refreshing = self._refreshing, []
             _fire(waiters)
+        if outcome.work is not None:
+            outcome.work.done.callback(outcome.result)
         if outcome.stopped:
             self._stopped = True
             _fire(self._closing)
 
     def _learn(self, news: Sequence[News]) -> None:
         for item in news:
-            if isinstance(item, Loaded):
-                self._take(item)
-            else:
-                self._add(item)
+            match item:
+                case Loaded():
+                    self._take(item)
+                case Moved():
+                    self._elements.move(item.file, item.spans, item.file_bytes)
+                case Appended():
+                    self._add(item)
+                case other:
+                    assert_never(other)
 
     def _take(self, loaded: Loaded) -> None:
         old, self._elements = self._elements, loaded.elements
-        if self._thread.started and not self._closed:
-            self._thread.put(Free(old.give_up()))
+        # A file that was deleted takes its room on the disk until nobody holds it.
+        old.close()
         self._decoded.clear()
-        self._decoded_bytes = 0
         made = len(loaded.indexes)  # views may have come since the reading began
         for view, index in zip(self.views[:made], loaded.indexes, strict=True):
-            view.index = index
+            view.take(index)
         for view in self.views[made:]:
-            view.index = self._indexed(view.index.key_of)
+            self._build(view)
 
     def _add(self, appended: Appended) -> None:
         place = self._elements.next_place
-        self._elements.add(appended.text, appended.spans)
+        self._elements.add(appended.spans, appended.file_bytes)
         for entry in appended.entries:
             if entry is not None:
                 for view in self.views:
                     view.index.add(entry, place)
             place += 1
+
+
+@contextmanager
+def _collector_off(*, unless: bool) -> Iterator[None]:
+    """Many objects come and stay; to look through them for garbage takes a quarter of the time."""
+    if unless or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _fire(waiters: list[Deferred[None]]) -> None:
@@ -342,15 +455,16 @@ class CassetteStore:
     cassette: Cassette
     index: Index
     closed: bool = False
+    building: Waiters | None = None
+    """While the index is being made of what the file had before."""
 
     async def find(self, keys: Sequence[MatchKey]) -> Found | None:
         cassette = self.cassette
-        cassette.look()
-        found = self.index.find(keys)
-        if found is None and cassette.changed():
-            await cassette.refreshed()
-            found = self.index.find(keys)
-        return found
+        if cassette.changed():
+            await cassette.caught_up()
+        while self.building is not None:
+            await self.building.wait()
+        return self.index.find(keys)
 
     def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
         return self.index.find_loose(keys)
@@ -359,8 +473,15 @@ class CassetteStore:
     def late(self) -> LateIndex:
         return self.index.late
 
+    def take(self, index: Index) -> None:
+        """Look up in this index from now on."""
+        building, self.building = self.building, None
+        self.index = index
+        if building is not None:
+            building.tell()
+
     async def load(self, place: int) -> Interaction:
-        return self.cassette.interaction(place)
+        return self.cassette.warm(place) or await self.cassette.cold(place)
 
     def places(self) -> range:
         return self.cassette.places()
@@ -373,6 +494,10 @@ class CassetteStore:
 
     def broken(self, place: int) -> Broken | None:
         return self.cassette.broken(place)
+
+    @property
+    def trouble(self) -> str:
+        return self.cassette.trouble
 
     async def append(self, interaction: Interaction) -> None:
         await self.cassette.append(interaction)

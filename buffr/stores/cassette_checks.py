@@ -143,9 +143,12 @@ def _text_fault(text: str, *, latin_1: bool) -> str:
 
 def _framing_fault(headers: dict[str, list[str]]) -> str:
     """What would make the body end elsewhere than it does (RFC 9112 6.3)."""
+    names = _framing.intersection(headers)
+    if not names:
+        return ""
     lengths: list[str] = []
     codings: list[str] = []
-    for name in headers.keys() & _framing:
+    for name in names:
         (lengths if name.lower() == _LENGTH else codings).extend(headers[name])
     if lengths and codings:
         return "headers: Content-Length and Transfer-Encoding cannot both be sent"

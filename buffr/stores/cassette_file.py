@@ -20,34 +20,45 @@ from uuid import uuid4
 
 from attrs import define, frozen
 
+from buffr.stores.cassette_elements import HeldFile
 from buffr.stores.cassette_layout import TAIL
 from buffr.stores.disk import Disk, Part, blocks
 from buffr.stores.file_lock import Lock, LocksMissing, LockTaken, lock
+from buffr.stores.window import Disturbed
 
-__all__ = ["CassetteFile", "Disturbed", "OpenCassette", "Stamp", "Status"]
+__all__ = ["CassetteFile", "OpenCassette", "Stamp", "Status"]
 
 _TAIL_BYTES = 256
-_PIECE_BYTES = 1 << 18
 _READ_TRIES = 10
 _NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 
 
-class Disturbed(Exception):
-    """Someone who takes no locks changed the file meanwhile: read it and try again."""
-
-
 @frozen
 class Status:
-    """What ``stat`` tells of a file without opening it."""
+    """What ``stat`` tells of a file without opening it.
+
+    ``ctime_ns`` is when anything of it was last changed, times included.
+    """
 
     device: int
     inode: int
     size_bytes: int
     mtime_ns: int
+    ctime_ns: int
 
     @classmethod
     def of(cls, result: os.stat_result) -> Status:
-        return cls(result.st_dev, result.st_ino, result.st_size, result.st_mtime_ns)
+        return cls(
+            result.st_dev,
+            result.st_ino,
+            result.st_size,
+            result.st_mtime_ns,
+            result.st_ctime_ns,
+        )
+
+    def is_file_of(self, other: Status) -> bool:
+        """Whether both are of one file."""
+        return self.inode == other.inode and self.device == other.device
 
 
 @frozen
@@ -229,21 +240,21 @@ class OpenCassette:
 
     def is_in_place(self) -> bool:
         """Whether the path still leads to this file."""
-        now, mine = self._file.status(), self.status()
-        return now is not None and (now.inode, now.device) == (mine.inode, mine.device)
+        now = self._file.status()
+        return now is not None and now.is_file_of(self.status())
+
+    def held(self, patch: tuple[int, bytes] | None = None) -> HeldFile:
+        """The file for readers, open as long as they need it. Raises ``Disturbed``."""
+        return HeldFile.opened(self._file.path, self.fd, patch)
 
     def read_at(self, offset: int, size_bytes: int) -> bytes:
         return os.pread(self.fd, size_bytes, offset)
 
-    def read(self) -> tuple[bytearray, Stamp]:
+    def read(self) -> tuple[bytes, Stamp]:
         """The whole text in private memory, and the stamp of exactly this text."""
-        piece = memoryview(bytearray(_PIECE_BYTES))
         for _ in range(_READ_TRIES):
             before = self.stamp()
-            # It grows: to make it in its full size would hold the interpreter for long.
-            text = bytearray()
-            while count := os.preadv(self.fd, [piece], len(text)):
-                text += piece[:count]
+            text = self.read_at(0, before.status.size_bytes)
             if len(text) == before.status.size_bytes and self.stamp() == before:
                 return text, before
         raise Disturbed
@@ -271,11 +282,21 @@ class OpenCassette:
         except OSError:
             self._take_back(at)
             raise
-        stamp = self.stamp()
+        stamp = self._marked()
         undisturbed = stamp.status.size_bytes == written and self.is_in_place()
         if not undisturbed or self.read_at(at, cut) != chunk[:cut]:
             raise Disturbed
         return stamp
+
+    def _marked(self) -> Stamp:
+        """The stamp, with a time that no other change will have.
+
+        The system keeps times in ticks of milliseconds: who changes the file
+        within this one, and not its size, would leave the time that it has.
+        """
+        with suppress(OSError):  # of a file of somebody else, it may not be set
+            os.utime(self.fd, ns=(os.fstat(self.fd).st_atime_ns, time.time_ns()))
+        return self.stamp()
 
     def _take_back(self, at: int) -> None:
         # Whatever fails here leaves a torn tail, which the next append sets right.
@@ -319,7 +340,7 @@ class OpenCassette:
         self.fd = fd
         if self._file.sync:
             disk.sync_directory(target.parent)
-        return self.stamp()
+        return self._marked()
 
 
 def _beside(target: Path) -> Path:

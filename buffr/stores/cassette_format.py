@@ -105,12 +105,19 @@ def index_entry(element: ElementRecord, bodies: Path) -> IndexEntry | None:
 
     Raises ``ValueError`` for what cannot be replayed, although it is whole.
     """
+    exchange = element.http
+    if element.type == "http" and exchange is not None:  # as nearly all are
+        if exchange.end is not None and exchange.end.truncated:
+            return None
+        if fault := exchange_fault(exchange):
+            raise ValueError(fault)
+        return IndexEntry(request_of(exchange.request, bodies), _choosing(exchange.response))
     if element.type not in _KINDS or _broke_off(element) is not None:
         return None
     if fault := _fault(element):
         raise ValueError(fault)
-    recorded = _recorded(element)
-    answer = None if recorded is None else recorded.response
+    session = element.websocket
+    answer = None if session is None else session.response
     return IndexEntry(_request(element, bodies), _choosing(answer))
 
 

@@ -11,32 +11,56 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from hashlib import sha256
+from zlib import crc32
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from buffr.errors import CassetteError
 from buffr.interaction import IndexEntry, Interaction, choosing_fields
 from buffr.stores.aside import move_aside, set_aside
 from buffr.stores.body_files import BodyFiles
-from buffr.stores.cassette_file import CassetteFile, Disturbed, OpenCassette, Stamp, Status
-from buffr.stores.cassette_format import encode
+from buffr.stores.cassette_file import CassetteFile, OpenCassette, Stamp, Status
+from buffr.stores.cassette_format import decode_index, encode, index_entry
 from buffr.stores.cassette_layout import TAIL, Layout, Shape, opening
-from buffr.stores.cassette_reading import Appended, CassetteReader, News, Reading
-from buffr.stores.cassette_recent import Recent, Written
+from buffr.stores.cassette_reading import Appended, CassetteReader, Moved, News, Reading
+from buffr.stores.cassette_recent import WINDOW_NS, Recent
 from buffr.stores.cassette_relayout import head, laid_out
 from buffr.stores.cassette_requests import stored_request
-from buffr.stores.disk import Part, blocks
 from buffr.stores.elements import KeyOf
 from buffr.stores.spans import Spans
+from buffr.stores.window import Disturbed
 
-__all__ = ["Ledger", "Redact"]
+__all__ = ["Known", "Ledger", "Redact"]
 
 Redact = Callable[[bytes], Callable[[Interaction], Interaction]]
 """Makes, of a cassette's salt, what takes the credentials out of an interaction."""
 
 _PATIENCE_S = 10.0
 _BETWEEN = b",\n    "
+_TICK_NS = 20_000_000
+"""File systems keep times in ticks of up to ten milliseconds."""
+
+
+@frozen
+class Known:
+    """As what the file is known: its status, ``None`` where there is none.
+
+    ``readings`` counts how often it turned out to be another one. ``fresh``
+    says that it was read so soon after a change that another change need not
+    show in its status.
+    """
+
+    status: Status | None
+    readings: int = 0
+    fresh: bool = False
+
+
+@frozen(eq=False)
+class _Written:
+    """An element to append, and what it is looked up by."""
+
+    element: bytes
+    entry: IndexEntry | None
 
 
 @define
@@ -44,6 +68,7 @@ class Ledger:
     """Reads and appends. What came of it is in ``take_news()``, also after an error.
 
     ``repairs`` says that a torn end is set right as soon as it is seen.
+    ``known`` may be looked at from other threads.
     """
 
     file: CassetteFile
@@ -51,31 +76,26 @@ class Ledger:
     reader: CassetteReader
     redact: Redact
     repairs: bool = False
-    _salt: str = field(factory=lambda: secrets.token_hex(16))
-    _news: list[News] = field(factory=list)
-    _read_once: bool = False
-    _seen: Stamp | None = None
-    _fault: CassetteError | None = None
-    _layout: Layout | None = None  # of a file that cannot be appended to in place yet
-    _parts: list[Part] | None = None  # the file's text up to its last element
-    _end: int = 0
-    _count: int = 0
-    _next_place: int = 0
-    _recent: Recent = field(factory=Recent)
-    _missing: list[Written] = field(factory=list)
-    _at_first: bytes = b""  # the digest of the text at first, in another layout
-    _unfinished: bytes = b""  # what an append left behind the end when it was disturbed
-    _old: Status | None = None
+    known: Known = field(init=False, factory=lambda: Known(None))
+    _salt: str = field(init=False, factory=lambda: secrets.token_hex(16))
+    _news: list[News] = field(init=False, factory=list)
+    _read_once: bool = field(init=False, default=False)
+    _seen: Stamp | None = field(init=False, default=None)
+    _checksum: int = field(init=False, default=0)  # of the text that was seen
+    _fault: CassetteError | None = field(init=False, default=None)
+    _spans: Spans = field(init=False, factory=Spans)
+    _layout: Layout | None = field(init=False, default=None)  # while it cannot be appended to
+    _next_place: int = field(init=False, default=0)
+    _recent: Recent = field(init=False, factory=Recent)
+    _missing: list[bytes] = field(init=False, factory=list)
+    _at_first: tuple[int, int] = field(init=False, default=(0, 0))  # size and checksum, if foreign
+    _unfinished: bytes = field(init=False, default=b"")  # what a disturbed append left at the end
+    _old: Status | None = field(init=False, default=None)
 
     @property
     def salt(self) -> bytes:
         """What pseudonyms of the file's secrets are made with."""
         return self._salt.encode()
-
-    @property
-    def seen(self) -> Status | None:
-        """The status of the file when it was last read or written; the old one's before that."""
-        return self._old if self._seen is None else self._seen.status
 
     @property
     def lays_out(self) -> bool:
@@ -92,6 +112,15 @@ class Ledger:
         """Whether another program wrote the file back without what was just appended."""
         return bool(self._missing)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether what was just appended is kept in memory, in case it must be appended again."""
+        return bool(self._recent)
+
+    def forget_old(self) -> None:
+        """Let go of what is no longer recent."""
+        self._recent.forget(time.time_ns() - WINDOW_NS)
+
     def take_news(self) -> list[News]:
         """What became known of the file since the last call, in order."""
         news, self._news = self._news, []
@@ -99,7 +128,8 @@ class Ledger:
 
     def release(self) -> None:
         """Give the memory of the file's text back; nothing is appended any more."""
-        self._layout = self._parts = None
+        self._layout = None
+        self._spans = Spans()
         self._recent = Recent()
 
     def begin_anew(self) -> None:
@@ -108,8 +138,9 @@ class Ledger:
             self.refresh(())  # a torn end is set right all the same
         self._forget(())
         self._old = self.file.status()
+        self.known = Known(self._old, self.known.readings)
 
-    def refresh(self, digests: Sequence[KeyOf]) -> None:
+    def refresh(self, keys: Sequence[KeyOf]) -> None:
         """Read the file if it is not as it was last seen; a missing one is empty.
 
         Raises ``CassetteError``, ``OSError``.
@@ -118,11 +149,16 @@ class Ledger:
             return
         try:
             with self.file.reading(known=self._seen is not None) as opened:
-                self._catch_up(opened, digests)
+                self._catch_up(opened, keys)
         except (FileNotFoundError, NotADirectoryError):
-            self._forget(digests)
+            self._forget(keys)
+        except Disturbed:
+            raise self._too_busy() from None
         if self.repairs and self._is_damaged:
-            self._repair(digests)
+            self._repair(keys)
+
+    def _too_busy(self) -> CassetteError:
+        return CassetteError(f"{self.file.path}: other programs write to it without a pause")
 
     @property
     def _is_damaged(self) -> bool:
@@ -130,15 +166,15 @@ class Ledger:
         layout = self._layout
         return layout is not None and (layout.shape is Shape.TORN or layout.blank)
 
-    def _repair(self, digests: Sequence[KeyOf]) -> None:
+    def _repair(self, keys: Sequence[KeyOf]) -> None:
         """Set it right before anything is appended: others read the file as JSON."""
         try:
-            self.append((), digests)
+            self.append((), keys)
         except OSError as error:
             why = error.strerror or str(error)
             self.file.warn(f"{self.file.path}: its unfinished end could not be set aside: {why}")
 
-    def append(self, interactions: Sequence[Interaction], digests: Sequence[KeyOf]) -> None:
+    def append(self, interactions: Sequence[Interaction], keys: Sequence[KeyOf]) -> None:
         """Put interactions at the end, all or none; before them what the ledger owes.
 
         Raises ``CassetteError`` and ``OSError`` with the file as it was.
@@ -154,7 +190,7 @@ class Ledger:
                 with self.file.writing(known=self._seen is not None, new=new) as opened:
                     if self._moved_aside(opened):
                         continue
-                    self._catch_up(opened, digests)
+                    self._catch_up(opened, keys)
                     if self._fault is not None:
                         raise self._fault
                     # Who takes interactions out removes body files that nothing names yet.
@@ -163,38 +199,46 @@ class Ledger:
                     if items or self._missing or self._is_damaged:
                         self._lay_out(opened)
                     if items or self._missing:
-                        self._put(opened, self._missing + items)
+                        self._put(opened, [*map(self._again, self._missing), *items])
                     return
             except Disturbed:
                 self._seen = None
-        raise CassetteError(f"{self.file.path}: other programs write to it without a pause")
+        raise self._too_busy()
 
-    def _put(self, opened: OpenCassette, items: list[Written]) -> None:
-        first = self._count == 0
-        before = opening(first=first)[: -2 if first else -1]
-        chunk = before + _BETWEEN.join([item.element for item in items])
-        spans = Spans()
-        at = len(before)
-        for item in items:
-            spans.add(at, at + len(item.element))
-            at += len(item.element) + len(_BETWEEN)
+    def _again(self, element: bytes) -> _Written:
+        """An element that was appended before."""
+        return _Written(element, index_entry(decode_index(element), self.bodies.directory))
+
+    def _put(self, opened: OpenCassette, items: list[_Written]) -> None:
         assert self._seen is not None
+        first, end = len(self._spans) == 0, self._spans.end
+        parts = [opening(first=first)[: -2 if first else -1] + items[0].element]
+        parts += [_BETWEEN + item.element for item in items[1:]]
+        spans = self._spans.after()
+        for part in parts:
+            spans.add(part, spans.end + len(part))
+        chunk = b"".join(parts)
         self._unfinished = chunk[len(TAIL) :] + TAIL
-        self._seen = opened.append(self._end, chunk, self._seen.status)
+        self._saw(opened.append(end, chunk, self._seen.status), crc32(TAIL, spans.end_sum))
         self._unfinished = b""
-        self._end += len(chunk)
-        self._count += len(items)
+        self._spans.extend(spans)
         self._next_place += len(items)
-        if self._parts is not None:
-            self._parts.append(chunk)
         self._missing = []
-        self._recent.add(self._seen.status.mtime_ns, items)
-        self._news.append(Appended(chunk, spans, [item.entry for item in items]))
+        self._recent.add(self._seen.status.mtime_ns, [item.element for item in items])
+        entries = [item.entry for item in items]
+        self._news.append(Appended(spans, entries, self._seen.status.size_bytes))
+
+    def _saw(self, stamp: Stamp, checksum: int, *, another: bool = False) -> None:
+        """Note how the file is now; ``another`` says that it was not this ledger's doing."""
+        self._seen, self._checksum = stamp, checksum
+        readings = self.known.readings + another
+        # What this ledger writes has a time of its own.
+        fresh = another and abs(time.time_ns() - stamp.status.ctime_ns) < _TICK_NS
+        self.known = Known(stamp.status, readings, fresh)
 
     def _moved_aside(self, opened: OpenCassette) -> bool:
         """Whether the old file of a recording that begins anew had to be moved first."""
-        now = opened.status()
-        if self._old is None or (self._old.device, self._old.inode) != (now.device, now.inode):
+        if self._old is None or not self._old.is_file_of(opened.status()):
             self._old = None
             return False
         aside = move_aside(self.file.real_path, "bak", self.file.disk)
@@ -202,107 +246,123 @@ class Ledger:
         self.file.warn(f"{self.file.path}: recorded anew; what was there is now {aside.name}")
         return True
 
-    def _forget(self, digests: Sequence[KeyOf]) -> None:
-        self._seen = self._fault = self._layout = self._parts = None
-        self._end = self._count = 0
+    def _forget(self, keys: Sequence[KeyOf]) -> None:
+        self._seen = self._fault = self._layout = None
+        self._spans = Spans()
         self._recent = Recent()
         self._missing = []
-        self._news.append(self.reader.empty(digests, self._next_place))
+        self.known = Known(None, self.known.readings + 1)
+        self._news.append(self.reader.empty(keys, self._next_place))
 
-    def _catch_up(self, opened: OpenCassette, digests: Sequence[KeyOf]) -> None:
-        if self._seen is not None and opened.stamp() == self._seen:
-            return
-        if not self._grown(opened):
-            first, self._read_once = not self._read_once, True
-            reading = self.reader.whole(
-                opened,
-                digests,
-                self._next_place,
-                settled=opened.created or (first and not self.repairs),
-            )
-            self._accept(reading, first=first)
+    def _catch_up(self, opened: OpenCassette, keys: Sequence[KeyOf]) -> None:
+        if self._seen is not None:
+            if opened.stamp() == self._seen and not self.known.fresh:
+                return
+            if self._is_unchanged(opened) or self._grown(opened):
+                return
+        first, self._read_once = not self._read_once, True
+        settled = opened.created or (first and not self.repairs)
+        self._accept(
+            self.reader.whole(opened, keys, self._next_place, settled=settled), first=first
+        )
+
+    def _is_unchanged(self, opened: OpenCassette) -> bool:
+        """Whether the text is what was seen, byte for byte, whatever its status says."""
+        assert self._seen is not None
+        stamp, size = opened.stamp(), self._seen.status.size_bytes
+        if stamp.status.size_bytes != size or self.reader.checksum(opened, size) != self._checksum:
+            return False
+        if opened.stamp() != stamp:
+            return False
+        self._follow(opened, stamp)
+        self._saw(stamp, self._checksum, another=True)
+        return True
+
+    def _follow(self, opened: OpenCassette, stamp: Stamp) -> None:
+        """Have what was seen of the elements read from the file that has their place now."""
+        assert self._seen is not None
+        if self._fault is None and not stamp.status.is_file_of(self._seen.status):
+            patch = None if self._layout is None else self._layout.patch
+            moved = Moved(opened.held(patch), self._spans.copy(), stamp.status.size_bytes)
+            self._news.append(moved)
 
     def _grown(self, opened: OpenCassette) -> bool:
         """Whether other buffrs have appended, and nothing else happened."""
-        if self._parts is None or self._fault is not None:
+        if self._layout is not None or self._fault is not None:
             return False
-        start = head(self._salt, ())
-        grown = self.reader.grown(opened, self._parts, start, first=self._count == 0)
+        grown = self.reader.grown(opened, self._spans, head(self._salt, ()))
         if grown is None:
             return False
-        appended, self._seen = grown
+        appended, stamp = grown
+        self._follow(opened, stamp)
+        self._spans.extend(appended.spans)
+        self._saw(stamp, crc32(TAIL, self._spans.end_sum), another=True)
         self._news.append(appended)
-        added = memoryview(appended.text)[len(start) : -len(TAIL)]
-        self._parts += [_BETWEEN[:1], added] if self._count else [added]
-        self._end = self._seen.status.size_bytes - len(TAIL)
-        self._count += len(appended.spans)
         self._next_place += len(appended.spans)
         return True
 
     def _accept(self, reading: Reading, *, first: bool) -> None:
-        self._seen, self._fault = reading.stamp, reading.fault
+        layout, stamp = reading.layout, reading.stamp
+        self._saw(stamp, layout.checksum, another=True)
+        self._fault = reading.fault
         if reading.fault is not None:
             raise reading.fault
-        layout = reading.layout
-        if not self._is_known(reading):
-            self._missing += self._recent.missing_from(layout, reading.stamp.status.mtime_ns)
+        if not self._is_known(layout):
+            self._missing += self._recent.missing_from(layout, stamp.status.mtime_ns)
         if layout.shape is Shape.TORN:
             self.file.warn(f"{self.file.path}: {layout.damage}")
         for line in reading.broken:
             self.file.warn(line)
-        self._recent = Recent(layout.slice(*layout.spans[-1]) if len(layout.spans) else None)
-        self._end, self._count = layout.end, len(layout.spans)
+        count = len(layout.spans)
+        self._recent = Recent(layout.element(count - 1) if count else None)
+        self._spans = layout.spans
         self._next_place = reading.loaded.elements.next_place
         self._salt = layout.salt or self._salt
-        ready = layout.shape is Shape.READY
-        self._layout = None if ready else layout
-        self._parts = [memoryview(layout.text)[: layout.end]] if ready else None
-        if first and not ready:
-            self._at_first = sha256(reading.text).digest()
+        self._layout = None if layout.shape is Shape.READY else layout
+        if first and self._layout is not None:
+            self._at_first = (layout.size_bytes, self._checksum)
+        layout.close()
         self._news.append(reading.loaded)
 
-    def _is_known(self, reading: Reading) -> bool:
+    def _is_known(self, layout: Layout) -> bool:
         """Whether the file is back in a state that it had, byte for byte: a checkout, say."""
-        if reading.layout.shape is not Shape.READY:
-            return sha256(reading.text).digest() == self._at_first
-        at = 0
-        text = memoryview(reading.text)[: reading.layout.end]
-        for block in blocks(self._parts or ()):
-            if at < len(text) and text[at : at + len(block)] != block[: len(text) - at]:
-                return False
-            at += len(block)
-        return at >= len(text)
+        if layout.shape is not Shape.READY:
+            return (layout.size_bytes, self._checksum) == self._at_first
+        count = len(layout.spans)
+        if self._layout is not None or count > len(self._spans):
+            return False
+        return layout.spans.end_of(count) == self._spans.end_of(count)
 
     def _lay_out(self, opened: OpenCassette) -> None:
         """Give a file of another layout ours, and set a torn end aside."""
         layout = self._layout
         if layout is None:
             return
+        layout.reopened(opened.read_at)
         rest = layout.rest if layout.shape is Shape.TORN else b""
         if rest and rest.strip() != self._unfinished.strip():
             aside = set_aside(self.file.real_path, rest, "torn", self.file.disk)
             self.file.warn(f"{self.file.path}: its torn end is now in {aside.name}")
-        written: list[int] = []
         start = head(self._salt, layout.others)
-        self._seen = opened.replace(_counted(layout, start, written))
-        self._end = sum(written)
-        self._layout = None
-        self._parts = None if self._count else [start]
+        spans = Spans(len(start), crc32(start))
+        stamp = opened.replace(_relaid(layout, start, spans))
+        self._layout, self._spans = None, spans
+        self._saw(stamp, crc32(TAIL, spans.end_sum))
+        self._news.append(Moved(opened.held(), spans.copy(), stamp.status.size_bytes))
 
 
-def _written(kept: Interaction) -> Written:
+def _written(kept: Interaction) -> _Written:
     entry = None
     if kept.whole:
         choosing = choosing_fields(kept.response.headers)
         entry = IndexEntry(stored_request(kept.request), choosing)
-    return Written(encode(kept), entry)
+    return _Written(encode(kept), entry)
 
 
-def _counted(layout: Layout, start: bytes, written: list[int]) -> Iterator[bytes]:
-    """A whole text, and the size of each piece of it but the tail."""
-    written.append(len(start))
+def _relaid(layout: Layout, start: bytes, spans: Spans) -> Iterator[bytes]:
+    """A whole text in our layout, whose elements are added to the spans."""
     yield start
     for piece in laid_out(layout):
-        written.append(len(piece))
+        spans.add(piece, spans.end + len(piece))
         yield piece
     yield TAIL

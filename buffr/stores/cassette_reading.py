@@ -1,34 +1,47 @@
-"""Reading a cassette's file into slices and indexes, whole or as far as it grew."""
+"""Reading a cassette's file into spans and indexes, whole or as far as it grew."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from zlib import crc32
 
 from attrs import define, frozen
 
 from buffr.errors import CassetteError
 from buffr.interaction import IndexEntry
+from buffr.stores.cassette_elements import Elements, HeldFile
 from buffr.stores.cassette_file import OpenCassette, Stamp
 from buffr.stores.cassette_format import index_entry
 from buffr.stores.cassette_layout import TAIL, Layout, Shape
-from buffr.stores.disk import Part, blocks
-from buffr.stores.elements import Elements, Index, KeyOf
-from buffr.stores.spans import Spans, Text
+from buffr.stores.elements import Index, KeyOf
+from buffr.stores.spans import Spans
+from buffr.stores.window import Disturbed
 
-__all__ = ["Appended", "CassetteReader", "Loaded", "News", "Reading"]
+__all__ = ["Appended", "CassetteReader", "Loaded", "Moved", "News", "Reading"]
 
 _WORK_S = 0.001
 _MOST_BROKEN = 20
+_READ_TRIES = 10
+_BLOCK_BYTES = 1 << 20
 
 
 @frozen(eq=False)
 class Loaded:
-    """The elements of the whole file, and an index for each digest that was asked for."""
+    """The elements of the whole file, and an index for each way to file them that was asked for."""
 
     elements: Elements
     indexes: tuple[Index, ...]
+
+
+@frozen(eq=False)
+class Moved:
+    """The same elements, in another file or at other offsets."""
+
+    file: HeldFile
+    spans: Spans
+    file_bytes: int
 
 
 @frozen(eq=False)
@@ -38,12 +51,12 @@ class Appended:
     ``entries`` are as stored; ``None`` where nothing is to be looked up.
     """
 
-    text: Text
     spans: Spans
     entries: Sequence[IndexEntry | None]
+    file_bytes: int
 
 
-News = Loaded | Appended
+News = Loaded | Moved | Appended
 
 
 @frozen(eq=False)
@@ -53,7 +66,6 @@ class Reading:
     ``broken`` names the interactions that cannot be replayed, a line each.
     """
 
-    text: Text
     stamp: Stamp
     layout: Layout
     loaded: Loaded
@@ -73,37 +85,52 @@ class CassetteReader:
     bodies: Path
     pause: Callable[[], None] = _go_on
 
-    def empty(self, digests: Sequence[KeyOf], first_place: int) -> Loaded:
-        return Loaded(Elements(first_place), tuple(Index(key_of) for key_of in digests))
+    def empty(self, keys: Sequence[KeyOf], first_place: int) -> Loaded:
+        return Loaded(Elements(first_place), tuple(Index(key_of) for key_of in keys))
 
     def whole(
         self,
         opened: OpenCassette,
-        digests: Sequence[KeyOf],
+        keys: Sequence[KeyOf],
         first_place: int,
         *,
         settled: bool,
     ) -> Reading:
-        """Read until the file is whole, or for sure not going to be.
+        """Read until the file is whole, or for sure not going to be. Raises ``Disturbed``.
 
         A text that is empty, torn or faulty may be one that an editor is
         just saving. Unless the file is ``settled``, it counts only if it
         stays as it is.
         """
         while True:
-            reading = self._whole(opened, self.empty(digests, first_place))
+            reading = self._undisturbed(opened, keys, first_place)
             torn = reading.layout.shape is Shape.TORN
-            if settled or not (torn or reading.fault or not reading.text):
+            if settled or not (torn or reading.fault or reading.layout.blank):
                 return reading
             time.sleep(opened.quiet_s)
             if opened.stamp() == reading.stamp:
                 return reading
 
-    def _whole(self, opened: OpenCassette, loaded: Loaded) -> Reading:
-        text, stamp = opened.read()
-        layout = Layout(text, self.path)
-        place = loaded.elements.first_place
+    def _undisturbed(
+        self, opened: OpenCassette, keys: Sequence[KeyOf], first_place: int
+    ) -> Reading:
+        for _ in range(_READ_TRIES):
+            stamp = opened.stamp()
+            try:
+                reading = self._whole(opened, stamp, keys, first_place)
+            except Disturbed:
+                continue
+            if opened.stamp() == stamp:
+                return reading
+        raise Disturbed
+
+    def _whole(
+        self, opened: OpenCassette, stamp: Stamp, keys: Sequence[KeyOf], first_place: int
+    ) -> Reading:
+        layout = Layout(opened.read_at, stamp.status.size_bytes, self.path)
+        loaded = self.empty(keys, first_place)
         broken: list[str] = []
+        place = first_place
         try:
             for entry in self._entries(layout, broken):
                 if entry is not None:
@@ -111,13 +138,15 @@ class CassetteReader:
                         index.add(entry, place)
                 place += 1
         except CassetteError as fault:
-            return Reading(text, stamp, layout, loaded, fault)
-        loaded.elements.add(text, layout.spans)
-        return Reading(text, stamp, layout, loaded, None, broken)
+            return Reading(stamp, layout, loaded, fault)
+        loaded.elements.move(
+            opened.held(layout.patch), layout.spans.copy(), stamp.status.size_bytes
+        )
+        return Reading(stamp, layout, loaded, None, broken)
 
     def _entries(self, layout: Layout, broken: list[str]) -> Iterator[IndexEntry | None]:
         deadline = time.perf_counter() + _WORK_S
-        for start, _, element in layout.elements():
+        for start, element in layout.elements():
             try:
                 if isinstance(element, str):
                     raise ValueError(element)  # noqa: TRY004  # handled with the others
@@ -133,26 +162,35 @@ class CassetteReader:
                 self.pause()
                 deadline = time.perf_counter() + _WORK_S
 
+    def checksum(self, opened: OpenCassette, size_bytes: int) -> int:
+        """The CRC-32 of the file's first bytes; of fewer where it has not as many."""
+        checksum = at = 0
+        while at < size_bytes:
+            block = opened.read_at(at, min(_BLOCK_BYTES, size_bytes - at))
+            if not block:
+                break
+            checksum = crc32(block, checksum)
+            at += len(block)
+            self.pause()
+        return checksum
+
     def grown(
-        self, opened: OpenCassette, known: Sequence[Part], start: bytes, *, first: bool
+        self, opened: OpenCassette, known: Spans, head: bytes
     ) -> tuple[Appended, Stamp] | None:
         """What was appended in our layout to a file that else is as it was.
 
-        ``known`` is its text up to its last element, ``start`` that up to its
-        list; ``first`` says that the list was empty. ``None`` when the file did
-        not merely grow.
+        ``head`` is a text up to its list. ``None`` when the file did not
+        merely grow.
         """
         stamp = opened.stamp()
-        offset = 0
-        for block in blocks(known):
-            if opened.read_at(offset, len(block)) != block:
-                return None
-            offset += len(block)
-            self.pause()
-        suffix = opened.read_at(offset, stamp.status.size_bytes - offset)
-        if not suffix.endswith(TAIL) or suffix.startswith(b",") is first:
+        end, size = known.end, stamp.status.size_bytes
+        if size <= end + len(TAIL) or self.checksum(opened, end) != known.end_sum:
             return None
-        layout = Layout(start + suffix.removeprefix(b","), self.path)
+        suffix = opened.read_at(end, size - end)
+        comma = suffix[:1] == b","
+        if len(suffix) != size - end or not suffix.endswith(TAIL) or comma is (len(known) == 0):
+            return None
+        layout = Layout.of(head + suffix[comma:], self.path)
         broken: list[str] = []
         try:
             entries = list(self._entries(layout, broken))
@@ -160,4 +198,9 @@ class CassetteReader:
             return None
         if broken or layout.shape is not Shape.READY or opened.stamp() != stamp:
             return None
-        return Appended(layout.text, layout.spans, entries), stamp
+        spans, last = known.after(), 0
+        for number in range(len(layout.spans)):
+            at = layout.spans.end_of(number + 1)[0] - len(head) + comma
+            spans.add(suffix[last:at], end + at)
+            last = at
+        return Appended(spans, entries, size), stamp

@@ -20,10 +20,13 @@ def head(salt: str, others: Iterable[bytes]) -> bytes:
 
 
 def laid_out(layout: Layout) -> Iterator[bytes]:
-    """The elements, each with what stands before it: the same JSON, indented anew."""
+    """The elements, each with what stands before it: the same JSON, indented anew.
+
+    Raises ``Disturbed``.
+    """
     separator = _INDENT
-    for start, end in layout.spans:
-        yield separator + _indented(layout.slice(start, end))
+    for number in range(len(layout.spans)):
+        yield separator + _indented(layout.element(number))
         separator = b"," + _INDENT
 
 

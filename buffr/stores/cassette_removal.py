@@ -11,10 +11,11 @@ from pathlib import Path
 from attrs import frozen
 
 from buffr.errors import CassetteError
-from buffr.stores.cassette_file import CassetteFile, Disturbed, OpenCassette
+from buffr.stores.cassette_file import CassetteFile, OpenCassette
 from buffr.stores.cassette_recent import WINDOW_NS
 from buffr.stores.cassette_snapshot import Snapshot, file_errors, read_opened
 from buffr.stores.disk import Disk, Part
+from buffr.stores.window import Disturbed
 
 __all__ = [
     "Removed",
@@ -88,21 +89,20 @@ def let_time_pass(
 
 def _without(snapshot: Snapshot, chosen: Collection[int]) -> Iterator[Part]:
     """The text without some elements, and with each of the others in its old surroundings."""
-    text, spans = snapshot.layout.text, snapshot.layout.spans
-    view = memoryview(text)
-    first, end = spans[0][0], spans[len(spans) - 1][1]
-    bracket = first
-    while text[bracket - 1] in b" \t\r\n":
-        bracket -= 1
-    yield view[:bracket]
-    before = view[bracket:first]
-    last = None
-    for number, (start, stop) in enumerate(spans):
-        if number not in chosen:
-            yield before if last is None else view[spans[number - 1][1] : start]
-            yield view[start:stop]
-            last = number
-    yield view[end:]
+    layout, spans = snapshot.layout, snapshot.layout.spans
+    yield layout.piece(0, spans.start)
+    first = layout.piece(spans.start, spans.end_of(1)[0])
+    before = first[: len(first) - len(snapshot.element(0))]
+    is_first = True
+    for number in range(len(snapshot)):
+        if number in chosen:
+            continue
+        if is_first:
+            yield before + snapshot.element(number)
+        else:
+            yield layout.piece(spans.end_of(number)[0], spans.end_of(number + 1)[0])
+        is_first = False
+    yield layout.piece(spans.end, layout.size_bytes)
 
 
 def body_files_named(text: Part) -> set[str]:

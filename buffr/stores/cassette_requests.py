@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _UPGRADE: Final = (b"Upgrade", b"websocket")
+_NO_BODY = Body()
 
 
 def stored_request(request: RecordedRequest) -> RecordedRequest:
@@ -75,7 +76,7 @@ def body_of(record: RequestRecord | ResponseRecord, bodies: Path) -> Body:
     if record.body_file:
         return body_file("body_file", record.body_file, record.body_size, bodies)
     data = record.body_b64 or record.body.encode()
-    return Body(data, len(data))
+    return Body(data, len(data)) if data else _NO_BODY
 
 
 def _with_key(body: Body, record: RequestRecord) -> Body:

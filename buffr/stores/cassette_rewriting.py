@@ -11,14 +11,14 @@ from attrs import field, frozen
 
 from buffr.interaction import Interaction
 from buffr.stores.body_files import BodyFiles
-from buffr.stores.cassette_file import CassetteFile, Disturbed
+from buffr.stores.cassette_file import CassetteFile
 from buffr.stores.cassette_format import encode
-from buffr.stores.cassette_layout import TAIL
+from buffr.stores.cassette_layout import TAIL, Layout
 from buffr.stores.cassette_relayout import head, laid_out
 from buffr.stores.cassette_removal import let_time_pass, named_by, remove_body_files
 from buffr.stores.cassette_snapshot import Snapshot, file_errors, read_opened
 from buffr.stores.disk import Disk, Part
-from buffr.stores.spans import Spans
+from buffr.stores.window import Disturbed
 
 __all__ = ["Choose", "Rewritten", "new_salt", "rewrite"]
 
@@ -83,7 +83,7 @@ def _with(snapshot: Snapshot, texts: Mapping[int, bytes], salt: str) -> Iterator
     """The text with some elements in the place of others; laid out anew where it has no salt."""
     layout = snapshot.layout
     if layout.salt is not None:
-        yield from _in_place(layout.text, layout.spans, texts)
+        yield from _in_place(layout, texts)
         return
     yield head(salt, layout.others)
     for number, old in enumerate(laid_out(layout)):
@@ -93,12 +93,11 @@ def _with(snapshot: Snapshot, texts: Mapping[int, bytes], salt: str) -> Iterator
     yield TAIL
 
 
-def _in_place(text: Part, spans: Spans, texts: Mapping[int, bytes]) -> Iterator[Part]:
-    view = memoryview(text)
+def _in_place(layout: Layout, texts: Mapping[int, bytes]) -> Iterator[Part]:
     at = 0
-    for number, (start, end) in enumerate(spans):
-        if number in texts:
-            yield view[at:start]
-            yield texts[number]
-            at = end
-    yield view[at:]
+    for number in sorted(texts):
+        end = layout.spans.end_of(number + 1)[0]
+        yield layout.piece(at, end - len(layout.element(number)))
+        yield texts[number]
+        at = end
+    yield layout.piece(at, layout.size_bytes)

@@ -11,10 +11,11 @@ from attrs import frozen
 from buffr.errors import CassetteError
 from buffr.interaction import Interaction
 from buffr.stores.cassette_checks import stale_cuts
-from buffr.stores.cassette_file import CassetteFile, Disturbed, OpenCassette, Stamp
+from buffr.stores.cassette_file import CassetteFile, OpenCassette, Stamp
 from buffr.stores.cassette_format import decode, decode_index, kind_of
 from buffr.stores.cassette_layout import Layout, Shape
 from buffr.stores.disk import Disk
+from buffr.stores.window import Disturbed
 
 __all__ = ["Snapshot", "file_errors", "read_opened", "read_snapshot"]
 
@@ -23,7 +24,7 @@ Warn = Callable[[str], None]
 
 @frozen(eq=False)
 class Snapshot:
-    """A cassette's elements, which stay slices of the text, and where its body files are.
+    """A cassette's elements, in memory as they stand in the text, and where its body files are.
 
     Elements are counted from 0, in recorded order.
     """
@@ -51,7 +52,7 @@ class Snapshot:
 
     def element(self, number: int) -> bytes:
         """The JSON of an interaction, as it stands in the file."""
-        return self.layout.slice(*self.layout.spans[number])
+        return self.layout.element(number)
 
     def kind(self, number: int) -> str:
         """The ``type`` of an element: ``http``, ``websocket`` or any other; empty for none."""
@@ -70,7 +71,8 @@ class Snapshot:
 
     def named(self, number: int, what: str) -> str:
         """What is said of an interaction, with its file, line and number."""
-        line = self.layout.line(self.layout.spans[number][0])
+        start = self.layout.spans.end_of(number + 1)[0] - len(self.element(number))
+        line = self.layout.line(start)
         return f"{self.path}:{line}: interaction {number}: {what}"
 
 
@@ -87,7 +89,7 @@ def read_snapshot(path: Path, warn: Warn) -> Snapshot:
 def read_opened(file: CassetteFile, opened: OpenCassette) -> Snapshot:
     """Read a file that is open. Raises ``CassetteError``, ``OSError``, ``Disturbed``."""
     text, stamp = opened.read()
-    layout = Layout(text, file.path)
+    layout = Layout.of(text, file.path)
     for _ in layout.elements():
         pass
     real = file.real_path

@@ -1,28 +1,29 @@
-"""The thread of a cassette: appends in groups, and re-reads, in the order they were asked for."""
+"""The thread of a cassette: appends in groups, and what requests wait for before them."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Any, assert_never
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from buffr.errors import BuffrError, StoreFailed
 from buffr.interaction import HTTPInteraction, Interaction, RecordedRequest
 from buffr.message import ResponseHead
-from buffr.stores.cassette_file import Status
-from buffr.stores.cassette_ledger import Ledger
+from buffr.stores.cassette_ledger import Known, Ledger
 from buffr.stores.cassette_reading import News
 from buffr.stores.elements import KeyOf
-from buffr.stores.spans import Text
 
-__all__ = ["Append", "CassetteThread", "Free", "Outcome", "Refresh", "Stop", "let_others_run"]
+__all__ = ["Append", "CassetteThread", "Outcome", "Refresh", "Stop", "Work", "let_others_run"]
 
 _GROUP_BYTES = 8 << 20
+_IDLE_S = 3.0
 
 
 @frozen(eq=False)
@@ -40,10 +41,11 @@ class Refresh:
 
 
 @frozen(eq=False)
-class Free:
-    """Give the memory of texts back."""
+class Work:
+    """Run a function that takes too long for the reactor. ``done`` gets its result, or failure."""
 
-    texts: list[Text]
+    run: Callable[[], Any]
+    done: Deferred[Any]
 
 
 @frozen(eq=False)
@@ -51,7 +53,7 @@ class Stop:
     """End the thread, after all that was asked for before."""
 
 
-Job = Append | Refresh | Free | Stop
+Job = Append | Refresh | Work | Stop
 
 
 @frozen(eq=False)
@@ -59,31 +61,37 @@ class Outcome:
     """What came of some jobs: what is now known of the file, and which jobs are done.
 
     ``news`` are in order. All of ``appends`` share one fate: ``failure``, or
-    none. ``fault`` says why a refresh came to nothing.
+    none. ``fault`` says why a refresh came to nothing. ``result`` is that of ``work``.
     """
 
     news: Sequence[News]
-    status: Status | None
+    known: Known
     appends: Sequence[Append] = ()
     failure: StoreFailed | None = None
     refreshed: bool = False
     fault: str = ""
+    work: Work | None = None
+    result: object = None
     stopped: bool = False
 
 
 class CassetteThread:
-    """Owns the ledger from its start on. ``land`` is called on this thread, per outcome."""
+    """Owns the ledger from its start on. ``land`` is called on this thread, per outcome.
+
+    Refreshes and work come before appends that wait: a request waits for them.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
-        digests: Callable[[], Sequence[KeyOf]],
+        keys: Callable[[], Sequence[KeyOf]],
         land: Callable[[Outcome], None],
     ) -> None:
         self._ledger = ledger
-        self._digests = digests
+        self._keys = keys
         self._land = land
-        self._jobs: SimpleQueue[Job] = SimpleQueue()
+        self._urgent: deque[Refresh | Work] = deque()
+        self._jobs: SimpleQueue[Append | Stop | None] = SimpleQueue()
         self._thread: Thread | None = None
 
     @property
@@ -97,25 +105,38 @@ class CassetteThread:
             self._thread = Thread(target=self._run, name=f"cassette {self._ledger.file.path}")
             self._thread.daemon = True
             self._thread.start()
-        self._jobs.put(job)
+        match job:
+            case Append() | Stop():
+                self._jobs.put(job)
+            case Refresh() | Work():
+                self._urgent.append(job)
+                self._jobs.put(None)  # to wake it
+            case other:
+                assert_never(other)
 
     def _run(self) -> None:
-        job = self._jobs.get()
+        job = self._next()
         while not isinstance(job, Stop):
-            if isinstance(job, Append):
-                group, following = self._group(job)
-                self._append(group)
-                job = following or self._jobs.get()
+            while self._urgent:
+                self._hurry(self._urgent.popleft())
+            if job is None:
+                job = self._next()
                 continue
-            if isinstance(job, Free):
-                _free(job.texts)
-            else:
-                self._refresh(refreshed=True)
-            job = self._jobs.get()
+            group, job = self._group(job)
+            self._append(group)
         self._refresh(stopped=True)
 
-    def _group(self, first: Append) -> tuple[list[Append], Job | None]:
-        """The appends that wait, up to a size, and the job behind them that is none."""
+    def _next(self) -> Append | Stop | None:
+        """The next job; ``None`` when there may be urgent ones."""
+        while self._ledger.remembers:
+            try:
+                return self._jobs.get(timeout=_IDLE_S)
+            except Empty:
+                self._ledger.forget_old()
+        return self._jobs.get()
+
+    def _group(self, first: Append) -> tuple[list[Append], Append | Stop | None]:
+        """The appends that wait, up to a size, and what comes behind them."""
         group = [first]
         size = first.size_bytes
         while size < _GROUP_BYTES and not self._jobs.empty():
@@ -126,10 +147,21 @@ class CassetteThread:
             size += job.size_bytes
         return group, None
 
+    def _hurry(self, job: Refresh | Work) -> None:
+        if isinstance(job, Refresh):
+            self._refresh(refreshed=True)
+            return
+        try:
+            result = job.run()
+        except Exception:  # noqa: BLE001  # the thread must live on
+            result = Failure()
+        news, known = self._ledger.take_news(), self._ledger.known
+        self._land(Outcome(news, known, work=job, result=result))
+
     def _append(self, group: list[Append]) -> None:
         failure = None
         try:
-            self._ledger.append([job.interaction for job in group], self._digests())
+            self._ledger.append([job.interaction for job in group], self._keys())
         except Exception as error:  # noqa: BLE001  # the thread must live on
             if len(group) > 1:
                 for job in group:  # one that cannot be written must not take others with it
@@ -137,7 +169,7 @@ class CassetteThread:
                 return
             failure = self._failure(group[0].interaction, error)
         self._land(
-            Outcome(self._ledger.take_news(), self._ledger.seen, appends=group, failure=failure)
+            Outcome(self._ledger.take_news(), self._ledger.known, appends=group, failure=failure)
         )
 
     def _failure(self, interaction: Interaction, error: Exception) -> StoreFailed:
@@ -153,15 +185,15 @@ class CassetteThread:
     def _refresh(self, *, refreshed: bool = False, stopped: bool = False) -> None:
         fault = ""
         try:
-            self._ledger.refresh(self._digests())
+            self._ledger.refresh(self._keys())
             if self._ledger.owes:
-                self._ledger.append((), self._digests())
+                self._ledger.append((), self._keys())
         except Exception as error:  # noqa: BLE001  # the thread must live on
             fault = _said(error)
         self._land(
             Outcome(
                 self._ledger.take_news(),
-                self._ledger.seen,
+                self._ledger.known,
                 refreshed=refreshed,
                 fault=fault,
                 stopped=stopped,
@@ -172,15 +204,6 @@ class CassetteThread:
 def let_others_run() -> None:
     """A sleep, however short, hands the interpreter to a waiting reactor at once."""
     time.sleep(0.0005)
-
-
-def _free(texts: list[Text]) -> None:
-    """By halves: to free a large text at once holds the interpreter for long."""
-    for text in texts:
-        with suppress(BufferError):
-            while isinstance(text, bytearray) and len(text) > _GROUP_BYTES:
-                del text[len(text) // 2 - 1 :]
-                let_others_run()
 
 
 def _said(error: Exception) -> str:

@@ -9,16 +9,15 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 
-from attrs import Factory, define, field
+from attrs import define, field
 
 from buffr.interaction import IndexEntry, RecordedRequest
 from buffr.matching.key import MatchKey, RecordedKey, Variant, recording_name
 from buffr.message import first_value
 from buffr.stores.base import Found
 from buffr.stores.body_files import INLINE_BYTES
-from buffr.stores.spans import Spans, Text
 
-__all__ = ["Elements", "Index", "KeyOf", "LateIndex"]
+__all__ = ["Index", "KeyOf", "LateIndex"]
 
 KeyOf = Callable[[IndexEntry], RecordedKey]
 """How an interaction is filed. Called on any thread."""
@@ -176,35 +175,3 @@ def _with(known: int | _Group | list[_Group], variant: int, place: int) -> _Grou
             group.places.append(place)
             return known
     return [*groups, _Group(variant, array("q", (place,)))]
-
-
-@define
-class Elements:
-    """Slices of texts by place. Places count on from ``first_place``, without gaps."""
-
-    first_place: int
-    _texts: list[Text] = Factory(list)
-    _text_of: array[int] = Factory(lambda: array("L"))
-    _spans: Spans = Factory(Spans)
-
-    @property
-    def next_place(self) -> int:
-        return self.first_place + len(self._spans)
-
-    def add(self, text: Text, spans: Spans) -> None:
-        self._text_of.extend(array("L", (len(self._texts),)) * len(spans))
-        self._texts.append(text)
-        self._spans.extend(spans)
-
-    def slice(self, place: int) -> memoryview | None:
-        """The element at a place; ``None`` for one of an earlier reading."""
-        at = place - self.first_place
-        if not 0 <= at < len(self._spans):
-            return None
-        start, end = self._spans[at]
-        return memoryview(self._texts[self._text_of[at]])[start:end]
-
-    def give_up(self) -> list[Text]:
-        """The texts, for whoever frees them; no element can be had any more."""
-        texts, self._texts, self._spans = self._texts, [], Spans()
-        return texts

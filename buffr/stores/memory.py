@@ -71,6 +71,10 @@ class MemoryStore:
         why = interaction.broke_off
         return None if why is None else Broken.off(interaction.request, why)
 
+    @property
+    def trouble(self) -> str:
+        return ""
+
     async def append(self, interaction: Interaction) -> None:
         if self._closed:
             raise StoreFailed("the store is closed")

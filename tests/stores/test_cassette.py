@@ -207,7 +207,7 @@ class TestMemory:
         for number in (*range(70), 0):
             (body,) = deck.bodies(b"/%d" % number)
             assert len(body) == 1_000_000
-        assert deck.cassette._decoded_bytes <= 64 << 20
+        assert deck.cassette._decoded.held_bytes <= 64 << 20
         assert len(deck.cassette._decoded) > 60
         deck.close()
 

@@ -79,24 +79,27 @@ texts = pytest.mark.parametrize(
 
 
 def elements(text: bytes) -> list[bytes]:
-    layout = Layout(text, PATH)
-    return [layout.slice(start, end) for start, end, _ in layout.elements()]
+    return read(Layout.of(text, PATH))
+
+
+def read(layout: Layout) -> list[bytes]:
+    return [layout.element(number) for number, _ in enumerate(layout.elements())]
 
 
 def check(damaged: bytes, whole: list[bytes]) -> None:
     """What is still in the text, byte for byte, is read, or the text is refused."""
-    layout = Layout(damaged, PATH)
+    layout = Layout.of(damaged, PATH)
     try:
-        read = [layout.slice(start, end) for start, end, _ in layout.elements()]
+        found = read(layout)
     except CassetteError as error:
         said = error.message
         assert re.match(r"api\.json:[1-9]\d*:[1-9]\d*: .", said)  # or none
         return
-    lost = [element for element in whole if element in damaged and element not in read]
+    lost = [element for element in whole if element in damaged and element not in found]
     assert not lost, f"{layout.shape}: {len(lost)} of {len(whole)} are lost: {layout.damage}"
     if layout.shape is not Shape.TORN:
         value = json.loads(damaged) if damaged.strip() else {}
-        assert len(read) == len(value.get("interactions", []))
+        assert len(found) == len(value.get("interactions", []))
 
 
 def lines(text: bytes) -> list[bytes]:
@@ -195,7 +198,7 @@ class TestOurAppends:
     def test_a_brace_that_fits_the_seam_is_put_back(self, text: bytes) -> None:
         """A wrong first brace looks like an append that was cut; nothing may be lost by that."""
         wrong = text.replace(b"\n    {\n", b"\n    }\n", 1)
-        layout = Layout(wrong, PATH)
-        assert [layout.slice(start, end) for start, end, _ in layout.elements()] == elements(text)
+        layout = Layout.of(wrong, PATH)
+        assert read(layout) == elements(text)
         assert layout.shape is Shape.TORN
         assert "all of it is there" in layout.damage

@@ -30,9 +30,10 @@ def cassette(*elements: bytes) -> bytes:
 
 
 def read(text: bytes) -> tuple[Layout, list[Any]]:
-    layout = Layout(text, PATH)
-    values = [value(layout.slice(start, end)) for start, end, _ in layout.elements()]
-    assert [value(layout.slice(*span)) for span in layout.spans] == values
+    layout = Layout.of(text, PATH)
+    values = [value(layout.element(number)) for number, _ in enumerate(layout.elements())]
+    assert [value(layout.element(number)) for number in range(len(layout.spans))] == values
+    assert layout.size_bytes == len(text)
     return layout, values
 
 
@@ -50,7 +51,7 @@ class TestLayouts:
         layout, values = read(WHOLE)
         assert values == VALUES
         assert (layout.shape, layout.salt) == (Shape.READY, SALT)
-        assert layout.text[layout.end :] == TAIL
+        assert layout.piece(layout.end, layout.size_bytes) == TAIL
 
     def test_an_empty_list_of_ours_is_ready(self) -> None:
         layout, values = read(cassette())
@@ -163,8 +164,8 @@ class TestFaults:
     )
     def test_a_wrong_type_is_said_and_spoils_no_other(self, element: bytes, said: str) -> None:
         text = cassette(ELEMENTS[0], *[element] * 20, ELEMENTS[2])
-        layout = Layout(text, PATH)
-        first, *wrong, last = [record for _, _, record in layout.elements()]
+        layout = Layout.of(text, PATH)
+        first, *wrong, last = [record for _, record in layout.elements()]
         assert isinstance(first, ElementRecord)
         assert isinstance(last, ElementRecord)
         assert all(isinstance(each, str) and said in each for each in wrong)

@@ -1,0 +1,42 @@
+"""The interactions that were asked for last, decoded, within a bound."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from attrs import define, field
+
+from buffr.interaction import Interaction
+
+__all__ = ["Decoded"]
+
+
+@define(eq=False)
+class Decoded:
+    """Interactions by place, of ``most_bytes`` as they stand in the file."""
+
+    most_bytes: int
+    held_bytes: int = field(init=False, default=0)
+    _held: OrderedDict[int, tuple[Interaction, int]] = field(init=False, factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, place: int) -> Interaction | None:
+        held = self._held.get(place)
+        if held is None:
+            return None
+        self._held.move_to_end(place)
+        return held[0]
+
+    def keep(self, place: int, interaction: Interaction, size_bytes: int) -> None:
+        """Keep one, and let go of those that nobody has asked for the longest."""
+        self._held[place] = (interaction, size_bytes)
+        self.held_bytes += size_bytes
+        while self.held_bytes > self.most_bytes:
+            _, (_, freed) = self._held.popitem(last=False)
+            self.held_bytes -= freed
+
+    def clear(self) -> None:
+        self._held.clear()
+        self.held_bytes = 0
