@@ -24,7 +24,7 @@ from buffr.redaction import fields
 from buffr.redaction.bodies import Bodies, Redacted
 from buffr.redaction.cuts import recut, rescaled
 from buffr.redaction.forms import stand_in
-from buffr.redaction.found import Found, replaced, settled
+from buffr.redaction.found import Found, collapsed, replaced, settled
 from buffr.redaction.header_values import COOKIES, SET_COOKIES, HeaderValues
 from buffr.redaction.known import NOTHING_KNOWN, Known, known_secrets
 from buffr.redaction.pseudonym import STAND_IN, pseudonym
@@ -121,7 +121,8 @@ class Redactor:
             return headers
         kept = tuple([(name, self._value(name, value)) for name, value in headers])
         # One look at all of them, as there is mostly nothing to find.
-        if not self._scanner.in_text(b"\n".join([value for _, value in kept]), known):
+        # Stand-ins of credentials behind a scheme look like credentials.
+        if not self._scanner.in_text(collapsed(b"\n".join([value for _, value in kept])), known):
             return kept
         return tuple([(name, self._text(value, known)) for name, value in kept])
 

@@ -201,7 +201,10 @@ class Shapes:
         patterns = tuple(patterns)
         own = tuple(Shape("pattern", pattern, anywhere=True) for pattern in patterns)
         known = WELL_KNOWN + WEBHOOKS
-        self._shapes = [(shape, _understood(shape)) for shape in known + own]
+        self._shapes = [(shape, _understood(shape)) for shape in WELL_KNOWN + own]
+        self._webhooks = [(shape, _understood(shape)) for shape in WEBHOOKS]
+        webhooks = [boundless(shape.pattern) for shape in WEBHOOKS]
+        self._webhook_screen = Screen((*webhooks, PROBE.decode()), probe=PROBE)
         whole = [boundless(shape.pattern) for shape in known]
         self.screened = (*whole, *screened(), *patterns)
         self._screen = Screen(self.screened, probe=PROBE)
@@ -221,6 +224,8 @@ class Shapes:
         if not self._screen.shows(text):
             return
         shown = self._tokens if self._token_screen.shows(text) else ()
+        if self._webhook_screen.shows(text):
+            shown = [*shown, *self._webhooks]
         for shape, pattern in (*self._shapes, *shown):
             for match in pattern.finditer(text):
                 start, end = match.span(1 if pattern.groups else 0)

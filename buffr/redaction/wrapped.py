@@ -14,7 +14,12 @@ from buffr.redaction.pseudonym import STAND_IN
 
 __all__ = ["SCREENED", "find_wrapped"]
 
-SCREENED = (r"%[2-7][0-9A-Fa-f]", r"\\u00[2-7]", r"[A-Za-z0-9+/_-]{40,}")
+SCREENED = (
+    r"%[2-7][0-9A-Fa-f]",
+    r"\\u00[2-7]",
+    # Forty characters, one of them at least no letter: not a word, however long.
+    r"[A-Za-z0-9+/_-]{4,}[0-9+/_-][A-Za-z0-9+/_-]{20,}",
+)
 """Patterns (RE2) without which a text has nothing to decode."""
 
 _PLAIN = rb"[A-Za-z0-9._~+/=:-]"
