@@ -43,8 +43,19 @@ def address(number: int) -> str:
     return f"10.9.{number // 250}.{number % 250 + 1}"
 
 
+OTHERS: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """Threads that other tests left behind are none of these."""
+    OTHERS.clear()
+    OTHERS.update(threading.enumerate())
+
+
 def writers() -> int:
-    return sum(thread.name.startswith("cassette ") for thread in threading.enumerate())
+    mine = set(threading.enumerate()) - OTHERS
+    return sum(thread.name.startswith("cassette ") for thread in mine)
 
 
 class TestConnect:
