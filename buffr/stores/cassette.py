@@ -410,9 +410,7 @@ class Cassette:
                     assert_never(other)
 
     def _take(self, loaded: Loaded) -> None:
-        old, self._elements = self._elements, loaded.elements
-        # A file that was deleted takes its room on the disk until nobody holds it.
-        old.close()
+        self._elements = loaded.elements
         self._decoded.clear()
         made = len(loaded.indexes)  # views may have come since the reading began
         for view, index in zip(self.views[:made], loaded.indexes, strict=True):

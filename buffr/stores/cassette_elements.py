@@ -11,7 +11,7 @@ from typing import Self
 from attrs import define, field, frozen
 
 from buffr.stores.spans import Spans
-from buffr.stores.window import Disturbed, ReadAt, patched
+from buffr.stores.window import Disturbed, patched
 
 __all__ = ["Elements", "HeldFile", "Stored"]
 
@@ -29,7 +29,7 @@ class HeldFile:
         self._fd: int | None = fd
         status = os.fstat(fd)
         self._identity = status.st_dev, status.st_ino
-        self.read_at: ReadAt = self._read if patch is None else patched(self._read, *patch)
+        self._patch = patch
 
     @classmethod
     def opened(cls, path: Path, like: int, patch: tuple[int, bytes] | None = None) -> Self:
@@ -52,6 +52,12 @@ class HeldFile:
     def size_bytes(self) -> int:
         with self._descriptor() as fd:
             return os.fstat(fd).st_size
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """So many bytes from an offset on, or as many as there are."""
+        if self._patch is None:
+            return self._read(offset, size)
+        return patched(self._read, *self._patch)(offset, size)
 
     def _read(self, offset: int, size: int) -> bytes:
         if self._fd is not None:
