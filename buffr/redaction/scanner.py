@@ -17,12 +17,13 @@ from buffr.redaction.screen import Screen
 from buffr.redaction.shapes import PROBE, Shapes
 from buffr.redaction.spread import find_spread
 from buffr.redaction.telling import Telling
-from buffr.redaction.wrapped import SCREENED, find_wrapped
+from buffr.redaction.wrapped import SCREENED, find_in_base64, find_wrapped, shows_base64
 
 __all__ = ["FORM", "MULTIPART", "Scanner", "scanner_of"]
 
 FORM = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
+_LONG = 16 * 1024
 
 
 class Scanner:
@@ -58,7 +59,9 @@ class Scanner:
 
     def is_clear(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> bool:
         """Whether a whole body has neither secrets nor stand-ins, as far as one look can tell."""
-        if self.places or media_type in (FORM, MULTIPART) or self._screen.shows(text):
+        if self.places or media_type in (FORM, MULTIPART):
+            return False
+        if shows_base64(text) or self._screen.shows(text):
             return False
         return not known.secrets or not known.stand_in(text)
 
@@ -81,13 +84,17 @@ class Scanner:
 
     def _in_any(self, text: bytes, media_type: bytes, known: Known, *, begins: bool) -> list[Found]:
         found: list[Found] = []
-        if self._screen.shows(text):
+        base64 = shows_base64(text)
+        # The screen takes longer for much base64 than the searches do.
+        if (base64 and len(text) >= _LONG) or self._screen.shows(text):
             found += [
                 *self._named.find(text),
                 *self._shapes.find(text),
                 *self._telling.find(text),
                 *find_wrapped(text, self._in_decoded),
             ]
+        elif base64:
+            found += find_in_base64(text, self._in_decoded)
         if known:
             found += known.find(text)
         if media_type == FORM:

@@ -24,6 +24,9 @@ _LONG_RUN = re.compile(rb"[A-Za-z0-9_]{16,}")
 # What may stand right before a token: the end of an escape, or no character of a token at all.
 _FREE = re.compile(rb"(?:\A|[^A-Za-z0-9_+-]|\\[bfnrt]|\\u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2})\Z")
 _BEFORE_BYTES = 6
+_LONGEST_SCREENED = 16 * 1024
+_MOST_BEFORE = 128
+_MOST_BEHIND = 1024
 _PUBLIC = frozenset((b"pk", b"pub", b"cs", b"bps", b"acct", b"whsec"))
 
 
@@ -190,6 +193,15 @@ def _understood(shape: Shape) -> Any:
         raise ValueError(f"patterns: {shape.pattern!r}: {said}") from error
 
 
+def _within(pattern: Any, text: bytes, start: int, end: int) -> list[Any]:
+    """The matches from ``start`` on that begin before ``end``, however long they are."""
+    while True:
+        found = list(pattern.finditer(text, start, end))
+        if end == len(text) or not found or found[-1].end() < end:
+            return found
+        end = min(len(text), end + end - start)
+
+
 class Shapes:
     """Finds tokens: those with a well-known shape, and what the patterns of settings match.
 
@@ -209,8 +221,27 @@ class Shapes:
         self.screened = (*whole, *screened(), *patterns)
         self._screen = Screen(self.screened, probe=PROBE)
         self._tokens = [(shape, _understood(shape)) for shape in TOKENS]
-        # Their patterns are long: where others show, one more look is cheaper.
-        self._token_screen = Screen((*screened(), PROBE.decode()), probe=PROBE)
+        self._token_starts = compiled("|".join(f"(?:{start})" for start in screened()))
+
+    def _matches(self, text: bytes) -> Iterator[tuple[Shape, Any, Iterable[Any]]]:
+        for shape, pattern in self._shapes:
+            yield shape, pattern, pattern.finditer(text)
+        for shape, pattern in self._webhooks if self._webhook_screen.shows(text) else ():
+            yield shape, pattern, pattern.finditer(text)
+        windows = self._windows(text)
+        for shape, pattern in self._tokens if windows else ():
+            for start, end in windows:
+                yield shape, pattern, _within(pattern, text, start, end)
+
+    def _windows(self, text: bytes) -> list[tuple[int, int]]:
+        """Where tokens may stand: their patterns take a microsecond a byte, their starts less."""
+        windows: list[tuple[int, int]] = []
+        for found in self._token_starts.finditer(text):
+            start, end = max(0, found.start() - _MOST_BEFORE), found.end() + _MOST_BEHIND
+            if windows and start <= windows[-1][1]:
+                start = windows.pop()[0]
+            windows.append((start, min(end, len(text))))
+        return windows
 
     def name_of(self, value: bytes) -> bytes | None:
         """What a value is called that is a token of one of these shapes as a whole."""
@@ -221,13 +252,11 @@ class Shapes:
 
     def find(self, text: bytes) -> Iterator[Found]:
         """The tokens in a text, in no order; they may overlap."""
-        if not self._screen.shows(text):
+        # In a long text whoever asks has looked, and base64 takes the screen a long time.
+        if len(text) <= _LONGEST_SCREENED and not self._screen.shows(text):
             return
-        shown = self._tokens if self._token_screen.shows(text) else ()
-        if self._webhook_screen.shows(text):
-            shown = [*shown, *self._webhooks]
-        for shape, pattern in (*self._shapes, *shown):
-            for match in pattern.finditer(text):
+        for shape, pattern, matches in self._matches(text):
+            for match in matches:
                 start, end = match.span(1 if pattern.groups else 0)
                 token = text[start:end]
                 if start < 0 or start == end or is_pseudonym(token):

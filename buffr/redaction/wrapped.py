@@ -7,20 +7,21 @@ from base64 import b64decode
 from binascii import Error
 from collections.abc import Callable, Iterable, Iterator
 
+import re2
 from attrs import evolve
 
 from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import STAND_IN
+from buffr.redaction.screen import latin1
 
-__all__ = ["SCREENED", "find_wrapped"]
+__all__ = ["SCREENED", "find_in_base64", "find_wrapped", "shows_base64"]
 
-SCREENED = (
-    r"%[2-7][0-9A-Fa-f]",
-    r"\\u00[2-7]",
-    # Forty characters, one of them at least no letter: not a word, however long.
-    r"[A-Za-z0-9+/_-]{4,}[0-9+/_-][A-Za-z0-9+/_-]{20,}",
-)
-"""Patterns (RE2) without which a text has nothing to decode."""
+SCREENED = (r"%[2-7][0-9A-Fa-f]", r"\\u00[2-7]")
+"""Patterns (RE2) without which a text has no escapes to decode.
+
+Base64 is looked for by itself: an automaton that also counts its characters
+needs more states than there is room for.
+"""
 
 _PLAIN = rb"[A-Za-z0-9._~+/=:-]"
 _PERCENT = re.compile(rb"%b*(?:%%[0-9A-Fa-f]{2}%b*)+" % (_PLAIN, _PLAIN))
@@ -31,9 +32,18 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{40,}={0,2}")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _UNPRINTABLE = re.compile(rb"[^\t\n\r -~]")
 _LONGEST = 8192
+_long_run = re2.compile(rb"[A-Za-z0-9+/_-]{40}", latin1()).search
 _LOOKED_AT = 24
 
 Find = Callable[[bytes], Iterable[Found]]
+
+
+def shows_base64(text: bytes) -> bool:
+    """Whether there may be base64 in a text: a long run of its characters that is no word."""
+    first = _long_run(text)
+    if first is None:
+        return False
+    return any(not run[0].isalpha() for run in _BASE64.finditer(text, first.start()))
 
 
 def find_wrapped(text: bytes, find: Find) -> Iterator[Found]:
@@ -45,8 +55,14 @@ def find_wrapped(text: bytes, find: Find) -> Iterator[Found]:
         yield from _in_units(text, _PERCENT, _PERCENT_UNIT, find)
     if b"\\u00" in text:
         yield from _in_units(text, _ESCAPED, _ESCAPED_UNIT, find)
+    yield from find_in_base64(text, find)
+
+
+def find_in_base64(text: bytes, find: Find) -> Iterator[Found]:
+    """The same for base64 alone."""
     for run in _BASE64.finditer(text):
-        yield from _in_base64(run, find)
+        if not run[0].isalpha():
+            yield from _in_base64(run, find)
 
 
 def _in_units(

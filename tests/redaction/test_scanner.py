@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import random
+from collections.abc import Callable
 from time import process_time
 
 import pytest
@@ -91,3 +94,16 @@ class TestNesting:
         quote = b"\\" * depth + b'"'
         text = b"%bpassword%b:%bhunter2hunter2" % (quote, quote, quote)
         assert [one.secret for one in found(text)] == [b"hunter2hunter2"]
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes])
+def test_images_in_base64(encode: Callable[[bytes], bytes]) -> None:
+    """As requests to models carry them: tokens' patterns are not tried on all of it."""
+    scanner = Scanner(RedactionRules())
+    token = b"ghp_" + b"a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+    image = encode(random.Random(1).randbytes(3 * SIZE))
+    text = b'{"note": "%b", "image": "%b", "other": "%b"}' % (token, image, token)
+    started = process_time()
+    found = scanner.in_body(text, b"application/json")
+    assert process_time() - started < SECONDS
+    assert [one.secret for one in found] == [token, token]
