@@ -44,5 +44,5 @@ WORKDIR /data
 VOLUME ["/data", "/ca", "/ca-key"]
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=6 \
-    CMD ["python", "-m", "buffr.healthcheck"]
+    CMD ["python", "-m", "buffr.commands.healthcheck"]
 ENTRYPOINT ["python", "-m", "buffr.container"]

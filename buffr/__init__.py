@@ -15,5 +15,5 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import what is large when it is asked for: this package alone costs nothing."""
     if name == "CachingProxy":
-        return import_module("buffr.embedded").CachingProxy
+        return import_module("buffr.embedded.proxy").CachingProxy
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

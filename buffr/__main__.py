@@ -1,6 +1,6 @@
 """``python -m buffr`` is the ``buffr`` command."""
 
-from buffr.cli import main
+from buffr.commands.cli import main
 
 if __name__ == "__main__":
     main()

@@ -6,11 +6,11 @@ from buffr.api_buddy import CachingProxy
 from __future__ import annotations
 
 from buffr import __version__
-from buffr.embedded import CachingProxy, SecurityError
-from buffr.embedding.cache_engine import CacheEngine
-from buffr.embedding.monitoring import MonitoringManager
-from buffr.embedding.security import SecurityManager
-from buffr.embedding.throttling import ThrottleManager
+from buffr.embedded.cache_engine import CacheEngine
+from buffr.embedded.monitoring import MonitoringManager
+from buffr.embedded.proxy import CachingProxy, SecurityError
+from buffr.embedded.security import SecurityManager
+from buffr.embedded.throttling import ThrottleManager
 
 __all__ = [
     "CacheEngine",

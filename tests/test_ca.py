@@ -14,9 +14,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
-from buffr.ca.command import ca
-from buffr.ca.guide import Places, hint_text
-from buffr.ca.hints import HINTS
+from buffr.commands.ca.command import ca
+from buffr.commands.ca.guide import Places, hint_text
+from buffr.commands.ca.hints import HINTS
 
 ROOT = Path(__file__).parent.parent
 RUNTIMES = (

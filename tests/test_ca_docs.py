@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from buffr.ca.guide import table
-from buffr.ca.hints import HINTS
+from buffr.commands.ca.guide import table
+from buffr.commands.ca.hints import HINTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 class TestTheDocs:
     @pytest.mark.parametrize("name", ["ca/README.md", "docs/certificates.md"])
     def test_have_the_table(self, name: str) -> None:
-        """As ``python -m buffr.ca.guide`` writes it."""
+        """As ``python -m buffr.commands.ca.guide`` writes it."""
         text = (ROOT / name).read_text(encoding="utf-8")
         assert table() in text
         assert text.count("| `--install-hint` |") == 1

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from buffr.ca import formats
-from buffr.ca.system_roots import certifi_file, certificates_in, find_roots, system_places
+from buffr.commands.ca import formats
+from buffr.commands.ca.system_roots import certifi_file, certificates_in, find_roots, system_places
 from buffr.errors import ConfigError
 from buffr.tls.authority import Authority
 

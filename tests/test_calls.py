@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from twisted.trial import unittest
 
-from buffr.calls import RequestBody, read_whole
+from buffr.exchanges.call import RequestBody, read_whole
+from buffr.exchanges.playhead import Playhead, Repeat
+from buffr.exchanges.route import Route
 from buffr.matching.body import IN_MEMORY
 from buffr.matching.matcher import Matcher, MatchRules
 from buffr.message import Headers, Piece, Request, ResponseHead
-from buffr.playhead import Playhead, Repeat
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
-from buffr.route import Route
-from buffr.streams import BodyStream
+from buffr.transport.streams import BodyStream
 
 TRIAL = unittest.SynchronousTestCase()
 JSON = ((b"Content-Type", b"application/json"),)

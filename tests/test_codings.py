@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.codings import (
+from buffr.formats.codings import (
     BadCoding,
     are_known,
     are_plain,

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
+from buffr.commands.healthcheck import healthy, service_of
 from buffr.config import Config, load
 from buffr.container import IMAGE_OWNER, Owner, Places
-from buffr.healthcheck import healthy, service_of
 
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -62,7 +62,7 @@ class TestImage:
         """A user by number, so that an orchestrator can tell that it is not root."""
         assert instruction("USER") == "1000:1000"
         assert Owner(1000, 1000) == IMAGE_OWNER
-        assert '"buffr.healthcheck"' in DOCKERFILE
+        assert '"buffr.commands.healthcheck"' in DOCKERFILE
         assert instruction("ENTRYPOINT") == '["python", "-m", "buffr.container"]'
 
     def test_its_places_are_those_of_the_entry_point(self) -> None:

@@ -20,9 +20,9 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buffr import direct_send
-from buffr.direct_send import send_at_once
-from buffr.streams import IStreamTransport
+from buffr.transport import direct_send
+from buffr.transport.direct_send import send_at_once
+from buffr.transport.streams import IStreamTransport
 
 _PATIENCE_S = 10.0
 

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
-from buffr.explainer import Explainer, as_data, as_text, in_short
+from buffr.exchanges.explain import Explainer, as_data, as_text, in_short
 from buffr.interaction import Body, HTTPInteraction, RecordedRequest
 from buffr.matching.matcher import Matcher
 from buffr.matching.near_miss import NearMiss

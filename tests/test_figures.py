@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from buffr.figures import Figures, UpstreamFigures, whole
+from buffr.exchanges.metrics import Figures, UpstreamFigures, whole
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,11 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from buffr.errors import BodyCutShort, BuffrError, ClientGone, StoreFailed, UpstreamFailed
-from buffr.flights import Flight
+from buffr.exchanges.flight import Flight
 from buffr.message import CHUNKED, UNTIL_CLOSE, Headers, Piece, ResponseHead
-from buffr.recorders.tape import Tape
-from buffr.spool import Spool
-from buffr.streams import BodyStream, News
+from buffr.recording.tape import Tape
+from buffr.transport.spool import Spool
+from buffr.transport.streams import BodyStream, News
 from buffr.upstream.connection import Response
 
 TRIAL = unittest.SynchronousTestCase()

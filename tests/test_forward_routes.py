@@ -6,15 +6,15 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
 
-from buffr.assembly.caches import Caches
-from buffr.assembly.cassettes import Cassettes
-from buffr.assembly.forward_routes import ForwardRoutes
-from buffr.assembly.redaction import redaction_rules
-from buffr.assembly.routes import RouteMaker
-from buffr.assembly.upstreams import Upstreams
 from buffr.config import load
-from buffr.route import Route
-from buffr.upstream.origin import Origin
+from buffr.exchanges.route import Route
+from buffr.origin import Origin
+from buffr.wiring.caches import Caches
+from buffr.wiring.cassettes import Cassettes
+from buffr.wiring.forward_routes import ForwardRoutes
+from buffr.wiring.redaction import redaction_rules
+from buffr.wiring.routes import RouteMaker
+from buffr.wiring.upstreams import Upstreams
 
 SETTINGS = """
 limits: {body_memory_bytes: 4KiB, linger_s: 3s}

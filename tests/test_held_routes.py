@@ -8,14 +8,14 @@ import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from buffr.assembly.held_routes import Held, HeldRoutes
+from buffr.exchanges.playhead import Playhead, Repeat
+from buffr.exchanges.route import Route
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import MatchRules
-from buffr.playhead import Playhead, Repeat
+from buffr.origin import Origin
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
-from buffr.route import Route
-from buffr.upstream.origin import Origin
+from buffr.wiring.held_routes import Held, HeldRoutes
 
 IDLE_S = 100.0
 MATCHER = Matcher(MatchRules(), with_origin=True)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buffr.json_paths import NOWHERE, BadPath, JSONPath, both, take_out, walk_along, walk_to
-from buffr.json_text import Place
+from buffr.formats.json_paths import NOWHERE, BadPath, JSONPath, both, take_out, walk_along, walk_to
+from buffr.formats.json_text import Place
 
 NAMES = st.sampled_from(["a", "b", "c", "0", "a b"])
 DOCUMENTS = st.recursive(

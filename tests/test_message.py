@@ -18,7 +18,7 @@ from buffr.message import (
     media_type,
     response_length,
 )
-from buffr.wire.head import HeadLimits, parse_response_head
+from buffr.wire.http1_head import HeadLimits, parse_response_head
 
 KEPT = ((b"Host", b"h"), (b"X-A", b"1"), (b"x-a", b"2"), (b"Cache-Control", b"no-cache"))
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from buffr.assembly.openings import Openings
 from buffr.errors import StoreFailed
+from buffr.wiring.open_once import Openings
 
 FILE = Path("/kept/file")
 

@@ -9,13 +9,13 @@ from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
-from buffr.assembly.own_ports import OwnPorts
-from buffr.assembly.upstreams import Upstreams
 from buffr.config import Config
 from buffr.errors import AccessDenied, BadRequest
 from buffr.policy.access import Address
 from buffr.upstream.announced import announce_port, is_announced
 from buffr.upstream.hops import Mark
+from buffr.wiring.own_ports import OwnPorts
+from buffr.wiring.upstreams import Upstreams
 
 
 def own(listen: str) -> OwnPorts:

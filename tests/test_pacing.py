@@ -5,9 +5,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from buffr.errors import RateLimited
+from buffr.exchanges.pace import Pace
 from buffr.message import ResponseHead
-from buffr.pacing import Pace
-from buffr.policy.limits import RateRules, Window
+from buffr.policy.rate_limits import RateRules, Window
 
 TWO_A_SECOND = (Window(2, 1, "second"),)
 

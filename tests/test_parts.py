@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.multipart import (
+from buffr.formats.multipart import (
     Disposition,
     disposition_of,
     field_end,

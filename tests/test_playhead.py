@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.playhead import Playhead, Repeat
+from buffr.exchanges.playhead import Playhead, Repeat
 
 KEY = b"key"
 

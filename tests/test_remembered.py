@@ -5,7 +5,7 @@ from functools import partial
 
 from attrs import define
 
-from buffr.assembly.remembered import Remembered
+from buffr.wiring.remembered import Remembered
 
 
 @define(eq=False, weakref_slot=True)

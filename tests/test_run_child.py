@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from buffr.run.child import CannotStart, Child
+from buffr.commands.run.child import CannotStart, Child
 
 
 class TestCannotStart:

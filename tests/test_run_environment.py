@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 import buffr
-from buffr.run.environment import child_environment
-from buffr.run.trust_files import TrustFiles
-from buffr.run.variables import VARIABLES, table
+from buffr.commands.run.environment import child_environment
+from buffr.commands.run.trust_files import TrustFiles
+from buffr.commands.run.variables import VARIABLES, table
 from buffr.tls.authority import Authority
 
 FILES = TrustFiles(

@@ -9,10 +9,10 @@ from OpenSSL import SSL
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, globalLogPublisher
 
+from buffr.commands.run.lines import RunLog
+from buffr.commands.run.tally import Tally
 from buffr.listeners.handshakes import HandshakeReports
 from buffr.log import ExchangeLog, logger_writer, say
-from buffr.run.lines import RunLog
-from buffr.run.tally import Tally
 
 
 def logged(form: str, *, all_of_it: bool) -> tuple[str, Tally]:

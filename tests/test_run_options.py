@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from twisted.python import usage
 
+from buffr.commands.run.options import RunOptions, settings
 from buffr.config import Config, ForwardSettings
 from buffr.errors import ConfigError
 from buffr.policy.mode import Mode
-from buffr.run.options import RunOptions, settings
 
 
 def parsed(*arguments: str) -> RunOptions:

@@ -9,14 +9,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from buffr.exchange import Counters, Finished
-from buffr.run.child import Ended
-from buffr.run.outcome import Outcome
-from buffr.run.report_files import as_json, as_junit, write_report
-from buffr.run.summary import summary
-from buffr.run.tally import Tally
-from buffr.run.unused import Unused
-from buffr.terminal import Paint, paint_for
+from buffr.commands.run.child import Ended
+from buffr.commands.run.outcome import Outcome
+from buffr.commands.run.report import as_json, as_junit, write_report
+from buffr.commands.run.summary import summary
+from buffr.commands.run.tally import Tally
+from buffr.commands.run.unused import Unused
+from buffr.commands.terminal import Paint, paint_for
+from buffr.exchanges.exchange import Counters, Finished
 
 PLAIN = Paint(on=False)
 HOST = "https://api.test"

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
+from buffr.commands.run.unused import unused
+from buffr.exchanges.playhead import Playhead, Repeat
+from buffr.exchanges.route import Route
 from buffr.interaction import IndexEntry
 from buffr.matching.key import recording_name
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import MatchRules
-from buffr.playhead import Playhead, Repeat
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
-from buffr.route import Route
-from buffr.run.unused import unused
-from buffr.stores.cassette import Cassette
+from buffr.stores.cassette.store import Cassette
 
 RULES = RedactionRules()
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.spool import Spool
+from buffr.transport.spool import Spool
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial import unittest
 
-from buffr.stepping import start
+from buffr.transport.eager import start
 
 TRIAL = unittest.SynchronousTestCase()
 

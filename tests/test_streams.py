@@ -12,7 +12,7 @@ from twisted.trial import unittest
 
 from buffr.errors import BodyCutShort, ClientGone
 from buffr.message import Headers, Piece
-from buffr.streams import BodyStream, News
+from buffr.transport.streams import BodyStream, News
 
 TRIAL = unittest.SynchronousTestCase()
 HIGH = 10

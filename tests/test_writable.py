@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from buffr.writable import check_beside, check_directory, check_file, why_not
+from buffr.stores.writable import check_beside, check_directory, check_file, why_not
 
 _AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from buffr.writable import check_beside, check_directory, check_file, why_not
+from buffr.stores.writable import check_beside, check_directory, check_file, why_not
 path = Path(sys.argv[2])
 os.setgroups([])
 os.setgid(65534)

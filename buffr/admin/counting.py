@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from attrs import define, field
 
-from buffr.exchange import Finished, Observer
-from buffr.figures import Figures
-from buffr.route import Route
+from buffr.exchanges.exchange import Finished, Observer
+from buffr.exchanges.metrics import Figures
+from buffr.exchanges.route import Route
 
 __all__ = ["Counting", "LookUps"]
 

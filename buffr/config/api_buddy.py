@@ -24,7 +24,7 @@ from buffr.config.api_buddy_keys import (
 from buffr.config.kinds import ROUTE_NAME, TARGET
 from buffr.config.problems import Problems, did_you_mean, shown, shown_key
 from buffr.config.schema import Refused
-from buffr.config.written import Scalar
+from buffr.config.yaml_text import Scalar
 from buffr.errors import ConfigError
 from buffr.policy.access import address_of, is_loopback
 from buffr.policy.hosts import host_name

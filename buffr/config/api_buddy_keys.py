@@ -11,7 +11,7 @@ from attrs import frozen
 
 from buffr.config.kinds import ADDRESS, HOST_NAME, KEY
 from buffr.config.schema import Kind, Refused
-from buffr.config.written import Scalar
+from buffr.config.yaml_text import Scalar
 from buffr.policy.hosts import host_pattern
 
 __all__ = ["COUNT", "DOMAIN", "SECTIONS", "Key", "is_whole", "level_of", "logger_name"]

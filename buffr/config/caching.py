@@ -11,7 +11,7 @@ from buffr.config import kinds, quantities
 from buffr.config.schema import Kind, Refused, setting
 from buffr.config.shapes import ListOf, MapOf
 from buffr.config.statuses import StatusSet
-from buffr.config.written import Scalar
+from buffr.config.yaml_text import Scalar
 from buffr.policy.cache.rules import Override
 
 __all__ = ["CacheBounds", "CacheSettings", "CacheStoreName"]

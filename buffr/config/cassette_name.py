@@ -6,7 +6,7 @@ import re
 from hashlib import blake2b
 from pathlib import Path
 
-from buffr.upstream.origin import Origin
+from buffr.origin import Origin
 
 __all__ = ["cassette_name", "default_cassette_name", "scope_cassette"]
 

@@ -20,7 +20,7 @@ from buffr.config.reading import Given, overlay
 from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import Setting, Shape, settings_of
 from buffr.config.shapes import Draft, Drafted, Rows
-from buffr.config.written import Scalar, Source, compose
+from buffr.config.yaml_text import Scalar, Source, compose
 
 __all__ = ["FILE", "MODE", "PROXY", "TARGETS", "Overlays", "read_flags", "read_variables"]
 

@@ -15,12 +15,12 @@ from typing import TypeVar
 from buffr.config.parents import ParentProxy, Via
 from buffr.config.schema import Kind, Refused
 from buffr.config.statuses import StatusSet
-from buffr.config.written import Scalar, Tag
+from buffr.config.yaml_text import Scalar, Tag
+from buffr.origin import Origin
 from buffr.policy.access import Network
 from buffr.policy.bypass import Bypass
 from buffr.policy.hosts import host_name, host_pattern
 from buffr.policy.mode import Mode
-from buffr.upstream.origin import Origin
 
 __all__ = [
     "ADDRESS",

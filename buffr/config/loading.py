@@ -18,8 +18,8 @@ from buffr.config.proxying import check_forward, finish_forward
 from buffr.config.reading import Given, read_table
 from buffr.config.routes import finish_routes
 from buffr.config.schema import made
-from buffr.config.selection import Chosen, choose
-from buffr.config.written import Broken, Source, Table, Written, compose
+from buffr.config.sources import Chosen, choose
+from buffr.config.yaml_text import Broken, Source, Table, Written, compose
 from buffr.errors import ConfigError
 
 __all__ = ["load"]

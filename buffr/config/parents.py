@@ -11,9 +11,9 @@ from urllib.parse import unquote_to_bytes
 from attrs import field, frozen
 
 from buffr.config.problems import Problems, shown
+from buffr.origin import Origin
 from buffr.policy.access import reached_address
 from buffr.policy.bypass import Bypass
-from buffr.upstream.origin import Origin
 
 __all__ = [
     "ParentProxies",

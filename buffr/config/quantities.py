@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from buffr.config.schema import Kind, Refused
-from buffr.config.written import Scalar
+from buffr.config.yaml_text import Scalar
 
 __all__ = ["FILE_MODE", "PORT", "duration", "size", "whole"]
 

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from buffr.config.problems import Problems, did_you_mean, shown_key
 from buffr.config.schema import Branch, Setting, Shape, settings_of, tree_of
-from buffr.config.written import Broken, Entry, Scalar, Table, Tag, Written
+from buffr.config.yaml_text import Broken, Entry, Scalar, Table, Tag, Written
 
 __all__ = ["Given", "overlay", "read_table"]
 

@@ -15,8 +15,8 @@ from buffr.config.recording import RecordingSettings
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Section
 from buffr.config.upstream import UpstreamOptions
+from buffr.origin import Origin
 from buffr.policy.mode import Mode
-from buffr.upstream.origin import Origin
 
 __all__ = ["ReverseRoute"]
 

@@ -14,7 +14,7 @@ import attrs
 from attrs import frozen
 
 from buffr.config.problems import Problems, shown
-from buffr.config.written import Broken, Listing, Scalar, Table, Tag, Written
+from buffr.config.yaml_text import Broken, Listing, Scalar, Table, Tag, Written
 
 __all__ = [
     "Branch",

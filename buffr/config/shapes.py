@@ -11,7 +11,7 @@ from attrs import frozen
 from buffr.config.problems import Problems, shown_key
 from buffr.config.reading import Given, read_table
 from buffr.config.schema import Kind, Shape, made
-from buffr.config.written import Broken, Listing, Scalar, Table, Tag, Written
+from buffr.config.yaml_text import Broken, Listing, Scalar, Table, Tag, Written
 
 __all__ = [
     "Draft",

@@ -12,22 +12,22 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReacto
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
-from buffr.engine import Engine
 from buffr.errors import BuffrError
-from buffr.listeners.connection import Handler
+from buffr.exchanges.engine import Engine
+from buffr.exchanges.route import Route
 from buffr.listeners.handshakes import HandshakeReports
+from buffr.listeners.http1 import Handler
+from buffr.listeners.http1_sink import ClientSink
 from buffr.listeners.intercepted import InterceptedConnection, OneProtocol
 from buffr.listeners.listener import HTTPListener
+from buffr.listeners.request_target import absolute_form, authority_form, origin_form
 from buffr.listeners.scope import scoped
-from buffr.listeners.sink import ClientSink
-from buffr.listeners.target_form import absolute_form, authority_form, origin_form
 from buffr.listeners.tunnel import RawTunnel, TunnelStart
 from buffr.message import Request, ResponseHead, first_value
+from buffr.origin import Origin, host_and_port
 from buffr.policy.access import Access
-from buffr.route import Route
-from buffr.streams import BodyStream
+from buffr.transport.streams import BodyStream
 from buffr.upstream.hops import Hops
-from buffr.upstream.origin import Origin, host_and_port
 
 __all__ = ["ForwardProxy", "Routes"]
 

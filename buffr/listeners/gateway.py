@@ -11,21 +11,21 @@ from typing import Protocol
 from attrs import evolve, frozen
 from twisted.internet.protocol import Protocol as TwistedProtocol
 
-from buffr.engine import Engine
 from buffr.errors import BadRequest, NoSuchRoute
+from buffr.exchanges.engine import Engine
+from buffr.exchanges.route import Route
+from buffr.listeners.gateway_addresses import Outside, WayBack, inner_target, is_below, leads_out
+from buffr.listeners.http1_sink import ClientSink
+from buffr.listeners.request_target import named_origin
 from buffr.listeners.scope import scoped
-from buffr.listeners.sink import ClientSink
-from buffr.listeners.target_form import named_origin
-from buffr.listeners.way_back import Outside, WayBack, inner_target, is_below, leads_out
-from buffr.matching.memo import Memo
 from buffr.message import Headers, Request, ResponseHead, first_value
+from buffr.origin import Origin
 from buffr.policy.key_gate import Admitted, KeyGate
+from buffr.redaction.for_log import target_for_log
 from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.target_for_log import target_for_log
-from buffr.route import Route
-from buffr.streams import BodyStream
-from buffr.upstream.origin import Origin
+from buffr.transport.memo import Memo
+from buffr.transport.streams import BodyStream
 from buffr.wire.references import path_at, with_references
 
 __all__ = ["Gateway", "GatewayRoute", "OwnPages"]

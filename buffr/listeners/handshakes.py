@@ -9,7 +9,7 @@ from OpenSSL import SSL
 from twisted.logger import LogLevel
 
 from buffr.log import say
-from buffr.upstream.reason import reason_of
+from buffr.upstream.failures import reason_of
 
 __all__ = ["LEFT", "REFUSED", "RUNTIMES", "TLS_FAILED", "HandshakeReports"]
 

@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buffr.listeners.connection import ClientConnection, Handler
+from buffr.listeners.http1 import ClientConnection, Handler
 from buffr.listeners.listener import HTTPListener
 from buffr.tls.handshake import HandshakeLeft
 

@@ -20,10 +20,10 @@ from twisted.logger import LogLevel
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from buffr.errors import BuffrError, ConfigError
-from buffr.listeners.connection import ClientConnection, ConnectionLimits, Handler, Tracked
+from buffr.listeners.http1 import ClientConnection, ConnectionLimits, Handler, Tracked
 from buffr.log import say
-from buffr.upstream.origin import host_and_port
-from buffr.wire.memo import HeadMemo
+from buffr.origin import host_and_port
+from buffr.wire.http1_memo import HeadMemo
 
 __all__ = ["HTTPListener", "IReactorTCPTime"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from buffr.engine import Engine
-from buffr.listeners.connection import Handler
+from buffr.exchanges.engine import Engine
+from buffr.exchanges.route import Route
+from buffr.listeners.http1 import Handler
+from buffr.listeners.http1_sink import ClientSink
+from buffr.listeners.request_target import origin_form
 from buffr.listeners.scope import scoped
-from buffr.listeners.sink import ClientSink
-from buffr.listeners.target_form import origin_form
 from buffr.message import Request
 from buffr.policy.key_gate import KeyGate
-from buffr.route import Route
-from buffr.streams import BodyStream
+from buffr.transport.streams import BodyStream
 
 __all__ = ["reverse_handler"]
 

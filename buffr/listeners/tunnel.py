@@ -9,8 +9,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buffr.listeners.connection import Listening
-from buffr.streams import IStreamTransport
+from buffr.listeners.http1 import Listening
+from buffr.transport.streams import IStreamTransport
 
 __all__ = ["RawTunnel", "TunnelStart"]
 

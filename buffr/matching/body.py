@@ -22,8 +22,9 @@ from hashlib import sha256
 
 from attrs import astuple, field, fields, frozen
 
-from buffr.codings import are_known, are_plain, decoded
 from buffr.errors import CassetteError
+from buffr.formats.codings import are_known, are_plain, decoded
+from buffr.formats.multipart import Disposition, Part, boundary_of, multipart
 from buffr.interaction import Body, BodyKey
 from buffr.matching.aws_chunked import BadChunks, Unframing, is_aws_chunked, unframed_by_signatures
 from buffr.matching.forms import canonical_form, form_in_slices, without_fields
@@ -41,11 +42,10 @@ from buffr.matching.multipart import (
 from buffr.matching.pieces import Pause, Piece, Text, go_on, joined, stretch
 from buffr.matching.reading import Reading
 from buffr.matching.rules import Normalisation
-from buffr.multipart import Disposition, Part, boundary_of, multipart
 from buffr.redaction.fields import Replace, constant, in_query
-from buffr.redaction.keys import KeyRedaction
-from buffr.redaction.known import NOTHING_KNOWN, Known
-from buffr.redaction.stretches import Stretches
+from buffr.redaction.for_keys import KeyRedaction
+from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
+from buffr.redaction.streaming import Stretches
 
 __all__ = [
     "IN_MEMORY",

@@ -22,7 +22,7 @@ from typing import NoReturn, Self
 from msgspec import DecodeError, Raw
 from msgspec.json import Decoder, Encoder
 
-from buffr.json_text import STRING
+from buffr.formats.json_text import STRING
 
 __all__ = [
     "DEEPEST",

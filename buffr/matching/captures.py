@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import evolve, frozen
 
-from buffr.codings import decoded
+from buffr.formats.codings import decoded
 from buffr.interaction import Interaction, RecordedRequest, WebSocketInteraction
 from buffr.matching.ignore import HEADER, Ignore, Pattern
 from buffr.matching.target import legal_target

@@ -12,7 +12,7 @@ from buffr.matching.json_fields import JSONFields
 from buffr.matching.key import MatchKey, Part
 from buffr.matching.near_miss import Difference, differences
 from buffr.matching.rules import FrameMatch
-from buffr.redaction.known import NOTHING_KNOWN, Known
+from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
 from buffr.redaction.rules import RedactionRules
 
 __all__ = ["FrameRules"]

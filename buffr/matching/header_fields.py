@@ -14,10 +14,10 @@ from buffr.matching.rules import MatchRules
 from buffr.matching.variants import Selecting
 from buffr.message import Headers
 from buffr.redaction.fields import Replace
-from buffr.redaction.found import nameless
-from buffr.redaction.keys import KeyRedaction
-from buffr.redaction.known import NOTHING_KNOWN, Known
+from buffr.redaction.for_keys import KeyRedaction
+from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
 from buffr.redaction.redactor import Redactor
+from buffr.redaction.spans import nameless
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 
 __all__ = ["CountedFields", "HeaderRules"]

@@ -6,7 +6,7 @@ from attrs import frozen
 
 from buffr.matching.key import MatchKey
 from buffr.matching.variants import Selecting
-from buffr.redaction.keys import KeyRedaction
+from buffr.redaction.for_keys import KeyRedaction
 from buffr.redaction.pseudonym import COUNTED_MARK, MARK, STAND_IN
 
 __all__ = ["Identity", "identity_of", "loosened"]

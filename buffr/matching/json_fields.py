@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from buffr.json_paths import BadPath, JSONPath, Walk, both, take_out, walk_along, walk_to
+from buffr.formats.json_paths import BadPath, JSONPath, Walk, both, take_out, walk_along, walk_to
 from buffr.matching.canonical_json import canonical, canonical_edited, document_of
 from buffr.matching.idempotency import is_token_member, may_hold_tokens, without_tokens
 from buffr.matching.json_in_slices import document_in_slices, spelled_in_slices

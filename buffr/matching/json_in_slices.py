@@ -19,8 +19,8 @@ from attrs import Factory, define, field
 from msgspec import Raw
 from msgspec.json import Decoder, Encoder
 
-from buffr.json_paths import Walk
-from buffr.json_text import STRING
+from buffr.formats.json_paths import Walk
+from buffr.formats.json_text import STRING
 from buffr.matching.canonical_json import DEEPEST
 from buffr.matching.members import Members, Out, SameNames
 from buffr.matching.pieces import Pause, Piece, Text, size_of

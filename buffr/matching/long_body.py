@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from attrs import define, field, frozen
 
-from buffr.codings import BadCoding, are_known, decoding
+from buffr.formats.codings import BadCoding, are_known, decoding
 from buffr.matching.aws_chunked import BadChunks, Unframing, unframed_by_signatures
 from buffr.matching.body import (
     IN_MEMORY,
@@ -26,7 +26,7 @@ from buffr.matching.body import (
 )
 from buffr.matching.multipart import Boundaryless
 from buffr.matching.pieces import Pause, Piece, Text, digest_of_pieces, joined, size_of
-from buffr.redaction.known import Known
+from buffr.redaction.own_credentials import Known
 
 __all__ = ["ReadLong", "Source", "long_body"]
 

@@ -17,18 +17,18 @@ from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
 from buffr.matching.key import Counted, MatchKey, Part, RecordedKey, Variant, digest_of, encoded
 from buffr.matching.long_body import ReadLong, long_body
-from buffr.matching.memo import Memo
 from buffr.matching.reading import Reading, other_readings
 from buffr.matching.rules import MatchRules
 from buffr.matching.target import TargetRules, legal_target
 from buffr.matching.variants import Selecting
 from buffr.message import Headers, Request
-from buffr.redaction.keys import KeyRedaction
-from buffr.redaction.known import Known
+from buffr.origin import Origin
+from buffr.redaction.for_keys import KeyRedaction
+from buffr.redaction.own_credentials import Known
 from buffr.redaction.pseudonym import MARK, STAND_IN
 from buffr.redaction.redactor import Redactor
-from buffr.upstream.origin import Origin
-from buffr.wire.upgrade import asks_websocket
+from buffr.transport.memo import Memo
+from buffr.wire.websocket_handshake import asks_websocket
 
 __all__ = ["MatchRules", "Matcher", "differences", "legal_target"]
 

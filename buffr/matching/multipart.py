@@ -14,10 +14,17 @@ from urllib.parse import quote_from_bytes
 
 import re2
 
+from buffr.formats.multipart import (
+    Disposition,
+    Multipart,
+    Part,
+    disposition_of,
+    fields_in,
+    parameters,
+)
 from buffr.matching.header_table import HeaderClass, class_of
 from buffr.matching.pieces import Piece, Text
 from buffr.message import Headers
-from buffr.multipart import Disposition, Multipart, Part, disposition_of, fields_in, parameters
 
 __all__ = [
     "Boundaryless",

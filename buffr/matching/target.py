@@ -13,8 +13,8 @@ from buffr.matching.ignore import Ignore
 from buffr.matching.reading import Reading
 from buffr.matching.signatures import unsigned
 from buffr.redaction.fields import Replace, in_target
-from buffr.redaction.keys import KeyRedaction
-from buffr.redaction.known import NOTHING_KNOWN, Known
+from buffr.redaction.for_keys import KeyRedaction
+from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
 
 __all__ = ["TargetRules", "in_one_spelling", "legal_target"]
 

@@ -10,9 +10,9 @@ from urllib.parse import unquote_to_bytes
 from attrs import evolve, field, frozen
 
 from buffr.errors import AccessDenied, KeyNeeded
-from buffr.matching.memo import Memo
 from buffr.message import Headers, Request
 from buffr.policy.access import Access
+from buffr.transport.memo import Memo
 from buffr.wire.references import with_references
 
 __all__ = ["Admitted", "KeyGate"]

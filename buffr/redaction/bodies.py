@@ -12,15 +12,23 @@ from pathlib import Path
 
 from attrs import frozen
 
-from buffr.codings import BadCoding, are_known, are_plain, decoded, decoding, encoded, encoding
+from buffr.formats.codings import (
+    BadCoding,
+    are_known,
+    are_plain,
+    decoded,
+    decoding,
+    encoded,
+    encoding,
+)
 from buffr.interaction import Body
 from buffr.message import Headers, media_type
 from buffr.redaction.charsets import as_searched
-from buffr.redaction.found import Edit, Found, is_binary, replaced, settled
-from buffr.redaction.known import Known
+from buffr.redaction.own_credentials import Known
 from buffr.redaction.scanner import Scanner
-from buffr.redaction.stretches import Stretches
-from buffr.spool import Spool
+from buffr.redaction.spans import Edit, Found, is_binary, replaced, settled
+from buffr.redaction.streaming import Stretches
+from buffr.transport.spool import Spool
 
 __all__ = ["Bodies", "Redacted"]
 

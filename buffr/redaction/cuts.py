@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from buffr.interaction import Chunk
-from buffr.redaction.found import Edit, new_offsets
+from buffr.redaction.spans import Edit, new_offsets
 
 __all__ = ["recut", "rescaled"]
 

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from buffr.json_paths import BadPath, JSONPath
-from buffr.json_text import Place, scalars
-from buffr.redaction.found import Found
+from buffr.formats.json_paths import BadPath, JSONPath
+from buffr.formats.json_text import Place, scalars
 from buffr.redaction.pseudonym import is_pseudonym
+from buffr.redaction.spans import Found
 
 __all__ = ["JSONPlaces", "Place", "documents", "strings"]
 

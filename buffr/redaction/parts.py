@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buffr.multipart import field_end, field_heads
-from buffr.redaction.found import Found
+from buffr.formats.multipart import field_end, field_heads
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.rules import RedactionRules
+from buffr.redaction.spans import Found
 
 __all__ = ["find_in_parts"]
 

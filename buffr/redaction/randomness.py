@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from buffr.redaction.found import collapsed
+from buffr.redaction.spans import collapsed
 
 __all__ = ["holds_random", "looks_made_up", "looks_random", "says_nothing"]
 

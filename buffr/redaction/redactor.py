@@ -24,14 +24,14 @@ from buffr.redaction import fields
 from buffr.redaction.bodies import Bodies, Redacted
 from buffr.redaction.cuts import recut, rescaled
 from buffr.redaction.forms import stand_in
-from buffr.redaction.found import Found, collapsed, replaced, settled
-from buffr.redaction.header_values import COOKIES, SET_COOKIES, HeaderValues
-from buffr.redaction.known import NOTHING_KNOWN, Known, known_secrets
+from buffr.redaction.headers import COOKIES, SET_COOKIES, HeaderValues
+from buffr.redaction.own_credentials import NOTHING_KNOWN, Known, known_secrets
 from buffr.redaction.pseudonym import STAND_IN, pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner, scanner_of
+from buffr.redaction.spans import Found, collapsed, replaced, settled
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
-from buffr.spool import Spool
+from buffr.transport.spool import Spool
 
 __all__ = ["IN_MEMORY", "Redactor"]
 

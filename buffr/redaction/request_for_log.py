@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from buffr.interaction import RecordedRequest
+from buffr.redaction.for_log import credentials_in, target_for_log
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.target_for_log import credentials_in, target_for_log
 
 __all__ = ["request_for_log", "url_for_log"]
 

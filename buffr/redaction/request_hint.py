@@ -10,11 +10,11 @@ import msgspec
 from attrs import frozen
 
 from buffr.message import Headers, media_type
-from buffr.redaction.found import is_binary, replaced
-from buffr.redaction.known import known_secrets
+from buffr.redaction.own_credentials import known_secrets
 from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import FORM, MULTIPART, scanner_of
+from buffr.redaction.spans import is_binary, replaced
 
 __all__ = ["LARGEST_READ", "RequestHint", "hint_of", "operation_of"]
 

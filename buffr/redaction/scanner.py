@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
+from buffr.redaction.detectors import Named
 from buffr.redaction.fields import fields_of
-from buffr.redaction.found import Found, settled
 from buffr.redaction.json_places import JSONPlaces
-from buffr.redaction.known import NOTHING_KNOWN, Known
-from buffr.redaction.named import Named
+from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
 from buffr.redaction.parts import find_in_parts
 from buffr.redaction.pseudonym import COUNTED_MARK, HEX_MARK, MARK, is_pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.screen import Screen
 from buffr.redaction.shapes import PROBE, Shapes
+from buffr.redaction.spans import Found, settled
 from buffr.redaction.spread import find_spread
 from buffr.redaction.telling import Telling
 from buffr.redaction.wrapped import SCREENED, find_in_base64, find_wrapped, shows_base64

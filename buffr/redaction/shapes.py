@@ -11,9 +11,9 @@ from typing import Any
 import re2
 from attrs import frozen
 
-from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.screen import Screen, boundless, latin1
+from buffr.redaction.spans import Found
 from buffr.redaction.vendors import TELLING_INFIX, VENDORS, screened
 
 __all__ = ["PROBE", "Shape", "Shapes", "compiled"]

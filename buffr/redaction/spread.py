@@ -12,8 +12,8 @@ from itertools import islice
 
 from attrs import frozen
 
-from buffr.redaction.found import Found
 from buffr.redaction.json_places import Place, documents, strings
+from buffr.redaction.spans import Found
 
 __all__ = ["find_spread"]
 

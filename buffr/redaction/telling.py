@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import STAND_IN, is_pseudonym
 from buffr.redaction.randomness import looks_made_up
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.screen import boundless
 from buffr.redaction.shapes import compiled
+from buffr.redaction.spans import Found
 
 __all__ = ["Telling"]
 

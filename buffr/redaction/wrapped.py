@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 import re2
 from attrs import evolve
 
-from buffr.redaction.found import Found
 from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.screen import latin1
+from buffr.redaction.spans import Found
 
 __all__ = ["SCREENED", "find_in_base64", "find_wrapped", "shows_base64"]
 

@@ -17,8 +17,8 @@ from buffr.interaction import (
 )
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Found
-from buffr.stores.cassette_requests import stored_request
-from buffr.stores.elements import Index, KeyOf, LateIndex
+from buffr.stores.cassette.index import Index, KeyOf, LateIndex
+from buffr.stores.cassette.requests import stored_request
 
 __all__ = ["MemoryStore"]
 

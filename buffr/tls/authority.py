@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from buffr.errors import ConfigError
+from buffr.stores.writable import why_not
 from buffr.tls.first_start import PemFile, directories_for, locked, write_new
 from buffr.tls.minting import Issuer, new_authority, new_key
 from buffr.tls.pair import PairKey, check_times, read_key, read_pair, refuse_shared_key
-from buffr.writable import why_not
 
 __all__ = ["Authority"]
 

@@ -21,9 +21,9 @@ from zope.interface import implementer
 
 from buffr.errors import BuffrError
 from buffr.message import CHUNKED, Piece, Request, ResponseHead
-from buffr.streams import BodyStream
+from buffr.origin import Origin
+from buffr.transport.streams import BodyStream
 from buffr.upstream.connection import Response
-from buffr.upstream.origin import Origin
 from buffr.upstream.upstream import Upstream
 
 __all__ = ["UpstreamAgent"]

@@ -19,7 +19,6 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buffr.direct_send import send_at_once
 from buffr.errors import (
     BadFraming,
     BadUpstreamAnswer,
@@ -29,13 +28,14 @@ from buffr.errors import (
     UpstreamTimeout,
 )
 from buffr.message import UNTIL_CLOSE, ResponseHead, first_value, has_token, response_length
-from buffr.streams import BodyReader, BodyStream, IStreamTransport, News
+from buffr.transport.direct_send import send_at_once
+from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport, News
+from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Mark
-from buffr.upstream.reason import reason_of
 from buffr.upstream.tls import UpstreamTLS
-from buffr.wire.answer_heads import AnswerHeads, AnswerRules
-from buffr.wire.body import BodyDecoder, decoder_for
-from buffr.wire.render import ChunkWriter
+from buffr.wire.http1_answer_heads import AnswerHeads, AnswerRules
+from buffr.wire.http1_body import BodyDecoder, decoder_for
+from buffr.wire.http1_render import ChunkWriter
 
 __all__ = ["Connection", "Outgoing", "Patience", "Response", "Switched"]
 

@@ -21,8 +21,8 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from buffr.origin import Origin
 from buffr.upstream.lookup import NameLookup, WithLookup
-from buffr.upstream.origin import Origin
 from buffr.upstream.parent import ParentEndpoint
 from buffr.upstream.tls import TLSEndpoint
 

@@ -19,15 +19,15 @@ from zope.interface import implementer
 
 from buffr.errors import BadUpstreamAnswer, BuffrError, LoopDetected, UpstreamFailed
 from buffr.message import Headers, Request, ResponseHead
-from buffr.streams import BodyReader, IStreamTransport
+from buffr.origin import host_and_port
+from buffr.transport.streams import BodyReader, IStreamTransport
 from buffr.upstream.bound import Client
 from buffr.upstream.connection import Response
+from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Hops, Mark
-from buffr.upstream.origin import host_and_port
-from buffr.upstream.reason import reason_of
 from buffr.upstream.upstream import Upstream
-from buffr.wire.answer_heads import AnswerHeads, AnswerRules
-from buffr.wire.render import request_head
+from buffr.wire.http1_answer_heads import AnswerHeads, AnswerRules
+from buffr.wire.http1_render import request_head
 
 __all__ = ["ParentEndpoint", "PlainThroughParent"]
 

@@ -19,9 +19,9 @@ from twisted.internet.protocol import Factory
 from buffr.errors import BuffrError, UpstreamFailed
 from buffr.upstream.bound import Bonds, Client
 from buffr.upstream.connection import Connection, Patience
+from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Mark
-from buffr.upstream.reason import reason_of
-from buffr.wire.answer_heads import AnswerRules
+from buffr.wire.http1_answer_heads import AnswerRules
 
 __all__ = ["Pool", "PoolLimits"]
 

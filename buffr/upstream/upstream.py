@@ -12,16 +12,16 @@ from twisted.logger import LogLevel
 from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
 from buffr.log import say
 from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end, first_value
-from buffr.streams import BodyReader
+from buffr.origin import Origin
+from buffr.transport.streams import BodyReader
 from buffr.upstream.bound import Client, continues_handshake
 from buffr.upstream.connection import Connection, Outgoing, Response, Switched
 from buffr.upstream.hops import Hops, Mark
-from buffr.upstream.origin import Origin
 from buffr.upstream.pool import Pool
-from buffr.wire.extensions import Deflate, accepted, without_others
+from buffr.wire.http1_render import request_head
 from buffr.wire.references import path_at, with_references
-from buffr.wire.render import request_head
-from buffr.wire.upgrade import check_answer, for_next_hop
+from buffr.wire.websocket_extensions import Deflate, accepted, without_others
+from buffr.wire.websocket_handshake import check_answer, for_next_hop
 
 __all__ = ["Upstream"]
 

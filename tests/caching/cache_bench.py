@@ -11,22 +11,22 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from buffr.caching.answers import Caching
 from buffr.errors import BuffrError
-from buffr.exchange import Counters, Exchange
+from buffr.exchanges.cached.answer import Caching
+from buffr.exchanges.exchange import Counters, Exchange
+from buffr.exchanges.playhead import Playhead, Repeat
+from buffr.exchanges.route import Route, RouteCache
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import MatchRules, Normalisation
 from buffr.message import CHUNKED, Headers, Piece, Request, ResponseHead, first_value
-from buffr.playhead import Playhead, Repeat
+from buffr.origin import Origin
 from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
-from buffr.route import Route, RouteCache
 from buffr.stores.memory_cache import MemoryCache
-from buffr.streams import BodyStream
+from buffr.transport.streams import BodyStream
 from buffr.upstream.connection import Response
-from buffr.upstream.origin import Origin
 
 NOW = 1_800_000_000.0
 DATE = b"Fri, 15 Jan 2027 08:00:00 GMT"

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from buffr.cassette_commands.command import cassette
+from buffr.commands.cassette.command import cassette
 from buffr.interaction import Interaction
-from buffr.stores.cassette_format import encode
-from buffr.stores.cassette_layout import TAIL
-from buffr.stores.cassette_relayout import head
+from buffr.stores.cassette.format import encode
+from buffr.stores.cassette.layout import TAIL
+from buffr.stores.cassette.relayout import head
 
 DATA = Path(__file__).parents[1] / "data"
 _WITHOUT = "detect-secrets is not installed"

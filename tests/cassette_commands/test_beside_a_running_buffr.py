@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "stores"))
 from cassettes import Deck
 from recordings import recording
 
-from buffr.stores.body_files import INLINE_BYTES
-from buffr.stores.cassette_removal import take_out
+from buffr.stores.cassette.body_files import INLINE_BYTES
+from buffr.stores.cassette.removal import take_out
 
 LARGE = os.urandom(INLINE_BYTES + 1)
 

@@ -12,7 +12,8 @@ import pytest
 from attrs import evolve
 from calls import DATA, age, body_file, call, elements, write
 
-from buffr.cassette_commands.pretty import pretty
+from buffr.commands.cassette.bodies import pretty
+from buffr.commands.terminal import Paint
 from buffr.interaction import (
     Body,
     Direction,
@@ -25,8 +26,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import Headers, ResponseHead
-from buffr.stores.cassette_format import encode
-from buffr.terminal import Paint
+from buffr.stores.cassette.format import encode
 
 JSON = ((b"Content-Type", b"application/json"),)
 

@@ -22,7 +22,7 @@ from buffr.interaction import (
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import MatchRules
 from buffr.message import Headers, ResponseHead
-from buffr.stores.cassette_format import decode, encode
+from buffr.stores.cassette.format import decode, encode
 
 REAL = b"q7XbP2mZ9sKd4LwT8vRc"
 JSON = (b"Content-Type", b"application/json")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from buffr.interaction import Body, HTTPInteraction, RecordedRequest
 from buffr.message import ResponseHead
-from buffr.stores.cassette_format import encode
-from buffr.stores.cassette_removal import take_out
+from buffr.stores.cassette.format import encode
+from buffr.stores.cassette.removal import take_out
 
 LARGE = b"x" * (1 << 20) + b"y"
 

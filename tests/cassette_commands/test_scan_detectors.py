@@ -13,8 +13,8 @@ import pytest
 from attrs import frozen
 from calls import call, write
 
-from buffr.cassette_commands.candidates import Text, candidates
-from buffr.cassette_commands.detectors import by_entropy, by_prefix
+from buffr.commands.cassette.candidates import Text, candidates
+from buffr.commands.cassette.detectors import by_entropy, by_prefix
 from buffr.interaction import Body, HTTPInteraction, RecordedRequest
 from buffr.message import Headers, ResponseHead
 from buffr.redaction.redactor import Redactor
@@ -246,7 +246,7 @@ def test_a_token_beside_credential_fields_is_found(
 _WITHOUT = """
 import sys
 sys.modules["detect_secrets"] = None
-from buffr.cassette_commands.command import cassette
+from buffr.commands.cassette.command import cassette
 sys.exit(cassette(sys.argv[1:]))
 """
 

@@ -16,8 +16,8 @@ from buffr.interaction import Body
 from buffr.message import ResponseHead
 from buffr.stores.cache import CacheEntry
 from buffr.stores.disk import Disk
-from buffr.stores.sqlite_file import CacheFile
-from buffr.stores.sqlite_rows import row_of
+from buffr.stores.sqlite.file import CacheFile
+from buffr.stores.sqlite.rows import row_of
 
 KEY = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 CODED = base64.b64encode(gzip.compress(json.dumps({"note": KEY}).encode())).decode()

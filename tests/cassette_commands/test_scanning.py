@@ -13,6 +13,7 @@ from calls import DATA, body_file, call, write
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buffr.formats.json_text import pointers
 from buffr.interaction import (
     Body,
     Direction,
@@ -23,7 +24,6 @@ from buffr.interaction import (
     RecordedRequest,
     WebSocketInteraction,
 )
-from buffr.json_text import pointers
 from buffr.message import Headers, ResponseHead
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from config_sources import loaded, refused
 
-from buffr.assembly.keys import with_keys
 from buffr.config import (
     AccessSettings,
     Config,
@@ -23,6 +22,7 @@ from buffr.config import (
 )
 from buffr.policy.bypass import Bypass
 from buffr.policy.mode import Mode
+from buffr.wiring.access_keys import with_keys
 
 SECRET = "Zq9xW7vK3m"
 

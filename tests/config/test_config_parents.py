@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.config import Config, ParentProxies, ParentProxy, Via
+from buffr.origin import Origin
 from buffr.policy.bypass import Bypass
-from buffr.upstream.origin import Origin
 
 SECRET = "Zq9xW7vK3m"
 HTTP, HTTPS = Origin.parse("http://api.example"), Origin.parse("https://api.example")

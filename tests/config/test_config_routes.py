@@ -16,8 +16,8 @@ from buffr.config import (
     UpstreamOptions,
 )
 from buffr.config.matching import NormaliseSettings
+from buffr.origin import Origin
 from buffr.policy.mode import Mode
-from buffr.upstream.origin import Origin
 
 A, B, C = "http://a.example", "http://b.example", "http://c.example"
 TWO_ROUTES = f"reverse: [{{target: {A}}}, {{target: {B}}}]\n"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.config import cassette_name, scope_cassette
-from buffr.upstream.origin import Origin, host_and_port
+from buffr.origin import Origin, host_and_port
 
 
 class TestTarget:

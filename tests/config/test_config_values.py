@@ -11,7 +11,7 @@ from buffr.config.kinds import ADDRESS, BOOL, MODE, PATH
 from buffr.config.problems import Problems, shown
 from buffr.config.quantities import FILE_MODE, PORT, duration, size, whole
 from buffr.config.schema import Kind, Refused
-from buffr.config.written import Scalar, Tag
+from buffr.config.yaml_text import Scalar, Tag
 from buffr.policy.mode import Mode
 
 

@@ -19,7 +19,7 @@ import yaml
 
 from buffr.testing import FakeUpstream, answer
 
-_API_BUDDY = (sys.executable, "-m", "buffr.api_buddy_command")
+_API_BUDDY = (sys.executable, "-m", "buffr.commands.api_buddy")
 _BUFFR = (sys.executable, "-m", "buffr")
 
 

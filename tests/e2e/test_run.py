@@ -28,7 +28,7 @@ from forward_bench import NO_PARENTS, named, origin_tls, secure_origin, trust_fi
 from forward_clients import CLIENTS, HOST, OriginOfAll, variables
 from websockets.sync.server import ServerConnection, serve
 
-from buffr.run.variables import VARIABLES
+from buffr.commands.run.variables import VARIABLES
 from buffr.testing import FakeUpstream, answer
 
 HERE = Path(__file__).parent

@@ -20,7 +20,7 @@ import requests
 
 import buffr
 from buffr import CachingProxy, api_buddy
-from buffr.embedded import SecurityError
+from buffr.embedded.proxy import SecurityError
 from buffr.testing import FakeUpstream, Received, answer
 
 Start = Callable[..., CachingProxy]

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from buffr.assembly.keys import new_key
-from buffr.embedding.keys import find_key
+from buffr.embedded.keys import find_key
+from buffr.wiring.access_keys import new_key
 
 
 class TestKeys:

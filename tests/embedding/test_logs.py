@@ -12,7 +12,7 @@ import pytest
 from twisted.logger import LogLevel
 
 from buffr.config.api_buddy import read_api_buddy
-from buffr.embedding.logs import configured, get_logger, line_writer
+from buffr.embedded.logs import configured, get_logger, line_writer
 from buffr.errors import ConfigError
 from buffr.log import say
 

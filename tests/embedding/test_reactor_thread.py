@@ -9,7 +9,7 @@ import pytest
 
 _PRELUDE = """
 import os, sys, threading
-from buffr.embedding.reactor_thread import reactor_thread
+from buffr.embedded.reactor_thread import reactor_thread
 from twisted.internet.task import deferLater
 
 def works():

@@ -21,8 +21,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from buffr.assembly.build import build
 from buffr.config import load
+from buffr.wiring.build import build
 
 __all__ = ["ServiceBench", "live", "service"]
 

@@ -19,23 +19,23 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from buffr.engine import Engine
 from buffr.errors import AccessDenied, UpstreamFailed
-from buffr.listeners.connection import ConnectionLimits
+from buffr.exchanges.engine import Engine
+from buffr.exchanges.playhead import Playhead, Repeat
+from buffr.exchanges.route import Route
 from buffr.listeners.forward import ForwardProxy
+from buffr.listeners.http1 import ConnectionLimits
 from buffr.listeners.listener import HTTPListener
 from buffr.log import ExchangeLog
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import MatchRules
-from buffr.playhead import Playhead, Repeat
+from buffr.origin import Origin
 from buffr.policy.access import Access
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
-from buffr.route import Route
 from buffr.tls.authority import Authority
 from buffr.tls.contexts import LeafContexts, ServerTLS
 from buffr.tls.server_name import server_name
-from buffr.upstream.origin import Origin
 
 NOW = datetime.now(UTC)
 KEY = b"the-key"

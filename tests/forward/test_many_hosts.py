@@ -14,9 +14,9 @@ from service_bench import ServiceBench, live, service
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import provider
 
+from buffr.exchanges.route import Route
 from buffr.matching.matcher import Matcher
-from buffr.route import Route
-from buffr.stores.cassette import Cassette
+from buffr.stores.cassette.store import Cassette
 from buffr.upstream.upstream import Upstream
 
 MADE = (Route, Upstream, Cassette, Matcher, SSL.Context)

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.errors import BadRequest
-from buffr.listeners.target_form import (
+from buffr.listeners.request_target import (
     absolute_form,
     authority_form,
     named_origin,
     origin_form,
 )
 from buffr.message import Headers, Request
-from buffr.upstream.origin import Origin
+from buffr.origin import Origin
 
 STARTS = (b"", b"http://", b"https://h.test", b"http://h.test:1")
 

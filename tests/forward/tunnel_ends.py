@@ -9,11 +9,11 @@ from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
 from buffr.errors import BuffrError
-from buffr.listeners.connection import ConnectionLimits, Handler, Tracked
-from buffr.listeners.sink import ClientSink
+from buffr.listeners.http1 import ConnectionLimits, Handler, Tracked
+from buffr.listeners.http1_sink import ClientSink
 from buffr.message import Request
-from buffr.streams import BodyStream, IStreamTransport
-from buffr.wire.memo import HeadMemo
+from buffr.transport.streams import BodyStream, IStreamTransport
+from buffr.wire.http1_memo import HeadMemo
 
 __all__ = ["Listener", "Wire", "connected"]
 

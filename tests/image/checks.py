@@ -337,7 +337,7 @@ class TestHealth:
         )
         container.wait_healthy()
         checked = container.execute(
-            ["python", "-m", "buffr.healthcheck", "serve", "--port", "8097"]
+            ["python", "-m", "buffr.commands.healthcheck", "serve", "--port", "8097"]
         )
         assert "127.0.0.1:8097" in checked.output
         container.stop()

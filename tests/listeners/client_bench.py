@@ -14,12 +14,12 @@ from twisted.trial import unittest
 from zope.interface import implementer
 
 from buffr.errors import BuffrError
-from buffr.listeners.connection import ClientConnection, ConnectionLimits, Handler, Tracked
-from buffr.listeners.sink import ClientSink
+from buffr.listeners.http1 import ClientConnection, ConnectionLimits, Handler, Tracked
+from buffr.listeners.http1_sink import ClientSink
 from buffr.message import Headers, Request, ResponseHead
-from buffr.streams import BodyReader, BodyStream, IStreamTransport
-from buffr.wire.head import HeadLimits
-from buffr.wire.memo import HeadMemo
+from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport
+from buffr.wire.http1_head import HeadLimits
+from buffr.wire.http1_memo import HeadMemo
 
 __all__ = [
     "LIMITS",

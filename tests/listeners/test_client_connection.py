@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from twisted.internet.protocol import Protocol
 
 from buffr.errors import BadFraming, BuffrError, ClientGone, NoMatch
-from buffr.listeners.connection import ConnectionLimits
+from buffr.listeners.http1 import ConnectionLimits
 from buffr.message import CHUNKED, Piece, ResponseHead
 from buffr.upstream.bound import Bonds
-from buffr.wire.head import HeadLimits
-from buffr.wire.memo import HeadMemo
+from buffr.wire.http1_head import HeadLimits
+from buffr.wire.http1_memo import HeadMemo
 
 CODED = b"Transfer-Encoding: chunked\r\n"
 

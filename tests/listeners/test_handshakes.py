@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from buffr.ca.hints import HINTS
+from buffr.commands.ca.hints import HINTS
 from buffr.listeners.handshakes import RUNTIMES, HandshakeReports
 
 UNKNOWN_CA = SSL.Error([("SSL routines", "", "tlsv1 alert unknown ca")])

@@ -13,11 +13,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.selectreactor import SelectReactor
 
 from buffr.errors import ConfigError
-from buffr.listeners.connection import ConnectionLimits
+from buffr.listeners.http1 import ConnectionLimits
+from buffr.listeners.http1_sink import ClientSink
 from buffr.listeners.listener import HTTPListener, IReactorTCPTime
-from buffr.listeners.sink import ClientSink
 from buffr.message import Request, ResponseHead
-from buffr.streams import BodyStream
+from buffr.transport.streams import BodyStream
 
 _PATIENCE_S = 10.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"

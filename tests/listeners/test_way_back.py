@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.listeners.way_back import Outside, WayBack, inner_target, leads_out
+from buffr.listeners.gateway_addresses import Outside, WayBack, inner_target, leads_out
 from buffr.message import ResponseHead
-from buffr.upstream.origin import Origin
+from buffr.origin import Origin
 
 WIKI = Outside(b"wiki", Origin.parse("https://wiki.test"))
 API = Outside(b"api", Origin.parse("https://api.test:8443/v1/"))

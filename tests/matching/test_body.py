@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buffr.errors import CassetteError
+from buffr.formats.multipart import boundary_of
 from buffr.interaction import Body, BodyKey
 from buffr.matching.body import IN_MEMORY, BodyDigest, BodyKind, BodyRules
 from buffr.matching.rules import Normalisation
-from buffr.multipart import boundary_of
 
 JSON = b"application/json"
 FORM_DATA = b"multipart/form-data; boundary="

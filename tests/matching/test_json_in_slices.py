@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_canonical_json import DOCUMENTS, spelled
 
-from buffr.json_paths import NOWHERE
+from buffr.formats.json_paths import NOWHERE
 from buffr.matching.canonical_json import DEEPEST, canonical, document_of
 from buffr.matching.json_fields import JSONFields
 from buffr.matching.json_in_slices import document_in_slices, spelled_in_slices

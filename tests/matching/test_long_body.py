@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from test_json_in_slices import SMALL_DOCUMENTS
 from test_noise_below import CHECKSUM, google_batch, parts, signed
 
-from buffr.codings import encoded
+from buffr.formats.codings import encoded
 from buffr.matching.body import IN_MEMORY, BodyKind, BodyRules, LongBody
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
 from buffr.matching.long_body import long_body
 from buffr.matching.pieces import go_on
 from buffr.matching.rules import IgnoreRule, Normalisation
-from buffr.redaction.known import NOTHING_KNOWN
+from buffr.redaction.own_credentials import NOTHING_KNOWN
 
 MB = 1 << 20
 JSON = b"application/json"

@@ -15,9 +15,9 @@ from buffr.matching.body import IN_MEMORY
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher, MatchRules, differences, legal_target
 from buffr.message import Headers, Request, ResponseHead
+from buffr.origin import Origin
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
-from buffr.upstream.origin import Origin
 
 JSON: Headers = ((b"Content-Type", b"application/json"),)
 REDACTOR = Redactor(RedactionRules(), b"salt")

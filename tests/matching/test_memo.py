@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.matching.memo import Memo
+from buffr.transport.memo import Memo
 
 
 class TestMemo:

@@ -14,11 +14,11 @@ from buffr.matching.matcher import Matcher
 from buffr.matching.reading import Reading, other_readings
 from buffr.matching.rules import MatchRules
 from buffr.message import Headers, Request, ResponseHead
+from buffr.origin import Origin
 from buffr.redaction.pseudonym import pseudonym
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import AMBIGUOUS_FIELDS, RedactionRules
-from buffr.stores.elements import Index
-from buffr.upstream.origin import Origin
+from buffr.stores.cassette.index import Index
 
 RULES = RedactionRules()
 TOKEN = b"sk-proj-1a2B3c4D5e6F7g8H9i0J"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from buffr.exchanges.ages import Ages, recorded_s
 from buffr.interaction import HTTPInteraction, RecordedRequest
 from buffr.matching.key import RecordedKey
 from buffr.message import ResponseHead
-from buffr.policy.age import Ages, recorded_s
 from buffr.stores.memory import MemoryStore
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.errors import RateLimited
-from buffr.policy.limits import RateLimiter, RateRules, Turn, Window
+from buffr.policy.rate_limits import RateLimiter, RateRules, Turn, Window
 
 SECOND = Window(2, 1, "second")
 FOREVER = 1e9

@@ -9,12 +9,12 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.codings import decoded, encoded, encoding
+from buffr.formats.codings import decoded, encoded, encoding
 from buffr.interaction import Body, Chunk, HTTPInteraction, RecordedRequest
 from buffr.message import Headers, ResponseHead
-from buffr.recorders.live_answer import LiveBody, with_live_fields
-from buffr.recorders.player import reader
-from buffr.recorders.sync_response import Replacements
+from buffr.recording.live_answer import LiveBody, with_live_fields
+from buffr.recording.live_values import Replacements
+from buffr.recording.player import reader
 
 RUN = Replacements.of([(b"run-1", b"run-22222")])
 CODINGS = [b"", b"gzip", b"deflate", b"br", b"zstd", b"deflate, gzip"]

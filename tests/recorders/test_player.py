@@ -13,8 +13,8 @@ from twisted.trial import unittest
 from buffr.errors import CassetteError, ClientGone
 from buffr.interaction import Body, Chunk, HTTPInteraction, RecordedRequest
 from buffr.message import Headers, Piece, ResponseHead
-from buffr.recorders.player import play
-from buffr.streams import News
+from buffr.recording.player import play
+from buffr.transport.streams import News
 
 TRIAL = unittest.SynchronousTestCase()
 HEAD = ResponseHead(200, b"OK", ((b"Transfer-Encoding", b"chunked"),))

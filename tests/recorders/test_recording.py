@@ -8,10 +8,10 @@ import pytest
 
 from buffr.interaction import Body, Chunk
 from buffr.message import Headers, Piece, Request, ResponseHead
-from buffr.recorders.http import passed_on, recorded_request, recording
-from buffr.recorders.tape import Tape
-from buffr.spool import Spool
-from buffr.upstream.origin import Origin
+from buffr.origin import Origin
+from buffr.recording.http import passed_on, recorded_request, recording
+from buffr.recording.tape import Tape
+from buffr.transport.spool import Spool
 
 CHUNKED = (b"Transfer-Encoding", b"chunked")
 EVENTS = (b"Content-Type", b"Text/Event-Stream; charset=utf-8")

@@ -12,8 +12,8 @@ from sessions import BINARY, CLIENT, CLOSE, SERVER, TEXT, UPGRADE
 
 from buffr.interaction import Direction, Frame, FrameKind, SessionEnd, WebSocketInteraction
 from buffr.message import ResponseHead
-from buffr.recorders.session import SessionTape
-from buffr.wire.websocket import Control, Data
+from buffr.recording.session import SessionTape
+from buffr.wire.websocket_frames import Control, Data
 
 HEAD = ResponseHead(101, b"Switching Protocols", ())
 MIB = 1 << 20

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.recorders.sync_response import LONGEST, SHORTEST, Replacements
+from buffr.recording.live_values import LONGEST, SHORTEST, Replacements
 
 RUN = (b"run-0001", b"run-77777777")
 

@@ -13,10 +13,10 @@ from twisted.trial import unittest
 from buffr.errors import BodyCutShort
 from buffr.interaction import Body, Chunk
 from buffr.message import Headers, Piece
-from buffr.recorders.http import TeeReader
-from buffr.recorders.tape import Tape, TapeReader
-from buffr.spool import Spool
-from buffr.streams import BodyReader, BodyStream
+from buffr.recording.http import TeeReader
+from buffr.recording.tape import Tape, TapeReader
+from buffr.transport.spool import Spool
+from buffr.transport.streams import BodyReader, BodyStream
 
 TRIAL = unittest.SynchronousTestCase()
 TRAILERS: Headers = ((b"X-T", b"1"),)

@@ -24,8 +24,8 @@ from sessions import (
 from buffr.interaction import Body, Frame, FrameKind, SessionEnd, WebSocketInteraction
 from buffr.matching.body import BodyDigest
 from buffr.matching.rules import IgnoreRule
-from buffr.recorders.transcript import Over, Transcript
-from buffr.stores.cassette_format import decode
+from buffr.recording.transcript import Over, Transcript
+from buffr.stores.cassette.format import decode
 
 INTEROP = Path(__file__).parents[1] / "stores" / "interop" / "go-reverse.json"
 REALTIME = session(

@@ -25,7 +25,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import Headers, ResponseHead
-from buffr.stores.cassette_format import encode
+from buffr.stores.cassette.format import encode
 
 __all__ = ["PLACES", "Planted", "filled", "leaks", "planted", "told"]
 

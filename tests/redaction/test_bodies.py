@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buffr.codings import encoded
 from buffr.errors import UnsafeRecording
+from buffr.formats.codings import encoded
 from buffr.interaction import (
     Body,
     Chunk,
@@ -24,7 +24,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import Headers, ResponseHead
-from buffr.redaction.findings import find_secrets
+from buffr.redaction.audit import find_secrets
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
 

@@ -10,9 +10,9 @@ from time import process_time
 
 import pytest
 
-from buffr.redaction.found import Found, replaced
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import FORM, MULTIPART, Scanner
+from buffr.redaction.spans import Found, replaced
 
 SIZE = 1 << 19
 SECONDS = 2.0

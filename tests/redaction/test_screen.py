@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.redaction.known import Known, Secret, spellings_of
-from buffr.redaction.named import Named
+from buffr.redaction.detectors import Named
+from buffr.redaction.own_credentials import Known, Secret, spellings_of
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner
 from buffr.redaction.screen import Screen, boundless

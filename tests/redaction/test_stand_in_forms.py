@@ -16,11 +16,11 @@ from buffr.matching.matcher import Matcher
 from buffr.matching.rules import MatchRules
 from buffr.message import Headers, Request, ResponseHead
 from buffr.redaction.forms import stand_in
-from buffr.redaction.found import collapsed
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
-from buffr.stores.elements import Index
+from buffr.redaction.spans import collapsed
+from buffr.stores.cassette.index import Index
 
 SALT = b"salt"
 JSON: Headers = ((b"Content-Type", b"application/json"),)

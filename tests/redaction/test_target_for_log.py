@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from buffr.redaction.for_log import target_for_log
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.target_for_log import target_for_log
 
 
 class TestTargetForLog:

@@ -12,13 +12,13 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from wires import Wire
 
+from buffr.exchanges.session_limits import SessionLimits
+from buffr.exchanges.sessions.leg import Leg
+from buffr.exchanges.sessions.relay import RelayedSession
 from buffr.interaction import Direction, FrameKind, SessionEnd
-from buffr.recorders.session import SessionTape
-from buffr.session_limits import SessionLimits
-from buffr.sessions.leg import Leg
-from buffr.sessions.relay import RelayedSession
-from buffr.wire.extensions import Deflate
-from buffr.wire.frames import close_payload, encode_frame, unmask
+from buffr.recording.session import SessionTape
+from buffr.wire.websocket_extensions import Deflate
+from buffr.wire.websocket_sending import close_payload, encode_frame, unmask
 
 KEY = b"1234"
 TEXT, BINARY, CLOSE = FrameKind.TEXT, FrameKind.BINARY, FrameKind.CLOSE

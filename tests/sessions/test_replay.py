@@ -10,6 +10,8 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from wires import Wire
 
+from buffr.exchanges.session_limits import SessionLimits
+from buffr.exchanges.sessions.replay import ReplayedSession
 from buffr.interaction import (
     Body,
     Direction,
@@ -20,11 +22,9 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.matching.matcher import Matcher, MatchRules
-from buffr.recorders.drift import Drift
-from buffr.recorders.transcript import Transcript
-from buffr.session_limits import SessionLimits
-from buffr.sessions.replay import ReplayedSession
-from buffr.wire.frames import close_payload, encode_frame
+from buffr.recording.deviation import Drift
+from buffr.recording.transcript import Transcript
+from buffr.wire.websocket_sending import close_payload, encode_frame
 
 KEY = b"1234"
 TEXT, PING, PONG, CLOSE = FrameKind.TEXT, FrameKind.PING, FrameKind.PONG, FrameKind.CLOSE

@@ -6,7 +6,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
-from buffr.streams import IStreamTransport
+from buffr.transport.streams import IStreamTransport
 
 __all__ = ["Wire"]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from cache_entries import entry, key
 from turns import Turns
 
-from buffr.stores.sqlite import SQLiteStore
-from buffr.stores.sqlite_ledger import Bounds
+from buffr.stores.sqlite.ledger import Bounds
+from buffr.stores.sqlite.store import SQLiteStore
 
 
 def _say(line: object) -> None:

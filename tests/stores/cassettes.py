@@ -11,7 +11,7 @@ from recordings import exchange_of, key, key_of
 from turns import Turns
 
 from buffr.interaction import HTTPInteraction
-from buffr.stores.cassette import Access, Cassette, CassetteStore
+from buffr.stores.cassette.store import Access, Cassette, CassetteStore
 from buffr.stores.disk import Disk
 
 QUIET_S = 0.02

@@ -15,7 +15,7 @@ from recordings import exchange_of, recording
 
 from buffr.errors import StoreFailed
 from buffr.interaction import Body, Chunk
-from buffr.stores.body_files import INLINE_BYTES
+from buffr.stores.cassette.body_files import INLINE_BYTES
 
 LARGE = os.urandom(INLINE_BYTES + 1)
 

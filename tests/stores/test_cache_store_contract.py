@@ -17,8 +17,8 @@ from buffr.interaction import Body
 from buffr.message import ResponseHead
 from buffr.stores.cache import MOST_VARIANTS, CacheStats, CacheStore
 from buffr.stores.memory_cache import MemoryCache
-from buffr.stores.sqlite import SQLiteStore
-from buffr.stores.sqlite_ledger import Bounds
+from buffr.stores.sqlite.ledger import Bounds
+from buffr.stores.sqlite.store import SQLiteStore
 
 Make = Callable[..., CacheStore]
 GERMAN = ((b"accept-language", b"de"),)

@@ -27,7 +27,7 @@ from buffr.interaction import (
     RecordedRequest,
     WebSocketInteraction,
 )
-from buffr.stores.cassette import Access, Cassette
+from buffr.stores.cassette.store import Access, Cassette
 
 Redaction = Callable[[Interaction], Interaction]
 INTEROP = Path(__file__).parent / "interop"
@@ -77,7 +77,7 @@ class TestTheFile:
     def test_who_records_faster_than_the_disk_writes_is_held_back(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("buffr.stores.cassette._WAITING", 2)
+        monkeypatch.setattr("buffr.stores.cassette.store._WAITING", 2)
         deck = Deck(path)
         waiting = [
             deck.turns.start(deck.store.append(recording(b"/a", b"%d" % number)))

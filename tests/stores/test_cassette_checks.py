@@ -21,7 +21,7 @@ from buffr.interaction import (
     RecordedRequest,
     WebSocketInteraction,
 )
-from buffr.stores.cassette_format import decode, encode
+from buffr.stores.cassette.format import decode, encode
 
 BODIES = Path("api.d")
 

@@ -26,9 +26,9 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import ResponseHead
-from buffr.stores.cassette_format import encode
-from buffr.stores.cassette_layout import TAIL, Layout, Shape
-from buffr.stores.cassette_relayout import head
+from buffr.stores.cassette.format import encode
+from buffr.stores.cassette.layout import TAIL, Layout, Shape
+from buffr.stores.cassette.relayout import head
 
 PATH = Path("api.json")
 SALT = "0123456789abcdef" * 2

@@ -15,10 +15,10 @@ from cassettes import Deck, paths
 from recordings import key_of, recording
 
 from buffr.errors import StoreFailed
-from buffr.stores.body_files import BodyFiles
-from buffr.stores.cassette_file import CassetteFile
-from buffr.stores.cassette_ledger import Ledger
-from buffr.stores.cassette_reading import CassetteReader
+from buffr.stores.cassette.body_files import BodyFiles
+from buffr.stores.cassette.file import CassetteFile
+from buffr.stores.cassette.ledger import Ledger
+from buffr.stores.cassette.reading import CassetteReader
 from buffr.stores.disk import Disk, Part
 
 INTEROP = Path(__file__).parent / "interop"

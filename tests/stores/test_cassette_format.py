@@ -16,7 +16,7 @@ from test_store_contract import shape
 from buffr.errors import CassetteError
 from buffr.interaction import Body, Chunk, HTTPInteraction, RecordedRequest
 from buffr.message import Headers, ResponseHead
-from buffr.stores.cassette_format import decode, decode_index, encode, index_entry
+from buffr.stores.cassette.format import decode, decode_index, encode, index_entry
 
 BODIES = Path("api.d")
 

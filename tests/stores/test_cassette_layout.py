@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from recordings import recording
 
 from buffr.errors import CassetteError
-from buffr.stores.cassette_format import encode
-from buffr.stores.cassette_layout import TAIL, Layout, Shape, opening
-from buffr.stores.cassette_records import ElementRecord
-from buffr.stores.cassette_relayout import head, laid_out
+from buffr.stores.cassette.format import encode
+from buffr.stores.cassette.layout import TAIL, Layout, Shape, opening
+from buffr.stores.cassette.records import ElementRecord
+from buffr.stores.cassette.relayout import head, laid_out
 
 PATH = Path("api.json")
 SALT = "0123456789abcdef" * 2

@@ -23,7 +23,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import ResponseHead
-from buffr.stores.cassette_format import decode, decode_index, encode, index_entry
+from buffr.stores.cassette.format import decode, decode_index, encode, index_entry
 
 BODIES = Path("api.d")
 INTEROP = Path(__file__).parent / "interop"

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 
 from buffr.errors import StoreFailed
 from buffr.interaction import Body
-from buffr.stores.sqlite import SQLiteStore
-from buffr.stores.sqlite_ledger import Bounds
+from buffr.stores.sqlite.ledger import Bounds
+from buffr.stores.sqlite.store import SQLiteStore
 
 Open = Callable[..., SQLiteStore]
 

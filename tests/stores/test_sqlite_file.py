@@ -13,10 +13,10 @@ from turns import Turns
 
 from buffr.errors import StoreFailed
 from buffr.stores.disk import Disk
-from buffr.stores.sqlite import SQLiteStore
-from buffr.stores.sqlite_file import CacheFile
-from buffr.stores.sqlite_ledger import Bounds
-from buffr.stores.sqlite_schema import APPLICATION_ID, MIGRATIONS
+from buffr.stores.sqlite.file import CacheFile
+from buffr.stores.sqlite.ledger import Bounds
+from buffr.stores.sqlite.schema import APPLICATION_ID, MIGRATIONS
+from buffr.stores.sqlite.store import SQLiteStore
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 from cache_entries import key
 from turns import Turns
 
-from buffr.stores.sqlite import SQLiteStore
-from buffr.stores.sqlite_ledger import Bounds
+from buffr.stores.sqlite.ledger import Bounds
+from buffr.stores.sqlite.store import SQLiteStore
 
 _WRITER = Path(__file__).with_name("cache_writer.py")
 

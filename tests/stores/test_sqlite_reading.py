@@ -10,8 +10,8 @@ from attrs import evolve
 from cache_entries import KEY, entry, key
 from turns import Turns
 
-from buffr.stores.sqlite import SQLiteStore
-from buffr.stores.sqlite_ledger import Bounds
+from buffr.stores.sqlite.ledger import Bounds
+from buffr.stores.sqlite.store import SQLiteStore
 
 LONG = b"long " * 1000
 """A body that is kept compressed, so that each reading of it is counted."""

@@ -22,7 +22,7 @@ from buffr.interaction import (
 )
 from buffr.message import ResponseHead
 from buffr.stores.base import Store
-from buffr.stores.cassette import Cassette
+from buffr.stores.cassette.store import Cassette
 from buffr.stores.memory import MemoryStore
 
 MakeStore = Callable[[Path, Turns], Store]

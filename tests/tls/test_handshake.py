@@ -19,7 +19,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from buffr.tls.contexts import LeafContexts, ServerTLS
 from buffr.tls.ports import names_tls
 from buffr.tls.trust import ClientContexts, Trust
-from buffr.upstream.reason import reason_of
+from buffr.upstream.failures import reason_of
 
 CLOSE_NOTIFY = b"\x15\x03\x03\x00\x02\x01\x00"
 SENTENCE = "TLS: the peer closed the session within the handshake"

@@ -10,13 +10,13 @@ from twisted.python.failure import Failure
 from upstream_bench import Wire
 
 from buffr.message import Headers, Request
-from buffr.streams import BodyReader
+from buffr.origin import Origin
+from buffr.transport.streams import BodyReader
 from buffr.upstream.connection import Patience, Response
 from buffr.upstream.endpoints import endpoint_for, plain_endpoint
-from buffr.upstream.origin import Origin
 from buffr.upstream.pool import Pool, PoolLimits
 from buffr.upstream.upstream import Upstream
-from buffr.wire.answer_heads import AnswerRules
+from buffr.wire.http1_answer_heads import AnswerRules
 
 __all__ = ["PoolBench"]
 

@@ -20,9 +20,9 @@ from upstream_bench import TRIAL, Given, Wire, ok, rest_of
 
 from buffr.errors import BadUpstreamAnswer, BuffrError, UpstreamFailed, UpstreamTimeout
 from buffr.message import CHUNKED, Headers, Piece, Request
+from buffr.origin import Origin
 from buffr.tls.trust import ClientContexts, Trust
 from buffr.upstream.connection import Patience, Response
-from buffr.upstream.origin import Origin
 from buffr.upstream.pool import PoolLimits
 
 UNVERIFIED = ClientContexts().tls("127.0.0.1", Trust(verify=False))

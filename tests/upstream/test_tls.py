@@ -18,11 +18,11 @@ from upstream_bench import RULES, TRIAL, Wire, broken, ok, rest_of
 from zope.interface import implementer
 
 from buffr.errors import BodyCutShort
-from buffr.streams import BodyStream
 from buffr.tls.trust import ClientContexts, Trust
+from buffr.transport.streams import BodyStream
 from buffr.upstream.connection import Connection, Outgoing, Patience
 from buffr.upstream.tls import TLSEndpoint
-from buffr.wire.answer_heads import AnswerRules
+from buffr.wire.http1_answer_heads import AnswerRules
 
 CODED = b"Transfer-Encoding: chunked\r\n"
 REASON = "the upstream closed the connection without TLS's close_notify"

@@ -13,10 +13,10 @@ from zope.interface import implementer
 
 from buffr.errors import BuffrError
 from buffr.message import Headers, Piece, ResponseHead
-from buffr.streams import BodyReader, BodyStream, IStreamTransport
+from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport
 from buffr.upstream.connection import Connection, Outgoing, Patience, Response
-from buffr.wire.answer_heads import AnswerRules
-from buffr.wire.head import HeadLimits
+from buffr.wire.http1_answer_heads import AnswerRules
+from buffr.wire.http1_head import HeadLimits
 
 __all__ = [
     "RULES",

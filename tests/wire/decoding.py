@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from buffr.errors import BadFraming
 from buffr.message import Headers, Piece
-from buffr.wire.body import decoder_for
+from buffr.wire.http1_body import decoder_for
 
 __all__ = ["Decoded", "bytewise", "damaged", "places"]
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from buffr.errors import BadUpstreamAnswer
 from buffr.message import CHUNKED, UNTIL_CLOSE, Headers, ResponseHead, response_length
-from buffr.wire.answer_heads import AnswerHeads, AnswerRules
-from buffr.wire.head import HeadLimits, parse_response_head
+from buffr.wire.http1_answer_heads import AnswerHeads, AnswerRules
+from buffr.wire.http1_head import HeadLimits, parse_response_head
 
 LENIENT = AnswerRules(HeadLimits(2000, 20))
 STRICT = AnswerRules(HeadLimits(2000, 20), lenient=False)

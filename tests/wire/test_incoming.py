@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from request_heads import ACCEPTED, ENCODED, REFUSED, head, target
 
 from buffr.errors import BadRequest
-from buffr.wire.head import HeadLimits
-from buffr.wire.incoming import RequestHeads
-from buffr.wire.memo import HeadMemo
+from buffr.wire.http1_head import HeadLimits
+from buffr.wire.http1_memo import HeadMemo
+from buffr.wire.http1_requests import RequestHeads
 
 LIMITS = HeadLimits(count=70)
 

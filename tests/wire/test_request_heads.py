@@ -9,7 +9,7 @@ from request_heads import ACCEPTED, ENCODED, REFUSED, REFUSED_CODINGS, head, tar
 
 from buffr.errors import BadRequest
 from buffr.message import CHUNKED, Request
-from buffr.wire.head import HeadLimits, parse_request_head
+from buffr.wire.http1_head import HeadLimits, parse_request_head
 
 
 def parse(raw: bytes, limits: HeadLimits = HeadLimits()) -> Request:  # noqa: B008  # frozen

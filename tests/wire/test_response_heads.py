@@ -6,7 +6,7 @@ import pytest
 
 from buffr.errors import BadUpstreamAnswer
 from buffr.message import Headers
-from buffr.wire.head import HeadLimits, parse_response_head
+from buffr.wire.http1_head import HeadLimits, parse_response_head
 
 LIMITS = HeadLimits()
 

@@ -2,4 +2,6 @@
 
 from twisted.application.service import ServiceMaker
 
-buffr = ServiceMaker("buffr", "buffr.tap", "A proxy that records and replays HTTP APIs.", "buffr")
+buffr = ServiceMaker(
+    "buffr", "buffr.commands.tap", "A proxy that records and replays HTTP APIs.", "buffr"
+)

@@ -10,13 +10,13 @@ from attrs import evolve, frozen
 from buffr.errors import BadRequest
 from buffr.matching.body import LongBody
 from buffr.matching.matcher import Matcher
-from buffr.matching.memo import Memo
 from buffr.message import Headers, Request, first_value
+from buffr.origin import Origin
 from buffr.policy.cache.conditions import CONDITIONS, is_for_upstream
 from buffr.policy.cache.directives import Directives, request_directives
 from buffr.policy.cache.rules import CacheRules
 from buffr.redaction.rules import RedactionRules
-from buffr.upstream.origin import Origin
+from buffr.transport.memo import Memo
 
 __all__ = ["FLIGHT_TIMEOUT", "Asked", "CacheKeys", "methods_of"]
 

@@ -1,0 +1,190 @@
+"""``buffr cassette ls``: one line an interaction."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from attrs import asdict, evolve, frozen
+
+from buffr.commands.cassette.arguments import CassetteOptions, snapshot_of
+from buffr.commands.cassette.content import content, uncoded
+from buffr.commands.cassette.sizes import sized
+from buffr.commands.terminal import Paint, paint_for, plain
+from buffr.errors import CassetteError
+from buffr.interaction import (
+    Body,
+    Direction,
+    FrameKind,
+    Interaction,
+    WebSocketInteraction,
+)
+from buffr.message import media_type
+from buffr.redaction.request_for_log import url_for_log
+from buffr.redaction.request_hint import LARGEST_READ, RequestHint, hint_of
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.cassette.snapshot import Snapshot
+
+__all__ = ["Row", "ls", "row_at", "row_of", "rows"]
+
+_RULES = RedactionRules()
+_encode = msgspec.json.Encoder().encode
+_NO_TIME = "-"
+_TIME_WIDTH = len("2026-11-21T22:02:42")
+_SIZE_WIDTH = 10
+
+
+class LsOptions(CassetteOptions):
+    """What ``buffr cassette ls`` takes."""
+
+    synopsis = "Usage: buffr cassette ls [options] FILE"
+    longdesc = (
+        "Lists the interactions of a cassette in recorded order: number, time of the recording, "
+        "method, status, size of the answer, URL, and what tells requests to one URL apart: "
+        "operation, model, stream, a hint of the body. Credentials are not shown."
+    )
+    optFlags = [["json", None, "Print a JSON list with an object for each."]]  # noqa: RUF012
+
+
+@frozen
+class Row:
+    """An interaction in short. ``fault`` says why it cannot be read, ``truncated`` why it ends,
+    ``uncertain`` why it may have ended too early.
+
+    Sizes are those of bodies as stored, without their codings undone;
+    ``frames`` is the count of a WebSocket session's. ``operation``, ``model``,
+    ``stream`` and ``about`` tell requests to one URL apart.
+    """
+
+    index: int
+    type: str
+    method: str | None = None
+    url: str | None = None
+    status: int | None = None
+    content_type: str | None = None
+    request_bytes: int | None = None
+    response_bytes: int | None = None
+    frames: int | None = None
+    recorded_at: str | None = None
+    truncated: str | None = None
+    uncertain: str | None = None
+    fault: str | None = None
+    operation: str | None = None
+    model: str | None = None
+    stream: bool | None = None
+    about: str | None = None
+
+    @property
+    def hint(self) -> str:
+        """What tells it from others to the same URL."""
+        return str(RequestHint(self.operation, self.model, bool(self.stream), self.about))
+
+
+def rows(snapshot: Snapshot, *, hints: bool = False) -> Iterator[Row]:
+    """A row for each element, whatever its type; ``hints`` tells requests to one URL apart."""
+    return (row_at(snapshot, number, hints=hints) for number in range(len(snapshot)))
+
+
+def row_at(snapshot: Snapshot, number: int, *, hints: bool = False) -> Row:
+    """The row of an element, which may be one that cannot be read."""
+    try:
+        interaction = snapshot.interaction(number)
+    except CassetteError as error:
+        return Row(number, snapshot.kind(number), fault=error.message)
+    row = row_of(number, interaction)
+    return evolve(row, **_hint(interaction)) if hints else row
+
+
+def row_of(number: int, interaction: Interaction) -> Row:
+    """An interaction's row."""
+    request, response = interaction.request, interaction.response
+    method, url = request.method.decode(), url_for_log(request, _RULES)
+    if isinstance(interaction, WebSocketInteraction):
+        end = interaction.end
+        return Row(
+            number,
+            "websocket",
+            method,
+            url,
+            response.status,
+            frames=len(interaction.frames),
+            recorded_at=interaction.recorded_at,
+            truncated=end.reason if end is not None and end.truncated else None,
+        )
+    return Row(
+        number,
+        "http",
+        method,
+        url,
+        response.status,
+        media_type(response.headers).decode("latin-1") or None,
+        request.body.size_bytes,
+        interaction.body.size_bytes,
+        recorded_at=interaction.recorded_at,
+        truncated=interaction.truncated,
+        uncertain=interaction.uncertain,
+    )
+
+
+def _hint(interaction: Interaction) -> dict[str, Any]:
+    """The fields of a row that tell it from others; of a session by its client's first message."""
+    request = interaction.request
+    body, headers = request.body, request.headers
+    if isinstance(interaction, WebSocketInteraction):
+        said = (one for one in interaction.frames if one.direction is Direction.CLIENT)
+        body = next((one.data for one in said if one.kind is FrameKind.TEXT), Body())
+    try:
+        data, _ = uncoded(content(body, LARGEST_READ + 1), headers)
+    except CassetteError:  # verify says so
+        data = b""
+    hint = hint_of(request.target, headers, data, _RULES)
+    events = media_type(interaction.response.headers) == b"text/event-stream"
+    return {**asdict(hint), "stream": hint.stream or events or None}
+
+
+def ls(arguments: Sequence[str]) -> int:
+    """List a cassette; returns the exit code."""
+    options = LsOptions()
+    options.parseOptions(arguments)
+    snapshot = snapshot_of(options.arguments[0])
+    if options["json"]:
+        _write_json(rows(snapshot, hints=True))
+        return 0
+    paint = paint_for(sys.stdout, os.environ)
+    width = len(str(max(len(snapshot) - 1, 0)))
+    for row in rows(snapshot, hints=True):
+        sys.stdout.write(_line(row, width, paint) + "\n")
+    return 0
+
+
+def _write_json(found: Iterator[Row]) -> None:
+    before = "["
+    for row in found:
+        known = {name: value for name, value in asdict(row).items() if value is not None}
+        sys.stdout.write(f"{before}\n  {_encode(known).decode()}")
+        before = ","
+    sys.stdout.write("[]\n" if before == "[" else "\n]\n")
+
+
+def _line(row: Row, width: int, paint: Paint) -> str:
+    number = str(row.index).rjust(width)
+    if row.fault is not None:
+        return f"{number}  {paint('31', plain(row.fault))}"
+    time = (row.recorded_at or _NO_TIME)[:_TIME_WIDTH].ljust(_TIME_WIDTH)
+    word = "WS" if row.type == "websocket" else plain(row.method or "")
+    size = f"frames={row.frames}" if row.frames is not None else sized(row.response_bytes or 0)
+    status = paint(_colour(row.status or 0), str(row.status).rjust(3))
+    start = f"{number}  {plain(time)}  {word:<6} {status} {size:>{_SIZE_WIDTH}}"
+    line = f"{start}  {plain(row.url or '')}"
+    if row.hint:
+        line += f"  {paint('2', plain(row.hint))}"
+    if row.truncated is not None:
+        line += f"  {paint('31', plain(f'truncated: {row.truncated}'))}"
+    return line
+
+
+def _colour(status: int) -> str:
+    return "32" if status < 300 else "36" if status < 400 else "31"

@@ -1,0 +1,289 @@
+"""``buffr cassette scan``: secrets in recordings, before they are committed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from attrs import define, field, frozen
+from twisted.python import usage
+
+from buffr.commands.cassette.arguments import CassetteOptions
+from buffr.commands.cassette.baseline import Baseline
+from buffr.commands.cassette.detectors import (
+    ENTROPY,
+    LIBRARY,
+    PREFIX,
+    by_entropy,
+    by_prefix,
+    library,
+)
+from buffr.commands.cassette.entries import entries, kind_of_file
+from buffr.commands.cassette.entry import Entry
+from buffr.commands.cassette.sarif import Result, sarif
+from buffr.commands.cassette.secrets import REDACTION, Detector, Secret, Secrets
+from buffr.commands.terminal import complain, plain
+from buffr.errors import CassetteError
+from buffr.redaction.rules import RedactionRules
+
+__all__ = ["Located", "located", "scan"]
+
+_FOUND, _FAILED = 1, 2
+_ENDINGS = (".json", ".har", ".yaml", ".yml", ".db", ".sqlite", ".sqlite3")
+_DETECTORS = (REDACTION, PREFIX, LIBRARY, ENTROPY)
+_MISSING = (
+    "detect-secrets is not installed, and its rules were not used: "
+    "python -m pip install detect-secrets (or --detectors redaction,prefix,entropy)"
+)
+
+
+class ScanOptions(CassetteOptions):
+    """What ``buffr cassette scan`` takes."""
+
+    synopsis = "Usage: buffr cassette scan [options] FILE|DIRECTORY ..."
+    longdesc = (
+        "Looks for credentials in cassettes, HAR files, VCR.py files and buffr's caches: in "
+        "headers, URLs, bodies and frames. Says file, interaction, place, kind and detector of "
+        "each, and of the secret no more than four characters. Says nothing when there are none. "
+        "Exits with 0 then, with 1 when there are some, and with 2 when anything cannot be read."
+    )
+    optParameters = [  # noqa: RUF012  # Twisted's name and kind
+        ["headers", None, None, "More header names that carry credentials, by commas."],
+        ["fields", None, None, "More names of query and form fields that do, by commas."],
+        ["allow", None, None, "Values that are no secrets, by commas: dummy,test-key."],
+        ["baseline", "b", None, "A file with findings that a person has judged: pass them over."],
+        [
+            "detectors",
+            None,
+            None,
+            f"Which to use, by commas: {', '.join(_DETECTORS)}. All of them.",
+        ],
+    ]
+    optFlags = [  # noqa: RUF012
+        ["update-baseline", None, "Write all that is found to the baseline, as judged."],
+        ["only-cassettes", None, "Pass over files of other kinds, as hooks need it."],
+        ["json", None, "Print a JSON object for each secret, one a line."],
+        ["sarif", None, "Print SARIF 2.1.0, for code hosts."],
+    ]
+    takes = (1, None)
+
+    def postOptions(self) -> None:
+        """Check what goes together."""
+        if self["update-baseline"] and self["baseline"] is None:
+            raise usage.UsageError("--update-baseline needs --baseline FILE")
+        if self["json"] and self["sarif"]:
+            raise usage.UsageError("--json and --sarif are alternatives")
+        self.detectors = _listed(self["detectors"]) or list(_DETECTORS)
+        for name in self.detectors:
+            if name not in _DETECTORS:
+                known = ", ".join(_DETECTORS)
+                raise usage.UsageError(f"--detectors: {name!r} must be one of {known}")
+
+
+@frozen
+class Located:
+    """A secret: in which file and recording, on which line that begins, and what is known of it.
+
+    ``interaction`` counts from 0; it is ``None`` for what belongs to the whole file.
+    """
+
+    file: str
+    interaction: int | None
+    line: int
+    secret: Secret
+
+    @property
+    def place(self) -> str:
+        where = self.secret.finding.where
+        return where if self.interaction is None else f"interaction {self.interaction}: {where}"
+
+    @property
+    def what(self) -> str:
+        """What was found, and how it begins."""
+        one = self.secret.finding
+        start = f": {one.start}..." if one.start else ""
+        by = "" if self.secret.detector == REDACTION else f", {self.secret.detector}"
+        return f"{one.name} ({one.shape}{by if by != f', {one.shape}' else ''}){start}"
+
+
+def scan(arguments: Sequence[str]) -> int:
+    """Look for secrets; returns the exit code."""
+    options = ScanOptions()
+    try:
+        options.parseOptions(arguments)
+        return _Scan(options).run()
+    except usage.UsageError as error:
+        complain(f"cassette scan: {error}")
+    except CassetteError as error:
+        complain(str(error))
+    return _FAILED
+
+
+@define
+class _Scan:
+    """One run of the command."""
+
+    options: ScanOptions
+    baseline: Baseline | None = None
+    allowed: frozenset[bytes] = frozenset()
+    found: list[Located] = field(factory=list)
+    faults: list[str] = field(factory=list)
+
+    def run(self) -> int:
+        options = self.options
+        self.allowed = frozenset(value.encode() for value in _listed(options["allow"]))
+        if options["baseline"] is not None:
+            update = bool(options["update-baseline"])
+            self.baseline = Baseline.read(Path(options["baseline"]), must_exist=not update)
+        paths = list(_files(options))
+        secrets = self._secrets() if paths else Secrets(RedactionRules())
+        scanned = [self._file(path, secrets) for path in paths]
+        if options["sarif"]:
+            sys.stdout.write(self._sarif())
+        if options["update-baseline"]:
+            self._judge(scanned)
+            return _FAILED if self.faults else 0
+        return _FAILED if self.faults else _FOUND if self.found else 0
+
+    def _secrets(self) -> Secrets:
+        options = self.options
+        rules = RedactionRules.with_extra(
+            headers=_listed(options["headers"]), fields=_listed(options["fields"])
+        )
+        detectors: list[Detector] = [by_prefix] if PREFIX in options.detectors else []
+        if LIBRARY in options.detectors:
+            loaded = library()
+            if loaded is not None:
+                detectors.append(loaded)
+            elif options["detectors"] is not None:
+                raise CassetteError(_MISSING)
+            else:
+                complain(_MISSING)
+        if ENTROPY in options.detectors:
+            detectors.append(by_entropy)
+        return Secrets(rules, detectors, by_redaction=REDACTION in options.detectors)
+
+    def _file(self, path: Path, secrets: Secrets) -> str:
+        try:
+            for one in located(path, secrets):
+                if self._counts(one):
+                    self.found.append(one)
+                    if not self.options["sarif"] and not self.options["update-baseline"]:
+                        sys.stdout.write(_line(one, as_json=self.options["json"]))
+        except CassetteError as error:
+            self.faults.append(str(error))
+            complain(str(error))
+        return str(path)
+
+    def _counts(self, one: Located) -> bool:
+        secret = one.secret.finding.secret
+        if secret in self.allowed:
+            return False
+        judged = self.baseline is not None and self.baseline.has(secret)
+        return not judged or bool(self.options["update-baseline"])
+
+    def _sarif(self) -> str:
+        results = [
+            Result(
+                one.file,
+                one.line,
+                f"{one.secret.detector}/{one.secret.finding.shape}",
+                plain(one.place),
+                plain(f"{one.place}: {one.what}"),
+            )
+            for one in self.found
+        ]
+        return msgspec.json.encode(sarif(results, self.faults)).decode() + "\n"
+
+    def _judge(self, scanned: Sequence[str]) -> None:
+        baseline = self.baseline
+        assert baseline is not None
+        known = len(baseline.judged)
+        baseline.replace(map(_relative, scanned), [self._entry(one) for one in self.found])
+        baseline.write()
+        count = len(baseline.judged)
+        if not self.options["sarif"]:
+            path = plain(str(baseline.path))
+            sys.stdout.write(f"{path}: {count} findings are judged, {known} were before\n")
+
+    def _entry(self, one: Located) -> dict[str, Any]:
+        assert self.baseline is not None
+        finding = one.secret.finding
+        return {
+            "file": _relative(one.file),
+            "where": plain(finding.where),
+            "name": plain(finding.name),
+            "detector": one.secret.detector,
+            "shape": finding.shape,
+            "digest": self.baseline.digest(finding.secret),
+        }
+
+
+def _relative(file: str) -> str:
+    """A file's name as a baseline has it: the same from wherever an absolute path comes."""
+    return Path(os.path.relpath(file)).as_posix()
+
+
+def _listed(text: str | None) -> list[str]:
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
+def _files(options: ScanOptions) -> Iterator[Path]:
+    """The files that are named, and of directories those that hold recordings, in order."""
+    for path in map(Path, options.arguments):
+        if path.is_dir():
+            yield from _recordings_below(path)
+        elif not options["only-cassettes"] or _is_recording(path):
+            yield path
+
+
+def _recordings_below(directory: Path) -> Iterator[Path]:
+    for parent, directories, names in os.walk(directory):
+        directories[:] = sorted(name for name in directories if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(parent, name)
+            named = name.endswith(_ENDINGS) or ".json.bak" in name
+            if named and path.is_file() and _is_recording(path):
+                yield path
+
+
+def _is_recording(path: Path) -> bool:
+    try:
+        return kind_of_file(path) is not None
+    except OSError:
+        return True  # and is told then
+
+
+def located(path: Path, secrets: Secrets) -> Iterator[Located]:
+    """The secrets of a file, in order. Raises ``CassetteError``, at the latest in the end."""
+    for entry in entries(path):
+        for secret in _of_entry(entry, secrets):
+            yield Located(str(path), entry.number, entry.line, secret)
+
+
+def _of_entry(entry: Entry, secrets: Secrets) -> Iterator[Secret]:
+    if entry.interaction is not None:
+        yield from secrets.of(entry.interaction)
+    for where, text in entry.texts:
+        yield from secrets.in_text(text, where)
+
+
+def _line(one: Located, *, as_json: bool) -> str:
+    if not as_json:
+        return plain(f"{one.file}: {one.place}: {one.what}") + "\n"
+    finding = one.secret.finding
+    told = {
+        "file": one.file,
+        "interaction": one.interaction,
+        "line": one.line,
+        "where": finding.where,
+        "name": finding.name,
+        "shape": finding.shape,
+        "detector": one.secret.detector,
+        "start": finding.start,
+    }
+    return msgspec.json.encode(told).decode() + "\n"

@@ -1,0 +1,157 @@
+"""``buffr cassette show``: one interaction, decoded."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from buffr.commands.cassette.arguments import CassetteOptions, numbers, snapshot_of
+from buffr.commands.cassette.bodies import pretty
+from buffr.commands.cassette.content import content, uncoded
+from buffr.commands.terminal import Paint, paint_for, plain
+from buffr.errors import CassetteError
+from buffr.interaction import (
+    Body,
+    Direction,
+    Frame,
+    FrameKind,
+    Interaction,
+    WebSocketInteraction,
+)
+from buffr.message import Headers, media_type
+from buffr.stores.cassette.format import RECORDED_KINDS
+from buffr.stores.cassette.snapshot import Snapshot
+
+__all__ = ["show", "shown"]
+
+_ARROWS = {Direction.CLIENT: "-->", Direction.SERVER: "<--"}
+_INDENT = "    "
+
+
+class ShowOptions(CassetteOptions):
+    """What ``buffr cassette show`` takes."""
+
+    synopsis = "Usage: buffr cassette show [options] FILE N"
+    longdesc = (
+        "Shows interaction N, counted from 0: request and answer with their heads, content "
+        "codings undone, JSON and event streams laid out; the frames of a WebSocket session."
+    )
+    optFlags = [  # noqa: RUF012  # Twisted's name and kind
+        ["body", None, "Print the answer's body alone, all of it, with content codings undone."],
+        ["raw", None, "Print the JSON that stands in the file."],
+    ]
+    takes = (2, 2)
+
+
+def show(arguments: Sequence[str]) -> int:
+    """Show an interaction; returns the exit code."""
+    options = ShowOptions()
+    options.parseOptions(arguments)
+    path, text = options.arguments
+    snapshot = snapshot_of(path)
+    chosen = numbers([text], snapshot)
+    if len(chosen) != 1:
+        raise CassetteError(f"{path}: {text!r} are {len(chosen)} interactions; show takes one")
+    (number,) = chosen
+    if options["raw"]:
+        sys.stdout.write(snapshot.element(number).decode("utf-8", "backslashreplace") + "\n")
+    elif options["body"]:
+        _write_body(snapshot, number)
+    else:
+        paint = paint_for(sys.stdout, os.environ)
+        for part in _parts(snapshot, number, paint):
+            sys.stdout.write(part)
+    return 0
+
+
+def _write_body(snapshot: Snapshot, number: int) -> None:
+    interaction = snapshot.interaction(number)
+    if isinstance(interaction, WebSocketInteraction):
+        raise CassetteError(f"{snapshot.path}: interaction {number} is a session: it has no body")
+    data, _ = uncoded(content(interaction.body), interaction.response.headers)
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _parts(snapshot: Snapshot, number: int, paint: Paint) -> Iterator[str]:
+    kind = snapshot.kind(number)
+    if kind not in RECORDED_KINDS:
+        yield f"an interaction of type {plain(kind)}, which buffr passes over\n\n"
+        element = msgspec.json.format(snapshot.element(number), indent=2)
+        yield pretty(element, "application/json", paint)
+        return
+    yield from shown(snapshot.interaction(number), paint)
+
+
+def shown(interaction: Interaction, paint: Paint) -> Iterator[str]:
+    """An interaction as text, in pieces."""
+    if interaction.recorded_at is not None:
+        yield f"recorded at {plain(interaction.recorded_at)}\n\n"
+    request, response = interaction.request, interaction.response
+    where = ""
+    if request.host is not None:
+        host = f"[{request.host}]" if ":" in request.host else request.host
+        port = "" if request.port is None else f":{request.port}"
+        where = f"{request.scheme or 'https'}://{host}{port}"
+    target = f"{where}{request.target.decode('utf-8', 'backslashreplace')}"
+    yield paint("1", plain(f"{request.method.decode()} {target}")) + "\n"
+    yield from _message(request.headers, request.body, paint)
+    reason = response.reason.decode("latin-1")
+    yield "\n" + paint("1", plain(f"{response.status} {reason}")) + "\n"
+    if isinstance(interaction, WebSocketInteraction):
+        yield _fields(response.headers, paint)
+        yield "\n"
+        for frame in interaction.frames:
+            yield from _frame(frame, paint)
+        end = interaction.end
+        if end is not None:
+            word = "truncated" if end.truncated else "ended"
+            yield paint("31", plain(f"{word}: {end.reason}")) + "\n"
+        return
+    yield from _message(response.headers, interaction.body, paint)
+    if interaction.trailers:
+        yield "\n" + _fields(interaction.trailers, paint)
+    if interaction.truncated is not None:
+        yield "\n" + paint("31", plain(f"truncated: {interaction.truncated}")) + "\n"
+    elif interaction.uncertain is not None:
+        yield "\n" + paint("31", plain(f"ended: {interaction.uncertain}")) + "\n"
+
+
+def _fields(headers: Headers, paint: Paint) -> str:
+    return "".join(
+        f"{paint('36', plain(name.decode('latin-1')))}: {plain(_value(value))}\n"
+        for name, value in headers
+    )
+
+
+def _value(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def _message(headers: Headers, body: Body, paint: Paint) -> Iterator[str]:
+    yield _fields(headers, paint)
+    if not body.size_bytes:
+        return
+    data, codings = uncoded(content(body), headers)
+    yield "\n"
+    if codings:
+        yield f"({plain(codings)} undone)\n"
+    yield pretty(data, media_type(headers).decode("latin-1"), paint)
+
+
+def _frame(frame: Frame, paint: Paint) -> Iterator[str]:
+    arrow = _ARROWS[frame.direction]
+    code = "" if frame.close_code is None else f" {frame.close_code} {frame.reason}".rstrip()
+    line = f"{arrow} {frame.kind}{code}"
+    colour = "33" if frame.direction is Direction.CLIENT else "34"
+    yield f"{paint(colour, plain(line))}  +{frame.delay_ms}ms\n"
+    media = "application/octet-stream" if frame.kind is FrameKind.BINARY else "text/plain"
+    for text in pretty(content(frame.data), media, paint).splitlines():
+        yield f"{_INDENT}{text}\n"

@@ -1,0 +1,148 @@
+"""``buffr cassette stats``: what a cassette holds, in numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from attrs import asdict, define, field
+
+from buffr.commands.cassette.arguments import CassetteOptions, snapshot_of
+from buffr.commands.cassette.ls import Row, rows
+from buffr.commands.cassette.sizes import sized
+from buffr.commands.terminal import plain
+
+__all__ = ["Stats", "stats"]
+
+_MOST_SHOWN = 10
+_NO_HOST = "(no host)"
+
+
+class StatsOptions(CassetteOptions):
+    """What ``buffr cassette stats`` takes."""
+
+    synopsis = "Usage: buffr cassette stats [options] FILE"
+    longdesc = "Counts the interactions of a cassette by host, method, status and size."
+    optFlags = [["json", None, "Print a JSON object."]]  # noqa: RUF012  # Twisted's name and kind
+
+
+@define
+class Stats:
+    """The numbers of a cassette. Sizes are those of bodies as stored; times are RFC 3339."""
+
+    interactions: int = 0
+    sessions: int = 0
+    frames: int = 0
+    truncated: int = 0
+    faulty: int = 0
+    file_bytes: int = 0
+    body_files: int = 0
+    body_files_bytes: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    first_recorded_at: str | None = None
+    last_recorded_at: str | None = None
+    hosts: Counter[str] = field(factory=Counter)
+    methods: Counter[str] = field(factory=Counter)
+    statuses: Counter[str] = field(factory=Counter)
+    largest: list[tuple[int, int, str]] = field(factory=list)
+    """Index, bytes of the answer's body, and URL."""
+
+    def add(self, row: Row) -> None:
+        """Count one interaction."""
+        self.interactions += 1
+        self.faulty += row.fault is not None
+        self.truncated += row.truncated is not None
+        self.sessions += row.type == "websocket"
+        self.frames += row.frames or 0
+        self.request_bytes += row.request_bytes or 0
+        self.response_bytes += row.response_bytes or 0
+        if row.url is not None:
+            self.hosts[_host(row.url)] += 1
+            self.methods[row.method or ""] += 1
+            self.statuses[str(row.status)] += 1
+            self._rank((row.index, row.response_bytes or 0, row.url))
+        if row.recorded_at is not None:
+            times = row.recorded_at, self.first_recorded_at or row.recorded_at
+            self.first_recorded_at = min(times)
+            self.last_recorded_at = max(row.recorded_at, self.last_recorded_at or "")
+
+    def _rank(self, item: tuple[int, int, str]) -> None:
+        if len(self.largest) == _MOST_SHOWN and item[1] <= self.largest[-1][1]:
+            return
+        self.largest.append(item)
+        self.largest.sort(key=lambda each: (-each[1], each[0]))
+        del self.largest[_MOST_SHOWN:]
+
+
+def _host(url: str) -> str:
+    if url.startswith("/"):
+        return _NO_HOST
+    try:
+        return urlsplit(url).netloc or _NO_HOST
+    except ValueError:
+        return _NO_HOST
+
+
+def stats(arguments: Sequence[str]) -> int:
+    """Print the numbers of a cassette; returns the exit code."""
+    options = StatsOptions()
+    options.parseOptions(arguments)
+    snapshot = snapshot_of(options.arguments[0])
+    found = Stats(file_bytes=snapshot.stamp.status.size_bytes)
+    for size_bytes in _sizes(snapshot.bodies):
+        found.body_files += 1
+        found.body_files_bytes += size_bytes
+    for row in rows(snapshot):
+        found.add(row)
+    if options["json"]:
+        known = asdict(found)
+        known["largest"] = [
+            {"index": index, "response_bytes": size_bytes, "url": url}
+            for index, size_bytes, url in found.largest
+        ]
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(known), indent=2).decode() + "\n")
+    else:
+        sys.stdout.write("".join(f"{plain(line)}\n" for line in _lines(found)))
+    return 0
+
+
+def _sizes(directory: Path) -> Iterable[int]:
+    if directory.is_dir():
+        yield from (file.stat().st_size for file in directory.iterdir() if file.is_file())
+
+
+def _lines(found: Stats) -> Iterable[str]:
+    yield _line("interactions", str(found.interactions))
+    if found.sessions:
+        yield _line("sessions", f"{found.sessions}, with {found.frames} frames")
+    if found.truncated:
+        yield _line("truncated", str(found.truncated))
+    if found.faulty:
+        yield _line("faulty", f"{found.faulty}; `buffr cassette verify` says why")
+    yield _line("file", sized(found.file_bytes))
+    if found.body_files:
+        yield _line("body files", f"{found.body_files}, {sized(found.body_files_bytes)}")
+    asked, answered = sized(found.request_bytes), sized(found.response_bytes)
+    yield _line("bodies", f"{asked} asked, {answered} answered")
+    if found.first_recorded_at is not None:
+        yield _line("recorded", f"{found.first_recorded_at} to {found.last_recorded_at}")
+    for name, counts in (
+        ("hosts", found.hosts),
+        ("methods", found.methods),
+        ("statuses", found.statuses),
+    ):
+        for at, (value, count) in enumerate(counts.most_common(_MOST_SHOWN)):
+            yield _line(name if at == 0 else "", f"{count:>7}  {value}")
+        if len(counts) > _MOST_SHOWN:
+            yield _line("", f"... and {len(counts) - _MOST_SHOWN} more")
+    for at, (index, size_bytes, url) in enumerate(found.largest):
+        yield _line("largest" if at == 0 else "", f"{sized(size_bytes):>10}  {index}  {url}")
+
+
+def _line(name: str, value: str) -> str:
+    return f"{name:<13} {value}"

@@ -1,0 +1,74 @@
+"""``buffr config``: settings of other programs, in buffr's words."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+
+from buffr.config.api_buddy import ApiBuddySettings, read_api_buddy
+from buffr.config.api_buddy_yaml import as_yaml
+from buffr.embedded.address import listening_address
+from buffr.errors import ConfigError
+
+__all__ = ["config"]
+
+
+def config(arguments: Sequence[str]) -> int:
+    """Run ``buffr config ...``; the exit code."""
+    parser = argparse.ArgumentParser(prog="buffr config", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    convert = commands.add_parser(
+        "convert", help="print the settings of reference-api-buddy as those of buffr"
+    )
+    convert.add_argument("file", type=Path, help="its settings' file (JSON)")
+    given = parser.parse_args(arguments)
+    try:
+        sys.stdout.write(_converted(given.file))
+    except ConfigError as error:
+        sys.stderr.write("".join(f"buffr: {line}\n" for line in str(error).splitlines()))
+        return 1
+    return 0
+
+
+def _converted(path: Path) -> str:
+    settings = read_api_buddy(read_json(path), str(path))
+    for warning in settings.warnings:
+        sys.stderr.write(f"buffr: {warning}\n")
+    try:
+        address = listening_address(settings.host)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return _head(settings, address) + as_yaml(evolve(settings, host=address))
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds. Raises ``ConfigError``."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or 'no such file'}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: is no JSON: {error}") from error
+
+
+def _head(settings: ApiBuddySettings, address: str) -> str:
+    """What has no place in the file, as comments."""
+    lines = []
+    if settings.host not in (address, f"[{address}]"):
+        lines.append(f"server.host {settings.host}: listen is an address, and {address} is its.")
+    log = settings.log
+    if log.level != "INFO":
+        lines.append(f"logging.level {log.level}: buffr logs every request, at its own levels.")
+    if log.file is not None:
+        lines.append(f"logging.file_path {log.file}: buffr logs to standard error; lead it there.")
+    if log.parent_logger is not None:
+        lines.append(f"logging.parent_logger {log.parent_logger}: is a program's own affair.")
+    if not settings.log_security_events:
+        lines.append("security.log_security_events: buffr logs refused requests.")
+    return "".join(f"# {line}\n" for line in lines)

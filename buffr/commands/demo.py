@@ -1,0 +1,201 @@
+"""``buffr demo``: see it work on this machine alone.
+
+A sample upstream answers a chat, a streamed chat and a download. buffr
+records them; the upstream is stopped; buffr replays them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from attrs import frozen
+from treq.client import HTTPClient
+from twisted.internet.task import react
+from twisted.web.http_headers import Headers
+
+from buffr.config import load
+from buffr.origin import Origin
+from buffr.testing import FakeUpstream, Received, Step, answer, chunked
+from buffr.upstream.agent import UpstreamAgent
+from buffr.upstream.connection import Patience
+from buffr.upstream.endpoints import plain_endpoint
+from buffr.upstream.pool import Pool, PoolLimits
+from buffr.upstream.upstream import Upstream
+from buffr.wire.http1_answer_heads import AnswerRules
+from buffr.wiring.build import build
+
+__all__ = ["demo"]
+
+_WORDS = ("A ", "proxy ", "that ", "remembers ", "is ", "a ", "test's ", "best ", "friend.")
+_THINKING_S = 0.4
+_WORD_S = 0.08
+
+
+def _script(request: Received) -> bytes | Iterator[Step]:
+    if request.target == b"/v1/files/voice.mp3":
+        return answer(bytes(range(256)) * 2048, headers=[(b"Content-Type", b"audio/mpeg")])
+    if b'"stream": true' in request.body:
+        return _stream()
+    return _chat()
+
+
+def _chat() -> Iterator[Step]:
+    yield _THINKING_S
+    message = {"role": "assistant", "content": "".join(_WORDS)}
+    body = {"object": "chat.completion", "choices": [{"index": 0, "message": message}]}
+    yield answer(json.dumps(body).encode(), headers=[(b"Content-Type", b"application/json")])
+
+
+def _stream() -> Iterator[Step]:
+    events = [json.dumps({"choices": [{"delta": {"content": word}}]}) for word in _WORDS]
+    chunks = [f"data: {event}\n\n".encode() for event in [*events, "[DONE]"]]
+    return chunked(chunks, [(b"Content-Type", b"text/event-stream")], delay_s=_WORD_S)
+
+
+@frozen
+class _Call:
+    """One request of the demo."""
+
+    title: str
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+
+
+_QUESTION = [{"role": "user", "content": "What is a proxy that remembers?"}]
+_CALLS = (
+    _Call(
+        "chat completion",
+        "POST",
+        "/v1/chat/completions",
+        {"model": "sample", "messages": _QUESTION},
+    ),
+    _Call(
+        "streamed chat (SSE)",
+        "POST",
+        "/v1/chat/completions",
+        {"model": "sample", "stream": True, "messages": _QUESTION},
+    ),
+    _Call("download, 512 KiB", "GET", "/v1/files/voice.mp3"),
+)
+
+
+def demo(arguments: Sequence[str]) -> int:
+    """Run the demo; the process's exit code."""
+    if arguments:
+        asked = set(arguments) <= {"-h", "--help"}
+        (sys.stdout if asked else sys.stderr).write("Usage: buffr demo (it takes no options)\n")
+        return 0 if asked else 1
+    outcome: list[bool | OSError] = []
+
+    async def run(reactor: Any) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)  # there is nothing to end in order
+        try:
+            outcome.append(await _run(reactor, sys.stdout))
+        except OSError as error:  # not for the reactor to tell of
+            outcome.append(error)
+
+    with suppress(SystemExit):
+        react(run)
+    for error in outcome:
+        if isinstance(error, OSError):
+            raise error
+    return 0 if outcome == [True] else 1
+
+
+async def _run(reactor: Any, out: TextIO) -> bool:
+    paint = _Paint(out.isatty() and "NO_COLOR" not in os.environ)
+    directory = Path(tempfile.mkdtemp(prefix="buffr-demo-"))
+    cassette = directory / "sample.json"
+    with FakeUpstream(_script) as upstream:
+        out.write(f"A sample upstream on {upstream.url} answers; buffr records ...\n")
+        recorded = await _session(reactor, "auto", upstream.url, cassette)
+        asked = len(upstream.received)
+        out.write("The upstream is stopped; buffr replays ...\n\n")
+    replayed = await _session(reactor, "replay", upstream.url, cassette)
+    same = [first.body == second.body for first, second in zip(recorded, replayed, strict=True)]
+    _print_table(out, paint, recorded, replayed, same)
+    untouched = len(upstream.received) == asked
+    out.write(f"\nThe cassette, for people to read and to commit: {cassette}\n")
+    return all(same) and untouched
+
+
+@frozen
+class _Taken:
+    """A body, and the seconds that it took to come."""
+
+    body: bytes
+    seconds: float
+
+
+async def _session(reactor: Any, mode: str, target: str, cassette: Path) -> list[_Taken]:
+    """Make the calls through a buffr of their own."""
+    flags = {
+        "mode": mode,
+        "target": target,
+        "port": "0",
+        "cassette": str(cassette),
+        "data_dir": str(cassette.parent),
+    }
+    service = build(load(None, {}, flags), reactor, on_console=False)
+    service.startService()
+    agent = UpstreamAgent(lambda origin: _upstream(reactor, origin))
+    client = HTTPClient(agent)
+    try:
+        base = f"http://127.0.0.1:{service.listeners[0].port}"
+        return [await _make(client, base, call) for call in _CALLS]
+    finally:
+        agent.close()
+        await service.stopService()
+
+
+def _upstream(reactor: Any, origin: Origin) -> Upstream:
+    patience = Patience()
+    endpoint = plain_endpoint(reactor, origin.host, origin.port, patience.connect_s)
+    pool = Pool(reactor, endpoint, AnswerRules(), patience, PoolLimits(), tls=False)
+    return Upstream(origin, pool)
+
+
+async def _make(client: HTTPClient, base: str, call: _Call) -> _Taken:
+    started = time.perf_counter()
+    data = None if call.body is None else json.dumps(call.body).encode()
+    headers = Headers({"Authorization": ["Bearer sk-sample-key-that-stays-out-of-the-cassette"]})
+    response = await client.request(call.method, base + call.path, headers=headers, data=data)
+    body = await response.content()
+    return _Taken(body, time.perf_counter() - started)
+
+
+@frozen
+class _Paint:
+    """Colours for a terminal."""
+
+    on: bool
+
+    def __call__(self, code: str, text: str) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.on else text
+
+
+def _print_table(
+    out: TextIO,
+    paint: _Paint,
+    recorded: Sequence[_Taken],
+    replayed: Sequence[_Taken],
+    same: Sequence[bool],
+) -> None:
+    out.write(paint("1", f"{'request':<22}{'recorded':>11}{'replayed':>11}   bytes\n"))
+    for call, first, second, equal in zip(_CALLS, recorded, replayed, same, strict=True):
+        verdict = paint("32", "the same") if equal else paint("31", "DIFFERENT")
+        out.write(
+            f"{call.title:<22}{first.seconds * 1000:>8.0f} ms"
+            f"{paint('32', f'{second.seconds * 1000:>8.1f} ms')}   {verdict}\n"
+        )

@@ -1,0 +1,127 @@
+"""``python -m buffr.commands.healthcheck``: whether every port that buffr is to listen on is open.
+
+For containers. It reads the environment of the service beside it, and its
+command line: that of process 1, or what it is given itself, as in
+``python -m buffr.commands.healthcheck replay --cassette api.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from twisted.python import usage
+
+from buffr.config import Config, load
+from buffr.container import Places, become, owner_of
+from buffr.errors import ConfigError
+
+__all__ = ["healthy", "service_of"]
+
+_TIMEOUT_S = 2.0
+_EVERY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not listened on here
+_FIRST_PROCESS = Path("/proc/1/cmdline")
+
+Address = tuple[str, int]
+
+
+def healthy(environ: Mapping[str, str], arguments: Sequence[str] = ()) -> str | None:
+    """``None`` when all ports answer, else what is wrong.
+
+    ``arguments`` are those of the ``buffr`` command that serves.
+    """
+    try:
+        addresses = _addresses(environ, arguments)
+    except (ConfigError, usage.UsageError) as error:
+        return str(error)
+    if not addresses:
+        return "there is no port to listen on"
+    for host, port in addresses:
+        if port == 0:
+            return "port 0 is any free one; a check of health has to know it"
+        try:
+            socket.create_connection((host, port), _TIMEOUT_S).close()
+        except OSError as error:
+            return f"{host}:{port}: {error.strerror or error}"
+    return None
+
+
+def _addresses(environ: Mapping[str, str], arguments: Sequence[str]) -> list[Address]:
+    """Where the service listens. Raises ``ConfigError``, ``UsageError``."""
+    if arguments:
+        return _addressed_by(environ, arguments)
+    path = environ.get("BUFFR_CONFIG")
+    return list(_listeners(load(Path(path) if path else None, environ, {})))
+
+
+def _addressed_by(environ: Mapping[str, str], arguments: Sequence[str]) -> list[Address]:
+    # All of a server's modules: most containers have no arguments, and are spared them.
+    from buffr.commands.api_buddy import address  # noqa: PLC0415
+    from buffr.commands.cli import api_buddy_arguments, service_arguments  # noqa: PLC0415
+    from buffr.commands.tap import Options  # noqa: PLC0415
+
+    class Read(Options):
+        """The options alone."""
+
+        def postOptions(self) -> None:
+            """Leave the settings for ``read``."""
+
+    theirs = api_buddy_arguments(arguments)
+    if theirs is not None:
+        return [_reached(*address(theirs))]
+    ours = service_arguments(arguments)
+    if ours is None:
+        raise ConfigError(f"`buffr {arguments[0]}` serves no port that could be checked")
+    options = Read()
+    options.parseOptions(ours)
+    return list(_listeners(options.read(environ)))
+
+
+def _listeners(config: Config) -> Iterator[Address]:
+    for row in config.reverse:
+        yield _reached(config.listen, row.port)
+    for listener in (config.gateway, config.forward):
+        if listener is not None:
+            yield _reached(config.listen, listener.port)
+
+
+def _reached(host: str, port: int) -> Address:
+    return _EVERY_ADDRESS.get(host, host), port
+
+
+def service_of(command_line: bytes) -> list[str]:
+    """The arguments of buffr in a process's command line as ``/proc`` has it; none if it is not.
+
+    Before it may stand an interpreter, and an init process before that.
+    """
+    words = [os.fsdecode(word) for word in command_line.split(b"\0")[:-1]]
+    names = [Path(word).name for word in words]
+    return words[names.index("buffr") + 1 :] if "buffr" in names else []
+
+
+def _first_process() -> bytes:
+    try:
+        return _FIRST_PROCESS.read_bytes()
+    except OSError:
+        return b""
+
+
+def _as_the_service() -> None:
+    """Read what it can read: in its container the service gave root's rights up."""
+    if os.geteuid() == 0:
+        with suppress(OSError):
+            owner = owner_of(Places())
+            if not owner.is_root:
+                become(owner)
+
+
+if __name__ == "__main__":
+    _as_the_service()
+    wrong = healthy(os.environ, sys.argv[1:] or service_of(_first_process()))
+    if wrong is not None:
+        sys.stderr.write(f"buffr: {wrong}\n")
+        sys.exit(1)

@@ -1,0 +1,158 @@
+"""The report of a run, for programs: JSON, or JUnit's XML. docs/how-to/run.md has the schemas."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from buffr.commands.run.outcome import Outcome
+from buffr.commands.run.tally import Row
+
+__all__ = ["as_json", "as_junit", "write_report"]
+
+_VERSION = 1
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SUITE = "buffr run"
+
+
+def write_report(path: Path, outcome: Outcome) -> None:
+    """Write the report in the form that the file's name asks for. Raises ``OSError``."""
+    path.write_bytes((as_junit if path.suffix == ".xml" else as_json)(outcome))
+
+
+def as_json(outcome: Outcome) -> bytes:
+    """The whole outcome as a JSON object."""
+    counters, tally = outcome.counters, outcome.tally
+    report = {
+        "version": _VERSION,
+        "command": outcome.command,
+        "exit_code": outcome.exit_code,
+        "command_exit_code": outcome.ended.code,
+        "killed_by": outcome.ended.killed_by,
+        "duration_ms": _ms(outcome.dur_s),
+        "failures": [{"flag": one.flag, "why": one.why} for one in outcome.failures],
+        "counts": {
+            "hits": counters.hits,
+            "fetched": counters.fetched,
+            "recorded": counters.recorded,
+            "misses": counters.misses,
+            "errors": counters.errors,
+            "refused": outcome.refused,
+            "not_recorded": counters.failed_appends,
+            "unused": len(outcome.unused),
+            "without_tls": len(tally.no_tls),
+            "bypassed": sum(outcome.bypassed.values()),
+        },
+        "requests": [_row(row) for row in tally.rows.values()],
+        "requests_left_out": tally.left_out,
+        "recorded": [
+            {**_request(request), "count": count} for request, count in tally.recordings.items()
+        ],
+        "refused": [
+            {"status": int(status), "detail": why, "count": count}
+            for (status, why), count in tally.refusals.items()
+        ],
+        "unused": [
+            {"cassette": str(one.cassette), **_request(one.request)} for one in outcome.unused
+        ],
+        "without_tls": [{"host": host, "detail": why} for host, why in tally.no_tls.items()],
+        "bypassed": [{"host": host, "count": n} for host, n in outcome.bypassed.items()],
+    }
+    return json.dumps(report, indent=2).encode() + b"\n"
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        **_request(row.request),
+        "status": row.status,
+        "src": row.src,
+        "count": row.count,
+        "duration_ms": _ms(row.dur_s),
+        "detail": row.detail,
+    }
+
+
+def _request(request: str) -> dict[str, str]:
+    method, _, url = request.partition(" ")
+    return {"method": method, "url": url}
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def as_junit(outcome: Outcome) -> bytes:
+    """A suite with a case for the command, each kind of request, and each unused recording.
+
+    It fails only where the run does: by the command, or by what was asked
+    to make it fail. Else a miss or an unused recording is a skipped case.
+    """
+    cases = [*_own_cases(outcome), *_request_cases(outcome), *_unused_cases(outcome)]
+    suite = Element("testsuite", name=_SUITE, time=f"{outcome.dur_s:.3f}", errors="0")
+    suite.set("tests", str(len(cases)))
+    for attribute, tag in (("failures", "failure"), ("skipped", "skipped")):
+        suite.set(attribute, str(sum(case.find(tag) is not None for case in cases)))
+    suite.extend(cases)
+    root = Element("testsuites")
+    root.append(suite)
+    indent(root)
+    return tostring(root, "unicode", xml_declaration=True).encode() + b"\n"
+
+
+def _own_cases(outcome: Outcome) -> Iterator[Element]:
+    command = _case(_SUITE, outcome.command, outcome.dur_s)
+    if outcome.ended.code:
+        killed_by = outcome.ended.killed_by
+        why = f"exit code {outcome.ended.code}"
+        why += "" if killed_by is None else f", killed by {killed_by}"
+        _mark(command, "failure", why)
+    yield command
+    failures = {one.flag: one.why for one in outcome.failures}
+    for what in outcome.fail_on:
+        case = _case(_SUITE, f"--fail-on-{what}", 0.0)
+        if case.get("name") in failures:
+            _mark(case, "failure", failures[f"--fail-on-{what}"])
+        yield case
+
+
+def _request_cases(outcome: Outcome) -> Iterator[Element]:
+    for row in outcome.tally.rows.values():
+        case = _case(f"{_SUITE}: {row.src}", f"{row.request} {row.status}", row.dur_s)
+        if row.src == "miss":
+            _mark(case, "failure" if "miss" in outcome.fail_on else "skipped", row.detail)
+        elif row.detail:
+            SubElement(case, "system-out").text = _in_xml(row.detail)
+        SubElement(_properties(case), "property", name="count", value=str(row.count))
+        yield case
+
+
+def _unused_cases(outcome: Outcome) -> Iterator[Element]:
+    tag = "failure" if "unused" in outcome.fail_on else "skipped"
+    for number, one in enumerate(outcome.unused, 1):
+        case = _case(f"{_SUITE}: unused", f"{one.cassette}: {one.request} #{number}", 0.0)
+        _mark(case, tag, "never replayed")
+        yield case
+
+
+def _case(group: str, name: str, dur_s: float) -> Element:
+    return Element("testcase", classname=group, name=_in_xml(name), time=f"{dur_s:.3f}")
+
+
+def _mark(case: Element, tag: str, why: str) -> None:
+    lines = _in_xml(why).splitlines() or [""]
+    SubElement(case, tag, message=lines[0]).text = "\n".join(lines)
+
+
+def _properties(case: Element) -> Element:
+    properties = Element("properties")
+    case.insert(0, properties)
+    return properties
+
+
+def _in_xml(text: str) -> str:
+    """Text without the characters that XML 1.0 has no way to write."""
+    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,56 @@
+"""Which recordings a run had no use for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from attrs import frozen
+
+from buffr.exchanges.route import Route
+from buffr.policy.mode import Mode
+from buffr.redaction.request_for_log import request_for_log
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.cassette.store import Cassette, CassetteStore
+
+__all__ = ["Unused", "unused"]
+
+_REPLAYING = (Mode.AUTO, Mode.REPLAY)
+
+
+@frozen
+class Unused:
+    """An interaction that was never replayed. ``request`` is as in the log."""
+
+    cassette: Path
+    request: str
+
+
+def unused(routes: Iterable[Route]) -> list[Unused]:
+    """The interactions that none of these routes' clients was given, in recorded order.
+
+    Those in the cassettes of routes that replay; recorded in this run is as
+    good as replayed. A playhead gives a key's recordings from the first on,
+    so the count of answers says which of them were used.
+    """
+    asked: dict[CassetteStore, Route] = {
+        route.store: route
+        for route in routes
+        if isinstance(route.store, CassetteStore) and route.mode in _REPLAYING
+    }
+    held: dict[Cassette, set[int]] = {}
+    used: dict[Cassette, set[int]] = {}
+    rules: dict[Cassette, RedactionRules] = {}
+    for store, route in asked.items():
+        rules[store.cassette] = route.redaction
+        ours = held.setdefault(store.cassette, set())
+        theirs = used.setdefault(store.cassette, set())
+        for found in store.index.all():
+            ours.update(found.places)
+            theirs.update(found.places[: route.playhead.count(found.name)])
+    return [
+        Unused(cassette.path, request_for_log(request, rules[cassette]))
+        for cassette, places in held.items()
+        for place in sorted(places - used[cassette])
+        if (request := cassette.request(place)) is not None
+    ]

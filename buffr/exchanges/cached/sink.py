@@ -1,0 +1,89 @@
+"""A client that follows a flight of the cache: it gets its own answer out of the common one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from buffr.message import Headers, Piece, ResponseHead
+from buffr.transport.sink import Sink
+
+__all__ = ["CacheSink", "Declined"]
+
+
+class Declined(Exception):
+    """The answer is not for this client; nothing of it went out.
+
+    ``vary`` are the client's selecting fields where others with the same ones
+    may share an answer; ``None`` where nobody may.
+    """
+
+    def __init__(self, vary: Headers | None) -> None:
+        super().__init__()
+        self.vary = vary
+
+
+class CacheSink:
+    """Passes an answer on with the cache's own fields.
+
+    ``fields`` is called with the answer's head, once; it raises ``Declined``.
+    A client that ``has`` the response gets a 304, and nothing of the body.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        fields: Callable[[ResponseHead], Headers],
+        has: Callable[[ResponseHead], ResponseHead | None],
+    ) -> None:
+        self.status = 0
+        self._sink = sink
+        self._fields = fields
+        self._has = has
+        self._silent = False
+
+    def inform(self, head: ResponseHead) -> None:
+        self._sink.inform(head)
+
+    def _head(self, head: ResponseHead) -> ResponseHead:
+        told = head.with_fields(self._fields(head))
+        short = self._has(told)
+        self._silent = short is not None
+        told = short or told
+        self.status = told.status
+        return told
+
+    def answer(
+        self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
+    ) -> None:
+        told = self._head(head)
+        if self._silent:
+            self._sink.answer(told, b"", (), ())
+        else:
+            self._sink.answer(told, body, sizes, trailers)
+
+    def begin(self, head: ResponseHead) -> None:
+        told = self._head(head)
+        if self._silent:
+            self._sink.answer(told, b"", (), ())
+        else:
+            self._sink.begin(told)
+
+    def write(self, piece: Piece) -> None:
+        if not self._silent:
+            self._sink.write(piece)
+
+    def flush(self) -> None:
+        if not self._silent:
+            self._sink.flush()
+
+    def end(self, trailers: Headers) -> None:
+        if not self._silent:
+            self._sink.end(trailers)
+
+    def abort(self) -> None:
+        if not self._silent:
+            self._sink.abort()
+
+    async def drain(self) -> None:
+        if not self._silent:
+            await self._sink.drain()

@@ -1,0 +1,243 @@
+"""The pipeline: one coroutine an exchange, from a request to its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import LogLevel
+
+from buffr.errors import (
+    BadFraming,
+    BadRequest,
+    BuffrError,
+    ClientGone,
+    NoMatch,
+    NotCached,
+    RateLimited,
+)
+from buffr.exchanges.cached.answer import Caching
+from buffr.exchanges.call import RequestBody, read_whole, stream_through
+from buffr.exchanges.exchange import (
+    Counters,
+    Exchange,
+    Finished,
+    Observer,
+    SwitchingSink,
+    shown,
+    shown_session,
+)
+from buffr.exchanges.fetch import Fetches
+from buffr.exchanges.lookup import identity_of, next_place
+from buffr.exchanges.misses import no_match
+from buffr.exchanges.replay import Replays
+from buffr.exchanges.route import Route
+from buffr.exchanges.sessions.registry import Sessions
+from buffr.interaction import RecordedRequest
+from buffr.log import ExchangeLog, say
+from buffr.matching.identity import Identity
+from buffr.matching.key import recording_name
+from buffr.message import Request, ResponseHead
+from buffr.policy.decide import Fetch, Refuse, Replay, decide, needs_key
+from buffr.policy.mode import Mode
+from buffr.transport.streams import BodyStream
+from buffr.wire.websocket_handshake import asks_websocket, check_request
+
+__all__ = ["Engine"]
+
+_AT_ONCE_BYTES = 65536
+"""Longer bodies keep the reactor too long: full of credentials, a megabyte takes seconds."""
+
+
+class Engine:
+    """Answers requests by their route's policy."""
+
+    def __init__(self, reactor: Any, log: ExchangeLog, wall: Callable[[], float]) -> None:
+        self._reactor = reactor
+        self.counters = Counters()
+        self.observer: Observer | None = None
+        self._log = log
+        self._wall = wall
+        told = (self._timestamp, self._kept, self._append_failed)
+        self._sessions = Sessions(reactor, *told)
+        self._replays = Replays(reactor, self.counters, self._sessions)
+        self._fetches = Fetches(reactor, self.counters, self._sessions, self._replays, *told)
+        self._caching = Caching(reactor, wall, self.counters, self._stored, self._append_failed)
+
+    async def handle(
+        self,
+        route: Route,
+        request: Request,
+        body: bytes | BodyStream,
+        sink: SwitchingSink,
+        scope: str = "",
+    ) -> None:
+        """Answer one request. Raises the ``BuffrError`` that keeps it from being answered.
+
+        ``scope`` names the playhead that counts its repetitions.
+        """
+        exchange = Exchange(route, request, sink, scope, route.src, client=sink.connection)
+        started = self._wall()
+        status, level, detail, told = 0, "INFO", "", ""
+        try:
+            if request.hops and route.upstream is not None:
+                route.upstream.refuse_loop(request)
+            status, cut = await self._answer(exchange, body)
+            if cut is not None:
+                level, detail = "WARN", cut
+        except BuffrError as error:
+            status, level, detail = error.status, self._blame(error, exchange), error.message
+            told = f"{error}\n{error.explanation}".rstrip()
+            error.noted = True
+            raise
+        except CancelledError:
+            status, level, detail = ClientGone.status, "WARN", "the client left"
+            raise
+        finally:
+            now = self._wall()
+            dur_s = max(0.0, now - started)
+            if exchange.frames is None:
+                words = shown(request, route)
+                self._log.exchange(now, level, words, status, dur_s, exchange.src, detail)
+            else:
+                words = shown_session(request, route)
+                frames = exchange.frames
+                self._log.session(now, level, words, frames, dur_s, exchange.src, detail)
+            if self.observer is not None:
+                self.observer.finished(
+                    Finished(words, status, level, exchange.src, told or detail, dur_s, route)
+                )
+
+    def tunnel(self, shown: str) -> Callable[[], None]:
+        """Note a tunnel that nobody looks into; call what is returned when it ends."""
+        started = self._wall()
+
+        def ended() -> None:
+            now = self._wall()
+            self._log.exchange(now, "INFO", shown, 200, max(0.0, now - started), "bypass")
+
+        self.counters.bypassed += 1
+        if self.observer is not None:
+            self.observer.finished(Finished(shown, 200, "INFO", "bypass", "", 0.0, None))
+        return ended
+
+    def tunnel_failed(self, words: str, error: BuffrError, dur_s: float) -> None:
+        """Note a tunnel that nobody would have looked into, and that could not be made."""
+        error.noted = True
+        self.counters.errors += 1
+        self._log.exchange(
+            self._wall(), "ERROR", words, error.status, dur_s, "bypass", error.message
+        )
+
+    def _blame(self, error: BuffrError, exchange: Exchange) -> str:
+        """Count an error; the level of its line."""
+        match error:
+            case NoMatch() | NotCached():
+                exchange.src = "miss"
+                self.counters.misses += 1
+                return "WARN"
+            case RateLimited():
+                exchange.src = "limit"
+                self.counters.throttled += 1
+                return "WARN"
+            case ClientGone():
+                return "WARN"
+            case BadRequest() | BadFraming():
+                exchange.src = "client"
+                return "WARN"
+        self.counters.errors += 1
+        return "ERROR"
+
+    async def _answer(self, exchange: Exchange, body: bytes | BodyStream) -> tuple[int, str | None]:
+        """Answer by policy: the status, and why the answer broke off if it did."""
+        route, request = exchange.route, exchange.request
+        key = check_request(request) if asks_websocket(request) else b""
+        if route.cache is not None and not key:
+            return await self._caching.answer(exchange, route.cache, body)
+        place = None
+        if not needs_key(route.mode, share=route.share):
+            exchange.body = (
+                RequestBody(body)
+                if isinstance(body, bytes)
+                else stream_through(route, body, record=route.mode is Mode.RECORD)
+            )
+        else:
+            exchange.body = (
+                RequestBody(body, body)
+                if isinstance(body, bytes) and not request.is_coded
+                else await read_whole(route, request, body, exchange.sink)
+            )
+            data = exchange.body.identity
+            if isinstance(data, bytes) and len(data) > _AT_ONCE_BYTES:
+                exchange.identity = await self._identity_aside(exchange, data)
+            else:
+                exchange.identity = identity_of(exchange)
+            place = await next_place(exchange, self._wall)
+        match decide(route.mode, request.method, place, share=route.share):
+            case Replay(place):
+                exchange.body.close()
+                exchange.src = "cassette"
+                return await self._replays.answer(exchange, place, key)
+            case Fetch() as fetch if key:
+                self.counters.fetched += 1
+                return await self._fetches.session(fetch, exchange, key)
+            case Fetch() as fetch:
+                return await self._fetches.answer(fetch, exchange)
+            case Refuse():
+                exchange.body.close()
+                raise await no_match(exchange)
+            case other:
+                assert_never(other)
+
+    async def _identity_aside(self, exchange: Exchange, body: bytes) -> Identity:
+        """What identifies a request with a long body, which is searched on a thread."""
+        route = exchange.route
+        known = route.matcher.remembered(exchange.request, body, route.origin)
+        if known is not None:
+            return known
+        pool = self._reactor.getThreadPool()
+        identity: Identity = await deferToThreadPool(self._reactor, pool, identity_of, exchange)
+        return identity
+
+    def _kept(self, exchange: Exchange, request: RecordedRequest, answer: ResponseHead) -> None:
+        """Count a recording, whose turn is over with this answer."""
+        self._stored(exchange)
+        identity = exchange.identity
+        if identity is not None and exchange.too_old is None:
+            matcher = exchange.route.matcher
+            variant = matcher.variant(identity.selecting, request, answer.headers)
+            name = recording_name(identity.keys[0].digest, variant)
+            exchange.route.playhead.answered(exchange.scope, name)
+
+    def _stored(self, exchange: Exchange) -> None:
+        self.counters.recorded += 1
+        if self.observer is not None:
+            words = shown if exchange.frames is None else shown_session
+            self.observer.recorded(words(exchange.request, exchange.route))
+
+    def _append_failed(self, exchange: Exchange, error: BuffrError) -> None:
+        self.counters.failed_appends += 1
+        if not error.noted:
+            words = shown if exchange.frames is None else shown_session
+            request, text = words(exchange.request, exchange.route), str(error)
+            named = {} if request in text else {"request": request}
+            say(LogLevel.error, "recording lost", **named, err=text)
+
+    def _timestamp(self) -> str:
+        moment = datetime.fromtimestamp(self._wall(), UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def close_sessions(self) -> None:
+        """Tell the WebSocket sessions under way that they are over."""
+        self._sessions.stop()
+
+    async def stop(self) -> None:
+        """Give up what still waits for an upstream; returns when all is kept."""
+        await self._fetches.stop()
+        self._sessions.stop()
+        await self._sessions.ended()
+        await self._caching.stop()
+        self._log.flush()

@@ -1,0 +1,159 @@
+"""An exchange: a live request on its way, and what is told of it when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from attrs import define, frozen
+from twisted.internet.protocol import Protocol as TwistedProtocol
+
+from buffr.exchanges.call import RequestBody
+from buffr.exchanges.route import Route
+from buffr.matching.identity import Identity
+from buffr.message import Request, ResponseHead
+from buffr.origin import Origin
+from buffr.redaction.for_log import credentials_in, target_for_log
+from buffr.redaction.own_credentials import Secret
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.base import Found
+from buffr.transport.sink import Sink
+from buffr.upstream.bound import Client
+
+__all__ = [
+    "Counters",
+    "Exchange",
+    "Finished",
+    "Observer",
+    "SwitchingSink",
+    "shown",
+    "shown_session",
+]
+
+_MAX_SHOWN = 1024
+
+
+@define
+class Counters:
+    """What has happened since the start; plain integers, read when somebody asks."""
+
+    hits: int = 0
+    fetched: int = 0
+    recorded: int = 0
+    misses: int = 0
+    errors: int = 0
+    failed_appends: int = 0
+    bypassed: int = 0
+    throttled: int = 0
+
+
+@frozen(eq=False)
+class Finished:
+    """A finished exchange, for whoever reports on it.
+
+    ``request``, ``level`` and ``src`` are as in the log; ``detail`` says why
+    it is no ordinary answer, in the words that the client got. There is no
+    ``route`` for a tunnel that nobody looked into.
+    """
+
+    request: str
+    status: int
+    level: str
+    src: str
+    detail: str
+    dur_s: float
+    route: Route | None
+
+
+class Observer(Protocol):
+    """Is told what happens, as it happens. Must not raise."""
+
+    def finished(self, exchange: Finished) -> None:
+        """An exchange is over, or a tunnel that nobody looks into has begun."""
+
+    def recorded(self, request: str) -> None:
+        """An answer was recorded."""
+
+
+class SwitchingSink(Sink, Protocol):
+    """A sink whose connection can go on in another protocol."""
+
+    @property
+    def connection(self) -> Client:
+        """The connection that it answers on."""
+
+    def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
+        """Answer with a head alone, and leave the connection to the successor."""
+
+
+@define(eq=False)
+class Exchange:
+    """One live request on its way through buffr.
+
+    ``src`` says where its answer comes from. ``body`` and ``identity`` are
+    there once the request is read as far as its route's mode needs it.
+    ``frames`` counts those of a WebSocket session, once there is one.
+    ``too_old`` is the place of a recording that would answer if it were
+    younger. ``variants`` are recordings of its key that answer other requests.
+    ``client`` is the connection that the request came on.
+    """
+
+    route: Route
+    request: Request
+    sink: SwitchingSink
+    scope: str
+    src: str
+    body: RequestBody = RequestBody(b"")
+    identity: Identity | None = None
+    frames: int | None = None
+    too_old: int | None = None
+    variants: Sequence[Found] = ()
+    client: Client | None = None
+
+    @property
+    def has_own_connection(self) -> bool:
+        """Whether its call is for this client alone: it goes on a connection that is bound to it.
+
+        Credentials for a connection make it one client's own, and with it
+        every request that follows.
+        """
+        if self.request.authenticates_connection:
+            return True
+        client, upstream = self.client, self.route.upstream
+        if client is None or upstream is None or not client.bonds:
+            return False
+        return upstream.holds(client)
+
+
+@lru_cache(maxsize=1024)
+def _credentials_in(request: Request, rules: RedactionRules) -> tuple[Secret, ...]:
+    return credentials_in(request.target, request.headers, rules)
+
+
+@lru_cache(maxsize=4096)
+def _shown_whole(
+    method: bytes,
+    origin: Origin | None,
+    target: bytes,
+    rules: RedactionRules,
+    credentials: tuple[Secret, ...],
+) -> str:
+    where = "" if origin is None else origin.url
+    seen = target_for_log(target, rules, credentials)
+    return f"{method.decode('ascii')} {where}{seen.decode('ascii')}"
+
+
+def shown(request: Request, route: Route) -> str:
+    """Method and target for people: credentials hidden, long ones cut."""
+    method, target, rules = request.method, request.target, route.redaction
+    credentials = _credentials_in(request, rules)
+    if len(target) > _MAX_SHOWN:
+        whole = _shown_whole.__wrapped__(method, route.origin, target, rules, credentials)
+        return whole[:_MAX_SHOWN] + "..."
+    return _shown_whole(method, route.origin, target, rules, credentials)
+
+
+def shown_session(request: Request, route: Route) -> str:
+    """As ``shown``, of a WebSocket session."""
+    return f"WS {shown(request, route).partition(' ')[2]}"

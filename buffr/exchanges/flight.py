@@ -1,0 +1,241 @@
+"""A flight: one upstream call, and the exchanges that wait for its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import define
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import LogLevel
+
+from buffr.errors import BuffrError, ClientGone
+from buffr.log import say
+from buffr.message import ResponseHead
+from buffr.recording.tape import Tape
+from buffr.transport.sink import Sink
+from buffr.transport.streams import BodyStream, News
+from buffr.upstream.connection import Response
+
+__all__ = ["Call", "Flight"]
+
+_AHEAD_BYTES = 262144
+
+
+class Call(Protocol):
+    """What a flight does: it asks an upstream, and records the answer or does not."""
+
+    @property
+    def departed(self) -> bool:
+        """Whether the upstream has been asked; until then nothing is lost by giving up."""
+
+    async def open(self, inform: Callable[[ResponseHead], None]) -> Response:
+        """Send the request. Raises a ``BuffrError`` when no answer comes."""
+
+    def tape(self, head: ResponseHead) -> Tape:
+        """Where the body goes; a kept tape when the answer is recorded or shared."""
+
+    async def keep(self, head: ResponseHead, tape: Tape, truncated: str | None) -> None:
+        """Record the answer, if it is one to record."""
+
+    def close(self) -> None:
+        """Let go of what the request held."""
+
+
+@define(eq=False)
+class _Follower:
+    """How many pieces an exchange has passed on to its client."""
+
+    sink: Sink
+    position: int = 0
+
+
+class Flight:
+    """One upstream call, followed by one exchange or by several.
+
+    A late follower starts from the first piece. The upstream is held back
+    when even the fastest follower is behind, and given up ``linger_s``
+    seconds after the last one left. The last piece of a body, or the end of
+    one whose length nobody knew, goes out when the recording is kept.
+    """
+
+    def __init__(
+        self, clock: IReactorTime, call: Call, linger_s: float, on_end: Callable[[Flight], None]
+    ) -> None:
+        self._clock = clock
+        self._call = call
+        self._linger_s = linger_s
+        self._on_end = on_end
+        self._followers: set[_Follower] = set()
+        self._news = News()
+        self._moved = News()
+        self._response: Response | None = None
+        self._tape: Tape | None = None
+        self._error: BuffrError | None = None
+        self._cut: str | None = None
+        self._received = False
+        self._done = False
+        self._leaving: IDelayedCall | None = None
+        self._running = Deferred.fromCoroutine(self._run())
+
+    @property
+    def joinable(self) -> bool:
+        """Whether one more exchange could have the whole answer."""
+        beginning = self._tape is None or self._tape.from_start
+        return beginning and self._cut is None and not self._done
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer is over and kept, or never came."""
+        return self._done
+
+    async def ended(self) -> None:
+        """Return when the answer is over and kept."""
+        while not self._done:
+            await self._news.wait()
+
+    async def _run(self) -> None:
+        try:
+            response = await self._call.open(self._inform)
+            self._tape = tape = self._call.tape(response.head)
+            self._response = response
+            if not response.body.ready:
+                self._news.tell()
+            await self._receive(response, tape)
+            await self._call.keep(response.head, tape, self._cut)
+        except BuffrError as error:
+            self._error = error
+        except CancelledError:
+            self._error = ClientGone("every client left")
+        except Exception as error:  # noqa: BLE001  # a defect of ours: no client may hang for it
+            self._error = _defect(error)
+        finally:
+            self._done = True
+            if self._leaving is not None and self._leaving.active():
+                self._leaving.cancel()
+            self._leaving = None
+            self._on_end(self)
+            self._news.tell()
+            self._close()
+
+    async def _receive(self, response: Response, tape: Tape) -> None:
+        try:
+            await self._take(response.body, tape)
+        except BuffrError as error:
+            self._cut = error.message
+        except CancelledError:
+            self._cut = "every client left"
+            response.abort()
+        except Exception as error:  # noqa: BLE001  # a defect of ours: no client may take it for whole
+            self._cut = _defect(error).message
+            response.abort()
+        self._received = True
+
+    async def _take(self, body: BodyStream, tape: Tape) -> None:
+        while (piece := await body.read()) is not None:
+            tape.append(piece, self._clock.seconds())
+            # What is here already goes on together.
+            if not body.ready or self._is_ahead(tape):
+                self._news.tell()
+            if self._leaving is not None and not tape.kept:
+                self._leaving.reset(0)
+            while self._is_ahead(tape):
+                await self._moved.wait()
+        tape.trailers, tape.uncertain = body.trailers, body.uncertain
+
+    def _is_ahead(self, tape: Tape) -> bool:
+        """Whether the upstream is too far ahead of who decides its pace.
+
+        A kept tape can be read back, so the fastest decides; else the slowest.
+        """
+        if not self._followers:
+            return False
+        positions = [follower.position for follower in self._followers]
+        position = max(positions) if tape.kept else min(positions)
+        return tape.size_bytes - tape.offset(position) > _AHEAD_BYTES
+
+    def _inform(self, head: ResponseHead) -> None:
+        for follower in self._followers:
+            follower.sink.inform(head)
+
+    async def follow(
+        self, sink: Sink, check: Callable[[ResponseHead], None] = lambda _: None
+    ) -> tuple[ResponseHead, str | None]:
+        """Pass the answer on to a client: its head, and why it broke off if it did.
+
+        Raises what kept it from coming, and what ``check`` raises before any
+        of it goes out.
+        """
+        follower = _Follower(sink)
+        self._followers.add(follower)
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+        try:
+            while self._response is None:
+                if self._error is not None:
+                    raise self._error
+                await self._news.wait()
+            check(self._response.head)
+            if self._response.length == 0:
+                await self.ended()
+            sink.begin(self._response.head)
+            await self._pass_on(follower)
+            return self._response.head, self._cut
+        finally:
+            self._leave(follower)
+
+    async def _pass_on(self, follower: _Follower) -> None:
+        assert self._tape is not None
+        tape, sink = self._tape, follower.sink
+        while True:
+            while follower.position < self._released(tape):
+                sink.write(tape.piece(follower.position))
+                follower.position += 1
+                tape.passed(min(each.position for each in self._followers))
+                self._moved.tell()
+                await sink.drain()
+            if self._done:
+                break
+            sink.flush()
+            await self._news.wait()
+        if self._cut is None:
+            sink.end(tape.trailers)
+        else:
+            sink.abort()
+
+    def _released(self, tape: Tape) -> int:
+        """How many pieces may go out: not the one that makes an unkept recording look kept."""
+        assert self._response is not None
+        whole = self._response.length == tape.size_bytes
+        return len(tape) - 1 if whole and tape.kept and not self._done else len(tape)
+
+    def _leave(self, follower: _Follower) -> None:
+        self._followers.discard(follower)
+        self._moved.tell()
+        if self._done:
+            self._close()
+        elif not self._followers and not self._received:
+            lingers = self._call.departed and (self._tape is None or self._tape.kept)
+            wait = self._linger_s if lingers else 0
+            self._leaving = self._clock.callLater(wait, self.give_up)
+
+    def give_up(self) -> None:
+        """Drop the upstream; what came so far is recorded as truncated."""
+        if self._leaving is not None and self._leaving.active():
+            self._leaving.cancel()
+        self._leaving = None
+        if not self._received and not self._done:
+            self._running.cancel()
+
+    def _close(self) -> None:
+        if not self._followers:
+            self._call.close()
+            if self._tape is not None:
+                self._tape.close()
+
+
+def _defect(error: Exception) -> BuffrError:
+    say(LogLevel.error, "defect", err=f"{type(error).__name__}: {error}")
+    return BuffrError("internal error; the log says more")

@@ -1,0 +1,163 @@
+"""Waiting for a route's limits, right before its upstream is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from buffr.errors import RateLimited
+from buffr.message import ResponseHead
+from buffr.policy.rate_limits import LimiterState, RateLimiter, RateRules, Turn
+from buffr.policy.upstream_limits import silence_asked
+
+__all__ = ["Pace"]
+
+_SLACK_S = 0.05
+"""A window is this much longer than its name says, so that a connection which is made in
+less time than its successor's does not bring two requests nearer than they left."""
+_MOST_DOUBLED = 20
+
+
+class Pace:
+    """Lets the requests of one route leave as its limits allow.
+
+    ``seconds`` is a clock that never goes back, ``wall`` tells dates apart.
+    What an upstream asks for is believed up to ``max_hold_s`` seconds.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        rules: RateRules,
+        max_hold_s: float,
+        *,
+        seconds: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self.refused_at: float | None = None
+        """When a request was last refused, in wall-clock seconds."""
+        self.refusal: RateLimited | None = None
+        """With what error that was."""
+        self._reactor = reactor
+        self._seconds = seconds
+        self._wall = wall
+        self._max_hold_s = max_hold_s
+        self._limiter = RateLimiter(evolve(rules, slack_s=_SLACK_S))
+        self._waiting: dict[Turn, Deferred[None]] = {}
+        self._timer: IDelayedCall | None = None
+        self._unexplained = 0
+
+    async def turn(self) -> None:
+        """Return when the request may leave. Raises ``RateLimited``.
+
+        A cancelled wait gives its turn back.
+        """
+        self._let_leave()
+        try:
+            turn = self._limiter.reserve(self._seconds())
+        except RateLimited as error:
+            self._note(error)
+            raise
+        if turn is None:
+            return
+        waiter: Deferred[None] = Deferred(lambda _: self._cancel(turn))
+        self._waiting[turn] = waiter
+        self._set_timer()
+        await waiter
+
+    def heard(self, head: ResponseHead) -> None:
+        """Learn from the head of an upstream's answer how long it wants no more requests."""
+        asked = silence_asked(head, self._wall())
+        if asked is None and head.status == 429:
+            self._unexplained = min(self._unexplained + 1, _MOST_DOUBLED)
+            asked = 2.0**self._unexplained
+        elif head.status != 429:
+            self._unexplained = 0
+        if asked:
+            asked = min(asked, self._max_hold_s)
+            self._refuse(self._limiter.hold(self._seconds(), asked))
+
+    def change(self, rules: RateRules, max_hold_s: float) -> None:
+        """Go by other limits from now on, also for what waits already."""
+        self._max_hold_s = max_hold_s
+        self._refuse(self._limiter.change(evolve(rules, slack_s=_SLACK_S), self._seconds()))
+
+    @property
+    def quiet(self) -> bool:
+        """Whether a new one would let requests leave from now on as this one does."""
+        return self._limiter.is_quiet(self._seconds())
+
+    def state(self) -> LimiterState:
+        """Figures as of now."""
+        return self._limiter.state(self._seconds())
+
+    def note(self) -> None:
+        """Count a request that somebody sends past this route."""
+        self._limiter.note(self._seconds())
+        self._set_timer()
+
+    def wait_s(self) -> float:
+        """How long a request that comes now would wait for its turn."""
+        return max(0.0, self._limiter.wait_s(self._seconds()))
+
+    def is_exceeded(self) -> bool:
+        """Whether more was noted than the limits allow; see ``RateLimiter``."""
+        violations = self.state().violations
+        exceeded = self._limiter.is_exceeded(self._seconds())
+        if self.state().violations > violations:
+            self.refused_at = self._wall()
+        return exceeded
+
+    def left(self, within_s: float) -> list[float]:
+        """When requests have left lately, in wall-clock seconds to the millisecond."""
+        now, wall = self._seconds(), self._wall()
+        left = self._limiter.left_since(now - within_s)
+        return [round(wall - (now - moment), 3) for moment in left]
+
+    def restore(
+        self, left: Iterable[float] = (), *, departed: int = 0, violations: int = 0
+    ) -> None:
+        """Go on as if just this had happened; ``left`` is in wall-clock seconds."""
+        now, wall = self._seconds(), self._wall()
+        moments = [now - (wall - moment) for moment in left]
+        self._limiter.restore(moments, departed=departed, violations=violations)
+        self.refused_at = self.refusal = None
+        self._set_timer()
+
+    def _cancel(self, turn: Turn) -> None:
+        del self._waiting[turn]
+        self._limiter.cancel(turn)
+        self._set_timer()
+
+    def _refuse(self, refused: list[tuple[Turn, RateLimited]]) -> None:
+        for turn, error in refused:
+            waiter = self._waiting.pop(turn, None)
+            self._note(error)
+            if waiter is not None:
+                waiter.errback(error)
+        self._set_timer()
+
+    def _note(self, error: RateLimited) -> None:
+        self.refused_at = self._wall()
+        self.refusal = error
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self._limiter.next_due()
+        if due is not None:
+            wait = max(0.0, due - self._seconds())
+            self._timer = self._reactor.callLater(wait, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._let_leave()
+        self._set_timer()
+
+    def _let_leave(self) -> None:
+        while (turn := self._limiter.leave(self._seconds())) is not None:
+            self._waiting.pop(turn).callback(None)

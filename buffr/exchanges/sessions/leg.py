@@ -1,0 +1,137 @@
+"""One connection of a session, from the handshake on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+    ISSLTransport,
+)
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from buffr.interaction import FrameKind
+from buffr.transport.streams import IStreamTransport
+from buffr.wire.websocket_sending import close_payload, encode_frame
+
+__all__ = ["Leg"]
+
+_MOMENT_S = 1.0
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Leg(Protocol):
+    """Writes and closes; what it reads is up to its kind.
+
+    ``mask`` gives the key of each frame that is sent to an upstream, and
+    none to a client. What comes after ``finish`` is dropped, and after
+    ``patience_s`` seconds the connection with it; zero drops it at once.
+    """
+
+    transport: IStreamTransport
+
+    def __init__(
+        self, clock: IReactorTime, patience_s: float, mask: Callable[[], bytes] = bytes
+    ) -> None:
+        self.lost = False
+        self.finished = False
+        """Whether nothing more is sent."""
+        self._clock = clock
+        self._patience_s = patience_s
+        self._mask = mask
+        self._timer: IDelayedCall | None = None
+        self._all_read = False
+
+    def connectionMade(self) -> None:
+        """The handshake is over; so far nobody pushes into this connection."""
+
+    def write(self, data: bytes) -> None:
+        if not (self.finished or self.lost):
+            self.transport.write(data)
+
+    def close_frame(self, code: int, reason: str) -> bytes:
+        return encode_frame(FrameKind.CLOSE, close_payload(code, reason), key=self._mask())
+
+    def send_close(self, code: int, reason: str) -> None:
+        self.write(self.close_frame(code, reason))
+
+    def finish(self) -> None:
+        """Close when all is out.
+
+        A peer that still sends would lose what is out to a reset: so our side
+        is closed first, and what comes is dropped.
+        """
+        if self.finished or self.lost:
+            return
+        self.finished = True
+        self.transport.unregisterProducer()
+        self.transport.resumeProducing()
+        if self._all_read or not self.close_sending():
+            self.transport.loseConnection()
+        self._timer = self._clock.callLater(self._patience_s, self._give_up)
+
+    def close_sending(self) -> bool:
+        """Send no more; whether the connection can say so, and go on the other way."""
+        if ISSLTransport.providedBy(self.transport):
+            return False
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+        return True
+
+    def hurry(self) -> None:
+        """Have no more than a moment's patience from now on."""
+        self._patience_s = min(self._patience_s, _MOMENT_S)
+        if self._timer is not None and self._timer.getTime() > self._clock.seconds() + _MOMENT_S:
+            self._timer.reset(self._patience_s)
+
+    def _give_up(self) -> None:
+        self._timer = None
+        self.cut()
+
+    def cut(self) -> None:
+        """Close now."""
+        self.finished = True
+        if not self.lost:
+            self.transport.abortConnection()
+
+    def pauseProducing(self) -> None:
+        """The connection that this one's bytes go to is full."""
+        if not self.lost:
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        if not self.lost:
+            self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The other connection is going away; its own end says so too."""
+
+    def readConnectionLost(self) -> None:
+        """The peer sends no more."""
+        self._all_read = True
+        if self.finished:
+            self.transport.loseConnection()
+        else:
+            self.half_closed()
+
+    def half_closed(self) -> None:
+        """The peer sends no more, before anything was over."""
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our side is closed; the peer's end is waited for."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.gone(reason)
+
+    def gone(self, reason: Failure) -> None:
+        """The connection is over."""

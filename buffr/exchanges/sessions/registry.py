@@ -1,0 +1,200 @@
+"""WebSocket sessions under way: begun after the handshake, recorded when they are over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from weakref import WeakSet
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.threads import deferToThread
+
+from buffr.errors import BuffrError, SessionDrift
+from buffr.exchanges.exchange import Exchange
+from buffr.exchanges.sessions.relay import RelayedSession
+from buffr.exchanges.sessions.replay import ReplayedSession
+from buffr.interaction import Body, RecordedRequest, SessionEnd, WebSocketInteraction
+from buffr.matching.captures import Captured, pairs
+from buffr.message import ResponseHead, end_to_end, first_value
+from buffr.recording.deviation import Drift
+from buffr.recording.http import recorded_request
+from buffr.recording.session import SessionTape
+from buffr.recording.transcript import Transcript
+from buffr.transport.streams import News
+from buffr.upstream.connection import Switched
+from buffr.wire.websocket_extensions import Deflate, answer_for
+from buffr.wire.websocket_handshake import for_next_hop, switching
+
+__all__ = ["Sessions"]
+
+_MASK_BYTES = 4
+_STOPPING = "buffr is stopping"
+_FEWEST_ALIKE = 2
+_MOST_ALIKE = 100
+
+
+class Sessions:
+    """Holds the sessions of one engine, and ends them when it stops.
+
+    ``timestamp`` is the time as recordings have it. ``kept`` is told of a
+    recorded session, ``failed`` of one that could not be.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        timestamp: Callable[[], str],
+        kept: Callable[[Exchange, RecordedRequest, ResponseHead], None],
+        failed: Callable[[Exchange, BuffrError], None],
+    ) -> None:
+        self._reactor = reactor
+        self._timestamp = timestamp
+        self._kept = kept
+        self._failed = failed
+        self._running: set[RelayedSession | ReplayedSession] = set()
+        self._connected: WeakSet[RelayedSession | ReplayedSession] = WeakSet()
+        self._stopping = False
+        self._news = News()
+
+    async def relay(
+        self, exchange: Exchange, switched: Switched, deflate: Deflate | None, *, record: bool
+    ) -> str | None:
+        """Relay a session to its end, and record it; why it broke off, if it did."""
+        route = exchange.route
+        limits = route.session_limits
+        tape = None
+        if record:
+            tape = SessionTape(
+                route.spool_dir,
+                self._reactor.seconds(),
+                memory_bytes=route.body_memory_bytes,
+                session_bytes=limits.recorded_bytes,
+            )
+        mask = partial(os.urandom, _MASK_BYTES)
+        session = RelayedSession(self._reactor, limits, deflate, tape, mask)
+        self._add(session)
+        try:
+            self._begin(exchange, switched, session)
+            end = await session.over
+            exchange.frames = session.frames
+            if tape is not None:
+                await self._keep(exchange, switched.head, tape, end)
+        finally:
+            session.release()
+            self._running.discard(session)
+            self._news.tell()
+            if tape is not None:
+                tape.close()
+        return None if end is None else end.reason
+
+    async def replay(
+        self, exchange: Exchange, recorded: WebSocketInteraction, key: bytes, live: Captured
+    ) -> str | None:
+        """Speak a recorded session; why it broke off, if it did. Raises ``SessionDrift``.
+
+        ``live`` is what the rules with ``sync_response`` match in the handshake.
+        """
+        route, request = exchange.route, exchange.request
+        agreed = answer_for(request.headers) if _was_compressed(recorded) else None
+        extension, deflate = (None, None) if agreed is None else agreed
+        sync = route.matcher.sync
+        values = pairs(sync.recorded(recorded.request, ()), live) if live else ()
+        transcript = Transcript(route.matcher.frames_of(request), recorded, values)
+        session = ReplayedSession(
+            self._reactor,
+            route.session_limits,
+            deflate,
+            transcript,
+            partial(_alike, exchange),
+            delays=route.replay_delays,
+        )
+        self._add(session)
+        exchange.frames = 0
+        try:
+            head = switching(recorded.response.headers, key, extension)
+            exchange.sink.switch(head, session)
+            if self._stopping:
+                session.stop(_STOPPING)
+            outcome = await session.over
+        finally:
+            exchange.frames = session.frames
+            self._running.discard(session)
+            self._news.tell()
+        if isinstance(outcome, Drift):
+            error = SessionDrift(str(outcome))
+            error.explanation = "\n".join(outcome.lines())
+            raise error
+        return outcome
+
+    def _add(self, session: RelayedSession | ReplayedSession) -> None:
+        self._running.add(session)
+        self._connected.add(session)
+        if self._stopping:
+            session.hurry()
+
+    def _begin(self, exchange: Exchange, switched: Switched, session: RelayedSession) -> None:
+        head = switched.head
+        exchange.frames = 0
+        passed_on = ResponseHead(head.status, head.reason, for_next_hop(head.headers))
+        exchange.sink.switch(passed_on, session.client)
+        switched.hand_over(session.upstream)
+        session.join()
+        if self._stopping:
+            session.stop(_STOPPING)
+
+    async def _keep(
+        self, exchange: Exchange, head: ResponseHead, tape: SessionTape, end: SessionEnd | None
+    ) -> None:
+        route = exchange.route
+        assert route.store is not None
+        request = recorded_request(exchange.request, Body(), route.origin)
+        taken = partial(
+            tape.session,
+            request,
+            ResponseHead(head.status, head.reason, end_to_end(head.headers)),
+            recorded_at=self._timestamp(),
+            end=end,
+        )
+        try:
+            interaction = await deferToThread(taken) if tape.on_disk else taken()
+            await route.store.append(interaction)
+        except BuffrError as error:
+            self._failed(exchange, error)
+        except OSError as error:
+            self._failed(exchange, BuffrError(f"a session could not be kept: {error.strerror}"))
+        else:
+            if interaction.whole:
+                self._kept(exchange, request, head)
+
+    def stop(self) -> None:
+        """Tell both sides of every session that it is over, and wait for nobody long."""
+        self._stopping = True
+        for session in list(self._connected):
+            session.hurry()
+        for session in list(self._running):
+            session.stop(_STOPPING)
+
+    async def ended(self) -> None:
+        """Return when every session is over and kept."""
+        while self._running:
+            await self._news.wait()
+
+
+def _was_compressed(recorded: WebSocketInteraction) -> bool:
+    return any(frame.compressed for frame in recorded.frames) or bool(
+        first_value(recorded.response.headers, b"sec-websocket-extensions")
+    )
+
+
+async def _alike(exchange: Exchange) -> list[WebSocketInteraction]:
+    """The recorded sessions that the handshake could have begun; not without end."""
+    store = exchange.route.store
+    assert store is not None
+    assert exchange.identity is not None
+    found = await store.find(exchange.identity.keys)
+    places = () if found is None else found.places
+    if len(places) < _FEWEST_ALIKE:
+        return []
+    loaded = [await store.load(place) for place in places[:_MOST_ALIKE]]
+    return [each for each in loaded if isinstance(each, WebSocketInteraction)]

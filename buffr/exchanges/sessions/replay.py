@@ -1,0 +1,268 @@
+"""A recorded session is spoken to a client, in the upstream's stead."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
+
+from buffr.errors import BuffrError, WebSocketFault
+from buffr.exchanges.session_limits import SessionLimits
+from buffr.exchanges.sessions.reading import ReadingLeg
+from buffr.exchanges.sessions.sending import FrameWriter
+from buffr.interaction import Frame, FrameKind, WebSocketInteraction
+from buffr.log import say
+from buffr.matching.body import IN_MEMORY, BodyDigest
+from buffr.recording.deviation import Drift
+from buffr.recording.transcript import Over, Transcript
+from buffr.wire.websocket_deflate import Deflater, Inflater
+from buffr.wire.websocket_extensions import Deflate
+from buffr.wire.websocket_frames import Control, Data, FrameReader, Passed
+from buffr.wire.websocket_sending import encode_frame
+
+__all__ = ["ReplayedSession"]
+
+_TOGETHER_BYTES = 65536
+_GOING_AWAY = 1001
+_INTERNAL_ERROR = 1011
+_LEFT = "the client closed the connection without a close frame"
+
+
+class ReplayedSession(ReadingLeg):
+    """The server's side of a session, by a transcript.
+
+    ``over`` is called back with what kept the client from having it whole:
+    the ``Drift``, other words, or ``None``. ``delays`` keeps the recorded
+    cadence. ``others`` are the recordings with the same key: sessions that
+    begin alike are told apart where they differ. ``frames`` counts those that
+    went by, of both sides.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        limits: SessionLimits,
+        deflate: Deflate | None,
+        transcript: Transcript,
+        others: Callable[[], Awaitable[Sequence[WebSocketInteraction]]],
+        *,
+        delays: bool,
+    ) -> None:
+        inflater = deflater = None
+        if deflate is not None:
+            inflater = Inflater(takeover=deflate.client_takeover)
+            deflater = Deflater(takeover=deflate.server_takeover, window_bits=deflate.server_bits)
+        frames = FrameReader(masked=True, inflater=inflater, message_bytes=limits.message_bytes)
+        super().__init__(frames, clock, limits.close_s)
+        self.over: Deferred[Drift | str | None] = Deferred()
+        self.frames = 0
+        self._transcript = transcript
+        self._others = others
+        self._events: deque[Data | Control] = deque()
+        self._choosing = False
+        self._writer = FrameWriter(deflater)
+        self._delays = delays
+        self._writable = True
+        self._played = False
+        self._blocks: Iterator[bytes] | None = None
+        self._waiting: IDelayedCall | None = None
+        self._closing: IDelayedCall | None = None
+        self._pong: bytes | None = None
+        self._message: list[bytes] = []
+        self._size_bytes = 0
+        self._digest: BodyDigest | None = None
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, True)
+        self._play()
+
+    # The client's frames.
+
+    def passed(self, batch: Sequence[Passed]) -> None:
+        self._events.extend([passed.event for passed in batch])
+        self._take()
+
+    def _take(self) -> None:
+        while self._events and not (self._choosing or self.deaf):
+            event = self._events.popleft()
+            if isinstance(event, Control):
+                self._control(event)
+            else:
+                self._data(event)
+        if not self._choosing:
+            self._play()
+
+    def _control(self, event: Control) -> None:
+        self.frames += 1
+        if event.kind is FrameKind.PING:
+            # Only the latest needs an answer (RFC 6455 5.5.3), so that they cannot pile up.
+            self._pong = encode_frame(FrameKind.PONG, event.payload)
+        elif event.kind is FrameKind.CLOSE:
+            code = int.from_bytes(event.payload[:2], "big") if event.payload else None
+            self._transcript.receive_close(code)
+            if self._waiting is not None:
+                self._waiting.cancel()
+                self._waiting = None
+
+    def _data(self, event: Data) -> None:
+        self._size_bytes += len(event.payload)
+        if self._digest is not None:
+            self._digest.update(event.payload)
+        else:
+            self._message.append(event.payload)
+            if self._size_bytes > IN_MEMORY:
+                self._digest = BodyDigest()
+                for piece in self._message:
+                    self._digest.update(piece)
+                self._message.clear()
+        if not event.ends_message:
+            return
+        self.frames += 1
+        message = self._digest or b"".join(self._message)
+        self._message, self._digest, self._size_bytes = [], None, 0
+        try:
+            drift = self._transcript.receive(event.kind, message)
+        except BuffrError as error:
+            self._close_with(_INTERNAL_ERROR, error.message, error.message)
+            return
+        if drift is not None:
+            self._choosing = True
+            self.transport.pauseProducing()
+            choosing = Deferred.fromCoroutine(self._choose(drift))
+            choosing.addErrback(self._failed)
+
+    async def _choose(self, drift: Drift) -> None:
+        """Go on with another recording that fits all that was said, or say that none does."""
+        try:
+            for other in await self._others():
+                if self._transcript.switch(other):
+                    break
+            else:
+                if not self.deaf:
+                    self._close_with(_INTERNAL_ERROR, drift.close_reason, drift)
+        except BuffrError as error:
+            self._close_with(_INTERNAL_ERROR, "the recording cannot be read", error.message)
+        self._choosing = False
+        if not (self.deaf or self.lost):
+            self.transport.resumeProducing()
+            self._take()
+
+    def _failed(self, failure: Failure) -> None:
+        """A defect of ours: no client may hang for it."""
+        say(LogLevel.error, "defect", err=f"{type(failure.value).__name__}: {failure.value}")
+        self._close_with(_INTERNAL_ERROR, "internal error", "internal error")
+
+    def fault(self, fault: WebSocketFault) -> None:
+        self._close_with(fault.close_code, fault.message, f"the client sent {fault.message}")
+
+    def stop(self, why: str) -> None:
+        """End a session that goes on."""
+        if not self.deaf:
+            self._close_with(_GOING_AWAY, why, why)
+
+    # The recording's frames.
+
+    def _play(self) -> None:
+        """Send what is due, as long as the client takes it."""
+        together: list[bytes] = []
+        size_bytes = 0
+        try:
+            while self._writable and (data := self._next_bytes()) is not None:
+                together.append(data)
+                size_bytes += len(data)
+                if size_bytes > _TOGETHER_BYTES:
+                    self.write(b"".join(together))
+                    together.clear()
+                    size_bytes = 0
+        except BuffrError as error:
+            self.write(b"".join(together))
+            self._close_with(_INTERNAL_ERROR, "the recording cannot be read", error.message)
+            return
+        if together:
+            self.write(b"".join(together))
+        if self._played:
+            self._end(None)
+
+    def _next_bytes(self) -> bytes | None:
+        if self.deaf or self.lost:
+            return None
+        if self._blocks is not None:
+            block = next(self._blocks, None)
+            if block is not None:
+                return block
+            self._blocks = None
+        if self._pong is not None:
+            pong, self._pong = self._pong, None
+            return pong
+        if self._waiting is not None or self._played:
+            return None
+        return self._due()
+
+    def _due(self) -> bytes | None:
+        match self._transcript.next():
+            case None:
+                return None
+            case Over():
+                self._played = True
+                return None
+            case frame:
+                if self._delays and frame.delay_ms:
+                    self._waiting = self._clock.callLater(
+                        frame.delay_ms / 1000, self._after_delay, frame
+                    )
+                    return None
+                return self._frame(frame)
+
+    def _frame(self, frame: Frame) -> bytes | None:
+        self.frames += 1
+        if frame.kind is FrameKind.CLOSE and self._closing is None:
+            self._closing = self._clock.callLater(self._patience_s, self._end, None)
+        encoded = self._writer.encoded(frame)
+        if isinstance(encoded, bytes):
+            return encoded
+        self._blocks = encoded
+        return self._next_bytes()
+
+    def _after_delay(self, frame: Frame) -> None:
+        self._waiting = None
+        try:
+            data = self._frame(frame)
+        except BuffrError as error:
+            self._close_with(_INTERNAL_ERROR, "the recording cannot be read", error.message)
+            return
+        if data is not None:
+            self.write(data)
+        self._play()
+
+    def pauseProducing(self) -> None:
+        self._writable = False
+
+    def resumeProducing(self) -> None:
+        self._writable = True
+        self._play()
+
+    # The end.
+
+    def _close_with(self, code: int, reason: str, outcome: Drift | str) -> None:
+        # Within another frame it would be read as its payload; a second one would be a fault.
+        if self._blocks is None and self._closing is None:
+            self.send_close(code, reason)
+        self._end(outcome)
+
+    def _end(self, outcome: Drift | str | None) -> None:
+        for timer in (self._waiting, self._closing):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self.finish()
+        if not self.over.called:
+            self.over.callback(outcome)
+
+    def half_closed(self) -> None:
+        self._end(_LEFT)
+
+    def gone(self, reason: Failure) -> None:  # noqa: ARG002
+        self._end(None if self.reader.closed else _LEFT)

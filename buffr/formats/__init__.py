@@ -1,0 +1,1 @@
+"""Formats of bodies: content codings, multipart, JSON text and JSONPath, one reader each."""

@@ -1,0 +1,327 @@
+"""JSONPaths (RFC 9535): what they find in JSON documents, and documents without that.
+
+Most paths are followed step by step, so that a document need not be there as
+a whole. Those with filters, and those that count from the end of an array,
+are left to the library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from importlib import import_module
+from typing import Any, Protocol
+
+from attrs import Factory, define, frozen
+
+from buffr.formats.json_text import Place
+
+__all__ = ["NOWHERE", "BadPath", "JSONPath", "Walk", "both", "take_out", "walk_along", "walk_to"]
+
+
+class BadPath(ValueError):
+    """A path that is not valid; the text says why."""
+
+
+class _Found(Protocol):
+    parts: Place
+
+
+class _Compiled(Protocol):
+    def finditer(self, data: Any) -> Iterable[_Found]: ...
+
+
+@frozen
+class _Step:
+    """What one segment of a path selects; ``deep``: at any depth (``..``)."""
+
+    deep: bool
+    names: frozenset[str] = frozenset()
+    ranges: tuple[range, ...] = ()
+    everything: bool = False
+
+    def takes(self, index: int) -> bool:
+        return self.everything or any(index in each for each in self.ranges)
+
+
+@frozen(eq=False)
+class JSONPath:
+    """A valid path. ``steps`` are ``None`` where a document is needed as a whole."""
+
+    text: str
+    _compiled: _Compiled
+    steps: tuple[_Step, ...] | None
+
+    @classmethod
+    def of(cls, path: str) -> JSONPath:
+        """Raises ``BadPath``; ``ImportError`` where the library is missing."""
+        # Few settings have paths.
+        library: Any = import_module("jsonpath")
+        try:
+            compiled = library.compile(path, strict=True)
+        except library.JSONPathError as error:
+            raise BadPath(str(error.args[0]) if error.args else "no valid path") from error
+        steps = [_step(segment) for segment in compiled.segments]
+        known = [step for step in steps if step is not None]
+        return cls(path, compiled, tuple(known) if len(known) == len(steps) else None)
+
+    def places(self, document: Any) -> set[Place]:
+        """What it finds in a document.
+
+        ``..`` goes less deep than documents may, by a limit of the library's;
+        then it finds what it came to.
+        """
+        found: set[Place] = set()
+        # The library would parse a string once more.
+        if isinstance(document, dict | list):
+            with suppress(RecursionError):
+                for one in self._compiled.finditer(document):
+                    found.add(one.parts)
+        return found
+
+
+_LONGEST_ARRAY = 2**53
+
+
+def _step(segment: Any) -> _Step | None:
+    """``None`` for what cannot be followed step by step."""
+    names: set[str] = set()
+    ranges: list[range] = []
+    everything = False
+    for selector in segment.selectors:
+        match type(selector).__name__:
+            case "NameSelector":
+                names.add(selector.name)
+            case "WildcardSelector":
+                everything = True
+            case "IndexSelector" if selector.index >= 0:
+                ranges.append(range(selector.index, selector.index + 1))
+            case "SliceSelector" if _counts_up(selector.slice):
+                one = selector.slice
+                stop = _LONGEST_ARRAY if one.stop is None else one.stop
+                ranges.append(range(one.start or 0, stop, one.step or 1))
+            case _:
+                return None
+    deep = type(segment).__name__ == "JSONPathRecursiveDescentSegment"
+    return _Step(deep, frozenset(names), tuple(ranges), everything)
+
+
+def _counts_up(one: slice) -> bool:
+    counts = (one.start, one.stop)
+    return all(each is None or each >= 0 for each in counts) and (one.step is None or one.step > 0)
+
+
+class Walk(Protocol):
+    """What is found in a value of a document, and at the value itself.
+
+    ``ends``: the value is found. ``idle``: nothing is in it. ``names`` are
+    the members in which something may be; ``None`` for any. ``wanted`` are
+    those of which one must be anywhere in it, or nothing is; ``None`` where
+    nothing has to. ``alike``: the walk is the same at each element of an array.
+    """
+
+    @property
+    def ends(self) -> bool: ...
+    @property
+    def idle(self) -> bool: ...
+    @property
+    def names(self) -> frozenset[str] | None: ...
+    @property
+    def wanted(self) -> frozenset[str] | None: ...
+    @property
+    def alike(self) -> bool: ...
+    def member(self, name: str) -> Walk: ...
+    def element(self, index: int) -> Walk: ...
+
+
+_Position = tuple[int, int]
+"""The number of a path, and that of its next step."""
+
+
+@define(eq=False)
+class _Paths:
+    steps: tuple[tuple[_Step, ...], ...]
+    walks: dict[frozenset[_Position], _Along] = Factory(dict)
+
+    def at(self, positions: frozenset[_Position]) -> _Along:
+        walk = self.walks.get(positions)
+        if walk is None:
+            walk = self.walks[positions] = _Along(self, positions)
+        return walk
+
+
+class _Along:
+    """How far some paths have come."""
+
+    def __init__(self, paths: _Paths, positions: frozenset[_Position]) -> None:
+        self._paths = paths
+        self._steps = [
+            (path, number, paths.steps[path][number])
+            for path, number in positions
+            if number < len(paths.steps[path])
+        ]
+        steps = [step for _, _, step in self._steps]
+        named = frozenset[str]().union(*[step.names for step in steps])
+        self.ends = len(steps) < len(positions)
+        self.idle = not steps
+        self.names = None if any(step.deep or step.everything for step in steps) else named
+        self.wanted = None if any(step.everything or step.ranges for step in steps) else named
+        self.alike = not any(step.ranges for step in steps)
+        self._named = named
+        self._members: dict[str, _Along] = {}
+        self._other: _Along | None = None
+
+    def member(self, name: str) -> _Along:
+        if name not in self._named:
+            return self._elsewhere()
+        walk = self._members.get(name)
+        if walk is None:
+            walk = self._next(lambda step: step.everything or name in step.names)
+            self._members[name] = walk
+        return walk
+
+    def element(self, index: int) -> _Along:
+        return self._elsewhere() if self.alike else self._next(lambda step: step.takes(index))
+
+    def _elsewhere(self) -> _Along:
+        if self._other is None:
+            self._other = self._next(lambda step: step.everything)
+        return self._other
+
+    def _next(self, selects: Callable[[_Step], bool]) -> _Along:
+        positions: set[_Position] = set()
+        for path, number, step in self._steps:
+            if selects(step):
+                positions.add((path, number + 1))
+            if step.deep:
+                positions.add((path, number))
+        return self._paths.at(frozenset(positions))
+
+
+def walk_along(paths: Iterable[JSONPath]) -> Walk:
+    """The walk at the root of a document, along those paths that have steps."""
+    steps = tuple([path.steps for path in paths if path.steps is not None])
+    return _Paths(steps).at(frozenset([(path, 0) for path in range(len(steps))]))
+
+
+NOWHERE = walk_along(())
+
+
+class _To:
+    """The walk to places that are known."""
+
+    def __init__(self) -> None:
+        self.ends = False
+        self._inner: dict[int | str, _To] = {}
+
+    def add(self, place: Place) -> None:
+        walk = self
+        for part in place:
+            walk = walk._inner.setdefault(part, _To())
+        walk.ends = True
+
+    @property
+    def idle(self) -> bool:
+        return not self._inner
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset([part for part in self._inner if isinstance(part, str)])
+
+    @property
+    def wanted(self) -> frozenset[str] | None:
+        return self.names if self.alike else None
+
+    @property
+    def alike(self) -> bool:
+        return not any(isinstance(part, int) for part in self._inner)
+
+    def member(self, name: str) -> Walk:
+        return self._inner.get(name, NOWHERE)
+
+    def element(self, index: int) -> Walk:
+        return self._inner.get(index, NOWHERE)
+
+
+def walk_to(places: Iterable[Place]) -> Walk:
+    """The walk at the root of a document to what stands at some places."""
+    walk = _To()
+    for place in places:
+        walk.add(place)
+    return walk
+
+
+@frozen
+class _Both:
+    one: Walk
+    other: Walk
+
+    @property
+    def ends(self) -> bool:
+        return self.one.ends or self.other.ends
+
+    @property
+    def idle(self) -> bool:
+        return self.one.idle and self.other.idle
+
+    @property
+    def names(self) -> frozenset[str] | None:
+        names, others = self.one.names, self.other.names
+        return None if names is None or others is None else names | others
+
+    @property
+    def wanted(self) -> frozenset[str] | None:
+        wanted, others = self.one.wanted, self.other.wanted
+        return None if wanted is None or others is None else wanted | others
+
+    @property
+    def alike(self) -> bool:
+        return self.one.alike and self.other.alike
+
+    def member(self, name: str) -> Walk:
+        return both(self.one.member(name), self.other.member(name))
+
+    def element(self, index: int) -> Walk:
+        return both(self.one.element(index), self.other.element(index))
+
+
+def both(one: Walk, other: Walk) -> Walk:
+    """The walk to what either comes to."""
+    if one.idle and not one.ends:
+        return other
+    return one if other.idle and not other.ends else _Both(one, other)
+
+
+def take_out(document: Any, walk: Walk) -> Any:
+    """The document without what a walk from its root comes to. It is changed.
+
+    A member goes; ``null`` takes the place of an element, so that the others
+    keep theirs, and of the document itself. A document that is a scalar stays.
+    """
+    if not isinstance(document, dict | list):
+        return document
+    if walk.ends:
+        return None
+    if not walk.idle:
+        _take_out_of(document, walk)
+    return document
+
+
+def _take_out_of(holder: Any, walk: Walk) -> None:
+    if isinstance(holder, dict):
+        names = walk.names
+        for name in list(holder) if names is None else names:
+            if name not in holder:
+                continue
+            inner = walk.member(name)
+            if inner.ends:
+                del holder[name]
+            elif not inner.idle:
+                _take_out_of(holder[name], inner)
+    elif isinstance(holder, list):
+        for index, value in enumerate(holder):
+            inner = walk.element(index)
+            if inner.ends:
+                holder[index] = None
+            elif not inner.idle:
+                _take_out_of(value, inner)

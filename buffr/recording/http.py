@@ -1,0 +1,98 @@
+"""A request and its answer become an interaction."""
+
+from __future__ import annotations
+
+from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.message import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Headers,
+    Piece,
+    Request,
+    ResponseHead,
+    end_to_end,
+    media_type,
+    response_length,
+)
+from buffr.origin import Origin
+from buffr.recording.tape import Tape
+from buffr.transport.streams import BodyReader
+from buffr.wire.websocket_handshake import asks_websocket
+
+__all__ = ["TeeReader", "recorded_request", "recording"]
+
+_FRAMING = frozenset((b"transfer-encoding", b"trailer"))
+_UPGRADE = frozenset((b"upgrade",))
+_NONE: frozenset[bytes] = frozenset()
+
+
+def passed_on(head: ResponseHead) -> ResponseHead:
+    """The head as it goes on to the client: hop-by-hop fields stay behind, the framing does not."""
+    return ResponseHead(head.status, head.reason, end_to_end(head.headers, keep=_FRAMING))
+
+
+def recorded_request(request: Request, body: Body, origin: Origin | None = None) -> RecordedRequest:
+    """What is stored of a request; ``origin`` is ``None`` behind a reverse port.
+
+    There ``Host`` names only buffr itself, and elsewhere it says no more than the origin.
+    A request for a WebSocket keeps the field that tells it from a plain one.
+    """
+    kept = _UPGRADE if asks_websocket(request) else _NONE
+    fields = end_to_end(request.headers, keep=kept)
+    headers = tuple(field for field in fields if field[0].lower() != b"host")
+    if origin is None:
+        return RecordedRequest(request.method, request.target, headers, body)
+    return RecordedRequest(
+        request.method,
+        request.target,
+        headers,
+        body,
+        scheme=origin.scheme,
+        host=origin.host,
+        port=origin.port,
+    )
+
+
+def recording(
+    request: RecordedRequest,
+    head: ResponseHead,
+    tape: Tape,
+    *,
+    recorded_at: str,
+    truncated: str | None = None,
+    captures: tuple[tuple[str, str], ...] = (),
+) -> HTTPInteraction:
+    """The interaction of a request and an answer that was taped whole, or up to its break."""
+    length = response_length(request.method, head)
+    streamed = length in (CHUNKED, UNTIL_CLOSE) or media_type(head.headers) == b"text/event-stream"
+    chunks = tape.chunks(chunked=length == CHUNKED) if streamed else ()
+    return HTTPInteraction(
+        request=request,
+        response=head,
+        body=tape.body(),
+        chunks=chunks,
+        trailers=tape.trailers,
+        truncated=truncated,
+        uncertain=tape.uncertain if truncated is None else None,
+        recorded_at=recorded_at,
+        captures=captures,
+    )
+
+
+class TeeReader:
+    """Passes a body on, and keeps it on a tape; ``whole`` once its end was read."""
+
+    def __init__(self, body: BodyReader, tape: Tape) -> None:
+        self.trailers: Headers = ()
+        self.whole = False
+        self._body = body
+        self._tape = tape
+
+    async def read(self) -> Piece | None:
+        piece = await self._body.read()
+        if piece is None:
+            self.trailers = self._tape.trailers = self._body.trailers
+            self.whole = True
+        else:
+            self._tape.append(piece, 0.0)
+        return piece

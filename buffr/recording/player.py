@@ -1,0 +1,112 @@
+"""An interaction becomes an answer again."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+
+from attrs import evolve
+
+from buffr.errors import CassetteError
+from buffr.interaction import Body, Chunk, HTTPInteraction
+from buffr.message import CHUNKED, UNTIL_CLOSE, Piece, ResponseHead, response_length
+from buffr.transport.sink import Sink
+
+__all__ = ["AT_ONCE", "play", "reader"]
+
+_BLOCK_BYTES = 65536
+AT_ONCE = 131072
+"""Larger bodies go out in blocks, as fast as the client takes them."""
+
+
+async def play(
+    interaction: HTTPInteraction,
+    sink: Sink,
+    sleep: Callable[[float], Awaitable[None]] | None = None,
+) -> None:
+    """Send a recorded answer: at once, or in its recorded cadence with ``sleep`` (seconds).
+
+    Raises ``CassetteError`` when its body's file cannot be read.
+    """
+    head = _true_head(interaction)
+    if sleep is None and interaction.body.file is None and interaction.body.size_bytes <= AT_ONCE:
+        body = interaction.body.data
+        sizes = [chunk.size_bytes for chunk in _true_chunks(interaction)]
+        sink.answer(head, body, sizes, interaction.trailers)
+        await sink.drain()
+        return
+    pieces = _pieces(interaction)
+    first = next(pieces, None)
+    sink.begin(head)
+    while first is not None:
+        piece, delay_ms = first
+        if sleep is not None and delay_ms:
+            sink.flush()
+            await sleep(delay_ms / 1000)
+        sink.write(piece)
+        await sink.drain()
+        first = next(pieces, None)
+    sink.end(interaction.trailers)
+
+
+def _true_head(interaction: HTTPInteraction) -> ResponseHead:
+    """The head, its length that of the body, which somebody may have edited in the cassette."""
+    head, size_bytes = interaction.response, interaction.body.size_bytes
+    if response_length(interaction.request.method, head) in (size_bytes, CHUNKED, UNTIL_CLOSE):
+        return head
+    length = b"%d" % size_bytes
+    headers = tuple(
+        (name, length if name.lower() == b"content-length" else value)
+        for name, value in head.headers
+    )
+    return evolve(head, headers=headers)
+
+
+def _true_chunks(interaction: HTTPInteraction) -> Sequence[Chunk]:
+    """The chunks, or one of all where they no longer fit the body."""
+    chunks, size_bytes = interaction.chunks, interaction.body.size_bytes
+    if sum([chunk.size_bytes for chunk in chunks]) != size_bytes:
+        return (Chunk(size_bytes),)
+    return chunks or (Chunk(0),)
+
+
+def _pieces(interaction: HTTPInteraction) -> Iterator[tuple[Piece, int]]:
+    """Each piece, and the milliseconds to wait before it. Reads ahead of the head's sending."""
+    chunks = _true_chunks(interaction)
+    read = reader(interaction.body)
+    offset = 0
+    for chunk in chunks:
+        delay_ms, announced = chunk.delay_ms, chunk.size_bytes
+        end = offset + chunk.size_bytes
+        while offset < end:
+            data = read(offset, min(_BLOCK_BYTES, end - offset))
+            yield Piece(data, announced or None), delay_ms
+            offset += len(data)
+            delay_ms = announced = 0
+
+
+def reader(body: Body) -> Callable[[int, int], bytes]:
+    """Reads a body's bytes from an offset on, at least one and at most so many.
+
+    Raises ``CassetteError`` when the body's file cannot be read; so does what is returned.
+    """
+    if body.file is None:
+        data = body.data
+        return lambda offset, size: data[offset : offset + size]
+    return _file_reader(body.file)
+
+
+def _file_reader(path: Path) -> Callable[[int, int], bytes]:
+    try:
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise CassetteError(f"{path}: the body's file cannot be read: {error.strerror}") from error
+
+    def read(offset: int, size: int) -> bytes:
+        file.seek(offset)
+        data = file.read(size)
+        if not data:
+            raise CassetteError(f"{path}: the body's file is shorter than recorded")
+        return data
+
+    return read

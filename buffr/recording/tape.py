@@ -1,0 +1,141 @@
+"""A body as it goes by: its pieces in order, when each came, and its bytes if they are kept."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from buffr.interaction import Body, Chunk
+from buffr.message import Headers, Piece
+from buffr.transport.spool import Spool
+
+__all__ = ["Tape", "TapeReader"]
+
+
+class Tape:
+    """Pieces written once and read by number, by readers of different speed.
+
+    With a spool the tape is kept: the last ``window_bytes`` are in memory
+    for readers who keep up, older pieces are read back. Without one a piece
+    is there until every reader has ``passed`` it, and so it is beyond
+    ``most_kept_bytes``. Times are seconds of a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        spool: Spool | None,
+        started: float,
+        window_bytes: int = 262144,
+        most_kept_bytes: int | None = None,
+    ) -> None:
+        self.trailers: Headers = ()
+        self.uncertain: str | None = None
+        """As that of the body which it holds."""
+        self.size_bytes = 0
+        self.failure: OSError | None = None
+        """Why the tape is no longer kept: its spool has no room."""
+        self._spool = spool
+        self._window_bytes = window_bytes
+        self._most_kept_bytes = most_kept_bytes
+        self._outgrown = False
+        self._recent: deque[Piece] = deque()
+        self._recent_bytes = 0
+        self._first_recent = 0
+        self._marks: list[tuple[int, int | None, int]] = []
+        self._last = started
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    @property
+    def kept(self) -> bool:
+        return self._spool is not None and self.failure is None and not self._outgrown
+
+    @property
+    def from_start(self) -> bool:
+        """Whether a new reader can still have every piece."""
+        return self.kept or self._first_recent == 0
+
+    def append(self, piece: Piece, now: float) -> None:
+        if self._most_kept_bytes is not None:
+            self._outgrown |= self.size_bytes + len(piece.data) > self._most_kept_bytes
+        if self._spool is not None and self.kept:
+            try:
+                self._spool.write(piece.data)
+            except OSError as error:
+                self.failure = error
+        self._marks.append((self.size_bytes, piece.chunk, max(0, round((now - self._last) * 1e3))))
+        self._last = now
+        self.size_bytes += len(piece.data)
+        self._recent.append(piece)
+        self._recent_bytes += len(piece.data)
+        if self.kept:
+            while self._recent_bytes > self._window_bytes and len(self._recent) > 1:
+                self._drop_oldest()
+
+    def passed(self, number: int) -> None:
+        """Every reader has got beyond the pieces before this number."""
+        if not self.kept:
+            while self._first_recent < number:
+                self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self._recent_bytes -= len(self._recent.popleft().data)
+        self._first_recent += 1
+
+    def offset(self, number: int) -> int:
+        """How many bytes stand before this piece."""
+        return self._marks[number][0] if number < len(self._marks) else self.size_bytes
+
+    def piece(self, number: int) -> Piece:
+        if number >= self._first_recent:
+            return self._recent[number - self._first_recent]
+        assert self._spool is not None
+        start, chunk, _ = self._marks[number]
+        return Piece(self._spool.read(start, self.offset(number + 1) - start), chunk)
+
+    def read_all(self) -> bytes:
+        """All bytes of a kept tape."""
+        assert self._spool is not None
+        return self._spool.read(0, self.size_bytes)
+
+    def body(self) -> Body:
+        """All bytes of a kept tape; in a file they live as long as the tape is open."""
+        assert self._spool is not None
+        path = self._spool.path
+        if path is not None:
+            return Body(size_bytes=self.size_bytes, file=path)
+        return Body.of(self.read_all())
+
+    def chunks(self, *, chunked: bool) -> tuple[Chunk, ...]:
+        """The wire's chunks where the body is ``chunked``, else what arrived at once."""
+        chunks: list[Chunk] = []
+        inside_ms = 0
+        for number, (start, announced, delay_ms) in enumerate(self._marks):
+            size = self.offset(number + 1) - start
+            if chunked and announced is None and chunks:
+                chunks[-1] = Chunk(chunks[-1].size_bytes + size, chunks[-1].delay_ms)
+                inside_ms += delay_ms
+            else:
+                chunks.append(Chunk(size, inside_ms + delay_ms))
+                inside_ms = 0
+        return tuple(chunks)
+
+    def close(self) -> None:
+        if self._spool is not None:
+            self._spool.close()
+        self._recent.clear()
+
+
+class TapeReader:
+    """Reads a finished, kept tape from its start, in the framing that it came in."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.trailers = tape.trailers
+        self._tape = tape
+        self._next = 0
+
+    async def read(self) -> Piece | None:
+        if self._next == len(self._tape):
+            return None
+        self._next += 1
+        return self._tape.piece(self._next - 1)

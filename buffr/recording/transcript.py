@@ -1,0 +1,282 @@
+"""A recorded session is played to a client that is checked against it.
+
+Both sides keep their own order. Between the two only this holds: a server's
+frame is sent when all client messages that stand before it in the recording
+have come. Client messages may come earlier than they were recorded, so frames
+that the sides sent on their own may interleave in another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from attrs import Factory, define, field, frozen
+
+from buffr.interaction import Body, Direction, Frame, FrameKind, WebSocketInteraction
+from buffr.matching.body import BodyDigest
+from buffr.matching.captures import Captured, pairs
+from buffr.matching.frames import FrameRules
+from buffr.recording.deviation import Drift, named
+from buffr.recording.live_values import Replacements
+
+__all__ = ["Over", "Transcript"]
+
+_CONTROL = frozenset((FrameKind.PING, FrameKind.PONG))
+
+
+class Over(Enum):
+    """What ends a replay."""
+
+    CLOSED = "closed"
+    """Both sides have sent their close frame."""
+
+    DROPPED = "dropped"
+    """The recorded upstream went away without one."""
+
+
+@frozen(eq=False)
+class _Step:
+    """A frame, its number in ``frames``, and how many client steps come before it."""
+
+    frame: Frame
+    number: int
+    after: int
+    delay_ms: int
+
+
+@define(eq=False)
+class _Script:
+    """What a recorded session asks of each side.
+
+    Neither side's pongs, nor a client's pings, are part of it: whoever plays
+    a session answers the live pings.
+    """
+
+    client: list[_Step] = Factory(list)
+    server: list[_Step] = Factory(list)
+    size: int = 0
+
+    @classmethod
+    def of(cls, session: WebSocketInteraction) -> _Script:
+        script = cls()
+        skipped_ms = 0
+        for frame in session.frames:
+            delay_ms = skipped_ms + frame.delay_ms
+            step = _Step(frame, script.size, len(script.client), delay_ms)
+            control = frame.kind in _CONTROL
+            script.size += not control
+            skipped_ms = 0
+            if frame.direction is Direction.CLIENT and not control:
+                script.client.append(step)
+            elif frame.direction is Direction.SERVER and frame.kind is not FrameKind.PONG:
+                script.server.append(step)
+            else:
+                skipped_ms = delay_ms
+        return script
+
+    def data_steps(self) -> list[_Step]:
+        """What the server sends but for pings."""
+        return [step for step in self.server if step.frame.kind is not FrameKind.PING]
+
+
+@define(eq=False)
+class Transcript:
+    """A session on its way through a replay.
+
+    ``pairs`` are recorded values and their live ones, as the upgrade request
+    gave them; what the rules capture in messages is added to them.
+    """
+
+    rules: FrameRules
+    session: WebSocketInteraction
+    pairs: tuple[tuple[bytes, bytes], ...] = ()
+    received: int = field(init=False, default=0)
+    """Messages and close frames of the client that fitted so far."""
+    _script: _Script = field(init=False)
+    _sent: int = field(init=False, default=0)
+    _refused: tuple[FrameKind, bytes | BodyDigest] | None = field(init=False, default=None)
+    _client_code: int | None = field(init=False, default=None)
+    _client_closed: bool = field(init=False, default=False)
+    _server_closed: bool = field(init=False, default=False)
+    _captured: list[Captured] = field(init=False, factory=list)
+    _replacements: Replacements | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        self._script = _Script.of(self.session)
+
+    @property
+    def passed(self) -> int:
+        """Frames that were played so far, of both sides."""
+        return self.received + self._sent
+
+    @property
+    def left(self) -> int:
+        """Frames that were not."""
+        return len(self._script.client) + len(self._script.server) - self.passed
+
+    def next(self) -> Frame | Over | None:
+        """What the server does now; ``None`` while it is the client's turn.
+
+        A frame is to be sent ``delay_ms`` after this call, if the recorded
+        cadence is kept, and before the next call.
+        """
+        if self._client_closed:
+            if self._server_closed:
+                return Over.CLOSED
+            self._server_closed = True
+            return self._closing_answer()
+        if self._server_closed:
+            return None
+        script = self._script
+        if self._sent < len(script.server):
+            step = script.server[self._sent]
+            if step.after > self.received:
+                return None
+            self._sent += 1
+            self._server_closed = step.frame.kind is FrameKind.CLOSE
+            return self._as_sent(step)
+        if self.received < len(script.client):
+            return None
+        end = self.session.end
+        dropped = end is not None and end.by is Direction.SERVER
+        return Over.DROPPED if dropped else None
+
+    def receive(self, kind: FrameKind, data: bytes | BodyDigest) -> Drift | None:
+        """Take a client's message; a large one as its digest. What is wrong with it, if anything.
+
+        What crosses a close frame is passed over. Raises ``CassetteError``
+        when a recorded message's file cannot be read.
+        """
+        if self._server_closed or self._client_closed:
+            return None
+        client = self._script.client
+        if self.received == len(client):
+            self._refused = kind, data
+            number, expected = self._script.size, "no more messages"
+            return Drift(number, expected, named(kind, data), self.rules.shown(data))
+        step = client[self.received]
+        if step.frame.kind is FrameKind.CLOSE:
+            self._refused = kind, data
+            expected = "a close frame"
+            return Drift(step.number, expected, named(kind, data), self.rules.shown(data))
+        if self.rules.same(step.frame, kind, data):
+            self._accept(data)
+            return None
+        self._refused = kind, data
+        return Drift(
+            step.number,
+            named(step.frame.kind, step.frame.data),
+            named(kind, data),
+            self.rules.differences(step.frame, kind, data),
+        )
+
+    def receive_close(self, code: int | None) -> None:
+        """Take a client's close frame: it ends the session wherever the recording is."""
+        self._client_closed = True
+        self._client_code = code
+        client = self._script.client
+        if self.received < len(client) and client[self.received].frame.kind is FrameKind.CLOSE:
+            self.received += 1
+
+    def switch(self, other: WebSocketInteraction) -> bool:
+        """Go on with another recording, if all that was sent and received so far fits it too.
+
+        The message that was refused last counts as received then.
+        """
+        script = _Script.of(other)
+        if self._refused is None or len(script.client) <= self.received:
+            return False
+        kind, data = self._refused
+        step = script.client[self.received]
+        sent = self._data_sent()
+        told = script.data_steps()
+        if (
+            step.frame.kind is FrameKind.CLOSE
+            or not self.rules.same(step.frame, kind, data)
+            or len(told) < len(sent)
+            or not self._alike(sent, told)
+            or not self._alike(self._script.client[: self.received], script.client)
+        ):
+            return False
+        self._script, self.session = script, other
+        self._sent = script.server.index(told[len(sent) - 1]) + 1 if sent else 0
+        self._refused = None
+        self._replacements = None
+        self._accept(data)
+        return True
+
+    def _data_sent(self) -> list[_Step]:
+        sent = self._script.server[: self._sent]
+        return [step for step in sent if step.frame.kind is not FrameKind.PING]
+
+    def _alike(self, ours: Iterable[_Step], theirs: Iterable[_Step]) -> bool:
+        return all(
+            self.rules.alike(one.frame, other.frame)
+            for one, other in zip(ours, theirs, strict=False)
+        )
+
+    def _accept(self, data: bytes | BodyDigest) -> None:
+        self.received += 1
+        if self.rules.sync:
+            captured = self.rules.sync.frame(data) if isinstance(data, bytes) else ()
+            self._captured.append(captured)
+            self._replacements = None
+
+    def _closing_answer(self) -> Frame:
+        """The recorded answer to a close frame, else the client's own code (RFC 6455 5.5.1)."""
+        echo = Frame(Direction.SERVER, FrameKind.CLOSE, close_code=self._client_code)
+        place = self._recorded_close()
+        if place is None:
+            return echo
+        self._sent = place + 1
+        answer = self._script.server[place].frame
+        asked = [step.frame for step in self._script.client if step.frame.kind is FrameKind.CLOSE]
+        echoed = any(frame.close_code == answer.close_code for frame in asked)
+        return echo if echoed and answer.close_code != self._client_code else answer
+
+    def _recorded_close(self) -> int | None:
+        """Where the server's close frame is, if nothing else is to be sent before it."""
+        for place in range(self._sent, len(self._script.server)):
+            step = self._script.server[place]
+            if step.after > self.received:
+                return None
+            if step.frame.kind is FrameKind.CLOSE:
+                return place
+            if step.frame.kind is not FrameKind.PING:
+                return None
+        return None
+
+    def _as_sent(self, step: _Step) -> Frame:
+        frame = step.frame
+        data = frame.data
+        if self.rules.sync or self.pairs:
+            data = self._with_live_values(frame)
+        if data is frame.data and step.delay_ms == frame.delay_ms:
+            return frame
+        return Frame(
+            frame.direction,
+            frame.kind,
+            data,
+            step.delay_ms,
+            frame.close_code,
+            frame.reason,
+            frame.fragments if data is frame.data else (),
+            frame.compressed,
+        )
+
+    def _with_live_values(self, frame: Frame) -> Body:
+        if frame.kind is not FrameKind.TEXT or frame.data.file is not None:
+            return frame.data
+        if self._replacements is None:
+            self._replacements = Replacements.of(self._all_pairs())
+        replaced = self._replacements.whole(frame.data.data)
+        return frame.data if replaced == frame.data.data else Body.of(replaced)
+
+    def _all_pairs(self) -> list[tuple[bytes, bytes]]:
+        """The latest first, since the number of values is bounded."""
+        found: list[tuple[bytes, bytes]] = []
+        for step, live in zip(self._script.client, self._captured, strict=False):
+            if live:
+                found += pairs(self.rules.sync.frame(step.frame.data.data), live)
+        return [*reversed(found), *self.pairs]

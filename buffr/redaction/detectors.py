@@ -1,0 +1,185 @@
+"""Secrets that stand behind a name: members of JSON, XML elements, parameters of URLs.
+
+They are found in any text, however it is nested or cut: JSON in a string of
+JSON, in the events of a stream, a line each. Nothing has to be parsed whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from urllib.parse import unquote_to_bytes
+
+from buffr.redaction.headers import secret_spans
+from buffr.redaction.pseudonym import is_pseudonym
+from buffr.redaction.randomness import holds_random, looks_random
+from buffr.redaction.rules import RedactionRules
+from buffr.redaction.screen import boundless
+from buffr.redaction.shapes import compiled
+from buffr.redaction.spans import Found
+
+__all__ = ["Named"]
+
+# What the names of secrets end with, or hold; the rules decide about each.
+_STEMS = (
+    "token|key|secret|pass(?:word|wd|phrase)?|pwd|auth|authorization|credentials?|cookie|jwt"
+    "|bearer|assertion|signature|sig|hmac|access[-_]?id|assertion|response"
+)
+_NAME = r"[A-Za-z0-9_. -]{0,64}"
+
+_MEMBER = r"""["'](%s)\\*["']\s*:\s*"""
+_ELEMENT = r"<(?:[A-Za-z0-9_.-]{1,64}:)?(%s)(?:\s[^<>]{0,200})?>([^<>]+)</"
+_PARAMETER = r"(?:[?&;#]|u0026|%%26|%%3[fF])(%s)(?:=|%%3[dD])([^&\s\"'<>\\#;,(){}]+)"
+_USERINFO = r"://[^\s/:@\"'<>\\]{0,200}:([^\s/@\"'<>\\]{1,200})@"
+
+_STRING = re.compile(rb'"((?:[^"\\]|\\.)*+)', re.DOTALL)
+_NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]{3,}")
+_OBJECT = re.compile(rb'\{[^{}\[\]]{0,200}?\\*"value\\*"\s*+:\s*+')
+_SPACE_OR_COMMA = re.compile(rb"[\s,]*+")
+_MOST_ELEMENTS = 256
+
+# Backslashes before the quotes of JSON in a string, of JSON in a string in a string, and so on.
+_NESTED = frozenset((1, 3, 7, 15, 31, 63, 127))
+
+
+def _alike(name: str) -> str:
+    """A pattern for a name and its other spellings: ``apiKey`` and ``API_KEY`` are one."""
+    letters = [re.escape(letter) for letter in re.sub(r"[-_.+\s]", "", name)]
+    return "[-_. ]?".join(letters)
+
+
+def _plain(raw: bytes) -> bytes:
+    if b"\\" in raw:
+        with suppress(ValueError):
+            decoded = json.loads(b'"%b"' % raw, strict=False)
+            return str(decoded).encode("utf-8", "surrogatepass")
+    return raw
+
+
+class Named:
+    """Finds the values of names that ``rules`` call credentials.
+
+    A text that ``screened`` (RE2) does not match has none.
+    """
+
+    def __init__(self, rules: RedactionRules) -> None:
+        self._rules = rules
+        own = "".join(f"|{_alike(name)}" for name in sorted(rules.json_names))
+        names = f"{_NAME}(?:{_STEMS}){own}"
+        parameters = f"[A-Za-z0-9_.-]{{0,64}}(?:{_STEMS})"
+        self._member = compiled("(?i)" + _MEMBER % names)
+        self._element = compiled("(?i)" + _ELEMENT % names)
+        self._parameter = compiled("(?i)" + _PARAMETER % parameters)
+        self._in_url = compiled(_USERINFO)
+        patterns = (_MEMBER % names, _ELEMENT % names, _PARAMETER % parameters, _USERINFO)
+        self.screened = boundless(f"(?i:{'|'.join(patterns)})")
+
+    def find(self, text: bytes) -> Iterator[Found]:
+        """The secrets in a text, in no order."""
+        for match in self._member.finditer(text):
+            yield from self._of_member(match[1], text, match.end())
+        for match in self._element.finditer(text):
+            if self._rules.is_credential_member(match[1]):
+                yield from _whole(match[1], text, match.start(2), match.end(2), "xml")
+        for match in self._parameter.finditer(text):
+            yield from self._of_parameter(match[1], text, *match.span(2))
+        for match in self._in_url.finditer(text):
+            yield from _whole(b"password", text, match.start(1), match.end(1), "url")
+
+    def _of_parameter(self, name: bytes, text: bytes, start: int, end: int) -> Iterator[Found]:
+        value = unquote_to_bytes(text[start:end])
+        sure = self._rules.is_credential_member(name)
+        if sure or (self._rules.is_credential_field(name) and holds_random(value)):
+            yield from _whole(name, text, start, end, "url", value, doubtful=not sure)
+
+    def _of_member(self, name: bytes, text: bytes, at: int) -> Iterator[Found]:
+        sure = self._rules.is_credential_member(name)
+        if not sure and not self._rules.may_be_credential_member(name):
+            return
+        if sure and text.startswith(b"{", at):
+            inner = _OBJECT.match(text, at)
+            at = inner.end() if inner else at
+        elif text.startswith(b"[", at):
+            yield from self._of_list(name, text, at + 1, sure=sure)
+            return
+        yield from self._of_value(name, text, at, sure=sure)
+
+    def _of_list(self, name: bytes, text: bytes, at: int, *, sure: bool) -> Iterator[Found]:
+        for _ in range(_MOST_ELEMENTS):
+            at = _SPACE_OR_COMMA.match(text, at).end()  # type: ignore[union-attr]  # it may be empty
+            span = _string_at(text, at)
+            if span is None:
+                return
+            yield from self._of_value(name, text, at, sure=sure)
+            at = span[2]
+
+    def _of_value(self, name: bytes, text: bytes, at: int, *, sure: bool) -> Iterator[Found]:
+        span = _string_at(text, at)
+        if span is None:
+            number = _NUMBER.match(text, at) if sure else None
+            if number is not None:
+                yield Found(at, number.end(), name, number[0], "json", quotes=True)
+            return
+        start, end, _ = span
+        raw = text[start:end]
+        if sure and self._rules.is_credential_header(name.lower()):
+            for first, last, called, digest in secret_spans(name.lower(), raw):
+                secret = raw[first:last]
+                if secret and not is_pseudonym(secret):
+                    yield Found(
+                        start + first, start + last, called, _plain(secret), "json", digest=digest
+                    )
+        elif raw.lower() == name.lower() or not (sure or looks_random(raw)):
+            return
+        elif not (self._rules.ends_like_credential(name) and b" " in raw):
+            yield from _whole(name, text, start, end, "json", _plain(raw), doubtful=not sure)
+
+
+def _whole(
+    name: bytes,
+    text: bytes,
+    start: int,
+    end: int,
+    rule: str,
+    plain: bytes | None = None,
+    *,
+    doubtful: bool = False,
+) -> Iterator[Found]:
+    raw = text[start:end]
+    if raw.strip() and not is_pseudonym(raw):
+        secret = raw if plain is None else plain
+        yield Found(start, end, name, secret, rule, doubtful=doubtful)
+
+
+def _string_at(text: bytes, at: int) -> tuple[int, int, int] | None:
+    """Where a string's content starts and ends, and where the text goes on behind it.
+
+    It may stand inside other strings, its quotes escaped, and may lack its end.
+    """
+    start = at
+    while text.startswith(b"\\", start):
+        start += 1
+    depth = start - at
+    if depth == 0:
+        found = _STRING.match(text, at)
+        return None if found is None else (*found.span(1), found.end() + 1)
+    if not text.startswith(b'"', start):
+        return None
+    end = start + 1
+    if depth not in _NESTED:
+        # No nesting of JSON: each depth would be one more reason to read on to the end.
+        end = text.find(b'"', end)
+        last = len(text) if end < 0 else end
+        value = text[start + 1 : last].rstrip(b"\\")
+        return start + 1, start + 1 + len(value), last
+    quote = text[at : start + 1]
+    while True:
+        end = text.find(quote, end)
+        if end < 0:
+            return start + 1, len(text), len(text)
+        if text[end - 1 : end] != b"\\":
+            return start + 1, end, end + len(quote)
+        # More backslashes: a quote of a string that is nested deeper.
+        end = text.index(b'"', end) + 1

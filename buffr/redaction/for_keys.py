@@ -1,0 +1,130 @@
+"""What match keys see of a request: as it would be stored, its stand-ins all alike.
+
+A live request, its recording, and a recording that still holds the secrets
+in clear look the same. Opaque values under names that may mean data (``key``,
+``token``) keep their pseudonyms, so that two of them are two.
+"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import field, frozen
+
+from buffr.message import Headers
+from buffr.redaction.charsets import as_searched
+from buffr.redaction.fields import in_header
+from buffr.redaction.headers import HeaderValues
+from buffr.redaction.own_credentials import NOTHING_KNOWN, Known, known_secrets
+from buffr.redaction.pseudonym import MARK, STAND_IN, pseudonym
+from buffr.redaction.rules import RedactionRules
+from buffr.redaction.scanner import Scanner, scanner_of
+from buffr.redaction.spans import Found, collapsed, nameless, replaced
+from buffr.redaction.streaming import Stretches
+
+__all__ = ["KeyRedaction"]
+
+
+@frozen(eq=False)
+class KeyRedaction:
+    """Redacts texts for keys. ``salt`` is that of the recordings' pseudonyms.
+
+    With ``distinct`` all stand-ins tell secrets apart, as far as they can.
+    ``exact`` leaves all as it is, for keys that are never written down.
+    """
+
+    rules: RedactionRules = field(factory=RedactionRules)
+    salt: bytes = b""
+    distinct: bool = False
+    exact: bool = False
+    _scanner: Scanner = field(init=False)
+    _counted: re.Pattern[bytes] = field(init=False)
+
+    @_scanner.default
+    def _scanner_of_rules(self) -> Scanner:
+        return scanner_of(self.rules)
+
+    @_counted.default
+    def _counted_stand_ins(self) -> re.Pattern[bytes]:
+        slugs = b"|".join(sorted(self.rules.counted)) or rb"(?!)"
+        return re.compile(rb"REDACTED-(%b)(?:-[0-9a-f]{8})?(?!-?[a-z0-9])" % slugs)
+
+    def credential(self, name: bytes, value: bytes) -> bytes:
+        """What takes the place of the value of a credential field in a query or form."""
+        if self.exact:
+            return value
+        if self.distinct:
+            return pseudonym(name, value, self.salt) if self.rules.enabled else value
+        if self._scanner.has_known_shape(value):
+            return STAND_IN
+        return self.by_field(name, value)
+
+    def by_field(self, name: bytes, value: bytes) -> bytes:
+        """The same for a value of which only the field's name says what it is."""
+        if not value or not self.rules.may_mean_data(name):
+            return STAND_IN
+        return collapsed(pseudonym(name, value, self.salt), self._counted)
+
+    def loosened(self, value: bytes) -> bytes:
+        """A part of a key without the values that may be data."""
+        return self._counted.sub(STAND_IN, value) if MARK in value else value
+
+    def counted_in(self, value: bytes) -> list[tuple[bytes, bytes]]:
+        """The stand-ins that count in a part of a key: the name and the whole of each."""
+        if MARK not in value:
+            return []
+        return [(found[1], found[0]) for found in self._counted.finditer(value)]
+
+    def known(self, target: bytes, headers: Headers) -> Known:
+        """The credentials of a request that are looked for in all of it."""
+        return NOTHING_KNOWN if self.exact else known_secrets(self.rules, target, headers)
+
+    def header(self, name: bytes, value: bytes, known: Known = NOTHING_KNOWN) -> bytes:
+        """A header field's value; ``name`` is in lower case."""
+        if self.exact:
+            return value
+        named = in_header(name, value, self.rules, self.credential)
+        if self.rules.hides(name, named):
+            hidden = HeaderValues(self.salt).credential(name, named, counted=True)
+            return nameless(hidden) if self.distinct else collapsed(hidden, self._counted)
+        return self.text(named, known)
+
+    def text(self, text: bytes, known: Known = NOTHING_KNOWN) -> bytes:
+        """A target, or the reason of an answer."""
+        return text if self.exact else self._without(text, self._scanner.in_text(text, known))
+
+    def body(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> bytes:
+        """A whole body, or a frame, decoded."""
+        if self.exact:
+            return text
+        searched, charset = as_searched(text)
+        if self._scanner.is_clear(searched, media_type, known):
+            return text
+        hidden = self._without(searched, self._scanner.in_body(searched, media_type, known))
+        # In which charset a body hides something makes no difference.
+        return text if charset is not None and hidden == searched else hidden
+
+    def stretches(self, media_type: bytes, known: Known = NOTHING_KNOWN) -> Stretches:
+        """For a body that is too long for memory. Its stand-ins are those of its recording."""
+        if self.exact:
+            return Stretches(lambda _, __: [], lambda _: STAND_IN)
+        return Stretches(
+            lambda text, begins: self._scanner.in_stretch(text, media_type, known, begins=begins),
+            lambda _: STAND_IN,
+        )
+
+    def _without(self, text: bytes, found: list[Found]) -> bytes:
+        if found:
+            text, _ = replaced(text, found, self._stand_in)
+        return nameless(text) if self.distinct else collapsed(text, self._counted)
+
+    def _stand_in(self, found: Found) -> bytes:
+        # Where it will be collapsed its digest goes, and costs more than all the rest.
+        counts = self.distinct or found.counted or self.rules.may_mean_data(found.name)
+        return pseudonym(
+            found.name,
+            found.secret,
+            self.salt,
+            digest=found.digest and counts,
+            counted=found.counted,
+        )

@@ -1,0 +1,56 @@
+"""Request-targets as logs and miss answers may show them."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from buffr.message import Headers
+from buffr.redaction.fields import in_target
+from buffr.redaction.own_credentials import NOTHING_KNOWN, Known, Secret, known_secrets
+from buffr.redaction.pseudonym import STAND_IN
+from buffr.redaction.rules import RedactionRules
+from buffr.redaction.scanner import scanner_of
+from buffr.redaction.spans import replaced
+
+__all__ = ["credentials_in", "target_for_log"]
+
+_USERINFO_AND_AT = re.compile(rb"(?:(?<=://)|^)[^/?#\s]*@")
+
+
+@frozen
+class _ByName:
+    """Every field that may hold a credential does."""
+
+    rules: RedactionRules
+
+    def is_credential_field(self, name: bytes) -> bool:
+        return self.rules.is_credential_field(name)
+
+    def holds_credential(self, name: bytes, _value: bytes) -> bool:
+        return self.rules.is_credential_field(name)
+
+
+def target_for_log(
+    target: bytes, rules: RedactionRules, credentials: tuple[Secret, ...] = ()
+) -> bytes:
+    """A target without credential values, userinfo, and ``credentials`` of its request.
+
+    Holds whether or not ``rules.enabled``: that is about what is recorded. A
+    name that may be that of a credential hides its value, whatever that is.
+    """
+    named = in_target(_USERINFO_AND_AT.sub(b"", target), _ByName(rules), _for_log)
+    known = Known(credentials) if credentials else NOTHING_KNOWN
+    found = scanner_of(rules).in_text(named, known)
+    return replaced(named, found, lambda _: STAND_IN)[0] if found else named
+
+
+def credentials_in(target: bytes, headers: Headers, rules: RedactionRules) -> tuple[Secret, ...]:
+    """The credentials of a request that stand in its target too; mostly none."""
+    known = known_secrets(rules, target, headers)
+    return tuple([secret for secret in known.secrets if secret.stands_in(target)])
+
+
+def _for_log(_name: bytes, value: bytes) -> bytes:
+    return STAND_IN if value else b""

@@ -1,0 +1,1 @@
+"""Cassettes: one JSON file of interactions, read in place and appended to."""

@@ -1,0 +1,177 @@
+"""The interactions that a store holds in memory as raw slices, and the index over them.
+
+Bytes, integers and arrays: the garbage collector passes over what is held
+here, however much it is.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+
+from attrs import define, field
+
+from buffr.interaction import IndexEntry, RecordedRequest
+from buffr.matching.key import MatchKey, RecordedKey, Variant, recording_name
+from buffr.message import first_value
+from buffr.stores.base import Found
+from buffr.stores.cassette.body_files import INLINE_BYTES
+
+__all__ = ["Index", "KeyOf", "LateIndex"]
+
+KeyOf = Callable[[IndexEntry], RecordedKey]
+"""How an interaction is filed. Called on any thread."""
+
+_SMALLEST_CODED = 1024
+_VARIANT_BITS = 32
+_VARIANT_MASK = (1 << _VARIANT_BITS) - 1
+
+
+class _Group:
+    """Several places of one key and variant."""
+
+    __slots__ = ("places", "variant")
+
+    def __init__(self, variant: int, places: array[int]) -> None:
+        self.variant = variant
+        self.places = places
+
+
+@define
+class Index:
+    """Where the whole interactions of each key stand, in recorded order, by variant.
+
+    A key with one interaction, as most are, takes one integer: the place, and
+    the number of its variant.
+    """
+
+    key_of: KeyOf
+    late: LateIndex = field(init=False)
+    _places: dict[bytes, int | _Group | list[_Group]] = field(init=False, factory=dict)
+    _variants: list[Variant | None] = field(init=False, factory=list)
+    _numbers: dict[bytes | None, int] = field(init=False, factory=dict)
+    _loose: dict[bytes, tuple[bytes, tuple[bytes, ...]] | None] = field(init=False, factory=dict)
+    _values: dict[bytes, bytes | None] = field(init=False, factory=dict)
+
+    @late.default
+    def _nothing_late(self) -> LateIndex:
+        return LateIndex()
+
+    def add(self, entry: IndexEntry, place: int) -> None:
+        self.add_key(self.key_of(entry), place)
+        if _takes_long(entry.request):
+            self.late.places.append(place)
+
+    def add_key(self, key: RecordedKey, place: int) -> None:
+        number = self._number(key.variant)
+        known = self._places.get(key.digest)
+        if known is None:
+            self._places[key.digest] = place << _VARIANT_BITS | number
+        else:
+            self._places[key.digest] = _with(known, number, place)
+        if key.loose is not None:
+            self._add_loose(key.loose, key)
+
+    def _number(self, variant: Variant | None) -> int:
+        name = None if variant is None else variant.name
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = len(self._variants)
+            self._variants.append(variant)
+        return number
+
+    def _add_loose(self, loose: bytes, key: RecordedKey) -> None:
+        names = tuple([name for name, _ in key.counted])
+        for name, value in key.counted:
+            if self._values.setdefault(name, value) != value:
+                self._values[name] = None
+        known = self._loose.setdefault(loose, (key.digest, names))
+        if known is not None and known[0] != key.digest:
+            self._loose[loose] = None
+
+    def find(self, keys: Sequence[MatchKey]) -> Found | None:
+        """The places of the first key that has any."""
+        for key in keys:
+            digest = key.digest
+            known = self._places.get(digest)
+            if known is not None:
+                if type(known) is int:
+                    variant = self._variants[known & _VARIANT_MASK]
+                    name = digest if variant is None else digest + variant.name
+                    return Found(name, (known >> _VARIANT_BITS,), variant)
+                return self._found(digest, known)
+        return None
+
+    def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+        """Those of a loose key, where its values are the only ones of their names."""
+        for key in keys if self._loose else ():
+            known = self._loose.get(key.digest)
+            if known is not None and all(self._values[name] for name in known[1]):
+                return self._found(known[0], self._places[known[0]])
+        return None
+
+    def _found(self, digest: bytes, known: int | _Group | list[_Group]) -> Found:
+        if isinstance(known, int):
+            known = _group(known)
+        groups = known if isinstance(known, list) else (known,)
+        first, *others = [
+            Found(recording_name(digest, variant), group.places, variant)
+            for group in groups
+            for variant in (self._variants[group.variant],)
+        ]
+        return Found(first.name, first.places, first.variant, others)
+
+    def all(self) -> Iterator[Found]:
+        """The places of every key and variant."""
+        for digest, known in self._places.items():
+            found = self._found(digest, known)
+            yield found
+            yield from found.others
+
+
+class LateIndex:
+    """What was filed by its bytes alone, and is filed once more when its body was read.
+
+    ``places`` are those of all interactions whose request bodies take long to read.
+    """
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self._index: Index | None = None
+
+    def add(self, place: int, key: RecordedKey) -> None:
+        if self._index is None:
+            self._index = Index(_never)
+        self._index.add_key(key, place)
+
+    def find(self, keys: Sequence[MatchKey]) -> Found | None:
+        return None if self._index is None else self._index.find(keys)
+
+
+def _never(_: IndexEntry) -> RecordedKey:
+    raise AssertionError("what is late has its key")
+
+
+def _takes_long(request: RecordedRequest) -> bool:
+    """Whether a body is long, or may hold much under its coding."""
+    size_bytes = request.body.size_bytes
+    if size_bytes > INLINE_BYTES:
+        return True
+    coded = size_bytes > _SMALLEST_CODED and first_value(request.headers, b"content-encoding")
+    return bool(coded)
+
+
+def _group(packed: int) -> _Group:
+    return _Group(packed & _VARIANT_MASK, array("q", (packed >> _VARIANT_BITS,)))
+
+
+def _with(known: int | _Group | list[_Group], variant: int, place: int) -> _Group | list[_Group]:
+    """What is known of a key, with one more place."""
+    if isinstance(known, int):
+        known = _group(known)
+    groups = known if isinstance(known, list) else [known]
+    for group in groups:
+        if group.variant == variant:
+            group.places.append(place)
+            return known
+    return [*groups, _Group(variant, array("q", (place,)))]

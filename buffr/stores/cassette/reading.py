@@ -1,0 +1,206 @@
+"""Reading a cassette's file into spans and indexes, whole or as far as it grew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from zlib import crc32
+
+from attrs import define, frozen
+
+from buffr.errors import CassetteError
+from buffr.interaction import IndexEntry
+from buffr.stores.cassette.elements import Elements, HeldFile
+from buffr.stores.cassette.file import OpenCassette, Stamp
+from buffr.stores.cassette.format import index_entry
+from buffr.stores.cassette.index import Index, KeyOf
+from buffr.stores.cassette.layout import TAIL, Layout, Shape
+from buffr.stores.cassette.spans import Spans
+from buffr.stores.cassette.window import Disturbed
+
+__all__ = ["Appended", "CassetteReader", "Loaded", "Moved", "News", "Reading"]
+
+_WORK_S = 0.001
+_MOST_BROKEN = 20
+_READ_TRIES = 10
+_BLOCK_BYTES = 1 << 20
+
+
+@frozen(eq=False)
+class Loaded:
+    """The elements of the whole file, and an index for each way to file them that was asked for."""
+
+    elements: Elements
+    indexes: tuple[Index, ...]
+
+
+@frozen(eq=False)
+class Moved:
+    """The same elements, in another file or at other offsets."""
+
+    file: HeldFile
+    spans: Spans
+    file_bytes: int
+
+
+@frozen(eq=False)
+class Appended:
+    """Interactions that the file now holds as its last ones.
+
+    ``entries`` are as stored; ``None`` where nothing is to be looked up.
+    """
+
+    spans: Spans
+    entries: Sequence[IndexEntry | None]
+    file_bytes: int
+
+
+News = Loaded | Moved | Appended
+
+
+@frozen(eq=False)
+class Reading:
+    """A whole file as it was at ``stamp``. With a ``fault`` it is no cassette.
+
+    ``broken`` names the interactions that cannot be replayed, a line each.
+    """
+
+    stamp: Stamp
+    layout: Layout
+    loaded: Loaded
+    fault: CassetteError | None
+    broken: Sequence[str] = ()
+
+
+def _go_on() -> None:
+    pass
+
+
+@define
+class CassetteReader:
+    """Reads in short steps, with a ``pause`` between. ``bodies`` is where the body files are."""
+
+    path: Path
+    bodies: Path
+    pause: Callable[[], None] = _go_on
+
+    def empty(self, keys: Sequence[KeyOf], first_place: int) -> Loaded:
+        return Loaded(Elements(first_place), tuple(Index(key_of) for key_of in keys))
+
+    def whole(
+        self,
+        opened: OpenCassette,
+        keys: Sequence[KeyOf],
+        first_place: int,
+        *,
+        settled: bool,
+    ) -> Reading:
+        """Read until the file is whole, or for sure not going to be. Raises ``Disturbed``.
+
+        A text that is empty, torn or faulty may be one that an editor is
+        just saving. Unless the file is ``settled``, it counts only if it
+        stays as it is.
+        """
+        while True:
+            reading = self._undisturbed(opened, keys, first_place)
+            torn = reading.layout.shape is Shape.TORN
+            if settled or not (torn or reading.fault or reading.layout.blank):
+                return reading
+            time.sleep(opened.quiet_s)
+            if opened.stamp() == reading.stamp:
+                return reading
+
+    def _undisturbed(
+        self, opened: OpenCassette, keys: Sequence[KeyOf], first_place: int
+    ) -> Reading:
+        for _ in range(_READ_TRIES):
+            stamp = opened.stamp()
+            try:
+                reading = self._whole(opened, stamp, keys, first_place)
+            except Disturbed:
+                continue
+            if opened.stamp() == stamp:
+                return reading
+        raise Disturbed
+
+    def _whole(
+        self, opened: OpenCassette, stamp: Stamp, keys: Sequence[KeyOf], first_place: int
+    ) -> Reading:
+        layout = Layout(opened.read_at, stamp.status.size_bytes, self.path)
+        loaded = self.empty(keys, first_place)
+        broken: list[str] = []
+        place = first_place
+        try:
+            for entry in self._entries(layout, broken):
+                if entry is not None:
+                    for index in loaded.indexes:
+                        index.add(entry, place)
+                place += 1
+        except CassetteError as fault:
+            return Reading(stamp, layout, loaded, fault)
+        loaded.elements.move(
+            opened.held(layout.patch), layout.spans.copy(), stamp.status.size_bytes
+        )
+        return Reading(stamp, layout, loaded, None, broken)
+
+    def _entries(self, layout: Layout, broken: list[str]) -> Iterator[IndexEntry | None]:
+        deadline = time.perf_counter() + _WORK_S
+        for start, element in layout.elements():
+            try:
+                if isinstance(element, str):
+                    raise ValueError(element)  # noqa: TRY004  # handled with the others
+                entry = index_entry(element, self.bodies)
+            except ValueError as error:
+                entry = None
+                if len(broken) < _MOST_BROKEN:
+                    number = len(layout.spans) - 1
+                    where = f"{self.path}:{layout.line(start)}"
+                    broken.append(f"{where}: interaction {number} cannot be replayed: {error}")
+            yield entry
+            if time.perf_counter() > deadline:
+                self.pause()
+                deadline = time.perf_counter() + _WORK_S
+
+    def checksum(self, opened: OpenCassette, size_bytes: int) -> int:
+        """The CRC-32 of the file's first bytes; of fewer where it has not as many."""
+        checksum = at = 0
+        while at < size_bytes:
+            block = opened.read_at(at, min(_BLOCK_BYTES, size_bytes - at))
+            if not block:
+                break
+            checksum = crc32(block, checksum)
+            at += len(block)
+            self.pause()
+        return checksum
+
+    def grown(
+        self, opened: OpenCassette, known: Spans, head: bytes
+    ) -> tuple[Appended, Stamp] | None:
+        """What was appended in our layout to a file that else is as it was.
+
+        ``head`` is a text up to its list. ``None`` when the file did not
+        merely grow.
+        """
+        stamp = opened.stamp()
+        end, size = known.end, stamp.status.size_bytes
+        if size <= end + len(TAIL) or self.checksum(opened, end) != known.end_sum:
+            return None
+        suffix = opened.read_at(end, size - end)
+        comma = suffix[:1] == b","
+        if len(suffix) != size - end or not suffix.endswith(TAIL) or comma is (len(known) == 0):
+            return None
+        layout = Layout.of(head + suffix[comma:], self.path)
+        broken: list[str] = []
+        try:
+            entries = list(self._entries(layout, broken))
+        except CassetteError:
+            return None
+        if broken or layout.shape is not Shape.READY or opened.stamp() != stamp:
+            return None
+        spans, last = known.after(), 0
+        for number in range(len(layout.spans)):
+            at = layout.spans.end_of(number + 1)[0] - len(head) + comma
+            spans.add(suffix[last:at], end + at)
+            last = at
+        return Appended(spans, entries, size), stamp

@@ -1,0 +1,103 @@
+"""Interactions of a cassette are replaced; the others keep bytes, order and layout."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+from buffr.interaction import Interaction
+from buffr.stores.cassette.body_files import BodyFiles
+from buffr.stores.cassette.file import CassetteFile
+from buffr.stores.cassette.format import encode
+from buffr.stores.cassette.layout import TAIL, Layout
+from buffr.stores.cassette.relayout import head, laid_out
+from buffr.stores.cassette.removal import let_time_pass, named_by, remove_body_files
+from buffr.stores.cassette.snapshot import Snapshot, file_errors, read_opened
+from buffr.stores.cassette.window import Disturbed
+from buffr.stores.disk import Disk, Part
+
+__all__ = ["Choose", "Rewritten", "new_salt", "rewrite"]
+
+Choose = Callable[[Snapshot, str], Mapping[int, Interaction]]
+"""Says by which interactions some of a cassette are replaced, of it and the salt it will have."""
+
+
+@frozen
+class Rewritten:
+    """How many interactions were replaced, and which body files went."""
+
+    interactions: int
+    body_files: tuple[Path, ...] = field(default=())
+
+
+def new_salt() -> str:
+    """A salt for a cassette that has none."""
+    return secrets.token_hex(16)
+
+
+def rewrite(
+    path: Path,
+    choose: Choose,
+    warn: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Rewritten:
+    """Put interactions in the place of others, by one rename, and keep no copy.
+
+    Its lock is held from the reading on, so that nothing that a running buffr
+    records meanwhile is lost. Body files that nothing names any more go with
+    the old interactions. With nothing to replace the file is not touched.
+    Raises ``CassetteError`` with the file as it was.
+    """
+    disk = Disk()
+    file = CassetteFile(path, 0o600, sync=True, disk=disk, warn=warn)
+    with file_errors(path):
+        mode = path.stat().st_mode & 0o777
+        with file.writing(known=True, new=b"{}") as opened:
+            if opened.created:  # it went away just now
+                file.real_path.unlink(missing_ok=True)
+                raise FileNotFoundError
+            snapshot = read_opened(file, opened)
+            if snapshot.is_torn:
+                raise snapshot.torn_end
+            salt = snapshot.layout.salt or new_salt()
+            instead = choose(snapshot, salt)
+            if not instead:
+                return Rewritten(0)
+            let_time_pass(snapshot, instead, sleep)
+            old_files = named_by(snapshot, instead)
+            bodies = BodyFiles(file.real_path, file_mode=mode, sync=True, disk=disk)
+            texts = {number: encode(bodies.keep(one)) for number, one in instead.items()}
+            if opened.stamp() != snapshot.stamp:
+                raise Disturbed
+            opened.replace(_with(snapshot, texts, salt))
+            kept = {name for text in texts.values() for name in old_files if name.encode() in text}
+            gone = remove_body_files(snapshot, old_files - kept, opened)
+            return Rewritten(len(texts), gone)
+
+
+def _with(snapshot: Snapshot, texts: Mapping[int, bytes], salt: str) -> Iterator[Part]:
+    """The text with some elements in the place of others; laid out anew where it has no salt."""
+    layout = snapshot.layout
+    if layout.salt is not None:
+        yield from _in_place(layout, texts)
+        return
+    yield head(salt, layout.others)
+    for number, old in enumerate(laid_out(layout)):
+        new = texts.get(number)
+        # Up to its first brace stands what separates it from the one before.
+        yield old if new is None else old[: old.index(b"{")] + new
+    yield TAIL
+
+
+def _in_place(layout: Layout, texts: Mapping[int, bytes]) -> Iterator[Part]:
+    at = 0
+    for number in sorted(texts):
+        end = layout.spans.end_of(number + 1)[0]
+        yield layout.piece(at, end - len(layout.element(number)))
+        yield texts[number]
+        at = end
+    yield layout.piece(at, layout.size_bytes)

@@ -1,0 +1,507 @@
+"""A cassette as a store: indexed in memory, read from its file, appended to by a thread."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Literal, assert_never
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from buffr.errors import CassetteError, StoreFailed, UnsafeRecording
+from buffr.interaction import Broken, IndexEntry, Interaction, RecordedRequest
+from buffr.matching.key import MatchKey
+from buffr.stores.base import Found
+from buffr.stores.cassette.backlog import Backlog
+from buffr.stores.cassette.body_files import BodyFiles
+from buffr.stores.cassette.decoded import Decoded
+from buffr.stores.cassette.elements import Elements, Stored
+from buffr.stores.cassette.file import CassetteFile
+from buffr.stores.cassette.format import broken_request, decode, decode_index, index_entry
+from buffr.stores.cassette.index import Index, KeyOf, LateIndex
+from buffr.stores.cassette.ledger import Known, Ledger, Redact
+from buffr.stores.cassette.reading import Appended, CassetteReader, Loaded, Moved, News
+from buffr.stores.cassette.thread import (
+    Append,
+    CassetteThread,
+    Outcome,
+    Refresh,
+    Stop,
+    Work,
+    let_others_run,
+)
+from buffr.stores.cassette.window import Disturbed
+from buffr.stores.disk import Disk
+from buffr.stores.writable import check_directory, check_file, why_not
+from buffr.transport.streams import News as Waiters
+
+__all__ = ["Access", "Cassette", "CassetteStore"]
+
+_DECODED_BYTES = 64 << 20
+_WAITING = 4096
+_WAITING_BYTES = 256 << 20
+_LARGE_BYTES = 65536
+"""Larger elements are read and decoded off the reactor's thread."""
+_LOOKS = 3
+
+Access = Literal["append", "replay", "anew"]
+
+
+@define(eq=False)
+class Cassette:
+    """One cassette file and what is known of it. Make one per real path.
+
+    ``call_from_thread`` runs a function on the reactor's thread, ``now`` is
+    the reactor's clock in seconds, ``warn`` takes lines for the log from any
+    thread. ``access`` ``replay`` never writes; ``anew`` reads nothing, and
+    moves the file that stands there to ``name.json.bak`` when the first
+    recording comes. ``durability`` ``disk`` waits for the medium at each
+    append. ``quiet_s`` is how long a file that someone seems to be just
+    saving must stay as it is before it is taken for what it is. ``losses_noted``
+    says that the log has it already that the file cannot be written: losses
+    are errors all the same, but no news, until one recording is kept.
+    """
+
+    path: Path
+    redact: Redact = field(kw_only=True)
+    call_from_thread: Callable[..., object] = field(kw_only=True)
+    now: Callable[[], float] = field(kw_only=True)
+    warn: Callable[[str], None] = field(kw_only=True)
+    access: Access = field(default="append", kw_only=True)
+    durability: Literal["process", "disk"] = field(default="process", kw_only=True)
+    file_mode: int = field(default=0o600, kw_only=True)
+    disk: Disk = field(factory=Disk, kw_only=True)
+    quiet_s: float = field(default=0.2, kw_only=True)
+    losses_noted: bool = field(default=False, init=False)
+    _file: CassetteFile = field(init=False)
+    _bodies: BodyFiles = field(init=False)
+    _ledger: Ledger = field(init=False)
+    _thread: CassetteThread = field(init=False)
+    views: list[CassetteStore] = field(init=False, factory=list)
+    _name: str = field(init=False)
+    _elements: Elements = field(init=False, factory=lambda: Elements(0))
+    _decoded: Decoded = field(init=False, factory=lambda: Decoded(_DECODED_BYTES))
+    _known: Known = field(init=False, factory=lambda: Known(None))
+    _fault: str = field(init=False, default="")
+    _backlog: Backlog = field(init=False, factory=lambda: Backlog(_WAITING, _WAITING_BYTES))
+    _refreshing: list[Deferred[None]] = field(init=False, factory=list)
+    _loading: dict[int, Waiters] = field(init=False, factory=dict)
+    _closed: bool = field(init=False, default=False)
+    _stopped: bool = field(init=False, default=False)
+    _closing: list[Deferred[None]] = field(init=False, factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self._name = os.fspath(self.path)
+        sync = self.durability == "disk"
+        self._file = CassetteFile(
+            self.path, self.file_mode, sync, self.disk, self.warn, self.quiet_s
+        )
+        self._bodies = BodyFiles(
+            self._file.real_path, file_mode=self.file_mode, sync=sync, disk=self.disk
+        )
+        reader = CassetteReader(self.path, self._bodies.directory)
+        repairs = self.access != "replay"
+        self._ledger = Ledger(self._file, self._bodies, reader, self.redact, repairs)
+        self._thread = CassetteThread(self._ledger, self._keys, self._land_from_thread)
+
+    def view(self, key_of: KeyOf) -> CassetteStore:
+        """A store over this cassette with an index of its own."""
+        view = CassetteStore(self, Index(key_of))
+        self.views.append(view)
+        if self.places():
+            self._build(view)
+        return view
+
+    @property
+    def salt(self) -> bytes:
+        """What the pseudonyms of its secrets are made with; another one when the file is."""
+        return self._ledger.salt
+
+    def open(self, *, in_steps: bool = False) -> None:
+        """Read the file, and index it for the views made so far. Blocks.
+
+        ``in_steps`` is for a thread beside a running reactor, which then gets
+        its turn every few milliseconds. Raises ``CassetteError``, which names
+        file, line and column.
+        """
+        if in_steps:
+            self._ledger.reader.pause = let_others_run
+        with _collector_off(unless=in_steps):
+            self._read_first()
+
+    def _read_first(self) -> None:
+        try:
+            if self.access == "anew":
+                self._ledger.begin_anew()
+            else:
+                self._ledger.refresh(self._keys())
+        except OSError as error:
+            raise CassetteError(f"{self.path} cannot be read: {why_not(error)}") from error
+        self._learn(self._ledger.take_news())
+        self._known = self._ledger.known
+
+    def check_writable(self) -> None:
+        """Raise ``OSError`` when a recording could not be kept now. Blocks. Call ``open`` first.
+
+        Writes nothing; ``writable.why_not`` puts the error in words.
+        """
+        replaces = self.access == "anew" or self._ledger.lays_out
+        check_file(self.path, replaces=replaces)
+        if self._bodies.directory.is_dir():
+            check_directory(self._bodies.directory)
+
+    def _keys(self) -> Sequence[KeyOf]:
+        return [view.index.key_of for view in self.views]
+
+    def _build(self, view: CassetteStore) -> None:
+        """Have the index made of a view that came when the file was read already."""
+        view.building = Waiters()
+        elements, places = self._elements, self.places()
+        made: Deferred[Index] = Deferred()
+        made.addCallbacks(
+            self._built,
+            self._not_built,
+            callbackArgs=(view, elements, places.stop),
+            errbackArgs=(view,),
+        )
+        self._thread.put(Work(partial(self._indexed, view.index.key_of, elements, places), made))
+
+    def _built(self, index: Index, view: CassetteStore, elements: Elements, stop: int) -> None:
+        if elements is not self._elements or view.building is None:
+            return  # the file was read again meanwhile, for this view too
+        for place in range(stop, elements.next_place):
+            entry = self._entry(elements, place)
+            if entry is not None:
+                index.add(entry, place)
+        view.take(index)
+
+    def _not_built(self, failure: Failure, view: CassetteStore) -> None:
+        self.warn(f"{self.path}: its index could not be made: {failure.getErrorMessage()}")
+        view.take(view.index)
+
+    def _indexed(self, key_of: KeyOf, elements: Elements, places: range) -> Index:
+        """An index over elements. For any thread."""
+        index = Index(key_of)
+        for place in places:
+            entry = self._entry(elements, place)
+            if entry is not None:
+                index.add(entry, place)
+            if place % 64 == 0:
+                let_others_run()
+        return index
+
+    async def append(self, interaction: Interaction) -> None:
+        size = sum([len(body.data) for body in interaction.bodies])
+        if self._closed:
+            raise StoreFailed(f"{self.path} is closed")
+        if self.access == "replay":
+            raise StoreFailed(f"{self.path} is open for replay only")
+        await self._backlog.enter(size)
+        done: Deferred[None] = Deferred()
+        self._thread.put(Append(interaction, size, done))
+        await done
+
+    def warm(self, place: int) -> Interaction | None:
+        """The interaction at a place, if it was asked for before and is still in memory."""
+        return self._decoded.get(place)
+
+    async def cold(self, place: int) -> Interaction:
+        """The interaction at a place, out of the file. Raises ``CassetteError``."""
+        elements = self._elements
+        stored = elements.at(place)
+        if stored is None:
+            raise CassetteError(f"{self.path}: the recording was taken out of the file meanwhile")
+        if stored.size_bytes <= _LARGE_BYTES or self._closed:
+            interaction = self._read(stored)
+        else:
+            if place in self._loading:
+                await self._loading[place].wait()
+                return self.warm(place) or await self.cold(place)
+            interaction = await self._read_off_reactor(place, stored)
+        if elements is self._elements and all(body.file is None for body in interaction.bodies):
+            self._decoded.keep(place, interaction, stored.size_bytes)
+        return interaction
+
+    async def _read_off_reactor(self, place: int, stored: Stored) -> Interaction:
+        done: Deferred[Interaction] = Deferred()
+        waiters = self._loading[place] = Waiters()
+        self._thread.put(Work(partial(self._read, stored), done))
+        try:
+            return await done
+        finally:
+            del self._loading[place]
+            waiters.tell()
+
+    def _read(self, stored: Stored) -> Interaction:
+        """An element's interaction. For any thread. Raises ``CassetteError``."""
+        try:
+            interaction = decode(stored.read(), self._bodies.directory)
+        except CassetteError as error:
+            where = f"{self.path}: interaction {stored.number}"
+            raise CassetteError(f"{where}: {error.message}") from error
+        except OSError as error:
+            raise CassetteError(f"{self.path} cannot be read: {why_not(error)}") from error
+        except Disturbed:
+            why = f", and cannot be read: {self._fault}" if self._fault else " just now"
+            raise CassetteError(
+                f"{self.path}: interaction {stored.number} is gone: the file was changed{why}"
+            ) from None
+        for body in interaction.bodies:
+            self._bodies.check(body)
+        return self._redacted(interaction) if interaction.recorded_at is None else interaction
+
+    def _redacted(self, interaction: Interaction) -> Interaction:
+        """What another program recorded, as it would be stored here: it keeps credentials."""
+        try:
+            return self.redact(self.salt)(interaction)
+        except UnsafeRecording:
+            return interaction
+
+    def places(self) -> range:
+        """The places of the elements."""
+        return range(self._elements.first_place, self._elements.next_place)
+
+    def request(self, place: int) -> RecordedRequest | None:
+        """The request at a place, while it is in the file and can be replayed."""
+        entry = self.entry(place)
+        return None if entry is None else entry.request
+
+    def entry(self, place: int) -> IndexEntry | None:
+        """What the interaction at a place is looked up by, while it can be."""
+        return self._entry(self._elements, place)
+
+    def _entry(self, elements: Elements, place: int) -> IndexEntry | None:
+        stored = elements.at(place)
+        if stored is None:
+            return None
+        with suppress(ValueError, OSError, Disturbed):
+            return index_entry(decode_index(stored.read()), self._bodies.directory)
+        return None
+
+    def broken(self, place: int) -> Broken | None:
+        """The request at a place that cannot be replayed, if it can be read at least."""
+        stored = self._elements.at(place)
+        if stored is None:
+            return None
+        with suppress(ValueError, OSError, Disturbed):
+            return broken_request(decode_index(stored.read()), self._bodies.directory)
+        return None
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the file as a whole, in words; empty for nothing."""
+        if self._fault:
+            return f"{self._fault}; what was read before is used on"
+        if self._known.status is None and self.access != "anew":
+            return f"{self.path} does not exist" + (" any more" if self._known.readings > 1 else "")
+        return ""
+
+    def changed(self) -> bool:
+        """Whether the file is another than the one that is known. Asked before each answer."""
+        known = self._known
+        if self._closed:
+            return False
+        if self._backlog.held:  # our own appends change it, too
+            latest = self._ledger.known
+            if latest.readings == known.readings:
+                known = latest
+        status = known.status
+        try:
+            now = os.stat(self._name)  # noqa: PTH116  # Path.stat takes twice as long
+        except (FileNotFoundError, NotADirectoryError):
+            return status is not None
+        except OSError:
+            return False
+        return (
+            status is None
+            or now.st_mtime_ns != status.mtime_ns
+            or now.st_size != status.size_bytes
+            or now.st_ino != status.inode
+            or now.st_ctime_ns != status.ctime_ns
+            or now.st_dev != status.device
+            or known.fresh
+        )
+
+    async def caught_up(self) -> None:
+        """Read the file again, and wait for it; again, if it changed once more meanwhile."""
+        for _ in range(_LOOKS):
+            known = self._known
+            await self._refresh()
+            if known is self._known or not self.changed():
+                return
+
+    def _refresh(self) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        self._refreshing.append(done)
+        if len(self._refreshing) == 1:
+            self._thread.put(Refresh())
+        return done
+
+    async def close(self) -> None:
+        """Write everything that waits, then stop the thread, and let go of the file."""
+        closing, self._closed = self._closed, True
+        if self._stopped or not self._thread.started:
+            self._elements.close()
+            return
+        await self._backlog.all_let_in()
+        done: Deferred[None] = Deferred()
+        self._closing.append(done)
+        if not closing:
+            self._thread.put(Stop())
+        await done
+        self._elements.close()
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a file from before is still to be moved aside, as ``anew`` has it."""
+        return self._ledger.begins_anew
+
+    def release(self) -> None:
+        """Give the memory back, once it is closed; nothing can be looked up any more."""
+        self.views.clear()
+        self._elements.close()
+        self._decoded.clear()
+        self._ledger.release()
+
+    def _land_from_thread(self, outcome: Outcome) -> None:
+        self.call_from_thread(self._land, outcome)
+
+    def _land(self, outcome: Outcome) -> None:
+        self._known = outcome.known
+        self._learn(outcome.news)
+        if outcome.refreshed or outcome.stopped:
+            if outcome.fault and outcome.fault != self._fault:
+                self.warn(f"{outcome.fault}; what was read before is used on")
+            self._fault = outcome.fault
+        for job in outcome.appends:
+            self._backlog.leave(job.size_bytes)
+            if outcome.failure is None:
+                self.losses_noted = False
+                job.done.callback(None)
+            else:
+                of_disk = isinstance(outcome.failure.__cause__, OSError)
+                outcome.failure.noted = self.losses_noted and of_disk
+                job.done.errback(outcome.failure)
+        if outcome.refreshed:
+            waiters, self._refreshing = self._refreshing, []
+            _fire(waiters)
+        if outcome.work is not None:
+            outcome.work.done.callback(outcome.result)
+        if outcome.stopped:
+            self._stopped = True
+            _fire(self._closing)
+
+    def _learn(self, news: Sequence[News]) -> None:
+        for item in news:
+            match item:
+                case Loaded():
+                    self._take(item)
+                case Moved():
+                    self._elements.move(item.file, item.spans, item.file_bytes)
+                case Appended():
+                    self._add(item)
+                case other:
+                    assert_never(other)
+
+    def _take(self, loaded: Loaded) -> None:
+        self._elements = loaded.elements
+        self._decoded.clear()
+        made = len(loaded.indexes)  # views may have come since the reading began
+        for view, index in zip(self.views[:made], loaded.indexes, strict=True):
+            view.take(index)
+        for view in self.views[made:]:
+            self._build(view)
+
+    def _add(self, appended: Appended) -> None:
+        place = self._elements.next_place
+        self._elements.add(appended.spans, appended.file_bytes)
+        for entry in appended.entries:
+            if entry is not None:
+                for view in self.views:
+                    view.index.add(entry, place)
+            place += 1
+
+
+@contextmanager
+def _collector_off(*, unless: bool) -> Iterator[None]:
+    """Many objects come and stay; to look through them for garbage takes a quarter of the time."""
+    if unless or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _fire(waiters: list[Deferred[None]]) -> None:
+    for waiter in waiters:
+        waiter.callback(None)
+
+
+@define(eq=False)
+class CassetteStore:
+    """A ``Store`` over a cassette, for one way to make match keys."""
+
+    cassette: Cassette
+    index: Index
+    closed: bool = False
+    building: Waiters | None = None
+    """While the index is being made of what the file had before."""
+
+    async def find(self, keys: Sequence[MatchKey]) -> Found | None:
+        cassette = self.cassette
+        if cassette.changed():
+            await cassette.caught_up()
+        while self.building is not None:
+            await self.building.wait()
+        return self.index.find(keys)
+
+    def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+        return self.index.find_loose(keys)
+
+    @property
+    def late(self) -> LateIndex:
+        return self.index.late
+
+    def take(self, index: Index) -> None:
+        """Look up in this index from now on."""
+        building, self.building = self.building, None
+        self.index = index
+        if building is not None:
+            building.tell()
+
+    async def load(self, place: int) -> Interaction:
+        return self.cassette.warm(place) or await self.cassette.cold(place)
+
+    def places(self) -> range:
+        return self.cassette.places()
+
+    def entry(self, place: int) -> IndexEntry | None:
+        return self.cassette.entry(place)
+
+    def request(self, place: int) -> RecordedRequest | None:
+        return self.cassette.request(place)
+
+    def broken(self, place: int) -> Broken | None:
+        return self.cassette.broken(place)
+
+    @property
+    def trouble(self) -> str:
+        return self.cassette.trouble
+
+    async def append(self, interaction: Interaction) -> None:
+        await self.cassette.append(interaction)
+
+    async def close(self) -> None:
+        """The last view to close closes the cassette."""
+        self.closed = True
+        if all(view.closed for view in self.cassette.views):
+            await self.cassette.close()

@@ -1,0 +1,215 @@
+"""The thread of a cassette: appends in groups, and what requests wait for before them."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, assert_never
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from buffr.errors import BuffrError, StoreFailed
+from buffr.interaction import HTTPInteraction, Interaction, RecordedRequest
+from buffr.message import ResponseHead
+from buffr.stores.cassette.index import KeyOf
+from buffr.stores.cassette.ledger import Known, Ledger
+from buffr.stores.cassette.reading import News
+
+__all__ = ["Append", "CassetteThread", "Outcome", "Refresh", "Stop", "Work", "let_others_run"]
+
+_GROUP_BYTES = 8 << 20
+_IDLE_S = 3.0
+
+
+@frozen(eq=False)
+class Append:
+    """Keep an interaction, whose bodies take so many bytes of memory."""
+
+    interaction: Interaction
+    size_bytes: int
+    done: Deferred[None]
+
+
+@frozen(eq=False)
+class Refresh:
+    """Read the file again if it changed."""
+
+
+@frozen(eq=False)
+class Work:
+    """Run a function that takes too long for the reactor. ``done`` gets its result, or failure."""
+
+    run: Callable[[], Any]
+    done: Deferred[Any]
+
+
+@frozen(eq=False)
+class Stop:
+    """End the thread, after all that was asked for before."""
+
+
+Job = Append | Refresh | Work | Stop
+
+
+@frozen(eq=False)
+class Outcome:
+    """What came of some jobs: what is now known of the file, and which jobs are done.
+
+    ``news`` are in order. All of ``appends`` share one fate: ``failure``, or
+    none. ``fault`` says why a refresh came to nothing. ``result`` is that of ``work``.
+    """
+
+    news: Sequence[News]
+    known: Known
+    appends: Sequence[Append] = ()
+    failure: StoreFailed | None = None
+    refreshed: bool = False
+    fault: str = ""
+    work: Work | None = None
+    result: object = None
+    stopped: bool = False
+
+
+class CassetteThread:
+    """Owns the ledger from its start on. ``land`` is called on this thread, per outcome.
+
+    Refreshes and work come before appends that wait: a request waits for them.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        keys: Callable[[], Sequence[KeyOf]],
+        land: Callable[[Outcome], None],
+    ) -> None:
+        self._ledger = ledger
+        self._keys = keys
+        self._land = land
+        self._urgent: deque[Refresh | Work] = deque()
+        self._jobs: SimpleQueue[Append | Stop | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    @property
+    def started(self) -> bool:
+        return self._thread is not None
+
+    def put(self, job: Job) -> None:
+        if self._thread is None:
+            self._ledger.reader.pause = let_others_run
+            # A daemon, so that a process which forgot to close still ends.
+            self._thread = Thread(target=self._run, name=f"cassette {self._ledger.file.path}")
+            self._thread.daemon = True
+            self._thread.start()
+        match job:
+            case Append() | Stop():
+                self._jobs.put(job)
+            case Refresh() | Work():
+                self._urgent.append(job)
+                self._jobs.put(None)  # to wake it
+            case other:
+                assert_never(other)
+
+    def _run(self) -> None:
+        job = self._next()
+        while not isinstance(job, Stop):
+            while self._urgent:
+                self._hurry(self._urgent.popleft())
+            if job is None:
+                job = self._next()
+                continue
+            group, job = self._group(job)
+            self._append(group)
+        self._refresh(stopped=True)
+
+    def _next(self) -> Append | Stop | None:
+        """The next job; ``None`` when there may be urgent ones."""
+        while self._ledger.remembers:
+            try:
+                return self._jobs.get(timeout=_IDLE_S)
+            except Empty:
+                self._ledger.forget_old()
+        return self._jobs.get()
+
+    def _group(self, first: Append) -> tuple[list[Append], Append | Stop | None]:
+        """The appends that wait, up to a size, and what comes behind them."""
+        group = [first]
+        size = first.size_bytes
+        while size < _GROUP_BYTES and not self._jobs.empty():
+            job = self._jobs.get()
+            if not isinstance(job, Append):
+                return group, job
+            group.append(job)
+            size += job.size_bytes
+        return group, None
+
+    def _hurry(self, job: Refresh | Work) -> None:
+        if isinstance(job, Refresh):
+            self._refresh(refreshed=True)
+            return
+        try:
+            result = job.run()
+        except Exception:  # noqa: BLE001  # the thread must live on
+            result = Failure()
+        news, known = self._ledger.take_news(), self._ledger.known
+        self._land(Outcome(news, known, work=job, result=result))
+
+    def _append(self, group: list[Append]) -> None:
+        failure = None
+        try:
+            self._ledger.append([job.interaction for job in group], self._keys())
+        except Exception as error:  # noqa: BLE001  # the thread must live on
+            if len(group) > 1:
+                for job in group:  # one that cannot be written must not take others with it
+                    self._append([job])
+                return
+            failure = self._failure(group[0].interaction, error)
+        self._land(
+            Outcome(self._ledger.take_news(), self._ledger.known, appends=group, failure=failure)
+        )
+
+    def _failure(self, interaction: Interaction, error: Exception) -> StoreFailed:
+        old = interaction.request
+        bare = RecordedRequest(old.method, old.target, old.headers)
+        head = ResponseHead(interaction.response.status, b"", ())
+        request = self._ledger.redact(b"")(HTTPInteraction(bare, head)).request
+        name = f"{request.method.decode('latin-1')} {request.target.decode('latin-1')}"
+        failure = StoreFailed(f"{name} was not recorded: {_said(error)}")
+        failure.__cause__ = error
+        return failure
+
+    def _refresh(self, *, refreshed: bool = False, stopped: bool = False) -> None:
+        fault = ""
+        try:
+            self._ledger.refresh(self._keys())
+            if self._ledger.owes:
+                self._ledger.append((), self._keys())
+        except Exception as error:  # noqa: BLE001  # the thread must live on
+            fault = _said(error)
+        self._land(
+            Outcome(
+                self._ledger.take_news(),
+                self._ledger.known,
+                refreshed=refreshed,
+                fault=fault,
+                stopped=stopped,
+            )
+        )
+
+
+def let_others_run() -> None:
+    """A sleep, however short, hands the interpreter to a waiting reactor at once."""
+    time.sleep(0.0005)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, BuffrError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    return f"{type(error).__name__}: {error}"

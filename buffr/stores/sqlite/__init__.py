@@ -1,0 +1,1 @@
+"""Caches in SQLite: stored answers, and the thread that keeps them."""

@@ -1,0 +1,331 @@
+"""The thread of a cache file: writes in groups, and long removals in slices between them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+import zstandard
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+
+from buffr.errors import StoreFailed
+from buffr.stores.cache import CacheEntry
+from buffr.stores.sqlite.file import CacheFile, is_broken, said
+from buffr.stores.sqlite.ledger import Bounds, Change, Criteria, Ledger, Refreshed, Removed
+from buffr.stores.sqlite.rows import Row, body_of, row_of
+
+__all__ = [
+    "Broken",
+    "Clear",
+    "Job",
+    "Load",
+    "Outcome",
+    "Put",
+    "Stop",
+    "Sweep",
+    "Uses",
+    "Write",
+    "WriterThread",
+]
+
+_GROUP_BYTES = 8 << 20
+_GROUP_JOBS = 1024
+
+_BODY = "SELECT body, coding, body_bytes FROM entries WHERE place = ?"
+
+
+@frozen(eq=False)
+class Put:
+    """Keep an entry at a place."""
+
+    place: int
+    entry: CacheEntry
+
+
+@frozen(eq=False)
+class Write:
+    """One change, at a time."""
+
+    change: Put | Refreshed | Removed
+    now: float
+    done: Deferred[None]
+
+
+@frozen(eq=False)
+class Uses:
+    """When places were last used."""
+
+    at: Mapping[int, float]
+
+
+@frozen(eq=False)
+class Load:
+    """Read a large body."""
+
+    place: int
+    done: Deferred[bytes | None]
+
+
+@frozen(eq=False)
+class Clear:
+    """Remove entries."""
+
+    criteria: Criteria
+    done: Deferred[int]
+
+
+@frozen(eq=False)
+class Sweep:
+    """Remove what is of no use any more."""
+
+    done: Deferred[int] | None
+
+
+@frozen(eq=False)
+class Broken:
+    """A look-up found the file broken."""
+
+    why: str
+    inode: int
+
+
+@frozen(eq=False)
+class Stop:
+    """End the thread, after all that was asked for before."""
+
+    done: Deferred[None]
+
+
+Job = Write | Uses | Load | Clear | Sweep | Broken | Stop
+
+
+@frozen(eq=False)
+class Outcome:
+    """What came of jobs. ``reopened`` says that another file stands at the path now.
+
+    ``compressed`` counts the bodies that were kept so.
+    """
+
+    results: Sequence[tuple[Job, object]] = ()
+    compressed: int = 0
+    reopened: bool = False
+
+
+@define(eq=False)
+class WriterThread:
+    """Owns the connection that writes. ``land`` is called on this thread.
+
+    ``wall`` is the clock in seconds since the epoch. Every ``sweep_every_s``
+    what has expired is removed.
+    """
+
+    file: CacheFile
+    bounds: Bounds
+    wall: Callable[[], float]
+    land: Callable[[Outcome], None]
+    sweep_every_s: float
+    _jobs: SimpleQueue[Job] = field(init=False, factory=SimpleQueue)
+    _chores: deque[Iterator[None]] = field(init=False, factory=deque)
+    _compressor: zstandard.ZstdCompressor = field(init=False, factory=zstandard.ZstdCompressor)
+    _decompressor: zstandard.ZstdDecompressor = field(
+        init=False, factory=zstandard.ZstdDecompressor
+    )
+    _connection: sqlite3.Connection | None = field(init=False, default=None)
+    _thread: Thread = field(init=False)
+
+    def start(self) -> None:
+        # A daemon, so that a process which forgot to close still ends.
+        self._thread = Thread(target=self._run, name=f"cache {self.file.path}", daemon=True)
+        self._thread.start()
+
+    def put(self, job: Job) -> None:
+        self._jobs.put(job)
+
+    def _run(self) -> None:
+        swept_at = self.wall()
+        while True:
+            group = self._group()
+            if not self._chores and abs(self.wall() - swept_at) >= self.sweep_every_s:
+                swept_at = self.wall()
+                self._look()
+                self._chores.append(self._swept(Sweep(None)))
+            for job in self._after_writes(group):
+                match job:
+                    case Load():
+                        self._load(job)
+                    case Clear():
+                        self._chores.append(self._cleared(job))
+                    case Sweep():
+                        self._chores.append(self._swept(job))
+                    case Broken(why, inode):
+                        if inode == self.file.inode:
+                            self._begin_anew(why)
+                    case Stop():
+                        self._stop(job)
+                        return
+            self._step()
+
+    def _group(self) -> list[Job]:
+        """The jobs that wait, up to a size."""
+        jobs: list[Job] = []
+        size = 0
+        with suppress(Empty):
+            if not self._chores:
+                jobs.append(self._jobs.get(timeout=self.sweep_every_s))
+                size += _size(jobs[-1])
+            while len(jobs) < _GROUP_JOBS and size < _GROUP_BYTES:
+                jobs.append(self._jobs.get_nowait())
+                size += _size(jobs[-1])
+        return jobs
+
+    def _after_writes(self, group: list[Job]) -> Iterator[Job]:
+        """Do what is written in one go; yield the others, in their order among the writes."""
+        writes: list[Write] = []
+        uses: dict[int, float] = {}
+        for job in group:
+            match job:
+                case Write():
+                    writes.append(job)
+                case Uses(at):
+                    uses.update(at)
+                case _:
+                    self._write(writes, uses)
+                    writes, uses = [], {}
+                    yield job
+        self._write(writes, uses)
+
+    def _write(self, writes: Sequence[Write], uses: Mapping[int, float]) -> None:
+        results: list[tuple[Job, object]] = []
+        changes: list[tuple[Change, float]] = []
+        ready: list[Write] = []
+        for job in writes:
+            try:
+                changes.append((self._change(job), job.now))
+                ready.append(job)
+            except Exception as error:  # noqa: BLE001  # the thread must live on
+                results.append((job, self._failure(error)))
+        compressed = 0
+        if changes or uses:
+            try:
+                self._tried(lambda ledger: ledger.write(changes, uses))
+                results += [(job, None) for job in ready]
+                rows = [change for change, _ in changes if isinstance(change, Row)]
+                compressed = sum(row.compressed for row in rows)
+            except Exception as error:  # noqa: BLE001  # as above
+                if len(ready) > 1 and not _passes(error):
+                    for job in ready:  # one that cannot be written must not take others with it
+                        self._write([job], {})
+                else:
+                    results += [(job, self._failure(error)) for job in ready]
+        if results:
+            self.land(Outcome(results, compressed))
+
+    def _change(self, job: Write) -> Change:
+        change = job.change
+        if isinstance(change, Put):
+            return row_of(change.entry, change.place, self._compressor)
+        return change
+
+    def _tried(self, action: Callable[[Ledger], None]) -> None:
+        """Act on the file; once more on a new one when it turns out to be broken."""
+        try:
+            action(self._ledger())
+        except sqlite3.DatabaseError as error:
+            if not is_broken(error):
+                raise
+            self._begin_anew(said(error))
+            action(self._ledger())
+
+    def _ledger(self) -> Ledger:
+        if self._connection is None:
+            self._connection = self.file.writer()
+        return Ledger(self._connection, self.bounds)
+
+    def _look(self) -> None:
+        """Go on with the file that stands at the path, if it is another than before."""
+        if self.file.replaced():
+            self.file.warn(f"cache {self.file.path}: the file was replaced; it is opened again")
+            self._reopen()
+
+    def _begin_anew(self, why: str) -> None:
+        self._let_go()
+        self.file.begin_anew(why)
+        self._reopen()
+
+    def _reopen(self) -> None:
+        self._let_go()
+        try:
+            self.file.prepare()
+        except StoreFailed as error:
+            self.file.warn(str(error))
+        else:
+            self.land(Outcome(reopened=True))
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _load(self, job: Load) -> None:
+        try:
+            row = self._ledger().connection.execute(_BODY, (job.place,)).fetchone()
+            if row is not None:
+                kept, coding, body_bytes = row
+                row = body_of(kept, coding, body_bytes, self._decompressor)
+            self.land(Outcome([(job, row)]))
+        except Exception as error:  # noqa: BLE001  # as above
+            self.land(Outcome([(job, self._failure(error))]))
+
+    def _cleared(self, job: Clear) -> Iterator[None]:
+        return self._chore(job, lambda: self._ledger().clear(job.criteria))
+
+    def _swept(self, job: Sweep) -> Iterator[None]:
+        return self._chore(job, lambda: self._ledger().sweep(self.wall()))
+
+    def _chore(self, job: Clear | Sweep, begin: Callable[[], Iterator[int]]) -> Iterator[None]:
+        removed = 0
+        try:
+            for count in begin():
+                removed += count
+                yield
+            self.land(Outcome([(job, removed)]))
+        except Exception as error:  # noqa: BLE001  # as above
+            if isinstance(error, sqlite3.DatabaseError) and is_broken(error):
+                self._begin_anew(said(error))
+            self.land(Outcome([(job, self._failure(error))]))
+
+    def _step(self) -> None:
+        if self._chores:
+            chore = self._chores.popleft()
+            for _ in chore:
+                self._chores.append(chore)
+                break
+
+    def _stop(self, job: Stop) -> None:
+        while self._chores:
+            self._step()
+        self._let_go()
+        self.land(Outcome([(job, None)]))
+
+    def _failure(self, error: Exception) -> StoreFailed:
+        if isinstance(error, StoreFailed):
+            return error
+        return StoreFailed(f"cache {self.file.path}: {said(error)}")
+
+
+def _size(job: Job) -> int:
+    if isinstance(job, Write) and isinstance(job.change, Put):
+        return job.change.entry.body.size_bytes
+    return 0
+
+
+def _passes(error: Exception) -> bool:
+    """Whether an error is about the moment, not about what was to be written."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY)

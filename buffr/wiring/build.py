@@ -1,0 +1,274 @@
+"""The tree of services."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import evolve
+from twisted.application.internet import TimerService
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+
+from buffr.admin.counting import Counting
+from buffr.admin.pages import AdminPages
+from buffr.admin.report import GatewayReport
+from buffr.config import Config, ReverseRoute
+from buffr.config.forward import ForwardSettings
+from buffr.config.gateway import GatewaySettings
+from buffr.config.limits import Limits
+from buffr.exchanges.engine import Engine
+from buffr.exchanges.metrics import Figures
+from buffr.listeners.forward import ForwardProxy
+from buffr.listeners.gateway import GatewayRoute
+from buffr.listeners.http1 import ConnectionLimits, Handler
+from buffr.listeners.listener import HTTPListener
+from buffr.listeners.reverse import reverse_handler
+from buffr.log import FORMATS, ExchangeLog, LineObserver, logger_writer, stream_writer
+from buffr.policy.hosts import EVERY_HOST
+from buffr.policy.key_gate import KeyGate
+from buffr.policy.mode import Mode
+from buffr.policy.own_names import OwnNames
+from buffr.tls.authority import Authority
+from buffr.tls.contexts import LeafContexts, ServerTLS
+from buffr.tls.ports import files_tls, names_tls, own_names
+from buffr.tls.server_name import server_name
+from buffr.wire.http1_head import HeadLimits
+from buffr.wiring.access_keys import with_keys
+from buffr.wiring.caches import Caches
+from buffr.wiring.cassettes import Cassettes
+from buffr.wiring.forward_routes import ForwardRoutes
+from buffr.wiring.gateway import gateway_routes
+from buffr.wiring.keeping import spool_dir_of
+from buffr.wiring.live_gateway import LiveGateway
+from buffr.wiring.redaction import redaction_rules
+from buffr.wiring.routes import RouteMaker, reverse_route
+from buffr.wiring.service import BuffrService
+from buffr.wiring.upstreams import Upstreams
+
+__all__ = ["build"]
+
+
+def build(
+    config: Config,
+    reactor: Any,
+    *,
+    on_console: bool,
+    write: Callable[[str], None] | None = None,
+    figures: Figures | None = None,
+) -> BuffrService:
+    """The tree of services for these settings; nothing is opened before it starts.
+
+    ``on_console`` writes log lines to standard error in buffr's own form;
+    else they go where Twisted's logging goes, those of exchanges to ``write``
+    if it is given. ``figures`` count what the gateway does. Raises ``ConfigError``.
+    """
+    if write is None:
+        write = stream_writer(sys.stderr) if on_console else logger_writer
+    return _Builder(config, reactor, write, figures, on_console=on_console).build()
+
+
+def _sweep_every_s(limits: Limits) -> float:
+    """Often enough that a host is let go not much later than the settings say."""
+    return min(max(limits.host_idle_s / 4, 1.0), 60.0)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class _Builder:
+    """Holds what the parts of one service share while it is put together."""
+
+    def __init__(
+        self,
+        config: Config,
+        reactor: Any,
+        write: Callable[[str], None],
+        figures: Figures | None,
+        *,
+        on_console: bool,
+    ) -> None:
+        self._figures = figures
+        self._config = config = with_keys(config)
+        self._reactor = reactor
+        self._on_console = on_console
+        log = ExchangeLog(reactor, write, config.log_format)
+        self._engine = Engine(reactor, log, time.time)
+        self._rules = redaction_rules(config.redact)
+        self._listeners: list[HTTPListener] = []
+        keeps = any(mode.keeps for mode in config.modes)
+        self._spool_dir = spool_dir_of(config) if keeps else None
+        self._cassettes = Cassettes(config, reactor, self._rules, self._spool_dir)
+        self._caches = Caches(config, reactor, self._rules)
+        self._upstreams = Upstreams(config, reactor, self._own_ports)
+        self._maker = RouteMaker(
+            config,
+            self._rules,
+            self._upstreams,
+            self._cassettes,
+            self._caches,
+            reactor,
+            self._spool_dir,
+        )
+        self._leaves: LeafContexts | None = None
+        self._live_gateway: LiveGateway | None = None
+        self._forward_routes: ForwardRoutes | None = None
+
+    def _own_ports(self) -> set[tuple[str, int]]:
+        return {listener.address for listener in self._listeners}
+
+    def build(self) -> BuffrService:
+        config = self._config
+        self._cassettes.expect((row.cassette, row.mode) for row in config.reverse)
+        for row in config.reverse:
+            self._reverse(row)
+        if config.gateway is not None:
+            self._cassettes.expect((row.cassette, row.mode) for row in config.gateway.routes)
+            self._gateway(config.gateway)
+        if config.forward is not None:
+            self._expect_hosts(config.forward)
+            self._forward(config.forward)
+        formatter = FORMATS[config.log_format]
+        service = BuffrService(
+            self._listeners,
+            self._engine,
+            stores=(self._cassettes, self._caches),
+            upstreams=self._upstreams,
+            grace_s=config.limits.shutdown_s,
+            warnings=config.warnings,
+            observer=LineObserver(sys.stderr, formatter) if self._on_console else None,
+        )
+        service.gateway = self._live_gateway
+        if self._forward_routes is not None:
+            sweeps = TimerService(_sweep_every_s(config.limits), self._forward_routes.sweep)
+            sweeps.clock = self._reactor
+            sweeps.setServiceParent(service)
+        return service
+
+    def _reverse(self, row: ReverseRoute) -> None:
+        route = reverse_route(row, self._maker)
+        announce = {"mode": row.mode.value}
+        if row.target is not None:
+            announce["target"] = row.target.url
+        if route.store is not None:
+            announce["cassette"] = str(row.cassette)
+        if route.cache is not None:
+            announce["store"] = str(self._caches.path_of(row.cache) or "memory:")
+        access = self._config.access_to(row.access)
+        gate = None if access.is_open else KeyGate(access)
+        handler = reverse_handler(self._engine, route, gate)
+        self._listen(row.port, handler, announce, self._port_tls(row))
+
+    def _gateway(self, settings: GatewaySettings) -> None:
+        def routes(settings: GatewaySettings, config: Config) -> dict[bytes, GatewayRoute]:
+            return gateway_routes(settings, evolve(self._maker, config=config))
+
+        figures = self._figures
+        if figures is None and settings.admin.enabled:
+            figures = Figures(time.time)
+        counting = None
+        if figures is not None:
+            counting = self._engine.observer = Counting(figures, {}, self._engine.observer)
+        live = self._live_gateway = LiveGateway(
+            self._engine, self._caches, routes, counting, self._admin_pages
+        )
+        handler = live.gateway(settings, self._config).handle
+        announce = {"gateway": ",".join(row.name for row in settings.routes)}
+        live.listener = self._listen(settings.port, handler, announce, self._port_tls(settings))
+
+    def _admin_pages(
+        self,
+        settings: GatewaySettings,
+        config: Config,
+        routes: Mapping[bytes, GatewayRoute],
+        counting: Counting,
+    ) -> AdminPages:
+        rows = [row for row in settings.routes if row.mode is Mode.CACHE]
+        database = self._caches.path_of(rows[0].cache) if rows else None
+        report = GatewayReport(config, settings, routes, counting, database, self._reactor)
+        return AdminPages(
+            report,
+            names=OwnNames(
+                config.listen, (*settings.admin.hosts, *settings.tls_names, *own_names())
+            ),
+            per_minute=settings.admin.rate_limit_per_minute,
+            log_access=settings.admin.log_access,
+            seconds=time.monotonic,
+            wall=time.time,
+        )
+
+    def _port_tls(
+        self, row: ReverseRoute | GatewaySettings
+    ) -> IOpenSSLServerConnectionCreator | None:
+        if row.cert is not None and row.key is not None:
+            return files_tls(row.cert, row.key, _now())
+        if not row.tls:
+            return None
+        return names_tls(self._leaf_contexts(), row.tls_names or own_names())
+
+    def _expect_hosts(self, settings: ForwardSettings) -> None:
+        """Learn where hosts that nobody asked for yet will have their recordings."""
+        self._cassettes.expect((row.cassette, row.mode) for row in settings.hosts)
+        for row in settings.hosts:
+            if row.mode is Mode.CACHE:
+                self._caches.expect(row.cache)
+        if any(row.host == EVERY_HOST for row in settings.hosts):
+            return
+        if settings.mode.records:
+            self._cassettes.expect_in(self._config.data_dir)
+        elif settings.mode is Mode.CACHE:
+            self._caches.expect(settings.cache)
+
+    def _leaf_contexts(self) -> LeafContexts:
+        if self._leaves is None:
+            config = self._config
+            authority = Authority.load_or_create(config.ca_cert, config.ca_key, _now())
+            self._leaves = LeafContexts(authority, _now)
+        return self._leaves
+
+    def _forward(self, settings: ForwardSettings) -> None:
+        for options in (settings.upstream, *(row.upstream for row in settings.hosts)):
+            self._upstreams.check_files(options)
+        leaves = self._leaf_contexts()
+        routes = self._forward_routes = ForwardRoutes(settings, self._maker)
+        proxy = ForwardProxy(
+            self._engine,
+            self._reactor,
+            self._config.access_to_forward,
+            routes,
+            lambda host: ServerTLS(leaves, server_name(host.encode("ascii"))),
+            self._upstreams.hops,
+        )
+        announce = {"mode": settings.mode.value, "proxy": "forward"}
+        proxy.listener = self._listen(settings.port, proxy.handle, announce, None)
+
+    def _listen(
+        self,
+        port: int,
+        handler: Handler,
+        announce: dict[str, str],
+        tls: IOpenSSLServerConnectionCreator | None,
+    ) -> HTTPListener:
+        limits = self._config.limits
+        listener = HTTPListener(
+            self._reactor,
+            "127.0.0.1" if self._config.listen == "localhost" else self._config.listen,
+            port,
+            handler,
+            limits=ConnectionLimits(
+                head=HeadLimits(limits.head_bytes, limits.header_count),
+                buffer_bytes=limits.pipeline_bytes,
+                idle_s=limits.client_idle_s,
+                head_s=limits.head_s,
+                body_idle_s=limits.body_idle_s,
+                half_close_s=limits.half_close_s,
+            ),
+            connections=limits.connections,
+            announce=announce,
+            tls=tls,
+        )
+        self._listeners.append(listener)
+        return listener

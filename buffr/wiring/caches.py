@@ -1,0 +1,167 @@
+"""The stores of mode cache: one object a file, however many routes share it."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import LogLevel
+
+from buffr.config import Config
+from buffr.config.caching import CacheSettings
+from buffr.exchanges.route import RouteCache
+from buffr.log import say
+from buffr.matching.matcher import Matcher
+from buffr.origin import Origin
+from buffr.policy.cache.keys import CacheKeys
+from buffr.policy.cache.rules import CacheRules
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.cache import CacheStore
+from buffr.stores.memory_cache import MemoryCache
+from buffr.stores.sqlite.ledger import Bounds
+from buffr.stores.sqlite.store import SQLiteStore
+from buffr.stores.writable import check_beside
+from buffr.wiring.keeping import Keeping, make_directory
+from buffr.wiring.open_once import Openings
+
+__all__ = ["Caches"]
+
+_DEFAULT_FILE = "buffr-cache.db"
+_ELSEWHERE = "choose another file (--store sqlite:FILE) or none (--store memory:)"
+_IN_MEMORY = "answers are kept in memory, for this run alone"
+_CHECKED_EVERY_S = 0.001
+"""How long a look-up may trust the one before to have seen what other processes wrote."""
+
+
+class Caches:
+    """Makes and keeps the stores of mode cache by their real path."""
+
+    def __init__(self, config: Config, reactor: Any, redaction: RedactionRules) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._redaction = redaction
+        self._memory: MemoryCache | None = None
+        self._files: dict[Path, SQLiteStore] = {}
+        self._keeping = Keeping(config.allow_unrecorded, _warn)
+        self._kept: dict[Path, bool] = {}
+        self._expected: list[Path] = []
+        self._openings = Openings()
+
+    def of(
+        self, origin: Origin, settings: CacheSettings, matcher: Matcher, name: str = ""
+    ) -> RouteCache:
+        """What a route to an origin has in mode cache; its store is not yet opened if it is new.
+
+        Routes of the same name, by default the origin's, share their answers.
+        """
+        name = name or origin.url
+        store = self._store(settings)
+        rules = CacheRules(
+            ttl_s=settings.ttl_s,
+            ttl_by_status=settings.ttl_by_status,
+            override=settings.override,
+            methods=settings.methods,
+            stale_if_error_s=settings.stale_if_error_s,
+            flight_timeout_s=settings.flight_timeout_s,
+            most_body_bytes=self._config.cache.most_body_bytes,
+            tags=settings.tags,
+        )
+        keys = CacheKeys(matcher, self._redaction, rules, name, lambda: store.salt)
+        return RouteCache(name, rules, store, keys)
+
+    def _store(self, settings: CacheSettings) -> CacheStore:
+        bounds, path = self._config.cache, self.path_of(settings)
+        if path is None:
+            if self._memory is None:
+                self._memory = MemoryCache(
+                    bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes, time.time
+                )
+            return self._memory
+        real = path.resolve()
+        if real not in self._files:
+            self._files[real] = SQLiteStore(
+                path,
+                Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes),
+                call_from_thread=self._reactor.callFromThread,
+                wall=time.time,
+                warn=_warn,
+                memory_bytes=bounds.memory_bytes,
+                soon=partial(self._reactor.callLater, _CHECKED_EVERY_S),
+            )
+        return self._files[real]
+
+    def path_of(self, settings: CacheSettings) -> Path | None:
+        """The file that a route's answers are kept in; ``None`` for memory."""
+        path: Path | None = self._config.data_dir / _DEFAULT_FILE
+        if settings.store is not None:
+            path = settings.store.path
+        if path is None or (self._config.allow_unrecorded and not self._can_keep(path)):
+            return None
+        return path
+
+    def expect(self, settings: CacheSettings) -> None:
+        """Learn of a file that is opened only when a host is first asked for."""
+        path = self.path_of(settings)
+        if path is not None:
+            self._expected.append(path)
+
+    def _can_keep(self, path: Path) -> bool:
+        """Whether a file can be written, found out once.
+
+        Raises ``Unwritable`` if it cannot, unless memory may take its place.
+        """
+        real = path.resolve()
+        if real not in self._kept:
+
+            def check() -> None:
+                make_directory(path.parent)
+                check_beside(path)
+
+            self._kept[real] = self._keeping.checked(
+                f"cache {path}", check, elsewhere=_ELSEWHERE, otherwise=_IN_MEMORY
+            )
+        return self._kept[real]
+
+    def change(self, config: Config) -> None:
+        """Go by other bounds from now on; what is open stays open."""
+        self._config = config
+        bounds = config.cache
+        for store in self._files.values():
+            most = Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes)
+            store.change(most, bounds.memory_bytes)
+        if self._memory is not None:
+            self._memory.change(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes)
+
+    def open_all(self) -> None:
+        """Open all that are known so far. Blocks. Raises ``StoreFailed``."""
+        for path in self._expected:
+            self._can_keep(path)
+        for real, store in self._files.items():
+            self._prepare(store)
+            self._openings.done.add(real)
+
+    def _prepare(self, store: SQLiteStore) -> None:
+        self._can_keep(store.path)
+        store.open()
+
+    async def opened(self, settings: CacheSettings) -> None:
+        """Have a store opened while the service runs. Raises ``StoreFailed``."""
+        path = self.path_of(settings)
+        if path is None:
+            return
+        real = path.resolve()
+        pool = self._reactor.getThreadPool()
+        opening = partial(deferToThreadPool, self._reactor, pool, self._prepare, self._files[real])
+        await self._openings.once(real, opening)
+
+    async def close(self) -> None:
+        """Write what waits, and let go of the files."""
+        for real in self._openings.done:
+            await self._files[real].close()
+
+
+def _warn(line: str) -> None:
+    say(LogLevel.warn, line)

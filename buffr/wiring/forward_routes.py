@@ -1,0 +1,218 @@
+"""The forward proxy's routes: made when an origin is first asked for, let go when it is idle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from attrs import evolve, frozen
+from twisted.internet.protocol import Protocol
+
+from buffr.config import scope_cassette
+from buffr.config.forward import ForwardHost, ForwardSettings
+from buffr.errors import AccessDenied
+from buffr.exchanges.pace import Pace
+from buffr.exchanges.playhead import Playhead, Repeat
+from buffr.exchanges.route import Route
+from buffr.matching.matcher import Matcher
+from buffr.origin import Origin
+from buffr.policy.access import is_private
+from buffr.policy.mode import Mode
+from buffr.stores.cassette.store import CassetteStore
+from buffr.tls.server_name import is_address
+from buffr.wiring.cassettes import SharedCassette
+from buffr.wiring.held_routes import Held, HeldRoutes, Name
+from buffr.wiring.matchers import cache_matcher_for, matcher_for
+from buffr.wiring.paces import new_pace
+from buffr.wiring.remembered import Remembered
+from buffr.wiring.routes import RouteMaker, ages_for
+
+__all__ = ["ForwardRoutes"]
+
+_MOST_READY = 4096
+_MOST_REMEMBERED = 50_000
+"""Playheads and limits of hosts that were let go; about 1 KB each."""
+
+
+@frozen(eq=False)
+class _View:
+    """What the origins of one row have in common that share a cassette."""
+
+    cassette: SharedCassette
+    store: CassetteStore
+    matcher: Matcher
+    playhead: Playhead
+
+
+class ForwardRoutes:
+    """Finds the route of an origin and a scope: made when it is first asked for, let go when idle.
+
+    Hosts that share a cassette share its one writer. A cassette's playhead is
+    one for all origins in it, as their keys differ. Playheads and limits
+    outlive the routes, so that a host that comes back goes on where it was.
+    """
+
+    def __init__(self, settings: ForwardSettings, maker: RouteMaker) -> None:
+        limits = maker.config.limits
+        self._settings = settings
+        self._maker = maker
+        self._bypass = maker.config.bypass
+        self._held = HeldRoutes(limits.hosts, limits.host_idle_s, self._let_go)
+        self.ready: dict[tuple[Origin, str], Route] = {}
+        self._views: dict[SharedCassette, dict[str, _View]] = {}
+        self._playheads: Remembered[Playhead] = Remembered(_MOST_REMEMBERED)
+        self._paces: Remembered[Pace] = Remembered(_MOST_REMEMBERED)
+
+    def bypassed(self, host: str, port: int) -> bool:
+        return self._bypass.matches(host, port)
+
+    def check(self, host: str, port: int) -> None:
+        """Refuse an address at once; where a name leads is seen when it is dialled."""
+        if self._denies(host, port) and is_address(host) and is_private(host):
+            raise AccessDenied(
+                "private addresses are not served", hint="forward.deny_private sets it"
+            )
+
+    def _denies(self, host: str, port: int) -> bool:
+        return self._maker.config.denies_private_at(host, port)
+
+    async def of(self, origin: Origin, scope: str) -> Route:
+        self.check(origin.host, origin.port)
+        if self.bypassed(origin.host, origin.port):
+            route = self._held.find((origin, None)) or self._passing(origin)
+        else:
+            row = self._settings.of(origin.host)
+            name = origin, self._cassette_path(row, scope)
+            route = self._held.find(name) or await self._made(name, row)
+        if len(self.ready) >= _MOST_READY:
+            self.ready.clear()
+        self.ready[origin, scope] = route
+        return route
+
+    def _cassette_path(self, row: ForwardHost, scope: str) -> Path | None:
+        if not row.mode.uses_cassette:
+            return None
+        if self._settings.scope_cassettes and scope:
+            return scope_cassette(row.cassette, scope)
+        return row.cassette
+
+    async def _made(self, name: Name, row: ForwardHost) -> Route:
+        """A new route; that of another request if it was made meanwhile."""
+        origin, path = name
+        if path is None:
+            route = await self._without_cassette(origin, row)
+            return self._held.find(name) or self._hold(name, route, None)
+        view = await self._view(path, row)
+        try:
+            known = self._held.find(name)
+            if known is None:
+                route = self._route(origin, row, view.matcher, view.store)
+                route = evolve(route, playhead=view.playhead)
+                return self._hold(name, route, view.cassette)
+        except BaseException:
+            self._give_back(view.cassette)
+            raise
+        self._give_back(view.cassette)
+        return known
+
+    async def _without_cassette(self, origin: Origin, row: ForwardHost) -> Route:
+        maker = self._maker
+        if row.mode is not Mode.CACHE:
+            matcher = matcher_for(row.match, maker.rules, None, row.websocket, with_origin=True)
+            return self._route(origin, row, matcher, None)
+        matcher = cache_matcher_for(row.match, maker.rules, with_origin=True)
+        cache = maker.caches.of(origin, row.cache, matcher)
+        await maker.caches.opened(row.cache)
+        return evolve(self._route(origin, row, matcher, None), cache=cache)
+
+    def _route(
+        self, origin: Origin, row: ForwardHost, matcher: Matcher, store: CassetteStore | None
+    ) -> Route:
+        upstream = None
+        if row.mode is not Mode.REPLAY:
+            deny_private = self._denies(origin.host, origin.port)
+            upstream = self._maker.upstreams.of(origin, row.upstream, deny_private=deny_private)
+        return evolve(
+            self._maker.general(row.mode, self._settings, matcher, store, upstream),
+            origin=origin,
+            pace=self._pace(origin.host, row),
+            ages=ages_for(row.re_record_after_s),
+        )
+
+    def _hold(self, name: Name, route: Route, cassette: SharedCassette | None) -> Route:
+        self._held.add(name, Held(route, cassette, self._maker.reactor.seconds()))
+        return route
+
+    async def _view(self, path: Path, row: ForwardHost) -> _View:
+        """What the row's origins share of a cassette, which is borrowed and opened for one more."""
+        cassettes = self._maker.cassettes
+        cassette = await cassettes.borrow(path, row.mode)
+        try:
+            views = self._views.setdefault(cassette, {})
+            # Made before the file is read, so that its index is not made on the reactor's thread.
+            view = views.get(row.host)
+            if view is None:
+                view = views[row.host] = self._new_view(cassette, row)
+            await cassettes.opened(cassette)
+        except BaseException:
+            self._give_back(cassette)
+            raise
+        return view
+
+    def _new_view(self, cassette: SharedCassette, row: ForwardHost) -> _View:
+        matcher = matcher_for(
+            row.match, self._maker.rules, cassette.cassette, row.websocket, with_origin=True
+        )
+        store = cassette.cassette.view(matcher.recorded_key)
+        repeat = Repeat(self._settings.repeat)
+        playhead = self._playheads.of((str(cassette.real), row.host), lambda: Playhead(repeat))
+        return _View(cassette, store, matcher, playhead)
+
+    def _give_back(self, cassette: SharedCassette) -> None:
+        if self._maker.cassettes.give_back(cassette):
+            for host, view in self._views.pop(cassette, {}).items():
+                if not view.playhead.is_new:
+                    self._playheads.keep((str(cassette.real), host), view.playhead)
+
+    def _pace(self, host: str, row: ForwardHost) -> Pace | None:
+        """One for each host, whatever the port and the scope: limits are the upstream's."""
+        limits = row.limits
+        if limits is None:
+            return None
+        return self._paces.of(host, lambda: new_pace(limits, self._maker.reactor))
+
+    def _passing(self, origin: Origin) -> Route:
+        """A bypassed host's plain requests are relayed, whatever the mode."""
+        general, maker = self._settings, self._maker
+        deny_private = self._denies(origin.host, origin.port)
+        upstream = maker.upstreams.of(origin, general.upstream, deny_private=deny_private)
+        matcher = matcher_for(general.match, maker.rules, None, general.websocket, with_origin=True)
+        route = evolve(
+            maker.general(Mode.PASSTHROUGH, general, matcher, None, upstream),
+            share=False,
+            origin=origin,
+            src="bypass",
+        )
+        return self._hold((origin, None), route, None)
+
+    def sweep(self) -> None:
+        """Let go of what was idle for long; called from time to time."""
+        self._held.sweep(self._maker.reactor.seconds())
+
+    def _let_go(self, held: Held) -> None:
+        self.ready.clear()
+        route = held.route
+        if route.upstream is not None:
+            route.upstream.retire()
+        if route.pace is not None and route.origin is not None and not route.pace.quiet:
+            self._paces.keep(route.origin.host, route.pace)
+        if held.cassette is not None:
+            self._give_back(held.cassette)
+
+    async def dial(self, host: str, port: int, protocol: Protocol, *, hops: bytes = b"") -> None:
+        origin = Origin("https", host, port)
+        self.check(host, port)
+        options = self._settings.upstream
+        deny_private = self._denies(host, port)
+        await self._maker.upstreams.dial(
+            origin, options, protocol, deny_private=deny_private, hops=hops
+        )

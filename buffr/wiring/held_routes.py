@@ -1,0 +1,83 @@
+"""Routes that are made on demand: held while they are used, and for a while after."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import define
+
+from buffr.exchanges.route import Route
+from buffr.origin import Origin
+from buffr.wiring.cassettes import SharedCassette
+
+__all__ = ["Held", "HeldRoutes", "Name"]
+
+Name = tuple[Origin, Path | None]
+"""An origin, and the cassette's path: with scopes, one origin may have several."""
+
+
+@define(eq=False)
+class Held:
+    """A route, what it has borrowed, and since when it has been idle, as far as is known."""
+
+    route: Route
+    cassette: SharedCassette | None
+    idle_since_s: float
+
+
+class HeldRoutes:
+    """Routes by their name: each until it was idle for ``idle_s`` seconds, or there are too many.
+
+    Zero seconds: however long it was idle. Of more than ``most`` routes one
+    that was idle for long goes first; a route that is in use never does, so
+    that there may be more while they are. ``let_go`` is told which one went.
+    """
+
+    def __init__(self, most: int, idle_s: float, let_go: Callable[[Held], None]) -> None:
+        self._most = most
+        self._idle_s = idle_s
+        self._let_go = let_go
+        self._held: OrderedDict[Name, Held] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def find(self, name: Name) -> Route | None:
+        held = self._held.get(name)
+        return None if held is None else held.route
+
+    def add(self, name: Name, held: Held) -> None:
+        """Hold a new route. Its use begins before others are added."""
+        self._make_room(held.idle_since_s)
+        self._held[name] = held
+
+    def sweep(self, now_s: float) -> None:
+        """Let go of what was idle for long; called from time to time."""
+        for name, held in list(self._held.items()):
+            used = self._was_used(name, held, now_s)
+            if not used and 0 < self._idle_s <= now_s - held.idle_since_s:
+                self._drop(name)
+
+    def _make_room(self, now_s: float) -> None:
+        """By the clock algorithm: who was used since it was last looked at is passed over once."""
+        for _ in range(2 * len(self._held)):
+            if len(self._held) < self._most:
+                return
+            name, held = next(iter(self._held.items()))
+            if not self._was_used(name, held, now_s):
+                self._drop(name)
+
+    def _was_used(self, name: Name, held: Held, now_s: float) -> bool:
+        """Whether a route is in use, or was since it was last asked about."""
+        uses = held.route.uses
+        if not (uses.under_way or uses.lately):
+            return False
+        uses.lately = False
+        held.idle_since_s = now_s
+        self._held.move_to_end(name)
+        return True
+
+    def _drop(self, name: Name) -> None:
+        self._let_go(self._held.pop(name))

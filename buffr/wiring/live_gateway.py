@@ -1,0 +1,102 @@
+"""A gateway that listens, and can be told to go by other settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from attrs import define, evolve, field
+
+from buffr.admin.counting import Counting
+from buffr.admin.pages import AdminPages
+from buffr.config import Config
+from buffr.config.gateway import GatewaySettings
+from buffr.exchanges.engine import Engine
+from buffr.exchanges.pace import Pace
+from buffr.exchanges.route import Route
+from buffr.listeners.gateway import Gateway, GatewayRoute
+from buffr.listeners.listener import HTTPListener
+from buffr.policy.key_gate import KeyGate
+from buffr.stores.cache import CacheStore
+from buffr.upstream.upstream import Upstream
+from buffr.wiring.caches import Caches
+from buffr.wiring.paces import rate_rules
+
+__all__ = ["LiveGateway"]
+
+MakePages = Callable[[GatewaySettings, Config, Mapping[bytes, GatewayRoute], Counting], AdminPages]
+MakeRoutes = Callable[[GatewaySettings, Config], dict[bytes, GatewayRoute]]
+
+
+@define(eq=False)
+class LiveGateway:
+    """The gateway of a service. All methods are called on the reactor's thread.
+
+    What is under way ends as it began; what comes later goes by the new
+    settings. The address, and the cache's files, stay.
+    """
+
+    engine: Engine
+    caches: Caches
+    make: MakeRoutes
+    counting: Counting | None
+    pages: MakePages
+    listener: HTTPListener | None = None
+    _routes: Mapping[bytes, GatewayRoute] = field(factory=dict)
+
+    def gateway(self, settings: GatewaySettings, config: Config) -> Gateway:
+        """Made by these settings. Raises ``ConfigError``."""
+        routes = self.make(settings, config)
+        for row in settings.routes:
+            name = row.name.encode("ascii")
+            known, made = self._routes.get(name), routes[name]
+            pace = None if known is None else known.route.pace
+            if pace is not None and row.limits is not None:
+                # What was asked so far counts under the new limits, too.
+                pace.change(rate_rules(row.limits), row.limits.max_hold_s)
+                routes[name] = evolve(made, route=evolve(made.route, pace=pace))
+        self._routes = routes
+        pages = None
+        if self.counting is not None:
+            self._count(routes, self.counting)
+            if settings.admin.enabled:
+                pages = self.pages(settings, config, routes, self.counting)
+        gate = KeyGate(config.access_to(settings.access), in_path=True)
+        return Gateway(self.engine, gate, routes, pages)
+
+    def _count(self, routes: Mapping[bytes, GatewayRoute], counting: Counting) -> None:
+        """Have exchanges counted by name, those that are under way too; and calls."""
+        names = {found.route: name.decode("ascii") for name, found in routes.items()}
+        counting.names = dict(list(counting.names.items())[-len(names) :]) | names
+        for route, name in names.items():
+            if route.upstream is not None:
+                route.upstream.told = partial(counting.figures.asked, name)
+
+    def change(self, config: Config) -> None:
+        """Go by other settings from now on. Raises ``ConfigError``; nothing has changed then."""
+        assert self.listener is not None
+        assert config.gateway is not None
+        old = self.upstreams()
+        self.caches.change(config)
+        self.listener.handle = self.gateway(config.gateway, config).handle
+        for upstream in old.values():
+            upstream.retire()
+
+    def _by_name(self) -> dict[str, Route]:
+        return {name.decode("ascii"): found.route for name, found in self._routes.items()}
+
+    def upstreams(self) -> dict[str, Upstream]:
+        """By the names of their routes."""
+        routes = self._by_name().items()
+        return {name: route.upstream for name, route in routes if route.upstream is not None}
+
+    def paces(self) -> dict[str, Pace]:
+        """As ``upstreams``."""
+        routes = self._by_name().items()
+        return {name: route.pace for name, route in routes if route.pace is not None}
+
+    @property
+    def store(self) -> CacheStore | None:
+        """The store of the first route in mode cache."""
+        caches = (route.cache for route in self._by_name().values())
+        return next((cache.store for cache in caches if cache is not None), None)

@@ -1,0 +1,76 @@
+"""What identifies requests, by a ``match`` section."""
+
+from __future__ import annotations
+
+from attrs import asdict, evolve
+from twisted.logger import LogLevel
+
+from buffr.config.matching import MatchSettings
+from buffr.config.websocket import WebSocketSettings
+from buffr.log import say
+from buffr.matching.matcher import Matcher
+from buffr.matching.rules import IgnoreRule, MatchRules, Normalisation
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.cassette.store import Cassette
+
+__all__ = ["cache_matcher_for", "matcher_for"]
+
+
+def matcher_for(
+    settings: MatchSettings,
+    rules: RedactionRules,
+    cassette: Cassette | None,
+    websocket: WebSocketSettings,
+    *,
+    with_origin: bool,
+) -> Matcher:
+    """What identifies requests; nothing is looked up without a cassette."""
+    compared = evolve(
+        _rules(settings, rules), frame=websocket.match, frame_type=websocket.type_field
+    )
+    if cassette is None:
+        return _said(Matcher(compared, with_origin=with_origin))
+    compared = evolve(compared, credentials=settings.credentials)
+    return _said(Matcher(compared, with_origin=with_origin, salt=lambda: cassette.salt))
+
+
+def cache_matcher_for(
+    settings: MatchSettings, rules: RedactionRules, *, with_origin: bool
+) -> Matcher:
+    """What identifies requests to a cache, whose keys are never written down as they are.
+
+    It judges conditions itself, and a signed URL may lead to what others do not see.
+    """
+    compared = _rules(settings, rules)
+    exact = evolve(compared.normalise, signatures=False, conditions=False, idempotency=False)
+    compared = evolve(compared, credentials="exact", normalise=exact)
+    return _said(Matcher(compared, with_origin=with_origin))
+
+
+def _rules(settings: MatchSettings, rules: RedactionRules) -> MatchRules:
+    ignore = tuple(
+        IgnoreRule(
+            part=rule.part,
+            pattern=rule.pattern,
+            replace_with=rule.replace_with,
+            sync_response=rule.sync_response,
+        )
+        for rule in settings.ignore
+    )
+    return MatchRules(
+        redaction=rules,
+        ignore=ignore,
+        json=settings.json,
+        query=settings.query,
+        form=settings.form,
+        header=settings.header,
+        variants=settings.variants,
+        body_bytes=settings.body_bytes,
+        normalise=Normalisation(**asdict(settings.normalise)),
+    )
+
+
+def _said(matcher: Matcher) -> Matcher:
+    for warning in matcher.warnings:
+        say(LogLevel.warn, warning)
+    return matcher

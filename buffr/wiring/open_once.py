@@ -1,0 +1,55 @@
+"""Files that are opened while the service runs, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from buffr.transport.streams import News
+
+__all__ = ["Openings"]
+
+
+@define(eq=False)
+class Openings:
+    """Which files are open, and which are being opened, by their real paths."""
+
+    done: set[Path] = field(factory=set)
+    _under_way: dict[Path, News] = field(factory=dict)
+
+    async def once(self, real: Path, opened: Callable[[], Awaitable[None]]) -> None:
+        """Have a file opened, or wait for who does; one that failed is tried again.
+
+        It goes on when the one who asked for it leaves: what a thread has
+        begun cannot be taken back. Raises what ``opened`` raises.
+        """
+        await self.settled(real)
+        if real in self.done:
+            return
+        news = self._under_way[real] = News()
+        failures: list[Failure] = []
+
+        async def opening() -> None:
+            try:
+                await opened()
+                self.done.add(real)
+            finally:
+                del self._under_way[real]
+
+        def over(_: None) -> None:
+            news.tell()
+
+        Deferred.fromCoroutine(opening()).addErrback(failures.append).addCallback(over)
+        if self._under_way.get(real) is news:
+            await news.wait()
+        if failures:
+            failures[0].raiseException()
+
+    async def settled(self, real: Path) -> None:
+        """Return when nobody is opening a file."""
+        while real in self._under_way:
+            await self._under_way[real].wait()
