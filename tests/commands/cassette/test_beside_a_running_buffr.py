@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 from calls import age, call, elements, targets
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "stores"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "stores"))
 
 from cassettes import Deck
 from recordings import recording

@@ -9,7 +9,7 @@ import pytest
 from buffr.commands.ca.guide import table
 from buffr.commands.ca.hints import HINTS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 class TestTheDocs:

@@ -18,7 +18,7 @@ from buffr.commands.ca.command import ca
 from buffr.commands.ca.guide import Places, hint_text
 from buffr.commands.ca.hints import HINTS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 RUNTIMES = (
     *("curl", "wget", "requests", "httpx", "aiohttp", "node", "npm", "pip", "uv", "poetry"),
     *("cargo", "go", "java", "ruby", "dotnet", "git", "docker", "debian", "apt", "alpine"),

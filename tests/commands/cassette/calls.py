@@ -18,7 +18,7 @@ from buffr.stores.cassette.format import encode
 from buffr.stores.cassette.layout import TAIL
 from buffr.stores.cassette.relayout import head
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 _WITHOUT = "detect-secrets is not installed"
 SALT = "0123456789abcdef" * 2
 
