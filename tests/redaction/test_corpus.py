@@ -23,7 +23,7 @@ from buffr.message import Request
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.vocabulary_docs import with_tables
-from buffr.stores.cassette_format import encode
+from buffr.stores.cassette.format import encode
 
 RULES = RedactionRules()
 SALT = b"salt of a cassette"
