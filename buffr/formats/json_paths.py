@@ -7,7 +7,9 @@ are left to the library.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Protocol
@@ -18,13 +20,16 @@ from buffr.formats.json_text import Place
 
 __all__ = ["NOWHERE", "BadPath", "JSONPath", "Walk", "both", "take_out", "walk_along", "walk_to"]
 
+_DEEPEST = 256
+"""How deep the library's ``..`` goes: deeper than the documents that are compared."""
+
 
 class BadPath(ValueError):
     """A path that is not valid; the text says why."""
 
 
 class _Found(Protocol):
-    parts: Place
+    location: Place
 
 
 class _Compiled(Protocol):
@@ -51,64 +56,80 @@ class JSONPath:
     text: str
     _compiled: _Compiled
     steps: tuple[_Step, ...] | None
+    _too_deep: type[Exception]
 
     @classmethod
     def of(cls, path: str) -> JSONPath:
         """Raises ``BadPath``; ``ImportError`` where the library is missing."""
         # Few settings have paths.
-        library: Any = import_module("jsonpath")
+        library: Any = import_module("jsonpath_rfc9535")
+        environment = library.JSONPathEnvironment()
+        environment.max_recursion_depth = _DEEPEST
         try:
-            compiled = library.compile(path, strict=True)
+            compiled = environment.compile(path)
         except library.JSONPathError as error:
-            raise BadPath(str(error.args[0]) if error.args else "no valid path") from error
-        steps = [_step(segment) for segment in compiled.segments]
-        known = [step for step in steps if step is not None]
-        return cls(path, compiled, tuple(known) if len(known) == len(steps) else None)
+            raise BadPath(str(error.args[0]) if error.args else "not a valid path") from error
+        return cls(path, compiled, _steps(str(compiled)), library.JSONPathRecursionError)
 
     def places(self, document: Any) -> set[Place]:
         """What it finds in a document.
 
-        ``..`` goes less deep than documents may, by a limit of the library's;
-        then it finds what it came to.
+        Paths without steps go at most ``_DEEPEST`` levels deep by ``..``; in a
+        deeper document they find what they came to.
         """
         found: set[Place] = set()
-        # The library would parse a string once more.
-        if isinstance(document, dict | list):
-            with suppress(RecursionError):
+        if self.steps is not None:
+            found.update(_places_along(walk_along((self,)), document))
+        else:
+            with suppress(RecursionError, self._too_deep):
                 for one in self._compiled.finditer(document):
-                    found.add(one.parts)
+                    found.add(one.location)
         return found
 
 
 _LONGEST_ARRAY = 2**53
+_SELECTOR = r"'(?:[^'\\]|\\.)*'|\*|\d*:\d*:[1-9]\d*|\d+"
+_match_segment = re.compile(rf"(\.\.)?\[((?:{_SELECTOR})(?:, (?:{_SELECTOR}))*)\]", re.DOTALL).match
+_selectors = re.compile(_SELECTOR, re.DOTALL).findall
+_quote_or_escape = re.compile(r"\\.|\"", re.DOTALL)
 
 
-def _step(segment: Any) -> _Step | None:
-    """``None`` for what cannot be followed step by step."""
-    names: set[str] = set()
-    ranges: list[range] = []
-    everything = False
-    for selector in segment.selectors:
-        match type(selector).__name__:
-            case "NameSelector":
-                names.add(selector.name)
-            case "WildcardSelector":
-                everything = True
-            case "IndexSelector" if selector.index >= 0:
-                ranges.append(range(selector.index, selector.index + 1))
-            case "SliceSelector" if _counts_up(selector.slice):
-                one = selector.slice
-                stop = _LONGEST_ARRAY if one.stop is None else one.stop
-                ranges.append(range(one.start or 0, stop, one.step or 1))
-            case _:
-                return None
-    deep = type(segment).__name__ == "JSONPathRecursiveDescentSegment"
-    return _Step(deep, frozenset(names), tuple(ranges), everything)
+def _steps(canonical: str) -> tuple[_Step, ...] | None:
+    """The segments of a path in the library's one spelling: ``$['a'][0, 2:8:2]..[*]``.
+
+    ``None`` where some cannot be followed step by step: filters, and what
+    counts from the end of an array.
+    """
+    steps: list[_Step] = []
+    at = 1
+    while at < len(canonical):
+        segment = _match_segment(canonical, at)
+        if segment is None:
+            return None
+        steps.append(_step(segment[1] is not None, _selectors(segment[2])))
+        at = segment.end()
+    return tuple(steps)
 
 
-def _counts_up(one: slice) -> bool:
-    counts = (one.start, one.stop)
-    return all(each is None or each >= 0 for each in counts) and (one.step is None or one.step > 0)
+def _step(deep: bool, selectors: list[str]) -> _Step:  # noqa: FBT001  # one segment's parts
+    names = frozenset([_name(each) for each in selectors if each[0] == "'"])
+    ranges = tuple([_range(each) for each in selectors if each[0] not in "'*"])
+    return _Step(deep, names, ranges, "*" in selectors)
+
+
+def _name(quoted: str) -> str:
+    """A name in single quotes: with JSON's escapes, but for the quotes."""
+    swapped = {"\\'": "'", '"': '\\"'}
+    inner = _quote_or_escape.sub(lambda found: swapped.get(found[0], found[0]), quoted[1:-1])
+    return str(json.loads(f'"{inner}"'))
+
+
+def _range(selector: str) -> range:
+    start, *rest = selector.split(":")
+    if not rest:
+        return range(int(start), int(start) + 1)
+    stop, step = rest
+    return range(int(start or 0), int(stop or _LONGEST_ARRAY), int(step))
 
 
 class Walk(Protocol):
@@ -205,6 +226,23 @@ def walk_along(paths: Iterable[JSONPath]) -> Walk:
 
 
 NOWHERE = walk_along(())
+
+
+def _places_along(walk: Walk, document: Any) -> Iterator[Place]:
+    """The places that a walk from the root of a document comes to, however deep."""
+    rest: list[tuple[Place, Any, Walk]] = [((), document, walk)]
+    while rest:
+        place, value, walk = rest.pop()
+        if walk.ends:
+            yield place
+        if walk.idle:
+            continue
+        if isinstance(value, dict):
+            rest += [((*place, name), inner, walk.member(name)) for name, inner in value.items()]
+        elif isinstance(value, list):
+            rest += [
+                ((*place, index), inner, walk.element(index)) for index, inner in enumerate(value)
+            ]
 
 
 class _To:

@@ -50,7 +50,7 @@ class JSONFields:
             try:
                 compiled.append(JSONPath.of(path))
             except ImportError:
-                warnings.append("match.json: the package python-jsonpath is missing; skipped")
+                warnings.append("match.json: the package jsonpath-rfc9535 is missing; skipped")
                 break
             except BadPath as error:
                 warnings.append(f"match.json[{place}]: {path!r}: {error}; skipped")

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import jsonpath_rfc9535
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buffr.formats.json_paths import NOWHERE, BadPath, JSONPath, both, take_out, walk_along, walk_to
 from buffr.formats.json_text import Place
+from buffr.matching.canonical_json import DEEPEST
 
 NAMES = st.sampled_from(["a", "b", "c", "0", "a b"])
 DOCUMENTS = st.recursive(
@@ -58,13 +64,8 @@ class TestSteps:
     def test_they_find_what_the_library_finds(self, document: Any, texts: list[str]) -> None:
         paths = [JSONPath.of(text) for text in texts]
         assert all(path.steps is not None for path in paths)
-        # The library takes a slice of a string for one of an array.
-        places = {
-            place
-            for path in paths
-            for place in path.places(document)
-            if not _is_in_text(document, place)
-        }
+        places = {node.location for text in texts for node in jsonpath_rfc9535.find(text, document)}
+        assert set().union(*[path.places(document) for path in paths]) == places
         expected = without(document, places)
         assert take_out(copy.deepcopy(document), walk_along(paths)) == expected
         assert take_out(copy.deepcopy(document), walk_to(places)) == expected
@@ -74,12 +75,37 @@ class TestSteps:
         assert JSONPath.of(text).steps is None
 
     def test_any_depth(self) -> None:
-        """Deeper than the library goes."""
         document: Any = {"x": 1, "y": 2}
         for _ in range(120):
             document = {"a": document}
         left = take_out(document, walk_along([JSONPath.of("$..x")]))
         assert json.dumps(left).count("x") == 0
+
+    @pytest.mark.parametrize(
+        "name",
+        ["it's", 'say "x"', "back\\slash", "a\nb", "\x07", "é", "]['b", "*", "", "0:1:1", "\\'"],
+    )
+    def test_any_name(self, name: str) -> None:
+        path = JSONPath.of(f"$[{json.dumps(name)}, 'b']")
+        assert path.places({name: 1, "b": 2, "c": 3}) == {(name,), ("b",)}
+        assert path.steps is not None
+
+    @pytest.mark.parametrize("text", ["$..x", "$..[?@ == 1]"])
+    def test_places_at_any_depth_that_is_compared(self, text: str) -> None:
+        document: Any = {"x": 1}
+        for _ in range(DEEPEST):
+            document = [document]
+        assert JSONPath.of(text).places(document) == {((0,) * DEEPEST) + ("x",)}
+
+    def test_another_package_named_jsonpath(self, tmp_path: Path) -> None:
+        """Several packages install a module of this name over each other's."""
+        (tmp_path / "jsonpath.py").write_text("raise ImportError('another package')")
+        program = "from buffr.formats.json_paths import JSONPath; print(JSONPath.of('$.a').places({'a': 1}))"
+        done = subprocess.run(
+            [sys.executable, "-c", program], check=False, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        )  # fmt: skip
+        assert done.stdout == "{('a',)}\n", done.stderr
 
     @pytest.mark.parametrize("text", ["a", "$.", "$[", "$.a[?", "$[01]", "$['a"])
     def test_a_path_that_is_not_valid(self, text: str) -> None:
@@ -95,11 +121,3 @@ class TestBoth:
         expected = take_out(copy.deepcopy(document), together)
         assert take_out(copy.deepcopy(document), both(*walks)) == expected
         assert both(walks[0], NOWHERE) is walks[0]
-
-
-def _is_in_text(document: Any, place: Place) -> bool:
-    for part in place:
-        if isinstance(document, str):
-            return True
-        document = document[part]
-    return False

@@ -234,7 +234,7 @@ class TestRule:
         rule = miss(*pair).rule
         assert rule is not None
         assert set(rule.json) == {"$.meta['my key\\'\\\\']", "$.items[*].x"}
-        pytest.importorskip("jsonpath")
+        pytest.importorskip("jsonpath_rfc9535")
         self.hits(*pair)
 
     @pytest.mark.parametrize("name", ["ts", "created_at", "requestId", "seq", "timestamp", "seed"])

@@ -111,7 +111,7 @@ class TestFields:
 
     def test_json(self) -> None:
         """What the JSONPaths find may as well be absent."""
-        pytest.importorskip("jsonpath")
+        pytest.importorskip("jsonpath_rfc9535")
         asked = Asked(MatchRules(json=("$.metadata.run_id", "$.messages[*].id", "$..ts")))
         one = b'{"metadata": {"run_id": 1}, "messages": [{"id": 2, "x": 1.50}], "a": {"ts": 1}}'
         two = b'{"metadata": {}, "messages": [{"x": 1.50}], "a": {"ts": 2.0}}'
