@@ -16,7 +16,7 @@ __all__ = ["Paint", "complain", "ends_with_its_reader", "paint_for", "plain"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
-_CANNOT_BE_WRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EIO)
+_CANNOT_BE_WRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
 @frozen
@@ -49,15 +49,15 @@ def complain(message: str) -> None:
 def ends_with_its_reader() -> Iterator[None]:
     """Exit with 1, and without a traceback, when standard output cannot be written.
 
-    That whoever reads it has enough (``buffr cassette ls | head``) is no
-    word worth; a full disk is.
+    A reader that has enough (``buffr cassette ls | head``) is not worth a
+    word; a full disk is, and so is a closed output (``>&-``).
     """
+    _open_standard_streams()
     try:
         try:
             yield
         finally:
-            if sys.stdout is not None:  # it may be closed
-                sys.stdout.flush()
+            sys.stdout.flush()
     except OSError as error:
         if error.errno not in _CANNOT_BE_WRITTEN:
             raise
@@ -66,3 +66,20 @@ def ends_with_its_reader() -> Iterator[None]:
         # Nothing more is to be flushed at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _open_standard_streams() -> None:
+    """Open those that the caller has closed (``>&-``), so that no other file takes their numbers.
+
+    Reading gives nothing, standard error goes nowhere, and standard output,
+    which a command is asked for, cannot be written (``EBADF``).
+    """
+    modes = (os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)
+    for number, (name, mode) in enumerate(zip(("stdin", "stdout", "stderr"), modes, strict=True)):
+        if getattr(sys, name) is not None:
+            continue
+        opened = os.open(os.devnull, mode)  # the lowest number that is free
+        os.set_inheritable(opened, True)
+        stream = os.fdopen(opened, "w" if number else "r", closefd=False)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)

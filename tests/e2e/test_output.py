@@ -13,6 +13,7 @@ from commands import BUFFR
 from raw_http import ask, request
 
 LINES = 3000
+FILES = "for n in 0 1 2; do readlink /proc/$PPID/fd/$n; done > streams"
 COMMANDS = (
     "",
     "--help",
@@ -89,6 +90,24 @@ class TestCommands:
         assert code == 1
         assert said.endswith(f"buffr: standard output: {os.strerror(errno.ENOSPC)}\n")
 
+    @pytest.mark.parametrize("command", [*COMMANDS, "cassette ls nothing.json", "nonsense"])
+    @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+    def test_streams_that_are_closed(self, place: Path, command: str, closed: str) -> None:
+        """What is asked for and cannot be written is an error; never a traceback."""
+        shell = f"{' '.join(BUFFR)} {command} {closed}"
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("BUFFR_")}
+        done = subprocess.run(
+            ["sh", "-c", shell], cwd=place, env=ours, capture_output=True, text=True, timeout=60,
+            check=False,
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr
+        assert "Exception" not in done.stderr
+        fails = command in ("", "cassette", "cassette ls nothing.json", "nonsense")
+        assert done.returncode == int(fails or ">&- " in f"{closed} ".replace("2>", ""))
+        if closed == ">&-" and not fails:
+            said = os.strerror(errno.EBADF)
+            assert done.stderr.endswith(f"buffr: standard output: {said}\n")
+
     def test_the_first_lines_are_there(self, place: Path) -> None:
         shell = f"{' '.join(BUFFR)} cassette ls api.json | head -n 2"
         done = subprocess.run(
@@ -99,6 +118,18 @@ class TestCommands:
 
 
 class TestServers:
+    def test_no_file_takes_the_number_of_a_stream_that_is_closed(self, tmp_path: Path) -> None:
+        """Else the log would be written into a cassette."""
+        done = subprocess.run(
+            ["sh", "-c", f"{' '.join(BUFFR)} run -- sh -c '{FILES}' <&- >&- 2>&-"],
+            cwd=tmp_path,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0
+        streams = (tmp_path / "streams").read_text().split()
+        assert streams == 3 * [os.devnull]
+
     def test_requests_are_answered_when_nobody_reads_the_log(self, tmp_path: Path) -> None:
         """``buffr ... 2>&1 | head -n 1``: no request has to pay for it, misses least of all."""
         (tmp_path / "api.json").write_text('{"version": 1, "interactions": []}')
