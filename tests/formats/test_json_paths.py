@@ -100,7 +100,10 @@ class TestSteps:
     def test_another_package_named_jsonpath(self, tmp_path: Path) -> None:
         """Several packages install a module of this name over each other's."""
         (tmp_path / "jsonpath.py").write_text("raise ImportError('another package')")
-        program = "from buffr.formats.json_paths import JSONPath; print(JSONPath.of('$.a').places({'a': 1}))"
+        program = (
+            "from buffr.formats.json_paths import JSONPath\n"
+            "print(JSONPath.of('$.a').places({'a': 1}))"
+        )
         done = subprocess.run(
             [sys.executable, "-c", program], check=False, capture_output=True, text=True,
             env={**os.environ, "PYTHONPATH": str(tmp_path)},
