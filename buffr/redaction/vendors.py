@@ -25,7 +25,8 @@ KINDS = "live|test|prod|sandbox|pat|oat|aat|sat|uat|tkn|token|secret|api|auth|oa
 """Words that tokens have behind the name of their service."""
 
 TELLING_INFIX = (
-    rf"[A-Za-z][A-Za-z0-9]{{1,15}}[_-](?:{KINDS})[_-][A-Za-z0-9_=-]{{14,}}"
+    # Behind an equals sign stands the value of a parameter that is called so.
+    rf"[A-Za-z][A-Za-z0-9]{{1,15}}[_-](?:{KINDS})[_-][A-Za-z0-9_-]{{14,}}={{0,2}}"
     r"|live_[A-Za-z0-9_=-]{35,}"
 )
 """``acme_live_…``, ``acme_pat_…``: the service's name, a kind of token, and random text."""

@@ -51,7 +51,7 @@ NEVER = (
     r"(?:.*-)?(?:key|token|secret|credential|session-key|certificate)-(?:id|arn|name)",
     r"(?:.*-)?idempoten(?:cy|ce|t)(?:-.*)?|(?:.*-)?client-request-token|caller-reference",
     r"traceparent|tracestate|baggage|b3|sentry-trace|x-cloud-trace-context|cf-ray|x-amz-cf-id",
-    r"x-amz-id-2|(?:x-)?served-by",
+    r"x-amz-id-2|served-by",
     # What is public.
     r"(?:.*-)?public-?key(?:-.*)?|(?:.*-)?(?:site|publishable|verification|ssh-public)-key",
     r"(?:.*-)?fingerprint|(?:.*-)?key-fingerprint|(?:.*-)?thumbprint|jwks?(?:-uri)?|kid|x5.*",
@@ -59,12 +59,13 @@ NEVER = (
     # The connection and the body.
     r"sec-.*|content-.*|accept(?:-.*)?|(?:.*-)?digest|(?:.*-)?checksum(?:-.*)?|x-goog-hash",
     r"signature-input|x-amz-signed-?headers|(?:.*-)?signature-(?:version|method|algorithm|type)",
-    r"(?:x-)?(?:api|client|sdk|app)-(?:version|name|platform)|www-authenticate|proxy-authenticate",
+    r"(?:api|client|sdk|app)-(?:version|name|platform)|www-authenticate|proxy-authenticate",
     r"access-control-.*|public-key-pins.*|x-stainless-.*|user-agent|server-timing|alt-svc",
 )
 """Names that hold no secret, as patterns for their normal form: never redacted by this module.
 
-In the normal form words are in lower case, with one dash between them.
+In the normal form words are in lower case, with one dash between them. A leading
+``x-`` is optional.
 """
 
 
@@ -110,18 +111,22 @@ _ENDINGS = ("token", "secret", "password", "passphrase", "apikey", "authorizatio
 
 _SEPARATORS = re.compile(rb"[-_.:/\s\[\]]+")
 _CAMEL = re.compile(rb"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_NEVER = re.compile("|".join(f"(?:{pattern})" for pattern in NEVER))
+_NEVER = re.compile(f"(?:x-)?(?:{'|'.join(NEVER)})")
 _LONGEST = 80
+
+
+def _plain(name: bytes) -> bytes:
+    return unquote_to_bytes(name) if b"%" in name else name
 
 
 def _normal(plain: bytes) -> str:
     spaced = _SEPARATORS.sub(b"-", _CAMEL.sub(b"-", plain)).strip(b"-").lower()
-    return spaced.decode("latin-1").removeprefix("x-")
+    return spaced.decode("latin-1")
 
 
 @lru_cache(maxsize=8192)
 def _sense(name: bytes) -> Sense:
-    plain = unquote_to_bytes(name) if b"%" in name else name
+    plain = _plain(name)
     normal = _normal(plain)
     if not normal or _NEVER.fullmatch(normal):
         return Sense.NOTHING
@@ -146,4 +151,4 @@ def sense_of(name: bytes) -> Sense:
 @lru_cache(maxsize=8192)
 def is_never(name: bytes) -> bool:
     """Whether a name, as it stands, is one of ``NEVER``."""
-    return _NEVER.fullmatch(_normal(name[-_LONGEST:])) is not None
+    return _NEVER.fullmatch(_normal(_plain(name[-_LONGEST:]))) is not None

@@ -41,7 +41,7 @@ def _lines() -> Iterator[str]:
     yield f"| the word {_listed(OPAQUE_WORDS)} | if it looks made up |"
     yield f"| the words {_listed(OPAQUE_PAIRS)} | if it looks made up |"
     yield ""
-    yield "Never, whatever the words of the name (patterns of whole names):"
+    yield "Never, whatever the words of the name (patterns of whole names; `x-` is optional):"
     yield ""
     for pattern in NEVER:
         yield f"- `{pattern}`"
