@@ -1,9 +1,9 @@
 """Settings: a YAML file, the environment and flags become one frozen ``Config``."""
 
-from buffr.config.access import AccessSettings
 from buffr.config.cassette_name import cassette_name, scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.config.limits import Limits
+from buffr.config.listener import AccessSettings
 from buffr.config.loading import load
 from buffr.config.matching import Credentials, IgnoreRule, MatchSettings
 from buffr.config.model import Config, Durability, LogFormat, Redaction

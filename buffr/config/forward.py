@@ -12,7 +12,7 @@ from buffr.config.cassette_name import cassette_name
 from buffr.config.matching import MatchSettings
 from buffr.config.playback import REPEAT, Repeat
 from buffr.config.rates import RateLimits
-from buffr.config.recording import RecordingSettings
+from buffr.config.route import RecordingSettings
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Rows, Section
 from buffr.config.upstream import UpstreamOptions

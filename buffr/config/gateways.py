@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from buffr.config.gateway import GatewayRow, GatewaySettings
-from buffr.config.model import Config
-from buffr.config.problems import Problems
-from buffr.config.reading import Given
-from buffr.config.routes import (
+from buffr.config.checks import (
     check_tls,
     given_modes,
     refuse_half,
     warn_of_risks,
     warn_of_uncached,
 )
+from buffr.config.gateway import GatewayRow, GatewaySettings
+from buffr.config.model import Config
+from buffr.config.problems import Problems
+from buffr.config.reading import Given
 from buffr.config.schema import made
 from buffr.config.shapes import Draft
 from buffr.policy.mode import Mode

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import evolve
 
+from buffr.config.checks import finish_routes
 from buffr.config.environment import read_flags, read_variables
 from buffr.config.gateways import check_gateway, finish_gateway
 from buffr.config.loops import refuse_loops, without_loops
@@ -16,7 +17,6 @@ from buffr.config.parents import read_no_proxy, read_parents
 from buffr.config.problems import Problems, printable
 from buffr.config.proxying import check_forward, finish_forward
 from buffr.config.reading import Given, read_table
-from buffr.config.routes import finish_routes
 from buffr.config.schema import made
 from buffr.config.sources import Chosen, choose
 from buffr.config.yaml_text import Broken, Source, Table, Written, compose

@@ -13,11 +13,11 @@ from typing import Any, Literal, get_args
 from attrs import field, frozen
 
 from buffr.config import kinds, quantities
-from buffr.config.access import AccessSettings, ListenerAccess
 from buffr.config.caching import CacheBounds
 from buffr.config.forward import ForwardSettings
 from buffr.config.gateway import GatewaySettings
 from buffr.config.limits import Limits
+from buffr.config.listener import AccessSettings, ListenerAccess
 from buffr.config.parents import ParentProxies
 from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import described, embedded, setting

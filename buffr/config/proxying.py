@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from buffr.config.caching import CacheSettings
-from buffr.config.forward import ForwardHost, ForwardSettings, host_cassette
-from buffr.config.model import Config
-from buffr.config.problems import Problems
-from buffr.config.reading import Given
-from buffr.config.reverse import ReverseRoute
-from buffr.config.routes import (
+from buffr.config.checks import (
     given_modes,
     refuse_address_behind_parent,
     refuse_half,
     warn_of_risks,
     warn_of_uncached,
 )
+from buffr.config.forward import ForwardHost, ForwardSettings, host_cassette
+from buffr.config.model import Config
+from buffr.config.problems import Problems
+from buffr.config.reading import Given
+from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import made, settings_of
 from buffr.config.shapes import Draft
 from buffr.policy.hosts import EVERY_HOST

@@ -7,11 +7,11 @@ from pathlib import Path
 from attrs import field, frozen
 
 from buffr.config import kinds, quantities
-from buffr.config.access import ListenerAccess
 from buffr.config.caching import CacheSettings
+from buffr.config.listener import ListenerAccess
 from buffr.config.playback import REPEAT, Repeat
 from buffr.config.rates import RateLimits
-from buffr.config.recording import RecordingSettings
+from buffr.config.route import RecordingSettings
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Section
 from buffr.config.upstream import UpstreamOptions
