@@ -1,19 +1,23 @@
 """Settings: a YAML file, the environment and flags become one frozen ``Config``."""
 
-from buffr.config.cassette_name import cassette_name, scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
-from buffr.config.limits import Limits
+from buffr.config.kinds import StatusSet
+from buffr.config.limits import Limits, RateLimits
 from buffr.config.listener import AccessSettings
 from buffr.config.loading import load
-from buffr.config.matching import Credentials, IgnoreRule, MatchSettings
 from buffr.config.model import Config, Durability, LogFormat, Redaction
 from buffr.config.parents import ParentProxies, ParentProxy, Via
-from buffr.config.playback import Repeat
-from buffr.config.rates import RateLimits
 from buffr.config.reverse import ReverseRoute
-from buffr.config.statuses import StatusSet
+from buffr.config.route import (
+    Credentials,
+    IgnoreRule,
+    MatchSettings,
+    Repeat,
+    WebSocketSettings,
+    cassette_name,
+    scope_cassette,
+)
 from buffr.config.upstream import UpstreamOptions
-from buffr.config.websocket import WebSocketSettings
 
 __all__ = [
     "AccessSettings",

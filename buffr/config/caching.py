@@ -7,10 +7,10 @@ from typing import get_args
 
 from attrs import frozen
 
-from buffr.config import kinds, quantities
+from buffr.config import kinds
+from buffr.config.kinds import StatusSet
 from buffr.config.schema import Kind, Refused, setting
 from buffr.config.shapes import ListOf, MapOf
-from buffr.config.statuses import StatusSet
 from buffr.config.yaml_text import Scalar
 from buffr.policy.cache.rules import Override
 
@@ -59,7 +59,7 @@ class CacheSettings:
         default_text="`sqlite:buffr-cache.db` in the data directory",
     )
     ttl_s: float | None = setting(
-        quantities.duration(),
+        kinds.duration(),
         None,
         "Mode cache: how long a successful answer is fresh, whatever it says itself.",
         key="ttl",
@@ -69,7 +69,7 @@ class CacheSettings:
     )
     ttl_by_status: tuple[tuple[StatusSet, float], ...] = setting(
         MapOf[StatusSet, float, tuple[tuple[StatusSet, float], ...]](
-            kinds.STATUSES, quantities.duration(zero="stale at once"), tuple
+            kinds.STATUSES, kinds.duration(zero="stale at once"), tuple
         ),
         (),
         "Mode cache: as `ttl`, for answers with these statuses.",
@@ -86,14 +86,14 @@ class CacheSettings:
         default_text="`[GET, HEAD]`",
     )
     stale_if_error_s: float | None = setting(
-        quantities.duration(zero="never"),
+        kinds.duration(zero="never"),
         None,
         "Mode cache: how long a stale answer stands in for an error of the upstream.",
         key="stale_if_error",
         default_text="what the answer says; 1h where the upstream cannot be reached",
     )
     flight_timeout_s: float = setting(
-        quantities.duration(),
+        kinds.duration(),
         60.0,
         "Mode cache: how long a request waits for another one's answer.",
         key="flight_timeout",
@@ -109,15 +109,13 @@ class CacheSettings:
 class CacheBounds:
     """What each store of mode cache holds at most."""
 
-    most_bytes: int = setting(
-        quantities.size(2**16), 2**30, "Bytes that a store holds.", key="bytes"
-    )
+    most_bytes: int = setting(kinds.size(2**16), 2**30, "Bytes that a store holds.", key="bytes")
     most_entries: int = setting(
-        quantities.whole(1, 100_000_000), 100_000, "Answers that a store holds.", key="entries"
+        kinds.whole(1, 100_000_000), 100_000, "Answers that a store holds.", key="entries"
     )
     memory_bytes: int = setting(
-        quantities.size(0), 32 * 2**20, "Bytes of a SQLite store that are held in memory too."
+        kinds.size(0), 32 * 2**20, "Bytes of a SQLite store that are held in memory too."
     )
     most_body_bytes: int = setting(
-        quantities.size(), 64 * 2**20, "A larger body is not stored.", key="body_bytes"
+        kinds.size(), 64 * 2**20, "A larger body is not stored.", key="body_bytes"
     )

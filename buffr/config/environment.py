@@ -16,10 +16,9 @@ from buffr.config.forward import ForwardSettings
 from buffr.config.kinds import BOOL
 from buffr.config.model import Config
 from buffr.config.problems import Problems, did_you_mean, printable
-from buffr.config.reading import Given, overlay
 from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import Setting, Shape, settings_of
-from buffr.config.shapes import Draft, Drafted, Rows
+from buffr.config.shapes import Draft, Drafted, Given, Rows, overlay
 from buffr.config.yaml_text import Scalar, Source, compose
 
 __all__ = ["FILE", "MODE", "PROXY", "TARGETS", "Overlays", "read_flags", "read_variables"]

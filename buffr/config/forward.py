@@ -6,17 +6,20 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from buffr.config import kinds, quantities
+from buffr.config import kinds
 from buffr.config.caching import CacheSettings
-from buffr.config.cassette_name import cassette_name
-from buffr.config.matching import MatchSettings
-from buffr.config.playback import REPEAT, Repeat
-from buffr.config.rates import RateLimits
-from buffr.config.route import RecordingSettings
+from buffr.config.limits import RateLimits
+from buffr.config.route import (
+    REPEAT,
+    MatchSettings,
+    RecordingSettings,
+    Repeat,
+    WebSocketSettings,
+    cassette_name,
+)
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Rows, Section
 from buffr.config.upstream import UpstreamOptions
-from buffr.config.websocket import WebSocketSettings
 from buffr.policy.bypass import Bypass
 from buffr.policy.hosts import EVERY_HOST, HostTable, plain_host
 from buffr.policy.mode import Mode
@@ -67,7 +70,7 @@ class ForwardHost:
         "How WebSocket sessions are replayed; it replaces that of the forward proxy.",
     )
     re_record_after_s: float | None = setting(
-        quantities.duration(),
+        kinds.duration(),
         None,
         "As that of the forward proxy, for this host.",
         key="re_record_after",
@@ -87,7 +90,7 @@ class ForwardSettings(RecordingSettings):
     """
 
     port: int = setting(
-        quantities.PORT, 8080, "The port to listen on.", variable="BUFFR_PORT", flag="port"
+        kinds.PORT, 8080, "The port to listen on.", variable="BUFFR_PORT", flag="port"
     )
     mode: Mode = setting(
         kinds.MODE,

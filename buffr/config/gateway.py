@@ -6,12 +6,11 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from buffr.config import kinds, quantities
+from buffr.config import kinds
 from buffr.config.caching import CacheSettings
+from buffr.config.limits import RateLimits
 from buffr.config.listener import ListenerAccess
-from buffr.config.playback import REPEAT, Repeat
-from buffr.config.rates import RateLimits
-from buffr.config.route import RecordingSettings
+from buffr.config.route import REPEAT, RecordingSettings, Repeat
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, NamedRows, Section
 from buffr.config.upstream import UpstreamOptions
@@ -69,7 +68,7 @@ class GatewayAdmin:
         kinds.BOOL, default=False, doc="Whether `/admin/...` shows how the gateway is doing."
     )
     rate_limit_per_minute: int = setting(
-        quantities.whole(1, 1_000_000), 10, "Requests of one client in any minute; else 429."
+        kinds.whole(1, 1_000_000), 10, "Requests of one client in any minute; else 429."
     )
     hosts: tuple[str, ...] = setting(
         ListOf(kinds.HOST_PATTERN, tuple),
@@ -87,7 +86,7 @@ class GatewaySettings:
     """The gateway's port. ``routes`` are complete; ``tls`` is as in ``ReverseRoute``."""
 
     port: int = setting(
-        quantities.PORT, 8080, "The port to listen on.", variable="BUFFR_PORT", flag="port"
+        kinds.PORT, 8080, "The port to listen on.", variable="BUFFR_PORT", flag="port"
     )
     tls: bool = setting(
         kinds.BOOL,

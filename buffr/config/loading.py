@@ -8,16 +8,21 @@ from typing import Any
 
 from attrs import evolve
 
-from buffr.config.checks import finish_routes
+from buffr.config.checks import (
+    check_forward,
+    check_gateway,
+    finish_forward,
+    finish_gateway,
+    finish_routes,
+    refuse_loops,
+    without_loops,
+)
 from buffr.config.environment import read_flags, read_variables
-from buffr.config.gateways import check_gateway, finish_gateway
-from buffr.config.loops import refuse_loops, without_loops
 from buffr.config.model import Config
 from buffr.config.parents import read_no_proxy, read_parents
 from buffr.config.problems import Problems, printable
-from buffr.config.proxying import check_forward, finish_forward
-from buffr.config.reading import Given, read_table
 from buffr.config.schema import made
+from buffr.config.shapes import Given, read_table
 from buffr.config.sources import Chosen, choose
 from buffr.config.yaml_text import Broken, Source, Table, Written, compose
 from buffr.errors import ConfigError

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from attrs import field, frozen
 
-from buffr.config import kinds, quantities
+from buffr.config import kinds
 from buffr.config.caching import CacheBounds
 from buffr.config.forward import ForwardSettings
 from buffr.config.gateway import GatewaySettings
@@ -112,7 +112,7 @@ class Config:
         key="cassettes.durability",
     )
     file_mode: int = setting(
-        quantities.FILE_MODE,
+        kinds.FILE_MODE,
         0o600,
         "The permissions of a new cassette, in octal.",
         key="cassettes.file_mode",

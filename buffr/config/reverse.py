@@ -6,12 +6,11 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from buffr.config import kinds, quantities
+from buffr.config import kinds
 from buffr.config.caching import CacheSettings
+from buffr.config.limits import RateLimits
 from buffr.config.listener import ListenerAccess
-from buffr.config.playback import REPEAT, Repeat
-from buffr.config.rates import RateLimits
-from buffr.config.route import RecordingSettings
+from buffr.config.route import REPEAT, RecordingSettings, Repeat
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Section
 from buffr.config.upstream import UpstreamOptions
@@ -41,7 +40,7 @@ class ReverseRoute(RecordingSettings):
         default_text="required",
     )
     port: int = setting(
-        quantities.PORT,
+        kinds.PORT,
         8080,
         "The port to listen on.",
         variable="BUFFR_PORT",

@@ -1,18 +1,205 @@
-"""What every kind of route says of its recordings, declared once."""
+"""What every kind of route can be told, declared once."""
 
 from __future__ import annotations
 
-from attrs import frozen
+import re
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal, get_args
 
-from buffr.config import kinds, quantities
-from buffr.config.matching import MatchSettings
-from buffr.config.playback import STATUS_SET
-from buffr.config.schema import setting
-from buffr.config.shapes import Section
-from buffr.config.statuses import StatusSet
-from buffr.config.websocket import WebSocketSettings
+from attrs import field, frozen
 
-__all__ = ["RecordingSettings"]
+from buffr.config import kinds
+from buffr.config.kinds import StatusSet
+from buffr.config.schema import described, setting
+from buffr.config.shapes import ListOf, Rules, Section
+from buffr.origin import Origin
+
+__all__ = [
+    "REPEAT",
+    "STATUS_SET",
+    "Credentials",
+    "FrameMatch",
+    "IgnoreRule",
+    "MatchSettings",
+    "NormaliseSettings",
+    "RecordingSettings",
+    "Repeat",
+    "VariantsRule",
+    "WebSocketSettings",
+    "cassette_name",
+    "default_cassette_name",
+    "scope_cassette",
+]
+
+_UNSAFE = re.compile(r"[^a-z0-9._-]")
+_NAME_LENGTH = 100
+_SCOPE_LENGTH = 64
+
+
+def cassette_name(host: str) -> str:
+    """The file name of a host's cassette: ``api.example.com.json``, ``__1.json`` for ``::1``.
+
+    It is safe whatever the host is: no separator, no leading dot or dash, at
+    most 105 characters. A host that is too long is cut, and told from others
+    by a digest.
+    """
+    name = _UNSAFE.sub("_", host.lower())
+    if name[:1] in {"", ".", "-"}:
+        name = f"_{name[1:]}"
+    if len(name) > _NAME_LENGTH:
+        digest = blake2b(host.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+        name = f"{name[: _NAME_LENGTH - 13]}-{digest}"
+    return f"{name}.json"
+
+
+def default_cassette_name(origin: Origin) -> str:
+    """``api.example.com.json``; with the port where it is not the scheme's own.
+
+    Two services of one host are two upstreams, and answer nothing for each other.
+    """
+    return cassette_name(origin.authority.decode("ascii").strip("[]").replace("]:", ":"))
+
+
+def scope_cassette(cassette: Path, scope: str) -> Path:
+    """A scope's own file beside a cassette: ``api.example.com@test-42.json``.
+
+    Without a scope it is the cassette itself. Scopes that differ in case
+    alone stay apart on every file system.
+    """
+    if not scope:
+        return cassette
+    name = _UNSAFE.sub("_", scope.lower())[:_SCOPE_LENGTH]
+    if name != scope:
+        digest = blake2b(scope.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+        name = f"{name}-{digest}"
+    return cassette.with_name(f"{cassette.stem}@{name}{cassette.suffix}")
+
+
+Repeat = Literal["cycle", "last", "once"]
+
+REPEAT = kinds.one_of(get_args(Repeat))
+STATUS_SET = ListOf(kinds.STATUSES, StatusSet.union, least=1)
+
+
+FrameMatch = Literal["strict", "json", "any", "type"]
+
+
+@frozen(kw_only=True)
+class WebSocketSettings:
+    """How a client's messages are compared with the recorded ones in a replay."""
+
+    match: FrameMatch = setting(
+        kinds.one_of(get_args(FrameMatch)),
+        "json",
+        "How a client's messages are compared: JSON by what it means, strictly by bytes, "
+        "by their type alone, or not at all.",
+    )
+    type_field: str = setting(
+        kinds.NAME, "type", "The JSON member that is a message's type, for `match: type`."
+    )
+
+
+Credentials = Literal["constant", "distinct"]
+VariantsRule = Literal["lenient", "strict"]
+
+
+@frozen(kw_only=True)
+class IgnoreRule:
+    """A stretch of a request that does not count in matching.
+
+    ``part`` is ``request.body``, ``request.path``, ``request.query``,
+    ``websocket.frame``, or ``request.header.`` and a lower-case name.
+    ``pattern`` is not yet known to be valid RE2.
+    """
+
+    part: str = field(
+        metadata=described(kinds.IGNORE_PART, "The part that the pattern is for.", key="in")
+    )
+    pattern: str = field(metadata=described(kinds.PATTERN, "What is replaced before matching."))
+    replace_with: str = setting(kinds.LITERAL, "", "What takes its place, literally.")
+    sync_response: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether what was recorded in its place becomes the live one in a replayed answer.",
+    )
+
+
+@frozen(kw_only=True)
+class NormaliseSettings:
+    """What is made alike before requests are compared, each with its switch."""
+
+    json: bool = setting(
+        kinds.BOOL, default=True, doc="Whether JSON bodies are compared as what they mean."
+    )
+    form: bool = setting(
+        kinds.BOOL,
+        default=True,
+        doc="Whether the spelling of urlencoded forms makes no difference.",
+    )
+    multipart: bool = setting(
+        kinds.BOOL,
+        default=True,
+        doc="Whether multipart forms are compared part by part, whatever their boundary is.",
+    )
+    content_coding: bool = setting(
+        kinds.BOOL, default=True, doc="Whether compressed bodies are compared as what they hold."
+    )
+    signatures: bool = setting(
+        kinds.BOOL, default=True, doc="Whether what signs a URL for a time does not count."
+    )
+    conditions: bool = setting(
+        kinds.BOOL, default=True, doc="Whether `Range` and `If-` headers count when they are sent."
+    )
+    idempotency: bool = setting(
+        kinds.BOOL,
+        default=True,
+        doc="Whether idempotency tokens that a program makes up for each call do not count.",
+    )
+    query_order: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether query fields of different names may come in any order.",
+    )
+
+
+@frozen(kw_only=True)
+class MatchSettings:
+    """What counts in matching. ``header`` names are in lower case."""
+
+    ignore: tuple[IgnoreRule, ...] = setting(
+        Rules(IgnoreRule), (), "Rules for what does not count; an invalid one is skipped."
+    )
+    json: tuple[str, ...] = setting(
+        ListOf(kinds.JSON_PATH, tuple), (), "Places in a JSON body that do not count."
+    )
+    query: tuple[str, ...] = setting(
+        ListOf(kinds.NAME, tuple), (), "Query fields that do not count."
+    )
+    form: tuple[str, ...] = setting(ListOf(kinds.NAME, tuple), (), "Form fields that do not count.")
+    header: tuple[str, ...] = setting(
+        ListOf(kinds.HEADER_NAME, tuple), (), "Headers that count beside what always does."
+    )
+    credentials: Credentials = setting(
+        kinds.one_of(get_args(Credentials)),
+        "constant",
+        "Whether all credentials count as one, or each as itself.",
+    )
+    variants: VariantsRule = setting(
+        kinds.one_of(get_args(VariantsRule)),
+        "lenient",
+        "Whether, in mode replay, the only recording of a request also answers one that"
+        " differs in version headers or in what the recorded `Vary` names.",
+    )
+    body_bytes: int = setting(
+        kinds.size(2**20),
+        2**26,
+        "A body is compared by what it means up to this size, decoded; beyond it by its bytes, "
+        "and no rules for bodies apply.",
+    )
+    normalise: NormaliseSettings = setting(
+        Section(NormaliseSettings), NormaliseSettings(), "What is made alike before matching."
+    )
 
 
 @frozen(kw_only=True)
@@ -35,7 +222,7 @@ class RecordingSettings:
         default_text="by mode",
     )
     re_record_after_s: float | None = setting(
-        quantities.duration(),
+        kinds.duration(),
         None,
         "Recordings older than this are recorded anew in auto; replay only warns of them.",
         key="re_record_after",

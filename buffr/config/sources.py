@@ -30,10 +30,9 @@ from buffr.config.environment import MODE, PROXY, TARGETS, Overlays
 from buffr.config.forward import ForwardSettings
 from buffr.config.gateway import GatewayRow, GatewaySettings
 from buffr.config.problems import Problems
-from buffr.config.reading import Given
 from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import settings_of
-from buffr.config.shapes import Draft
+from buffr.config.shapes import Draft, Given
 from buffr.policy.mode import Mode
 
 __all__ = ["Chosen", "choose"]

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from twisted.internet.task import Clock
 
 from buffr.config.api_buddy import ApiBuddySettings, read_api_buddy
-from buffr.config.rates import RateLimits
+from buffr.config.limits import RateLimits
 from buffr.exchanges.metrics import whole
 from buffr.exchanges.pace import Pace
 from buffr.wiring.paces import rate_rules

@@ -5,8 +5,7 @@ from __future__ import annotations
 from attrs import asdict, evolve
 from twisted.logger import LogLevel
 
-from buffr.config.matching import MatchSettings
-from buffr.config.websocket import WebSocketSettings
+from buffr.config.route import MatchSettings, WebSocketSettings
 from buffr.log import say
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import IgnoreRule, MatchRules, Normalisation

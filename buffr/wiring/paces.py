@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from buffr.config.rates import RateLimits
+from buffr.config.limits import RateLimits
 from buffr.exchanges.pace import Pace
 from buffr.policy.rate_limits import RateRules, Window
 

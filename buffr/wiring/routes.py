@@ -9,8 +9,8 @@ from attrs import evolve, field, frozen
 
 from buffr.config import Config, ReverseRoute
 from buffr.config.gateway import GatewayRow
+from buffr.config.kinds import StatusSet
 from buffr.config.limits import Limits
-from buffr.config.statuses import StatusSet
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.explain import Explainer
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies

@@ -15,7 +15,7 @@ from buffr.config import (
     StatusSet,
     UpstreamOptions,
 )
-from buffr.config.matching import NormaliseSettings
+from buffr.config.route import NormaliseSettings
 from buffr.origin import Origin
 from buffr.policy.mode import Mode
 

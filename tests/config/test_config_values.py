@@ -7,9 +7,8 @@ from config_sources import ONE_ROUTE, loaded, refused
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.config.kinds import ADDRESS, BOOL, MODE, PATH
+from buffr.config.kinds import ADDRESS, BOOL, FILE_MODE, MODE, PATH, PORT, duration, size, whole
 from buffr.config.problems import Problems, shown
-from buffr.config.quantities import FILE_MODE, PORT, duration, size, whole
 from buffr.config.schema import Kind, Refused
 from buffr.config.yaml_text import Scalar, Tag
 from buffr.policy.mode import Mode

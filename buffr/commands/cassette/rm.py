@@ -14,7 +14,7 @@ from twisted.python import usage
 from buffr.commands.cassette.arguments import CassetteOptions, numbers, snapshot_of
 from buffr.commands.cassette.ls import Row, rows
 from buffr.commands.terminal import complain, plain
-from buffr.config.quantities import duration
+from buffr.config.kinds import duration
 from buffr.config.schema import Refused
 from buffr.config.yaml_text import Scalar
 from buffr.stores.cassette.removal import Removed, take_out
