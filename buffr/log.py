@@ -19,6 +19,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, formatEvent
 from zope.interface import implementer
 
+from buffr.transport.turn import Turn
+
 __all__ = [
     "FORMATS",
     "NAMESPACE",
@@ -119,7 +121,7 @@ class ExchangeLog:
     """Takes the record of each finished exchange; writes the lines of one turn together."""
 
     def __init__(self, reactor: IReactorTime, write: Callable[[str], None], form: str) -> None:
-        self._reactor = reactor
+        self.turn = Turn(reactor)
         self._write = write
         self._form = FORMATS[form]
         self._format = self._form.line
@@ -181,7 +183,7 @@ class ExchangeLog:
 
     def _add(self, line: str) -> None:
         if not self._lines:
-            self._reactor.callLater(0, self.flush)
+            self.turn.at_end(self.flush)
         self._lines.append(line)
 
     def flush(self) -> None:

@@ -101,7 +101,7 @@ class _Builder:
         self._listeners: list[HTTPListener] = []
         keeps = any(mode.keeps for mode in config.modes)
         self._spool_dir = spool_dir_of(config) if keeps else None
-        self._cassettes = Cassettes(config, reactor, self._rules, self._spool_dir)
+        self._cassettes = Cassettes(config, reactor, self._rules, self._spool_dir, log.turn)
         self._caches = Caches(config, reactor, self._rules)
         self._upstreams = Upstreams(config, reactor, self._own_ports)
         self._maker = RouteMaker(

@@ -25,6 +25,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.store import Access, Cassette
 from buffr.stores.writable import check_directory, check_file
 from buffr.transport.streams import News
+from buffr.transport.turn import Turn
 from buffr.wiring.keeping import Keeping, make_directory
 from buffr.wiring.open_once import Openings
 
@@ -57,8 +58,10 @@ class Cassettes:
         reactor: Any,
         rules: RedactionRules,
         spool_dir: Path | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self._config = config
+        self._turn = Turn(reactor) if turn is None else turn
         self._reactor = reactor
         self._rules = rules
         self._spool_dir = spool_dir
@@ -148,7 +151,7 @@ class Cassettes:
             path,
             redact=self._redact,
             call_from_thread=self._reactor.callFromThread,
-            now=self._reactor.seconds,
+            turn=self._turn,
             warn=_warn,
             durability=self._config.durability,
             file_mode=self._config.file_mode,

@@ -9,10 +9,12 @@ from typing import Any
 from attrs import define, field
 from recordings import exchange_of, key, key_of
 from turns import Turns
+from twisted.internet.task import Clock
 
 from buffr.interaction import HTTPInteraction
 from buffr.stores.cassette.store import Access, Cassette, CassetteStore
 from buffr.stores.disk import Disk
+from buffr.transport.turn import Turn
 
 QUIET_S = 0.02
 
@@ -27,6 +29,7 @@ class Deck:
     durability: Any = "process"
     patience_s: float = 10.0
     turns: Turns = field(factory=Turns)
+    turn: Turn = field(factory=lambda: Turn(Clock()))
     said: list[str] = field(factory=list)
     cassette: Cassette = field(init=False)
     store: CassetteStore = field(init=False)
@@ -36,7 +39,7 @@ class Deck:
             self.path,
             redact=lambda salt: lambda interaction: interaction,
             call_from_thread=self.turns.call,
-            now=self.turns.now,
+            turn=self.turn,
             warn=self.said.append,
             access=self.access,
             durability=self.durability,

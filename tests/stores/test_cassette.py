@@ -411,7 +411,7 @@ class TestViews:
             return lambda one: evolve(one, request=evolve(one.request, target=b"/redacted"))
 
         cassette = Cassette(
-            path, redact=redact_with, call_from_thread=deck.turns.call, now=deck.turns.now,
+            path, redact=redact_with, call_from_thread=deck.turns.call, turn=deck.turn,
             warn=deck.said.append,
         )  # fmt: skip
         store = cassette.view(key_of)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from recordings import exchange_of, key, key_of, recording
 from turns import Turns
+from twisted.internet.task import Clock
 
 from buffr.errors import CassetteError, StoreFailed
 from buffr.interaction import (
@@ -24,6 +25,7 @@ from buffr.message import ResponseHead
 from buffr.stores.base import Store
 from buffr.stores.cassette.store import Cassette
 from buffr.stores.memory import MemoryStore
+from buffr.transport.turn import Turn
 
 MakeStore = Callable[[Path, Turns], Store]
 
@@ -33,7 +35,7 @@ def cassette_store(path: Path, turns: Turns) -> Store:
         path / "api.json",
         redact=lambda salt: lambda interaction: interaction,
         call_from_thread=turns.call,
-        now=turns.now,
+        turn=Turn(Clock()),
         warn=lambda line: None,
     )
     view = cassette.view(key_of)

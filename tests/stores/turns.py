@@ -33,9 +33,13 @@ class Turns:
         """Run a coroutine to its end, and the calls of other threads meanwhile."""
         results = self.start(coroutine)
         while not results:
-            function, arguments = self._calls.get(timeout=30)
-            function(*arguments)
+            self.step()
         result = results[0]
         if isinstance(result, Failure):
             result.raiseException()
         return result
+
+    def step(self) -> None:
+        """Wait for one call of another thread, and make it."""
+        function, arguments = self._calls.get(timeout=30)
+        function(*arguments)

@@ -40,6 +40,7 @@ from buffr.stores.cassette.window import Disturbed
 from buffr.stores.disk import Disk
 from buffr.stores.writable import check_directory, check_file, why_not
 from buffr.transport.streams import News as Waiters
+from buffr.transport.turn import Turn
 
 __all__ = ["Access", "Cassette", "CassetteStore"]
 
@@ -57,9 +58,9 @@ Access = Literal["append", "replay", "anew"]
 class Cassette:
     """One cassette file and what is known of it. Make one per real path.
 
-    ``call_from_thread`` runs a function on the reactor's thread, ``now`` is
-    the reactor's clock in seconds, ``warn`` takes lines for the log from any
-    thread. ``access`` ``replay`` never writes; ``anew`` reads nothing, and
+    ``call_from_thread`` runs a function on the reactor's thread, whose
+    ``turn`` tells when the file must be looked at again. ``warn`` takes lines
+    for the log from any thread. ``access`` ``replay`` never writes; ``anew`` reads nothing, and
     moves the file that stands there to ``name.json.bak`` when the first
     recording comes. ``durability`` ``disk`` waits for the medium at each
     append. ``quiet_s`` is how long a file that someone seems to be just
@@ -71,7 +72,7 @@ class Cassette:
     path: Path
     redact: Redact = field(kw_only=True)
     call_from_thread: Callable[..., object] = field(kw_only=True)
-    now: Callable[[], float] = field(kw_only=True)
+    turn: Turn = field(kw_only=True)
     warn: Callable[[str], None] = field(kw_only=True)
     access: Access = field(default="append", kw_only=True)
     durability: Literal["process", "disk"] = field(default="process", kw_only=True)
@@ -89,6 +90,7 @@ class Cassette:
     _decoded: Decoded = field(init=False, factory=lambda: Decoded(_DECODED_BYTES))
     _known: Known = field(init=False, factory=lambda: Known(None))
     _fault: str = field(init=False, default="")
+    _looked: int = field(init=False, default=-1)
     _backlog: Backlog = field(init=False, factory=lambda: Backlog(_WAITING, _WAITING_BYTES))
     _refreshing: list[Deferred[None]] = field(init=False, factory=list)
     _loading: dict[int, Waiters] = field(init=False, factory=dict)
@@ -303,9 +305,12 @@ class Cassette:
         return ""
 
     def changed(self) -> bool:
-        """Whether the file is another than the one that is known. Asked before each answer."""
-        known = self._known
-        if self._closed:
+        """Whether the file is another than the one that is known. Asked before each answer.
+
+        Looks once in a turn of the reactor, as far as turns can be told apart.
+        """
+        turn, known = self.turn, self._known
+        if (turn.watched and turn.number == self._looked) or self._closed:
             return False
         if self._backlog.held:  # our own appends change it, too
             latest = self._ledger.known
@@ -318,7 +323,7 @@ class Cassette:
             return status is not None
         except OSError:
             return False
-        return (
+        if (
             status is None
             or now.st_mtime_ns != status.mtime_ns
             or now.st_size != status.size_bytes
@@ -326,7 +331,11 @@ class Cassette:
             or now.st_ctime_ns != status.ctime_ns
             or now.st_dev != status.device
             or known.fresh
-        )
+        ):
+            return True
+        if turn.watched:
+            self._looked = turn.number
+        return False
 
     async def caught_up(self) -> None:
         """Read the file again, and wait for it; again, if it changed once more meanwhile."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 
 from buffr.commands.run.unused import unused
 from buffr.exchanges.playhead import Playhead, Repeat
@@ -19,6 +20,7 @@ from buffr.matching.rules import MatchRules
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.store import Cassette
+from buffr.transport.turn import Turn
 
 RULES = RedactionRules()
 
@@ -41,7 +43,7 @@ def cassette(directory: Path, *paths: str, **changed: Any) -> Cassette:
         path,
         redact=lambda _: lambda interaction: interaction,
         call_from_thread=now,
-        now=lambda: 0.0,
+        turn=Turn(Clock()),
         warn=print,
         access="replay",
     )
