@@ -5,8 +5,10 @@ from __future__ import annotations
 from buffr.errors import NoMatch
 from buffr.exchanges.exchange import Exchange, shown
 from buffr.exchanges.explain import as_data, as_text, in_short
+from buffr.matching.near_miss import NearMiss
 from buffr.message import Request
 from buffr.redaction.request_hint import hint_of
+from buffr.stores.base import Store
 
 __all__ = ["no_match"]
 
@@ -25,13 +27,21 @@ async def no_match(exchange: Exchange) -> NoMatch:
     assert exchange.identity is not None
     nearest = await route.explainer.nearest(exchange.identity, exchange.variants)
     first = route.explainer.first
-    error = NoMatch(f"{message}: {in_short(nearest, first)}", hint=hint)
+    error = NoMatch(f"{message}: {_why(nearest, first, route.store)}", hint=hint)
     error.explanation = as_text(nearest, first)
     error.details = {
         "request": {"method": request.method.decode("ascii"), "shown": words},
         "nearest": as_data(nearest, first),
     }
     return _for(request, error)
+
+
+def _why(nearest: tuple[NearMiss, ...], first: int, store: Store | None) -> str:
+    """What came nearest; and where the store as a whole has a fault, that too."""
+    trouble = "" if store is None else store.trouble
+    if trouble and not nearest:
+        return trouble
+    return in_short(nearest, first) + (f" ({trouble})" if trouble else "")
 
 
 _RETRYING_SDKS = (
