@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import stat
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
@@ -22,11 +23,13 @@ from buffr.interaction import (
     Direction,
     Frame,
     FrameKind,
+    HTTPInteraction,
     IndexEntry,
     Interaction,
     RecordedRequest,
     WebSocketInteraction,
 )
+from buffr.stores.cassette.recent import Recent
 from buffr.stores.cassette.store import Access, Cassette
 
 Redaction = Callable[[Interaction], Interaction]
@@ -211,11 +214,49 @@ class TestMemory:
         assert len(deck.cassette._decoded) > 60
         deck.close()
 
+    def test_recordings_stay_in_the_file(self, path: Path) -> None:
+        """Of each there is an index entry in memory; of large ones not more than of small ones."""
+        deck = Deck(path)
+        deck.append(*[recording(b"/warm%d" % number) for number in range(200)])
+        small = grown_by(deck, [recording(b"/%07d" % n, b"x" * 20) for n in range(3000)])
+        assert small / 3000 < 614
+        large = grown_by(deck, [recording(b"/l%06d" % n, b"x" * 20_000) for n in range(500)])
+        assert large / 500 < 614
+        assert len(deck.bodies(b"/0000007")) == 1
+        deck.close()
+
+    def test_what_others_recorded_stays_in_the_file_too(self, path: Path) -> None:
+        Deck(path).append(*[recording(b"/%d" % n, b"x" * 20_000) for n in range(300)])
+        tracemalloc.start()
+        try:
+            deck = Deck(path, access="replay")
+            held, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert held < 1_000_000
+        assert most < 5_000_000 < path.stat().st_size
+        deck.close()
+
     def test_nothing_in_the_index_concerns_the_collector(self, path: Path) -> None:
         deck = Deck(path)
         deck.append(*[recording(b"/%d" % number) for number in range(100)])
         assert not gc.is_tracked(deck.store.index._places)
         deck.close()
+
+
+def grown_by(deck: Deck, interactions: list[HTTPInteraction]) -> int:
+    """How many bytes are held more when these are recorded, and no longer recent."""
+    tracemalloc.start()
+    try:
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        while interactions:
+            deck.append(interactions.pop())
+        deck.cassette._ledger._recent = Recent()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
 
 
 class TestOpening:

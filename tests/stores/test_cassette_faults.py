@@ -299,6 +299,21 @@ class TestAFullDisk:
         assert paths(path) == [*kept, "/later"]
         assert not list(small_disk.rglob("*.tmp"))
 
+    def test_who_removes_the_cassette_has_its_space(self, small_disk: Path) -> None:
+        """Also where nobody asks for a recording, as in mode record."""
+        path = small_disk / "api.json"
+        (small_disk / "ballast").write_bytes(b"x" * 100_000)
+        deck = Deck(path)
+        with suppress(StoreFailed):
+            for number in range(100):
+                deck.append(recording(b"/%d" % number, b"y" * 5000))
+        path.unlink()
+        with suppress(StoreFailed):
+            deck.append(recording(b"/lost", b"y" * 5000))
+        deck.append(recording(b"/later", b"y" * 5000))
+        deck.close()
+        assert paths(path)[-1] == "/later"
+
     def test_a_file_that_cannot_be_laid_out_anew_stays(self, small_disk: Path) -> None:
         path = small_disk / "api.json"
         text = (INTEROP / "go-forward.json").read_bytes()

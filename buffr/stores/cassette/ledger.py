@@ -127,7 +127,7 @@ class Ledger:
         return news
 
     def release(self) -> None:
-        """Give the memory of the file's text back; nothing is appended any more."""
+        """Let go of what an append needs; nothing is appended any more."""
         self._layout = None
         self._spans = Spans()
         self._recent = Recent()
@@ -203,6 +203,11 @@ class Ledger:
                     return
             except Disturbed:
                 self._seen = None
+            except OSError:
+                # Its space is free only when nobody reads from a file that is gone.
+                if self._seen is not None and self.file.status() is None:
+                    self._forget(keys)
+                raise
         raise self._too_busy()
 
     def _again(self, element: bytes) -> _Written:

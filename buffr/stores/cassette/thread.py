@@ -125,6 +125,7 @@ class CassetteThread:
             group, job = self._group(job)
             self._append(group)
         self._refresh(stopped=True)
+        self._ledger.release()
 
     def _next(self) -> Append | Stop | None:
         """The next job; ``None`` when there may be urgent ones."""
