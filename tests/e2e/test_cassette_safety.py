@@ -10,6 +10,7 @@ import re
 import resource
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -306,6 +307,54 @@ class TestMissingBodies:
                 assert body.name in got.body.decode()
                 assert " level=ERROR " in running.wait_for(body.name).string
                 assert ask(running.ports[0], request(targets[1])).status == 200
+
+
+class TestTheNextRequest:
+    """What is done to a cassette counts from the next request on, however soon it comes."""
+
+    def test_edited_trimmed_and_removed_in_replay(self, tmp_path: Path) -> None:
+        cassette = tmp_path / "api.json"
+        value = {"version": 1, "interactions": [element(name) for name in ("one", "two", "six")]}
+        cassette.write_text(json.dumps(value, indent=2))
+        with (
+            FakeUpstream(sized) as upstream,
+            BuffrProcess.run("replay", *flags(upstream), cwd=tmp_path) as running,
+            RawClient(running.ports[0]) as client,
+        ):
+
+            def got(name: str) -> tuple[int, bytes]:
+                client.send(request(f"/3/{name}".encode()))
+                answered = client.answer()
+                return answered.status, answered.body
+
+            for number in range(20):
+                edited = element("one")
+                edited["http"]["response"]["body"] = f"{number:03}"
+                value["interactions"] = [edited, element("two"), element("six")]
+                cassette.write_text(json.dumps(value, indent=2))
+                assert got("one") == (200, b"%03d" % number)
+            rm = [sys.executable, "-m", "buffr", "cassette", "rm", str(cassette), "1"]
+            subprocess.run(rm, check=True, capture_output=True)
+            assert [got(name)[0] for name in ("one", "two", "six")] == [200, 599, 200]
+            cassette.unlink()
+            status, body = got("one")
+            assert status == 599
+            assert b"api.json does not exist any more" in body
+            cassette.write_text(json.dumps(value))
+            assert got("two")[0] == 200
+        assert "Traceback" not in running.log()
+
+    def test_removed_in_auto(self, tmp_path: Path) -> None:
+        """The next request goes to the upstream, and begins a new file."""
+        with (
+            FakeUpstream(sized) as upstream,
+            BuffrProcess.run("auto", *flags(upstream), cwd=tmp_path) as running,
+        ):
+            for number in range(1, 4):
+                assert ask(running.ports[0], request(b"/10/x")).status == 200
+                assert len(upstream.received) == number
+                assert paths_in(tmp_path / "api.json") == {b"/10/x"}
+                (tmp_path / "api.json").unlink()
 
 
 class TestBrokenRecordings:

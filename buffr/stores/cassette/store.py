@@ -215,30 +215,30 @@ class Cassette:
 
     async def cold(self, place: int) -> Interaction:
         """The interaction at a place, out of the file. Raises ``CassetteError``."""
-        elements = self._elements
-        stored = elements.at(place)
+        while place in self._loading:
+            await self._loading[place].wait()
+            if (interaction := self.warm(place)) is not None:
+                return interaction
+        stored = self._elements.at(place)
         if stored is None:
             raise CassetteError(f"{self.path}: the recording was taken out of the file meanwhile")
         if stored.size_bytes <= _LARGE_BYTES or self._closed:
-            interaction = self._read(stored)
-        else:
-            if place in self._loading:
-                await self._loading[place].wait()
-                return self.warm(place) or await self.cold(place)
-            interaction = await self._read_off_reactor(place, stored)
-        if elements is self._elements and all(body.file is None for body in interaction.bodies):
-            self._decoded.keep(place, interaction, stored.size_bytes)
-        return interaction
-
-    async def _read_off_reactor(self, place: int, stored: Stored) -> Interaction:
+            return self._kept(place, stored, self._read(stored))
         done: Deferred[Interaction] = Deferred()
         waiters = self._loading[place] = Waiters()
         self._thread.put(Work(partial(self._read, stored), done))
         try:
-            return await done
+            return self._kept(place, stored, await done)
         finally:
             del self._loading[place]
             waiters.tell()
+
+    def _kept(self, place: int, stored: Stored, interaction: Interaction) -> Interaction:
+        """The interaction, which is in memory from now on, unless it is in files of its own."""
+        is_there = self._elements.at(place) is not None
+        if is_there and all(body.file is None for body in interaction.bodies):
+            self._decoded.keep(place, interaction, stored.size_bytes)
+        return interaction
 
     def _read(self, stored: Stored) -> Interaction:
         """An element's interaction. For any thread. Raises ``CassetteError``."""
