@@ -98,6 +98,14 @@ IN_EXCHANGES: list[tuple[str, Any, str]] = [
     ("body_size", -1, ">= 0"),
 ]
 
+IN_REQUESTS: list[tuple[str, Any, str]] = [
+    ("headers", {"X": "1"}, "request.headers: Expected `array`"),
+    ("headers", {"X": [1]}, "request.headers: Expected `str`"),
+    ("headers", None, "request.headers: Expected `object`"),
+    ("raw_headers", [1], "request.raw_headers: Expected `str`"),
+    ("port", 70000, "<= 65535"),
+]
+
 IN_SESSIONS: list[tuple[str, Any, str]] = [
     ("response.status", 200, "<= 101"),
     ("response.headers", {"X": ["a\r\nb"]}, "websocket.response.headers.X: a line end"),
@@ -117,8 +125,9 @@ IN_SESSIONS: list[tuple[str, Any, str]] = [
 ]
 
 BROKEN = [
-    pytest.param(changed(f"http.response.{where}", value, exchange()), said, id=f"{where}-{said}")
-    for where, value, said in IN_EXCHANGES
+    pytest.param(changed(f"http.{message}.{where}", value, exchange()), said, id=f"{where}-{said}")
+    for message, rows in (("response", IN_EXCHANGES), ("request", IN_REQUESTS))
+    for where, value, said in rows
 ] + [
     pytest.param(changed(f"websocket.{where}", value, session()), said, id=f"{where}-{said}")
     for where, value, said in IN_SESSIONS

@@ -37,7 +37,7 @@ _CLOSE_CODE_BYTES = 2
 _tokens: set[str] = set()
 """Names that are tokens (RFC 9110 5.6.2): they are the same few in all recordings."""
 _framing: set[str] = set()
-"""Those that frame a body, in all spellings that came."""
+"""Those that frame a body, in all spellings that came but the usual one of a length."""
 
 
 def never_sent(close_code: int) -> bool:
@@ -107,6 +107,10 @@ def _head_fault(head: ResponseRecord | SwitchRecord) -> str:
         return f"headers.{fault}"
     if head.reason is not None and (fault := _text_fault(head.reason, latin_1=latin_1)):
         return f"reason: {fault}"
+    if _framing.isdisjoint(headers):
+        length = headers.get("Content-Length")
+        if length is None or (len(length) == 1 and _NUMBER.fullmatch(length[0])):
+            return ""
     return _framing_fault(headers)
 
 
@@ -117,7 +121,7 @@ def _first_wrong_name(names: Iterable[str]) -> str | None:
         if len(_tokens) >= _MOST_NAMES:
             _tokens.clear()
         _tokens.add(name)
-        if name.lower() in (_LENGTH, _CODING):
+        if name.lower() in (_LENGTH, _CODING) and name != "Content-Length":
             _framing.add(name)
     return None
 
@@ -143,13 +147,8 @@ def _text_fault(text: str, *, latin_1: bool) -> str:
 
 def _framing_fault(headers: dict[str, list[str]]) -> str:
     """What would make the body end elsewhere than it does (RFC 9112 6.3)."""
-    names = _framing.intersection(headers)
-    if not names:
-        return ""
-    lengths: list[str] = []
-    codings: list[str] = []
-    for name in names:
-        (lengths if name.lower() == _LENGTH else codings).extend(headers[name])
+    lengths = [one for name in headers if name.lower() == _LENGTH for one in headers[name]]
+    codings = [one for name in headers if name.lower() == _CODING for one in headers[name]]
     if lengths and codings:
         return "headers: Content-Length and Transfer-Encoding cannot both be sent"
     if lengths and not (_NUMBER.fullmatch(lengths[0]) and len(set(lengths)) == 1):
@@ -160,10 +159,9 @@ def _framing_fault(headers: dict[str, list[str]]) -> str:
 
 
 def _trailers_fault(answer: ResponseRecord) -> str:
-    wrong = _first_wrong_name(name for name, _ in answer.trailers)
-    if wrong is not None:
-        return f"trailers: {wrong!r} cannot be the name of a field"
     for name, value in answer.trailers:
+        if not _NAME.fullmatch(name):
+            return f"trailers: {name!r} cannot be the name of a field"
         if fault := _text_fault(value, latin_1=answer.header_encoding == LATIN_1):
             return f"trailers: {name}: {fault}"
     return ""

@@ -252,10 +252,14 @@ class Layout:
         window, spans = self._window, self.spans
         last = spans.end
         while True:
-            if at + _AHEAD_BYTES > window.end < window.size_bytes:
+            if at + _AHEAD_BYTES > window.end < window.size_bytes or last < window.start:
                 window.hold(last, 0)
-            end, record = self._element(at)
-            spans.add(window.piece(last, end), end)
+            end, record = self._quick(at) or self._scanned(at)
+            start = window.start
+            if start <= last and end <= window.end:  # as nearly all are
+                spans.add(window.view[last - start : end - start], end)
+            else:
+                spans.add(window.piece(last, end), end)
             last = end
             yield at, record
             if window.data.startswith(_NEXT_ELEMENT, end - window.start):
@@ -267,37 +271,46 @@ class Layout:
             self._expect(at, b",", "expected ',' or ']'")
             at = self._skip(at + 1)
 
-    def _element(self, at: int) -> tuple[int, Element]:
-        self._expect(at, b"{", "expected an interaction")
+    def _quick(self, at: int) -> tuple[int, Element] | None:
+        """An element in our layout; ``None`` for any other, or one with a fault."""
+        if not self._fast_tries:
+            return None
         window = self._window
-        guess = at
-        if self._fast_tries:
-            found = _ELEMENT_END.search(window.data, at - window.start)
-            guess = self._guess(at) if found is None else window.start + found.end()
-            # What fails is not in our layout, or has a fault that the scan will name.
-            try:
-                return guess, decode_index(window.piece(at, guess))
-            except ValueError:
-                pass
-        end = self._value_end(at)
-        if guess != end and self._fast_tries:
-            self._fast_tries -= 1
-        element = window.piece(at, end)
+        start = at - window.start
+        found = _ELEMENT_END.search(window.data, start)
         try:
-            return end, decode_index(element)
+            if found is not None:
+                end = found.end()
+                return window.start + end, decode_index(window.view[start:end])
+            end = self._guess(at)
+            return end, decode_index(window.piece(at, end))
+        except ValueError:
+            self._fast_tries -= 1
+            return None
+
+    def _scanned(self, at: int) -> tuple[int, Element]:
+        self._expect(at, b"{", "expected an interaction")
+        end = self._value_end(at)
+        element = self._window.piece(at, end)
+        try:
+            record = decode_index(element)
         except ValueError as error:
+            if self._guess(at) == end:
+                self._fast_tries += 1  # it is the element, and not the layout
             kind = kind_of(element)
             return end, str(error) if kind in RECORDED_KINDS else ElementRecord(kind)
+        return end, record
 
     def _guess(self, at: int) -> int:
-        """Where a long element ends in our layout; its start where no end is in sight."""
+        """Where an element ends in our layout; its start where no end is in sight."""
         window = self._window
-        while window.end < window.size_bytes and window.end - at <= _REACH_BYTES:
-            window.hold(self.end, 2 * (window.end - self.end))
+        while True:
             found = _ELEMENT_END.search(window.data, at - window.start)
             if found is not None:
                 return window.start + found.end()
-        return at
+            if window.end == window.size_bytes or window.end - at > _REACH_BYTES:
+                return at
+            window.hold(self.end, 2 * (window.end - self.end))
 
     def _skip(self, at: int) -> int:
         window = self._window

@@ -40,6 +40,10 @@ class BodyKeyRecord(msgspec.Struct, gc=False):
     of: str = ""
 
 
+_NO_HEADERS = msgspec.Raw(b"{}")
+_NO_NAMES = msgspec.Raw(b"null")
+
+
 class RequestRecord(msgspec.Struct, gc=False):
     method: str
     path: str
@@ -48,8 +52,8 @@ class RequestRecord(msgspec.Struct, gc=False):
     host: str | None = None
     port: _Port | None = None
     header_encoding: Literal["utf-8", "latin-1"] = UTF_8
-    headers: dict[str, list[str]] = {}
-    raw_headers: list[str] | None = None
+    headers: msgspec.Raw = _NO_HEADERS
+    raw_headers: msgspec.Raw = _NO_NAMES
     body: str = ""
     body_b64: bytes = b""
     body_file: str = ""
@@ -109,8 +113,8 @@ class UpgradeRecord(msgspec.Struct, gc=False):
     host: str | None = None
     port: _Port | None = None
     header_encoding: Literal["utf-8", "latin-1"] = UTF_8
-    headers: dict[str, list[str]] = {}
-    raw_headers: list[str] | None = None
+    headers: msgspec.Raw = _NO_HEADERS
+    raw_headers: msgspec.Raw = _NO_NAMES
 
 
 class SwitchRecord(msgspec.Struct, gc=False):

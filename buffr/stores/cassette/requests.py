@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
 from attrs import evolve
 
 from buffr.interaction import Body, BodyKey, RecordedRequest
-from buffr.message import has_token
+from buffr.message import Headers, has_token
 from buffr.stores.cassette.checks import digest_fault
 from buffr.stores.cassette.fields import charset, sendable_target, unfold
 from buffr.stores.cassette.records import RequestRecord, ResponseRecord, UpgradeRecord
@@ -29,8 +31,16 @@ __all__ = [
     "upgrade_of",
 ]
 
+_T = TypeVar("_T")
+
 _UPGRADE: Final = (b"Upgrade", b"websocket")
 _NO_BODY = Body()
+_MOST_HEADS = 256
+_MOST_HEAD_BYTES = 4096
+
+_headers = msgspec.json.Decoder(dict[str, list[str]]).decode
+_names = msgspec.json.Decoder(list[str] | None).decode
+_heads: dict[tuple[bytes, bytes, str], Headers] = {}
 
 
 def stored_request(request: RecordedRequest) -> RecordedRequest:
@@ -44,7 +54,7 @@ def request_of(record: RequestRecord, bodies: Path) -> RecordedRequest:
     return RecordedRequest(
         record.method.encode(),
         _target(record),
-        unfold(record.headers, record.raw_headers, record.header_encoding),
+        _fields(record),
         _with_key(body_of(record, bodies), record),
         record.scheme,
         record.host,
@@ -54,7 +64,7 @@ def request_of(record: RequestRecord, bodies: Path) -> RecordedRequest:
 
 def upgrade_of(record: UpgradeRecord) -> RecordedRequest:
     """A request for a WebSocket. The Go program does not keep the field that says so."""
-    headers = unfold(record.headers, record.raw_headers, record.header_encoding)
+    headers = _fields(record)
     if not has_token(headers, b"upgrade", b"websocket"):
         headers = (*headers, _UPGRADE)
     return RecordedRequest(
@@ -65,6 +75,30 @@ def upgrade_of(record: UpgradeRecord) -> RecordedRequest:
         host=record.host,
         port=record.port,
     )
+
+
+def _fields(record: RequestRecord | UpgradeRecord) -> Headers:
+    """The fields of a request. A client sends many requests with the same ones.
+
+    Raises ``ValueError`` that names the member of a wrong type.
+    """
+    key = bytes(record.headers), bytes(record.raw_headers), record.header_encoding
+    known = _heads.get(key)
+    if known is None:
+        headers = _typed(_headers, key[0], "headers")
+        known = unfold(headers, _typed(_names, key[1], "raw_headers"), key[2])
+        if len(key[0]) + len(key[1]) <= _MOST_HEAD_BYTES:
+            if len(_heads) >= _MOST_HEADS:
+                _heads.clear()
+            _heads[key] = known
+    return known
+
+
+def _typed(decode: Callable[[bytes], _T], text: bytes, name: str) -> _T:
+    try:
+        return decode(text)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"request.{name}: {error}") from None
 
 
 def _target(record: RequestRecord | UpgradeRecord) -> bytes:

@@ -28,7 +28,8 @@ class Spans:
 
     def add(self, text: bytes | memoryview, end: int) -> None:
         """One more element, with the text from the end of the one before it to its own."""
-        self._sums.append(crc32(text, self._sums[-1] if self._sums else self.start_sum))
+        sums = self._sums
+        sums.append(crc32(text, sums[-1] if sums else self.start_sum))
         self._ends.append(end)
 
     def extend(self, others: Spans) -> None:

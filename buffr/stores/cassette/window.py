@@ -26,14 +26,14 @@ class Window:
         self.size_bytes = size_bytes
         self.start = self.end = 0
         self.data = b""
-        self._view = memoryview(b"")
+        self.view = memoryview(b"")
         self._read_at = read_at
 
     def hold(self, start: int, size_bytes: int) -> None:
         """Have at least so many bytes from an offset on in memory, as far as there are any."""
         size = min(max(size_bytes, _STRETCH_BYTES), self.size_bytes - start)
         self.data = self._read(start, size)
-        self._view = memoryview(self.data)
+        self.view = memoryview(self.data)
         self.start, self.end = start, start + size
 
     def starts(self, mark: bytes, at: int) -> bool:
@@ -46,7 +46,7 @@ class Window:
         """The bytes between two offsets, from memory where they are there."""
         end = min(end, self.size_bytes)
         if self.start <= start and end <= self.end:
-            return self._view[start - self.start : end - self.start]
+            return self.view[start - self.start : end - self.start]
         return self._read(start, end - start)
 
     def _read(self, start: int, size: int) -> bytes:
