@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 
 from buffr.errors import CassetteError
 from buffr.stores.disk import Disk, Part
-from buffr.turn import Turn
+from buffr.transport.turn import Turn
 
 
 @pytest.fixture
@@ -149,14 +149,14 @@ class TestChanges:
     ) -> None:
         """Within a tick of the system's clock, another change need not show in its status."""
         deck = settled(recorded(path, b"one"))
-        monkeypatch.setattr("buffr.stores.cassette_ledger._TICK_NS", 1 << 62)
+        monkeypatch.setattr("buffr.stores.cassette.ledger._TICK_NS", 1 << 62)
         in_place(path, path.read_bytes().replace(b'"one"', b'"two"'))
         assert deck.bodies(b"/0") == [b"two"]
         assert deck.cassette.changed()
         places = deck.store.places()
         assert deck.count(b"/0") == 1
         assert deck.store.places() == places
-        monkeypatch.setattr("buffr.stores.cassette_ledger._TICK_NS", 0)
+        monkeypatch.setattr("buffr.stores.cassette.ledger._TICK_NS", 0)
         assert deck.count(b"/0") == 1
         assert not deck.cassette.changed()
         deck.close()
