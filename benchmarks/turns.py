@@ -13,7 +13,7 @@ from benchmarks.bench import Bench
 from benchmarks.process import Failed
 from benchmarks.servers import buffr
 from buffr.interaction import FrameKind
-from buffr.wire.websocket_sending import encode_frame
+from buffr.wire.websocket_frames import encode_frame
 
 __all__ = ["alternating_cost_ms"]
 

@@ -21,8 +21,8 @@ from benchmarks.servers import buffr
 from benchmarks.table import Row
 from benchmarks.turns import alternating_cost_ms
 from buffr.interaction import FrameKind
+from buffr.wire.websocket_frames import encode_frame
 from buffr.wire.websocket_handshake import accept_for
-from buffr.wire.websocket_sending import encode_frame
 
 __all__ = ["run"]
 

@@ -8,28 +8,35 @@ from typing import Protocol
 
 from attrs import evolve, frozen
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.interfaces import (
+    IAddress,
+    IHandshakeListener,
+    IOpenSSLServerConnectionCreator,
+    IReactorTime,
+)
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from buffr.errors import BuffrError
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.route import Route
 from buffr.listeners.handshakes import HandshakeReports
-from buffr.listeners.http1 import Handler
+from buffr.listeners.http1 import ClientConnection, Handler
 from buffr.listeners.http1_sink import ClientSink
-from buffr.listeners.intercepted import InterceptedConnection, OneProtocol
 from buffr.listeners.listener import HTTPListener
-from buffr.listeners.request_target import absolute_form, authority_form, origin_form
-from buffr.listeners.scope import scoped
+from buffr.listeners.request_target import absolute_form, authority_form, origin_form, scoped
 from buffr.listeners.tunnel import RawTunnel, TunnelStart
 from buffr.message import Request, ResponseHead, first_value
 from buffr.origin import Origin, host_and_port
 from buffr.policy.access import Access
+from buffr.tls.handshake import HandshakeLeft
 from buffr.transport.streams import BodyStream
 from buffr.upstream.hops import Hops
 
-__all__ = ["ForwardProxy", "Routes"]
+__all__ = ["ForwardProxy", "InterceptedConnection", "Routes", "TLSWatch"]
 
 _LONGEST_AGENT = 120
 _ESTABLISHED = ResponseHead(200, b"Connection Established", ())
@@ -66,21 +73,70 @@ class Routes(Protocol):
 
 
 @frozen
-class _Watch:
-    """The TLS of one tunnel, to the reports of all."""
+class TLSWatch:
+    """Reports what becomes of the TLS in one tunnel to the reports about all tunnels."""
 
     reports: HandshakeReports
     host: str
     agent: str
 
     def failed(self, error: SSL.Error) -> None:
+        """The handshake failed by an alert, or by a fault in it."""
         self.reports.failed(self.host, self.agent, error)
 
     def left(self, after_s: float | None) -> None:
+        """The client left without a request, this long after the handshake; ``None``: during it."""
         self.reports.left(self.host, self.agent, after_s)
 
     def asked(self) -> None:
+        """The first bytes of a request came."""
         self.reports.asked(self.host, self.agent)
+
+
+@implementer(IHandshakeListener)
+class InterceptedConnection(ClientConnection):
+    """Speaks HTTP/1.1 inside a tunnel, as the listener would outside, but with its own handler.
+
+    ``tls`` is told what becomes of the TLS around it; there is none where it
+    is left out. A handshake has ``head_s`` seconds.
+    """
+
+    def __init__(
+        self,
+        listener: HTTPListener,
+        handler: Handler,
+        tls: TLSWatch | None = None,
+    ) -> None:
+        super().__init__(listener, handler)
+        self._tls = tls
+        self._shaking_hands = tls is not None
+
+    def handshakeCompleted(self) -> None:
+        self._shaking_hands = False
+        self.since = self._listener.now
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._tls is not None:
+            self._tls.asked()
+            self._tls = None
+        super().dataReceived(data)
+
+    def _bound_between_exchanges(self) -> float:
+        if self._shaking_hands:
+            return self._limits.head_s
+        return super()._bound_between_exchanges()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._tls is not None:
+            self._came_to_nothing(self._tls, reason.value)
+        super().connectionLost(reason)
+
+    def _came_to_nothing(self, tls: TLSWatch, reason: BaseException | None) -> None:
+        # In TLS 1.3 a client's alert may come when the handshake is over for the server.
+        if isinstance(reason, SSL.Error) and not isinstance(reason, HandshakeLeft):
+            tls.failed(reason)
+        elif not (self.closing or self._listener.stopping):
+            tls.left(None if self._shaking_hands else self._listener.now - self.since)
 
 
 class ForwardProxy:
@@ -169,12 +225,12 @@ class ForwardProxy:
         assert listener is not None
         creator = self._tls_for(host)
         agent = (first_value(request.headers, b"user-agent") or b"").decode("latin-1")
-        watch = _Watch(self._handshakes, host, agent[:_LONGEST_AGENT])
+        watch = TLSWatch(self._handshakes, host, agent[:_LONGEST_AGENT])
 
         def tls() -> TLSMemoryBIOProtocol:
             handler = self._inside(Origin("https", host, port), scope, request.hops)
             inner = InterceptedConnection(listener, handler, watch)
-            factory = TLSMemoryBIOFactory(creator, False, OneProtocol(inner), self._reactor)
+            factory = TLSMemoryBIOFactory(creator, False, _OneProtocol(inner), self._reactor)
             # The stock one gathers small writes for a turn; answers are written whole here.
             factory.protocol = TLSMemoryBIOProtocol
             return factory.buildProtocol(None)
@@ -195,3 +251,18 @@ class ForwardProxy:
             await self._answer(origin, request, body, sink, own)
 
         return handle
+
+
+class _OneProtocol(Factory):
+    """A factory for the one protocol that TLS is to wrap."""
+
+    noisy = False
+
+    def __init__(self, protocol: TwistedProtocol) -> None:
+        self._protocol = protocol
+
+    def doStart(self) -> None:
+        """Factories count their ports; this one has none."""
+
+    def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol:  # noqa: ARG002
+        return self._protocol

@@ -16,8 +16,7 @@ from buffr.exchanges.engine import Engine
 from buffr.exchanges.route import Route
 from buffr.listeners.gateway_addresses import Outside, WayBack, inner_target, is_below, leads_out
 from buffr.listeners.http1_sink import ClientSink
-from buffr.listeners.request_target import named_origin
-from buffr.listeners.scope import scoped
+from buffr.listeners.request_target import named_origin, scoped
 from buffr.message import Headers, Request, ResponseHead, first_value
 from buffr.origin import Origin
 from buffr.policy.key_gate import Admitted, KeyGate

@@ -25,8 +25,7 @@ from buffr.transport.streams import BodyStream, IStreamTransport, News
 from buffr.upstream.bound import Bonds
 from buffr.wire.http1_body import BodyDecoder, decoder_for
 from buffr.wire.http1_head import HeadLimits
-from buffr.wire.http1_memo import HeadMemo
-from buffr.wire.http1_requests import RequestHeads
+from buffr.wire.http1_requests import HeadMemo, RequestHeads
 
 __all__ = ["ClientConnection", "ConnectionLimits", "Handler", "Listening", "Tracked"]
 

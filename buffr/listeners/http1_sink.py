@@ -20,7 +20,7 @@ from buffr.message import (
 )
 from buffr.transport.streams import News
 from buffr.upstream.bound import Client
-from buffr.wire.http1_render import ChunkWriter, chunked_whole
+from buffr.wire.http1_body import ChunkWriter, chunked_whole
 
 __all__ = ["ClientSink"]
 

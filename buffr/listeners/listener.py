@@ -23,7 +23,7 @@ from buffr.errors import BuffrError, ConfigError
 from buffr.listeners.http1 import ClientConnection, ConnectionLimits, Handler, Tracked
 from buffr.log import say
 from buffr.origin import host_and_port
-from buffr.wire.http1_memo import HeadMemo
+from buffr.wire.http1_requests import HeadMemo
 
 __all__ = ["HTTPListener", "IReactorTCPTime"]
 

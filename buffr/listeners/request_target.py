@@ -10,8 +10,9 @@ from attrs import evolve
 from buffr.errors import BadRequest
 from buffr.message import Request
 from buffr.origin import Origin
+from buffr.policy.access import SCOPE_IS, is_scope
 
-__all__ = ["absolute_form", "authority_form", "named_origin", "origin_form"]
+__all__ = ["absolute_form", "authority_form", "named_origin", "origin_form", "scoped"]
 
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*)(.*)", re.DOTALL)
 _AUTHORITY = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]+):[0-9]{1,5}")
@@ -105,3 +106,21 @@ def _origin(url: bytes) -> Origin:
         return Origin.parse(_LAST_DOT.sub(b"", url).decode("ascii"))
     except ValueError as error:
         raise BadRequest(f"the request target {error}") from error
+
+
+def scoped(request: Request, otherwise: str = "") -> tuple[Request, str]:
+    """The request without ``X-Buffr-Scope``, and what that names; else the other scope.
+
+    It loses ``X-Buffr-Via`` too. Raises ``BadRequest`` for a name that is
+    none, and for several.
+    """
+    if not request.is_for_buffr:
+        return request, otherwise
+    names = request.scopes
+    if not names:
+        return request.for_others, otherwise
+    if len(names) > 1:
+        raise BadRequest("X-Buffr-Scope is there more than once", hint="name one scope")
+    if not is_scope(names[0]):
+        raise BadRequest("X-Buffr-Scope names no scope", hint=f"a scope has {SCOPE_IS}")
+    return request.for_others, names[0].decode("ascii")

@@ -9,8 +9,7 @@ from buffr.exchanges.engine import Engine
 from buffr.exchanges.route import Route
 from buffr.listeners.http1 import Handler
 from buffr.listeners.http1_sink import ClientSink
-from buffr.listeners.request_target import origin_form
-from buffr.listeners.scope import scoped
+from buffr.listeners.request_target import origin_form, scoped
 from buffr.message import Request
 from buffr.policy.key_gate import KeyGate
 from buffr.transport.streams import BodyStream

@@ -34,8 +34,7 @@ from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Mark
 from buffr.upstream.tls import UpstreamTLS
 from buffr.wire.http1_answer_heads import AnswerHeads, AnswerRules
-from buffr.wire.http1_body import BodyDecoder, decoder_for
-from buffr.wire.http1_render import ChunkWriter
+from buffr.wire.http1_body import BodyDecoder, ChunkWriter, decoder_for
 
 __all__ = ["Connection", "Outgoing", "Patience", "Response", "Switched"]
 

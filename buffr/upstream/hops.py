@@ -8,16 +8,20 @@ addresses, and on this machine to ports that a buffr listens on.
 
 from __future__ import annotations
 
+import socket
+import sys
 from enum import Enum, auto
 from hashlib import blake2b
+from typing import Protocol
 
 from buffr.errors import LoopDetected
 from buffr.message import HOPS
 
-__all__ = ["Hops", "Mark"]
+__all__ = ["Announced", "Hops", "Mark", "announce_port", "is_announced"]
 
 _MOST = 20
 """Where each round changes the target, as a base path does, only their number tells."""
+_NAME = "\0buffr-port-%d"
 
 
 class Mark(Enum):
@@ -57,3 +61,36 @@ class Hops:
         """The field that says that it was here."""
         own = self._own(method, url)
         return HOPS, hops + b", " + own if hops else own
+
+
+class Announced(Protocol):
+    """A port that is announced until it is closed."""
+
+    def close(self) -> None: ...
+
+
+def announce_port(port: int) -> Announced | None:
+    """Announce a port that this process listens on; ``None`` where that is not possible."""
+    if sys.platform != "linux":
+        return None
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(_NAME % port)
+    except OSError:  # another address's port of this number, or a sandbox
+        name.close()
+        return None
+    return name
+
+
+def is_announced(port: int) -> bool:
+    """Whether a buffr may listen on a port of this machine; where that is unknown, it may."""
+    if sys.platform != "linux":
+        return True
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asking:
+        try:
+            asking.connect(_NAME % port)
+        except ConnectionRefusedError:
+            return False
+        except OSError:
+            return True
+    return True

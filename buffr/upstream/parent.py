@@ -27,7 +27,7 @@ from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Hops, Mark
 from buffr.upstream.upstream import Upstream
 from buffr.wire.http1_answer_heads import AnswerHeads, AnswerRules
-from buffr.wire.http1_render import request_head
+from buffr.wire.http1_body import request_head
 
 __all__ = ["ParentEndpoint", "PlainThroughParent"]
 

@@ -18,9 +18,9 @@ from buffr.upstream.bound import Client, continues_handshake
 from buffr.upstream.connection import Connection, Outgoing, Response, Switched
 from buffr.upstream.hops import Hops, Mark
 from buffr.upstream.pool import Pool
-from buffr.wire.http1_render import request_head
+from buffr.wire.http1_body import request_head
 from buffr.wire.references import path_at, with_references
-from buffr.wire.websocket_extensions import Deflate, accepted, without_others
+from buffr.wire.websocket_deflate import Deflate, accepted, without_others
 from buffr.wire.websocket_handshake import check_answer, for_next_hop
 
 __all__ = ["Upstream"]

@@ -1,18 +1,19 @@
-"""Bodies: bytes after a head become pieces, by the framing that the head declares.
+"""HTTP/1.1 bodies: decoded by the framing that a head declares, and encoded as chunks.
 
-A decoder is fed bytes and gives pieces. Once ``done``, ``rest`` holds the
-bytes behind the body, and ``trailers`` the fields behind its last chunk.
+A decoder is fed bytes and returns pieces. Once it is ``done``, ``rest`` holds
+the bytes after the body, and ``trailers`` the fields after its last chunk.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Protocol
 
 from buffr.errors import BadFraming, BodyCutShort
 from buffr.message import CHUNKED, UNTIL_CLOSE, Headers, Piece
 
-__all__ = ["BodyDecoder", "decoder_for"]
+__all__ = ["BodyDecoder", "ChunkWriter", "chunked_whole", "decoder_for", "fields", "request_head"]
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*((?:;[\t\x20-\x7e\x80-\xff]*)?)")
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
@@ -35,11 +36,11 @@ _NOT_IN_TRAILERS = frozenset(
         b"upgrade",
     )
 )
-"""Framing, routing and meaning of a message; dropped in a trailer (RFC 9110 6.5.1)."""
+"""Fields about framing, routing or content, which are dropped in trailers (RFC 9110 6.5.1)."""
 
 
 class BodyDecoder(Protocol):
-    """What all framings share."""
+    """Reads one body. There is one class for each framing."""
 
     done: bool
     rest: bytes
@@ -49,7 +50,7 @@ class BodyDecoder(Protocol):
         """The pieces in the next bytes. Raises ``BadFraming``."""
 
     def finish(self) -> None:
-        """The connection ended. Raises ``BodyCutShort`` unless that ends the body."""
+        """The connection has ended. Raises ``BodyCutShort`` unless that is how the body ends."""
 
 
 class LengthDecoder:
@@ -75,7 +76,7 @@ class LengthDecoder:
 
 
 class UntilCloseDecoder:
-    """A body that the end of the connection ends."""
+    """A body that ends with the connection."""
 
     def __init__(self) -> None:
         self.done = False
@@ -90,10 +91,10 @@ class UntilCloseDecoder:
 
 
 class ChunkedDecoder:
-    """The chunked transfer coding (RFC 9112 7.1), with the sizes that its sender chose.
+    """The chunked transfer coding (RFC 9112 7.1), keeping the sender's chunk sizes.
 
-    Strict: CRLF alone ends a line, sizes are plain hexadecimal digits, and
-    extensions (dropped) may not outweigh the data.
+    Strict: only CRLF ends a line, sizes are plain hexadecimal digits, and
+    extensions, which are dropped, may not outweigh the data.
     """
 
     def __init__(self) -> None:
@@ -133,7 +134,7 @@ class ChunkedDecoder:
         return pieces
 
     def _line(self, buffer: bytes, position: int) -> int | None:
-        """Take what stands between data; where it ends, or ``None`` when it is not all there."""
+        """Take the framing between data: where it ends, or ``None`` if it is incomplete."""
         if self._at_data_end:
             ending = buffer[position : position + 2]
             if not b"\r\n".startswith(ending):
@@ -184,7 +185,7 @@ class ChunkedDecoder:
         return end + 4
 
     def _check_partial_trailers(self, partial: bytes) -> None:
-        """Refuse at once what no further byte can mend; each line is looked at once."""
+        """Refuse a malformed section before it is complete. Each line is checked once."""
         *lines, last = partial[self._trailers_read :].split(b"\r\n")
         for line in lines:
             _trailer(line)
@@ -205,9 +206,58 @@ def _trailer(line: bytes) -> tuple[bytes, bytes]:
 
 
 def decoder_for(length: int) -> BodyDecoder:
-    """The decoder for a body length as ``message`` gives it."""
+    """The decoder for a body length as in ``Request.body_length`` or ``response_length``."""
     if length == CHUNKED:
         return ChunkedDecoder()
     if length == UNTIL_CLOSE:
         return UntilCloseDecoder()
     return LengthDecoder(length)
+
+
+def fields(headers: Headers) -> bytes:
+    """Field lines, each with its line end."""
+    return b"".join([b"%b: %b\r\n" % field for field in headers])
+
+
+def request_head(method: bytes, target: bytes, headers: Headers) -> bytes:
+    """A whole request head, with its empty line."""
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, fields(headers))
+
+
+def chunked_whole(data: bytes, sizes: Iterable[int], trailers: Headers = ()) -> bytes:
+    """A whole body in the chunked coding, in chunks of these sizes, with its trailers."""
+    parts: list[bytes] = []
+    position = 0
+    for size in sizes:
+        if size:
+            parts.append(b"%x\r\n%b\r\n" % (size, data[position : position + size]))
+            position += size
+    parts.append(b"0\r\n%b\r\n" % fields(trailers))
+    return b"".join(parts)
+
+
+class ChunkWriter:
+    """Frames pieces as chunks with their sender's sizes.
+
+    A chunk's size may go out before all of its bytes have come: the receiver
+    gets them as they come, and still sees the sender's boundaries.
+    """
+
+    def __init__(self) -> None:
+        self._left = 0
+
+    def frame(self, piece: Piece) -> bytes:
+        data = piece.data
+        if self._left == 0:
+            size = len(data) if piece.chunk is None else piece.chunk
+            if size == 0:
+                return b""
+            self._left = size - len(data)
+            head = b"%x\r\n%b" % (size, data)
+        else:
+            self._left -= len(data)
+            head = data
+        return head if self._left else head + b"\r\n"
+
+    def end(self, trailers: Headers) -> bytes:
+        return b"0\r\n%b\r\n" % fields(trailers)

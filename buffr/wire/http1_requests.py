@@ -1,24 +1,65 @@
-"""Request heads in what a client sends, however it is cut into segments."""
+"""Request heads from a client's bytes, however they are split into segments, and a memo of them.
+
+Clients send the same heads again and again, so parse results are remembered.
+"""
 
 from __future__ import annotations
 
 import re
 
 from buffr.errors import BadRequest
-from buffr.message import Request
+from buffr.message import CHUNKED, Request
 from buffr.wire.http1_head import END_OF_HEAD, HeadLimits, check_request_line, parse_request_head
-from buffr.wire.http1_memo import HeadMemo
 
-__all__ = ["RequestHeads"]
+__all__ = ["HeadMemo", "RequestHeads"]
 
+_MAX_HEAD = 8192
+_ENTRY_BYTES = 300
+_FIELD_BYTES = 150
+"""The size of Python's objects without their text, measured with CPython 3.11."""
 _LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n|$)")
 _STARTS_REQUEST = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
 _FIRST_LINE = re.compile(rb"([^\r\n]+\r\n)")
 _MAX_EMPTY_LINES = 8
 
 
+class HeadMemo:
+    """Maps the exact bytes of a strictly accepted head to its request.
+
+    It holds parse results, never decisions. Heads that change what follows on
+    the connection are parsed each time. ``size_bytes`` bounds its memory,
+    parsed fields included; the oldest entries are evicted first.
+    """
+
+    def __init__(self, size_bytes: int = 16 * 1024 * 1024) -> None:
+        self._room = size_bytes
+        self._known: dict[bytes, Request] = {}
+        self.get = self._known.get
+
+    def put(self, raw: bytes, request: Request) -> None:
+        if (
+            len(raw) > _MAX_HEAD
+            or request.body_length == CHUNKED
+            or request.expects_continue
+            or request.upgrade
+            or request.method == b"CONNECT"
+            or raw in self._known
+        ):
+            return
+        self._known[raw] = request
+        self._room -= _taken(raw, request)
+        while self._room < 0:
+            oldest = next(iter(self._known))
+            self._room += _taken(oldest, self._known.pop(oldest))
+
+
+def _taken(raw: bytes, request: Request) -> int:
+    """The memory of a head and its parse in bytes; the text is stored twice."""
+    return 2 * len(raw) + _ENTRY_BYTES + _FIELD_BYTES * len(request.headers)
+
+
 class RequestHeads:
-    """Takes the heads off the front of one connection's buffer, one after the other."""
+    """Takes request heads off the front of one connection's buffer."""
 
     def __init__(self, memo: HeadMemo, limits: HeadLimits) -> None:
         self._memo = memo
@@ -27,10 +68,10 @@ class RequestHeads:
         self._skipped = 0
 
     def take(self, buffer: bytes) -> tuple[Request | None, bytes]:
-        """The head that the buffer begins with, if it is all there, and what is left.
+        """The head at the front of the buffer if it is complete, and the bytes after it.
 
-        What is left without a head is to be given again, with more behind
-        it. Raises ``BadRequest``, as early as no further byte can mend it.
+        Without a head, pass the returned bytes again with more appended.
+        Raises ``BadRequest`` as soon as no further byte can make it valid.
         """
         if buffer.startswith(b"\r\n"):
             buffer = self._without_empty_lines(buffer)
@@ -48,7 +89,7 @@ class RequestHeads:
         return request, buffer[end + 4 :]
 
     def _without_empty_lines(self, buffer: bytes) -> bytes:
-        """Some old clients send empty lines behind a body (RFC 9112 2.2)."""
+        """Some old clients send empty lines after a body (RFC 9112 2.2)."""
         self._searched = 0
         while buffer.startswith(b"\r\n"):
             buffer = buffer[2:]

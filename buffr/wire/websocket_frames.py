@@ -1,7 +1,7 @@
-"""WebSocket frames (RFC 6455 5): bytes of one direction are judged, and told apart.
+"""WebSocket frames (RFC 6455 5): read and validated in one direction, and encoded.
 
-What passes goes on as it came, masked or not. Frames up to 64 KiB are judged
-whole; of larger ones the pieces go on as they come.
+A reader passes valid bytes on unchanged, masked or not. Frames up to 64 KiB
+are validated whole; larger ones pass piece by piece.
 """
 
 from __future__ import annotations
@@ -13,12 +13,22 @@ from typing import NamedTuple
 from buffr.errors import WebSocketFault
 from buffr.interaction import FrameKind
 from buffr.wire.websocket_deflate import Inflater
-from buffr.wire.websocket_sending import unmask
 
-__all__ = ["CLOSE_CODES", "MAX_CONTROL_BYTES", "Control", "Data", "FrameReader", "Passed"]
+__all__ = [
+    "CLOSE_CODES",
+    "MAX_CONTROL_BYTES",
+    "Control",
+    "Data",
+    "FrameReader",
+    "Passed",
+    "close_payload",
+    "encode_frame",
+    "frame_head",
+    "unmask",
+]
 
 _WHOLE_BYTES = 65536
-"""Larger frames are not waited for."""
+"""Larger frames pass before they are complete."""
 MAX_CONTROL_BYTES = 125
 """The largest payload of a control frame (RFC 6455 5.5)."""
 _MAX_LENGTH = 1 << 63
@@ -30,7 +40,15 @@ _CONTINUATION, _CLOSE = 0x0, 0x8
 _KINDS = {0x1: FrameKind.TEXT, 0x2: FrameKind.BINARY}
 _CONTROLS = {0x8: FrameKind.CLOSE, 0x9: FrameKind.PING, 0xA: FrameKind.PONG}
 CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
-"""Codes that may stand in a close frame: RFC 6455 7.4, and the IANA registry."""
+"""Codes allowed in a close frame: RFC 6455 7.4, and the IANA registry."""
+_MAX_REASON = 123
+_OPCODES = {
+    FrameKind.TEXT: 0x1,
+    FrameKind.BINARY: 0x2,
+    FrameKind.CLOSE: 0x8,
+    FrameKind.PING: 0x9,
+    FrameKind.PONG: 0xA,
+}
 
 
 class Data(NamedTuple):
@@ -54,7 +72,7 @@ class Control(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """Bytes to pass on as they are, and what they, and those passed before, stand for."""
+    """Bytes to pass on unchanged, and the event that they complete."""
 
     raw: bytes
     event: Data | Control
@@ -63,18 +81,18 @@ class Passed(NamedTuple):
 class FrameReader:
     """Reads the frames of one direction.
 
-    ``masked`` says whether its frames must be masked, as a client's, or must
-    not. ``inflater`` is given where permessage-deflate is agreed on.
-    ``message_bytes`` bounds a message, inflated; zero is without a bound.
+    ``masked`` says whether its frames must be masked, as a client's must, or
+    must not be. ``inflater`` is given if permessage-deflate was negotiated.
+    ``message_bytes`` bounds an inflated message; zero means no bound.
     """
 
     def __init__(
         self, *, masked: bool, inflater: Inflater | None = None, message_bytes: int = 0
     ) -> None:
         self.closed = False
-        """Whether a close frame has come: nothing passes after it."""
+        """Whether a close frame has come. Nothing passes after it."""
         self.inside = False
-        """Whether what has passed so far ends within a frame."""
+        """Whether the bytes passed so far end within a frame."""
         self._masked = masked
         self._inflater = inflater
         self._message_bytes = message_bytes
@@ -90,10 +108,10 @@ class FrameReader:
         self._left = 0
 
     def feed(self, data: bytes) -> Iterator[Passed]:
-        """What passes of the next bytes, judged as it is asked for.
+        """Validate the next bytes, lazily, and yield what passes.
 
-        Raises ``WebSocketFault`` at the first byte that must not pass. Each
-        iterator is to be read to its end before the next bytes are fed.
+        Raises ``WebSocketFault`` at the first byte that must not pass. Exhaust
+        each iterator before feeding more.
         """
         buffer = self._buffer + data if self._buffer else data
         self._buffer = b""
@@ -134,7 +152,7 @@ class FrameReader:
             self._buffer = buffer[at:]
 
     def _next_head(self, buffer: bytes, at: int) -> tuple[int, int]:
-        """Where the payload of the frame here starts, and its length; zero before that is known."""
+        """Where the payload of the next frame starts, and its length; (0, 0) if not yet known."""
         size = len(buffer)
         if size - at < 2:
             return 0, 0
@@ -154,10 +172,10 @@ class FrameReader:
         return (start, length) if start <= size else (0, 0)
 
     def _judge(self, first: int, second: int) -> None:
-        """What the first two bytes alone make wrong."""
+        """Raise for faults that the first two bytes show."""
         opcode = first & 0x0F
         if (second >= 0x80) is not self._masked:
-            raise _broken("a frame without a mask" if self._masked else "a masked frame")
+            raise _broken("an unmasked frame" if self._masked else "a masked frame")
         if opcode in _CONTROLS:
             if first & 0x70:
                 raise _broken("reserved bits in a control frame")
@@ -169,18 +187,18 @@ class FrameReader:
         if opcode not in _KINDS and opcode != _CONTINUATION:
             raise _broken(f"reserved opcode {opcode}")
         if opcode == _CONTINUATION and self._kind is None:
-            raise _broken("a continuation of nothing")
+            raise _broken("a continuation frame without a message")
         if opcode != _CONTINUATION and self._kind is not None:
             raise _broken("a new message within a fragmented one")
         allowed = 0x40 if opcode and self._inflater is not None else 0
         if first & 0x70 & ~allowed:
-            raise _broken("reserved bits that nobody has agreed on")
+            raise _broken("reserved bits that were not negotiated")
 
     @staticmethod
     def _long_length(encoded: bytes) -> int:
         length = int.from_bytes(encoded, "big")
         if length < (126 if len(encoded) == 2 else 65536) or length >= _MAX_LENGTH:
-            raise _broken("a length that is not encoded in the shortest form")
+            raise _broken("a length that is not in its shortest form")
         return length
 
     def _bound(self, length: int) -> None:
@@ -237,7 +255,7 @@ class FrameReader:
     def _inflated(
         self, raw: bytes, payload: bytes, *, ends_frame: bool, final: bool
     ) -> Iterator[Passed]:
-        """The pieces that a payload inflates to; the raw bytes go on when all were judged."""
+        """The pieces that a payload inflates to; the raw bytes pass once all are validated."""
         assert self._inflater is not None
         before = b""
         for piece in self._inflater.inflate(payload, final=final):
@@ -247,7 +265,7 @@ class FrameReader:
         yield Passed(raw, self._data(before, ends_frame=ends_frame, final=final))
 
     def _data(self, payload: bytes, *, ends_frame: bool, final: bool) -> Data:
-        """Judge a piece of a message. ``final`` says that the message ends with it."""
+        """Validate a piece of a message. ``final`` says that the message ends with it."""
         kind = self._kind
         assert kind is not None
         self._size_bytes += len(payload)
@@ -283,3 +301,50 @@ def _judge_close(payload: bytes) -> None:
 
 def _broken(what: str) -> WebSocketFault:
     return WebSocketFault(what, close_code=_PROTOCOL_ERROR)
+
+
+def unmask(data: bytes, key: bytes) -> bytes:
+    """Mask or unmask a payload (RFC 6455 5.3)."""
+    size = len(data)
+    keys = (key * ((size >> 2) + 1))[:size]
+    mixed = int.from_bytes(data, "little") ^ int.from_bytes(keys, "little")
+    return mixed.to_bytes(size, "little")
+
+
+def encode_frame(
+    kind: FrameKind | None,
+    payload: bytes,
+    *,
+    final: bool = True,
+    compressed: bool = False,
+    key: bytes = b"",
+) -> bytes:
+    """One frame; ``kind`` is ``None`` for a continuation. A client's frames have a ``key``."""
+    head = frame_head(kind, len(payload), final=final, compressed=compressed, masked=bool(key))
+    return head + key + unmask(payload, key) if key else head + payload
+
+
+def frame_head(
+    kind: FrameKind | None,
+    size_bytes: int,
+    *,
+    final: bool = True,
+    compressed: bool = False,
+    masked: bool = False,
+) -> bytes:
+    """The bytes before a frame's key and payload."""
+    first = (0x80 if final else 0) | (0x40 if compressed else 0)
+    if kind is not None:
+        first |= _OPCODES[kind]
+    mask = 0x80 if masked else 0
+    if size_bytes < 126:
+        return bytes((first, mask | size_bytes))
+    if size_bytes < 65536:
+        return bytes((first, mask | 126)) + size_bytes.to_bytes(2, "big")
+    return bytes((first, mask | 127)) + size_bytes.to_bytes(8, "big")
+
+
+def close_payload(code: int, reason: str) -> bytes:
+    """A close frame's payload. The reason is cut to 123 bytes, between characters (5.5.1)."""
+    text = reason.encode()[:_MAX_REASON].decode(errors="ignore").encode()
+    return code.to_bytes(2, "big") + text

@@ -32,8 +32,7 @@ from buffr.policy.key_gate import KeyGate
 from buffr.policy.mode import Mode
 from buffr.policy.own_names import OwnNames
 from buffr.tls.authority import Authority
-from buffr.tls.contexts import LeafContexts, ServerTLS
-from buffr.tls.ports import files_tls, names_tls, own_names
+from buffr.tls.contexts import LeafContexts, ServerTLS, files_tls, names_tls, own_names
 from buffr.tls.server_name import server_name
 from buffr.wire.http1_head import HeadLimits
 from buffr.wiring.access_keys import with_keys

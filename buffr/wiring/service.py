@@ -17,7 +17,7 @@ from buffr.errors import BuffrError
 from buffr.exchanges.engine import Engine
 from buffr.listeners.listener import HTTPListener
 from buffr.log import say
-from buffr.upstream.announced import Announced, announce_port
+from buffr.upstream.hops import Announced, announce_port
 from buffr.wiring.live_gateway import LiveGateway
 from buffr.wiring.upstreams import Upstreams
 

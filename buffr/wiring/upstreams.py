@@ -23,11 +23,10 @@ from buffr.message import Headers
 from buffr.origin import Origin
 from buffr.policy.access import is_private, reached_address
 from buffr.tls.trust import ClientContexts, Trust
-from buffr.upstream.announced import is_announced
 from buffr.upstream.connection import Patience
 from buffr.upstream.endpoints import endpoint_for, plain_endpoint
 from buffr.upstream.failures import reason_of
-from buffr.upstream.hops import Hops, Mark
+from buffr.upstream.hops import Hops, Mark, is_announced
 from buffr.upstream.parent import ParentEndpoint, PlainThroughParent
 from buffr.upstream.pool import Pool, PoolLimits
 from buffr.upstream.upstream import Upstream

@@ -24,7 +24,7 @@ from websockets.typing import Subprotocol
 
 from buffr.interaction import FrameKind
 from buffr.testing import BuffrProcess
-from buffr.wire.websocket_sending import encode_frame
+from buffr.wire.websocket_frames import encode_frame
 
 Handler = Callable[[ServerConnection], None]
 

@@ -19,7 +19,7 @@ from buffr.listeners.http1_sink import ClientSink
 from buffr.message import Headers, Request, ResponseHead
 from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport
 from buffr.wire.http1_head import HeadLimits
-from buffr.wire.http1_memo import HeadMemo
+from buffr.wire.http1_requests import HeadMemo
 
 __all__ = [
     "LIMITS",

@@ -16,7 +16,7 @@ from buffr.listeners.http1 import ConnectionLimits
 from buffr.message import CHUNKED, Piece, ResponseHead
 from buffr.upstream.bound import Bonds
 from buffr.wire.http1_head import HeadLimits
-from buffr.wire.http1_memo import HeadMemo
+from buffr.wire.http1_requests import HeadMemo
 
 CODED = b"Transfer-Encoding: chunked\r\n"
 

@@ -13,7 +13,7 @@ from buffr.listeners.http1 import ConnectionLimits, Handler, Tracked
 from buffr.listeners.http1_sink import ClientSink
 from buffr.message import Request
 from buffr.transport.streams import BodyStream, IStreamTransport
-from buffr.wire.http1_memo import HeadMemo
+from buffr.wire.http1_requests import HeadMemo
 
 __all__ = ["Listener", "Wire", "connected"]
 

@@ -17,8 +17,7 @@ from handshakes import NOW, new_authority
 from pairs import Files, any_path, as_ca, certificate, key_pem, write
 
 from buffr.errors import ConfigError
-from buffr.tls.authority import Authority
-from buffr.tls.first_start import locked
+from buffr.tls.authority import Authority, locked
 from buffr.tls.minting import new_key
 
 EC = new_key()

@@ -16,8 +16,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from buffr.tls.contexts import LeafContexts, ServerTLS
-from buffr.tls.ports import names_tls
+from buffr.tls.contexts import LeafContexts, ServerTLS, names_tls
 from buffr.tls.trust import ClientContexts, Trust
 from buffr.upstream.failures import reason_of
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.errors import LoopDetected
-from buffr.listeners.scope import scoped
+from buffr.listeners.request_target import scoped
 from buffr.message import Request
 from buffr.upstream.hops import Hops
 

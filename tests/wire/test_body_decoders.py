@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from buffr.errors import BodyCutShort
 from buffr.message import CHUNKED, UNTIL_CLOSE, Headers, Piece
-from buffr.wire.http1_body import ChunkedDecoder, decoder_for
-from buffr.wire.http1_render import ChunkWriter, chunked_whole, fields
+from buffr.wire.http1_body import ChunkedDecoder, ChunkWriter, chunked_whole, decoder_for, fields
 
 _NAME = st.from_regex(rb"X-[A-Za-z0-9!#$%&'*+.^_`|~-]{0,8}", fullmatch=True)
 _VALUE = st.binary(max_size=8).map(

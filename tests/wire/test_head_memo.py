@@ -12,7 +12,7 @@ from request_heads import ACCEPTED, head, target
 
 from buffr.message import Request
 from buffr.wire.http1_head import HeadLimits, parse_request_head
-from buffr.wire.http1_memo import HeadMemo
+from buffr.wire.http1_requests import HeadMemo
 
 LIMITS = HeadLimits(count=2000)
 NEVER = {

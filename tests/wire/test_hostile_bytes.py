@@ -12,7 +12,7 @@ from buffr.errors import BadFraming, BadRequest, BadUpstreamAnswer
 from buffr.message import CHUNKED
 from buffr.wire.http1_body import ChunkedDecoder
 from buffr.wire.http1_head import END_OF_HEAD, HeadLimits, parse_request_head, parse_response_head
-from buffr.wire.http1_memo import HeadMemo
+from buffr.wire.http1_requests import HeadMemo
 
 LIMITS = HeadLimits()
 _ANSWERS = [

@@ -6,7 +6,7 @@ import pytest
 
 from buffr.errors import BadRequest, BadUpstreamAnswer
 from buffr.message import Headers, Request, ResponseHead
-from buffr.wire.websocket_extensions import Deflate, accepted, answer_for, without_others
+from buffr.wire.websocket_deflate import Deflate, accepted, answer_for, without_others
 from buffr.wire.websocket_handshake import (
     accept_for,
     asks_websocket,

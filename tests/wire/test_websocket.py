@@ -13,8 +13,14 @@ from hypothesis import strategies as st
 from buffr.errors import WebSocketFault
 from buffr.interaction import FrameKind
 from buffr.wire.websocket_deflate import Deflater, Inflater
-from buffr.wire.websocket_frames import Control, Data, FrameReader
-from buffr.wire.websocket_sending import close_payload, encode_frame, unmask
+from buffr.wire.websocket_frames import (
+    Control,
+    Data,
+    FrameReader,
+    close_payload,
+    encode_frame,
+    unmask,
+)
 
 KEY = b"\x11\x22\x33\x44"
 TEXT, BINARY = FrameKind.TEXT, FrameKind.BINARY

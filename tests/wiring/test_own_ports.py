@@ -12,8 +12,7 @@ from twisted.internet.interfaces import IAddress
 from buffr.config import Config
 from buffr.errors import AccessDenied, BadRequest
 from buffr.policy.access import Address
-from buffr.upstream.announced import announce_port, is_announced
-from buffr.upstream.hops import Mark
+from buffr.upstream.hops import Mark, announce_port, is_announced
 from buffr.wiring.own_ports import OwnPorts
 from buffr.wiring.upstreams import Upstreams
 

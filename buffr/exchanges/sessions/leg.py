@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from buffr.interaction import FrameKind
 from buffr.transport.streams import IStreamTransport
-from buffr.wire.websocket_sending import close_payload, encode_frame
+from buffr.wire.websocket_frames import close_payload, encode_frame
 
 __all__ = ["Leg"]
 

@@ -23,7 +23,7 @@ from buffr.recording.session import SessionTape
 from buffr.recording.transcript import Transcript
 from buffr.transport.streams import News
 from buffr.upstream.connection import Switched
-from buffr.wire.websocket_extensions import Deflate, answer_for
+from buffr.wire.websocket_deflate import Deflate, answer_for
 from buffr.wire.websocket_handshake import for_next_hop, switching
 
 __all__ = ["Sessions"]

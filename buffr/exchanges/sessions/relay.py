@@ -15,8 +15,7 @@ from buffr.exchanges.sessions.reading import ReadingLeg
 from buffr.interaction import Direction, SessionEnd
 from buffr.recording.session import SessionTape
 from buffr.upstream.failures import reason_of
-from buffr.wire.websocket_deflate import Inflater
-from buffr.wire.websocket_extensions import Deflate
+from buffr.wire.websocket_deflate import Deflate, Inflater
 from buffr.wire.websocket_frames import Control, FrameReader, Passed
 
 __all__ = ["RelayedSession"]

@@ -19,10 +19,8 @@ from buffr.log import say
 from buffr.matching.body import IN_MEMORY, BodyDigest
 from buffr.recording.deviation import Drift
 from buffr.recording.transcript import Over, Transcript
-from buffr.wire.websocket_deflate import Deflater, Inflater
-from buffr.wire.websocket_extensions import Deflate
-from buffr.wire.websocket_frames import Control, Data, FrameReader, Passed
-from buffr.wire.websocket_sending import encode_frame
+from buffr.wire.websocket_deflate import Deflate, Deflater, Inflater
+from buffr.wire.websocket_frames import Control, Data, FrameReader, Passed, encode_frame
 
 __all__ = ["ReplayedSession"]
 

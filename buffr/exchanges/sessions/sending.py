@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from buffr.interaction import Frame, FrameKind
 from buffr.recording.player import reader
 from buffr.wire.websocket_deflate import Deflater
-from buffr.wire.websocket_sending import close_payload, encode_frame, frame_head
+from buffr.wire.websocket_frames import close_payload, encode_frame, frame_head
 
 __all__ = ["FrameWriter"]
 

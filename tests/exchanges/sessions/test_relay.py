@@ -17,8 +17,8 @@ from buffr.exchanges.sessions.leg import Leg
 from buffr.exchanges.sessions.relay import RelayedSession
 from buffr.interaction import Direction, FrameKind, SessionEnd
 from buffr.recording.session import SessionTape
-from buffr.wire.websocket_extensions import Deflate
-from buffr.wire.websocket_sending import close_payload, encode_frame, unmask
+from buffr.wire.websocket_deflate import Deflate
+from buffr.wire.websocket_frames import close_payload, encode_frame, unmask
 
 KEY = b"1234"
 TEXT, BINARY, CLOSE = FrameKind.TEXT, FrameKind.BINARY, FrameKind.CLOSE

@@ -24,7 +24,7 @@ from buffr.interaction import (
 from buffr.matching.matcher import Matcher, MatchRules
 from buffr.recording.deviation import Drift
 from buffr.recording.transcript import Transcript
-from buffr.wire.websocket_sending import close_payload, encode_frame
+from buffr.wire.websocket_frames import close_payload, encode_frame
 
 KEY = b"1234"
 TEXT, PING, PONG, CLOSE = FrameKind.TEXT, FrameKind.PING, FrameKind.PONG, FrameKind.CLOSE

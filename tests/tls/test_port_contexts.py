@@ -14,9 +14,8 @@ from pairs import Key, any_path, certificate, encrypted_pem, key_pem, write
 
 from buffr.errors import ConfigError
 from buffr.tls.authority import Authority
-from buffr.tls.contexts import LeafContexts
+from buffr.tls.contexts import LeafContexts, files_tls, names_tls, own_names
 from buffr.tls.minting import new_key
-from buffr.tls.ports import files_tls, names_tls, own_names
 
 EC = new_key()
 RSA = rsa.generate_private_key(65537, 2048)

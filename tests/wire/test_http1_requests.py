@@ -10,8 +10,7 @@ from request_heads import ACCEPTED, ENCODED, REFUSED, head, target
 
 from buffr.errors import BadRequest
 from buffr.wire.http1_head import HeadLimits
-from buffr.wire.http1_memo import HeadMemo
-from buffr.wire.http1_requests import RequestHeads
+from buffr.wire.http1_requests import HeadMemo, RequestHeads
 
 LIMITS = HeadLimits(count=70)
 
