@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from buffr.errors import BuffrError
 from buffr.exchanges.route import Route
+from buffr.formats.codings import GZIP_START
 from buffr.interaction import Body, RecordedRequest
 from buffr.matching.body import IN_MEMORY, LongBody
 from buffr.message import Request, ResponseHead
@@ -99,7 +100,8 @@ async def read_whole(
 async def _identity(route: Route, request: Request, body: bytes | Body) -> bytes | LongBody:
     """The bytes of a body, or what stands for one that takes long to compare."""
     if isinstance(body, bytes):
-        if not (request.is_coded and route.matcher.takes_long(request, body)):
+        coded = request.is_coded or body.startswith(GZIP_START)
+        if not (coded and route.matcher.takes_long(request, body)):
             return body
         body = Body.of(body)
     return await route.bodies.read(request, body, lambda: _words(route, request))

@@ -36,6 +36,7 @@ from buffr.exchanges.misses import no_match
 from buffr.exchanges.replay import Replays
 from buffr.exchanges.route import Route
 from buffr.exchanges.sessions.registry import Sessions
+from buffr.formats.codings import GZIP_START
 from buffr.interaction import RecordedRequest
 from buffr.log import ExchangeLog, say
 from buffr.matching.identity import Identity
@@ -167,7 +168,7 @@ class Engine:
         else:
             exchange.body = (
                 RequestBody(body, body)
-                if isinstance(body, bytes) and not request.is_coded
+                if isinstance(body, bytes) and not request.is_coded and body[:3] != GZIP_START
                 else await read_whole(route, request, body, exchange.sink)
             )
             data = exchange.body.identity

@@ -14,7 +14,22 @@ from typing import Any, Protocol
 import brotli
 import zstandard
 
-__all__ = ["BadCoding", "are_known", "are_plain", "decoded", "decoding", "encoded", "encoding"]
+__all__ = [
+    "GZIP_START",
+    "BadCoding",
+    "are_known",
+    "are_plain",
+    "decoded",
+    "decoding",
+    "encoded",
+    "encoding",
+    "unlabelled",
+]
+
+GZIP_START = b"\x1f\x8b\x08"
+"""What a body under gzip begins with (RFC 1952 2.3.1)."""
+
+_TAR = slice(257, 262), b"ustar"
 
 _GZIP = 16 + zlib.MAX_WBITS
 _ONCE_BYTES = 256 * 1024
@@ -96,6 +111,22 @@ def decoding(codings: bytes, pieces: Pieces) -> Iterator[bytes]:
     for name in reversed(_names(codings)):
         pieces = _DECODERS[name](pieces)
     return iter(pieces)
+
+
+def unlabelled(start: bytes) -> bytes:
+    """``gzip`` if a body that begins with ``start`` is gzip, without a field that says so.
+
+    An archive of files (tar) is not: with another content its sizes and digests
+    would be wrong.
+    """
+    if not start.startswith(GZIP_START):
+        return b""
+    try:
+        plain = next(_gzip_decoding((start,)), b"")
+    except BadCoding:
+        return b""
+    where, mark = _TAR
+    return b"gzip" if plain and plain[where] != mark else b""
 
 
 def encoded(codings: bytes, body: bytes) -> bytes:

@@ -20,10 +20,10 @@ from __future__ import annotations
 from functools import partial
 from hashlib import sha256
 
-from attrs import astuple, field, fields, frozen
+from attrs import astuple, evolve, field, fields, frozen
 
 from buffr.errors import CassetteError
-from buffr.formats.codings import are_known, are_plain, decoded
+from buffr.formats.codings import GZIP_START, are_known, are_plain, decoded, unlabelled
 from buffr.formats.multipart import Disposition, Part, boundary_of, multipart
 from buffr.interaction import Body, BodyKey
 from buffr.matching.aws_chunked import BadChunks, Unframing, is_aws_chunked, unframed_by_signatures
@@ -179,6 +179,12 @@ class BodyKind:
         """Whether a body is under a coding other than AWS's chunks."""
         return not are_plain(self.codings)
 
+    def beginning(self, start: bytes) -> BodyKind:
+        """The kind of a body that begins with ``start``: gzip shows itself without a field."""
+        if not start.startswith(GZIP_START) or self.coded or not unlabelled(start):
+            return self
+        return evolve(self, codings=b"gzip")
+
     @property
     def is_message(self) -> bool:
         """Whether a body is itself a message, with fields of its own."""
@@ -267,6 +273,7 @@ class BodyRules:
 
     def takes_long(self, kind: BodyKind, body: bytes) -> bool:
         """Whether a body of at most ``IN_MEMORY`` bytes holds more than that under its codings."""
+        kind = kind.beginning(body)
         if not kind.codings or not kind.coded or not self.normalise.content_coding:
             return False
         return are_known(kind.codings) and _undone(kind, body) is None
@@ -274,7 +281,7 @@ class BodyRules:
     def is_read(self, kind: BodyKind, body: Body) -> bool:
         """Whether it is known what a recorded body means, or its bytes tell."""
         if body.size_bytes <= IN_MEMORY:
-            return not kind.coded
+            return not (kind.coded or (body.file is None and unlabelled(body.data)))
         if body.key is not None and body.key.rules == self.version(kind):
             return True
         return not (kind.codings or self.reads(kind, b"{"))
@@ -300,6 +307,7 @@ class BodyRules:
         recording's are by default.
         """
         trailers = b""
+        kind = kind.beginning(body)
         if kind.codings and self.normalise.content_coding:
             body, trailers = self._uncoded(kind, body, known)
         else:

@@ -44,6 +44,7 @@ def long_body(
     rules: BodyRules, kind: BodyKind, known: Known, limit_bytes: int, source: Source, pause: Pause
 ) -> LongBody:
     """The values of a body. Raises what ``source`` raises."""
+    kind = kind.beginning(next(iter(source()), b""))
     return _Reader(rules, kind, known, source, limit_bytes, pause).body()
 
 

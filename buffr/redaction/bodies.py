@@ -20,6 +20,7 @@ from buffr.formats.codings import (
     decoding,
     encoded,
     encoding,
+    unlabelled,
 )
 from buffr.interaction import Body
 from buffr.message import Headers, media_type
@@ -35,8 +36,6 @@ __all__ = ["Bodies", "Redacted"]
 _IN_MEMORY = 32 << 20
 _MOST_DECODED = 1 << 30
 _PIECE_BYTES = 256 * 1024
-GZIP = b"\x1f\x8b\x08"
-"""What a body under gzip begins with (RFC 1952 2.3.1)."""
 
 
 @frozen
@@ -78,8 +77,19 @@ class Bodies:
         """
         if not body.size_bytes:
             return None
-        kind = media_type(headers)
-        codings = _codings(headers) or _unlabelled(body)
+        kind, codings = media_type(headers), _codings(headers)
+        gzip = b"" if codings else _unlabelled(body)
+        if not gzip:
+            return self._redacted(body, kind, codings, known, whole=whole)
+        # What nothing says to be gzip may as well begin like it and go on otherwise.
+        found = self._redacted(body, kind, gzip, known, whole=False)
+        if found is not None and whole and _is_broken(gzip, body):
+            self.unsafe("it begins like gzip, with a credential in it, and goes on otherwise")
+        return found
+
+    def _redacted(
+        self, body: Body, kind: bytes, codings: bytes, known: Known, *, whole: bool
+    ) -> Redacted | None:
         if body.file is None:
             plain = self._decoded(codings, body.data, whole=whole)
             if plain is not None:
@@ -207,8 +217,16 @@ def _codings(headers: Headers) -> bytes:
 
 def _unlabelled(body: Body) -> bytes:
     """The coding of a body that is gzip, and whose fields do not say so."""
-    begins = body.data if body.file is None else next(_pieces(body), b"")
-    return b"gzip" if begins.startswith(GZIP) and _begins_coded(b"gzip", begins) else b""
+    return unlabelled(body.data if body.file is None else next(_pieces(body), b""))
+
+
+def _is_broken(codings: bytes, body: Body) -> bool:
+    try:
+        for _ in decoding(codings, _pieces(body)):
+            pass
+    except BadCoding:
+        return True
+    return False
 
 
 def _begins_coded(codings: bytes, data: bytes) -> bool:

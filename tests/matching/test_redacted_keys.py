@@ -6,12 +6,14 @@ import base64
 import gzip
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from long_bodies import live_keys, recorded_key
+from long_bodies import cut, live_keys, recorded_key
 
+from buffr.formats.codings import GZIP_START
 from buffr.interaction import (
     Body,
     Direction,
@@ -24,6 +26,7 @@ from buffr.interaction import (
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher
 from buffr.matching.near_miss import near_misses
+from buffr.matching.pieces import go_on
 from buffr.matching.rules import MatchRules
 from buffr.message import Headers, Request, ResponseHead
 from buffr.redaction.redactor import Redactor
@@ -82,6 +85,7 @@ def requests(token: bytes) -> list[tuple[bytes, Headers, bytes]]:
             ((kind, b"multipart/form-data; boundary=b"),),
             multipart.replace(b"<%b>" % token, b"y" * (1 << 20)),
         ),
+        (b"/", (bearer,), gzip.compress(b'{"n": 1, "x": "%b"}' % token)),  # no field says so
     ]
 
 
@@ -92,7 +96,9 @@ class TestOneKey:
         live, kept, clear, request = keys(*requests(TOKEN)[number])
         assert live.parts == kept.parts == clear.parts
         assert live.digest == kept.digest == clear.digest
-        held = request.target + request.body.data + b"".join(v for _, v in request.headers)
+        data = request.body.data
+        data = gzip.decompress(data) if data.startswith(GZIP_START) else data
+        held = request.target + data + b"".join(v for _, v in request.headers)
         assert TOKEN not in held
         assert not any(TOKEN in value for _, value in live.parts)
 
@@ -116,6 +122,18 @@ class TestDifferences:
         for body in (text.encode(), raw, b'{"password":' + text.encode()):
             live, kept, clear, _ = keys(b"/", ((b"Authorization", b"Bearer " + TOKEN),), body)
             assert live.digest == kept.digest == clear.digest
+
+    @pytest.mark.parametrize("fields", [(), ((b"Content-Encoding", b"gzip"),)])
+    def test_long_gzip(self, fields: Headers) -> None:
+        """Whether a field says so or not."""
+        text = Random(1).randbytes(1 << 20).hex().encode()
+        headers = ((b"Authorization", b"Bearer " + TOKEN), *fields)
+        body = gzip.compress(text + TOKEN)
+        kept = redacted(RecordedRequest(b"POST", b"/", headers, Body.of(body)))
+        assert TOKEN not in gzip.decompress(kept.body.data)
+        stored = MATCHER.recorded_long_body(kept)(lambda: cut(kept.body.data), go_on)
+        live = live_keys(MATCHER, Request(b"POST", b"/", headers), body)
+        assert live[0].parts[-1] == ("body", stored.meant)
 
     def test_the_rest_counts(self) -> None:
         """Only the secret makes no difference."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
+import random
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -352,6 +355,23 @@ class TestCodings:
         """A text that is not what its coding says is searched as it is."""
         out = stored(exchange(b"oops " + TOKEN, ((b"Content-Encoding", b"gzip"),)))
         assert TOKEN not in out.body.data
+
+    def test_part_of_an_upload(self) -> None:
+        """The first part of a file under gzip ends anywhere, and nothing said that it is gzip."""
+        part = gzip.compress(random.Random(1).randbytes(4096).hex().encode())[:2000]
+        assert stored(exchange(part, ())).body.data == part
+        with pytest.raises(UnsafeRecording, match="goes on otherwise"):
+            stored(exchange(gzip.compress(b'{"password": "hunter2hunter2"}\n') + b"more", ()))
+
+    def test_archive(self) -> None:
+        """Files in an archive stay what its sizes and digests say."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            member = tarfile.TarInfo("settings.json")
+            text = b'{"password": "hunter2hunter2"}'
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text))
+        assert stored(exchange(packed.getvalue(), ())).body.data == packed.getvalue()
 
     def test_binary(self) -> None:
         """In a binary body lengths and offsets stay true."""

@@ -26,6 +26,7 @@ from buffr.exchanges.cached.sink import CacheSink, Declined
 from buffr.exchanges.call import RequestBody, read_whole
 from buffr.exchanges.exchange import Counters, Exchange
 from buffr.exchanges.route import RouteCache
+from buffr.formats.codings import GZIP_START
 from buffr.message import Headers, ResponseHead
 from buffr.policy.cache.cache_status import age, forwarded, hit
 from buffr.policy.cache.conditions import CONDITIONS, not_modified, not_modified_head
@@ -86,7 +87,7 @@ class Caching:
         if exchange.has_own_connection or not methods_of(request) <= cache.rules.methods:
             self._counters.fetched += 1
             return await through(self._flying, exchange, cache, body)
-        if isinstance(body, bytes) and not request.is_coded:
+        if isinstance(body, bytes) and not request.is_coded and body[:3] != GZIP_START:
             exchange.body = RequestBody(body, body)
         else:
             exchange.body = await read_whole(route, request, body, exchange.sink)

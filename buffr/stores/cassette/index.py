@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import define, field
 
+from buffr.formats.codings import GZIP_START
 from buffr.interaction import IndexEntry, RecordedRequest
 from buffr.matching.key import MatchKey, RecordedKey, Variant, recording_name
 from buffr.message import first_value
@@ -157,8 +158,10 @@ def _takes_long(request: RecordedRequest) -> bool:
     size_bytes = request.body.size_bytes
     if size_bytes > INLINE_BYTES:
         return True
-    coded = size_bytes > _SMALLEST_CODED and first_value(request.headers, b"content-encoding")
-    return bool(coded)
+    if size_bytes <= _SMALLEST_CODED:
+        return False
+    coded = first_value(request.headers, b"content-encoding")
+    return bool(coded) or request.body.data.startswith(GZIP_START)
 
 
 def _group(packed: int) -> _Group:
