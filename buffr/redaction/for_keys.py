@@ -85,7 +85,9 @@ class KeyRedaction:
             return value
         named = in_header(name, value, self.rules, self.credential)
         if self.rules.hides(name, named):
-            hidden = HeaderValues(self.salt).credential(name, named, counted=True)
+            hidden = HeaderValues(self.salt, self.rules.compared).credential(
+                name, named, counted=True
+            )
             return nameless(hidden) if self.distinct else collapsed(hidden, self._counted)
         return self.text(named, known)
 

@@ -35,13 +35,19 @@ _READABLE = frozenset(
 
 
 def stand_in(
-    name: bytes, secret: bytes, salt: bytes, *, digest: bool = True, counted: bool = False
+    name: bytes,
+    secret: bytes,
+    salt: bytes,
+    *,
+    digest: bool = True,
+    counted: bool = False,
+    compared: bool = False,
 ) -> bytes:
     """What is stored for a secret: as ``pseudonym``, or in the secret's own form.
 
-    ``name`` and ``secret`` are as sent; ``digest`` and ``counted`` as there.
+    ``name`` and ``secret`` are as sent; the others as there.
     """
-    plain = pseudonym(name, secret, salt, digest=digest, counted=counted)
+    plain = pseudonym(name, secret, salt, digest=digest, counted=counted, compared=compared)
     if not secret or is_pseudonym(secret):
         return plain
     found = _DIGEST.search(plain)

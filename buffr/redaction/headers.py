@@ -7,6 +7,7 @@ through because it is malformed.
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 from attrs import frozen
 
@@ -52,20 +53,35 @@ _ATTRIBUTES = {
 
 @frozen
 class HeaderValues:
-    """Replaces secrets in header values; ``salt`` keys their digests."""
+    """Replaces secrets in header values; ``salt`` keys their digests.
+
+    Fields with one of the ``compared`` names, in lower case, tell requests apart.
+    """
 
     salt: bytes
+    compared: Container[bytes] = ()
 
     def credential(self, name: bytes, value: bytes, *, counted: bool = False) -> bytes:
         """``Bearer secret`` keeps its scheme (RFC 9110 11.4); any other value goes whole."""
         found = _CREDENTIALS.fullmatch(value)
-        if found is None or found[1].lower() not in _SCHEMES:
-            if value.lower() in _SCHEMES:
-                return value
-            return stand_in(name, value, self.salt, digest=not _has_space(value), counted=counted)
-        scheme, space, secret = found.groups()
+        scheme, space, secret = b"", b"", value
+        if found is not None and found[1].lower() in _SCHEMES:
+            scheme, space, secret = found.groups()
+        elif value.lower() in _SCHEMES:
+            return value
         digest = scheme.lower() not in _GUESSABLE_SCHEMES and not _has_space(secret)
-        return scheme + space + stand_in(name, secret, self.salt, digest=digest, counted=counted)
+        return (
+            scheme
+            + space
+            + stand_in(
+                name,
+                secret,
+                self.salt,
+                digest=digest,
+                counted=counted,
+                compared=name.lower() in self.compared,
+            )
+        )
 
     def cookie(self, name: bytes, value: bytes) -> bytes:
         """Each pair of ``Cookie`` keeps its name (RFC 6265 4.2.1)."""
@@ -87,7 +103,8 @@ class HeaderValues:
         nameless = not value.strip(b"=") and (value or len(name) >= GUESSABLE_BYTES)
         if nameless or b"=" not in bare or not _COOKIE_NAME.fullmatch(name):
             return before + stand_in(header, bare, self.salt) + after
-        return before + name + b"=" + stand_in(name, value, self.salt) + after
+        compared = header.lower() in self.compared
+        return before + name + b"=" + stand_in(name, value, self.salt, compared=compared) + after
 
     def _attribute(self, header: bytes, text: bytes) -> bytes:
         bare = text.strip(b" \t")

@@ -79,7 +79,13 @@ def _plain(name: bytes) -> bytes:
 
 
 def pseudonym(
-    name: bytes, secret: bytes, salt: bytes, *, digest: bool = True, counted: bool = False
+    name: bytes,
+    secret: bytes,
+    salt: bytes,
+    *,
+    digest: bool = True,
+    counted: bool = False,
+    compared: bool = False,
 ) -> bytes:
     """``REDACTED-<name>-<hex8>``, or with ``_`` where it is ``counted``.
 
@@ -90,13 +96,14 @@ def pseudonym(
     stands. It is left out (``digest`` false, or a name like ``password``, or
     a short secret) where it would help to guess. One that is
     ``counted`` has one under any name if it is random: else two requests
-    would become one. An empty secret stays empty.
+    would become one. One that is ``compared``, since a rule says that it
+    tells requests apart, has one under any name. An empty secret stays empty.
     """
     if not secret or is_pseudonym(secret):
         return secret
     slug = slug_of(name)
     exact = unquote_to_bytes(secret) if b"%" in secret else secret
-    if not digest or _is_guessable(name, exact, counted=counted):
+    if not digest or _is_guessable(b"" if compared else name, exact, counted=counted):
         return (COUNTED_MARK if counted else MARK) + slug
     hex8 = hmac.digest(salt, exact, "sha256")[:4].hex().encode()
     return (b"REDACTED_%b_%b" if counted else b"REDACTED-%b-%b") % (slug, hex8)

@@ -86,7 +86,7 @@ class Redactor:
 
     @_values.default
     def _values_of_salt(self) -> HeaderValues:
-        return HeaderValues(self.salt)
+        return HeaderValues(self.salt, self.rules.compared)
 
     @_scanner.default
     def _scanner_of_rules(self) -> Scanner:

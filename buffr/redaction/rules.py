@@ -57,7 +57,7 @@ CREDENTIAL_FIELDS = frozenset(
     b"""
     api_key app_key access_key secret_key user_key private_key subscription_key auth_key
     access_token refresh_token id_token auth_token api_token oauth_token private_token
-    session_token security_token bearer_token user_token csrf_token jwt bearer
+    security_token bearer_token user_token csrf_token jwt bearer
     authorization client_assertion saml_response
     sig signature oauth_signature hmac
     secret client_secret password passwd passphrase pwd
@@ -74,7 +74,7 @@ AMBIGUOUS_FIELDS = frozenset((b"key", b"token", b"auth", b"credential", b"creden
 CREDENTIAL_MEMBERS = frozenset(
     b"""
     access_token refresh_token id_token auth_token api_token oauth_token private_token
-    session_token security_token bearer_token user_token csrf_token xsrf_token client_token
+    security_token bearer_token user_token csrf_token xsrf_token client_token
     api_key app_key access_key secret_key secret_access_key private_key subscription_key auth_key
     signing_key encryption_key shared_key master_key account_key
     secret client_secret password passwd passphrase pwd
@@ -93,6 +93,9 @@ _POSSIBLE_MEMBERS = frozenset(
 )
 
 _SESSION_KEYS = (b"sessionkey", b"session-key")
+
+_SESSION_TOKENS = (b"sessiontoken", b"session-token")
+"""Always hidden, but they tell conversations apart."""
 
 _FIELD_ENDINGS = (
     b"password",
@@ -150,7 +153,7 @@ def _named(sure: frozenset[bytes], possible: frozenset[bytes], name: bytes) -> _
         if not parts or (len(parts) > 1 and parts[-1] in _COMMON_WORDS):
             return _Names.NOTHING
         plain = parts[-1]
-    if plain in sure or plain.endswith(_FIELD_ENDINGS):
+    if plain in sure or plain in _SESSION_TOKENS or plain.endswith(_FIELD_ENDINGS):
         return _Names.CREDENTIAL
     return _Names.POSSIBLE if plain in possible else _Names.NOTHING
 
@@ -205,7 +208,8 @@ class RedactionRules:
     ``json`` has more members, by bare names or by JSONPaths (RFC 9535), which
     begin with ``$``. ``patterns`` (RE2) match more secrets anywhere; of one
     with a group the first group is the secret. ``unsafe``: a recording that
-    cannot be searched is refused, or written with a warning.
+    cannot be searched is refused, or written with a warning. ``compared``
+    header fields tell requests apart, by a rule for matching.
     """
 
     headers: frozenset[bytes] = field(default=CREDENTIAL_HEADERS, converter=_headers)
@@ -215,6 +219,7 @@ class RedactionRules:
     json: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
     unsafe: Literal["refuse", "warn"] = "refuse"
+    compared: frozenset[bytes] = field(default=frozenset(), converter=_headers)
     json_names: frozenset[str] = field(init=False)
     json_paths: tuple[str, ...] = field(init=False)
     _own_members: frozenset[bytes] = field(init=False)
@@ -250,7 +255,7 @@ class RedactionRules:
         sure = self.fields | self._own_members
         return frozenset(
             slug
-            for slug in (*self.ambiguous, *_SESSION_KEYS)
+            for slug in (*self.ambiguous, *_SESSION_KEYS, *_SESSION_TOKENS)
             if slug.replace(b"-", b"") not in sure
         )
 
@@ -268,6 +273,7 @@ class RedactionRules:
         patterns: Iterable[str] = (),
         unsafe: Literal["refuse", "warn"] = "refuse",
         enabled: bool = True,
+        compared: Iterable[str] = (),
     ) -> RedactionRules:
         """The default rules and these names: a field that is named here is always a credential."""
         return cls(
@@ -277,7 +283,11 @@ class RedactionRules:
             patterns=tuple(patterns),
             unsafe=unsafe,
             enabled=enabled,
+            compared=frozenset([name.encode() for name in compared]),
         )
+
+    def _value_tells(self, name: bytes) -> bool:
+        return self.may_mean_data(name) and slug_of(name) not in _SESSION_TOKENS
 
     def is_credential_header(self, name: bytes) -> bool:
         """Whether a header field with this name, in any case, holds a credential."""
@@ -289,7 +299,7 @@ class RedactionRules:
         Such values count in match keys. ``value`` is decoded.
         """
         match sense_of(name):
-            case Sense.CREDENTIAL if not self.may_mean_data(name):
+            case Sense.CREDENTIAL if not self._value_tells(name):
                 return not says_nothing(value)
             case Sense.CREDENTIAL | Sense.OPAQUE:
                 return looks_made_up(value)

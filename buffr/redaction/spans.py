@@ -33,6 +33,7 @@ __all__ = [
 _CONSTANT = re.compile(CONSTANT)
 _COUNTED = re.compile(COUNTED)
 _UPPER_MARK = HEX_MARK.upper()
+_DIGEST_ONLY = re.compile(rb"REDACTED_[0-9a-f]{8}")
 _DIGEST = re.compile(rb"(?:-|0000)([0-9a-fA-F]{8})\Z")
 _CONTINUATION = bytes(range(0x80, 0xC0))
 _AT_EDGE = 4
@@ -187,6 +188,8 @@ def nameless(text: bytes) -> bytes:
 
 
 def _counted_digest(found: re.Match[bytes]) -> bytes:
+    if _DIGEST_ONLY.fullmatch(found[0]):
+        return found[0]  # this has been done already
     digest = next(filter(None, found.groups()), b"")
     return COUNTED_MARK + (b"" if digest == NO_DIGEST else digest.lower())
 

@@ -96,7 +96,7 @@ class _Builder:
         self._on_console = on_console
         log = ExchangeLog(reactor, write, config.log_format)
         self._engine = Engine(reactor, log, time.time)
-        self._rules = redaction_rules(config.redact)
+        self._rules = redaction_rules(config)
         self._listeners: list[HTTPListener] = []
         keeps = any(mode.keeps for mode in config.modes)
         self._spool_dir = spool_dir_of(config) if keeps else None

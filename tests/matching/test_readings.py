@@ -203,6 +203,16 @@ class TestEverywhere:
         expected = ALWAYS if other.startswith(b"REDACTED") else ALONE
         assert replay(place(name, OPAQUE), place(name, other)) == expected
 
+    @given(PLACES, st.sampled_from([b"session_token", b"sessionToken"]), st.one_of(TOKENS, DATA))
+    def test_tokens_of_sessions(self, place: Place, name: bytes, other: bytes) -> None:
+        """Two sessions are two requests, and a dummy for the only one replays it."""
+        replay = Replay()
+        assert replay(place(name, OPAQUE), place(name, OPAQUE)) == ALWAYS
+        assert replay(place(name, OPAQUE), place(name, other)) in (ALONE, ALWAYS)
+        assert replay(place(name, OPAQUE), place(name, OTHER_TOKEN)) == ALONE
+        stored = replay.stored(place(name, b"never-said"))
+        assert b"never-said" not in stored.target + stored.body.data
+
     def test_two_values_of_a_name(self) -> None:
         """Where two are recorded, nobody can tell which one another value stands for."""
         replay = Replay()

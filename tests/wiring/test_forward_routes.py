@@ -32,7 +32,7 @@ def routes(tmp_path: Path) -> ForwardRoutes:
     file.write_text(SETTINGS)
     config = load(file, {}, {"data_dir": str(tmp_path)})
     assert config.forward is not None
-    reactor, rules = MemoryReactorClock(), redaction_rules(config.redact)
+    reactor, rules = MemoryReactorClock(), redaction_rules(config)
     maker = RouteMaker(
         config,
         rules,
