@@ -20,6 +20,7 @@ ROOMS = (
     "buffr.api_buddy",
     "buffr.embedded",
     "buffr.testing",
+    "buffr.interchange",
     "buffr.wiring",
     "buffr.admin",
     "buffr.config",
@@ -90,6 +91,7 @@ WIRING = (
     "buffr.commands",
     "buffr.embedded",
     "buffr.testing",
+    "buffr.interchange",
     "buffr.wiring",
 )
 """Where concrete stores are known; everybody else knows their ports."""

@@ -1,0 +1,1 @@
+"""Recordings of other tools: read into interactions, and written from them."""
