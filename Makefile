@@ -9,11 +9,14 @@ run: setup  ## serve what buffr.yaml says
 	@echo "       with its path: OPENAI_BASE_URL=http://127.0.0.1:8080/v1 (buffr.yaml says what is served)"
 	$(BIN)/buffr serve --config buffr.yaml
 
-test: setup-dev  ## all tests but the long ones
-	$(BIN)/python -m pytest -m "not slow"
+WORKERS ?= auto
+PARALLEL := -n $(WORKERS) --dist worksteal
 
-test-full: setup-dev  ## long loads and kills too
-	$(BIN)/python -m pytest
+test: setup-dev  ## all tests but the long ones
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test-full: setup-dev  ## long loads and kills too, and ten times the examples of hypothesis
+	$(BIN)/python -m pytest $(PARALLEL) --hypothesis-profile=deep
 
 setup: $(VENV)/installed
 setup-dev: $(VENV)/installed-dev

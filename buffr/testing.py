@@ -258,7 +258,7 @@ class FakeUpstream:
                 connection.sendall(step)
         return True
 
-    def wait_for(self, count: int, timeout_s: float = 10) -> list[Received]:
+    def wait_for(self, count: int, timeout_s: float = 60) -> list[Received]:
         """Wait until ``count`` requests have been received; all there are then.
 
         Raises ``TimeoutError``.
@@ -329,7 +329,7 @@ class BuffrProcess:
         reader = threading.Thread(target=running._collect, daemon=True)
         reader.start()
         try:
-            running._wait(lambda: len(running.ports) >= listeners or None, 30, "listening ports")
+            running._wait(lambda: len(running.ports) >= listeners or None, 120, "listening ports")
             yield running
         finally:
             running.stop()
@@ -371,7 +371,7 @@ class BuffrProcess:
                 self._news.wait(left)
         return result
 
-    def wait_for(self, pattern: str, timeout_s: float = 10) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout_s: float = 60) -> re.Match[str]:
         """Wait for a line that the pattern is found in, or is already.
 
         Raises ``RuntimeError`` with its output when none comes.
@@ -415,7 +415,7 @@ class BuffrProcess:
             while not self._ended and _readable(self.process.stdout.fileno(), 0):
                 self._news.wait(1)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 20) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 120) -> int:
         """Send a signal and wait; the exit code. Does nothing to a process that has ended."""
         if self.process.poll() is None:
             self.process.send_signal(number)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from config_sources import loaded
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.config import Config, load
@@ -50,7 +50,6 @@ nodes = st.recursive(
     ),
     max_leaves=12,
 )
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def check(text: str | bytes | None, environ: dict[str, str], flags: dict[str, str]) -> str:
@@ -69,25 +68,21 @@ def check(text: str | bytes | None, environ: dict[str, str], flags: dict[str, st
 
 
 class TestHostileText:
-    @quick
     @given(st.text(max_size=60) | yamlish | nodes)
     def test_files(self, text: str) -> None:
         """Any text in a file is settings or a ConfigError of printable lines."""
         check(text, {}, {"target": "http://a"})
 
-    @quick
     @given(st.binary(max_size=60))
     def test_bytes(self, data: bytes) -> None:
         """So are any bytes."""
         check(data, {}, {"target": "http://a"})
 
-    @quick
     @given(nodes)
     def test_routes(self, text: str) -> None:
         """So is anything that stands where routes are expected."""
         check(f"reverse: {text}", {"BUFFR_TARGETS": text}, {})
 
-    @quick
     @given(nodes, nodes)
     def test_the_forward_proxy(self, text: str, access: str) -> None:
         """So is anything that stands where the forward proxy's settings are expected."""
@@ -95,7 +90,6 @@ class TestHostileText:
         check(file, {"BUFFR_PROXY": text}, {})
         check(file, {"BUFFR_ALLOW": text, "BUFFR_LISTEN": "::"}, {"bypass": text})
 
-    @quick
     @given(
         st.dictionaries(
             st.sampled_from(VARIABLES),
@@ -110,7 +104,6 @@ class TestHostileText:
         """So are any variables and flags."""
         check(None, environ, flags)
 
-    @quick
     @given(st.text(max_size=20))
     def test_file_names(self, name: str) -> None:
         """So is any name of a file."""
@@ -120,7 +113,6 @@ class TestHostileText:
 
 
 class TestComposition:
-    @quick
     @given(yamlish | nodes)
     def test_places(self, text: str) -> None:
         """Reading YAML has a value or a problem, and every problem has a place in the text."""
@@ -131,7 +123,6 @@ class TestComposition:
         for line in problems.errors:
             assert 1 <= int(line.split(":")[1]) <= len(text.splitlines()) + 2
 
-    @quick
     @given(st.sets(st.integers(0, 6), min_size=1))
     def test_gaps(self, indexes: set[int]) -> None:
         """Numbered routes are taken exactly when they have no gap."""
@@ -145,7 +136,6 @@ around = st.text(alphabet=string.ascii_lowercase + ":/?#[]{},'\"&*!|>%=- ", max_
 
 
 class TestSecrets:
-    @quick
     @given(around, around, st.sampled_from(["target", "listen", "port", "cassette", "mode", "x"]))
     def test_passwords(self, before: str, after: str, key: str) -> None:
         """The password of a URL is not repeated, wherever the URL has gone, however odd it is."""
@@ -161,7 +151,6 @@ class TestSecrets:
         ]
         assert SECRET not in "\n".join(said)
 
-    @quick
     @given(around, around)
     def test_parent_proxies(self, before: str, after: str) -> None:
         """The password of a parent proxy is in no line, wherever the proxy is named."""
@@ -174,7 +163,6 @@ class TestSecrets:
         ]
         assert SECRET not in "\n".join(said)
 
-    @quick
     @given(around | st.text(max_size=3), around | st.text(max_size=3))
     def test_the_key(self, before: str, after: str) -> None:
         """Nor is the key of the proxy."""
@@ -188,7 +176,6 @@ class TestSecrets:
         ]
         assert SECRET not in "\n".join(said)
 
-    @quick
     @given(st.sampled_from(["key", "api_key", "x"]), around)
     def test_queries(self, name: str, before: str) -> None:
         """Nor is a query."""

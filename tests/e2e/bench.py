@@ -38,7 +38,7 @@ _SETTINGS = {
 }
 
 
-def eventually(found: Callable[[], T], timeout_s: float = 5) -> T:
+def eventually(found: Callable[[], T], timeout_s: float = 120) -> T:
     """Ask until the answer is truthy; that answer. Fails with the last one."""
     deadline = time.monotonic() + timeout_s
     while not (result := found()):

@@ -28,7 +28,7 @@ def run(
         env={**ours, **(env or {})},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         check=False,
     )
 

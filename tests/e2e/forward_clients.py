@@ -62,7 +62,7 @@ class Around:
             env=self.variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=50,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, (done.stderr + done.stdout).decode("utf-8", "replace")
@@ -179,7 +179,7 @@ asyncio.run(main(sys.argv[1]))
 
 _OPENAI = """
 import sys, openai
-client = openai.OpenAI(api_key="dummy", base_url=sys.argv[1] + "/v1", max_retries=0, timeout=20)
+client = openai.OpenAI(api_key="dummy", base_url=sys.argv[1] + "/v1", max_retries=0, timeout=120)
 asked = dict(model="gpt-x", messages=[{"role": "user", "content": "Hello"}])
 print(client.chat.completions.with_raw_response.create(**asked).text)
 for chunk in client.chat.completions.create(**asked, stream=True):

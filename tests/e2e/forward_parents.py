@@ -56,7 +56,7 @@ class Parent:
             back = threading.Thread(target=_pump, args=(origin, connection), daemon=True)
             back.start()
             _pump(connection, origin)
-            back.join(10)
+            back.join(120)
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:
@@ -88,4 +88,4 @@ def running_parent(
         yield parent
         with suppress(OSError):
             listening.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(120)

@@ -122,4 +122,4 @@ def realtime(
         thread.start()
         yield served
         server.shutdown()
-        thread.join(5)
+        thread.join(120)

@@ -134,7 +134,7 @@ def _websocket_client(way: Way) -> Heard:
         proxy["proxy_type"] = "http"
     client = websocket.create_connection(
         way.url("websocket-client"),
-        timeout=10,
+        timeout=120,
         header={"Authorization": _BEARER},
         subprotocols=SUBPROTOCOLS,
         sslopt={} if way.ca is None else {"ca_certs": str(way.ca)},
@@ -256,7 +256,7 @@ def _node_ws(way: Way) -> Heard:
     if way.ca is not None:
         env["NODE_EXTRA_CA_CERTS"] = str(way.ca)
     command = ["node", "--eval", _NODE, "--", *map(json.dumps, arguments)]
-    done = subprocess.run(command, env=env, capture_output=True, timeout=20, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr.decode()
     found = json.loads(done.stdout)
     heard = [one if text else base64.b64decode(one) for text, one in found["heard"]]

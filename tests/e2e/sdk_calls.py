@@ -46,7 +46,7 @@ class _OpenAI:
 
     def __init__(self, url: str) -> None:
         self._client = openai.OpenAI(
-            api_key=SECRETS["bearer"], base_url=f"{url}/v1", max_retries=0, timeout=10
+            api_key=SECRETS["bearer"], base_url=f"{url}/v1", max_retries=0, timeout=120
         )
 
     def chat(self) -> Seen:
@@ -96,7 +96,7 @@ class _OpenAI:
 class _Anthropic:
     def __init__(self, url: str) -> None:
         self._client = anthropic.Anthropic(
-            api_key=SECRETS["x-api-key"], base_url=url, max_retries=0, timeout=10
+            api_key=SECRETS["x-api-key"], base_url=url, max_retries=0, timeout=120
         )
 
     def message(self) -> Seen:
@@ -128,31 +128,31 @@ class _Requests:
         with requests.Session() as session:
             session.cookies.set("session", SECRETS["cookie"])
             params = {"key": SECRETS["query"], "alt": "json"}
-            return self._seen(session.get(f"{url}/gzip", params=params, timeout=10))
+            return self._seen(session.get(f"{url}/gzip", params=params, timeout=120))
 
     def upload(self, url: str) -> Seen:
         files = {"file": ("data.bin", SMALL_FILE), "other": ("x.txt", b"y")}
-        return self._seen(requests.post(f"{url}/upload", files=files, timeout=10))
+        return self._seen(requests.post(f"{url}/upload", files=files, timeout=120))
 
     def large_upload(self, url: str) -> Seen:
         files = {"file": ("data.bin", LARGE_FILE)}
-        return self._seen(requests.post(f"{url}/upload?large", files=files, timeout=10))
+        return self._seen(requests.post(f"{url}/upload?large", files=files, timeout=120))
 
     def chunked_upload(self, url: str) -> Seen:
         """A generator as body is sent in chunks."""
         parts = (b"part %d\n" % number for number in range(3))
-        return self._seen(requests.post(f"{url}/upload?chunked", data=parts, timeout=10))
+        return self._seen(requests.post(f"{url}/upload?chunked", data=parts, timeout=120))
 
 
 class _HTTPX:
     def streamed_lines(self, url: str) -> Seen:
-        with httpx.stream("GET", f"{url}/ndjson", timeout=10) as response:
+        with httpx.stream("GET", f"{url}/ndjson", timeout=120) as response:
             lines = list(response.iter_lines())
             return _seen(response.status_code, response.headers.multi_items(), lines)
 
     def upload(self, url: str) -> Seen:
         files = {"file": ("data.bin", SMALL_FILE)}
-        response = httpx.post(f"{url}/upload?httpx", files=files, timeout=10)
+        response = httpx.post(f"{url}/upload?httpx", files=files, timeout=120)
         return _seen(response.status_code, response.headers.multi_items(), response.content)
 
 
@@ -202,7 +202,7 @@ class _Fetch:
     @staticmethod
     def _run(*arguments: str) -> Seen:
         command = ["node", "--input-type=module", "--eval", _FETCH, "--", *arguments]
-        done = subprocess.run(command, capture_output=True, check=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, check=True, timeout=120)
         status, headers, body = json.loads(done.stdout)
         return _seen(status, [(name, value) for name, value in headers], body)
 

@@ -24,7 +24,9 @@ _BUFFR = (sys.executable, "-m", "buffr")
 
 
 def run(command: Sequence[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @contextmanager
@@ -45,7 +47,7 @@ def served(command: Sequence[str], cwd: Path) -> Iterator[tuple[str, list[str]]]
         yield f"http://{found[1]}", lines
     finally:
         process.send_signal(signal.SIGTERM)
-        rest, _ = process.communicate(timeout=20)
+        rest, _ = process.communicate(timeout=120)
         lines += rest.splitlines(keepends=True)
         assert process.returncode == 0
         assert "Shutting down...\n" in lines
@@ -81,8 +83,8 @@ class TestServing:
     ) -> None:
         with served([*command, "--config", "buddy.json"], tmp_path) as (base, _):
             for _ in range(2):
-                assert requests.get(f"{base}/api/x?a=%2F", timeout=20).text == "/x?a=%2F"
-            assert requests.get(f"{base}/no/x", timeout=20).status_code == 404
+                assert requests.get(f"{base}/api/x?a=%2F", timeout=120).text == "/x?a=%2F"
+            assert requests.get(f"{base}/no/x", timeout=120).status_code == 404
         assert len(upstream.received) == 1
 
     def test_flags_win(self, settings: dict[str, Any], tmp_path: Path) -> None:
@@ -119,8 +121,8 @@ class TestServing:
                 "\n"
                 "Press Ctrl+C to stop\n"
             )
-            assert requests.get(f"{base}/{key}/api/x", timeout=20).ok
-            refused = requests.get(f"{base}/api/x", timeout=20)
+            assert requests.get(f"{base}/{key}/api/x", timeout=120).ok
+            refused = requests.get(f"{base}/api/x", timeout=120)
             assert (refused.status_code, refused.text[:13]) == (401, "Unauthorized:")
 
     def test_the_default_settings_are_said_and_obey_the_environment(
@@ -139,7 +141,7 @@ class TestServing:
         command = [*_API_BUDDY, "--config", "buddy.json", "--host", "localhost"]
         with served(command, tmp_path) as (base, _):
             assert base.startswith("http://localhost:")
-            assert requests.get(f"{base}/api/x", timeout=20).ok
+            assert requests.get(f"{base}/api/x", timeout=120).ok
 
     @pytest.mark.parametrize("text", ["null", "[]", "0", '""'])
     def test_a_file_without_an_object_is_refused(self, tmp_path: Path, text: str) -> None:
@@ -182,7 +184,7 @@ class TestServing:
             for _ in range(100):
                 for number in numbers:
                     process.send_signal(number)
-            rest, _ = process.communicate(timeout=20)
+            rest, _ = process.communicate(timeout=120)
             assert "Traceback" not in rest
             assert process.returncode in (0, -signal.SIGTERM, -signal.SIGINT)
 
@@ -256,9 +258,9 @@ class TestConverting:
                 break
         assert found is not None
         for _ in range(2):
-            assert requests.get(f"http://{found[1]}/api/x", timeout=20).text == "/x"
+            assert requests.get(f"http://{found[1]}/api/x", timeout=120).text == "/x"
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
         assert len(upstream.received) == 1
 
     def test_a_host_s_name_becomes_its_address(self, tmp_path: Path) -> None:

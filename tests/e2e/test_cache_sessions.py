@@ -40,7 +40,7 @@ def test_it_passes_each_time(tmp_path: Path, listener: str) -> None:
             for word in ("one", "two"):
                 with connect(f"ws://127.0.0.1:{buffr.ports[0]}/{where}", proxy=None) as client:
                     client.send(word)
-                    assert client.recv(timeout=20) == word
+                    assert client.recv(timeout=120) == word
         server.shutdown()
     assert len(sessions) == 2
     assert not list(tmp_path.glob("*.json"))

@@ -81,12 +81,12 @@ class Recorder:
     def stop(self) -> None:
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join(10)
+            self._thread.join(120)
 
     def wait_for(self, count: int) -> None:
         """Return when so many more are answered."""
         goal = len(self.answered) + count
-        eventually(lambda: len(self.answered) >= goal, 60)
+        eventually(lambda: len(self.answered) >= goal)
 
 
 @contextmanager

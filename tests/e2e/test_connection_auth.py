@@ -124,7 +124,7 @@ class TestNobodyElse:
 
         def held(received: Received) -> Iterator[Step]:
             if received.target == b"/slow":
-                go_on.wait(20)
+                go_on.wait(120)
             return origin(received)
 
         with way(tmp_path, held, mode="auto") as served, ThreadPoolExecutor() as threads:
@@ -267,7 +267,7 @@ class TestItsEnd:
             alice = served.connect()
             served.log_in(alice, "alice")
             alice.close()
-            eventually(lambda: not served.upstream.open_connections, 20)
+            eventually(lambda: not served.upstream.open_connections)
 
     @pytest.mark.parametrize("listener", LISTENERS)
     def test_takes_the_clients_connection_with_it(self, tmp_path: Path, listener: str) -> None:
@@ -329,7 +329,7 @@ class TestItsEnd:
                 yield from origin(received)
                 return
             yield b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab"
-            go_on.wait(20)
+            go_on.wait(120)
             yield b"cd"
 
         with way(tmp_path, slow, mode="record", limits={"linger_s": 30}) as served:
@@ -339,9 +339,9 @@ class TestItsEnd:
             alice.until(b"ab")
             alice.close()
             go_on.set()
-            eventually(lambda: not served.upstream.open_connections, 20)
+            eventually(lambda: not served.upstream.open_connections)
             (cassette,) = tmp_path.glob("*.json")
-            eventually(lambda: '"abcd"' in cassette.read_text(), 20)
+            eventually(lambda: '"abcd"' in cassette.read_text())
 
 
 class TestBounds:
@@ -357,14 +357,14 @@ class TestBounds:
                 assert is_closed(bob)
                 assert served.ask(alice).body == b"/me for alice"
                 assert served.ask(carol).body == b"/me for carol"
-                eventually(lambda: served.upstream.open_connections == 2, 20)
+                eventually(lambda: served.upstream.open_connections == 2)
 
     def test_for_how_long(self, tmp_path: Path) -> None:
         with way(tmp_path, NTLMOrigin(), limits={"bound_idle_s": 3}) as served:
             alice = served.connect()
             served.log_in(alice, "alice")
             assert is_closed(alice)
-            eventually(lambda: not served.upstream.open_connections, 20)
+            eventually(lambda: not served.upstream.open_connections)
 
 
 class TestRecordings:

@@ -34,7 +34,7 @@ class TestPipelines:
                 body = b"x" * (number % 3) * BODY_PART
                 expected = b"<%b/%d %b>" % (place.path, number % 20, body)
                 assert client.answer().body == expected
-            sender.join(5)
+            sender.join(120)
 
     def test_a_client_that_leaves_in_the_middle_harms_nobody(
         self, bench: Bench, place: Place
@@ -44,7 +44,7 @@ class TestPipelines:
 
         def script(received: Received) -> Iterator[Step]:
             if received.target.endswith(b"/slow"):
-                go_on.wait(5)
+                go_on.wait(120)
             yield answer(b"for " + received.target)
 
         place.answers(script)
@@ -141,7 +141,7 @@ class TestLeaving:
             first = len(place.received()) == 1
             yield b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf"
             if first:
-                go_on.wait(5)
+                go_on.wait(120)
             yield b"rest"
 
         place.answers(script)
@@ -164,7 +164,7 @@ class TestLeaving:
 
         def script(_: Received) -> Iterator[Step]:
             yield b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n[DONE]\r\n"
-            left.wait(5)
+            left.wait(120)
             yield b"0\r\n\r\n"
 
         place.answers(script)
@@ -199,7 +199,7 @@ class TestLeaving:
             client.send(request(place.path))
             client.until(b"tick")
             client.reset()
-            assert over.wait(5)
+            assert over.wait(120)
             over.clear()
 
 

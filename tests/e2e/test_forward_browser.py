@@ -21,7 +21,7 @@ from buffr.testing import FakeUpstream, Received, Step, answer, chunked
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 CERTUTIL = shutil.which("certutil")
 HOST = "shop.example.test"
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 _PAGE = """<!DOCTYPE html><html><head><title>page</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="/style.css">

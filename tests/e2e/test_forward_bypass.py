@@ -24,7 +24,7 @@ from raw_http import RawClient, request
 
 from buffr.testing import FakeUpstream, Received, answer
 
-PATIENCE_S = 5.0
+PATIENCE_S = 120.0
 
 
 @pytest.fixture(scope="module")

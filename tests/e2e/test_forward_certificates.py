@@ -50,7 +50,7 @@ class TestLeaves:
 
         def number(_: int) -> int:
             client = proxy.opened(b"popular.test:443")
-            barrier.wait(10)
+            barrier.wait(120)
             with wrap(client, context, "popular.test"):
                 return shown(client).serial_number
 

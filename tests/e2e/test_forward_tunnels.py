@@ -19,7 +19,7 @@ from raw_http import RawClient, request
 
 from buffr.testing import FakeUpstream, Received, Step, answer, chunked
 
-PATIENCE_S = 5.0
+PATIENCE_S = 120.0
 HEAD_S = 2
 """Times are looked at once a second, so that one of a second would sometimes be none."""
 
@@ -198,7 +198,7 @@ class TestFirstBytes:
         for client, data in zip(clients, begun, strict=True):
             client.send(data)
         for client in clients:
-            client.socket.settimeout(HEAD_S + 3)
+            client.socket.settimeout(PATIENCE_S)
         *rest, last = [client.rest() for client in clients]
         assert rest == [b"", b"", b""]
         assert last.startswith(b"HTTP/1.1 408 ")
@@ -355,7 +355,7 @@ class TestRequestsInATunnel:
             sender = threading.Thread(target=tls.wire.sendall, args=(ready,))
             sender.start()
             assert tls.read(len(expected)) == expected
-            sender.join(5)
+            sender.join(120)
 
     def test_an_absolute_target_in_a_tunnel_names_no_other_origin(
         self, proxy: Proxy, origin: FakeUpstream

@@ -150,7 +150,7 @@ def answering(said: bytes) -> Iterator[int]:
         thread.start()
         yield int(listening.getsockname()[1])
         listening.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
+    thread.join(120)
 
 
 class TestCertificates:

@@ -38,7 +38,7 @@ def running(directory: Path, **settings: Any) -> Iterator[BuffrProcess]:
 
 
 def page(process: BuffrProcess, path: str, **more: Any) -> dict[str, Any]:
-    found: dict[str, Any] = requests.get(f"{process.url}/admin/{path}", timeout=10, **more).json()
+    found: dict[str, Any] = requests.get(f"{process.url}/admin/{path}", timeout=120, **more).json()
     assert found.pop("timestamp").endswith("Z")
     return found
 
@@ -48,7 +48,7 @@ class TestFigures:
         """Seed defect 10: metrics showed zeros."""
         with running(tmp_path) as process:
             for path in ("wiki/a", "wiki/a", "wiki/a", "wiki/fails", "books/b"):
-                requests.get(f"{process.url}/{path}", timeout=10)
+                requests.get(f"{process.url}/{path}", timeout=120)
             status = page(process, "status")
             assert status["status"] == "healthy"
             assert set(status["components"]) == {
@@ -111,7 +111,7 @@ class TestSettings:
         }
         with running(tmp_path) as process:
             url = f"{process.url}/admin/validate-config"
-            found = requests.post(url, json=good, timeout=10)
+            found = requests.post(url, json=good, timeout=120)
             assert (found.status_code, found.json()["valid"], found.json()["errors"]) == (
                 200,
                 True,
@@ -120,13 +120,13 @@ class TestSettings:
             assert found.json()["merged_config"]["cache"]["default_ttl_seconds"] == 86400
             assert KEY not in found.text
             bad = {"server": {"port": 99999999}}
-            found = requests.post(url, json=bad, timeout=10)
+            found = requests.post(url, json=bad, timeout=120)
             assert (found.status_code, found.json()["valid"]) == (400, False)
             assert "server.port" in found.json()["errors"][0]
             assert found.json()["merged_config"]["server"]["host"] == "127.0.0.1"
             deep = 900 * '{"a":' + "1" + 900 * "}"
             for body in ("", "{", 9999 * "[", deep, 300 * "[" + 300 * "]"):
-                found = requests.post(url, data=body, timeout=10)
+                found = requests.post(url, data=body, timeout=120)
                 assert found.status_code == 400
                 assert found.json()["success"] is False
                 assert found.json()["error_code"] == ("INVALID_JSON" if body else "EMPTY_BODY")
@@ -136,7 +136,7 @@ class TestSettings:
         with running(tmp_path) as process:
             url = f"{process.url}/admin/validate-config"
             good: dict[str, Any] = {"configuration": {"server": {"host": "my-host", "port": 1}}}
-            found = requests.post(url, json=good, timeout=10)
+            found = requests.post(url, json=good, timeout=120)
             assert (found.status_code, found.json()["errors"]) == (200, [])
             assert found.json()["merged_config"]["server"]["host"] == "my-host"
             assert found.json()["warnings"] == [
@@ -151,7 +151,7 @@ class TestSettings:
                 ([], "the settings must be an object, not an array"),
             ):
                 for text in (json.dumps({"configuration": given}), json.dumps(given)):
-                    found = requests.post(url, data=text, timeout=10)
+                    found = requests.post(url, data=text, timeout=120)
                     assert (found.status_code, found.json()["valid"]) == (400, False), text
                     assert found.json()["errors"][0].startswith(error)
 
@@ -159,7 +159,7 @@ class TestSettings:
         with running(tmp_path) as process:
             body: dict[str, Any] = {"configuration": {}, "server": {"port": -1}}
             url = f"{process.url}/admin/validate-config"
-            found = requests.post(url, json=body, timeout=10).json()
+            found = requests.post(url, json=body, timeout=120).json()
             assert found["valid"] is True
             assert found["warnings"] == ["server: stands beside configuration, ignored"]
 
@@ -169,7 +169,7 @@ class TestSettings:
             pieces = (b" " for _ in range(30000))
             url = f"{process.url}/admin/validate-config"
             began = time.monotonic()
-            assert requests.post(url, data=pieces, timeout=60).status_code == 400
+            assert requests.post(url, data=pieces, timeout=120).status_code == 400
             assert time.monotonic() - began < 8
 
 
@@ -184,7 +184,7 @@ class TestErrors:
                 ("DELETE", "status", 405, "METHOD_NOT_ALLOWED"),
                 ("GET", "validate-config", 405, "METHOD_NOT_ALLOWED"),
             ):
-                found = requests.request(method, f"{process.url}/admin/{path}", timeout=10)
+                found = requests.request(method, f"{process.url}/admin/{path}", timeout=120)
                 said = found.json()
                 assert (found.status_code, said["error_code"]) == (status, code)
                 assert said["success"] is False
@@ -193,7 +193,7 @@ class TestErrors:
         admin = {"enabled": True, "rate_limit_per_minute": 2, "log_access": False}
         with running(tmp_path, gateway={"admin": admin}) as process:
             url = f"{process.url}/admin/health"
-            found = [requests.get(url, timeout=10) for _ in range(3)]
+            found = [requests.get(url, timeout=120) for _ in range(3)]
             assert [one.status_code for one in found] == [200, 200, 429]
             assert found[2].json()["error_code"] == "RATE_LIMIT_EXCEEDED"
             assert 55 <= int(found[2].headers["Retry-After"]) <= 60
@@ -201,14 +201,14 @@ class TestErrors:
 
     def test_the_key_comes_first(self, tmp_path: Path) -> None:
         with running(tmp_path, access={"key": KEY}) as process:
-            assert requests.get(f"{process.url}/admin/health", timeout=10).status_code == 401
+            assert requests.get(f"{process.url}/admin/health", timeout=120).status_code == 401
             for path in (f"{KEY}/admin/health", f"admin/{KEY}/health", f"admin/health?key={KEY}"):
-                assert requests.get(f"{process.url}/{path}", timeout=10).status_code == 200
+                assert requests.get(f"{process.url}/{path}", timeout=120).status_code == 200
             assert KEY not in process.log()
 
     def test_it_is_off_by_default(self, tmp_path: Path) -> None:
         with running(tmp_path, gateway={"admin": {}}) as process:
-            assert requests.get(f"{process.url}/admin/health", timeout=10).status_code == 404
+            assert requests.get(f"{process.url}/admin/health", timeout=120).status_code == 404
 
 
 FOREIGN = "evil.example"
@@ -242,7 +242,7 @@ class TestOtherSites:
             found = asked(process, "config", (b"Host", own), before=f"http://{FOREIGN}:{port}")
             assert found == (403, "FOREIGN_HOST")
             said = requests.get(
-                f"{process.url}/admin/config", headers={"Host": FOREIGN}, timeout=10
+                f"{process.url}/admin/config", headers={"Host": FOREIGN}, timeout=120
             ).json()
             assert "gateway.admin.hosts" in said["error"]
             assert "configuration" not in said
@@ -275,5 +275,5 @@ class TestOtherSites:
     def test_routes_take_every_name(self, tmp_path: Path) -> None:
         """They lead to their upstreams; clients may know the gateway by any name."""
         with running(tmp_path) as process:
-            found = requests.get(f"{process.url}/wiki/x", headers={"Host": FOREIGN}, timeout=10)
+            found = requests.get(f"{process.url}/wiki/x", headers={"Host": FOREIGN}, timeout=120)
             assert found.status_code == 200

@@ -129,7 +129,7 @@ class TestRings:
                 found = ask(made[0].ports[0], request(b"/round", method=method))
                 assert (found.status, found.header(b"x-should-retry")) == (508, b"false")
                 assert b"has come back to this buffr" in found.body
-            eventually(lambda: all("status=508" in one.log() for one in made), 20)
+            eventually(lambda: all("status=508" in one.log() for one in made))
             assert all(one.log().count("GET /round") <= 2 for one in made)
         if mode == "auto":
             assert not any(interactions(path) for path in tmp_path.glob("*/*.json"))

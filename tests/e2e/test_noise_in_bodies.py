@@ -72,7 +72,7 @@ def signed_upload(url: str) -> object:
         "x-amz-content-sha256": "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
         "x-amz-decoded-content-length": str(len(payload)),
     }
-    put = requests.put(f"{url}/b/k", b"".join(framed), headers=headers, timeout=20, verify=False)
+    put = requests.put(f"{url}/b/k", b"".join(framed), headers=headers, timeout=120, verify=False)
     return put.headers["ETag"]
 
 
@@ -103,7 +103,7 @@ def batch(url: str) -> object:
         )
     text = "".join(parts) + f"--{boundary}--"
     headers = {"Content-Type": f'multipart/mixed; boundary="{boundary}"'}
-    return requests.post(f"{url}/batch", text, headers=headers, timeout=20, verify=False).content
+    return requests.post(f"{url}/batch", text, headers=headers, timeout=120, verify=False).content
 
 
 CALLS: dict[str, Call] = {

@@ -67,7 +67,7 @@ def raw(method: str, path: str, name: str, *fields: tuple[str, str]) -> Call:
     """A request of http.client, and the answer's field, or its body for ``name`` ``body``."""
 
     def made(url: str) -> str:
-        connection = HTTPConnection(url.removeprefix("http://"), timeout=10)
+        connection = HTTPConnection(url.removeprefix("http://"), timeout=120)
         try:
             connection.request(method, path, headers=dict(fields))
             answer = connection.getresponse()

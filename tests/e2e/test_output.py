@@ -59,7 +59,7 @@ def run(place: Path, command: str, stdout: int, unbuffered: str = "") -> tuple[i
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return done.returncode, done.stderr
@@ -111,7 +111,7 @@ class TestCommands:
     def test_the_first_lines_are_there(self, place: Path) -> None:
         shell = f"{' '.join(BUFFR)} cassette ls api.json | head -n 2"
         done = subprocess.run(
-            ["sh", "-c", shell], cwd=place, capture_output=True, text=True, timeout=60, check=True
+            ["sh", "-c", shell], cwd=place, capture_output=True, text=True, timeout=120, check=True
         )
         assert len(done.stdout.splitlines()) == 2
         assert done.stderr == ""
@@ -146,4 +146,4 @@ class TestServers:
                 assert b"no recorded interaction" in answer.body
         finally:
             os.kill(pid, 15)
-            process.wait(20)
+            process.wait(120)

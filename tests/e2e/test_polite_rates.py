@@ -33,12 +33,6 @@ class Limited:
             client.socket.close()
         return answers
 
-    def most_within(self, seconds: float) -> int:
-        """The most requests that came in any window of this length."""
-        return max(
-            sum(start <= moment < start + seconds for moment in self.times) for start in self.times
-        )
-
 
 @contextmanager
 def limited(directory: Path, limits: dict[str, Any], mode: str = "auto") -> Iterator[Limited]:
@@ -63,15 +57,16 @@ class TestMisses:
 
     @pytest.mark.parametrize("mode", ["auto", "record", "passthrough"])
     def test_the_upstream_never_sees_more_than_its_limit(self, tmp_path: Path, mode: str) -> None:
-        """60 at once, 20 a second: 2 s at least, and all are answered."""
+        """60 at once, 20 a second: the next 20 come a second later, and all are answered.
+
+        A busy machine notes them later, never before.
+        """
         with limited(tmp_path, {"per_second": 20}, mode) as running:
             began = time.monotonic()
             answers = running.all_at_once([b"/%d" % number for number in range(60)])
-            took = time.monotonic() - began
             assert [one.body for one in answers] == [b"/%d" % number for number in range(60)]
-            assert 2.0 <= took < 4
-            # Less than a second: the upstream's own threads note the times, on a busy machine.
-            assert running.most_within(0.8) <= 20
+            for number, moment in enumerate(sorted(running.times)):
+                assert moment - began >= number // 20 * 0.99
 
     def test_hits_and_joined_flights_count_for_nothing(self, tmp_path: Path) -> None:
         with limited(tmp_path, {"per_hour": 1, "max_delay": 0}) as running:
@@ -85,14 +80,14 @@ class TestMisses:
             port = running.process.ports[0]
             for number in range(2):
                 assert ask(port, request(b"/%d" % number)).status == 200
-            clients = [RawClient(port) for _ in range(20)]
+            clients = [RawClient(port) for _ in range(200)]  # a hundred seconds' worth
             for number, client in enumerate(clients):
                 client.send(request(b"/left/%d" % number))
             for client in clients:
                 client.reset()
             began = time.monotonic()
             assert ask(port, request(b"/stays")).status == 200
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 60
             targets = [received.target for received in running.upstream.received]
             assert b"/stays" in targets
 

@@ -69,7 +69,7 @@ def test_requests_and_httpx_share_what_is_cached(base: str, upstream: FakeUpstre
     query = {"query": "ASK { wd:Q42 wdt:P31 wd:Q5. }"}
     fields = {"Accept": "application/sparql-results+json"}
     for _ in range(2):
-        assert requests.get(f"{base}/sparql", params=query, headers=fields, timeout=20).ok
+        assert requests.get(f"{base}/sparql", params=query, headers=fields, timeout=120).ok
         assert httpx.get(f"{base}/sparql", params=query, headers=fields).json() == _BINDINGS
         with httpx.Client(http2=False) as client:
             assert client.post(f"{base}/sparql", data=query).json() == _BINDINGS

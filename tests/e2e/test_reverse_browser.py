@@ -14,7 +14,7 @@ from bench import eventually
 from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 _PAGE = """<!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body><script>
 (async () => {

@@ -124,7 +124,7 @@ class TestTraces:
                 head = answer(b"", headers=fields).replace(b": 0", b": 9")
                 return steps(head + b"half", None)
             if b"slow" in received.target:
-                go_on.wait(5)
+                go_on.wait(120)
             return answer(b"ok", headers=fields)
 
         queries = [query % SECRET for query in QUERIES if b"#" not in query]

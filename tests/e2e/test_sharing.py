@@ -38,7 +38,7 @@ class Gate:
         self._opened = threading.Event()
 
     def __call__(self, received: Received) -> Iterator[Step]:
-        self._opened.wait(5)
+        self._opened.wait(120)
         yield answer(b"" if received.method == b"HEAD" else self._body)
 
     def open(self) -> None:
@@ -101,7 +101,7 @@ class TestShared:
         def script(_: Received) -> Iterator[Step]:
             for number, step in enumerate(chunked([b"one", b"two", b"three"])):
                 if number == 3:
-                    go_on.wait(5)
+                    go_on.wait(120)
                 yield step
 
         place.answers(script)
@@ -124,7 +124,7 @@ class TestShared:
         def script(_: Received) -> bytes | Iterator[Step]:
             if go_on.is_set():
                 return answer(b"back")
-            go_on.wait(5)
+            go_on.wait(120)
             return steps(None)
 
         place.answers(script)
@@ -140,7 +140,7 @@ class TestShared:
 
         def script(_: Received) -> Iterator[Step]:
             yield b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"
-            go_on.wait(5)
+            go_on.wait(120)
             yield None
 
         place.answers(script)

@@ -121,5 +121,5 @@ asyncio.run(main())
 @pytest.mark.parametrize("case", _CASES)
 def test_in_a_process_of_its_own(case: str) -> None:
     command = [sys.executable, "-c", _PRELUDE + _CASES[case]]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -105,7 +105,7 @@ def proxy() -> Iterator[CachingProxy]:
 def get(proxy: CachingProxy, path: str) -> int:
     assert proxy.server is not None
     url = f"http://127.0.0.1:{proxy.server.server_port}{path}"
-    return requests.get(url, timeout=20).status_code
+    return requests.get(url, timeout=120).status_code
 
 
 class TestOfAProxy:

@@ -59,7 +59,7 @@ def without(document: Any, places: set[Place]) -> Any:
 
 
 class TestSteps:
-    @settings(max_examples=400)
+    @settings(max_examples=settings().max_examples * 4)
     @given(DOCUMENTS, st.lists(PATHS, min_size=1, max_size=3))
     def test_they_find_what_the_library_finds(self, document: Any, texts: list[str]) -> None:
         paths = [JSONPath.of(text) for text in texts]

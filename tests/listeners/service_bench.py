@@ -26,7 +26,7 @@ from buffr.wiring.build import build
 
 __all__ = ["ServiceBench", "live", "service"]
 
-PATIENCE_S = 60
+PATIENCE_S = 120.0
 ADDRESS = IPv4Address("TCP", "10.0.0.1", 80)
 
 

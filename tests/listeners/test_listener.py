@@ -19,7 +19,7 @@ from buffr.listeners.listener import HTTPListener, IReactorTCPTime
 from buffr.message import Request, ResponseHead
 from buffr.transport.streams import BodyStream
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 120.0
 REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 EMPTY = ResponseHead(204, b"No Content", ())
 

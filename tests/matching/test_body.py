@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.errors import CassetteError
@@ -71,7 +71,6 @@ class TestBodyValue:
 
 
 class TestDigest:
-    @settings(max_examples=50)
     @given(
         st.binary(max_size=20).map(lambda tail: b'{"a": [1, 2]}' + tail),
         st.sampled_from([0, IN_MEMORY]),

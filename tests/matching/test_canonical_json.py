@@ -163,7 +163,7 @@ class TestCanonical:
 
 
 class TestReadersAgree:
-    @settings(max_examples=300)
+    @settings(max_examples=settings().max_examples * 3)
     @given(DOCUMENTS.flatmap(spelled))
     def test_on_documents(self, body: bytes) -> None:
         """The fast way gives what the slow way gives."""
@@ -176,7 +176,7 @@ class TestReadersAgree:
 
 
 class TestEquality:
-    @settings(max_examples=300)
+    @settings(max_examples=settings().max_examples * 3)
     @given(DOCUMENTS, st.data())
     def test_one_spelling(self, document: Document, data: st.DataObject) -> None:
         """White space, escapes and the order of members make no difference."""

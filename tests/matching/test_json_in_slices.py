@@ -48,12 +48,12 @@ SMALL_DOCUMENTS = st.recursive(
 
 
 class TestAsAWhole:
-    @settings(max_examples=500)
+    @settings(max_examples=settings().max_examples * 5)
     @given(DOCUMENTS.flatmap(spelled), WINDOWS)
     def test_documents(self, text: bytes, window: int) -> None:
         assert in_slices(text, window) == canonical(text)
 
-    @settings(max_examples=300)
+    @settings(max_examples=settings().max_examples * 3)
     @given(SMALL_DOCUMENTS, PATHS, WINDOWS, st.booleans())
     def test_without_fields_and_tokens(
         self, text: str, paths: list[str], window: int, tokens: bool
@@ -70,7 +70,7 @@ class TestAsAWhole:
         assert pieces is not None
         assert b"".join(pieces) == fields.canonical(text.encode())
 
-    @settings(max_examples=300)
+    @settings(max_examples=settings().max_examples * 3)
     @given(st.text('{}[]":,-0e1.\\u003aDd8 \né', max_size=60), WINDOWS)
     def test_what_may_not_be_json(self, text: str, window: int) -> None:
         assert in_slices(text.encode(), window) == canonical(text.encode())

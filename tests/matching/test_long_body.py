@@ -84,7 +84,7 @@ BODIES = st.one_of(
 
 
 class TestAsAShortOne:
-    @settings(max_examples=300)
+    @settings(max_examples=settings().max_examples * 3)
     @given(
         KINDS,
         BODIES,

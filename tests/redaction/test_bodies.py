@@ -431,7 +431,7 @@ class TestSplits:
         assert CORE.get(secret, secret) not in kept.data.data
         assert sum(kept.fragments) == kept.data.size_bytes
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=settings().max_examples // 2)
     @given(secret=SECRETS, offset=st.integers(-120, 120), coding=st.sampled_from([b"", b"gzip"]))
     def test_files(
         self, tmp_path_factory: pytest.TempPathFactory, secret: bytes, offset: int, coding: bytes

@@ -34,7 +34,7 @@ def run(directory: Path, mode: str, *flags: str) -> AbstractContextManager[Buffr
 
 def ask(port: int, one: Planted) -> tuple[int, bytes]:
     sent = one.exchange.request
-    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = HTTPConnection("127.0.0.1", port, timeout=120)
     headers = {name.decode(): value.decode() for name, value in sent.headers}
     headers[NUMBER] = str(one.number)
     connection.request(sent.method.decode(), sent.target.decode(), sent.body.data, headers)

@@ -169,15 +169,17 @@ class TestEveryPlace:
 
 
 def places(size: int) -> Iterator[int]:
-    """All of a small text; of a large one all of the first elements, and some behind them."""
-    yield from range(min(size, 900))
-    yield from range(900, size - 30, 1 if size < 2500 else 37)
-    yield from range(max(900, size - 30), size)
+    """All of the first element and of the end, and some in between; "deep" takes more of them."""
+    deep = settings.get_current_profile_name() == "deep"
+    begin = min(900 if deep else 730, size)
+    yield from range(begin)
+    yield from range(begin, size - 30, (1 if deep else 7) if size < 2500 else 37 if deep else 97)
+    yield from range(max(begin, size - 30), size)
 
 
 class TestOurAppends:
     @given(st.integers(0, 3), st.integers(1, 3), st.data())
-    @settings(max_examples=200)
+    @settings(max_examples=settings().max_examples * 2)
     def test_an_append_that_was_cut_anywhere_loses_no_older_recording(
         self, before: int, added: int, data: st.DataObject
     ) -> None:

@@ -43,7 +43,7 @@ class TestTwoProcesses:
         for process in both:
             go(process)
         for process in both:
-            process.communicate(timeout=60)
+            process.communicate(timeout=120)
         recorded = paths(path)
         assert len(recorded) == 40
         for prefix in "ab":

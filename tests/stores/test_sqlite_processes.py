@@ -71,7 +71,7 @@ class TestSharing:
         path = tmp_path / "cache.db"
         processes = [writer(path, number, 60) for number in range(1, 5)]
         for process in processes:
-            out, _ = process.communicate(timeout=60)
+            out, _ = process.communicate(timeout=120)
             assert process.returncode == 0
             assert len(out.splitlines()) == 61
         sound(path)

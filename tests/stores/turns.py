@@ -41,5 +41,5 @@ class Turns:
 
     def step(self) -> None:
         """Wait for one call of another thread, and make it."""
-        function, arguments = self._calls.get(timeout=30)
+        function, arguments = self._calls.get(timeout=120)
         function(*arguments)

@@ -140,7 +140,7 @@ class TestSimultaneousStarts:
             assert process.stdin is not None
             process.stdin.write("\n")
             process.stdin.flush()
-        outputs = [process.communicate(timeout=20)[0].split() for process in processes]
+        outputs = [process.communicate(timeout=120)[0].split() for process in processes]
         assert len({fingerprint for fingerprint, _ in outputs}) == 1
         assert sorted(created for _, created in outputs) == ["False"] * 13 + ["True"]
         assert _names(tmp_path / "a") == ["ca.key", "ca.pem"]

@@ -62,7 +62,7 @@ def _run(*command: str) -> tuple[int, str]:
         command,
         input=b"",
         capture_output=True,
-        timeout=10,
+        timeout=120,
         check=False,
         env={"PATH": "/usr/bin:/bin"},
     )

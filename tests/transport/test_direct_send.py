@@ -24,7 +24,7 @@ from buffr.transport import direct_send
 from buffr.transport.direct_send import send_at_once
 from buffr.transport.streams import IStreamTransport
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 120.0
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)

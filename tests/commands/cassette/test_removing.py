@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 from calls import DATA, age, body_file, call, laid_out, targets, write
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.interaction import Body, HTTPInteraction, RecordedRequest
@@ -129,7 +129,6 @@ LAYOUTS = [
 
 
 @given(count=st.integers(1, 5), chosen=st.sets(st.integers(0, 4)), layout=st.sampled_from(LAYOUTS))
-@settings(max_examples=60, deadline=None)
 def test_any_layout_keeps_all_other_bytes(
     tmp_path_factory: pytest.TempPathFactory, count: int, chosen: set[int], layout: object
 ) -> None:
