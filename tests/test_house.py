@@ -50,7 +50,6 @@ PURE = (
     "buffr.exchanges.ages",
     "buffr.exchanges.metrics",
     "buffr.exchanges.playhead",
-    "buffr.exchanges.session_limits",
     "buffr.policy",
     "buffr.recording",
     "buffr.matching",

@@ -21,6 +21,7 @@ from buffr.config.problems import shown_key
 from buffr.config.shown import MASK, as_data
 from buffr.errors import BuffrError, ConfigError
 from buffr.exchanges.metrics import whole
+from buffr.exchanges.route import Cached
 from buffr.listeners.gateway import GatewayRoute
 from buffr.stores.cache import CacheCounters, CacheStats, CacheStore
 
@@ -115,16 +116,18 @@ class GatewayReport:
     @property
     def _store(self) -> CacheStore | None:
         """The first one: routes share it, unless their settings say otherwise."""
-        caches = (found.route.cache for found in self.routes.values())
-        return next((cache.store for cache in caches if cache is not None), None)
+        routes = (found.route for found in self.routes.values())
+        return next((route.store for route in routes if isinstance(route, Cached)), None)
 
     def _whole(self) -> CacheStats:
         store = self._store
         return _NOTHING if store is None else store.stats(self.wall())
 
     def _of(self, name: str) -> CacheStats:
-        cache = self.routes[name.encode("ascii")].route.cache
-        return _NOTHING if cache is None else cache.store.stats(self.wall(), cache.name)
+        route = self.routes[name.encode("ascii")].route
+        if not isinstance(route, Cached):
+            return _NOTHING
+        return route.store.stats(self.wall(), route.name)
 
     def configuration(self) -> Page:
         configuration, masked = as_data(self.config)

@@ -20,7 +20,6 @@ from buffr.errors import (
     RateLimited,
 )
 from buffr.exchanges.cached.answer import Caching
-from buffr.exchanges.call import RequestBody, read_whole, stream_through
 from buffr.exchanges.exchange import (
     Counters,
     Exchange,
@@ -31,10 +30,10 @@ from buffr.exchanges.exchange import (
     shown_session,
 )
 from buffr.exchanges.fetch import Fetches
-from buffr.exchanges.lookup import identity_of, next_place
-from buffr.exchanges.misses import no_match
+from buffr.exchanges.lookup import identity_of, next_place, no_match
 from buffr.exchanges.replay import Replays
-from buffr.exchanges.route import Route
+from buffr.exchanges.request_body import RequestBody, read_whole, stream_through
+from buffr.exchanges.route import Cached, Passing, Recorded, Route
 from buffr.exchanges.sessions.registry import Sessions
 from buffr.formats.codings import GZIP_START
 from buffr.interaction import RecordedRequest
@@ -42,8 +41,7 @@ from buffr.log import ExchangeLog, say
 from buffr.matching.identity import Identity
 from buffr.matching.key import recording_name
 from buffr.message import Request, ResponseHead
-from buffr.policy.decide import Fetch, Refuse, Replay, decide, needs_key
-from buffr.policy.mode import Mode
+from buffr.policy.mode import Fetch, Refuse, Replay, decide, needs_key
 from buffr.transport.streams import BodyStream
 from buffr.wire.websocket_handshake import asks_websocket, check_request
 
@@ -85,8 +83,17 @@ class Engine:
         status, level, detail, told = 0, "INFO", "", ""
         try:
             if request.hops and route.upstream is not None:
-                route.upstream.refuse_loop(request)
-            status, cut = await self._answer(exchange, body)
+                route.upstream.upstream.refuse_loop(request)
+            match route:
+                case Recorded():
+                    answering = self._recorded(exchange, route, body)
+                case Cached():
+                    answering = self._cached(exchange, route, body)
+                case Passing():
+                    answering = self._passed(exchange, route, body)
+                case other:
+                    assert_never(other)
+            status, cut = await answering
             if cut is not None:
                 level, detail = "WARN", cut
         except BuffrError as error:
@@ -152,19 +159,33 @@ class Engine:
         self.counters.errors += 1
         return "ERROR"
 
-    async def _answer(self, exchange: Exchange, body: bytes | BodyStream) -> tuple[int, str | None]:
-        """Answer by policy: the status, and why the answer broke off if it did."""
-        route, request = exchange.route, exchange.request
+    async def _passed(
+        self, exchange: Exchange, route: Cached | Passing, body: bytes | BodyStream
+    ) -> tuple[int, str | None]:
+        """Relay, and keep nothing: the status, and why the answer broke off if it did."""
+        request = exchange.request
+        exchange.body = _on_its_way(route, body)
+        if asks_websocket(request):
+            key = check_request(request)
+            return await self._fetches.session(exchange, route.upstream, key)
+        return await self._fetches.passed(exchange, route.upstream)
+
+    async def _cached(
+        self, exchange: Exchange, route: Cached, body: bytes | BodyStream
+    ) -> tuple[int, str | None]:
+        """Answer as an HTTP cache does; sessions are relayed."""
+        if asks_websocket(exchange.request):
+            return await self._passed(exchange, route, body)
+        return await self._caching.answer(exchange, route, body)
+
+    async def _recorded(
+        self, exchange: Exchange, route: Recorded, body: bytes | BodyStream
+    ) -> tuple[int, str | None]:
+        """Answer with a recording, or record an answer."""
+        request, place = exchange.request, None
         key = check_request(request) if asks_websocket(request) else b""
-        if route.cache is not None and not key:
-            return await self._caching.answer(exchange, route.cache, body)
-        place = None
         if not needs_key(route.mode, share=route.share):
-            exchange.body = (
-                RequestBody(body)
-                if isinstance(body, bytes)
-                else stream_through(route, body, record=route.mode is Mode.RECORD)
-            )
+            exchange.body = _on_its_way(route, body, record=route.mode.records)
         else:
             exchange.body = (
                 RequestBody(body, body)
@@ -173,45 +194,44 @@ class Engine:
             )
             data = exchange.body.identity
             if isinstance(data, bytes) and len(data) > _AT_ONCE_BYTES:
-                exchange.identity = await self._identity_aside(exchange, data)
+                exchange.identity = await self._identity_aside(exchange, route, data)
             else:
-                exchange.identity = identity_of(exchange)
-            place = await next_place(exchange, self._wall)
+                exchange.identity = identity_of(exchange, route)
+            place = await next_place(exchange, route, self._wall)
         match decide(route.mode, request.method, place, share=route.share):
             case Replay(place):
                 exchange.body.close()
                 exchange.src = "cassette"
-                return await self._replays.answer(exchange, place, key)
-            case Fetch() as fetch if key:
-                self.counters.fetched += 1
-                return await self._fetches.session(fetch, exchange, key)
-            case Fetch() as fetch:
-                return await self._fetches.answer(fetch, exchange)
-            case Refuse():
+                return await self._replays.answer(exchange, route, place, key)
+            case Fetch() as fetch if route.upstream is not None:
+                if key:
+                    return await self._fetches.session(exchange, route.upstream, key, route)
+                return await self._fetches.recorded(fetch, exchange, route, route.upstream)
+            case Fetch() | Refuse():
                 exchange.body.close()
-                raise await no_match(exchange)
+                raise await no_match(exchange, route)
             case other:
                 assert_never(other)
 
-    async def _identity_aside(self, exchange: Exchange, body: bytes) -> Identity:
+    async def _identity_aside(self, exchange: Exchange, route: Recorded, body: bytes) -> Identity:
         """What identifies a request with a long body, which is searched on a thread."""
-        route = exchange.route
         known = route.matcher.remembered(exchange.request, body, route.origin)
         if known is not None:
             return known
         pool = self._reactor.getThreadPool()
-        identity: Identity = await deferToThreadPool(self._reactor, pool, identity_of, exchange)
+        identity: Identity = await deferToThreadPool(
+            self._reactor, pool, identity_of, exchange, route
+        )
         return identity
 
     def _kept(self, exchange: Exchange, request: RecordedRequest, answer: ResponseHead) -> None:
         """Count a recording, whose turn is over with this answer."""
         self._stored(exchange)
-        identity = exchange.identity
-        if identity is not None and exchange.too_old is None:
-            matcher = exchange.route.matcher
-            variant = matcher.variant(identity.selecting, request, answer.headers)
+        route, identity = exchange.route, exchange.identity
+        if isinstance(route, Recorded) and identity.keys and exchange.too_old is None:
+            variant = route.matcher.variant(identity.selecting, request, answer.headers)
             name = recording_name(identity.keys[0].digest, variant)
-            exchange.route.playhead.answered(exchange.scope, name)
+            route.playhead.answered(exchange.scope, name)
 
     def _stored(self, exchange: Exchange) -> None:
         self.counters.recorded += 1
@@ -242,3 +262,10 @@ class Engine:
         await self._sessions.ended()
         await self._caching.stop()
         self._log.flush()
+
+
+def _on_its_way(route: Route, body: bytes | BodyStream, *, record: bool = False) -> RequestBody:
+    """A body that is sent as it comes, and identifies nothing."""
+    return (
+        RequestBody(body) if isinstance(body, bytes) else stream_through(route, body, record=record)
+    )

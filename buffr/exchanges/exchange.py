@@ -9,9 +9,10 @@ from typing import Protocol
 from attrs import define, frozen
 from twisted.internet.protocol import Protocol as TwistedProtocol
 
-from buffr.exchanges.call import RequestBody
+from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Route
 from buffr.matching.identity import Identity
+from buffr.matching.variants import Selecting
 from buffr.message import Request, ResponseHead
 from buffr.origin import Origin
 from buffr.redaction.for_log import credentials_in, target_for_log
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 _MAX_SHOWN = 1024
+_UNIDENTIFIED = Identity((), Selecting())
 
 
 @define
@@ -92,7 +94,8 @@ class Exchange:
     """One live request on its way through buffr.
 
     ``src`` says where its answer comes from. ``body`` and ``identity`` are
-    there once the request is read as far as its route's mode needs it.
+    there once the request is read as far as its route's mode needs it; without
+    that the identity has no keys.
     ``frames`` counts those of a WebSocket session, once there is one.
     ``too_old`` is the place of a recording that would answer if it were
     younger. ``variants`` are recordings of its key that answer other requests.
@@ -105,7 +108,7 @@ class Exchange:
     scope: str
     src: str
     body: RequestBody = RequestBody(b"")
-    identity: Identity | None = None
+    identity: Identity = _UNIDENTIFIED
     frames: int | None = None
     too_old: int | None = None
     variants: Sequence[Found] = ()
@@ -123,7 +126,7 @@ class Exchange:
         client, upstream = self.client, self.route.upstream
         if client is None or upstream is None or not client.bonds:
             return False
-        return upstream.holds(client)
+        return upstream.upstream.holds(client)
 
 
 @lru_cache(maxsize=1024)

@@ -9,24 +9,24 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
-from buffr.exchanges.call import UpstreamCall
+from buffr.exchanges.call import RecordedCall, UpstreamCall
 from buffr.exchanges.exchange import Counters, Exchange
-from buffr.exchanges.flight import Flight
+from buffr.exchanges.flight import Flight, Flights
+from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.replay import Replays
-from buffr.exchanges.route import Route
+from buffr.exchanges.route import Recorded
 from buffr.exchanges.sessions.registry import Sessions
 from buffr.interaction import RecordedRequest
-from buffr.matching.fingerprint import Fingerprint, fingerprint, is_shareable
+from buffr.matching.fingerprint import fingerprint, is_shareable
 from buffr.message import ResponseHead
-from buffr.policy.decide import Fetch
-from buffr.recording.http import passed_on
+from buffr.policy.mode import Fetch
 from buffr.upstream.connection import Response
 
 __all__ = ["Fetches"]
 
 
 class Fetches:
-    """Asks upstreams for exchanges, and records what a ``Fetch`` says.
+    """Asks upstreams for exchanges, and records the answers on routes that record.
 
     Where the upstream fails, a recording that is too old answers. ``timestamp``
     is the time as recordings have it. ``kept`` is told of what was recorded,
@@ -50,115 +50,123 @@ class Fetches:
         self._timestamp = timestamp
         self._kept = kept
         self._failed = failed
-        self._shared: dict[tuple[Route, Fingerprint, bool], Flight] = {}
-        self._flights: set[Flight] = set()
+        self._flights: Flights[UpstreamCall] = Flights(reactor)
 
-    async def answer(self, fetch: Fetch, exchange: Exchange) -> tuple[int, str | None]:
-        """Pass an answer on: its status, and why it broke off if it did."""
-        try:
-            flight = self._flight(fetch, exchange)
-            head, cut = await flight.follow(exchange.sink, partial(_check_recorded, exchange))
-        except (UpstreamFailed, UpstreamTimeout) as error:
-            return await self._replays.answer_with_old(exchange, error, b"")
+    async def passed(self, exchange: Exchange, upstream: PacedUpstream) -> tuple[int, str | None]:
+        """Pass an answer on and keep nothing: its status, and why it broke off if it did."""
+        call = UpstreamCall(exchange, upstream, self._reactor.seconds)
+        flight = self._flights.depart(call, exchange.route)
+        head, cut = await flight.follow(exchange.sink)
         self._counters.fetched += 1
         return head.status, cut
 
-    async def session(self, fetch: Fetch, exchange: Exchange, key: bytes) -> tuple[int, str | None]:
-        """Relay a session, or the answer that refuses it."""
-        upstream, sink = exchange.route.upstream, exchange.sink
-        assert upstream is not None
-        pace = exchange.route.pace
-        if pace is not None:
-            await pace.turn()
+    async def recorded(
+        self, fetch: Fetch, exchange: Exchange, route: Recorded, upstream: PacedUpstream
+    ) -> tuple[int, str | None]:
+        """Pass an answer on and record it: its status, and why it broke off if it did."""
         try:
-            answer = await upstream.upgrade(
-                exchange.request,
-                key,
-                lambda head: sink.inform(passed_on(head)),
-                exchange.client,
-            )
+            flight = self._flight(fetch, exchange, route, upstream)
+            check = partial(_check_recorded, exchange, route)
+            head, cut = await flight.follow(exchange.sink, check)
         except (UpstreamFailed, UpstreamTimeout) as error:
-            return await self._replays.answer_with_old(exchange, error, key)
-        if isinstance(answer, Response):
-            if pace is not None:
-                pace.heard(answer.head)
-            landed: Deferred[Response] = Deferred()
-            flight = self._depart(fetch, exchange, lambda _: None, landed)
-            check = partial(_check_recorded, exchange)
-            following = Deferred.fromCoroutine(flight.follow(sink, check))
-            landed.callback(answer)
-            try:
-                head, cut = await following
-            except UpstreamFailed as error:
-                return await self._replays.answer_with_old(exchange, error, key)
-            return head.status, cut
-        return 101, await self._sessions.relay(exchange, *answer, record=fetch.record)
+            return await self._replays.answer_with_old(exchange, route, error, b"")
+        self._counters.fetched += 1
+        return head.status, cut
 
-    def _flight(self, fetch: Fetch, exchange: Exchange) -> Flight:
+    async def session(
+        self,
+        exchange: Exchange,
+        upstream: PacedUpstream,
+        key: bytes,
+        recorded: Recorded | None = None,
+    ) -> tuple[int, str | None]:
+        """Relay a session, or the answer that refuses it; recorded where its route is given."""
+        self._counters.fetched += 1
+        try:
+            return await self._session(exchange, upstream, key, recorded)
+        except (UpstreamFailed, UpstreamTimeout) as error:
+            if recorded is None:
+                raise
+            return await self._replays.answer_with_old(exchange, recorded, error, key)
+
+    async def _session(
+        self, exchange: Exchange, upstream: PacedUpstream, key: bytes, recorded: Recorded | None
+    ) -> tuple[int, str | None]:
+        answer = await upstream.upgrade(
+            exchange.request, key, exchange.sink.inform, exchange.client
+        )
+        if not isinstance(answer, Response):
+            return 101, await self._sessions.relay(exchange, *answer, recorded)
+        landed: Deferred[Response] = Deferred()
+        following = Deferred.fromCoroutine(self._refused(exchange, upstream, recorded, landed))
+        landed.callback(answer)
+        return await following
+
+    async def _refused(
+        self,
+        exchange: Exchange,
+        upstream: PacedUpstream,
+        recorded: Recorded | None,
+        answer: Deferred[Response],
+    ) -> tuple[int, str | None]:
+        """Pass on what was answered in the place of a session."""
+        if recorded is None:
+            call = UpstreamCall(exchange, upstream, self._reactor.seconds, answer)
+            head, cut = await self._flights.depart(call, exchange.route).follow(exchange.sink)
+        else:
+            flight = self._flights.depart(
+                self._call(exchange, recorded, upstream, share=False, answer=answer), recorded
+            )
+            check = partial(_check_recorded, exchange, recorded)
+            head, cut = await flight.follow(exchange.sink, check)
+        return head.status, cut
+
+    def _flight(
+        self, fetch: Fetch, exchange: Exchange, route: Recorded, upstream: PacedUpstream
+    ) -> Flight[UpstreamCall]:
         """The flight that an exchange joins, or its own."""
         alone = exchange.has_own_connection
-        if not fetch.share or alone or not is_shareable(exchange.request, exchange.body.exact):
-            return self._depart(fetch, exchange, lambda _: None)
-        # What has passed another buffr may be this very call, come back: it would wait for itself.
-        passed = bool(exchange.request.hops)
-        name = (exchange.route, fingerprint(exchange.request, exchange.body.exact), passed)
-        flight = self._shared.get(name)
-        if flight is not None and flight.joinable:
-            exchange.body.close()
-            return flight
+        name = None
+        if fetch.share and not alone and is_shareable(exchange.request, exchange.body.exact):
+            # What has passed another buffr may be this very call, come back: it would wait for
+            # itself.
+            passed = bool(exchange.request.hops)
+            name = (route, fingerprint(exchange.request, exchange.body.exact), passed)
+            flight = self._flights.joinable(name)
+            if flight is not None:
+                exchange.body.close()
+                return flight
+        return self._flights.depart(
+            self._call(exchange, route, upstream, share=fetch.share), route, name=name
+        )
 
-        def forget(ended: Flight) -> None:
-            if self._shared.get(name) is ended:
-                del self._shared[name]
-
-        flight = self._depart(fetch, exchange, forget)
-        if flight.joinable:
-            self._shared[name] = flight
-        return flight
-
-    def _depart(
+    def _call(
         self,
-        fetch: Fetch,
         exchange: Exchange,
-        on_end: Callable[[Flight], None],
+        route: Recorded,
+        upstream: PacedUpstream,
+        *,
+        share: bool,
         answer: Deferred[Response] | None = None,
-    ) -> Flight:
-        """A flight of its own; ``answer`` is given where the upstream was asked already."""
-        route = exchange.route
-        route.uses.begin()
-
-        def ended(flight: Flight) -> None:
-            route.uses.end()
-            self._flights.discard(flight)
-            on_end(flight)
-
-        call = UpstreamCall(
+    ) -> RecordedCall:
+        return RecordedCall(
+            exchange,
+            upstream,
+            self._reactor.seconds,
+            answer,
             route=route,
-            request=exchange.request,
-            body=exchange.body,
-            record=fetch.record,
-            share=fetch.share,
-            seconds=self._reactor.seconds,
+            share=share,
             timestamp=self._timestamp,
             kept=partial(self._kept, exchange),
             failed=partial(self._failed, exchange),
-            answer=answer,
-            client=exchange.client,
         )
-        flight = Flight(self._reactor, call, route.linger_s, ended)
-        self._flights.add(flight)
-        if not flight.joinable:
-            self._flights.discard(flight)
-        return flight
 
     async def stop(self) -> None:
         """Give up what still waits for an upstream; returns when all is kept."""
-        for flight in list(self._flights):
-            flight.give_up()
-            await flight.ended()
+        await self._flights.stop()
 
 
-def _check_recorded(exchange: Exchange, head: ResponseHead) -> None:
+def _check_recorded(exchange: Exchange, route: Recorded, head: ResponseHead) -> None:
     """Refuse an answer that takes the place of no recording, where there is an old one."""
-    if exchange.too_old is not None and head.status not in exchange.route.record_statuses:
+    if exchange.too_old is not None and head.status not in route.record_statuses:
         raise UpstreamFailed(f"the upstream answered {head.status}")

@@ -1,16 +1,17 @@
-"""A flight: one upstream call, and the exchanges that wait for its answer."""
+"""Flights: upstream calls, and the exchanges that wait for their answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Hashable
+from typing import Generic, Protocol, TypeVar
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, ClientGone
+from buffr.exchanges.route import Route
 from buffr.log import say
 from buffr.message import ResponseHead
 from buffr.recording.tape import Tape
@@ -18,7 +19,7 @@ from buffr.transport.sink import Sink
 from buffr.transport.streams import BodyStream, News
 from buffr.upstream.connection import Response
 
-__all__ = ["Call", "Flight"]
+__all__ = ["Call", "Flight", "Flights"]
 
 _AHEAD_BYTES = 262144
 
@@ -43,6 +44,9 @@ class Call(Protocol):
         """Let go of what the request held."""
 
 
+AnyCall = TypeVar("AnyCall", bound=Call)
+
+
 @define(eq=False)
 class _Follower:
     """How many pieces an exchange has passed on to its client."""
@@ -51,8 +55,8 @@ class _Follower:
     position: int = 0
 
 
-class Flight:
-    """One upstream call, followed by one exchange or by several.
+class Flight(Generic[AnyCall]):
+    """One upstream ``call``, followed by one exchange or by several.
 
     A late follower starts from the first piece. The upstream is held back
     when even the fastest follower is behind, and given up ``linger_s``
@@ -61,17 +65,20 @@ class Flight:
     """
 
     def __init__(
-        self, clock: IReactorTime, call: Call, linger_s: float, on_end: Callable[[Flight], None]
+        self,
+        clock: IReactorTime,
+        call: AnyCall,
+        linger_s: float,
+        on_end: Callable[[Flight[AnyCall]], None],
     ) -> None:
+        self.call = call
         self._clock = clock
-        self._call = call
         self._linger_s = linger_s
         self._on_end = on_end
         self._followers: set[_Follower] = set()
         self._news = News()
         self._moved = News()
-        self._response: Response | None = None
-        self._tape: Tape | None = None
+        self._begun: tuple[Response, Tape] | None = None
         self._error: BuffrError | None = None
         self._cut: str | None = None
         self._received = False
@@ -82,7 +89,7 @@ class Flight:
     @property
     def joinable(self) -> bool:
         """Whether one more exchange could have the whole answer."""
-        beginning = self._tape is None or self._tape.from_start
+        beginning = self._begun is None or self._begun[1].from_start
         return beginning and self._cut is None and not self._done
 
     @property
@@ -97,13 +104,13 @@ class Flight:
 
     async def _run(self) -> None:
         try:
-            response = await self._call.open(self._inform)
-            self._tape = tape = self._call.tape(response.head)
-            self._response = response
+            response = await self.call.open(self._inform)
+            tape = self.call.tape(response.head)
+            self._begun = response, tape
             if not response.body.ready:
                 self._news.tell()
             await self._receive(response, tape)
-            await self._call.keep(response.head, tape, self._cut)
+            await self.call.keep(response.head, tape, self._cut)
         except BuffrError as error:
             self._error = error
         except CancelledError:
@@ -173,24 +180,24 @@ class Flight:
             self._leaving.cancel()
             self._leaving = None
         try:
-            while self._response is None:
+            while (begun := self._begun) is None:
                 if self._error is not None:
                     raise self._error
                 await self._news.wait()
-            check(self._response.head)
-            if self._response.length == 0:
+            response, tape = begun
+            check(response.head)
+            if response.length == 0:
                 await self.ended()
-            sink.begin(self._response.head)
-            await self._pass_on(follower)
-            return self._response.head, self._cut
+            sink.begin(response.head)
+            await self._pass_on(follower, response, tape)
+            return response.head, self._cut
         finally:
             self._leave(follower)
 
-    async def _pass_on(self, follower: _Follower) -> None:
-        assert self._tape is not None
-        tape, sink = self._tape, follower.sink
+    async def _pass_on(self, follower: _Follower, response: Response, tape: Tape) -> None:
+        sink = follower.sink
         while True:
-            while follower.position < self._released(tape):
+            while follower.position < self._released(response, tape):
                 sink.write(tape.piece(follower.position))
                 follower.position += 1
                 tape.passed(min(each.position for each in self._followers))
@@ -205,10 +212,9 @@ class Flight:
         else:
             sink.abort()
 
-    def _released(self, tape: Tape) -> int:
+    def _released(self, response: Response, tape: Tape) -> int:
         """How many pieces may go out: not the one that makes an unkept recording look kept."""
-        assert self._response is not None
-        whole = self._response.length == tape.size_bytes
+        whole = response.length == tape.size_bytes
         return len(tape) - 1 if whole and tape.kept and not self._done else len(tape)
 
     def _leave(self, follower: _Follower) -> None:
@@ -217,7 +223,7 @@ class Flight:
         if self._done:
             self._close()
         elif not self._followers and not self._received:
-            lingers = self._call.departed and (self._tape is None or self._tape.kept)
+            lingers = self.call.departed and (self._begun is None or self._begun[1].kept)
             wait = self._linger_s if lingers else 0
             self._leaving = self._clock.callLater(wait, self.give_up)
 
@@ -231,9 +237,86 @@ class Flight:
 
     def _close(self) -> None:
         if not self._followers:
-            self._call.close()
-            if self._tape is not None:
-                self._tape.close()
+            self.call.close()
+            if self._begun is not None:
+                self._begun[1].close()
+
+
+@frozen(eq=False)
+class _Known:
+    """What the registry knows of a flight."""
+
+    name: Hashable | None
+    subject: Hashable | None
+
+
+class Flights(Generic[AnyCall]):
+    """The flights that are under way: by the name that others join them by, and by subject."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._under_way: dict[Flight[AnyCall], _Known] = {}
+        self._by_name: dict[Hashable, Flight[AnyCall]] = {}
+        self._by_subject: dict[Hashable, set[Flight[AnyCall]]] = {}
+
+    def joinable(self, name: Hashable) -> Flight[AnyCall] | None:
+        """The flight of a name, if one more exchange may join it."""
+        flight = self._by_name.get(name)
+        return flight if flight is not None and flight.joinable else None
+
+    def depart(
+        self,
+        call: AnyCall,
+        route: Route,
+        *,
+        name: Hashable | None = None,
+        subject: Hashable | None = None,
+    ) -> Flight[AnyCall]:
+        """Begin a call; others may join it by its ``name``, if it has one.
+
+        ``subject`` is what it is about. The route is in use until it ends.
+        """
+        route.uses.begin()
+
+        def ended(flight: Flight[AnyCall]) -> None:
+            route.uses.end()
+            self._forget(flight)
+
+        flight = Flight(self._clock, call, route.linger_s, ended)
+        if flight.over:
+            return flight
+        self._under_way[flight] = _Known(name, subject)
+        if name is not None and flight.joinable:
+            self._by_name[name] = flight
+        if subject is not None:
+            self._by_subject.setdefault(subject, set()).add(flight)
+        return flight
+
+    def about(self, subject: Hashable) -> tuple[Flight[AnyCall], ...]:
+        """The flights of a subject."""
+        return tuple(self._by_subject.get(subject, ()))
+
+    def close(self, flight: Flight[AnyCall]) -> None:
+        """Let nobody join a flight any more."""
+        known = self._under_way.get(flight)
+        if known is not None and self._by_name.get(known.name) is flight:
+            del self._by_name[known.name]
+
+    def _forget(self, flight: Flight[AnyCall]) -> None:
+        self.close(flight)
+        known = self._under_way.pop(flight, None)
+        if known is None or known.subject is None:
+            return
+        flights = self._by_subject[known.subject]
+        flights.discard(flight)
+        if not flights:
+            del self._by_subject[known.subject]
+
+    async def stop(self) -> None:
+        """Give up all; returns when what came is kept."""
+        for flight in list(self._under_way):
+            flight.give_up()
+            await flight.ended()
 
 
 def _defect(error: Exception) -> BuffrError:

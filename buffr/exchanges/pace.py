@@ -1,19 +1,24 @@
-"""Waiting for a route's limits, right before its upstream is asked."""
+"""Asking an upstream at the pace that its limits allow: the one place that calls one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from buffr.errors import RateLimited
-from buffr.message import ResponseHead
-from buffr.policy.rate_limits import LimiterState, RateLimiter, RateRules, Turn
-from buffr.policy.upstream_limits import silence_asked
+from buffr.message import Request, ResponseHead
+from buffr.policy.rate_limits import LimiterState, RateLimiter, RateRules, Turn, silence_asked
+from buffr.recording.http import passed_on
+from buffr.transport.streams import BodyReader
+from buffr.upstream.bound import Client
+from buffr.upstream.connection import Response, Switched
+from buffr.upstream.upstream import Upstream
+from buffr.wire.websocket_deflate import Deflate
 
-__all__ = ["Pace"]
+__all__ = ["Pace", "PacedUpstream"]
 
 _SLACK_S = 0.05
 """A window is this much longer than its name says, so that a connection which is made in
@@ -161,3 +166,62 @@ class Pace:
     def _let_leave(self) -> None:
         while (turn := self._limiter.leave(self._seconds())) is not None:
             self._waiting.pop(turn).callback(None)
+
+
+@frozen(eq=False)
+class PacedUpstream:
+    """An upstream, and the pace at which it may be asked; without one nothing waits.
+
+    Every call waits for its turn, is sent, and learns the upstream's own
+    limits from the answer. Answers come without their hop-by-hop fields.
+    """
+
+    upstream: Upstream
+    pace: Pace | None = None
+
+    async def send(
+        self,
+        request: Request,
+        body: bytes | BodyReader,
+        inform: Callable[[ResponseHead], None],
+        *,
+        leaving: Callable[[], None],
+        expect_met: bool = False,
+        client: Client | None = None,
+    ) -> Response:
+        """As ``Upstream.send``; ``leaving`` is called when it is the request's turn.
+
+        Raises ``RateLimited``, too.
+        """
+        if self.pace is not None:
+            await self.pace.turn()
+        leaving()
+        response = await self.upstream.send(
+            request,
+            body,
+            lambda head: inform(passed_on(head)),
+            expect_met=expect_met,
+            client=client,
+        )
+        return self._answered(response)
+
+    async def upgrade(
+        self,
+        request: Request,
+        key: bytes,
+        inform: Callable[[ResponseHead], None],
+        client: Client | None = None,
+    ) -> Response | tuple[Switched, Deflate | None]:
+        """As ``Upstream.upgrade``. Raises ``RateLimited``, too."""
+        if self.pace is not None:
+            await self.pace.turn()
+        answer = await self.upstream.upgrade(
+            request, key, lambda head: inform(passed_on(head)), client
+        )
+        return self._answered(answer) if isinstance(answer, Response) else answer
+
+    def _answered(self, response: Response) -> Response:
+        if self.pace is not None:
+            self.pace.heard(response.head)
+        head = passed_on(response.head)
+        return Response(head, response.length, response.body, response.abort)

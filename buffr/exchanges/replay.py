@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError
 from buffr.exchanges.exchange import Counters, Exchange, shown
-from buffr.exchanges.live_replay import with_live_values
 from buffr.exchanges.lookup import captured
+from buffr.exchanges.route import Recorded
 from buffr.exchanges.sessions.registry import Sessions
-from buffr.interaction import WebSocketInteraction
+from buffr.formats.codings import BadCoding
+from buffr.interaction import Body, HTTPInteraction, WebSocketInteraction
 from buffr.log import say
+from buffr.matching.captures import Captured, SyncRules, pairs
 from buffr.message import first_value
-from buffr.recording.live_answer import with_live_origin
-from buffr.recording.player import play
+from buffr.recording.live_answer import LiveBody, with_live_fields, with_live_origin
+from buffr.recording.live_values import Replacements
+from buffr.recording.player import play, reader
 from buffr.transport.spool import Spool
 
 __all__ = ["Replays"]
+
+_MOST_BYTES = 1 << 30
+_TURN_BYTES = 128 * 1024
 
 
 class Replays:
@@ -29,15 +37,15 @@ class Replays:
         self._counters = counters
         self._sessions = sessions
 
-    async def answer(self, exchange: Exchange, place: int, key: bytes) -> tuple[int, str | None]:
+    async def answer(
+        self, exchange: Exchange, route: Recorded, place: int, key: bytes
+    ) -> tuple[int, str | None]:
         """Play what is at a place of the store: the status, and why it broke off if it did."""
-        route = exchange.route
-        assert route.store is not None
         interaction = await route.store.load(place)
         self._counters.hits += 1
         if isinstance(interaction, WebSocketInteraction):
-            values = captured(exchange)
-            return 101, await self._sessions.replay(exchange, interaction, key, values)
+            values = captured(exchange, route)
+            return 101, await self._sessions.replay(exchange, route, interaction, key, values)
         if interaction.echoed_origin is not None:
             live = first_value(exchange.request.headers, b"origin")
             interaction = with_live_origin(interaction, live)
@@ -47,8 +55,8 @@ class Replays:
             return interaction.response.status, None
         spool = Spool(route.body_memory_bytes, route.spool_dir)
         try:
-            answer = await with_live_values(
-                self._reactor, route.matcher.sync, captured(exchange), interaction, spool
+            answer = await _with_live_values(
+                self._reactor, route.matcher.sync, captured(exchange, route), interaction, spool
             )
             await play(answer, exchange.sink, sleep)
         finally:
@@ -56,7 +64,7 @@ class Replays:
         return interaction.response.status, None
 
     async def answer_with_old(
-        self, exchange: Exchange, error: BuffrError, key: bytes
+        self, exchange: Exchange, route: Recorded, error: BuffrError, key: bytes
     ) -> tuple[int, str | None]:
         """Play a recording that is too old; raises the error where there is none."""
         if exchange.too_old is None:
@@ -65,7 +73,56 @@ class Replays:
         told = "not recorded anew: the old recording answers"
         say(LogLevel.warn, told, request=words, err=error.message)
         exchange.src = "cassette"
-        return await self.answer(exchange, exchange.too_old, key)
+        return await self.answer(exchange, route, exchange.too_old, key)
 
     async def _sleep(self, seconds: float) -> None:
         await deferLater(self._reactor, seconds)
+
+
+async def _with_live_values(
+    reactor: IReactorTime,
+    sync: SyncRules,
+    live: Captured,
+    interaction: HTTPInteraction,
+    spool: Spool,
+) -> HTTPInteraction:
+    """The interaction as it answers a request in which the rules captured ``live``.
+
+    Its body may be in the spool, and lives as long as that. A body whose
+    content coding is unknown or wrong stays as it is, and it is said. Raises
+    ``CassetteError`` when a body's file cannot be read.
+    """
+    recorded = sync.recorded(interaction.request, interaction.captures)
+    replacements = Replacements.of(pairs(recorded, live))
+    if not replacements:
+        return interaction
+    interaction = with_live_fields(interaction, replacements)
+    if not interaction.body.size_bytes:
+        return interaction
+    answer = LiveBody(interaction, replacements, reader(interaction.body))
+    try:
+        if not answer.readable:
+            raise BadCoding
+        await _fill(reactor, spool, answer.pieces())
+    except BadCoding:
+        codings = answer.codings.decode("latin-1")
+        say(LogLevel.warn, "sync_response: a body cannot be decoded", coding=codings)
+        return interaction
+    path = spool.path
+    whole = Body.of(spool.read(0, spool.size_bytes)) if path is None else None
+    return answer.answer(whole or Body(size_bytes=spool.size_bytes, file=path))
+
+
+async def _fill(reactor: IReactorTime, spool: Spool, pieces: Iterator[bytes]) -> None:
+    """Write all pieces, with a turn for others between them."""
+    turn_at = _TURN_BYTES
+    for piece in pieces:
+        if spool.size_bytes + len(piece) > _MOST_BYTES:
+            raise BuffrError("sync_response: the answer is longer than a gigabyte decoded")
+        try:
+            spool.write(piece)
+        except OSError as error:
+            raise BuffrError(f"no room to replace values in an answer: {error.strerror}") from error
+        if spool.size_bytes >= turn_at:
+            turn_at = spool.size_bytes + _TURN_BYTES
+            await deferLater(reactor, 0)

@@ -1,4 +1,4 @@
-"""A route: what holds for the requests of a listener."""
+"""A route: what holds for the requests of a listener, by what becomes of their answers."""
 
 from __future__ import annotations
 
@@ -9,41 +9,39 @@ from attrs import define, field, frozen
 
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.explain import Explainer
-from buffr.exchanges.long_bodies import LongBodies, RouteBodies
-from buffr.exchanges.pace import Pace
+from buffr.exchanges.long_bodies import RouteBodies
+from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead
-from buffr.exchanges.session_limits import SessionLimits
 from buffr.matching.matcher import Matcher
+from buffr.matching.variants import Difference
 from buffr.origin import Origin
 from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
-from buffr.policy.cache.timing import Timing
+from buffr.policy.cache.storing import Timing
 from buffr.policy.mode import Mode
-from buffr.policy.variants import Variants
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Store
 from buffr.stores.cache import CacheStore
-from buffr.upstream.upstream import Upstream
 
-__all__ = ["Route", "RouteCache", "Uses"]
+__all__ = ["Cached", "Passing", "Recorded", "Route", "SessionLimits", "Uses", "Variants"]
+
+_MOST_TOLD = 4096
 
 
-@frozen(eq=False)
-class RouteCache:
-    """What a route in mode cache has beside: its name in the store, rules and keys.
+@frozen
+class SessionLimits:
+    """Bounds on a WebSocket session: sizes in bytes, times in seconds; zero is without a bound.
 
-    ``timing`` is that of the rules.
+    ``message_bytes`` for a message, inflated; ``recorded_bytes`` for what is
+    kept of a session; ``idle_s`` for the silence of both sides. ``close_s``
+    is for the answer to a close frame, and for the end of a connection that
+    was closed; there zero is at once.
     """
 
-    name: str
-    rules: CacheRules
-    store: CacheStore
-    keys: CacheKeys
-    timing: Timing = field(init=False)
-
-    @timing.default
-    def _default_timing(self) -> Timing:
-        return Timing(self.rules)
+    message_bytes: int = 0
+    recorded_bytes: int = 1 << 30
+    idle_s: float = 0
+    close_s: float = 10
 
 
 @define(eq=False)
@@ -66,49 +64,105 @@ class Uses:
         self.lately = True
 
 
-@frozen(eq=False)
-class Route:
-    """Binds requests to an upstream, a store, and the settings that hold for them.
+@define(eq=False)
+class Variants:
+    """Whether the only recording of a request may answer another variant of it.
 
-    ``upstream`` is ``None`` where the network is never touched, ``store``
-    where nothing is kept. ``record_statuses`` are kept, others pass through.
-    ``spool_dir`` takes bodies over ``body_memory_bytes`` while they are on
-    their way, as ``Spool`` has it. ``bodies`` reads those of requests that are
-    long. A recording goes on for ``linger_s`` seconds after its last client
-    left. ``origin`` is part of what identifies a request, where one
-    listener serves many. ``src`` says in the log where answers come from.
-    ``explainer`` tells what came near to a request that nothing answers.
-    ``session_limits`` hold for WebSocket sessions.
-    ``pace`` makes requests to the upstream wait for their turn.
-    ``ages`` tells which recordings are too old; without it none is.
-    ``cache`` is there in mode cache, which uses neither ``store`` nor ``playhead``.
-    ``variants`` says whether the recording of another variant may answer.
-    ``uses`` tells whether the route can be let go.
+    ``strict``: it never does. Remembers which differences were told.
     """
 
-    mode: Mode
-    upstream: Upstream | None
-    store: Store | None
-    matcher: Matcher
-    playhead: Playhead
+    strict: bool = False
+    _told: set[Difference] = field(factory=set, init=False)
+
+    def is_news(self, difference: Difference) -> bool:
+        """Whether nobody was told of this difference yet."""
+        if difference in self._told:
+            return False
+        if len(self._told) >= _MOST_TOLD:
+            self._told.clear()
+        self._told.add(difference)
+        return True
+
+
+@frozen(eq=False, kw_only=True)
+class _AnyRoute:
+    """What every route has.
+
+    ``spool_dir`` takes bodies over ``body_memory_bytes`` while they are on
+    their way, as ``Spool`` has it. A call to the upstream goes on for
+    ``linger_s`` seconds after its last client left, where something is kept of
+    it. ``origin`` is part of what identifies a request, where one listener
+    serves many. ``src`` says in the log where live answers come from.
+    ``session_limits`` hold for WebSocket sessions. ``uses`` tells whether the
+    route can be let go.
+    """
+
+    upstream: PacedUpstream | None
     redaction: RedactionRules
-    share: bool
-    record_statuses: Container[int]
-    replay_delays: bool
-    spool_dir: Path | None
+    spool_dir: Path | None = None
     body_memory_bytes: int = 1024 * 1024
     linger_s: float = 1.0
     origin: Origin | None = None
     src: str = "upstream"
-    explainer: Explainer | None = None
     session_limits: SessionLimits = SessionLimits()
-    pace: Pace | None = None
-    ages: Ages | None = None
-    cache: RouteCache | None = None
-    variants: Variants = field(factory=Variants)
     uses: Uses = field(factory=Uses)
-    bodies: RouteBodies = field()
 
-    @bodies.default
-    def _read_at_once(self) -> RouteBodies:
-        return RouteBodies(LongBodies(), self.matcher, self.store)
+    @property
+    def pace(self) -> Pace | None:
+        """What its requests to the upstream wait for."""
+        return None if self.upstream is None else self.upstream.pace
+
+
+@frozen(eq=False, kw_only=True)
+class Recorded(_AnyRoute):
+    """Modes auto, record and replay: interactions are replayed, or recorded.
+
+    There is no ``upstream`` in mode replay. ``record_statuses`` are kept,
+    others pass through. ``bodies`` reads those of requests that are long.
+    ``explainer`` tells what came near to a request that nothing answers.
+    ``ages`` tells which recordings are too old; without it none is.
+    """
+
+    mode: Mode
+    store: Store
+    matcher: Matcher
+    bodies: RouteBodies
+    playhead: Playhead
+    explainer: Explainer
+    share: bool
+    record_statuses: Container[int]
+    replay_delays: bool
+    ages: Ages | None = None
+    variants: Variants = field(factory=Variants)
+
+
+@frozen(eq=False, kw_only=True)
+class Cached(_AnyRoute):
+    """Mode cache: answers are kept for as long as HTTP and the ``rules`` allow.
+
+    ``name`` is that of its answers in the store: routes of one name share
+    them. ``timing`` is that of the rules.
+    """
+
+    upstream: PacedUpstream
+    name: str
+    rules: CacheRules
+    store: CacheStore
+    keys: CacheKeys
+    matcher: Matcher
+    bodies: RouteBodies
+    timing: Timing = field(init=False)
+
+    @timing.default
+    def _default_timing(self) -> Timing:
+        return Timing(self.rules)
+
+
+@frozen(eq=False, kw_only=True)
+class Passing(_AnyRoute):
+    """Mode passthrough, and bypassed hosts: what comes is relayed, and nothing kept."""
+
+    upstream: PacedUpstream
+
+
+Route = Recorded | Cached | Passing

@@ -1,10 +1,38 @@
-"""The modes: what a route does with a request."""
+"""The modes, and what becomes of a request in each: the one place that knows them."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Container
+from typing import assert_never
 
-__all__ = ["Mode"]
+from attrs import frozen
+
+from buffr.policy.cache.directives import Directives
+from buffr.policy.cache.reuse import Use, use_of
+from buffr.policy.cache.rules import CacheRules
+from buffr.stores.cache import StoredEntry
+
+__all__ = [
+    "CacheDecision",
+    "Decision",
+    "Fetch",
+    "Mode",
+    "Refuse",
+    "Replay",
+    "Reuse",
+    "decide",
+    "decide_cached",
+    "may_substitute",
+    "needs_key",
+    "recorded_by_default",
+]
+
+_SHAREABLE = frozenset((b"GET", b"HEAD", b"POST"))
+_ALL = range(100, 1000)
+_PASSING = frozenset((401, 407, 408, 429))
+_ERRORS = range(500, 600)
+_NOT_PASSING = frozenset(_ALL) - _PASSING - frozenset(_ERRORS)
 
 
 class Mode(enum.Enum):
@@ -35,3 +63,115 @@ class Mode(enum.Enum):
     def keeps(self) -> bool:
         """Whether anything is written: to a cassette, or to a cache."""
         return self.records or self is Mode.CACHE
+
+
+@frozen
+class Replay:
+    """Answer with the recording at this place of the store."""
+
+    place: int
+
+
+@frozen
+class Reuse:
+    """Answer with what a cache has stored; with ``revalidate`` have it brought up to date, too."""
+
+    cached: StoredEntry
+    revalidate: bool
+
+
+@frozen
+class Fetch:
+    """Ask the upstream. ``record`` keeps the answer, ``share`` lets equal requests wait for it.
+
+    ``why`` says why a cache asks, as ``Cache-Status`` has it (RFC 9211 2.2).
+    """
+
+    record: bool
+    share: bool
+    why: bytes = b""
+
+
+@frozen
+class Refuse:
+    """Answer that nothing recorded, or stored, may answer."""
+
+
+Decision = Replay | Fetch | Refuse
+CacheDecision = Reuse | Fetch | Refuse
+
+_REFUSE = Refuse()
+_FETCH = {
+    (record, share): Fetch(record=record, share=share)
+    for record in (False, True)
+    for share in (False, True)
+}
+
+
+def needs_key(mode: Mode, *, share: bool) -> bool:
+    """Whether the request has to be identified, and so read whole, before anything is done."""
+    return mode in (Mode.AUTO, Mode.REPLAY) or (mode is Mode.RECORD and share)
+
+
+def may_substitute(mode: Mode) -> bool:
+    """Whether the only recording of a request may answer another variant of it.
+
+    Where the upstream can be asked, it is.
+    """
+    return mode is Mode.REPLAY
+
+
+def decide(mode: Mode, method: bytes, place: int | None, *, share: bool) -> Decision:
+    """What to do with a request; ``place`` is the recording that is next for it, if any."""
+    match mode:
+        case Mode.REPLAY:
+            return _REFUSE if place is None else Replay(place)
+        case Mode.AUTO:
+            if place is not None:
+                return Replay(place)
+            return _FETCH[True, share and method in _SHAREABLE]
+        case Mode.RECORD:
+            return _FETCH[True, share and method in _SHAREABLE]
+        case Mode.PASSTHROUGH | Mode.CACHE:
+            # A cache asks ``decide_cached``, but for what it never keeps: WebSocket sessions.
+            return _FETCH[False, False]
+    assert_never(mode)
+
+
+def decide_cached(
+    rules: CacheRules,
+    said: Directives,
+    cached: StoredEntry | None,
+    now: float,
+    *,
+    for_upstream: bool,
+    ranged: bool,
+) -> CacheDecision:
+    """What mode cache does with a request that says so much of caches (RFC 9111 4, 5.2.1).
+
+    ``cached`` is what is stored for it, ``now`` seconds since the epoch.
+    ``for_upstream``: only the upstream can judge its conditions; ``ranged``:
+    it asks for a part. Neither shares a call.
+    """
+    obeyed = "request" not in rules.override
+    why = b"request" if for_upstream else b"uri-miss"
+    if cached is not None:
+        use = use_of(rules, said, cached.entry, now)
+        if use is not Use.AFTER_VALIDATION and not (obeyed and b"no-store" in said):
+            return Reuse(cached, revalidate=use is Use.WHILE_REVALIDATED)
+        why = b"request" if now < cached.entry.fresh_until else b"stale"
+    if obeyed and b"only-if-cached" in said:
+        return _REFUSE
+    own = for_upstream or ranged
+    own = own or b"no-store" in said or b"no-cache" in said or b"max-age" in said
+    return Fetch(record=True, share=not own, why=why)
+
+
+def recorded_by_default(mode: Mode) -> Container[int]:
+    """All in record; else all but those that say how it went rather than what the answer is.
+
+    Those are 5xx, 408 and 429, and 401 and 407: as all keys count as one, the
+    refusal of a wrong key would be replayed to the right one. Statuses from
+    600 to 999 are an API's own, and say what it means by them.
+    """
+    return _ALL if mode is Mode.RECORD else _NOT_PASSING

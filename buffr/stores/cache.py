@@ -10,7 +10,14 @@ from attrs import define, frozen
 from buffr.interaction import Body
 from buffr.message import Headers, ResponseHead
 
-__all__ = ["MOST_VARIANTS", "CacheCounters", "CacheEntry", "CacheStats", "CacheStore", "Cached"]
+__all__ = [
+    "MOST_VARIANTS",
+    "CacheCounters",
+    "CacheEntry",
+    "CacheStats",
+    "CacheStore",
+    "StoredEntry",
+]
 
 MOST_VARIANTS = 64
 """Variants of a key that are kept, the last stored: a look-up reads them all."""
@@ -46,7 +53,7 @@ class CacheEntry:
 
 
 @frozen(eq=False)
-class Cached:
+class StoredEntry:
     """An entry and its place: what names it until it is replaced or removed."""
 
     place: int
@@ -93,7 +100,7 @@ class CacheStore(Protocol):
     def salt(self) -> bytes:
         """At least 16 random bytes that are kept with the entries, and key their digests."""
 
-    async def find(self, key: bytes) -> Sequence[Cached]:
+    async def find(self, key: bytes) -> Sequence[StoredEntry]:
         """Every variant of a key, the one stored last first. Counts as use.
 
         Raises ``StoreFailed`` when the store cannot be read.

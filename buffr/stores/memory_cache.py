@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 
 from buffr.errors import StoreFailed
 from buffr.interaction import Body
-from buffr.stores.cache import MOST_VARIANTS, CacheCounters, Cached, CacheEntry, CacheStats
+from buffr.stores.cache import MOST_VARIANTS, CacheCounters, CacheEntry, CacheStats, StoredEntry
 
 __all__ = ["MemoryCache"]
 
@@ -60,8 +60,8 @@ class MemoryCache:
     now: Callable[[], float]
     counters: CacheCounters = field(init=False, factory=CacheCounters)
     salt: bytes = field(init=False, factory=lambda: os.urandom(32))
-    _held: OrderedDict[int, Cached] = field(init=False, factory=OrderedDict)
-    _by_key: dict[bytes, list[Cached]] = field(init=False, factory=dict)
+    _held: OrderedDict[int, StoredEntry] = field(init=False, factory=OrderedDict)
+    _by_key: dict[bytes, list[StoredEntry]] = field(init=False, factory=dict)
     _by_url: dict[str, set[int]] = field(init=False, factory=dict)
     _shelves: dict[str, _Shelf] = field(init=False, factory=dict)
     _bytes: int = field(init=False, default=0)
@@ -69,7 +69,7 @@ class MemoryCache:
     _next: int = field(init=False, default=1)
     _closed: bool = field(init=False, default=False)
 
-    async def find(self, key: bytes) -> Sequence[Cached]:
+    async def find(self, key: bytes) -> Sequence[StoredEntry]:
         found = self._by_key.get(key)
         if found is None:
             return ()
@@ -89,7 +89,7 @@ class MemoryCache:
         for known in list(self._by_key.get(entry.key, ())):
             if (known.entry.method, known.entry.vary) == (entry.method, entry.vary):
                 self._take(known.place)
-        self._add(Cached(self._next, kept))
+        self._add(StoredEntry(self._next, kept))
         self._next += 1
         self.counters.puts += 1
         for surplus in self._by_key[entry.key][MOST_VARIANTS:]:
@@ -108,7 +108,7 @@ class MemoryCache:
         siblings = self._by_key[known.entry.key]
         position = siblings.index(known)
         self._take(place)
-        updated = Cached(place, evolve(entry, key=known.entry.key, body=known.entry.body))
+        updated = StoredEntry(place, evolve(entry, key=known.entry.key, body=known.entry.body))
         for other in list(self._by_key.get(known.entry.key, ())):
             if (other.entry.method, other.entry.vary) == (entry.method, entry.vary):
                 self._take(other.place)
@@ -161,7 +161,7 @@ class MemoryCache:
     async def close(self) -> None:
         self._closed = True
 
-    def _add(self, cached: Cached, position: int = 0) -> None:
+    def _add(self, cached: StoredEntry, position: int = 0) -> None:
         entry, size_bytes = cached.entry, _size(cached.entry)
         self._held[cached.place] = cached
         self._by_key.setdefault(entry.key, []).insert(position, cached)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, assert_never
 
 from attrs import evolve
 from twisted.application.internet import TimerService
@@ -21,6 +21,7 @@ from buffr.config.gateway import GatewaySettings
 from buffr.config.limits import Limits
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.metrics import Figures
+from buffr.exchanges.route import Cached, Passing, Recorded
 from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.gateway import GatewayRoute
 from buffr.listeners.http1 import ConnectionLimits, Handler
@@ -101,7 +102,7 @@ class _Builder:
         keeps = any(mode.keeps for mode in config.modes)
         self._spool_dir = spool_dir_of(config) if keeps else None
         self._cassettes = Cassettes(config, reactor, self._rules, self._spool_dir, log.turn)
-        self._caches = Caches(config, reactor, self._rules)
+        self._caches = Caches(config, reactor)
         self._upstreams = Upstreams(config, reactor, self._own_ports)
         self._maker = RouteMaker(
             config,
@@ -152,10 +153,15 @@ class _Builder:
         announce = {"mode": row.mode.value}
         if row.target is not None:
             announce["target"] = row.target.url
-        if route.store is not None:
-            announce["cassette"] = str(row.cassette)
-        if route.cache is not None:
-            announce["store"] = str(self._caches.path_of(row.cache) or "memory:")
+        match route:
+            case Recorded():
+                announce["cassette"] = str(row.cassette)
+            case Cached():
+                announce["store"] = str(self._caches.path_of(row.cache) or "memory:")
+            case Passing():
+                pass
+            case other:
+                assert_never(other)
         access = self._config.access_to(row.access)
         gate = None if access.is_open else KeyGate(access)
         handler = reverse_handler(self._engine, route, gate)

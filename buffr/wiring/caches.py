@@ -12,13 +12,8 @@ from twisted.logger import LogLevel
 
 from buffr.config import Config
 from buffr.config.caching import CacheSettings
-from buffr.exchanges.route import RouteCache
 from buffr.log import say
-from buffr.matching.matcher import Matcher
-from buffr.origin import Origin
-from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
-from buffr.redaction.rules import RedactionRules
 from buffr.stores.cache import CacheStore
 from buffr.stores.memory_cache import MemoryCache
 from buffr.stores.sqlite.ledger import Bounds
@@ -39,10 +34,9 @@ _CHECKED_EVERY_S = 0.001
 class Caches:
     """Makes and keeps the stores of mode cache by their real path."""
 
-    def __init__(self, config: Config, reactor: Any, redaction: RedactionRules) -> None:
+    def __init__(self, config: Config, reactor: Any) -> None:
         self._config = config
         self._reactor = reactor
-        self._redaction = redaction
         self._memory: MemoryCache | None = None
         self._files: dict[Path, SQLiteStore] = {}
         self._keeping = Keeping(config.allow_unrecorded, _warn)
@@ -50,16 +44,9 @@ class Caches:
         self._expected: list[Path] = []
         self._openings = Openings()
 
-    def of(
-        self, origin: Origin, settings: CacheSettings, matcher: Matcher, name: str = ""
-    ) -> RouteCache:
-        """What a route to an origin has in mode cache; its store is not yet opened if it is new.
-
-        Routes of the same name, by default the origin's, share their answers.
-        """
-        name = name or origin.url
-        store = self._store(settings)
-        rules = CacheRules(
+    def rules(self, settings: CacheSettings) -> CacheRules:
+        """What a route's settings say over what HTTP says."""
+        return CacheRules(
             ttl_s=settings.ttl_s,
             ttl_by_status=settings.ttl_by_status,
             override=settings.override,
@@ -69,10 +56,9 @@ class Caches:
             most_body_bytes=self._config.cache.most_body_bytes,
             tags=settings.tags,
         )
-        keys = CacheKeys(matcher, self._redaction, rules, name, lambda: store.salt)
-        return RouteCache(name, rules, store, keys)
 
-    def _store(self, settings: CacheSettings) -> CacheStore:
+    def of(self, settings: CacheSettings) -> CacheStore:
+        """The store that a route's settings name; not yet opened if it is new."""
         bounds, path = self._config.cache, self.path_of(settings)
         if path is None:
             if self._memory is None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import frozen
 from twisted.internet.protocol import Protocol
 
 from buffr.config import scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.errors import AccessDenied
-from buffr.exchanges.pace import Pace
+from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead, Repeat
 from buffr.exchanges.route import Route
 from buffr.matching.matcher import Matcher
@@ -24,7 +24,7 @@ from buffr.wiring.held_routes import Held, HeldRoutes, Name
 from buffr.wiring.matchers import cache_matcher_for, matcher_for
 from buffr.wiring.paces import new_pace
 from buffr.wiring.remembered import Remembered
-from buffr.wiring.routes import RouteMaker, ages_for
+from buffr.wiring.routes import RouteMaker
 
 __all__ = ["ForwardRoutes"]
 
@@ -105,8 +105,17 @@ class ForwardRoutes:
         try:
             known = self._held.find(name)
             if known is None:
-                route = self._route(origin, row, view.matcher, view.store)
-                route = evolve(route, playhead=view.playhead)
+                upstream = None if row.mode is Mode.REPLAY else self._upstream(origin, row)
+                route = self._maker.recorded(
+                    row.mode,
+                    self._settings,
+                    view.matcher,
+                    view.store,
+                    upstream,
+                    origin,
+                    re_record_after_s=row.re_record_after_s,
+                    playhead=view.playhead,
+                )
                 return self._hold(name, route, view.cassette)
         except BaseException:
             self._give_back(view.cassette)
@@ -115,28 +124,18 @@ class ForwardRoutes:
         return known
 
     async def _without_cassette(self, origin: Origin, row: ForwardHost) -> Route:
-        maker = self._maker
+        maker, upstream = self._maker, self._upstream(origin, row)
         if row.mode is not Mode.CACHE:
-            matcher = matcher_for(row.match, maker.rules, None, row.websocket, with_origin=True)
-            return self._route(origin, row, matcher, None)
+            return maker.passing(upstream, origin)
         matcher = cache_matcher_for(row.match, maker.rules, with_origin=True)
-        cache = maker.caches.of(origin, row.cache, matcher)
+        route = maker.cached(row.cache, matcher, upstream, origin, origin.url)
         await maker.caches.opened(row.cache)
-        return evolve(self._route(origin, row, matcher, None), cache=cache)
+        return route
 
-    def _route(
-        self, origin: Origin, row: ForwardHost, matcher: Matcher, store: CassetteStore | None
-    ) -> Route:
-        upstream = None
-        if row.mode is not Mode.REPLAY:
-            deny_private = self._denies(origin.host, origin.port)
-            upstream = self._maker.upstreams.of(origin, row.upstream, deny_private=deny_private)
-        return evolve(
-            self._maker.general(row.mode, self._settings, matcher, store, upstream),
-            origin=origin,
-            pace=self._pace(origin.host, row),
-            ages=ages_for(row.re_record_after_s),
-        )
+    def _upstream(self, origin: Origin, row: ForwardHost) -> PacedUpstream:
+        deny_private = self._denies(origin.host, origin.port)
+        upstream = self._maker.upstreams.of(origin, row.upstream, deny_private=deny_private)
+        return PacedUpstream(upstream, self._pace(origin.host, row))
 
     def _hold(self, name: Name, route: Route, cassette: SharedCassette | None) -> Route:
         self._held.add(name, Held(route, cassette, self._maker.reactor.seconds()))
@@ -185,13 +184,7 @@ class ForwardRoutes:
         general, maker = self._settings, self._maker
         deny_private = self._denies(origin.host, origin.port)
         upstream = maker.upstreams.of(origin, general.upstream, deny_private=deny_private)
-        matcher = matcher_for(general.match, maker.rules, None, general.websocket, with_origin=True)
-        route = evolve(
-            maker.general(Mode.PASSTHROUGH, general, matcher, None, upstream),
-            share=False,
-            origin=origin,
-            src="bypass",
-        )
+        route = maker.passing(PacedUpstream(upstream), origin, src="bypass")
         return self._hold((origin, None), route, None)
 
     def sweep(self) -> None:
@@ -201,10 +194,12 @@ class ForwardRoutes:
     def _let_go(self, held: Held) -> None:
         self.ready.clear()
         route = held.route
-        if route.upstream is not None:
-            route.upstream.retire()
-        if route.pace is not None and route.origin is not None and not route.pace.quiet:
-            self._paces.keep(route.origin.host, route.pace)
+        upstream = route.upstream
+        if upstream is not None:
+            upstream.upstream.retire()
+            pace = upstream.pace
+            if pace is not None and not pace.quiet:
+                self._paces.keep(upstream.upstream.origin.host, pace)
         if held.cassette is not None:
             self._give_back(held.cassette)
 

@@ -13,7 +13,7 @@ from buffr.config import Config
 from buffr.config.gateway import GatewaySettings
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.pace import Pace
-from buffr.exchanges.route import Route
+from buffr.exchanges.route import Cached, Route
 from buffr.listeners.gateway import Gateway, GatewayRoute
 from buffr.listeners.listener import HTTPListener
 from buffr.policy.key_gate import KeyGate
@@ -54,7 +54,7 @@ class LiveGateway:
             if pace is not None and row.limits is not None:
                 # What was asked so far counts under the new limits, too.
                 pace.change(rate_rules(row.limits), row.limits.max_hold_s)
-                routes[name] = evolve(made, route=evolve(made.route, pace=pace))
+                routes[name] = evolve(made, route=_at_pace(made.route, pace))
         self._routes = routes
         pages = None
         if self.counting is not None:
@@ -70,7 +70,7 @@ class LiveGateway:
         counting.names = dict(list(counting.names.items())[-len(names) :]) | names
         for route, name in names.items():
             if route.upstream is not None:
-                route.upstream.told = partial(counting.figures.asked, name)
+                route.upstream.upstream.told = partial(counting.figures.asked, name)
 
     def change(self, config: Config) -> None:
         """Go by other settings from now on. Raises ``ConfigError``; nothing has changed then."""
@@ -88,7 +88,8 @@ class LiveGateway:
     def upstreams(self) -> dict[str, Upstream]:
         """By the names of their routes."""
         routes = self._by_name().items()
-        return {name: route.upstream for name, route in routes if route.upstream is not None}
+        upstreams = ((name, route.upstream) for name, route in routes)
+        return {name: one.upstream for name, one in upstreams if one is not None}
 
     def paces(self) -> dict[str, Pace]:
         """As ``upstreams``."""
@@ -98,5 +99,12 @@ class LiveGateway:
     @property
     def store(self) -> CacheStore | None:
         """The store of the first route in mode cache."""
-        caches = (route.cache for route in self._by_name().values())
-        return next((cache.store for cache in caches if cache is not None), None)
+        routes = self._by_name().values()
+        return next((route.store for route in routes if isinstance(route, Cached)), None)
+
+
+def _at_pace(route: Route, pace: Pace) -> Route:
+    """The route, with its calls at this pace."""
+    if route.upstream is None:
+        return route
+    return evolve(route, upstream=evolve(route.upstream, pace=pace))

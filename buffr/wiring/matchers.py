@@ -18,18 +18,18 @@ __all__ = ["cache_matcher_for", "matcher_for"]
 def matcher_for(
     settings: MatchSettings,
     rules: RedactionRules,
-    cassette: Cassette | None,
+    cassette: Cassette,
     websocket: WebSocketSettings,
     *,
     with_origin: bool,
 ) -> Matcher:
-    """What identifies requests; nothing is looked up without a cassette."""
+    """What identifies requests, and the recordings that answer them."""
     compared = evolve(
-        _rules(settings, rules), frame=websocket.match, frame_type=websocket.type_field
+        _rules(settings, rules),
+        frame=websocket.match,
+        frame_type=websocket.type_field,
+        credentials=settings.credentials,
     )
-    if cassette is None:
-        return _said(Matcher(compared, with_origin=with_origin))
-    compared = evolve(compared, credentials=settings.credentials)
     return _said(Matcher(compared, with_origin=with_origin, salt=lambda: cassette.salt))
 
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypedDict, assert_never
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from buffr.config import Config, ReverseRoute
+from buffr.config.caching import CacheSettings
 from buffr.config.gateway import GatewayRow
 from buffr.config.kinds import StatusSet
 from buffr.config.limits import Limits
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.explain import Explainer
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
+from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.playhead import Playhead, Repeat
-from buffr.exchanges.route import Route
-from buffr.exchanges.session_limits import SessionLimits
+from buffr.exchanges.route import Cached, Passing, Recorded, Route, SessionLimits, Variants
 from buffr.matching.matcher import Matcher
 from buffr.origin import Origin
-from buffr.policy.mode import Mode
-from buffr.policy.statuses import recorded_by_default
-from buffr.policy.variants import Variants
+from buffr.policy.cache.keys import CacheKeys
+from buffr.policy.mode import Mode, recorded_by_default
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Store
 from buffr.upstream.upstream import Upstream
@@ -31,7 +31,7 @@ from buffr.wiring.matchers import cache_matcher_for, matcher_for
 from buffr.wiring.paces import pace_for
 from buffr.wiring.upstreams import Upstreams
 
-__all__ = ["RouteMaker", "ages_for", "reverse_route"]
+__all__ = ["RouteMaker", "reverse_route"]
 
 
 def _shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT001  # as set
@@ -50,8 +50,17 @@ class Said(Protocol):
     def record_statuses(self) -> StatusSet | None: ...
     @property
     def replay_delays(self) -> bool | None: ...
-    @property
-    def re_record_after_s(self) -> float | None: ...
+
+
+class _Common(TypedDict):
+    """What all kinds of routes are given alike."""
+
+    redaction: RedactionRules
+    spool_dir: Path | None
+    body_memory_bytes: int
+    linger_s: float
+    origin: Origin | None
+    session_limits: SessionLimits
 
 
 @frozen(eq=False)
@@ -80,53 +89,110 @@ class RouteMaker:
     ) -> Route:
         """The route of a row; with an origin it is part of what identifies a request.
 
-        ``name`` is that of its answers in a cache.
+        There is no ``upstream`` in mode replay. ``name`` is that of its
+        answers in a cache.
         """
-        with_origin = origin is not None
-        cassette = None
-        if row.mode.uses_cassette:
-            cassette = self.cassettes.of(row.cassette, row.mode)
-        cache = None
-        if row.mode is Mode.CACHE and row.target is not None:
-            matcher = cache_matcher_for(row.match, self.rules, with_origin=with_origin)
-            cache = self.caches.of(row.target, row.cache, matcher, name)
-        else:
-            matcher = matcher_for(
-                row.match, self.rules, cassette, row.websocket, with_origin=with_origin
-            )
-        store = None if cassette is None else cassette.view(matcher.recorded_key)
-        route = self.general(row.mode, row, matcher, store, upstream)
-        return evolve(route, origin=origin, pace=pace_for(row.limits, self.reactor), cache=cache)
+        if upstream is None:
+            return self._recorded_row(row, None, origin)
+        paced = PacedUpstream(upstream, pace_for(row.limits, self.reactor))
+        match row.mode:
+            case Mode.AUTO | Mode.RECORD | Mode.REPLAY:
+                return self._recorded_row(row, paced, origin)
+            case Mode.CACHE:
+                with_origin = origin is not None
+                matcher = cache_matcher_for(row.match, self.rules, with_origin=with_origin)
+                target = upstream.origin
+                return self.cached(row.cache, matcher, paced, origin, name or target.url)
+            case Mode.PASSTHROUGH:
+                return self.passing(paced, origin)
+            case other:
+                assert_never(other)
 
-    def general(
+    def _recorded_row(
+        self,
+        row: ReverseRoute | GatewayRow,
+        upstream: PacedUpstream | None,
+        origin: Origin | None,
+    ) -> Recorded:
+        cassette = self.cassettes.of(row.cassette, row.mode)
+        matcher = matcher_for(
+            row.match, self.rules, cassette, row.websocket, with_origin=origin is not None
+        )
+        store = cassette.view(matcher.recorded_key)
+        return self.recorded(
+            row.mode, row, matcher, store, upstream, origin, re_record_after_s=row.re_record_after_s
+        )
+
+    def recorded(
         self,
         mode: Mode,
         said: Said,
         matcher: Matcher,
-        store: Store | None,
-        upstream: Upstream | None,
-    ) -> Route:
-        """What is made alike for all routes: one without an origin, limits and a cache."""
-        config, delays = self.config, said.replay_delays
-        return Route(
+        store: Store,
+        upstream: PacedUpstream | None,
+        origin: Origin | None,
+        *,
+        re_record_after_s: float | None,
+        playhead: Playhead | None = None,
+    ) -> Recorded:
+        """A route that replays or records; in mode replay it asks no upstream."""
+        delays = said.replay_delays
+        return Recorded(
+            **self._common(origin, keeps=mode.records),
             mode=mode,
-            upstream=upstream,
+            upstream=None if mode is Mode.REPLAY else upstream,
             store=store,
             matcher=matcher,
-            playhead=Playhead(Repeat(said.repeat)),
-            redaction=self.rules,
+            bodies=RouteBodies(self.bodies, matcher, store),
+            playhead=playhead or Playhead(Repeat(said.repeat)),
+            explainer=Explainer(self.reactor, store, matcher, self.rules),
             share=_shares(mode, said.share, said.repeat),
             record_statuses=said.record_statuses or recorded_by_default(mode),
-            replay_delays=config.replay_delays if delays is None else delays,
-            spool_dir=self.spool_dir if mode.keeps else None,
-            bodies=RouteBodies(self.bodies, matcher, store),
-            body_memory_bytes=config.limits.body_memory_bytes,
-            linger_s=config.limits.linger_s,
-            session_limits=_session_limits(config.limits),
-            explainer=_explainer_for(mode, self.reactor, store, matcher, self.rules),
-            ages=ages_for(said.re_record_after_s),
+            replay_delays=self.config.replay_delays if delays is None else delays,
+            ages=None if re_record_after_s is None else Ages(re_record_after_s),
             variants=Variants(strict=matcher.strict_variants),
         )
+
+    def cached(
+        self,
+        settings: CacheSettings,
+        matcher: Matcher,
+        upstream: PacedUpstream,
+        origin: Origin | None,
+        name: str,
+    ) -> Cached:
+        """A route that caches; its store is not yet opened if it is new.
+
+        Routes of the same ``name`` share their answers.
+        """
+        store, rules = self.caches.of(settings), self.caches.rules(settings)
+        return Cached(
+            **self._common(origin, keeps=True),
+            upstream=upstream,
+            name=name,
+            rules=rules,
+            store=store,
+            keys=CacheKeys(matcher, self.rules, rules, name, lambda: store.salt),
+            matcher=matcher,
+            bodies=RouteBodies(self.bodies, matcher, None),
+        )
+
+    def passing(
+        self, upstream: PacedUpstream, origin: Origin | None, src: str = "upstream"
+    ) -> Passing:
+        """A route that relays, and keeps nothing."""
+        return Passing(**self._common(origin, keeps=False), upstream=upstream, src=src)
+
+    def _common(self, origin: Origin | None, *, keeps: bool) -> _Common:
+        limits = self.config.limits
+        return {
+            "redaction": self.rules,
+            "spool_dir": self.spool_dir if keeps else None,
+            "body_memory_bytes": limits.body_memory_bytes,
+            "linger_s": limits.linger_s,
+            "origin": origin,
+            "session_limits": _session_limits(limits),
+        }
 
 
 def reverse_route(row: ReverseRoute, maker: RouteMaker) -> Route:
@@ -145,17 +211,3 @@ def _session_limits(limits: Limits) -> SessionLimits:
         idle_s=limits.websocket_idle_s,
         close_s=limits.half_close_s,
     )
-
-
-def ages_for(re_record_after_s: float | None) -> Ages | None:
-    """What tells recordings that are too old, where the settings say when they are."""
-    return None if re_record_after_s is None else Ages(re_record_after_s)
-
-
-def _explainer_for(
-    mode: Mode, reactor: Any, store: Store | None, matcher: Matcher, rules: RedactionRules
-) -> Explainer | None:
-    """What explains the misses of a route: only in replay nothing else answers them."""
-    if store is None or mode is not Mode.REPLAY:
-        return None
-    return Explainer(reactor, store, matcher, rules)

@@ -6,16 +6,20 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from twisted.internet.task import Clock
 from twisted.trial import unittest
 
-from buffr.exchanges.call import RequestBody, read_whole
+from buffr.exchanges.explain import Explainer
+from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.playhead import Playhead, Repeat
-from buffr.exchanges.route import Route
+from buffr.exchanges.request_body import RequestBody, read_whole
+from buffr.exchanges.route import Recorded
 from buffr.matching.body import IN_MEMORY
 from buffr.matching.matcher import Matcher, MatchRules
 from buffr.message import Headers, Piece, Request, ResponseHead
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
+from buffr.stores.memory import MemoryStore
 from buffr.transport.streams import BodyStream
 
 TRIAL = unittest.SynchronousTestCase()
@@ -50,14 +54,18 @@ class Sink:
         raise AssertionError
 
 
-def route_in(directory: Path) -> Route:
-    return Route(
+def route_in(directory: Path) -> Recorded:
+    matcher, redaction = Matcher(MatchRules(), with_origin=False), RedactionRules()
+    store = MemoryStore(matcher.recorded_key)
+    return Recorded(
         mode=Mode.AUTO,
         upstream=None,
-        store=None,
-        matcher=Matcher(MatchRules(), with_origin=False),
+        store=store,
+        matcher=matcher,
+        bodies=RouteBodies(LongBodies(), matcher, store),
         playhead=Playhead(Repeat.CYCLE),
-        redaction=RedactionRules(),
+        explainer=Explainer(Clock(), store, matcher, redaction),
+        redaction=redaction,
         share=True,
         record_statuses=range(200, 300),
         replay_delays=False,
@@ -75,7 +83,7 @@ def read(directory: Path, data: bytes, piece_bytes: int) -> RequestBody:
     return body
 
 
-async def _read(route: Route, request: Request, stream: BodyStream) -> RequestBody:
+async def _read(route: Recorded, request: Request, stream: BodyStream) -> RequestBody:
     return await read_whole(route, request, stream, Sink())
 
 

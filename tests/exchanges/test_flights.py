@@ -166,7 +166,7 @@ class Bench:
     def __init__(self, room: int | None = 1 << 24) -> None:
         self.clock = Clock()
         self.call = Call(room)
-        self.ended: list[Flight] = []
+        self.ended: list[Flight[Call]] = []
         self.flight = Flight(self.clock, self.call, LINGER_S, self.ended.append)
 
     def follow(self, sink: Sink) -> Deferred[tuple[ResponseHead, str | None]]:

@@ -15,14 +15,17 @@ from OpenSSL import SSL
 from tunnel_ends import Wire
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
 from buffr.errors import AccessDenied, UpstreamFailed
 from buffr.exchanges.engine import Engine
+from buffr.exchanges.explain import Explainer
+from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.playhead import Playhead, Repeat
-from buffr.exchanges.route import Route
+from buffr.exchanges.route import Recorded, Route
 from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.http1 import ConnectionLimits
 from buffr.listeners.listener import HTTPListener
@@ -33,6 +36,7 @@ from buffr.origin import Origin
 from buffr.policy.access import Access
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
+from buffr.stores.memory import MemoryStore
 from buffr.tls.authority import Authority
 from buffr.tls.contexts import LeafContexts, ServerTLS
 from buffr.tls.server_name import server_name
@@ -72,13 +76,17 @@ class Table:
         return self.route(origin)
 
     def route(self, origin: Origin) -> Route:
-        return Route(
+        matcher, redaction = Matcher(MatchRules(), with_origin=True), RedactionRules()
+        store = MemoryStore(matcher.recorded_key)
+        return Recorded(
             mode=Mode.REPLAY,
             upstream=None,
-            store=None,
-            matcher=Matcher(MatchRules(), with_origin=True),
+            store=store,
+            matcher=matcher,
+            bodies=RouteBodies(LongBodies(), matcher, store),
             playhead=Playhead(Repeat.CYCLE),
-            redaction=RedactionRules(),
+            explainer=Explainer(Clock(), store, matcher, redaction),
+            redaction=redaction,
             share=False,
             record_statuses=(),
             replay_delays=False,

@@ -14,12 +14,12 @@ from service_bench import ServiceBench, live, service
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import provider
 
-from buffr.exchanges.route import Route
+from buffr.exchanges.route import Passing, Recorded
 from buffr.matching.matcher import Matcher
 from buffr.stores.cassette.store import Cassette
 from buffr.upstream.upstream import Upstream
 
-MADE = (Route, Upstream, Cassette, Matcher, SSL.Context)
+MADE = (Passing, Recorded, Upstream, Cassette, Matcher, SSL.Context)
 IDLE_S = 20
 MANY = 5_000
 
@@ -89,7 +89,7 @@ class TestConnect:
                 name = f"h{number}.test"
                 client.send(f"GET https://{name}/ HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
             made = live(*MADE) - before
-            assert made[Upstream] == made[Route] == 20
+            assert made[Upstream] == made[Passing] == 20
             assert made[SSL.Context] == 1
 
 
@@ -103,7 +103,7 @@ class TestNumber:
                 assert bench.ask(address(number)).endswith(b"ok")
                 bench.forget_origins()
             made = live(*MADE) - before
-            assert made[Route] == made[Upstream] == made[Matcher] == 50
+            assert made[Passing] == made[Upstream] == 50
 
     def test_few_cassettes_are_held(self, tmp_path: Path) -> None:
         settings = {"limits": {"hosts": 50}, "forward": {"port": 0, "mode": "replay"}}
@@ -112,7 +112,7 @@ class TestNumber:
             for number in range(300):
                 assert bench.ask(address(number)).startswith(b"HTTP/1.1 599 ")
             made = live(*MADE) - before
-            assert made[Route] == made[Cassette] == made[Matcher] == 50
+            assert made[Recorded] == made[Cassette] == made[Matcher] == 50
 
     def test_recordings_of_all_are_kept(self, tmp_path: Path) -> None:
         """Each host has its own writer while it is held, and all that was recorded is there."""
@@ -162,11 +162,11 @@ class TestIdle:
 
     def test_one_that_is_asked_now_and_then_is_not(self, bench: ServiceBench) -> None:
         bench.ask("10.0.0.1", "/0")
-        before = live(Route)
+        before = live(Recorded)
         for number in range(1, 9):
             bench.idle(IDLE_S / 2)
             bench.ask("10.0.0.1", f"/{number}")
-        assert live(Route) == before
+        assert live(Recorded) == before
         assert len(bench.origins) == 1, "one connection served all"
 
     def test_it_comes_back_with_its_recordings(self, bench: ServiceBench) -> None:
@@ -301,12 +301,12 @@ class TestWhatStays:
         limits = {"per_hour": 1, "max_delay": "1s"}
         rows = [{"host": "10.0.0.2", "mode": "passthrough", "limits": limits}]
         with served(tmp_path, hosts=rows) as bench:
-            before = live(Route)
+            before = live(Passing)
             assert bench.ask("10.0.0.2").endswith(b"ok")
             bench.idle(IDLE_S * 2)
             bench.until(lambda: "lost" in bench.origins[0].wire.log)
             bench.forget_origins()
-            assert live(Route) == before
+            assert live(Passing) == before
             assert bench.ask("10.0.0.2").startswith(b"HTTP/1.1 429 ")
 
     def test_a_cassette_that_others_use(self, tmp_path: Path) -> None:

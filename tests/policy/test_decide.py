@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buffr.policy.decide import Decision, Fetch, Refuse, Replay, decide, needs_key
-from buffr.policy.mode import Mode
+from buffr.policy.mode import Decision, Fetch, Mode, Refuse, Replay, decide, needs_key
 
 RECORDED = Fetch(record=True, share=False)
 SHARED = Fetch(record=True, share=True)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.message import ResponseHead
-from buffr.policy.upstream_limits import silence_asked
+from buffr.policy.rate_limits import silence_asked
 
 NOW = 1_700_000_000.0
 

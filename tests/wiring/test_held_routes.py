@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
 
-from buffr.exchanges.playhead import Playhead, Repeat
-from buffr.exchanges.route import Route
-from buffr.matching.matcher import Matcher
-from buffr.matching.rules import MatchRules
+from buffr.exchanges.pace import PacedUpstream
+from buffr.exchanges.route import Passing, Route
 from buffr.origin import Origin
-from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
+from buffr.upstream.upstream import Upstream
 from buffr.wiring.held_routes import Held, HeldRoutes
 
 IDLE_S = 100.0
-MATCHER = Matcher(MatchRules(), with_origin=True)
+POOL: Any = None
+"""Nobody is asked."""
 
 
 def origin(number: int) -> Origin:
@@ -43,19 +42,8 @@ class Bench:
         self.gone.append(int(held.route.origin.host.removesuffix(".test")))
 
     def add(self, number: int) -> Route:
-        route = Route(
-            mode=Mode.PASSTHROUGH,
-            upstream=None,
-            store=None,
-            matcher=MATCHER,
-            playhead=Playhead(Repeat.CYCLE),
-            redaction=RedactionRules(),
-            share=False,
-            record_statuses=(),
-            replay_delays=False,
-            spool_dir=Path(),
-            origin=origin(number),
-        )
+        upstream = PacedUpstream(Upstream(origin(number), POOL))
+        route = Passing(upstream=upstream, redaction=RedactionRules(), origin=origin(number))
         self.held.add((origin(number), None), Held(route, None, self.clock.seconds()))
         return route
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from buffr.exchanges.route import Route
+from buffr.exchanges.route import Recorded, Route
 from buffr.policy.mode import Mode
 from buffr.redaction.request_for_log import request_for_log
 from buffr.redaction.rules import RedactionRules
@@ -33,10 +33,12 @@ def unused(routes: Iterable[Route]) -> list[Unused]:
     good as replayed. A playhead gives a key's recordings from the first on,
     so the count of answers says which of them were used.
     """
-    asked: dict[CassetteStore, Route] = {
+    asked: dict[CassetteStore, Recorded] = {
         route.store: route
         for route in routes
-        if isinstance(route.store, CassetteStore) and route.mode in _REPLAYING
+        if isinstance(route, Recorded)
+        and isinstance(route.store, CassetteStore)
+        and route.mode in _REPLAYING
     }
     held: dict[Cassette, set[int]] = {}
     used: dict[Cassette, set[int]] = {}

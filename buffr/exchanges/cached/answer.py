@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
+from typing import assert_never
 
 from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,28 +20,40 @@ from buffr.errors import (
     UpstreamTimeout,
 )
 from buffr.exchanges.cached.call import CacheCall, Storage, Surroundings
-from buffr.exchanges.cached.flights import Flying, UnderWay
 from buffr.exchanges.cached.invalidation import through, url_of
-from buffr.exchanges.cached.sending import send_stored
 from buffr.exchanges.cached.sink import CacheSink, Declined
-from buffr.exchanges.call import RequestBody, read_whole
 from buffr.exchanges.exchange import Counters, Exchange
-from buffr.exchanges.route import RouteCache
+from buffr.exchanges.flight import Flight, Flights
+from buffr.exchanges.request_body import RequestBody, read_whole
+from buffr.exchanges.route import Cached
 from buffr.formats.codings import GZIP_START
-from buffr.message import Headers, ResponseHead
+from buffr.interaction import HTTPInteraction, RecordedRequest
+from buffr.message import Headers, Request, ResponseHead
 from buffr.policy.cache.cache_status import age, forwarded, hit
-from buffr.policy.cache.conditions import CONDITIONS, not_modified, not_modified_head
+from buffr.policy.cache.conditions import (
+    CONDITIONS,
+    Unsatisfiable,
+    asked_part,
+    not_modified,
+    not_modified_head,
+    part_head,
+)
 from buffr.policy.cache.freshness import terms_of
-from buffr.policy.cache.keys import Asked, methods_of
-from buffr.policy.cache.reuse import Use, may_replace_error, use_of
+from buffr.policy.cache.keys import Asked, methods_of, select
+from buffr.policy.cache.reuse import may_replace_error
 from buffr.policy.cache.storing import for_everybody
-from buffr.policy.cache.variants import select
-from buffr.stores.cache import Cached, CacheEntry
+from buffr.policy.mode import Fetch, Refuse, Reuse, decide_cached
+from buffr.recording.player import AT_ONCE, play
+from buffr.stores.cache import CacheEntry, StoredEntry
+from buffr.transport.sink import Sink
 from buffr.transport.streams import BodyStream
 
 __all__ = ["Caching"]
 
 _ERRORS = frozenset((500, 502, 503, 504))
+_MOST_ALONE = 4096
+_ALONE_S = 60.0
+"""How long nobody waits for the answer to what had one that could not be shared."""
 
 
 class _UseStored(Exception):
@@ -57,10 +70,10 @@ class _Lookup:
     """An exchange with what is known of it in the cache."""
 
     exchange: Exchange
-    cache: RouteCache
+    route: Cached
     asked: Asked
-    cached: Cached | None
-    why: bytes
+    cached: StoredEntry | None
+    why: bytes = b""
 
 
 class Caching:
@@ -77,75 +90,79 @@ class Caching:
         self._reactor = reactor
         self._wall = wall
         self._counters = counters
-        self._flying = Flying(reactor, Surroundings(wall, reactor.seconds, recorded, failed))
+        self._around = Surroundings(wall, reactor.seconds, recorded, failed)
+        self._flights: Flights[CacheCall] = Flights(reactor)
+        self._loners: dict[Hashable, float] = {}
 
     async def answer(
-        self, exchange: Exchange, cache: RouteCache, body: bytes | BodyStream
+        self, exchange: Exchange, route: Cached, body: bytes | BodyStream
     ) -> tuple[int, str | None]:
         """Answer by what is stored, or by the upstream: the status, and why it broke off."""
-        route, request = exchange.route, exchange.request
-        if exchange.has_own_connection or not methods_of(request) <= cache.rules.methods:
+        request = exchange.request
+        if exchange.has_own_connection or not methods_of(request) <= route.rules.methods:
             self._counters.fetched += 1
-            return await through(self._flying, exchange, cache, body)
+            return await through(self._flights, self._around, exchange, route, body)
         if isinstance(body, bytes) and not request.is_coded and body[:3] != GZIP_START:
             exchange.body = RequestBody(body, body)
         else:
             exchange.body = await read_whole(route, request, body, exchange.sink)
         try:
-            look = await self._look_up(exchange, cache)
+            look = await self._look_up(exchange, route)
         except BaseException:
             exchange.body.close()
             raise
-        cached = look.cached
-        if cached is None:
-            return await self._fetch(look)
-        now = self._wall()
-        use = use_of(cache.rules, look.asked.directives, cached.entry, now)
-        refuses = b"no-store" in look.asked.directives and "request" not in cache.rules.override
-        if use is Use.AFTER_VALIDATION or refuses:
-            fresh = now < cached.entry.fresh_until
-            return await self._fetch(evolve(look, why=b"request" if fresh else b"stale"))
-        if use is Use.WHILE_REVALIDATED:
-            self._revalidate(look)
-        else:
-            exchange.body.close()
-        self._counters.hits += 1
-        return await self._stored(look, cached.entry, hit(cached.entry, now))
+        now, asked = self._wall(), look.asked
+        match decide_cached(
+            route.rules,
+            asked.directives,
+            look.cached,
+            now,
+            for_upstream=asked.for_upstream,
+            ranged=asked.ranged,
+        ):
+            case Reuse(cached, revalidate):
+                if revalidate:
+                    self._revalidate(look)
+                else:
+                    exchange.body.close()
+                self._counters.hits += 1
+                return await self._stored(look, cached.entry, hit(cached.entry, now))
+            case Fetch(share=share, why=why):
+                return await self._fetch(evolve(look, why=why), share=share)
+            case Refuse():
+                exchange.body.close()
+                raise NotCached("the client wants a stored answer, and none can be used")
+            case other:
+                assert_never(other)
 
-    async def _look_up(self, exchange: Exchange, cache: RouteCache) -> _Lookup:
+    async def _look_up(self, exchange: Exchange, route: Cached) -> _Lookup:
         request = exchange.request
-        asked = cache.keys.asked(request, exchange.body.identity, exchange.route.origin)
+        asked = route.keys.asked(request, exchange.body.identity, route.origin)
         if asked.for_upstream:
-            return _Lookup(exchange, cache, asked, None, b"request")
+            return _Lookup(exchange, route, asked, None)
         try:
-            cached = await _found(cache, asked, request.method, request.headers)
+            cached = await _found(route, asked, request.method, request.headers)
         except StoreFailed as error:
-            self._flying.around.failed(exchange, error)
+            self._around.failed(exchange, error)
             cached = None
-        return _Lookup(exchange, cache, asked, cached, b"uri-miss")
+        return _Lookup(exchange, route, asked, cached)
 
     async def _stored(
         self, look: _Lookup, entry: CacheEntry, told: Headers
     ) -> tuple[int, str | None]:
         exchange = look.exchange
         exchange.src = "cache"
-        status = await send_stored(exchange.sink, exchange.request, look.asked, entry, told)
+        status = await _send_stored(exchange.sink, exchange.request, look.asked, entry, told)
         return status, None
 
-    async def _fetch(self, look: _Lookup) -> tuple[int, str | None]:
-        asked = look.asked
-        said = asked.directives
-        if b"only-if-cached" in said and "request" not in look.cache.rules.override:
-            look.exchange.body.close()
-            raise NotCached("the client wants a stored answer, and none can be used")
-        own = asked.ranged or asked.for_upstream
-        if own or b"no-store" in said or b"no-cache" in said or b"max-age" in said:
+    async def _fetch(self, look: _Lookup, *, share: bool) -> tuple[int, str | None]:
+        if not share:
             return await self._alone(look)
         name: tuple[object, ...] = _name(look)
         for _ in range(2):
-            if self._flying.is_alone(name):
+            if self._is_alone(name):
                 break
-            known = self._flying.joinable(name)
+            known = self._flights.joinable(name)
             if known is None:
                 known = self._depart(look, name=name)
                 return await self._follow(look, known, collapsed=False)
@@ -153,7 +170,7 @@ class Caching:
                 answered = await self._follow(look, known, collapsed=True)
             except Declined as declined:
                 if declined.vary is None:
-                    self._flying.goes_alone(name)
+                    self._goes_alone(name)
                     break
                 name = (*name, declined.vary)
             except BaseException:
@@ -165,26 +182,36 @@ class Caching:
         return await self._alone(look)
 
     async def _alone(self, look: _Lookup) -> tuple[int, str | None]:
-        under_way = self._depart(look)
-        return await self._follow(look, under_way, collapsed=False)
+        return await self._follow(look, self._depart(look), collapsed=False)
+
+    def _is_alone(self, name: Hashable) -> bool:
+        """Whether the answer is known to be for one client only."""
+        until = self._loners.get(name)
+        return until is not None and self._reactor.seconds() < until
+
+    def _goes_alone(self, name: Hashable) -> None:
+        """Note that an answer could not be shared."""
+        while len(self._loners) >= _MOST_ALONE:
+            del self._loners[next(iter(self._loners))]
+        self._loners[name] = self._reactor.seconds() + _ALONE_S
 
     def _revalidate(self, look: _Lookup) -> None:
         """Have a stored answer brought up to date, while it still serves."""
         name = _name(look)
-        if self._flying.joinable(name) is None:
+        if self._flights.joinable(name) is None:
             self._depart(look, name=name)
         else:
             look.exchange.body.close()
 
     async def _follow(
-        self, look: _Lookup, under_way: UnderWay, *, collapsed: bool
+        self, look: _Lookup, flight: Flight[CacheCall], *, collapsed: bool
     ) -> tuple[int, str | None]:
         """Pass the answer of a flight on. Raises ``Declined`` where it is not for this client."""
-        told = partial(self._fields, look, under_way.call, collapsed=collapsed)
+        told = partial(self._fields, look, flight.call, collapsed=collapsed)
         sink = CacheSink(look.exchange.sink, told, partial(_short, look, self._wall()))
         self._counters.fetched += not collapsed
         try:
-            head, cut = await self._wait(look, under_way, sink, collapsed=collapsed)
+            head, cut = await self._wait(look, flight, sink, collapsed=collapsed)
         except _UseStored as found:
             return await self._stored(look, found.entry, found.told)
         except (UpstreamFailed, UpstreamTimeout, RateLimited) as error:
@@ -197,13 +224,13 @@ class Caching:
         return sink.status or head.status, cut
 
     async def _wait(
-        self, look: _Lookup, under_way: UnderWay, sink: CacheSink, *, collapsed: bool
+        self, look: _Lookup, flight: Flight[CacheCall], sink: CacheSink, *, collapsed: bool
     ) -> tuple[ResponseHead, str | None]:
         """Follow a flight, within the time that a head may take."""
         bound = look.asked.timeout_s
         if bound is None and collapsed:
-            bound = look.cache.rules.flight_timeout_s
-        following = under_way.flight.follow(sink)
+            bound = look.route.rules.flight_timeout_s
+        following = flight.follow(sink)
         if not bound:
             return await following
         running = Deferred.fromCoroutine(following)
@@ -248,32 +275,35 @@ class Caching:
         if look.cached is None:
             return False
         asked, entry = look.asked.directives, look.cached.entry
-        return may_replace_error(look.cache.rules, asked, entry, self._wall(), reached=reached)
+        return may_replace_error(look.route.rules, asked, entry, self._wall(), reached=reached)
 
-    def _depart(self, look: _Lookup, name: object = None) -> UnderWay:
-        exchange, asked = look.exchange, look.asked
+    def _depart(self, look: _Lookup, name: Hashable | None = None) -> Flight[CacheCall]:
+        exchange, asked, route = look.exchange, look.asked, look.route
         storage = Storage(
             method=exchange.request.method,
-            url=url_of(exchange.route, exchange.request),
+            url=url_of(route, exchange.request),
             asked=lambda _: asked,
             stale=None if asked.ranged or asked.for_upstream else look.cached,
         )
-        return self._flying.depart(exchange, look.cache, storage, name=name)
+        call = CacheCall(exchange, route, storage, self._around)
+        return self._flights.depart(call, route, name=name, subject=(route.name, storage.url))
 
     async def stop(self) -> None:
         """Give up what still waits for an upstream; returns when all is kept."""
-        await self._flying.stop()
+        await self._flights.stop()
 
 
-async def _found(cache: RouteCache, asked: Asked, method: bytes, headers: Headers) -> Cached | None:
+async def _found(
+    route: Cached, asked: Asked, method: bytes, headers: Headers
+) -> StoredEntry | None:
     """The stored variant: of the same credentials, else one that is meant for everybody."""
-    conceal = cache.keys.conceal
-    found = select(await cache.store.find(asked.own), method, headers, conceal)
+    conceal = route.keys.conceal
+    found = select(await route.store.find(asked.own), method, headers, conceal)
     if found is None and asked.own != asked.shared:
-        found = select(await cache.store.find(asked.shared), method, headers, conceal)
+        found = select(await route.store.find(asked.shared), method, headers, conceal)
         if found is not None and not for_everybody(terms_of(found.entry.head.headers)):
             return None
-    return None if found is None else cache.timing.timed(found)
+    return None if found is None else route.timing.timed(found)
 
 
 def _name(look: _Lookup) -> tuple[object, ...]:
@@ -283,7 +313,7 @@ def _name(look: _Lookup) -> tuple[object, ...]:
     forwarded_conditions = () if look.cached is not None else conditions
     # What has passed another buffr may be this very call, come back: it would wait for itself.
     passed = bool(request.hops)
-    return look.cache.name, own, request.method, forwarded_conditions, passed
+    return look.route.name, own, request.method, forwarded_conditions, passed
 
 
 def _short(look: _Lookup, now: float, head: ResponseHead) -> ResponseHead | None:
@@ -291,3 +321,40 @@ def _short(look: _Lookup, now: float, head: ResponseHead) -> ResponseHead | None
     if look.asked.conditional and not_modified(look.exchange.request.headers, head, now):
         return not_modified_head(head)
     return None
+
+
+async def _send_stored(
+    sink: Sink, request: Request, asked: Asked, entry: CacheEntry, told: Headers
+) -> int:
+    """Answer with a stored response, or the part of it that is asked for (RFC 9110 14).
+
+    Returns the status. ``told`` are the cache's own fields.
+    """
+    head = entry.head.with_fields(told)
+    if asked.conditional and not_modified(request.headers, head, entry.responded_at):
+        head = not_modified_head(head)
+        sink.answer(head, b"", (), ())
+        await sink.drain()
+        return head.status
+    if request.method == b"HEAD":
+        sink.answer(head, b"", (), ())
+        await sink.drain()
+        return head.status
+    body = entry.body
+    if asked.ranged:
+        part = asked_part(request.headers, head, body.size_bytes)
+        if part is not None:
+            head = part_head(head, part, body.size_bytes)
+            data = b""
+            if not isinstance(part, Unsatisfiable):
+                data = body.data[part.first : part.last + 1]
+            sink.answer(head, data, (len(data),), ())
+            await sink.drain()
+            return head.status
+    if body.file is None and body.size_bytes <= AT_ONCE:
+        sink.answer(head, body.data, (body.size_bytes,), entry.trailers)
+        await sink.drain()
+    else:
+        recorded = RecordedRequest(request.method, request.target)
+        await play(HTTPInteraction(recorded, head, body, trailers=entry.trailers), sink)
+    return head.status

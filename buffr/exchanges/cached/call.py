@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 
 from attrs import evolve, frozen
 
 from buffr.errors import BuffrError
+from buffr.exchanges.call import UpstreamCall
 from buffr.exchanges.exchange import Exchange
-from buffr.exchanges.route import RouteCache
+from buffr.exchanges.route import Cached
 from buffr.message import Headers, Request, ResponseHead, response_length
 from buffr.policy.cache.conditions import CONDITIONS, fits, validating_fields
-from buffr.policy.cache.entries import is_same_body, moments, refreshed, stored_head
 from buffr.policy.cache.freshness import terms_of
-from buffr.policy.cache.keys import FLIGHT_TIMEOUT, Asked
-from buffr.policy.cache.storing import Forbidden, Stored, Unstored, for_everybody, storing
-from buffr.policy.cache.variants import selecting_fields
-from buffr.recording.http import passed_on
+from buffr.policy.cache.keys import FLIGHT_TIMEOUT, Asked, selecting_fields
+from buffr.policy.cache.storing import (
+    Forbidden,
+    Stored,
+    Unstored,
+    for_everybody,
+    is_same_body,
+    moments,
+    refreshed,
+    stored_head,
+    storing,
+)
 from buffr.recording.tape import Tape
-from buffr.stores.cache import Cached, CacheEntry
+from buffr.stores.cache import CacheEntry, StoredEntry
 from buffr.transport.spool import Spool
 from buffr.upstream.connection import Response
 
@@ -43,7 +50,7 @@ class Storage:
     method: bytes
     url: str
     asked: Callable[[ResponseHead], Asked | None]
-    stale: Cached | None = None
+    stale: StoredEntry | None = None
     changed: Callable[[ResponseHead], Awaitable[None]] | None = None
 
 
@@ -62,47 +69,44 @@ class Surroundings:
     failed: Callable[[Exchange, BuffrError], None]
 
 
-class CacheCall:
+class CacheCall(UpstreamCall):
     """Asks a route's upstream; on condition that what is stored no longer holds, if it can say so.
 
     ``validated`` is the stored response, brought up to date, if it still
     holds. ``verdict`` says what may become of any other answer. ``outdated``
-    is set where something changed what is asked for since the call began,
-    ``departed`` when the upstream is asked.
+    is set where something changed what is asked for since the call began.
     """
 
     def __init__(
-        self, exchange: Exchange, cache: RouteCache, storage: Storage, around: Surroundings
+        self, exchange: Exchange, route: Cached, storage: Storage, around: Surroundings
     ) -> None:
+        super().__init__(exchange, route.upstream, around.seconds)
         self.verdict: Stored | Unstored = _UNCACHED
         self.validated: CacheEntry | None = None
         self.vary: Headers = ()
         self.outdated = False
-        self.departed = False
         self.url = storage.url
-        self._exchange = exchange
-        self._route = exchange.route
-        self._cache = cache
+        self._route = route
         self._request = exchange.request
-        self._body = exchange.body
         self._storage = storage
         self._around = around
-        self._asked: Asked | None = None
+        self._key: bytes | None = None
         self._keeps = True
         self._requested_at = self._responded_at = 0.0
 
     async def open(self, inform: Callable[[ResponseHead], None]) -> Response:
         stale = self._storage.stale
-        conditions = () if stale is None else validating_fields(stale.entry)
+        if stale is None:
+            return await self._send((), inform)
+        conditions = validating_fields(stale.entry)
         response = await self._send(conditions, inform)
-        if stale is not None:
-            head = response.head
-            if conditions and head.status == 304:
-                if not fits(stale.entry.head.headers, head.headers):
-                    return await self._send((), inform)
-                self._refresh(stale.entry, head)
-            elif self._is_about(stale.entry, head):
-                self._refresh(stale.entry, head)
+        head = response.head
+        if conditions and head.status == 304:
+            if not fits(stale.entry.head.headers, head.headers):
+                return await self._send((), inform)
+            self._refresh(stale.entry, head)
+        elif self._is_about(stale.entry, head):
+            self._refresh(stale.entry, head)
         return response
 
     def _is_about(self, entry: CacheEntry, head: ResponseHead) -> bool:
@@ -115,47 +119,35 @@ class CacheCall:
         )
 
     async def _send(self, conditions: Headers, inform: Callable[[ResponseHead], None]) -> Response:
-        upstream = self._route.upstream
-        assert upstream is not None
-        pace = self._route.pace
-        if pace is not None:
-            await pace.turn()
-        self.departed = True
-        self._requested_at = self._around.wall()
-        client = self._exchange.client
-        send = upstream.send if client is None else partial(upstream.send, client=client)
-        response = await send(
-            _outgoing(self._request, conditions),
-            self._body.outgoing,
-            lambda head: inform(passed_on(head)),
-            expect_met=self._body.expect_met,
-        )
+        response = await self.send(_outgoing(self._request, conditions), inform)
         self._responded_at = self._around.wall()
-        if pace is not None:
-            pace.heard(response.head)
-        head = passed_on(response.head)
         if self._storage.changed is not None:
-            await self._storage.changed(head)
+            await self._storage.changed(response.head)
             self.outdated = False  # not by what it did itself
-        self._judge(head)
-        return Response(head, response.length, response.body, response.abort)
+        self._judge(response.head)
+        return response
+
+    def depart(self) -> None:
+        super().depart()
+        self._requested_at = self._around.wall()
 
     def _judge(self, head: ResponseHead) -> None:
-        self._asked = self._storage.asked(head)
-        if self._asked is None:
+        asked = self._storage.asked(head)
+        if asked is None:
             return
-        rules, request = self._cache.rules, self._request
+        self._key = asked.shared if for_everybody(terms_of(head.headers)) else asked.own
+        rules, request = self._route.rules, self._request
         self.verdict = storing(rules, request.headers, head, self._responded_at)
-        self.vary = selecting_fields(head.headers, request.headers, self._cache.keys.conceal)
+        self.vary = selecting_fields(head.headers, request.headers, self._route.keys.conceal)
         if response_length(request.method, head) > rules.most_body_bytes:
             self.verdict = _TOO_LARGE
 
     def _refresh(self, entry: CacheEntry, fresh: ResponseHead) -> None:
-        rules, request = self._cache.rules, self._request.headers
+        rules, request = self._route.rules, self._request.headers
         updated, self._keeps = refreshed(
             rules, request, entry, fresh, self._requested_at, self._responded_at
         )
-        self.vary = selecting_fields(updated.head.headers, request, self._cache.keys.conceal)
+        self.vary = selecting_fields(updated.head.headers, request, self._route.keys.conceal)
         self.validated = evolve(updated, vary=self.vary)
 
     @property
@@ -167,7 +159,7 @@ class CacheCall:
         """The fields of a request that must be alike for it to share the answer."""
         if self.validated is not None:
             head = self.validated.head
-        return selecting_fields(head.headers, request, self._cache.keys.conceal)
+        return selecting_fields(head.headers, request, self._route.keys.conceal)
 
     def is_for(self, head: ResponseHead, request: Headers) -> bool:
         """Whether the answer may go to one more request with the same key."""
@@ -180,40 +172,41 @@ class CacheCall:
 
     def tape(self, head: ResponseHead) -> Tape:
         needed = isinstance(self.verdict, Stored) or self._is_for_all(head)
-        spool = Spool(self._route.body_memory_bytes, self._route.spool_dir) if needed else None
-        return Tape(
-            spool, self._around.seconds(), most_kept_bytes=self._cache.rules.most_body_bytes
-        )
+        route = self._route
+        spool = Spool(route.body_memory_bytes, route.spool_dir) if needed else None
+        return Tape(spool, self.seconds(), most_kept_bytes=route.rules.most_body_bytes)
 
     async def keep(self, head: ResponseHead, tape: Tape, truncated: str | None) -> None:
         stale = self._storage.stale
         try:
             if self.validated is not None and stale is not None:
                 if self._keeps and not self.outdated:
-                    await self._cache.store.refresh(stale.place, self.validated)
+                    await self._route.store.refresh(stale.place, self.validated)
                 else:
-                    await self._cache.store.remove(stale.place)
-            elif isinstance(self.verdict, Stored) and truncated is None and not self.outdated:
-                await self._put(self.verdict, head, tape)
+                    await self._route.store.remove(stale.place)
+            elif truncated is None and not self.outdated:
+                await self._put(head, tape)
         except BuffrError as error:
-            self._around.failed(self._exchange, error)
+            self._around.failed(self.exchange, error)
 
-    async def _put(self, verdict: Stored, head: ResponseHead, tape: Tape) -> None:
+    async def _put(self, head: ResponseHead, tape: Tape) -> None:
+        key, verdict = self._key, self.verdict
+        if key is None or not isinstance(verdict, Stored):
+            return
         if tape.failure is not None:
             raise BuffrError(f"a body could not be kept: {tape.failure.strerror}")
-        if tape.kept and self._body.whole and tape.uncertain is None:
-            await self._cache.store.put(self._entry(verdict, head, tape))
-            self._around.kept(self._exchange)
+        if tape.kept and self.body.whole and tape.uncertain is None:
+            await self._route.store.put(self._entry(key, verdict, head, tape))
+            self._around.kept(self.exchange)
 
-    def _entry(self, verdict: Stored, head: ResponseHead, tape: Tape) -> CacheEntry:
-        asked, rules, method = self._asked, self._cache.rules, self._storage.method
-        assert asked is not None
+    def _entry(self, key: bytes, verdict: Stored, head: ResponseHead, tape: Tape) -> CacheEntry:
+        rules, method = self._route.rules, self._storage.method
         born, fresh_until, keep_until = moments(
             verdict, head, self._requested_at, self._responded_at
         )
         return CacheEntry(
-            key=asked.shared if for_everybody(terms_of(head.headers)) else asked.own,
-            route=self._cache.name,
+            key=key,
+            route=self._route.name,
             method=method,
             url=self.url,
             vary=self.vary,
@@ -226,9 +219,6 @@ class CacheCall:
             keep_until=keep_until,
             tags=rules.tags,
         )
-
-    def close(self) -> None:
-        self._body.close()
 
 
 def _outgoing(request: Request, conditions: Headers) -> Request:

@@ -7,12 +7,12 @@ from urllib.parse import urljoin, urlsplit
 from attrs import evolve
 
 from buffr.errors import BuffrError
-from buffr.exchanges.cached.call import Storage
-from buffr.exchanges.cached.flights import Flying
+from buffr.exchanges.cached.call import CacheCall, Storage, Surroundings
 from buffr.exchanges.cached.sink import CacheSink
-from buffr.exchanges.call import RequestBody, stream_through
 from buffr.exchanges.exchange import Exchange
-from buffr.exchanges.route import Route, RouteCache
+from buffr.exchanges.flight import Flights
+from buffr.exchanges.request_body import RequestBody, stream_through
+from buffr.exchanges.route import Cached
 from buffr.message import Headers, Request, ResponseHead, first_value
 from buffr.policy.cache.cache_status import forwarded
 from buffr.policy.cache.freshness import lifetime, terms_of
@@ -25,20 +25,23 @@ __all__ = ["through", "url_of"]
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 
 
-def url_of(route: Route, request: Request, target: bytes | None = None) -> str:
+def url_of(route: Cached, request: Request, target: bytes | None = None) -> str:
     """The URL at the upstream as people may see it, without credentials."""
-    assert route.upstream is not None
     asked = request.target if target is None else target
     credentials = credentials_in(asked, request.headers, route.redaction)
     told = target_for_log(asked, route.redaction, credentials)
-    return route.upstream.origin.url + told.decode("latin-1")
+    return route.upstream.upstream.origin.url + told.decode("latin-1")
 
 
 async def through(
-    flying: Flying, exchange: Exchange, cache: RouteCache, body: bytes | BodyStream
+    flights: Flights[CacheCall],
+    around: Surroundings,
+    exchange: Exchange,
+    route: Cached,
+    body: bytes | BodyStream,
 ) -> tuple[int, str | None]:
     """Forward a request, and remove what it may have changed: the status, and why it broke off."""
-    route, request = exchange.route, exchange.request
+    request = exchange.request
     if isinstance(body, bytes):
         exchange.body = RequestBody(body)
     else:
@@ -48,7 +51,7 @@ async def through(
 
     async def changed(head: ResponseHead) -> None:
         if not methods_of(request) <= _SAFE and head.status < 400:
-            await _invalidate(flying, exchange, cache, url, head.headers)
+            await _invalidate(flights, around, exchange, route, url, head.headers)
 
     def asked(head: ResponseHead) -> Asked | None:
         """The key of a POST's answer that is what GET would give (RFC 9110 9.3.3)."""
@@ -57,44 +60,51 @@ async def through(
         location = first_value(head.headers, b"content-location")
         if request.method != b"POST" or head.status != 200 or location is None:
             return None
-        own = _named(exchange, location.decode("latin-1")) == url
-        found = lifetime(head.status, head.headers, terms_of(head.headers), flying.around.wall())
+        own = _named(exchange, route, location.decode("latin-1")) == url
+        found = lifetime(head.status, head.headers, terms_of(head.headers), around.wall())
         if not own or found is None or not found.explicit:
             return None
         got = evolve(request, method=b"GET", body_length=0)
-        return cache.keys.asked(got, b"", route.origin)
+        return route.keys.asked(got, b"", route.origin)
 
     storage = Storage(method=b"GET", url=url, asked=asked, changed=changed)
-    under_way = flying.depart(exchange, cache, storage)
+    call = CacheCall(exchange, route, storage, around)
+    flight = flights.depart(call, route, subject=(route.name, url))
 
     def fields(head: ResponseHead) -> Headers:
-        return forwarded(b"bypass" if bound else b"method", head.status, under_way.call.verdict)
+        return forwarded(b"bypass" if bound else b"method", head.status, call.verdict)
 
-    head, cut = await under_way.flight.follow(CacheSink(exchange.sink, fields, lambda _: None))
+    head, cut = await flight.follow(CacheSink(exchange.sink, fields, lambda _: None))
     return head.status, cut
 
 
 async def _invalidate(
-    flying: Flying, exchange: Exchange, cache: RouteCache, url: str, headers: Headers
+    flights: Flights[CacheCall],
+    around: Surroundings,
+    exchange: Exchange,
+    route: Cached,
+    url: str,
+    headers: Headers,
 ) -> None:
     urls = {url}
     for name in (b"location", b"content-location"):
         value = first_value(headers, name)
         if value is not None:
-            urls.add(_named(exchange, value.decode("latin-1")) or url)
+            urls.add(_named(exchange, route, value.decode("latin-1")) or url)
     for each in urls:
-        flying.outdate(cache.name, each)
+        # What is on its way is not stored, and nobody joins it any more.
+        for flight in flights.about((route.name, each)):
+            flight.call.outdated = True
+            flights.close(flight)
         try:
-            await cache.store.clear(route=cache.name, url=each)
+            await route.store.clear(route=route.name, url=each)
         except BuffrError as error:
-            flying.around.failed(exchange, error)
+            around.failed(exchange, error)
 
 
-def _named(exchange: Exchange, location: str) -> str | None:
+def _named(exchange: Exchange, route: Cached, location: str) -> str | None:
     """What a response names, if it is of the same origin: as the upstream, or the client, says."""
-    route, request = exchange.route, exchange.request
-    assert route.upstream is not None
-    origin = route.upstream.origin
+    request, origin = exchange.request, route.upstream.upstream.origin
     base = f"{origin.scheme}://{origin.authority.decode('ascii')}"
     own = base + origin.base_path + request.target.decode("latin-1")
     try:

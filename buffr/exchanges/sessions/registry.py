@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from buffr.errors import BuffrError, SessionDrift
 from buffr.exchanges.exchange import Exchange
+from buffr.exchanges.route import Recorded
 from buffr.exchanges.sessions.relay import RelayedSession
 from buffr.exchanges.sessions.replay import ReplayedSession
 from buffr.interaction import Body, RecordedRequest, SessionEnd, WebSocketInteraction
@@ -58,13 +59,20 @@ class Sessions:
         self._news = News()
 
     async def relay(
-        self, exchange: Exchange, switched: Switched, deflate: Deflate | None, *, record: bool
+        self,
+        exchange: Exchange,
+        switched: Switched,
+        deflate: Deflate | None,
+        recorded: Recorded | None,
     ) -> str | None:
-        """Relay a session to its end, and record it; why it broke off, if it did."""
+        """Relay a session to its end; why it broke off, if it did.
+
+        It is recorded where its route is given.
+        """
         route = exchange.route
         limits = route.session_limits
         tape = None
-        if record:
+        if recorded is not None:
             tape = SessionTape(
                 route.spool_dir,
                 self._reactor.seconds(),
@@ -78,8 +86,8 @@ class Sessions:
             self._begin(exchange, switched, session)
             end = await session.over
             exchange.frames = session.frames
-            if tape is not None:
-                await self._keep(exchange, switched.head, tape, end)
+            if tape is not None and recorded is not None:
+                await self._keep(exchange, recorded, switched.head, tape, end)
         finally:
             session.release()
             self._running.discard(session)
@@ -89,13 +97,18 @@ class Sessions:
         return None if end is None else end.reason
 
     async def replay(
-        self, exchange: Exchange, recorded: WebSocketInteraction, key: bytes, live: Captured
+        self,
+        exchange: Exchange,
+        route: Recorded,
+        recorded: WebSocketInteraction,
+        key: bytes,
+        live: Captured,
     ) -> str | None:
         """Speak a recorded session; why it broke off, if it did. Raises ``SessionDrift``.
 
         ``live`` is what the rules with ``sync_response`` match in the handshake.
         """
-        route, request = exchange.route, exchange.request
+        request = exchange.request
         agreed = answer_for(request.headers) if _was_compressed(recorded) else None
         extension, deflate = (None, None) if agreed is None else agreed
         sync = route.matcher.sync
@@ -106,7 +119,7 @@ class Sessions:
             route.session_limits,
             deflate,
             transcript,
-            partial(_alike, exchange),
+            partial(_alike, exchange, route),
             delays=route.replay_delays,
         )
         self._add(session)
@@ -144,10 +157,13 @@ class Sessions:
             session.stop(_STOPPING)
 
     async def _keep(
-        self, exchange: Exchange, head: ResponseHead, tape: SessionTape, end: SessionEnd | None
+        self,
+        exchange: Exchange,
+        route: Recorded,
+        head: ResponseHead,
+        tape: SessionTape,
+        end: SessionEnd | None,
     ) -> None:
-        route = exchange.route
-        assert route.store is not None
         request = recorded_request(exchange.request, Body(), route.origin)
         taken = partial(
             tape.session,
@@ -187,11 +203,9 @@ def _was_compressed(recorded: WebSocketInteraction) -> bool:
     )
 
 
-async def _alike(exchange: Exchange) -> list[WebSocketInteraction]:
+async def _alike(exchange: Exchange, route: Recorded) -> list[WebSocketInteraction]:
     """The recorded sessions that the handshake could have begun; not without end."""
-    store = exchange.route.store
-    assert store is not None
-    assert exchange.identity is not None
+    store = route.store
     found = await store.find(exchange.identity.keys)
     places = () if found is None else found.places
     if len(places) < _FEWEST_ALIKE:

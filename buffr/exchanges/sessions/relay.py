@@ -10,8 +10,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from buffr.errors import WebSocketFault
-from buffr.exchanges.session_limits import SessionLimits
-from buffr.exchanges.sessions.reading import ReadingLeg
+from buffr.exchanges.route import SessionLimits
+from buffr.exchanges.sessions.leg import ReadingLeg
 from buffr.interaction import Direction, SessionEnd
 from buffr.recording.session import SessionTape
 from buffr.upstream.failures import reason_of

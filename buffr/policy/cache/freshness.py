@@ -5,12 +5,12 @@ from __future__ import annotations
 from attrs import frozen
 
 from buffr.message import Headers
-from buffr.policy.cache.dates import http_date
 from buffr.policy.cache.directives import (
     NO_DIRECTIVES,
     Directives,
     delta_seconds,
     directives,
+    http_date,
     targeted_directives,
 )
 

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from weakref import WeakKeyDictionary
 
-from buffr.message import Headers, ResponseHead
+from attrs import evolve, frozen
+
+from buffr.message import CHUNKED, UNTIL_CLOSE, Headers, ResponseHead, first_value, response_length
+from buffr.policy.cache.conditions import updated_fields
 from buffr.policy.cache.directives import Directives, request_directives
-from buffr.policy.cache.freshness import Terms, joined, lifetime, terms_of
+from buffr.policy.cache.freshness import Terms, born_at, joined, lifetime, terms_of
 from buffr.policy.cache.rules import CacheRules, Override
+from buffr.stores.cache import CacheEntry, StoredEntry
 
 __all__ = [
     "Forbidden",
     "Freshness",
     "Stored",
+    "Timing",
     "Unstored",
     "for_everybody",
     "freshness",
+    "is_same_body",
+    "moments",
+    "refreshed",
     "stored_fields",
+    "stored_head",
     "storing",
 ]
 
@@ -168,3 +177,91 @@ def stored_fields(rules: CacheRules, headers: Headers) -> Headers:
         if name not in rules.override:
             left_out |= said.fields(name.encode()) or frozenset()
     return tuple(field for field in headers if field[0].lower() not in left_out)
+
+
+_FRAMING = frozenset((b"transfer-encoding", b"trailer", b"content-length"))
+_OF_A_MESSAGE = frozenset((b"date", b"age"))
+
+
+def moments(
+    verdict: Stored, head: ResponseHead, requested_at: float, responded_at: float
+) -> tuple[float, float, float]:
+    """When an answer's age was zero, until when it is fresh, and until when it is of use."""
+    born = born_at(head.headers, requested_at, responded_at)
+    fresh_until = (responded_at if verdict.since_arrival else born) + verdict.fresh_s
+    return born, fresh_until, max(fresh_until, responded_at) + verdict.keep_s
+
+
+def stored_head(
+    rules: CacheRules, method: bytes, head: ResponseHead, size_bytes: int, trailers: Headers
+) -> ResponseHead:
+    """The head as it is kept: a body without trailers is framed by its length."""
+    fields = stored_fields(rules, head.headers)
+    if response_length(method, head) in (CHUNKED, UNTIL_CLOSE) and not trailers:
+        fields = tuple(one for one in fields if one[0].lower() not in _FRAMING)
+        fields = (*fields, (b"Content-Length", b"%d" % size_bytes))
+    return ResponseHead(head.status, head.reason, fields)
+
+
+def is_same_body(stored: Headers, fresh: Headers) -> bool:
+    """Whether the answer to a HEAD is about the stored body (RFC 9111 4.3.5)."""
+    for name in (b"content-length", b"etag", b"last-modified"):
+        value = first_value(fresh, name)
+        if value is not None and value != first_value(stored, name):
+            return False
+    return True
+
+
+def refreshed(
+    rules: CacheRules,
+    request: Headers,
+    entry: CacheEntry,
+    fresh: ResponseHead,
+    requested_at: float,
+    responded_at: float,
+) -> tuple[CacheEntry, bool]:
+    """The entry with what a 304, or the answer to a HEAD, says anew; whether it may be kept on.
+
+    Its age and its ``Date`` are the new answer's.
+    """
+    old = tuple(one for one in entry.head.headers if one[0].lower() != b"date")
+    fields = updated_fields(old, stored_fields(rules, fresh.headers))
+    head = ResponseHead(entry.head.status, entry.head.reason, fields)
+    of_message = tuple(one for one in fresh.headers if one[0].lower() in _OF_A_MESSAGE)
+    judged = ResponseHead(head.status, head.reason, updated_fields(fields, of_message))
+    verdict = storing(rules, request, judged, responded_at)
+    if not isinstance(verdict, Stored):
+        return evolve(entry, head=head, fresh_until=responded_at), False
+    born, fresh_until, keep_until = moments(verdict, judged, requested_at, responded_at)
+    updated = evolve(
+        entry,
+        head=head,
+        born_at=born,
+        responded_at=responded_at,
+        fresh_until=fresh_until,
+        keep_until=keep_until,
+    )
+    return updated, True
+
+
+class Timing:
+    """Applies one route's rules to what is found; each entry is judged once."""
+
+    def __init__(self, rules: CacheRules) -> None:
+        self._rules = rules
+        self._fresh_until: WeakKeyDictionary[CacheEntry, float] = WeakKeyDictionary()
+
+    def timed(self, cached: StoredEntry) -> StoredEntry:
+        entry = cached.entry
+        fresh_until = self._fresh_until.get(entry)
+        if fresh_until is None:
+            fresh_until = self._fresh_until[entry] = _fresh_until(self._rules, entry)
+        if fresh_until == entry.fresh_until:
+            return cached
+        return StoredEntry(cached.place, evolve(entry, fresh_until=fresh_until))
+
+
+def _fresh_until(rules: CacheRules, entry: CacheEntry) -> float:
+    head = entry.head
+    found = freshness(rules, head, terms_of(head.headers), entry.responded_at)
+    return (entry.responded_at if found.since_arrival else entry.born_at) + found.seconds

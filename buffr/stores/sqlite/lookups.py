@@ -17,7 +17,7 @@ import zstandard
 from attrs import define, field
 
 from buffr.errors import StoreFailed
-from buffr.stores.cache import CacheCounters, Cached
+from buffr.stores.cache import CacheCounters, StoredEntry
 from buffr.stores.sqlite.file import said
 from buffr.stores.sqlite.rows import INLINE_BYTES, FoundRow, body_of, entry_of
 
@@ -43,8 +43,8 @@ class Stored:
     another once any of them is. ``version`` is the file's when they were read.
     """
 
-    variants: Sequence[tuple[bytes, Cached]]
-    cached: Sequence[Cached]
+    variants: Sequence[tuple[bytes, StoredEntry]]
+    cached: Sequence[StoredEntry]
     large: dict[int, FoundRow]
     stamp: frozenset[tuple[int, float, float, float]]
     size_bytes: int
@@ -152,10 +152,10 @@ class Reading:
             self._version,
         )
 
-    def _cached(self, key: bytes, row: FoundRow) -> Cached:
+    def _cached(self, key: bytes, row: FoundRow) -> StoredEntry:
         """A row as an entry; a large body is left out."""
         try:
-            return Cached(row[0], entry_of(key, row, self._body(row, row[11])))
+            return StoredEntry(row[0], entry_of(key, row, self._body(row, row[11])))
         except ValueError as error:
             raise StoreFailed(f"cache {self.path}: {error}") from error
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 
 from attrs import define, evolve, field, frozen
 
-from buffr.stores.cache import Cached
+from buffr.stores.cache import StoredEntry
 from buffr.stores.sqlite.ledger import Refreshed, Removed
 from buffr.stores.sqlite.rows import variant_of
 from buffr.stores.sqlite.thread import Put, Write
@@ -17,7 +17,7 @@ __all__ = ["Pending", "Variants"]
 @frozen(eq=False)
 class _Found:
     variant: bytes
-    cached: Cached
+    cached: StoredEntry
 
 
 @define(eq=False)
@@ -26,10 +26,10 @@ class Variants:
 
     _by_place: dict[int, _Found] = field(init=False, factory=dict)
 
-    def add(self, variant: bytes, cached: Cached) -> None:
+    def add(self, variant: bytes, cached: StoredEntry) -> None:
         self._by_place[cached.place] = _Found(variant, cached)
 
-    def in_order(self) -> list[Cached]:
+    def in_order(self) -> list[StoredEntry]:
         """The one stored last first."""
         places = sorted(self._by_place, reverse=True)
         return [self._by_place[place].cached for place in places]
@@ -38,13 +38,13 @@ class Variants:
         match change:
             case Put(place, entry):
                 self._give_way(variant_of(entry), place)
-                self.add(variant_of(entry), Cached(place, entry))
+                self.add(variant_of(entry), StoredEntry(place, entry))
             case Refreshed(place, entry):
                 found = self._by_place.get(place)
                 if found is not None:
                     self._give_way(variant_of(entry), place)
                     whole = evolve(entry, body=found.cached.entry.body)
-                    self.add(variant_of(entry), Cached(place, whole))
+                    self.add(variant_of(entry), StoredEntry(place, whole))
 
     def _give_way(self, variant: bytes, place: int) -> None:
         for other, found in list(self._by_place.items()):
@@ -64,7 +64,7 @@ class Pending:
     _by_key: dict[bytes, list[Write]] = field(init=False, factory=dict)
     _removed: set[int] = field(init=False, factory=set)
 
-    def concerns(self, key: bytes, found: Sequence[Cached]) -> bool:
+    def concerns(self, key: bytes, found: Sequence[StoredEntry]) -> bool:
         """Whether what was found for a key will be otherwise."""
         if key in self._by_key:
             return True

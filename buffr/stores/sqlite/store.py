@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 
 from buffr.errors import StoreFailed
 from buffr.interaction import Body
-from buffr.stores.cache import CacheCounters, Cached, CacheEntry, CacheStats
+from buffr.stores.cache import CacheCounters, CacheEntry, CacheStats, StoredEntry
 from buffr.stores.disk import Disk
 from buffr.stores.sqlite.file import CacheFile, is_broken, is_busy, said
 from buffr.stores.sqlite.ledger import Bounds, Criteria, Ledger, Refreshed, Removed
@@ -128,7 +128,7 @@ class SQLiteStore:
     def salt(self) -> bytes:
         return self._salt
 
-    async def find(self, key: bytes) -> Sequence[Cached]:
+    async def find(self, key: bytes) -> Sequence[StoredEntry]:
         while (write := self._pending.unreadable(key)) is not None:
             await self._landed(write)
         if self._closed:
@@ -151,7 +151,9 @@ class SQLiteStore:
             self._note_uses(now)
         return found
 
-    async def _whole(self, cached: Cached, large: Mapping[int, FoundRow]) -> Cached | None:
+    async def _whole(
+        self, cached: StoredEntry, large: Mapping[int, FoundRow]
+    ) -> StoredEntry | None:
         """An entry with its body; ``None`` when it was removed meanwhile."""
         row = large.get(cached.place)
         if row is None:
@@ -162,7 +164,7 @@ class SQLiteStore:
         if body is None:
             return None
         self.counters.inflated += row[10]
-        return Cached(cached.place, evolve(cached.entry, body=Body.of(body)))
+        return StoredEntry(cached.place, evolve(cached.entry, body=Body.of(body)))
 
     def _unreadable(self, error: sqlite3.Error) -> None:
         if is_broken(error):

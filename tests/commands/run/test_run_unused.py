@@ -11,8 +11,10 @@ import pytest
 from twisted.internet.task import Clock
 
 from buffr.commands.run.unused import unused
+from buffr.exchanges.explain import Explainer
+from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.playhead import Playhead, Repeat
-from buffr.exchanges.route import Route
+from buffr.exchanges.route import Recorded
 from buffr.interaction import IndexEntry
 from buffr.matching.key import recording_name
 from buffr.matching.matcher import Matcher
@@ -49,14 +51,17 @@ def cassette(directory: Path, *paths: str, **changed: Any) -> Cassette:
     )
 
 
-def route(over: Cassette, mode: Mode = Mode.REPLAY, **rules: Any) -> Route:
+def route(over: Cassette, mode: Mode = Mode.REPLAY, **rules: Any) -> Recorded:
     matcher = Matcher(MatchRules(redaction=RULES, **rules), with_origin=True)
-    return Route(
+    store = over.view(matcher.recorded_key)
+    return Recorded(
         mode=mode,
         upstream=None,
-        store=over.view(matcher.recorded_key),
+        store=store,
         matcher=matcher,
+        bodies=RouteBodies(LongBodies(), matcher, store),
         playhead=Playhead(Repeat.CYCLE),
+        explainer=Explainer(Clock(), store, matcher, RULES),
         redaction=RULES,
         share=False,
         record_statuses=(),
@@ -65,9 +70,8 @@ def route(over: Cassette, mode: Mode = Mode.REPLAY, **rules: Any) -> Route:
     )
 
 
-def replayed(one: Route, place: int, scope: str = "") -> None:
+def replayed(one: Recorded, place: int, scope: str = "") -> None:
     """A client of a scope asks for what stands at a place."""
-    assert one.store is not None
     request = one.store.request(place)
     assert request is not None
     key = one.matcher.recorded_key(IndexEntry(request))
@@ -81,7 +85,7 @@ def replayed(one: Route, place: int, scope: str = "") -> None:
     assert one.playhead.next(scope, name, places) is not None
 
 
-def left(*routes: Route) -> list[str]:
+def left(*routes: Recorded) -> list[str]:
     return [one.request.removeprefix("GET https://api.test") for one in unused(routes)]
 
 
@@ -114,7 +118,6 @@ class TestUnused:
         api = cassette(tmp_path, "/a")
         one = route(api, Mode.AUTO)
         api.open()
-        assert one.store is not None
         request = one.store.request(0)
         assert request is not None
         one.playhead.answered("", one.matcher.recorded(request).digest)

@@ -14,15 +14,15 @@ from twisted.python.failure import Failure
 from buffr.errors import BuffrError
 from buffr.exchanges.cached.answer import Caching
 from buffr.exchanges.exchange import Counters, Exchange
-from buffr.exchanges.playhead import Playhead, Repeat
-from buffr.exchanges.route import Route, RouteCache
+from buffr.exchanges.long_bodies import LongBodies, RouteBodies
+from buffr.exchanges.pace import PacedUpstream
+from buffr.exchanges.route import Cached
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import MatchRules, Normalisation
 from buffr.message import CHUNKED, Headers, Piece, Request, ResponseHead, first_value
 from buffr.origin import Origin
 from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
-from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.memory_cache import MemoryCache
 from buffr.transport.streams import BodyStream
@@ -141,6 +141,7 @@ class Upstream:
         inform: Callable[[ResponseHead], None],
         *,
         expect_met: bool = False,
+        client: object = None,
     ) -> Response:
         asked = Asked(request, Deferred(), BodyStream(lambda: None, lambda: None))
 
@@ -177,18 +178,16 @@ class Bench:
             with_origin=False,
         )
         keys = CacheKeys(matcher, redaction, rules, "http://api.example", lambda: self.store.salt)
-        self.route = Route(
-            mode=Mode.CACHE,
-            upstream=self.upstream,  # type: ignore[arg-type]
-            store=None,
+        self.route = Cached(
+            upstream=PacedUpstream(self.upstream),  # type: ignore[arg-type]
+            name="http://api.example",
+            rules=rules,
+            store=self.store,
+            keys=keys,
             matcher=matcher,
-            playhead=Playhead(Repeat.CYCLE),
+            bodies=RouteBodies(LongBodies(), matcher, None),
             redaction=redaction,
-            share=False,
-            record_statuses=(),
-            replay_delays=False,
             spool_dir=tmp_path,
-            cache=RouteCache("http://api.example", rules, self.store, keys),
         )
         self.caching = Caching(
             self.clock, self.clock.seconds, self.counters, self._kept, self._failed
@@ -196,15 +195,14 @@ class Bench:
 
     def take_over(self, other: Bench) -> None:
         """Have another bench's store, as one that runs on with other settings has it."""
-        assert self.route.cache is not None
-        rules, name = self.route.cache.rules, self.route.cache.name
+        rules, name = self.route.rules, self.route.name
         self.clock.advance(other.clock.seconds() - self.clock.seconds())
         self.store = other.store
         self.store.now = self.clock.seconds
         keys = CacheKeys(
             self.route.matcher, self.route.redaction, rules, name, lambda: self.store.salt
         )
-        self.route = evolve(self.route, cache=RouteCache(name, rules, self.store, keys))
+        self.route = evolve(self.route, store=self.store, keys=keys)
 
     def _kept(self, _: Exchange) -> None:
         self.kept += 1
@@ -234,8 +232,7 @@ class Bench:
             method, target, ((b"Host", b"buffr:8080"), *fields), body_length=len(body)
         )
         exchange = Exchange(self.route, request, client, "", "upstream")
-        assert self.route.cache is not None
-        running = Deferred.fromCoroutine(self.caching.answer(exchange, self.route.cache, body))
+        running = Deferred.fromCoroutine(self.caching.answer(exchange, self.route, body))
 
         def failed(failure: Failure) -> None:
             client.error = failure.value

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from wires import Wire
 
-from buffr.exchanges.session_limits import SessionLimits
+from buffr.exchanges.route import SessionLimits
 from buffr.exchanges.sessions.leg import Leg
 from buffr.exchanges.sessions.relay import RelayedSession
 from buffr.interaction import Direction, FrameKind, SessionEnd

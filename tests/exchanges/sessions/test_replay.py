@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.internet.task import Clock
 from wires import Wire
 
-from buffr.exchanges.session_limits import SessionLimits
+from buffr.exchanges.route import SessionLimits
 from buffr.exchanges.sessions.replay import ReplayedSession
 from buffr.interaction import (
     Body,

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.message import Headers, ResponseHead
-from buffr.policy.cache.dates import http_date
-from buffr.policy.cache.directives import directives, targeted_directives
+from buffr.policy.cache.directives import directives, http_date, targeted_directives
 from buffr.policy.cache.freshness import born_at, lifetime, terms_of
 from buffr.policy.cache.rules import CacheRules
 from buffr.policy.cache.storing import Stored, storing
