@@ -210,8 +210,8 @@ class TestMemory:
         for number in (*range(70), 0):
             (body,) = deck.bodies(b"/%d" % number)
             assert len(body) == 1_000_000
-        assert deck.cassette._decoded.held_bytes <= 64 << 20
-        assert len(deck.cassette._decoded) > 60
+        assert deck.cassette.recordings.decoded.held_bytes <= 64 << 20
+        assert len(deck.cassette.recordings.decoded) > 60
         deck.close()
 
     def test_recordings_stay_in_the_file(self, path: Path) -> None:

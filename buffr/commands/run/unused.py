@@ -54,5 +54,5 @@ def unused(routes: Iterable[Route]) -> list[Unused]:
         Unused(cassette.path, request_for_log(request, rules[cassette]))
         for cassette, places in held.items()
         for place in sorted(places - used[cassette])
-        if (request := cassette.request(place)) is not None
+        if (request := cassette.recordings.request(place)) is not None
     ]

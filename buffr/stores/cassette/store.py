@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Literal, assert_never
@@ -20,13 +20,12 @@ from buffr.matching.key import MatchKey
 from buffr.stores.base import Found
 from buffr.stores.cassette.backlog import Backlog
 from buffr.stores.cassette.body_files import BodyFiles
-from buffr.stores.cassette.decoded import Decoded
-from buffr.stores.cassette.elements import Elements, Stored
+from buffr.stores.cassette.elements import Elements
 from buffr.stores.cassette.file import CassetteFile
-from buffr.stores.cassette.format import broken_request, decode, decode_index, index_entry
 from buffr.stores.cassette.index import Index, KeyOf, LateIndex
 from buffr.stores.cassette.ledger import Known, Ledger, Redact
 from buffr.stores.cassette.reading import Appended, CassetteReader, Loaded, Moved, News
+from buffr.stores.cassette.recordings import Recordings
 from buffr.stores.cassette.thread import (
     Append,
     CassetteThread,
@@ -36,7 +35,6 @@ from buffr.stores.cassette.thread import (
     Work,
     let_others_run,
 )
-from buffr.stores.cassette.window import Disturbed
 from buffr.stores.disk import Disk
 from buffr.stores.writable import check_directory, check_file, why_not
 from buffr.transport.streams import News as Waiters
@@ -44,11 +42,8 @@ from buffr.transport.turn import Turn
 
 __all__ = ["Access", "Cassette", "CassetteStore"]
 
-_DECODED_BYTES = 64 << 20
 _WAITING = 4096
 _WAITING_BYTES = 256 << 20
-_LARGE_BYTES = 65536
-"""Larger elements are read and decoded off the reactor's thread."""
 _LOOKS = 3
 
 Access = Literal["append", "replay", "anew"]
@@ -86,14 +81,11 @@ class Cassette:
     _thread: CassetteThread = field(init=False)
     views: list[CassetteStore] = field(init=False, factory=list)
     _name: str = field(init=False)
-    _elements: Elements = field(init=False, factory=lambda: Elements(0))
-    _decoded: Decoded = field(init=False, factory=lambda: Decoded(_DECODED_BYTES))
+    recordings: Recordings = field(init=False)
     _known: Known = field(init=False, factory=lambda: Known(None))
-    _fault: str = field(init=False, default="")
     _looked: int = field(init=False, default=-1)
     _backlog: Backlog = field(init=False, factory=lambda: Backlog(_WAITING, _WAITING_BYTES))
     _refreshing: list[Deferred[None]] = field(init=False, factory=list)
-    _loading: dict[int, Waiters] = field(init=False, factory=dict)
     _closed: bool = field(init=False, default=False)
     _stopped: bool = field(init=False, default=False)
     _closing: list[Deferred[None]] = field(init=False, factory=list)
@@ -111,12 +103,13 @@ class Cassette:
         repairs = self.access != "replay"
         self._ledger = Ledger(self._file, self._bodies, reader, self.redact, repairs)
         self._thread = CassetteThread(self._ledger, self._keys, self._land_from_thread)
+        self.recordings = Recordings(self.path, self._bodies, self._redacted, self._thread.put)
 
     def view(self, key_of: KeyOf) -> CassetteStore:
         """A store over this cassette with an index of its own."""
         view = CassetteStore(self, Index(key_of))
         self.views.append(view)
-        if self.places():
+        if self.recordings.places():
             self._build(view)
         return view
 
@@ -164,7 +157,7 @@ class Cassette:
     def _build(self, view: CassetteStore) -> None:
         """Have the index made of a view that came when the file was read already."""
         view.building = Waiters()
-        elements, places = self._elements, self.places()
+        elements, places = self.recordings.elements, self.recordings.places()
         made: Deferred[Index] = Deferred()
         made.addCallbacks(
             self._built,
@@ -175,10 +168,10 @@ class Cassette:
         self._thread.put(Work(partial(self._indexed, view.index.key_of, elements, places), made))
 
     def _built(self, index: Index, view: CassetteStore, elements: Elements, stop: int) -> None:
-        if elements is not self._elements or view.building is None:
+        if elements is not self.recordings.elements or view.building is None:
             return  # the file was read again meanwhile, for this view too
         for place in range(stop, elements.next_place):
-            entry = self._entry(elements, place)
+            entry = self.recordings.entry(place, elements)
             if entry is not None:
                 index.add(entry, place)
         view.take(index)
@@ -191,7 +184,7 @@ class Cassette:
         """An index over elements. For any thread."""
         index = Index(key_of)
         for place in places:
-            entry = self._entry(elements, place)
+            entry = self.recordings.entry(place, elements)
             if entry is not None:
                 index.add(entry, place)
             if place % 64 == 0:
@@ -209,55 +202,6 @@ class Cassette:
         self._thread.put(Append(interaction, size, done))
         await done
 
-    def warm(self, place: int) -> Interaction | None:
-        """The interaction at a place, if it was asked for before and is still in memory."""
-        return self._decoded.get(place)
-
-    async def cold(self, place: int) -> Interaction:
-        """The interaction at a place, out of the file. Raises ``CassetteError``."""
-        while place in self._loading:
-            await self._loading[place].wait()
-            if (interaction := self.warm(place)) is not None:
-                return interaction
-        stored = self._elements.at(place)
-        if stored is None:
-            raise CassetteError(f"{self.path}: the recording was taken out of the file meanwhile")
-        if stored.size_bytes <= _LARGE_BYTES or self._closed:
-            return self._kept(place, stored, self._read(stored))
-        done: Deferred[Interaction] = Deferred()
-        waiters = self._loading[place] = Waiters()
-        self._thread.put(Work(partial(self._read, stored), done))
-        try:
-            return self._kept(place, stored, await done)
-        finally:
-            del self._loading[place]
-            waiters.tell()
-
-    def _kept(self, place: int, stored: Stored, interaction: Interaction) -> Interaction:
-        """The interaction, which is in memory from now on, unless it is in files of its own."""
-        is_there = self._elements.at(place) is not None
-        if is_there and all(body.file is None for body in interaction.bodies):
-            self._decoded.keep(place, interaction, stored.size_bytes)
-        return interaction
-
-    def _read(self, stored: Stored) -> Interaction:
-        """An element's interaction. For any thread. Raises ``CassetteError``."""
-        try:
-            interaction = decode(stored.read(), self._bodies.directory)
-        except CassetteError as error:
-            where = f"{self.path}: interaction {stored.number}"
-            raise CassetteError(f"{where}: {error.message}") from error
-        except OSError as error:
-            raise CassetteError(f"{self.path} cannot be read: {why_not(error)}") from error
-        except Disturbed:
-            why = f", and cannot be read: {self._fault}" if self._fault else " just now"
-            raise CassetteError(
-                f"{self.path}: interaction {stored.number} is gone: the file was changed{why}"
-            ) from None
-        for body in interaction.bodies:
-            self._bodies.check(body)
-        return self._redacted(interaction) if interaction.recorded_at is None else interaction
-
     def _redacted(self, interaction: Interaction) -> Interaction:
         """What another program recorded, as it would be stored here: it keeps credentials."""
         try:
@@ -265,41 +209,11 @@ class Cassette:
         except UnsafeRecording:
             return interaction
 
-    def places(self) -> range:
-        """The places of the elements."""
-        return range(self._elements.first_place, self._elements.next_place)
-
-    def request(self, place: int) -> RecordedRequest | None:
-        """The request at a place, while it is in the file and can be replayed."""
-        entry = self.entry(place)
-        return None if entry is None else entry.request
-
-    def entry(self, place: int) -> IndexEntry | None:
-        """What the interaction at a place is looked up by, while it can be."""
-        return self._entry(self._elements, place)
-
-    def _entry(self, elements: Elements, place: int) -> IndexEntry | None:
-        stored = elements.at(place)
-        if stored is None:
-            return None
-        with suppress(ValueError, OSError, Disturbed):
-            return index_entry(decode_index(stored.read()), self._bodies.directory)
-        return None
-
-    def broken(self, place: int) -> Broken | None:
-        """The request at a place that cannot be replayed, if it can be read at least."""
-        stored = self._elements.at(place)
-        if stored is None:
-            return None
-        with suppress(ValueError, OSError, Disturbed):
-            return broken_request(decode_index(stored.read()), self._bodies.directory)
-        return None
-
     @property
     def trouble(self) -> str:
         """What is wrong with the file as a whole, in words; empty for nothing."""
-        if self._fault:
-            return f"{self._fault}; what was read before is used on"
+        if self.recordings.fault:
+            return f"{self.recordings.fault}; what was read before is used on"
         if self._known.status is None and self.access != "anew":
             return f"{self.path} does not exist" + (" any more" if self._known.readings > 1 else "")
         return ""
@@ -355,8 +269,9 @@ class Cassette:
     async def close(self) -> None:
         """Write everything that waits, then stop the thread, and let go of the file."""
         closing, self._closed = self._closed, True
+        self.recordings.end()
         if self._stopped or not self._thread.started:
-            self._elements.close()
+            self.recordings.close()
             return
         await self._backlog.all_let_in()
         done: Deferred[None] = Deferred()
@@ -364,7 +279,7 @@ class Cassette:
         if not closing:
             self._thread.put(Stop())
         await done
-        self._elements.close()
+        self.recordings.close()
 
     @property
     def replaces(self) -> bool:
@@ -374,8 +289,7 @@ class Cassette:
     def release(self) -> None:
         """Give the memory back, once it is closed; nothing can be looked up any more."""
         self.views.clear()
-        self._elements.close()
-        self._decoded.clear()
+        self.recordings.release()
         self._ledger.release()
 
     def _land_from_thread(self, outcome: Outcome) -> None:
@@ -385,9 +299,9 @@ class Cassette:
         self._known = outcome.known
         self._learn(outcome.news)
         if outcome.refreshed or outcome.stopped:
-            if outcome.fault and outcome.fault != self._fault:
+            if outcome.fault and outcome.fault != self.recordings.fault:
                 self.warn(f"{outcome.fault}; what was read before is used on")
-            self._fault = outcome.fault
+            self.recordings.fault = outcome.fault
         for job in outcome.appends:
             self._backlog.leave(job.size_bytes)
             if outcome.failure is None:
@@ -412,15 +326,14 @@ class Cassette:
                 case Loaded():
                     self._take(item)
                 case Moved():
-                    self._elements.move(item.file, item.spans, item.file_bytes)
+                    self.recordings.move(item.file, item.spans, item.file_bytes)
                 case Appended():
                     self._add(item)
                 case other:
                     assert_never(other)
 
     def _take(self, loaded: Loaded) -> None:
-        self._elements = loaded.elements
-        self._decoded.clear()
+        self.recordings.take(loaded.elements)
         made = len(loaded.indexes)  # views may have come since the reading began
         for view, index in zip(self.views[:made], loaded.indexes, strict=True):
             view.take(index)
@@ -428,8 +341,9 @@ class Cassette:
             self._build(view)
 
     def _add(self, appended: Appended) -> None:
-        place = self._elements.next_place
-        self._elements.add(appended.spans, appended.file_bytes)
+        elements = self.recordings.elements
+        place = elements.next_place
+        elements.add(appended.spans, appended.file_bytes)
         for entry in appended.entries:
             if entry is not None:
                 for view in self.views:
@@ -488,19 +402,20 @@ class CassetteStore:
             building.tell()
 
     async def load(self, place: int) -> Interaction:
-        return self.cassette.warm(place) or await self.cassette.cold(place)
+        recordings = self.cassette.recordings
+        return recordings.warm(place) or await recordings.cold(place)
 
     def places(self) -> range:
-        return self.cassette.places()
+        return self.cassette.recordings.places()
 
     def entry(self, place: int) -> IndexEntry | None:
-        return self.cassette.entry(place)
+        return self.cassette.recordings.entry(place)
 
     def request(self, place: int) -> RecordedRequest | None:
-        return self.cassette.request(place)
+        return self.cassette.recordings.request(place)
 
     def broken(self, place: int) -> Broken | None:
-        return self.cassette.broken(place)
+        return self.cassette.recordings.broken(place)
 
     @property
     def trouble(self) -> str:

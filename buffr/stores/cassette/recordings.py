@@ -1,0 +1,156 @@
+"""The recordings of a cassette by place, read from its file when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from buffr.errors import CassetteError
+from buffr.interaction import Broken, IndexEntry, Interaction, RecordedRequest
+from buffr.stores.cassette.body_files import BodyFiles
+from buffr.stores.cassette.decoded import Decoded
+from buffr.stores.cassette.elements import Elements, HeldFile, Stored
+from buffr.stores.cassette.format import broken_request, decode, decode_index, index_entry
+from buffr.stores.cassette.spans import Spans
+from buffr.stores.cassette.thread import Work
+from buffr.stores.cassette.window import Disturbed
+from buffr.stores.writable import why_not
+from buffr.transport.streams import News
+
+__all__ = ["Recordings"]
+
+_DECODED_BYTES = 64 << 20
+_LARGE_BYTES = 65536
+"""Larger elements are read and decoded off the reactor's thread."""
+
+
+@define(eq=False)
+class _Loading:
+    """A recording that is being read, and then what it is; nothing where that failed."""
+
+    over: News = field(factory=News)
+    interaction: Interaction | None = None
+
+
+@define(eq=False)
+class Recordings:
+    """What a file holds. ``start`` has work done on the cassette's thread.
+
+    ``redacted`` takes the credentials out of what another program recorded.
+    ``fault`` says why the file as it is now cannot be read.
+    """
+
+    path: Path
+    _bodies: BodyFiles
+    _redacted: Callable[[Interaction], Interaction]
+    _start: Callable[[Work], None]
+    elements: Elements = field(init=False, factory=lambda: Elements(0))
+    fault: str = field(init=False, default="")
+    decoded: Decoded = field(init=False, factory=lambda: Decoded(_DECODED_BYTES))
+    _loading: dict[int, _Loading] = field(init=False, factory=dict)
+    _closed: bool = field(init=False, default=False)
+
+    def take(self, elements: Elements) -> None:
+        """The file was read anew."""
+        self.elements = elements
+        self.decoded.clear()
+
+    def move(self, file: HeldFile, spans: Spans, file_bytes: int) -> None:
+        """The same recordings are in another file."""
+        self.elements.move(file, spans, file_bytes)
+
+    def places(self) -> range:
+        return range(self.elements.first_place, self.elements.next_place)
+
+    def warm(self, place: int) -> Interaction | None:
+        """The interaction at a place, if it was asked for before and is still in memory."""
+        return self.decoded.get(place)
+
+    async def cold(self, place: int) -> Interaction:
+        """The interaction at a place, out of the file. Raises ``CassetteError``."""
+        while (loading := self._loading.get(place)) is not None:
+            await loading.over.wait()
+            if loading.interaction is not None:
+                return loading.interaction
+        stored = self.elements.at(place)
+        if stored is None:
+            raise CassetteError(f"{self.path}: the recording was taken out of the file meanwhile")
+        if stored.size_bytes <= _LARGE_BYTES or self._closed:
+            interaction = self._read(stored)
+        else:
+            interaction = await self._read_off_reactor(place, stored)
+        is_there = self.elements.at(place) is not None
+        if is_there and all(body.file is None for body in interaction.bodies):
+            self.decoded.keep(place, interaction, stored.size_bytes)
+        return interaction
+
+    async def _read_off_reactor(self, place: int, stored: Stored) -> Interaction:
+        """One reading serves all who ask meanwhile."""
+        done: Deferred[Interaction] = Deferred()
+        loading = self._loading[place] = _Loading()
+        self._start(Work(partial(self._read, stored), done))
+        try:
+            loading.interaction = await done
+            return loading.interaction
+        finally:
+            del self._loading[place]
+            loading.over.tell()
+
+    def _read(self, stored: Stored) -> Interaction:
+        """An element's interaction. For any thread. Raises ``CassetteError``."""
+        try:
+            interaction = decode(stored.read(), self._bodies.directory)
+        except CassetteError as error:
+            where = f"{self.path}: interaction {stored.number}"
+            raise CassetteError(f"{where}: {error.message}") from error
+        except OSError as error:
+            raise CassetteError(f"{self.path} cannot be read: {why_not(error)}") from error
+        except Disturbed:
+            why = f", and cannot be read: {self.fault}" if self.fault else " just now"
+            raise CassetteError(
+                f"{self.path}: interaction {stored.number} is gone: the file was changed{why}"
+            ) from None
+        for body in interaction.bodies:
+            self._bodies.check(body)
+        return self._redacted(interaction) if interaction.recorded_at is None else interaction
+
+    def entry(self, place: int, elements: Elements | None = None) -> IndexEntry | None:
+        """What the interaction at a place is looked up by, while it can be. For any thread."""
+        stored = (elements or self.elements).at(place)
+        if stored is None:
+            return None
+        with suppress(ValueError, OSError, Disturbed):
+            return index_entry(decode_index(stored.read()), self._bodies.directory)
+        return None
+
+    def request(self, place: int) -> RecordedRequest | None:
+        """The request at a place, while it is in the file and can be replayed."""
+        entry = self.entry(place)
+        return None if entry is None else entry.request
+
+    def broken(self, place: int) -> Broken | None:
+        """The request at a place that cannot be replayed, if it can be read at least."""
+        stored = self.elements.at(place)
+        if stored is None:
+            return None
+        with suppress(ValueError, OSError, Disturbed):
+            return broken_request(decode_index(stored.read()), self._bodies.directory)
+        return None
+
+    def end(self) -> None:
+        """Nothing more is done on the thread: large ones too are read where they are asked for."""
+        self._closed = True
+
+    def close(self) -> None:
+        """Let go of the file; recordings can still be read, as long as it is there."""
+        self.elements.close()
+
+    def release(self) -> None:
+        """Give the memory back, once closed."""
+        self.elements.close()
+        self.decoded.clear()
