@@ -6,6 +6,7 @@ Clients send the same heads again and again, so parse results are remembered.
 from __future__ import annotations
 
 import re
+from array import array
 
 from buffr.errors import BadRequest
 from buffr.message import CHUNKED, Request
@@ -14,6 +15,8 @@ from buffr.wire.http1_head import END_OF_HEAD, HeadLimits, check_request_line, p
 __all__ = ["HeadMemo", "RequestHeads"]
 
 _MAX_HEAD = 8192
+_MARKS = 16384
+_MARK = (1 << 32) - 1
 _ENTRY_BYTES = 300
 _FIELD_BYTES = 150
 """The size of Python's objects without their text, measured with CPython 3.11."""
@@ -26,14 +29,17 @@ _MAX_EMPTY_LINES = 8
 class HeadMemo:
     """Maps the exact bytes of a strictly accepted head to its request.
 
-    It holds parse results, never decisions. Heads that change what follows on
-    the connection are parsed each time. ``size_bytes`` bounds its memory,
-    parsed fields included; the oldest entries are evicted first.
+    It holds parse results, never decisions. A head is stored from the second
+    time on: one that came once leaves four bytes, so that requests that all
+    differ take no memory. Heads that change what follows on the connection are
+    parsed each time. ``size_bytes`` bounds its memory, parsed fields included;
+    the oldest entries are evicted first.
     """
 
     def __init__(self, size_bytes: int = 16 * 1024 * 1024) -> None:
         self._room = size_bytes
         self._known: dict[bytes, Request] = {}
+        self._marks = array("I", bytes(4 * _MARKS))
         self.get = self._known.get
 
     def put(self, raw: bytes, request: Request) -> None:
@@ -45,6 +51,10 @@ class HeadMemo:
             or request.method == b"CONNECT"
             or raw in self._known
         ):
+            return
+        mark = hash(raw) & _MARK
+        if self._marks[mark % _MARKS] != mark:
+            self._marks[mark % _MARKS] = mark
             return
         self._known[raw] = request
         self._room -= _taken(raw, request)

@@ -213,9 +213,9 @@ class TestMemo:
 
     @pytest.mark.parametrize("raw", HEADS)
     def test_warm_is_as_cold(self, raw: bytes) -> None:
-        """The second connection that sends a head gets what the first one got."""
+        """The third connection that sends a head gets what the first one got."""
         memo = HeadMemo()
-        cold, warm = (Bench(prompt=True, memo=memo).send(raw) for _ in range(2))
+        cold, _, warm = (Bench(prompt=True, memo=memo).send(raw) for _ in range(3))
         assert warm.received() == cold.received()
         assert warm.targets() == cold.targets()
         assert warm.end() == cold.end()
@@ -223,7 +223,7 @@ class TestMemo:
     def test_what_is_remembered_is_framed_anew(self) -> None:
         """A head's parse is shared; its body is not."""
         memo = HeadMemo()
-        for body in (b"hello", b"world"):
+        for body in (b"hello", b"world", b"again"):
             bench = Bench(memo=memo).send(post(body))
             assert bench.exchanges[0].body == body
 

@@ -54,7 +54,7 @@ class TestHeads:
         """A head that was refused is not remembered, one that was accepted reads the same."""
         memo = HeadMemo()
         raw = first_head(raw)
-        for _ in range(2):
+        for _ in range(3):
             try:
                 memo.put(raw, parse_request_head(raw, LIMITS))
             except BadRequest:

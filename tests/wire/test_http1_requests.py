@@ -115,6 +115,7 @@ class TestBounds:
     def test_the_memo_is_used(self) -> None:
         """A head that was read before is not read again, on whichever connection."""
         memo = HeadMemo()
+        heads(memo).take(head())
         first, _ = heads(memo).take(head())
         second, rest = heads(memo).take(head() + b"rest")
         assert first is second
