@@ -10,10 +10,12 @@ import json
 from base64 import b64decode
 from binascii import Error
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlencode
 
 import msgspec
 
+from buffr.errors import CassetteError
 from buffr.formats.codings import are_plain
 from buffr.interaction import Body, Direction, Frame, FrameKind
 from buffr.interchange.imported import (
@@ -30,6 +32,7 @@ from buffr.interchange.imported import (
 )
 from buffr.interchange.source import Source, shaped
 from buffr.message import Headers, first_value
+from buffr.stores.cassette.format import decode
 
 __all__ = ["LACKS", "read"]
 
@@ -42,6 +45,8 @@ _KINDS = {
     9: FrameKind.PING,
     10: FrameKind.PONG,
 }
+_NO_FILES = Path()
+"""An element in a HAR has its bodies in itself."""
 _MILLISECONDS_FROM = 1e11
 """A time since 1970 that is larger is in milliseconds: in seconds it would be the year 5138."""
 
@@ -106,6 +111,7 @@ class _Entry(msgspec.Struct):
     timings: _Timings | None = None
     order: float | None = msgspec.field(default=None, name="_order")
     messages: list[_Message] | None = msgspec.field(default=None, name="_webSocketMessages")
+    element: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="_buffr")
 
 
 def read(source: Source) -> Iterator[Imported | NotImported]:
@@ -118,6 +124,8 @@ def read(source: Source) -> Iterator[Imported | NotImported]:
 
 
 def _imported(entry: _Entry, source: Source) -> Imported:
+    if entry.element:
+        return _own(bytes(entry.element))
     request = entry.request
     headers = fields([(each.name, each.value) for each in request.headers])
     losses: list[str] = []
@@ -135,6 +143,17 @@ def _imported(entry: _Entry, source: Source) -> Imported:
         delay_ms=max(0, round(receive)),
     )
     return exchange(asked, answer, recorded_at=utc(entry.startedDateTime), losses=losses)
+
+
+def _own(element: bytes) -> Imported:
+    """What buffr wrote itself: the interaction as a cassette has it."""
+    try:
+        interaction = decode(element, _NO_FILES)
+    except CassetteError as error:
+        raise NotImported(f"_buffr: {error.message}") from error
+    if any(body.file is not None for body in interaction.bodies):
+        raise NotImported("_buffr: it names files for its bodies")
+    return Imported(interaction)
 
 
 def _split_cookies(pairs: list[_Pair]) -> Iterator[tuple[str, str]]:

@@ -11,9 +11,11 @@ import mmap
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from buffr.interaction import Body, Direction, Frame, FrameKind
 from buffr.interchange.imported import Answer, Asked, Imported, NotImported, exchange, session, utc
-from buffr.interchange.source import Source, SourceError
+from buffr.interchange.source import Source, SourceError, converted
 from buffr.message import Headers, first_value
 
 __all__ = ["LACKS", "NEWEST", "OLDEST", "read"]
@@ -25,13 +27,14 @@ OLDEST, NEWEST = 15, 21
 
 _KINDS = {1: FrameKind.TEXT, 2: FrameKind.BINARY}
 _LENGTH_DIGITS = 12
+_LONGEST_PAUSE_S = 86400 * 365
 
 
 def read(source: Source) -> Iterator[Imported | NotImported]:
     """The flows of a dump, in their order. Raises ``SourceError``."""
     for flow in _flows(source):
         try:
-            yield _imported(flow)
+            yield _imported(converted(flow, _Flow))
         except NotImported as error:
             yield error
 
@@ -114,57 +117,88 @@ def _value(text: bytes, at: int, limit: int, depth: int) -> tuple[Any, int]:
     return dict(zip(keys, items[1::2], strict=True)), end + 1
 
 
-def _imported(flow: dict[str, Any]) -> Imported:
-    if flow.get("type") != "http":
-        raise NotImported(f"it is a flow of type {flow.get('type')!r}, not HTTP")
-    request, response = flow.get("request"), flow.get("response")
-    if not isinstance(request, dict):
-        raise NotImported("it has no request")
-    if not isinstance(response, dict):
-        error = flow.get("error")
-        why = error.get("msg") if isinstance(error, dict) else "none came"
+class _Message(msgspec.Struct):
+    headers: list[tuple[bytes, bytes]]
+    content: bytes | None = None
+    trailers: list[tuple[bytes, bytes]] | None = None
+    timestamp_start: float | None = None
+    timestamp_end: float | None = None
+
+
+class _Request(_Message, kw_only=True):
+    method: bytes
+    path: bytes
+    port: int
+    host: Any
+    scheme: bytes = b"http"
+    authority: bytes = b""
+
+
+class _Response(_Message, kw_only=True):
+    status_code: int
+    reason: bytes = b""
+
+
+class _Session(msgspec.Struct):
+    messages: list[list[Any]] = []
+    closed_by_client: bool | None = None
+    close_code: int | None = None
+    close_reason: Any = None
+    timestamp_end: float | None = None
+
+
+class _Error(msgspec.Struct):
+    msg: str = ""
+
+
+class _Flow(msgspec.Struct):
+    type: str
+    request: _Request | None = None
+    response: _Response | None = None
+    websocket: _Session | None = None
+    error: _Error | None = None
+
+
+def _imported(flow: _Flow) -> Imported:
+    request, response = flow.request, flow.response
+    if flow.type != "http" or request is None:
+        raise NotImported(f"it is a flow of type {flow.type!r}, not HTTP")
+    if response is None:
+        why = flow.error.msg if flow.error is not None else "none came"
         raise NotImported(f"it has no answer: {why}")
     asked = _asked(request)
-    at = utc(request.get("timestamp_start"))
-    if isinstance(flow.get("websocket"), dict):
-        start = response.get("timestamp_end") or 0
-        frames = tuple(_frames(flow["websocket"], start))
-        return session(asked, _headers(response), frames, recorded_at=at)
+    at = utc(request.timestamp_start)
+    if flow.websocket is not None:
+        frames = tuple(_frames(flow.websocket, response.timestamp_end or 0))
+        return session(asked, tuple(response.headers), frames, recorded_at=at)
     losses = []
-    body = response.get("content")
-    if body is None:
+    if response.content is None:
         losses.append("the source does not have the body of the answer")
-    begun, ended = response.get("timestamp_start"), response.get("timestamp_end")
-    delay = round((ended - begun) * 1000) if begun and ended else 0
+    begun, ended = response.timestamp_start, response.timestamp_end
     answer = Answer(
-        int(response["status_code"]),
-        _headers(response),
-        body or b"",
-        reason=_text(response.get("reason")) or None,
-        trailers=_pairs(response.get("trailers")),
-        delay_ms=max(0, delay),
+        response.status_code,
+        tuple(response.headers),
+        response.content or b"",
+        reason=response.reason.decode("latin-1") or None,
+        trailers=tuple(response.trailers or ()),
+        delay_ms=_ms(ended - begun) if begun and ended else 0,
     )
     return exchange(asked, answer, recorded_at=at, losses=losses)
 
 
-def _asked(request: dict[str, Any]) -> Asked:
-    headers = _headers(request)
-    authority = _text(request.get("authority"))
-    if authority and first_value(headers, b"host") is None:
-        headers = ((b"Host", authority.encode()), *headers)
-    host, port = _text(request.get("host")), request.get("port")
+def _asked(request: _Request) -> Asked:
+    headers: Headers = tuple(request.headers)
+    if request.authority and first_value(headers, b"host") is None:
+        headers = ((b"Host", request.authority), *headers)
+    host = _text(request.host)
     literal = f"[{host}]" if ":" in host else host
-    path = _text(request.get("path"))
-    url = f"{_text(request.get('scheme')) or 'http'}://{literal}:{port}{path}"
-    return Asked(_text(request.get("method")), url, headers, request.get("content"))
+    url = f"{_text(request.scheme)}://{literal}:{request.port}{_text(request.path)}"
+    return Asked(_text(request.method), url, headers, request.content)
 
 
-def _headers(message: dict[str, Any]) -> Headers:
-    return _pairs(message.get("headers"))
-
-
-def _pairs(given: Any) -> Headers:
-    return tuple([(bytes(name), bytes(value)) for name, value in given or ()])
+def _ms(seconds: float) -> int:
+    """Milliseconds of a pause; none where a clock was set back, or is no number."""
+    return round(seconds * 1000) if 0 < seconds < _LONGEST_PAUSE_S else 0
 
 
 def _text(value: Any) -> str:
@@ -173,24 +207,38 @@ def _text(value: Any) -> str:
     )
 
 
-def _frames(given: dict[str, Any], before: float) -> Iterator[Frame]:
-    for message in given.get("messages") or ():
-        opcode, from_client, data, at, *rest = message
-        if rest and rest[0]:
-            continue  # it was dropped by a person, and never arrived
-        kind = _KINDS.get(opcode)
+def _frames(given: _Session, before: float) -> Iterator[Frame]:
+    for each in given.messages:
+        message = converted([*each, False][:5], _Sent)
+        if message.dropped:
+            continue  # a person dropped it, and it never arrived
+        kind = _KINDS.get(message.opcode)
         if kind is None:
-            raise NotImported(f"a message has the opcode {opcode}")
-        delay = max(0, round((at - before) * 1000)) if before else 0
-        before = at
-        yield Frame(_direction(from_client), kind, Body.of(data), delay_ms=delay)
-    code = given.get("close_code")
-    if code is not None:
-        ended = given.get("timestamp_end")
-        delay = max(0, round((ended - before) * 1000)) if ended and before else 0
-        by, reason = _direction(given.get("closed_by_client")), _text(given.get("close_reason"))
-        for direction, pause in ((by, delay), (_other(by), 0)):
-            yield Frame(direction, FrameKind.CLOSE, delay_ms=pause, close_code=code, reason=reason)
+            raise NotImported(f"a message has the opcode {message.opcode}")
+        delay = _ms(message.at - before) if before else 0
+        before = message.at
+        direction = _direction(message.from_client)
+        yield Frame(direction, kind, Body.of(message.data), delay_ms=delay)
+    if given.close_code is None:
+        return
+    delay = _ms(given.timestamp_end - before) if given.timestamp_end and before else 0
+    by, reason = _direction(given.closed_by_client), _text(given.close_reason)
+    for direction, pause in ((by, delay), (_other(by), 0)):
+        yield Frame(
+            direction,
+            FrameKind.CLOSE,
+            delay_ms=pause,
+            close_code=given.close_code,
+            reason=reason,
+        )
+
+
+class _Sent(msgspec.Struct, array_like=True):
+    opcode: int
+    from_client: bool
+    data: bytes
+    at: float
+    dropped: bool = False
 
 
 def _direction(from_client: Any) -> Direction:

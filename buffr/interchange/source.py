@@ -205,5 +205,5 @@ def converted(value: Any, kind: type[T]) -> T:
     """Plain values, as JSON and YAML have them, as a value of a type. Raises ``NotImported``."""
     try:
         return msgspec.convert(value, type=kind, strict=False)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, UnicodeError, RecursionError) as error:
         raise NotImported(str(error)) from error
