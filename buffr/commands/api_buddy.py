@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from buffr import __version__
-from buffr.commands.config import read_json
+from buffr.commands.convert import read_json
 from buffr.commands.terminal import ends_with_its_reader
 from buffr.config.api_buddy import read_api_buddy
 from buffr.embedded.proxy import CachingProxy

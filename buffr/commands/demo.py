@@ -6,6 +6,7 @@ records them; the upstream is stopped; buffr replays them.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -22,6 +23,8 @@ from treq.client import HTTPClient
 from twisted.internet.task import react
 from twisted.web.http_headers import Headers
 
+from buffr.commands.parser import Parser
+from buffr.commands.terminal import Paint, paint_for
 from buffr.config import load
 from buffr.origin import Origin
 from buffr.testing import FakeUpstream, Received, Step, answer, chunked
@@ -33,7 +36,7 @@ from buffr.upstream.upstream import Upstream
 from buffr.wire.http1_answer_heads import AnswerRules
 from buffr.wiring.build import build
 
-__all__ = ["demo"]
+__all__ = ["declare", "run"]
 
 _WORDS = ("A ", "proxy ", "that ", "remembers ", "is ", "a ", "test's ", "best ", "friend.")
 _THINKING_S = 0.4
@@ -89,15 +92,21 @@ _CALLS = (
 )
 
 
-def demo(arguments: Sequence[str]) -> int:
+def declare(parser: Parser) -> None:
+    """Describe the arguments: there are none."""
+    parser.describe(
+        "Shows how buffr works, on this machine alone: records a chat, a streamed chat and a "
+        "download from a sample upstream, stops it, and replays them. Exits with 1 if an answer "
+        "differs.",
+        examples=(("buffr demo", "takes a few seconds"),),
+    )
+
+
+def run(_: argparse.Namespace) -> int:
     """Run the demo; the process's exit code."""
-    if arguments:
-        asked = set(arguments) <= {"-h", "--help"}
-        (sys.stdout if asked else sys.stderr).write("Usage: buffr demo (it takes no options)\n")
-        return 0 if asked else 1
     outcome: list[bool | OSError] = []
 
-    async def run(reactor: Any) -> None:
+    async def show(reactor: Any) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)  # there is nothing to end in order
         try:
@@ -106,7 +115,7 @@ def demo(arguments: Sequence[str]) -> int:
             outcome.append(error)
 
     with suppress(SystemExit):
-        react(run)
+        react(show)
     for error in outcome:
         if isinstance(error, OSError):
             raise error
@@ -114,7 +123,7 @@ def demo(arguments: Sequence[str]) -> int:
 
 
 async def _run(reactor: Any, out: TextIO) -> bool:
-    paint = _Paint(out.isatty() and "NO_COLOR" not in os.environ)
+    paint = paint_for(out, os.environ)
     directory = Path(tempfile.mkdtemp(prefix="buffr-demo-"))
     cassette = directory / "sample.json"
     with FakeUpstream(_script) as upstream:
@@ -175,19 +184,9 @@ async def _make(client: HTTPClient, base: str, call: _Call) -> _Taken:
     return _Taken(body, time.perf_counter() - started)
 
 
-@frozen
-class _Paint:
-    """Colours for a terminal."""
-
-    on: bool
-
-    def __call__(self, code: str, text: str) -> str:
-        return f"\x1b[{code}m{text}\x1b[0m" if self.on else text
-
-
 def _print_table(
     out: TextIO,
-    paint: _Paint,
+    paint: Paint,
     recorded: Sequence[_Taken],
     replayed: Sequence[_Taken],
     same: Sequence[bool],

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from twisted.python import usage
-
+from buffr.commands.cli import parsed
+from buffr.commands.parser import Misused
 from buffr.config import Config, load
 from buffr.container import Places, become, owner_of
 from buffr.errors import ConfigError
@@ -36,7 +36,7 @@ def healthy(environ: Mapping[str, str], arguments: Sequence[str] = ()) -> str | 
     """
     try:
         addresses = _addresses(environ, arguments)
-    except (ConfigError, usage.UsageError) as error:
+    except (ConfigError, Misused) as error:
         return str(error)
     if not addresses:
         return "there is no port to listen on"
@@ -51,7 +51,7 @@ def healthy(environ: Mapping[str, str], arguments: Sequence[str] = ()) -> str | 
 
 
 def _addresses(environ: Mapping[str, str], arguments: Sequence[str]) -> list[Address]:
-    """Where the service listens. Raises ``ConfigError``, ``UsageError``."""
+    """Where the service listens. Raises ``ConfigError``, ``Misused``."""
     if arguments:
         return _addressed_by(environ, arguments)
     path = environ.get("BUFFR_CONFIG")
@@ -59,26 +59,17 @@ def _addresses(environ: Mapping[str, str], arguments: Sequence[str]) -> list[Add
 
 
 def _addressed_by(environ: Mapping[str, str], arguments: Sequence[str]) -> list[Address]:
-    # All of a server's modules: most containers have no arguments, and are spared them.
-    from buffr.commands.api_buddy import address  # noqa: PLC0415
-    from buffr.commands.cli import api_buddy_arguments, service_arguments  # noqa: PLC0415
-    from buffr.commands.tap import Options  # noqa: PLC0415
+    module, given = parsed(arguments)
+    if module.__name__ == "buffr.commands.serve":
+        theirs = module.buddy_arguments(given)
+        if theirs is not None:
+            # All of a server's modules: nobody else pays for them.
+            from buffr.commands.api_buddy import address  # noqa: PLC0415
 
-    class Read(Options):
-        """The options alone."""
-
-        def postOptions(self) -> None:
-            """Leave the settings for ``read``."""
-
-    theirs = api_buddy_arguments(arguments)
-    if theirs is not None:
-        return [_reached(*address(theirs))]
-    ours = service_arguments(arguments)
-    if ours is None:
-        raise ConfigError(f"`buffr {arguments[0]}` serves no port that could be checked")
-    options = Read()
-    options.parseOptions(ours)
-    return list(_listeners(options.read(environ)))
+            return [_reached(*address(theirs))]
+    if not hasattr(module, "settings"):
+        raise ConfigError(f"`{given.parser.prog}` serves no port that could be checked")
+    return list(_listeners(module.settings(given, environ)))
 
 
 def _listeners(config: Config) -> Iterator[Address]:

@@ -7,48 +7,37 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from twisted.application.service import ServiceMaker
 from twisted.python import usage
+from twisted.scripts.twistd import (  # type: ignore[attr-defined]  # it chooses by platform
+    ServerOptions,
+    runApp,
+)
 
 from buffr import __version__
+from buffr.commands.flags import FLAGS, words_of
 from buffr.commands.terminal import complain
 from buffr.config import Config, load
 from buffr.errors import BuffrError, ConfigError
 from buffr.wiring.build import build
 from buffr.wiring.service import BuffrService, stop_on_signals
 
-__all__ = ["Options", "makeService"]
+__all__ = ["Options", "makeService", "serve"]
 
 
 class Options(usage.Options):
-    """What ``twistd buffr`` and the ``buffr`` commands take."""
+    """What ``twistd buffr`` takes."""
 
     synopsis = "[options]"
-    longdesc = "Flags win over BUFFR_... variables, and those over the file."
-
+    longdesc = "Flags override BUFFR_... variables, which override the settings file."
     optParameters = [  # noqa: RUF012  # Twisted's name and kind
-        ["config", "c", None, "The settings' file (YAML)."],
-        ["mode", None, None, "auto, record, replay, cache or passthrough."],
-        ["target", "t", None, "The upstream's URL."],
-        ["port", "p", None, "The port to listen on; 0 takes a free one. [8080]"],
-        ["listen", None, None, "The address to listen on. [127.0.0.1]"],
-        ["cassette", None, None, "The cassette's file. [HOST.json in the data directory]"],
-        ["store", None, None, "Mode cache's store: memory: or sqlite:FILE. [buffr-cache.db]"],
-        ["ttl", None, None, "Mode cache: how long answers are fresh, like 12h. [as they say]"],
-        ["data-dir", None, None, "Where files without a path of their own are. [.]"],
-        ["repeat", None, None, "What follows a key's last recording: cycle, last or once."],
-        ["keep-host", None, None, "Whether the upstream gets the client's Host: true or false."],
-        ["ca-file", None, None, "Certificates (PEM) to trust beside the system's."],
-        ["replay-delays", None, None, "Whether replays keep the recorded cadence."],
-        ["log-format", None, None, "text or json."],
-        ["proxy", None, None, "Whether a forward proxy is wanted: true."],
-        ["bypass", None, None, "Hosts that a forward proxy does not look into, by commas."],
-        ["ca-cert", None, None, "The certificate of buffr's CA (PEM)."],
-        ["ca-key", None, None, "The key of buffr's CA (PEM)."],
+        [flag.name, flag.short or None, None, flag.help] for flag in FLAGS if flag.value
     ]
-
     optFlags = [  # noqa: RUF012
-        ["allow-unrecorded", None, "Start also where recordings could not be written."],
+        [flag.name, flag.short or None, flag.help] for flag in FLAGS if not flag.value
     ]
+    missing: str | None = None
+    """The settings file that was looked for and is not there."""
 
     def parseArgs(self, *arguments: str) -> None:
         """Take no arguments but options."""
@@ -66,17 +55,17 @@ class Options(usage.Options):
             self.settings = self.read(os.environ)
         except ConfigError as error:  # for a usage error twistd would list all options first
             complain(error.message)
+            if self.missing is not None and error.message.startswith("no route"):
+                complain(f"there is no {self.missing} in this directory; --config names a file")
             raise SystemExit(1) from None
 
     def read(self, environ: Mapping[str, str]) -> Config:
         """The settings by these options and an environment. Raises ``ConfigError``."""
         flags = {
-            name.replace("-", "_"): value
-            for name, value in self.items()
-            if value is not None and name not in ("config", "allow-unrecorded")
+            flag.name.replace("-", "_"): self[flag.name] if flag.value else "true"
+            for flag in FLAGS
+            if flag.name != "config" and self[flag.name] not in (None, 0)
         }
-        if self["allow-unrecorded"]:
-            flags["allow_unrecorded"] = "true"
         path = self["config"] or environ.get("BUFFR_CONFIG")
         return load(Path(path) if path else None, environ, flags)
 
@@ -87,6 +76,34 @@ class Options(usage.Options):
         return twistd is None or bool(
             twistd["nodaemon"] and not twistd["logger"] and twistd["logfile"] in (None, "-")
         )
+
+
+_SERVICE = ServiceMaker("buffr", __name__, "A proxy that remembers.", "buffr")
+
+
+def serve(path: str | None, flags: Mapping[str, str], *, missing: str | None = None) -> int:
+    """Run the service in this process until a signal ends it; the exit code.
+
+    ``path`` is the settings file, ``missing`` one that was looked for.
+    """
+    options = _one_service(missing)()
+    options.parseOptions(["--nodaemon", "--pidfile=", "buffr", *words_of(path, flags)])
+    runApp(options)
+    return 0
+
+
+def _one_service(missing_file: str | None) -> type[ServerOptions]:
+    """Twistd's options with buffr as the only service, so that no plugins are looked for."""
+
+    class Ours(Options):
+        missing = missing_file
+
+    class OneService(ServerOptions):
+        synopsis = "Usage:"
+        subCommands = ((_SERVICE.tapname, None, Ours, _SERVICE.description),)
+        loadedPlugins = {_SERVICE.tapname: _SERVICE}  # noqa: RUF012  # Twisted's kind
+
+    return OneService
 
 
 def makeService(options: Options) -> BuffrService:  # Twisted's name

@@ -8,9 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TextIO
-
-from attrs import frozen
+from typing import NamedTuple, TextIO
 
 __all__ = ["Paint", "complain", "ends_with_its_reader", "paint_for", "plain"]
 
@@ -19,8 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u206
 _CANNOT_BE_WRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
-@frozen
-class Paint:
+class Paint(NamedTuple):
     """Colours, for a terminal."""
 
     on: bool

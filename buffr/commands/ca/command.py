@@ -2,70 +2,76 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from attrs import frozen
-from twisted.python import usage
 
-from buffr import __version__
 from buffr.commands.ca import formats
 from buffr.commands.ca.guide import DEFAULT_PASSWORD, Places, hint_text, list_text
 from buffr.commands.ca.system_roots import certifi_file, certificates_in, find_roots, system_places
-from buffr.commands.terminal import complain
+from buffr.commands.parser import Parser, one_of
 from buffr.config import Config, load
-from buffr.errors import BuffrError, ConfigError
+from buffr.errors import ConfigError
 from buffr.tls.authority import Authority
 
-__all__ = ["CaOptions", "ca", "ca_paths"]
+__all__ = ["ca_paths", "declare", "run"]
 
 _BINARY = ("der", "p12")
 _FORMATS = ("pem", *_BINARY, "bundle")
 
 
-class CaOptions(usage.Options):
-    """What ``buffr ca`` takes."""
-
-    synopsis = "Usage: buffr ca [options]"
-    longdesc = (
-        "Prints the certificate of buffr's own CA, and makes the CA when there is none. "
-        "Its files are buffr-ca.pem and buffr-ca.key in the data directory, or what "
-        "BUFFR_CA_CERT and BUFFR_CA_KEY name."
+def declare(parser: Parser) -> None:
+    """Describe the arguments."""
+    parser.describe(
+        "Prints the certificate of buffr's own CA, and makes the CA if there is none. Its files "
+        "are buffr-ca.pem and buffr-ca.key in the data directory, or those that BUFFR_CA_CERT "
+        "and BUFFR_CA_KEY name.",
+        examples=(
+            ("buffr ca > buffr-ca.pem", "the certificate, for clients that take a file"),
+            ('eval "$(buffr ca --install-hint curl)"', "make curl in this shell trust it"),
+            ("buffr ca --format p12 > buffr-ca.p12", "a trust store for Java"),
+        ),
+        check=_check,
     )
-    optParameters = [  # noqa: RUF012  # Twisted's name and kind
-        ["format", "f", "pem", "pem, der, p12 (Java) or bundle (the system's roots and ours)."],
-        ["install-hint", "i", None, "Print how a client trusts it; `list` says for which ones."],
-        ["password", None, DEFAULT_PASSWORD, "The password of a p12, which holds no secret."],
-        ["cert", None, None, "The CA's certificate. [BUFFR_CA_CERT]"],
-        ["key", None, None, "The CA's key. [BUFFR_CA_KEY]"],
-        ["data-dir", None, None, "Where they are unless named. [BUFFR_DATA_DIR, or .]"],
-        ["config", "c", None, "A settings' file that says where they are. [BUFFR_CONFIG]"],
-    ]
-    optFlags = [  # noqa: RUF012
-        ["fingerprint", None, "Print the certificate's SHA-256 instead."],
-    ]
-
-    def opt_version(self) -> None:
-        """Print buffr's version and exit."""
-        sys.stdout.write(f"buffr {__version__}\n")
-        sys.exit(0)
-
-    def parseArgs(self, *rest: str) -> None:
-        """Take no arguments beside the options."""
-        if rest:
-            raise usage.UsageError(f"ca takes no argument {rest[0]!r}")
-
-    def postOptions(self) -> None:
-        """Say what is wrong before anything is made."""
-        if self["format"] not in _FORMATS:
-            raise usage.UsageError(
-                f"--format: {self['format']!r} is none; must be {', '.join(_FORMATS)}"
-            )
-        if not self["password"]:
-            raise usage.UsageError("--password: is empty; Java reads no store without one")
+    parser.flag(
+        "-f",
+        "--format",
+        default="pem",
+        type=one_of(*_FORMATS),
+        metavar="FORMAT",
+        help="pem, der, p12 (Java) or bundle (the system's roots and this one) [pem]",
+    )
+    parser.flag(
+        "-i",
+        "--install-hint",
+        metavar="CLIENT",
+        help="print how a client trusts it; `list` prints the clients",
+    )
+    parser.flag(
+        "--password",
+        default=DEFAULT_PASSWORD,
+        metavar="WORD",
+        help=f"password of a p12, which holds no secret [{DEFAULT_PASSWORD}]",
+    )
+    parser.flag("--cert", metavar="FILE", help="certificate of the CA [BUFFR_CA_CERT]")
+    parser.flag("--key", metavar="FILE", help="key of the CA [BUFFR_CA_KEY]")
+    parser.flag(
+        "--data-dir", metavar="DIR", help="directory of both unless named [BUFFR_DATA_DIR, or .]"
+    )
+    parser.flag(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="settings file that says where they are [BUFFR_CONFIG]",
+    )
+    parser.flag(
+        "--fingerprint", action="store_true", help="print the SHA-256 of the certificate instead"
+    )
 
 
 @frozen
@@ -76,66 +82,68 @@ class _Output:
     notes: tuple[str, ...] = ()
 
 
-def ca(arguments: Sequence[str]) -> int:
+def _check(given: argparse.Namespace) -> None:
+    if not given.password:
+        given.parser.error("--password: must not be empty; Java reads no store without one")
+
+
+def run(given: argparse.Namespace) -> int:
     """Run the command; the process's exit code."""
-    options = CaOptions()
-    try:
-        options.parseOptions(list(arguments))
-        output = _output(options, os.environ, datetime.now(UTC))
-    except (usage.UsageError, BuffrError) as error:
-        return _failed(str(error))
+    output = _output(given, os.environ, datetime.now(UTC))
     for note in output.notes:
         sys.stderr.write(f"buffr: {note}\n")
     sys.stdout.buffer.write(output.data)
     return 0
 
 
-def ca_paths(options: Mapping[str, str | None], environ: Mapping[str, str]) -> tuple[Path, Path]:
+def ca_paths(given: argparse.Namespace, environ: Mapping[str, str]) -> tuple[Path, Path]:
     """Where the CA's certificate and key are: flags over environment over file over defaults.
 
     Raises ``ConfigError`` for a settings' file that cannot be used.
     """
-    file = options["config"] or environ.get("BUFFR_CONFIG")
-    data_dir = options["data-dir"] or environ.get("BUFFR_DATA_DIR")
+    file = given.config or environ.get("BUFFR_CONFIG")
+    data_dir = given.data_dir or environ.get("BUFFR_DATA_DIR")
     if file:
         settings = load(Path(file), environ, {"data_dir": data_dir} if data_dir else {})
     else:
         settings = Config(data_dir=Path(data_dir or "."))
-    cert = options["cert"] or environ.get("BUFFR_CA_CERT") or settings.ca_cert
-    key = options["key"] or environ.get("BUFFR_CA_KEY") or settings.ca_key
+    cert = given.cert or environ.get("BUFFR_CA_CERT") or settings.ca_cert
+    key = given.key or environ.get("BUFFR_CA_KEY") or settings.ca_key
     return Path(cert), Path(key)
 
 
-def _output(options: CaOptions, environ: Mapping[str, str], now: datetime) -> _Output:
-    if options["install-hint"] == "list":
+def _output(given: argparse.Namespace, environ: Mapping[str, str], now: datetime) -> _Output:
+    if given.install_hint == "list":
         return _Output(list_text().encode())
-    if options["format"] in _BINARY and not options["install-hint"] and sys.stdout.isatty():
+    if given.format in _BINARY and not given.install_hint and sys.stdout.isatty():
         raise ConfigError(
-            f"{options['format']} is binary, and no terminal shows it",
-            hint=f"send it to a file: buffr ca --format {options['format']} > FILE",
+            f"{given.format} is binary, and no terminal shows it",
+            hint=f"send it to a file: buffr ca --format {given.format} > FILE",
         )
-    cert_path, key_path = ca_paths(options, environ)
+    cert_path, key_path = ca_paths(given, environ)
     hint = None
-    if options["install-hint"]:
-        places = Places.beside(cert_path, _given(options), options["password"])
-        hint = hint_text(options["install-hint"], places).encode()
+    if given.install_hint:
+        places = Places.beside(cert_path, _given(given), given.password)
+        hint = hint_text(given.install_hint, places).encode()
     authority = Authority.load_or_create(cert_path, key_path, now)
     made = (f"made {cert_path}; its key, {key_path}, is for nobody else",)
     notes = made if authority.created else ()
     if hint is not None:
         return _Output(hint, notes)
-    if options["fingerprint"]:
+    if given.fingerprint:
         return _Output(f"{authority.fingerprint}\n".encode(), notes)
-    output = _formatted(authority, options, environ)
+    output = _formatted(authority, given, environ)
     return _Output(output.data, notes + output.notes)
 
 
-def _formatted(authority: Authority, options: CaOptions, environ: Mapping[str, str]) -> _Output:
-    match options["format"]:
+def _formatted(
+    authority: Authority, given: argparse.Namespace, environ: Mapping[str, str]
+) -> _Output:
+    match given.format:
         case "der":
             return _Output(formats.der(authority))
         case "p12":
-            return _Output(formats.p12(authority, options["password"]))
+            return _Output(formats.p12(authority, given.password))
         case "bundle":
             return _bundle(authority, environ)
         case _:
@@ -155,16 +163,11 @@ def _bundle(authority: Authority, environ: Mapping[str, str]) -> _Output:
     )
 
 
-def _given(options: CaOptions) -> list[str]:
+def _given(given: argparse.Namespace) -> list[str]:
     """The flags that say where the CA is, for a hint's own calls of ``buffr ca``."""
     return [
         part
-        for name in ("config", "data-dir", "cert", "key")
-        if options[name]
-        for part in (f"--{name}", os.path.abspath(options[name]))  # noqa: PTH100  # keeps links
+        for name in ("config", "data_dir", "cert", "key")
+        if getattr(given, name)
+        for part in (f"--{name.replace('_', '-')}", os.path.abspath(getattr(given, name)))  # noqa: PTH100  # keeps links
     ]
-
-
-def _failed(message: str) -> int:
-    complain(message)
-    return 1

@@ -2,59 +2,37 @@
 
 from __future__ import annotations
 
-import getopt
 import os
 import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from twisted.python import usage
-
-from buffr import __version__
+from buffr.commands.parser import Parser
 from buffr.commands.terminal import complain
 from buffr.errors import CassetteError
 from buffr.stores.cassette.snapshot import Snapshot, read_snapshot
 
-__all__ = ["CassetteOptions", "files", "is_cassette", "numbers", "snapshot_of"]
+__all__ = ["declare_names", "files", "is_cassette", "listed", "numbers", "snapshot_of"]
 
 _NUMBERS = re.compile(r"([0-9]{1,12})(?:(-)([0-9]{1,12})?)?")
 _BEGINNING_BYTES = 65536
 
 
-class CassetteOptions(usage.Options):
-    """Options, and ``arguments`` that are no options."""
+def declare_names(parser: Parser) -> None:
+    """Add the flags for names that carry credentials."""
+    parser.flag(
+        "--headers",
+        metavar="NAMES",
+        help="more header names that carry credentials, separated by commas",
+    )
+    parser.flag(
+        "--fields", metavar="NAMES", help="more names of query and form fields that do, likewise"
+    )
 
-    synopsis: str
-    shortOpt: str
-    longOpt: list[str]
-    arguments: tuple[str, ...] = ()
-    takes: tuple[int, int | None] = (1, 1)
-    """How many arguments there must be: the least, and the most; ``None`` for any number."""
 
-    def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the arguments; options may stand behind files."""
-        try:
-            named, others = getopt.gnu_getopt(list(options or ()), self.shortOpt, self.longOpt)
-        except getopt.error as error:
-            raise usage.UsageError(str(error)) from error
-        parts: list[str] = []
-        for name, value in named:
-            takes_value = f"{name[1:]}:" in self.shortOpt or f"{name[2:]}=" in self.longOpt
-            parts += [name, value] if takes_value else [name]
-        super().parseOptions([*parts, "--", *others])
-
-    def opt_version(self) -> None:
-        """Print buffr's version and exit."""
-        sys.stdout.write(f"buffr {__version__}\n")
-        sys.exit(0)
-
-    def parseArgs(self, *arguments: str) -> None:
-        """Take files and numbers."""
-        least, most = self.takes
-        if len(arguments) < least or (most is not None and len(arguments) > most):
-            raise usage.UsageError(f"{self.synopsis.removeprefix('Usage: ')} is how it is called")
-        self.arguments = arguments
+def listed(text: str | None) -> list[str]:
+    """The words of a list with commas between them."""
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 
 def snapshot_of(path: str) -> Snapshot:
@@ -65,14 +43,20 @@ def snapshot_of(path: str) -> Snapshot:
     return snapshot
 
 
-def numbers(texts: Sequence[str], snapshot: Snapshot) -> list[int]:
-    """The interactions that ``3``, ``5-9`` and ``12-`` name. Raises ``CassetteError``."""
+def numbers(
+    texts: Sequence[str], snapshot: Snapshot, misused: Callable[[str], object]
+) -> list[int]:
+    """The interactions that ``3``, ``5-9`` and ``12-`` name.
+
+    ``misused`` raises an error for a text that is none of these. Raises ``CassetteError``.
+    """
     chosen: list[int] = []
     last = len(snapshot) - 1
     for text in texts:
         matched = _NUMBERS.fullmatch(text)
         if matched is None:
-            raise usage.UsageError(f"{text!r} is no number of an interaction, nor a range like 3-5")
+            misused(f"{text!r} must be the number of an interaction, or a range like 3-5")
+            continue
         first = int(matched[1])
         end = int(matched[3]) if matched[3] else last if matched[2] else first
         if first > last or end > last:
@@ -80,7 +64,7 @@ def numbers(texts: Sequence[str], snapshot: Snapshot) -> list[int]:
             missing = max(first, end)
             raise CassetteError(f"{snapshot.path}: there is no interaction {missing}: {count}")
         if end < first:
-            raise usage.UsageError(f"{text!r} ends before it begins")
+            misused(f"{text!r} ends before it begins")
         chosen += range(first, end + 1)
     return chosen
 

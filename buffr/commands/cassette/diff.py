@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from attrs import asdict, frozen
 
-from buffr.commands.cassette.arguments import CassetteOptions, snapshot_of
+from buffr.commands.cassette.arguments import snapshot_of
 from buffr.commands.cassette.content import content, uncoded
 from buffr.commands.cassette.ls import Row, row_at, row_of
+from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError
 from buffr.interaction import Interaction, WebSocketInteraction
@@ -23,28 +25,36 @@ from buffr.matching.near_miss import Difference, shown
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.snapshot import Snapshot
 
-__all__ = ["Changed", "compare", "diff"]
+__all__ = ["Changed", "compare", "declare", "run"]
 
 _RULES = RedactionRules()
 _VOLATILE = frozenset((b"date",))
 _MOST_SHOWN = 20
 
 
-class DiffOptions(CassetteOptions):
-    """What ``buffr cassette diff`` takes."""
-
-    synopsis = "Usage: buffr cassette diff [options] OLD NEW"
-    longdesc = (
-        "Compares two cassettes. Interactions belong together when their requests match, as in "
-        "a replay without rules; of several with one key the first belongs to the first. Their "
-        "answers are compared: status, headers but Date, body, or frames. Exits with 1 when "
-        "the cassettes differ."
+def declare(parser: Parser) -> None:
+    """Describe the arguments."""
+    parser.describe(
+        "Compares two cassettes. Interactions belong together if their requests match, as in a "
+        "replay without rules; among several with one key, the first belongs to the first. Their "
+        "answers are compared: status, headers except Date, body, or frames. Exits with 1 if the "
+        "cassettes differ.",
+        "OLD NEW",
+        examples=(
+            (
+                "buffr cassette diff api.json.bak api.json --ignore-header x-request-id",
+                "compare a new recording with the old one",
+            ),
+        ),
     )
-    optFlags = [["json", None, "Print a JSON object."]]  # noqa: RUF012  # Twisted's name and kind
-    optParameters = [  # noqa: RUF012
-        ["ignore-header", None, None, "Answer headers that make no difference, by commas."],
-    ]
-    takes = (2, 2)
+    parser.argument("old", metavar="OLD", help="a cassette")
+    parser.argument("new", metavar="NEW", help="the cassette to compare with it")
+    parser.flag("--json", action="store_true", help="print a JSON object")
+    parser.flag(
+        "--ignore-header",
+        metavar="NAMES",
+        help="answer headers that make no difference, separated by commas",
+    )
 
 
 @frozen
@@ -70,14 +80,12 @@ class Comparison:
         return not (self.removed or self.added or self.changed)
 
 
-def diff(arguments: Sequence[str]) -> int:
+def run(given: argparse.Namespace) -> int:
     """Compare two cassettes; returns the exit code."""
-    options = DiffOptions()
-    options.parseOptions(arguments)
-    old, new = map(snapshot_of, options.arguments)
-    names = (options["ignore-header"] or "").lower().encode().split(b",")
+    old, new = snapshot_of(given.old), snapshot_of(given.new)
+    names = (given.ignore_header or "").lower().encode().split(b",")
     compared = compare(old, new, _VOLATILE.union(name.strip() for name in names))
-    if options["json"]:
+    if given.json:
         encoded = msgspec.json.encode(asdict(compared))
         sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
     else:

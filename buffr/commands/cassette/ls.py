@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from attrs import asdict, evolve, frozen
 
-from buffr.commands.cassette.arguments import CassetteOptions, snapshot_of
+from buffr.commands.cassette.arguments import snapshot_of
 from buffr.commands.cassette.content import content, uncoded
 from buffr.commands.cassette.sizes import sized
+from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError
 from buffr.interaction import (
@@ -28,7 +30,7 @@ from buffr.redaction.request_hint import LARGEST_READ, RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.snapshot import Snapshot
 
-__all__ = ["Row", "ls", "row_at", "row_of", "rows"]
+__all__ = ["Row", "declare", "row_at", "row_of", "rows", "run"]
 
 _RULES = RedactionRules()
 _encode = msgspec.json.Encoder().encode
@@ -37,16 +39,17 @@ _TIME_WIDTH = len("2026-11-21T22:02:42")
 _SIZE_WIDTH = 10
 
 
-class LsOptions(CassetteOptions):
-    """What ``buffr cassette ls`` takes."""
-
-    synopsis = "Usage: buffr cassette ls [options] FILE"
-    longdesc = (
+def declare(parser: Parser) -> None:
+    """Describe the arguments."""
+    parser.describe(
         "Lists the interactions of a cassette in recorded order: number, time of the recording, "
         "method, status, size of the answer, URL, and what tells requests to one URL apart: "
-        "operation, model, stream, a hint of the body. Credentials are not shown."
+        "operation, model, stream, a hint of the body. Credentials are not shown.",
+        "FILE",
+        examples=(("buffr cassette ls api.openai.com.json", "one line for each interaction"),),
     )
-    optFlags = [["json", None, "Print a JSON list with an object for each."]]  # noqa: RUF012
+    parser.argument("file", metavar="FILE", help="the cassette")
+    parser.flag("--json", action="store_true", help="print a JSON list with an object for each")
 
 
 @frozen
@@ -145,12 +148,10 @@ def _hint(interaction: Interaction) -> dict[str, Any]:
     return {**asdict(hint), "stream": hint.stream or events or None}
 
 
-def ls(arguments: Sequence[str]) -> int:
+def run(given: argparse.Namespace) -> int:
     """List a cassette; returns the exit code."""
-    options = LsOptions()
-    options.parseOptions(arguments)
-    snapshot = snapshot_of(options.arguments[0])
-    if options["json"]:
+    snapshot = snapshot_of(given.file)
+    if given.json:
         _write_json(rows(snapshot, hints=True))
         return 0
     paint = paint_for(sys.stdout, os.environ)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import define, field
-from twisted.python import usage
 
-from buffr.commands.cassette.arguments import CassetteOptions, snapshot_of
+from buffr.commands.cassette.arguments import declare_names, listed, snapshot_of
 from buffr.commands.cassette.entries import Kind, kind_of_file
 from buffr.commands.cassette.secrets import Secrets
+from buffr.commands.parser import Parser
 from buffr.commands.terminal import complain, plain
 from buffr.errors import CassetteError
 from buffr.interaction import HTTPInteraction, Interaction, WebSocketInteraction
@@ -22,49 +23,43 @@ from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.rewriting import new_salt, rewrite
 from buffr.stores.cassette.snapshot import Snapshot, file_errors
 
-__all__ = ["redact"]
+__all__ = ["declare", "run"]
 
 _FRAME = re.compile(r"^frame \d+")
 _NOT_DONE = 2
 
 
-class RedactOptions(CassetteOptions):
-    """What ``buffr cassette redact`` takes."""
-
-    synopsis = "Usage: buffr cassette redact [options] FILE ..."
-    longdesc = (
-        "Puts stand-ins in the place of the credentials that today's rules find in cassettes, "
-        "and says how many it replaced, and where. What matched before matches then. No copy "
-        "of the old file is kept. Exits with 2 when anything could not be done."
+def declare(parser: Parser) -> None:
+    """Describe the arguments."""
+    parser.describe(
+        "Replaces the credentials that today's rules find in cassettes with stand-ins, and says "
+        "how many it replaced, and where. What matched before still matches. No copy of the old "
+        "file is kept. Exits with 2 if something could not be done.",
+        "FILE ...",
+        examples=(("buffr cassette redact --dry-run api.json", "say what would be replaced"),),
     )
-    optParameters = [  # noqa: RUF012  # Twisted's name and kind
-        ["headers", None, None, "More header names that carry credentials, by commas."],
-        ["fields", None, None, "More names of query and form fields that do, by commas."],
-    ]
-    optFlags = [["dry-run", "n", "Say what would be replaced, and leave the files."]]  # noqa: RUF012
-    takes = (1, None)
+    parser.argument("files", metavar="FILE", nargs="+", help="cassettes")
+    declare_names(parser)
+    parser.flag(
+        "-n",
+        "--dry-run",
+        action="store_true",
+        help="say what would be replaced, and leave the files as they are",
+    )
 
 
-def redact(arguments: Sequence[str]) -> int:
+def run(given: argparse.Namespace) -> int:
     """Take secrets out of cassettes; returns the exit code."""
-    options = RedactOptions()
-    try:
-        options.parseOptions(arguments)
-    except usage.UsageError as error:
-        complain(f"cassette redact: {error}")
-        return _NOT_DONE
-    headers, fields = (
-        [name.strip() for name in (options[each] or "").split(",") if name.strip()]
-        for each in ("headers", "fields")
+    rules = RedactionRules.with_extra(
+        headers=listed(given.headers), fields=listed(given.fields), unsafe="warn"
     )
-    rules = RedactionRules.with_extra(headers=headers, fields=fields, unsafe="warn")
     done = True
-    for name in options.arguments:
+    for name in given.files:
         path = Path(name)
         replacing = _Replacing(path, rules)
         try:
             _check_kind(path)
-            replacing.run(dry_run=options["dry-run"])
+            replacing.run(dry_run=given.dry_run)
         except CassetteError as error:
             complain(str(error))
             done = False

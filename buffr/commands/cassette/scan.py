@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,9 +11,8 @@ from typing import Any
 
 import msgspec
 from attrs import define, field, frozen
-from twisted.python import usage
 
-from buffr.commands.cassette.arguments import CassetteOptions
+from buffr.commands.cassette.arguments import declare_names, listed
 from buffr.commands.cassette.baseline import Baseline
 from buffr.commands.cassette.detectors import (
     ENTROPY,
@@ -26,11 +26,12 @@ from buffr.commands.cassette.entries import entries, kind_of_file
 from buffr.commands.cassette.entry import Entry
 from buffr.commands.cassette.sarif import Result, sarif
 from buffr.commands.cassette.secrets import REDACTION, Detector, Secret, Secrets
+from buffr.commands.parser import Parser, nearest
 from buffr.commands.terminal import complain, plain
 from buffr.errors import CassetteError
 from buffr.redaction.rules import RedactionRules
 
-__all__ = ["Located", "located", "scan"]
+__all__ = ["Located", "declare", "located", "run"]
 
 _FOUND, _FAILED = 1, 2
 _ENDINGS = (".json", ".har", ".yaml", ".yml", ".db", ".sqlite", ".sqlite3")
@@ -41,47 +42,58 @@ _MISSING = (
 )
 
 
-class ScanOptions(CassetteOptions):
-    """What ``buffr cassette scan`` takes."""
-
-    synopsis = "Usage: buffr cassette scan [options] FILE|DIRECTORY ..."
-    longdesc = (
+def declare(parser: Parser) -> None:
+    """Describe the arguments."""
+    parser.describe(
         "Looks for credentials in cassettes, HAR files, VCR.py files and buffr's caches: in "
-        "headers, URLs, bodies and frames. Says file, interaction, place, kind and detector of "
-        "each, and of the secret no more than four characters. Says nothing when there are none. "
-        "Exits with 0 then, with 1 when there are some, and with 2 when anything cannot be read."
+        "headers, URLs, bodies and frames. Prints file, interaction, place, kind and detector of "
+        "each, and no more than four characters of the secret. Exits with 0 and prints nothing "
+        "if there are none, with 1 if there are some, and with 2 if something cannot be read.",
+        "FILE|DIRECTORY ...",
+        examples=(
+            ("buffr cassette scan tests/cassettes", "scan all recordings below a directory"),
+            (
+                "buffr cassette scan --baseline judged.json --update-baseline tests/cassettes",
+                "accept everything that is found today",
+            ),
+        ),
+        check=_check,
     )
-    optParameters = [  # noqa: RUF012  # Twisted's name and kind
-        ["headers", None, None, "More header names that carry credentials, by commas."],
-        ["fields", None, None, "More names of query and form fields that do, by commas."],
-        ["allow", None, None, "Values that are no secrets, by commas: dummy,test-key."],
-        ["baseline", "b", None, "A file with findings that a person has judged: pass them over."],
-        [
-            "detectors",
-            None,
-            None,
-            f"Which to use, by commas: {', '.join(_DETECTORS)}. All of them.",
-        ],
-    ]
-    optFlags = [  # noqa: RUF012
-        ["update-baseline", None, "Write all that is found to the baseline, as judged."],
-        ["only-cassettes", None, "Pass over files of other kinds, as hooks need it."],
-        ["json", None, "Print a JSON object for each secret, one a line."],
-        ["sarif", None, "Print SARIF 2.1.0, for code hosts."],
-    ]
-    takes = (1, None)
+    parser.argument("paths", metavar="FILE|DIRECTORY", nargs="+", help="recordings")
+    declare_names(parser)
+    parser.flag("--allow", metavar="VALUES", help="values that are not secrets: dummy,test-key")
+    parser.flag(
+        "-b", "--baseline", metavar="FILE", help="a file of accepted findings, which are skipped"
+    )
+    parser.flag(
+        "--detectors",
+        metavar="NAMES",
+        help=f"detectors to use, separated by commas: {', '.join(_DETECTORS)} [all]",
+    )
+    parser.flag(
+        "--update-baseline", action="store_true", help="write everything found to the baseline"
+    )
+    parser.flag(
+        "--only-cassettes", action="store_true", help="skip files of other kinds, as hooks need it"
+    )
+    parser.flag(
+        "--json", action="store_true", help="print a JSON object for each secret, one a line"
+    )
+    parser.flag("--sarif", action="store_true", help="print SARIF 2.1.0, for code hosts")
 
-    def postOptions(self) -> None:
-        """Check what goes together."""
-        if self["update-baseline"] and self["baseline"] is None:
-            raise usage.UsageError("--update-baseline needs --baseline FILE")
-        if self["json"] and self["sarif"]:
-            raise usage.UsageError("--json and --sarif are alternatives")
-        self.detectors = _listed(self["detectors"]) or list(_DETECTORS)
-        for name in self.detectors:
-            if name not in _DETECTORS:
-                known = ", ".join(_DETECTORS)
-                raise usage.UsageError(f"--detectors: {name!r} must be one of {known}")
+
+def _check(given: argparse.Namespace) -> None:
+    """See that the arguments go together."""
+    if given.update_baseline and given.baseline is None:
+        given.parser.error("--update-baseline needs --baseline FILE")
+    if given.json and given.sarif:
+        given.parser.error("--json and --sarif are alternatives")
+    given.wanted = listed(given.detectors) or list(_DETECTORS)
+    for name in given.wanted:
+        if name not in _DETECTORS:
+            known = ", ".join(_DETECTORS)
+            guess = nearest(name, _DETECTORS)
+            given.parser.error(f"--detectors: {name!r} must be one of {known}{guess}")
 
 
 @frozen
@@ -110,14 +122,10 @@ class Located:
         return f"{one.name} ({one.shape}{by if by != f', {one.shape}' else ''}){start}"
 
 
-def scan(arguments: Sequence[str]) -> int:
+def run(given: argparse.Namespace) -> int:
     """Look for secrets; returns the exit code."""
-    options = ScanOptions()
     try:
-        options.parseOptions(arguments)
-        return _Scan(options).run()
-    except usage.UsageError as error:
-        complain(f"cassette scan: {error}")
+        return _Scan(given).run()
     except CassetteError as error:
         complain(str(error))
     return _FAILED
@@ -127,53 +135,53 @@ def scan(arguments: Sequence[str]) -> int:
 class _Scan:
     """One run of the command."""
 
-    options: ScanOptions
+    given: argparse.Namespace
     baseline: Baseline | None = None
     allowed: frozenset[bytes] = frozenset()
     found: list[Located] = field(factory=list)
     faults: list[str] = field(factory=list)
 
     def run(self) -> int:
-        options = self.options
-        self.allowed = frozenset(value.encode() for value in _listed(options["allow"]))
-        if options["baseline"] is not None:
-            update = bool(options["update-baseline"])
-            self.baseline = Baseline.read(Path(options["baseline"]), must_exist=not update)
-        paths = list(_files(options))
+        given = self.given
+        self.allowed = frozenset(value.encode() for value in listed(given.allow))
+        if given.baseline is not None:
+            update = bool(given.update_baseline)
+            self.baseline = Baseline.read(Path(given.baseline), must_exist=not update)
+        paths = list(_files(given))
         secrets = self._secrets() if paths else Secrets(RedactionRules())
         scanned = [self._file(path, secrets) for path in paths]
-        if options["sarif"]:
+        if given.sarif:
             sys.stdout.write(self._sarif())
-        if options["update-baseline"]:
+        if given.update_baseline:
             self._judge(scanned)
             return _FAILED if self.faults else 0
         return _FAILED if self.faults else _FOUND if self.found else 0
 
     def _secrets(self) -> Secrets:
-        options = self.options
+        given = self.given
         rules = RedactionRules.with_extra(
-            headers=_listed(options["headers"]), fields=_listed(options["fields"])
+            headers=listed(given.headers), fields=listed(given.fields)
         )
-        detectors: list[Detector] = [by_prefix] if PREFIX in options.detectors else []
-        if LIBRARY in options.detectors:
+        detectors: list[Detector] = [by_prefix] if PREFIX in given.wanted else []
+        if LIBRARY in given.wanted:
             loaded = library()
             if loaded is not None:
                 detectors.append(loaded)
-            elif options["detectors"] is not None:
+            elif given.detectors is not None:
                 raise CassetteError(_MISSING)
             else:
                 complain(_MISSING)
-        if ENTROPY in options.detectors:
+        if ENTROPY in given.wanted:
             detectors.append(by_entropy)
-        return Secrets(rules, detectors, by_redaction=REDACTION in options.detectors)
+        return Secrets(rules, detectors, by_redaction=REDACTION in given.wanted)
 
     def _file(self, path: Path, secrets: Secrets) -> str:
         try:
             for one in located(path, secrets):
                 if self._counts(one):
                     self.found.append(one)
-                    if not self.options["sarif"] and not self.options["update-baseline"]:
-                        sys.stdout.write(_line(one, as_json=self.options["json"]))
+                    if not self.given.sarif and not self.given.update_baseline:
+                        sys.stdout.write(_line(one, as_json=self.given.json))
         except CassetteError as error:
             self.faults.append(str(error))
             complain(str(error))
@@ -184,7 +192,7 @@ class _Scan:
         if secret in self.allowed:
             return False
         judged = self.baseline is not None and self.baseline.has(secret)
-        return not judged or bool(self.options["update-baseline"])
+        return not judged or bool(self.given.update_baseline)
 
     def _sarif(self) -> str:
         results = [
@@ -206,7 +214,7 @@ class _Scan:
         baseline.replace(map(_relative, scanned), [self._entry(one) for one in self.found])
         baseline.write()
         count = len(baseline.judged)
-        if not self.options["sarif"]:
+        if not self.given.sarif:
             path = plain(str(baseline.path))
             sys.stdout.write(f"{path}: {count} findings are judged, {known} were before\n")
 
@@ -228,16 +236,12 @@ def _relative(file: str) -> str:
     return Path(os.path.relpath(file)).as_posix()
 
 
-def _listed(text: str | None) -> list[str]:
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
-
-
-def _files(options: ScanOptions) -> Iterator[Path]:
+def _files(given: argparse.Namespace) -> Iterator[Path]:
     """The files that are named, and of directories those that hold recordings, in order."""
-    for path in map(Path, options.arguments):
+    for path in map(Path, given.paths):
         if path.is_dir():
             yield from _recordings_below(path)
-        elif not options["only-cassettes"] or _is_recording(path):
+        elif not given.only_cassettes or _is_recording(path):
             yield path
 
 

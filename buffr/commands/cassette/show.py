@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import msgspec
 
-from buffr.commands.cassette.arguments import CassetteOptions, numbers, snapshot_of
+from buffr.commands.cassette.arguments import numbers, snapshot_of
 from buffr.commands.cassette.bodies import pretty
 from buffr.commands.cassette.content import content, uncoded
+from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError
 from buffr.interaction import (
@@ -25,40 +27,47 @@ from buffr.message import Headers, media_type
 from buffr.stores.cassette.format import RECORDED_KINDS
 from buffr.stores.cassette.snapshot import Snapshot
 
-__all__ = ["show", "shown"]
+__all__ = ["declare", "run", "shown"]
 
 _ARROWS = {Direction.CLIENT: "-->", Direction.SERVER: "<--"}
 _INDENT = "    "
 
 
-class ShowOptions(CassetteOptions):
-    """What ``buffr cassette show`` takes."""
-
-    synopsis = "Usage: buffr cassette show [options] FILE N"
-    longdesc = (
-        "Shows interaction N, counted from 0: request and answer with their heads, content "
-        "codings undone, JSON and event streams laid out; the frames of a WebSocket session."
+def declare(parser: Parser) -> None:
+    """Describe the arguments."""
+    parser.describe(
+        "Shows interaction N, counted from 0: the heads of request and answer, bodies with their "
+        "content codings undone, JSON and event streams laid out; the frames of a WebSocket "
+        "session.",
+        "FILE N",
+        examples=(
+            ("buffr cassette show api.json 3", "show the fourth interaction"),
+            ("buffr cassette show api.json 3 --body > answer.json", "extract its answer"),
+        ),
     )
-    optFlags = [  # noqa: RUF012  # Twisted's name and kind
-        ["body", None, "Print the answer's body alone, all of it, with content codings undone."],
-        ["raw", None, "Print the JSON that stands in the file."],
-    ]
-    takes = (2, 2)
+    parser.argument("file", metavar="FILE", help="the cassette")
+    parser.argument("number", metavar="N", help="the number of the interaction")
+    parser.flag(
+        "--body",
+        action="store_true",
+        help="print only the body of the answer, all of it, with content codings undone",
+    )
+    parser.flag(
+        "--raw", action="store_true", help="print the interaction's JSON as the file has it"
+    )
 
 
-def show(arguments: Sequence[str]) -> int:
+def run(given: argparse.Namespace) -> int:
     """Show an interaction; returns the exit code."""
-    options = ShowOptions()
-    options.parseOptions(arguments)
-    path, text = options.arguments
+    path, text = given.file, given.number
     snapshot = snapshot_of(path)
-    chosen = numbers([text], snapshot)
+    chosen = numbers([text], snapshot, given.parser.error)
     if len(chosen) != 1:
         raise CassetteError(f"{path}: {text!r} are {len(chosen)} interactions; show takes one")
     (number,) = chosen
-    if options["raw"]:
+    if given.raw:
         sys.stdout.write(snapshot.element(number).decode("utf-8", "backslashreplace") + "\n")
-    elif options["body"]:
+    elif given.body:
         _write_body(snapshot, number)
     else:
         paint = paint_for(sys.stdout, os.environ)

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 from attrs import asdict, define, field
 
-from buffr.commands.cassette.arguments import CassetteOptions, snapshot_of
+from buffr.commands.cassette.arguments import snapshot_of
 from buffr.commands.cassette.ls import Row, rows
 from buffr.commands.cassette.sizes import sized
+from buffr.commands.parser import Parser
 from buffr.commands.terminal import plain
 
-__all__ = ["Stats", "stats"]
+__all__ = ["Stats", "declare", "run"]
 
 _MOST_SHOWN = 10
 _NO_HOST = "(no host)"
 
 
-class StatsOptions(CassetteOptions):
-    """What ``buffr cassette stats`` takes."""
-
-    synopsis = "Usage: buffr cassette stats [options] FILE"
-    longdesc = "Counts the interactions of a cassette by host, method, status and size."
-    optFlags = [["json", None, "Print a JSON object."]]  # noqa: RUF012  # Twisted's name and kind
+def declare(parser: Parser) -> None:
+    """Describe the arguments."""
+    parser.describe(
+        "Counts the interactions of a cassette by host, method, status and size.",
+        "FILE",
+        examples=(("buffr cassette stats api.json", "counts, sizes and the largest answers"),),
+    )
+    parser.argument("file", metavar="FILE", help="the cassette")
+    parser.flag("--json", action="store_true", help="print a JSON object")
 
 
 @define
@@ -88,18 +93,16 @@ def _host(url: str) -> str:
         return _NO_HOST
 
 
-def stats(arguments: Sequence[str]) -> int:
+def run(given: argparse.Namespace) -> int:
     """Print the numbers of a cassette; returns the exit code."""
-    options = StatsOptions()
-    options.parseOptions(arguments)
-    snapshot = snapshot_of(options.arguments[0])
+    snapshot = snapshot_of(given.file)
     found = Stats(file_bytes=snapshot.stamp.status.size_bytes)
     for size_bytes in _sizes(snapshot.bodies):
         found.body_files += 1
         found.body_files_bytes += size_bytes
     for row in rows(snapshot):
         found.add(row)
-    if options["json"]:
+    if given.json:
         known = asdict(found)
         known["largest"] = [
             {"index": index, "response_bytes": size_bytes, "url": url}

@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from buffr.commands.cassette.arguments import CassetteOptions, files, is_cassette
+from buffr.commands.cassette.arguments import files, is_cassette
+from buffr.commands.parser import Parser
 from buffr.commands.terminal import complain, plain
 from buffr.errors import CassetteError
 from buffr.interaction import Body, Interaction, WebSocketInteraction
 from buffr.stores.cassette.format import RECORDED_KINDS
 from buffr.stores.cassette.snapshot import Snapshot, read_snapshot
 
-__all__ = ["faults", "verify"]
+__all__ = ["declare", "faults", "run"]
 
 _PIECE_BYTES = 1 << 20
 
 
-class VerifyOptions(CassetteOptions):
-    """What ``buffr cassette verify`` takes."""
-
-    synopsis = "Usage: buffr cassette verify [options] FILE|DIRECTORY ..."
-    longdesc = (
+def declare(parser: Parser) -> None:
+    """Describe the arguments."""
+    parser.describe(
         "Reads cassettes whole, and checks the files of large bodies by their digests. Exits "
-        "with 1 when something is wrong: a fault in the JSON, a torn end, an interaction that "
-        "cannot be read or sent, or whose answer broke off, sizes of chunks that do not add up "
-        "to the body, a body file that is gone or was changed."
+        "with 1 if something is wrong: an error in the JSON, a torn end, an interaction that "
+        "cannot be read or sent, or whose answer broke off, chunk sizes that do not add up "
+        "to the body, a body file that is missing or was changed.",
+        "FILE|DIRECTORY ...",
+        examples=(("buffr cassette verify tests/cassettes", "check all cassettes below it"),),
     )
-    optFlags = [  # noqa: RUF012  # Twisted's name and kind
-        ["quiet", "q", "Say nothing of good ones."],
-        ["only-cassettes", None, "Pass over files that are no cassettes, as hooks need it."],
-    ]
-    takes = (1, None)
+    parser.argument("paths", metavar="FILE|DIRECTORY", nargs="+", help="cassettes")
+    parser.flag("-q", "--quiet", action="store_true", help="print nothing about good cassettes")
+    parser.flag(
+        "--only-cassettes",
+        action="store_true",
+        help="skip files that are not cassettes, as hooks need it",
+    )
 
 
-def verify(arguments: Sequence[str]) -> int:
+def run(given: argparse.Namespace) -> int:
     """Check cassettes; returns the exit code."""
-    options = VerifyOptions()
-    options.parseOptions(arguments)
     code = 0
-    for path in files(options.arguments):
-        if options["only-cassettes"] and not is_cassette(path):
+    for path in files(given.paths):
+        if given.only_cassettes and not is_cassette(path):
             continue
         try:
             snapshot = read_snapshot(path, complain)
@@ -56,7 +58,7 @@ def verify(arguments: Sequence[str]) -> int:
             sys.stdout.write(f"{plain(fault)}\n")
         if found:
             code = 1
-        elif not options["quiet"]:
+        elif not given.quiet:
             sys.stdout.write(f"{plain(str(path))}: {len(snapshot)} interactions, all good\n")
     return code
 

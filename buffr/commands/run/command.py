@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +13,11 @@ from typing import Any, TextIO
 
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner
-from twisted.python import usage
 from twisted.python.failure import Failure
 
 from buffr.commands.run.child import CannotStart, look_for
 from buffr.commands.run.lines import RunLog
-from buffr.commands.run.options import USAGE, RunOptions, settings
+from buffr.commands.run.options import declare, settings
 from buffr.commands.run.outcome import Outcome
 from buffr.commands.run.report import write_report
 from buffr.commands.run.session import Session
@@ -28,47 +28,42 @@ from buffr.commands.terminal import complain, paint_for
 from buffr.errors import BuffrError, ConfigError
 from buffr.tls.authority import Authority
 
-__all__ = ["run"]
+__all__ = ["declare", "run"]
 
 _NOT_STARTED = 2
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(given: argparse.Namespace) -> int:
     """Run the command that the arguments name; the process's exit code."""
-    options = RunOptions()
-    try:
-        options.parseOptions(list(arguments))
-    except usage.UsageError as error:
-        return _failed(str(error), _NOT_STARTED)
-    if not options.command:
-        sys.stderr.write(f"{USAGE}\n")
+    if not given.command:
+        sys.stderr.write(f"Usage: {given.parser.usage}\n")
         return _NOT_STARTED
     try:
-        look_for(options.command[0], os.environ)
+        look_for(given.command[0], os.environ)
         with ExitStack() as open_files:
-            outcome = _outcome(options, open_files)
+            outcome = _outcome(given, open_files)
     except CannotStart as error:
         return _failed(str(error), error.code)
     except (BuffrError, OSError) as error:
         return _failed(str(error), _NOT_STARTED)
     except SystemExit:  # the log says why
-        return _failed(_see(options["log"]), _NOT_STARTED)
-    return _reported(outcome, options["report"])
+        return _failed(_see(given.log), _NOT_STARTED)
+    return _reported(outcome, given.report)
 
 
-def _outcome(options: RunOptions, open_files: ExitStack) -> Outcome:
-    config = settings(options, os.environ)
+def _outcome(given: argparse.Namespace, open_files: ExitStack) -> Outcome:
+    config = settings(given, os.environ)
     now = datetime.now(UTC)
     authority = Authority.load_or_create(config.ca_cert, config.ca_key, now)
     if authority.created:
         key = f"its key, {config.ca_key}, is for nobody else"
         sys.stderr.write(f"buffr: made the CA {config.ca_cert}; {key}\n")
     tally = Tally()
-    stream = _log_stream(options["log"], open_files)
+    stream = _log_stream(given.log, open_files)
     log = RunLog(stream, config.log_format, tally, all_of_it=stream is not sys.stderr)
     globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
     reactor = _reactor()
-    session = Session(reactor, options, config, authority, os.environ, tally, SignalWatch())
+    session = Session(reactor, given, config, authority, os.environ, tally, SignalWatch())
     session.watch.start(lambda number: reactor.callFromThread(session.signalled, number))
     return _in_reactor(reactor, session.run)
 

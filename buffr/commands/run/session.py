@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from buffr.commands.run.child import Child, Ended
 from buffr.commands.run.environment import child_environment
-from buffr.commands.run.options import RunOptions
+from buffr.commands.run.options import fail_on, scope_of
 from buffr.commands.run.outcome import Outcome
 from buffr.commands.run.signals import SignalWatch
 from buffr.commands.run.tally import Tally
@@ -31,14 +32,14 @@ __all__ = ["Session"]
 
 @define(eq=False)
 class Session:
-    """Runs the command that ``options`` name behind a proxy of its own.
+    """Runs the command that ``given`` names behind a proxy of its own.
 
     The signals that ``watch`` tells of are passed on to it, those too that
     came before it had begun.
     """
 
     reactor: Any
-    options: RunOptions
+    given: argparse.Namespace
     config: Config
     authority: Authority
     environ: Mapping[str, str]
@@ -55,7 +56,7 @@ class Session:
             return
         self._child.send(number)
         if number is signal.SIGTERM and self._killing is None:
-            grace_s = self.options["grace"]
+            grace_s = self.given.grace
             self._killing = self.reactor.callLater(grace_s, self._child.send, signal.SIGKILL)
 
     async def run(self) -> Outcome:
@@ -78,13 +79,13 @@ class Session:
             await service.stopService()
         self.tally.connections = service.listeners[0].accepted
         return Outcome(
-            command=Path(self.options.command[0]).name,
+            command=Path(self.given.command[0]).name,
             ended=ended,
             dur_s=dur_s,
             counters=service.engine.counters,
             tally=self.tally,
             unused=unused(self.tally.routes),
-            fail_on=self.options.fail_on,
+            fail_on=fail_on(self.given),
         )
 
     async def _through(self, port: int) -> Ended:
@@ -92,14 +93,14 @@ class Session:
             files = TrustFiles.write(Path(directory), self.authority, self.environ)
             access = self.config.access
             key = access.key if access.required else None
-            environ = child_environment(self.environ, self.options.scope, port, files, key)
+            environ = child_environment(self.environ, scope_of(self.given), port, files, key)
             with self._started(environ) as child:
                 return await child.ended(self.reactor)
 
     @contextmanager
     def _started(self, environ: Mapping[str, str]) -> Iterator[Child]:
         with self.watch.as_before():
-            child = Child.start(self.options.command, environ)
+            child = Child.start(self.given.command, environ)
         self._child = child
         for number in self._early:
             self.signalled(number)

@@ -14,9 +14,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
-from buffr.commands.ca.command import ca
 from buffr.commands.ca.guide import Places, hint_text
 from buffr.commands.ca.hints import HINTS
+from buffr.commands.cli import run
 
 ROOT = Path(__file__).parents[3]
 RUNTIMES = (
@@ -42,7 +42,7 @@ Output = pytest.CaptureFixture[bytes]
 
 def _run(capfdbinary: Output, *arguments: str) -> bytes:
     """Its standard output; it must have gone well."""
-    code = ca(arguments)
+    code = run(["ca", *arguments])
     output = capfdbinary.readouterr()
     assert code == 0, output.err
     return output.out
@@ -50,7 +50,7 @@ def _run(capfdbinary: Output, *arguments: str) -> bytes:
 
 def _fail(capfdbinary: Output, *arguments: str) -> str:
     """Its one line on standard error; it must have failed."""
-    code = ca(arguments)
+    code = run(["ca", *arguments])
     output = capfdbinary.readouterr()
     assert (code, output.out) == (1, b"")
     assert output.err.startswith(b"buffr: ")
@@ -160,9 +160,9 @@ class TestWhereItIs:
 
     def test_is_said_once_it_is_made(self, capfdbinary: Output) -> None:
         """Beside the output, by the call that makes it, and not by the next."""
-        assert ca([]) == 0
+        assert run(["ca"]) == 0
         assert b"made buffr-ca.pem" in capfdbinary.readouterr().err
-        assert ca([]) == 0
+        assert run(["ca"]) == 0
         assert capfdbinary.readouterr().err == b""
 
 
@@ -219,10 +219,10 @@ class TestWhatGoesWrong:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["--format", "jks"], "--format: 'jks' is none; must be pem, der, p12, bundle"),
-            (["--frmat", "pem"], "option --frmat not recognized"),
-            (["der"], "ca takes no argument 'der'"),
-            (["--password", "", "--format", "p12"], "--password: is empty"),
+            (["--format", "jks"], "--format: 'jks' must be pem, der, p12 or bundle"),
+            (["--frmat", "pem"], "no flag '--frmat'; did you mean '--format'?"),
+            (["der"], "ca: unexpected argument 'der'"),
+            (["--password", "", "--format", "p12"], "--password: must not be empty"),
             (["--config", "absent.yaml"], "absent.yaml: cannot be read"),
             (["--cert", "/dev/null/x.pem"], "the CA cannot be made"),
         ],

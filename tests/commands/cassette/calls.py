@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from buffr.commands.cassette.command import cassette
+from buffr.commands.cli import run
 from buffr.interaction import Interaction
 from buffr.stores.cassette.format import encode
 from buffr.stores.cassette.layout import TAIL
@@ -32,7 +32,10 @@ class Said:
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Said:
     """One command, and what it said."""
-    code = cassette([str(argument) for argument in arguments])
+    try:
+        code = run(["cassette", *map(str, arguments)])
+    except SystemExit as ended:  # it was asked for help
+        code = int(ended.code or 0)
     said = capsys.readouterr()
     kept = [line for line in said.err.splitlines(keepends=True) if _WITHOUT not in line]
     return Said(code, said.out, "".join(kept))

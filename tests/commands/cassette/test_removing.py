@@ -66,9 +66,9 @@ class TestRm:
         [
             (["5"], "there is no interaction 5: they are 0 to 4"),
             (["2-7"], "there is no interaction 7"),
-            (["x"], "'x' is no number"),
+            (["x"], "'x' must be the number"),
             (["3-1"], "ends before it begins"),
-            ([], "say which interactions"),
+            ([], "name the interactions"),
         ],
     )
     def test_others_are_refused(

@@ -246,8 +246,8 @@ def test_a_token_beside_credential_fields_is_found(
 _WITHOUT = """
 import sys
 sys.modules["detect_secrets"] = None
-from buffr.commands.cassette.command import cassette
-sys.exit(cassette(sys.argv[1:]))
+from buffr.commands.cli import run
+sys.exit(run(["cassette", *sys.argv[1:]]))
 """
 
 

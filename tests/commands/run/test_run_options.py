@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
-from twisted.python import usage
 
-from buffr.commands.run.options import RunOptions, settings
+from buffr.commands.cli import parsed as command_line
+from buffr.commands.parser import Misused
+from buffr.commands.run.options import flags, scope_of, settings
 from buffr.config import Config, ForwardSettings
 from buffr.errors import ConfigError
 from buffr.policy.mode import Mode
 
 
-def parsed(*arguments: str) -> RunOptions:
-    options = RunOptions()
-    options.parseOptions(list(arguments))
-    return options
+def parsed(*arguments: str) -> Namespace:
+    return command_line(["run", *arguments])[1]
 
 
 def made(*options: str, **environ: str) -> tuple[Config, ForwardSettings]:
@@ -38,7 +38,7 @@ class TestCommand:
         """What is behind the command's name is the command's, whatever it looks like."""
         options = parsed(*arguments)
         assert options.command == ("test", "--auto", "--", "-x")
-        assert options.flags()["mode"] == "replay"
+        assert flags(options)["mode"] == "replay"
 
     @pytest.mark.parametrize("arguments", [(), ("--",), ("--replay",)])
     def test_none(self, arguments: tuple[str, ...]) -> None:
@@ -63,7 +63,7 @@ class TestRefused:
         ],
     )
     def test_what_cannot_be(self, arguments: tuple[str, ...], words: str) -> None:
-        with pytest.raises(usage.UsageError, match=re.escape(words)):
+        with pytest.raises(Misused, match=re.escape(words)):
             parsed(*arguments, "--", "command")
 
     def test_a_cassette_to_replay_that_is_not_there(self, tmp_path: Path) -> None:
@@ -119,6 +119,6 @@ class TestSettings:
         assert row.upstream.ca_file == Path("their.pem")
 
     def test_a_scope_of_its_own(self) -> None:
-        assert parsed("--scope", "mine", "x").scope == "mine"
-        assert parsed("x").scope != parsed("x").scope
-        assert re.fullmatch("run-[0-9a-f]{8}", parsed("x").scope)
+        assert scope_of(parsed("--scope", "mine", "x")) == "mine"
+        assert scope_of(parsed("x")) != scope_of(parsed("x"))
+        assert re.fullmatch("run-[0-9a-f]{8}", scope_of(parsed("x")))

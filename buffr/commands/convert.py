@@ -1,33 +1,37 @@
-"""``buffr config``: settings of other programs, in buffr's words."""
+"""``buffr config convert``: the settings of other programs, as buffr's."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve
 
+from buffr.commands.parser import Parser
 from buffr.config.api_buddy import ApiBuddySettings, read_api_buddy
 from buffr.config.api_buddy_yaml import as_yaml
 from buffr.embedded.address import listening_address
 from buffr.errors import ConfigError
 
-__all__ = ["config"]
+__all__ = ["declare", "read_json", "run"]
 
 
-def config(arguments: Sequence[str]) -> int:
-    """Run ``buffr config ...``; the exit code."""
-    parser = argparse.ArgumentParser(prog="buffr config", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    convert = commands.add_parser(
-        "convert", help="print the settings of reference-api-buddy as those of buffr"
+def declare(parser: Parser) -> None:
+    """Describe the arguments."""
+    parser.describe(
+        "Prints the settings of reference-api-buddy as those of buffr (YAML). What has no "
+        "counterpart is printed as a comment.",
+        "FILE",
+        examples=(("buffr config convert config.json > buffr.yaml", "then run `buffr serve`"),),
     )
-    convert.add_argument("file", type=Path, help="its settings' file (JSON)")
-    given = parser.parse_args(arguments)
+    parser.argument("file", type=Path, metavar="FILE", help="its settings file (JSON)")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Print the converted settings; returns the exit code."""
     try:
         sys.stdout.write(_converted(given.file))
     except ConfigError as error:
