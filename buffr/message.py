@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from operator import itemgetter
 
 from attrs import evolve, field, frozen
 
@@ -56,6 +57,7 @@ HOPS = b"X-Buffr-Via"
 
 _SCOPE, _HOPS = b"x-buffr-scope", HOPS.lower()
 _FOR_BUFFR = frozenset((_SCOPE, _HOPS))
+_name_of = itemgetter(0)
 _HOP = re.compile(rb"(?<![^ ,])[0-9a-f]{16}(?![^ ,])")
 
 _NEVER_BY_CONNECTION = frozenset((b"content-length", b"host", b"cache-control"))
@@ -125,7 +127,7 @@ class Request:
     @cached_property
     def is_for_buffr(self) -> bool:
         """Whether it has fields that are for buffr itself."""
-        return not _FOR_BUFFR.isdisjoint([name.lower() for name, _ in self.headers])
+        return not _FOR_BUFFR.isdisjoint(map(bytes.lower, map(_name_of, self.headers)))
 
     @property
     def scopes(self) -> tuple[bytes, ...]:
@@ -150,7 +152,7 @@ class Request:
     @cached_property
     def is_coded(self) -> bool:
         """Whether it says that its body is under content codings."""
-        return first_value(self.headers, b"content-encoding") is not None
+        return b"content-encoding" in map(bytes.lower, map(_name_of, self.headers))
 
     @cached_property
     def authenticates_connection(self) -> bool:

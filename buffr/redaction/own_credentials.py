@@ -8,6 +8,7 @@ from binascii import Error
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import lru_cache, partial
+from operator import attrgetter
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from attrs import evolve, field, frozen
@@ -29,6 +30,8 @@ SHORTEST = 16
 _SHORTEST_PASSWORD = 8
 _LONGEST = 16 * 1024
 _MOST = 64
+
+_value_of = attrgetter("value")
 _PROTOCOL_NAME_BYTES = len(SUBPROTOCOL)
 _SHORTEST_IN_BASE64 = 12
 
@@ -62,7 +65,7 @@ class Known:
 
     @values.default
     def _plain_values(self) -> tuple[bytes, ...]:
-        return tuple([secret.value for secret in self.secrets])
+        return tuple(map(_value_of, self.secrets))
 
     def __bool__(self) -> bool:
         return bool(self.secrets)
