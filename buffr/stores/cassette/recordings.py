@@ -67,10 +67,6 @@ class Recordings:
     def places(self) -> range:
         return range(self.elements.first_place, self.elements.next_place)
 
-    def warm(self, place: int) -> Interaction | None:
-        """The interaction at a place, if it was asked for before and is still in memory."""
-        return self.decoded.get(place)
-
     async def cold(self, place: int) -> Interaction:
         """The interaction at a place, out of the file. Raises ``CassetteError``."""
         while (loading := self._loading.get(place)) is not None:

@@ -403,7 +403,7 @@ class CassetteStore:
 
     async def load(self, place: int) -> Interaction:
         recordings = self.cassette.recordings
-        return recordings.warm(place) or await recordings.cold(place)
+        return recordings.decoded.get(place) or await recordings.cold(place)
 
     def places(self) -> range:
         return self.cassette.recordings.places()
