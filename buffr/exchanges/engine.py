@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, assert_never
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 
 from buffr.errors import (
@@ -42,13 +41,11 @@ from buffr.matching.identity import Identity
 from buffr.matching.key import recording_name
 from buffr.message import Request, ResponseHead
 from buffr.policy.mode import Fetch, Refuse, Replay, decide, needs_key
+from buffr.transport.eager import AT_ONCE_BYTES, aside
 from buffr.transport.streams import BodyStream
 from buffr.wire.websocket_handshake import asks_websocket, check_request
 
 __all__ = ["Engine"]
-
-_AT_ONCE_BYTES = 65536
-"""Longer bodies keep the reactor too long: full of credentials, a megabyte takes seconds."""
 
 
 class Engine:
@@ -193,7 +190,7 @@ class Engine:
                 else await read_whole(route, request, body, exchange.sink)
             )
             data = exchange.body.identity
-            if isinstance(data, bytes) and len(data) > _AT_ONCE_BYTES:
+            if isinstance(data, bytes) and len(data) > AT_ONCE_BYTES:
                 exchange.identity = await self._identity_aside(exchange, route, data)
             else:
                 exchange.identity = identity_of(exchange, route)
@@ -218,11 +215,7 @@ class Engine:
         known = route.matcher.remembered(exchange.request, body, route.origin)
         if known is not None:
             return known
-        pool = self._reactor.getThreadPool()
-        identity: Identity = await deferToThreadPool(
-            self._reactor, pool, identity_of, exchange, route
-        )
-        return identity
+        return await aside(self._reactor, len(body), identity_of, exchange, route)
 
     def _kept(self, exchange: Exchange, request: RecordedRequest, answer: ResponseHead) -> None:
         """Count a recording, whose turn is over with this answer."""

@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import asdict
+from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from buffr.interaction import RecordedRequest
 from buffr.matching.identity import Identity
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher
 from buffr.matching.near_miss import NearMiss, near_misses, variant_miss
 from buffr.matching.nearest import NearIndex
+from buffr.message import Request
+from buffr.redaction.request_hint import RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Found, Store
+from buffr.transport.eager import AT_ONCE_BYTES, aside
 
 __all__ = ["Explainer", "as_data", "as_text", "in_short"]
 
@@ -47,9 +52,17 @@ class Explainer:
         self._index = NearIndex()
         self._broken: dict[bytes, tuple[int, str]] = {}
         self._next = 0
+        self._catching_up = DeferredLock()
 
     async def catch_up(self) -> None:
         """Take in what the store has and the index has not."""
+        await self._catching_up.acquire()
+        try:
+            await self._catch_up()
+        finally:
+            self._catching_up.release()
+
+    async def _catch_up(self) -> None:
         while True:
             places = self._store.places()
             if places.start != self.first or places.stop < self._next:
@@ -58,21 +71,36 @@ class Explainer:
                 self._broken.clear()
             if self._next == places.stop:
                 return
+            size_bytes = 0
             for place in range(self._next, min(self._next + _STEP, places.stop)):
-                self._take(place)
-            self._next = min(self._next + _STEP, places.stop)
+                size_bytes += await self._take(place)
+                self._next = place + 1
+                if size_bytes > AT_ONCE_BYTES:
+                    break
             if self._next < places.stop:
                 await deferLater(self._reactor, 0)
 
-    def _take(self, place: int) -> None:
+    async def _take(self, place: int) -> int:
+        """Take in what is at a place; the size of the body that was looked at."""
         request = self._store.request(place)
         if request is not None:
-            self._index.add(place, self._matcher.recorded(request))
-            return
+            self._index.add(place, await self._recorded(request))
+            return request.body.size_bytes
         broken = self._store.broken(place)
-        if broken is not None:
-            digest = self._matcher.recorded(broken.request).digest
-            self._broken[digest] = (place, broken.why[:_MOST_WHY])
+        if broken is None:
+            return 0
+        digest = (await self._recorded(broken.request)).digest
+        self._broken[digest] = (place, broken.why[:_MOST_WHY])
+        return broken.request.body.size_bytes
+
+    async def _recorded(self, request: RecordedRequest) -> MatchKey:
+        size_bytes = request.body.size_bytes
+        return await aside(self._reactor, size_bytes, self._matcher.recorded, request)
+
+    async def hint(self, request: Request, body: bytes) -> RequestHint:
+        """What tells a request from others like it."""
+        told = request.target, request.headers, body, self._redaction
+        return await aside(self._reactor, len(body), hint_of, *told)
 
     def _broken_one(self, keys: Sequence[MatchKey]) -> tuple[NearMiss, ...]:
         """The latest recording of the very same request that broke off."""
@@ -101,8 +129,14 @@ class Explainer:
         for place in self._index.nearest(keys[0]):
             request = self._store.request(place)
             if request is not None:
-                recorded.append((place, self._matcher.recorded(request)))
-        return (*self._broken_one(keys), *near_misses(keys, recorded, self._redaction))
+                recorded.append((place, await self._recorded(request)))
+        size_bytes = sum([_size_of(key) for key in (*keys[:1], *[key for _, key in recorded])])
+        found = await aside(self._reactor, size_bytes, near_misses, keys, recorded, self._redaction)
+        return (*self._broken_one(keys), *found)
+
+
+def _size_of(key: MatchKey) -> int:
+    return sum([len(value) for _, value in key.parts])
 
 
 def as_data(nearest: tuple[NearMiss, ...], first: int) -> list[dict[str, Any]]:

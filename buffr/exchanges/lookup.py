@@ -19,7 +19,6 @@ from buffr.matching.identity import Identity
 from buffr.matching.near_miss import NearMiss
 from buffr.message import Request
 from buffr.policy.mode import Mode, may_substitute
-from buffr.redaction.request_hint import hint_of
 from buffr.stores.base import Found, Store
 
 __all__ = ["captured", "identity_of", "next_place", "no_match"]
@@ -147,7 +146,7 @@ async def no_match(exchange: Exchange, route: Recorded) -> NoMatch:
     request = exchange.request
     words = shown(request, route)
     body = exchange.body.identity if isinstance(exchange.body.identity, bytes) else b""
-    operation = hint_of(request.target, request.headers, body, route.redaction).operation
+    operation = (await route.explainer.hint(request, body)).operation
     named = f" ({operation})" if operation else ""
     message = f"no recorded interaction matches {words}{named}"
     hint = "record it in mode auto or record"

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 
-__all__ = ["start"]
+__all__ = ["AT_ONCE_BYTES", "aside", "start"]
+
+AT_ONCE_BYTES = 8192
+"""Of more than this a search keeps the reactor too long: a body of nothing but credentials
+takes a microsecond a byte."""
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+async def aside(
+    reactor: Any, size_bytes: int, run: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+) -> _T:
+    """Run what searches so many bytes: at once, or on a thread if they are many."""
+    if size_bytes <= AT_ONCE_BYTES:
+        return run(*args, **kwargs)
+    pool = reactor.getThreadPool()
+    result: _T = await deferToThreadPool(reactor, pool, run, *args, **kwargs)
+    return result
 
 
 def start(running: Coroutine[Any, Any, None]) -> Deferred[None] | None:

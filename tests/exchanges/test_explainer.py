@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial import unittest
@@ -19,11 +21,31 @@ TRIAL = unittest.SynchronousTestCase()
 JSON = ((b"Content-Type", b"application/json"),)
 
 
+class Threads(Clock):
+    """A reactor whose threads run at once, and whose work is counted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ran: list[str] = []
+
+    def getThreadPool(self) -> Threads:
+        return self
+
+    def callInThreadWithCallback(
+        self, told: Callable[[bool, object], None], run: Callable[..., object], *args: object
+    ) -> None:
+        self.ran.append(run.__name__)
+        told(True, run(*args))
+
+    def callFromThread(self, run: Callable[..., object], *args: object) -> None:
+        run(*args)
+
+
 class Bench:
     """An explainer over a store in memory."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
+        self.clock = Threads()
         self.matcher = Matcher(MatchRules(), with_origin=False)
         self.store = MemoryStore(self.matcher.recorded_key)
         self.explainer = Explainer(self.clock, self.store, self.matcher, RedactionRules())
@@ -40,6 +62,30 @@ class Bench:
         while not asking.called:
             self.clock.advance(0)
         return TRIAL.successResultOf(asking)
+
+
+class TestTurns:
+    """Bodies full of credentials take a microsecond a byte to search."""
+
+    LONG = b'{"n": %d, ' + b", ".join([b'"password": "hunter2hunter2"'] * 400) + b"}"
+
+    def test_long_bodies_are_searched_on_threads(self) -> None:
+        bench = Bench()
+        for number in range(3):
+            bench.record(b"/chat", self.LONG % number)
+        assert len(bench.miss(b"/chat", self.LONG % 9)) == 3
+        # When the index is made, and again for the differences.
+        assert bench.clock.ran == ["recorded"] * 6 + ["near_misses"]
+        request = Request(b"POST", b"/chat", JSON)
+        hint = Deferred.fromCoroutine(bench.explainer.hint(request, self.LONG % 9))
+        assert "hunter2" not in str(TRIAL.successResultOf(hint))
+        assert bench.clock.ran[-1] == "hint_of"
+
+    def test_short_ones_are_not(self) -> None:
+        bench = Bench()
+        bench.record(b"/chat", b'{"q": "one"}')
+        assert bench.miss(b"/chat", b'{"q": "two"}')
+        assert bench.clock.ran == []
 
 
 class TestNearest:

@@ -9,7 +9,7 @@ import stat
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, get_ident, main_thread
 
 import pytest
 from attrs import evolve
@@ -29,6 +29,7 @@ from buffr.interaction import (
     RecordedRequest,
     WebSocketInteraction,
 )
+from buffr.matching.key import RecordedKey
 from buffr.stores.cassette.recent import Recent
 from buffr.stores.cassette.store import Access, Cassette
 
@@ -439,6 +440,27 @@ class TestViews:
         assert (deck.count(b"/a"), deck.count(b"/a?x=2")) == (0, 1)
         deck.close()
         deck.turns.run(late.close())
+
+    def test_keys_of_long_bodies_are_made_on_its_thread(self, path: Path) -> None:
+        """The reactor is not kept while a body full of credentials is searched."""
+        deck = Deck(path)
+        on_reactor: list[int] = []
+
+        def noting(entry: IndexEntry) -> RecordedKey:
+            if get_ident() == main_thread().ident:
+                on_reactor.append(entry.request.body.size_bytes)
+            return key_of(entry)
+
+        view = deck.cassette.view(noting)
+        assert deck.turns.run(view.find([key(b"/nothing")])) is None
+        for target, size_bytes in ((b"/short", 100), (b"/long", 20_000)):
+            one = recording(target)
+            body = Body.of(b"x" * size_bytes)
+            deck.append(evolve(one, request=evolve(one.request, body=body)))
+            assert deck.turns.run(view.find([key(target)])) is not None
+        assert on_reactor == [100]
+        deck.close()
+        deck.turns.run(view.close())
 
     def test_redaction_knows_the_salt_of_the_file(self, path: Path) -> None:
         deck = Deck(path)

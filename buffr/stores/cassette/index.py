@@ -58,8 +58,9 @@ class Index:
     def _nothing_late(self) -> LateIndex:
         return LateIndex()
 
-    def add(self, entry: IndexEntry, place: int) -> None:
-        self.add_key(self.key_of(entry), place)
+    def add(self, entry: IndexEntry, place: int, key: RecordedKey | None = None) -> None:
+        """File an interaction, under a key that was made of it before."""
+        self.add_key(self.key_of(entry) if key is None else key, place)
         if _takes_long(entry.request):
             self.late.places.append(place)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
-from attrs import define, frozen
+from attrs import define, evolve, field, frozen
 
 from buffr.errors import CassetteError
 from buffr.interaction import IndexEntry
+from buffr.matching.key import RecordedKey
 from buffr.stores.cassette.elements import Elements, HeldFile
 from buffr.stores.cassette.file import OpenCassette, Stamp
 from buffr.stores.cassette.format import index_entry
@@ -25,6 +27,7 @@ _WORK_S = 0.001
 _MOST_BROKEN = 20
 _READ_TRIES = 10
 _BLOCK_BYTES = 1 << 20
+_AT_ONCE_BYTES = 8192
 
 
 @frozen(eq=False)
@@ -49,11 +52,29 @@ class Appended:
     """Interactions that the file now holds as its last ones.
 
     ``entries`` are as stored; ``None`` where nothing is to be looked up.
+    ``filed`` has the keys of those with long bodies, by their numbers here.
     """
 
     spans: Spans
     entries: Sequence[IndexEntry | None]
     file_bytes: int
+    filed: Mapping[tuple[int, KeyOf], RecordedKey] = field(factory=dict)
+
+    def with_keys(self, keys: Sequence[KeyOf]) -> Appended:
+        """The same, with the keys that take longer to make than the reactor may be kept."""
+        long = [
+            (number, entry)
+            for number, entry in enumerate(self.entries)
+            if entry is not None and entry.request.body.size_bytes > _AT_ONCE_BYTES
+        ]
+        if not long:
+            return self
+        filed: dict[tuple[int, KeyOf], RecordedKey] = {}
+        for number, entry in long:
+            for key_of in keys:
+                with suppress(Exception):  # whoever files it then is told
+                    filed[number, key_of] = key_of(entry)
+        return evolve(self, filed=filed)
 
 
 News = Loaded | Moved | Appended

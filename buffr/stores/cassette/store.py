@@ -344,10 +344,12 @@ class Cassette:
         elements = self.recordings.elements
         place = elements.next_place
         elements.add(appended.spans, appended.file_bytes)
-        for entry in appended.entries:
+        filed = appended.filed
+        for number, entry in enumerate(appended.entries):
             if entry is not None:
                 for view in self.views:
-                    view.index.add(entry, place)
+                    key = filed.get((number, view.index.key_of)) if filed else None
+                    view.index.add(entry, place, key)
             place += 1
 
 

@@ -18,7 +18,7 @@ from buffr.interaction import HTTPInteraction, Interaction, RecordedRequest
 from buffr.message import ResponseHead
 from buffr.stores.cassette.index import KeyOf
 from buffr.stores.cassette.ledger import Known, Ledger
-from buffr.stores.cassette.reading import News
+from buffr.stores.cassette.reading import Appended, News
 
 __all__ = ["Append", "CassetteThread", "Outcome", "Refresh", "Stop", "Work", "let_others_run"]
 
@@ -156,7 +156,7 @@ class CassetteThread:
             result = job.run()
         except Exception:  # noqa: BLE001  # the thread must live on
             result = Failure()
-        news, known = self._ledger.take_news(), self._ledger.known
+        news, known = self._take_news(), self._ledger.known
         self._land(Outcome(news, known, work=job, result=result))
 
     def _append(self, group: list[Append]) -> None:
@@ -169,9 +169,16 @@ class CassetteThread:
                     self._append([job])
                 return
             failure = self._failure(group[0].interaction, error)
-        self._land(
-            Outcome(self._ledger.take_news(), self._ledger.known, appends=group, failure=failure)
-        )
+        news, known = self._take_news(), self._ledger.known
+        self._land(Outcome(news, known, appends=group, failure=failure))
+
+    def _take_news(self) -> list[News]:
+        """What is new, with the keys that are made here rather than on the reactor."""
+        keys = self._keys()
+        return [
+            item.with_keys(keys) if isinstance(item, Appended) else item
+            for item in self._ledger.take_news()
+        ]
 
     def _failure(self, interaction: Interaction, error: Exception) -> StoreFailed:
         old = interaction.request
@@ -193,7 +200,7 @@ class CassetteThread:
             fault = _said(error)
         self._land(
             Outcome(
-                self._ledger.take_news(),
+                self._take_news(),
                 self._ledger.known,
                 refreshed=refreshed,
                 fault=fault,
