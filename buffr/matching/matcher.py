@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 
 from attrs import evolve, field, frozen
 
@@ -24,7 +24,7 @@ from buffr.matching.variants import Selecting
 from buffr.message import Headers, Request
 from buffr.origin import Origin
 from buffr.redaction.for_keys import KeyRedaction
-from buffr.redaction.own_credentials import Known
+from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
 from buffr.redaction.pseudonym import MARK, STAND_IN
 from buffr.redaction.redactor import Redactor
 from buffr.transport.memo import Memo
@@ -51,15 +51,10 @@ class _Head:
     header_parts: int
     doubtful: frozenset[bytes]
     start: bytes = field(init=False)
-    bare: tuple[MatchKey, ...] = field(init=False)
 
     @start.default
     def _start(self) -> bytes:
         return b"".join(map(encoded, self.parts))
-
-    @bare.default
-    def _bare(self) -> tuple[MatchKey, ...]:
-        return self.keys(b"")
 
     def exact(self, body: bytes) -> MatchKey:
         return MatchKey((*self.parts, ("body", body)), self.digest(body))
@@ -162,8 +157,8 @@ class Matcher:
             credential,
         )
         self.frames = FrameRules.of(rules.frame, rules.frame_type, self._body, self.sync)
+        self._last_fields: tuple[Headers, bytes, tuple[Part, ...], CountedFields] | None = None
         self._requests: Memo[object, _Known] = Memo(entries=2048, size_bytes=8 << 20)
-        self._recordings: Memo[object, _Known] = Memo(entries=2048, size_bytes=8 << 20)
         self._heads: Memo[object, _Head] = Memo(entries=2048, size_bytes=4 << 20)
         self._selectings: Memo[object, Selecting] = Memo(entries=2048, size_bytes=4 << 20)
         self._variants: Memo[object, Variant] = Memo(entries=4096, size_bytes=4 << 20)
@@ -303,7 +298,7 @@ class Matcher:
         """
         known = self._recorded_head(request)
         if not request.body.size_bytes:
-            return known.head.bare[0]
+            return known.head.exact(b"")
         return known.head.exact(self._body.recorded(known.head.kind, request.body, known.secrets))
 
     def recorded_key(self, entry: IndexEntry, value: bytes = b"") -> RecordedKey:
@@ -320,8 +315,7 @@ class Matcher:
         if not _is_headerless(request):
             variant = self._variant(known.selecting, entry.choosing)
         if self._distinct or not (MARK in head.start or MARK in value):
-            digest = head.digest(value) if value else head.bare[0].digest
-            return RecordedKey(digest, variant)
+            return RecordedKey(head.digest(value), variant)
         key = head.exact(value)
         loose = loosened(key, self._redaction)
         return RecordedKey(
@@ -369,14 +363,20 @@ class Matcher:
         if self._with_origin:
             origin = _origin_parts(request.scheme, request.host, request.port)
         method, target, headers = request.method, request.target, request.headers
-        name = (method, target, headers, origin)
-        found = self._recordings.get(name)
-        if found is None:
-            secrets = self._redaction.known(target, headers)
-            head, fields = self._shared_head(method, target, headers, origin, secrets)
-            found = _Known(head, secrets, self._selecting(fields, secrets))
-            self._recordings.put(name, found, _head_bytes(target, headers))
-        return found
+        secrets = self._redaction.known(target, headers)
+        head, fields = self._shared_head(method, target, headers, origin, secrets)
+        return _Known(head, secrets, self._selecting(fields, secrets))
+
+    def _recorded_fields(
+        self, method: bytes, headers: Headers, origin: tuple[Part, ...]
+    ) -> CountedFields:
+        """What counts of a recording's fields, which are often those of the one before it."""
+        last = self._last_fields
+        if last is not None and last[0] is headers and last[1:3] == (method, origin):
+            return last[3]
+        fields = self._header.read(method, headers, origin=origin)
+        self._last_fields = (headers, method, origin, fields)
+        return fields
 
     def _live_head(self, request: Request, origin: Origin | None, name: object) -> _Known:
         secrets = self._redaction.known(request.target, request.headers)
@@ -422,7 +422,10 @@ class Matcher:
         *,
         websocket: bool | None = None,
     ) -> tuple[_Head, CountedFields]:
-        fields = self._header.read(method, headers, secrets, websocket=websocket, origin=origin)
+        if websocket is None and secrets is NOTHING_KNOWN:
+            fields = self._recorded_fields(method, headers, origin)
+        else:
+            fields = self._header.read(method, headers, secrets, websocket=websocket, origin=origin)
         standing = tuple([each for each in secrets.secrets if each.stands_in(target)])
         compared = (*fields.handshake, *fields.in_key)
         content_type, codings = fields.content_type, fields.codings
@@ -432,7 +435,7 @@ class Matcher:
             reading = Reading(self._rules.redaction, names)
             path, query = self._target.parts(target, secrets, reading)
             request: tuple[Part, ...] = (("method", method), ("path", path), ("query", query))
-            kind = BodyKind(content_type, codings)
+            kind = _kind(content_type, codings)
             doubtful = frozenset() if self._redaction.exact else frozenset(reading.doubtful)
             parts = (*origin, *request, *compared)
             head = _Head(kind, parts, len(origin), len(fields.in_key), doubtful)
@@ -443,6 +446,11 @@ class Matcher:
 
 def _keys(head: _Head, values: tuple[bytes, ...]) -> tuple[MatchKey, ...]:
     return tuple([key for value in values for key in head.keys(value)])
+
+
+@lru_cache(maxsize=256)
+def _kind(content_type: bytes | None, codings: bytes) -> BodyKind:
+    return BodyKind(content_type, codings)
 
 
 def _no_salt() -> bytes:
