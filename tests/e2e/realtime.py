@@ -76,7 +76,7 @@ class Realtime:
             audio = AUDIO[place * 100 : place * 100 + 100]
             delta = base64.b64encode(audio).decode()
             say(connection, {"type": "response.audio.delta", "delta": delta})
-        self.pongs += connection.ping(b"still there?").wait(5)
+        self.pongs += connection.ping(b"still there?").wait(120)
         connection.send([AUDIO[:70_000], AUDIO[70_000:]])
         say(connection, {"type": "response.done", "number": number})
 

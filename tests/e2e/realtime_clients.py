@@ -102,12 +102,12 @@ def _websockets(way: Way) -> Heard:
     with connect(
         way.url("websockets"), proxy=way.proxy, ssl=way.tls, max_size=None, **options
     ) as client:
-        heard.append(client.recv(10))
+        heard.append(client.recv(120))
         for word in words(own):
             client.send(word)
         with suppress(websockets.ConnectionClosed):
             while True:
-                heard.append(client.recv(10))
+                heard.append(client.recv(120))
         return Heard.of(own, heard, client.close_code, client.close_reason)
 
 

@@ -11,6 +11,7 @@ import pytest
 from attrs import frozen
 from bench import eventually
 from forward_bench import Proxy, forward_proxy, named, secure_origin
+from ports import free_port
 from raw_http import ask, request
 
 from buffr.testing import FakeUpstream
@@ -86,7 +87,7 @@ class TestBeyondLoopback:
     ) -> None:
         """After the look-up. No connection is made, so that nobody learns which ports are open."""
         before = denying.contacts
-        closed = _free_port()
+        closed = free_port()
         opened = denying.plain.port if scheme == "http" else denying.secure.port
         found = [
             denying.proxy.get(f"{scheme}://localhost:{port}/where") for port in (opened, closed)
@@ -189,7 +190,7 @@ class TestItself:
 
     def test_a_parent_proxy_that_is_itself_is_not_used(self, tmp_path: Path) -> None:
         """As after ``export HTTPS_PROXY=...`` for its clients, in the shell that starts buffr."""
-        port = _free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         env = {"HTTP_PROXY": url, "HTTPS_PROXY": url}
         with forward_proxy(tmp_path, {"port": port}, env=env) as proxy:
@@ -204,7 +205,7 @@ class TestItself:
         self, tmp_path: Path
     ) -> None:
         """A name of this machine, seen to lead back when it is connected to."""
-        name, port = socket.gethostname(), _free_port()
+        name, port = socket.gethostname(), free_port()
         try:
             socket.getaddrinfo(name, port)
         except OSError:
@@ -216,8 +217,3 @@ class TestItself:
                 found = proxy.get(f"{scheme}://elsewhere.invalid/loop")
                 assert found.status in (400, 502)
             eventually(lambda: len(proxy.lines("/loop")) == 2)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])

@@ -20,7 +20,7 @@ from raw_http import RawClient, request
 from buffr.testing import FakeUpstream, Received, Step, answer, chunked
 
 PATIENCE_S = 120.0
-HEAD_S = 2
+HEAD_S = 5
 """Times are looked at once a second, so that one of a second would sometimes be none."""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from bench import eventually, interactions
 from forward_bench import NO_PARENTS, forward_proxy, named
+from ports import free_port
 from raw_http import ask, request
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
@@ -23,12 +24,6 @@ UPGRADE = [
     (b"Sec-WebSocket-Version", b"13"),
     (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
 ]
-
-
-def free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(one.getsockname()[1]) for one in taken]
 
 
 def own_address() -> str | None:
@@ -84,7 +79,7 @@ class TestItsOwnPorts:
 
     def test_are_none_for_a_parent_that_a_name_leads_to(self, tmp_path: Path) -> None:
         """Before it is asked for anything: a bypassed host's CONNECT would go round for ever."""
-        (port,) = free_ports(1)
+        port = free_port()
         name = socket.gethostname()
         try:
             socket.getaddrinfo(name, port)
@@ -108,7 +103,7 @@ def ring(
     directory: Path, stack: ExitStack, size: int, mode: str, **settings: Any
 ) -> list[BuffrProcess]:
     """So many buffrs, of which each has the next as its target."""
-    ports = free_ports(size)
+    ports = [free_port() for _ in range(size)]
     made = []
     for number, port in enumerate(ports):
         target = f"http://127.0.0.1:{ports[(number + 1) % size]}"
@@ -119,8 +114,10 @@ def ring(
 
 
 class TestRings:
-    @pytest.mark.parametrize("mode", ["passthrough", "record", "auto", "cache"])
-    @pytest.mark.parametrize("size", [2, 4])
+    @pytest.mark.parametrize(
+        ("size", "mode"),
+        [(2, "passthrough"), (2, "record"), (2, "auto"), (2, "cache"), (4, "auto")],
+    )
     def test_are_508(self, tmp_path: Path, size: int, mode: str) -> None:
         """Within a round or two: no call waits for itself, and nobody runs out of anything."""
         with ExitStack() as stack:
@@ -142,7 +139,7 @@ class TestRings:
 
     def test_where_each_round_changes_the_target(self, tmp_path: Path) -> None:
         """A base path grows: then their number tells."""
-        ports = free_ports(2)
+        ports = [free_port(), free_port()]
         with ExitStack() as stack:
             for number, port in enumerate(ports):
                 row = {"target": f"http://127.0.0.1:{ports[1 - number]}/base", "port": port}
@@ -153,7 +150,7 @@ class TestRings:
 
     def test_of_parent_proxies(self, tmp_path: Path) -> None:
         """By CONNECT, looked into or not, and by plain requests."""
-        ports = free_ports(2)
+        ports = [free_port(), free_port()]
         with ExitStack() as stack:
             proxies = []
             for number, port in enumerate(ports):
@@ -177,7 +174,7 @@ class TestRings:
 
         It gets no field at first, so that the second round looks like another client's.
         """
-        ports = free_ports(2)
+        ports = [free_port(), free_port()]
 
         def onward(received: Received) -> bytes:
             fields = [field for field in received.headers if field[0].lower() != b"host"]
@@ -232,7 +229,7 @@ class TestTheField:
         self, tmp_path: Path
     ) -> None:
         """Even one that passes all fields on: it is not the same request."""
-        ports = free_ports(2)
+        ports = [free_port(), free_port()]
 
         def program(received: Received) -> bytes:
             if received.target == b"/api":

@@ -97,7 +97,7 @@ class TestCommands:
         shell = f"{' '.join(BUFFR)} {command} {closed}"
         ours = {name: value for name, value in os.environ.items() if not name.startswith("BUFFR_")}
         done = subprocess.run(
-            ["sh", "-c", shell], cwd=place, env=ours, capture_output=True, text=True, timeout=60,
+            ["sh", "-c", shell], cwd=place, env=ours, capture_output=True, text=True, timeout=120,
             check=False,
         )  # fmt: skip
         assert "Traceback" not in done.stderr
@@ -124,7 +124,7 @@ class TestServers:
             ["sh", "-c", f"{' '.join(BUFFR)} run -- sh -c '{FILES}' <&- >&- 2>&-"],
             cwd=tmp_path,
             check=False,
-            timeout=60,
+            timeout=120,
         )
         assert done.returncode == 0
         streams = (tmp_path / "streams").read_text().split()

@@ -40,7 +40,7 @@ def opened(process: BuffrProcess, path: str = "/", **options: Any) -> ClientConn
 
 def end(client: ClientConnection) -> tuple[int | None, str | None]:
     with pytest.raises(ConnectionClosed):
-        client.recv(10)
+        client.recv(120)
     return client.close_code, client.close_reason
 
 
@@ -53,11 +53,11 @@ class TestEnds:
             found = []
             for code in codes:
                 with opened(process, f"/close/{code}") as client:
-                    client.recv(10)
+                    client.recv(120)
                     client.send(json.dumps({"type": "bye", "code": code, "reason": f"why {code}"}))
                     found.append(end(client))
             with opened(process, "/drop") as client:
-                client.recv(10)
+                client.recv(120)
                 client.send(json.dumps({"type": "drop"}))
                 found.append(end(client))
             return found
@@ -105,10 +105,10 @@ class TestMuch:
                 chosen = client.response.headers["Sec-WebSocket-Extensions"]
                 assert "permessage-deflate" in chosen
                 assert "no_context_takeover" not in chosen
-                found = [client.recv(10)]
+                found = [client.recv(120)]
                 for word in said:
                     client.send(word)
-                    found.append(client.recv(10))
+                    found.append(client.recv(120))
                 return found
 
         with realtime() as api, serving(tmp_path, "auto", api.port) as recording:
@@ -122,11 +122,11 @@ class TestMuch:
     def test_a_message_of_64_mb_is_not_held_in_memory(self, tmp_path: Path) -> None:
         def more_mb(process: BuffrProcess) -> float:
             with opened(process, compression=None) as client:
-                client.recv(10)
+                client.recv(120)
                 memory = Memory(process.process.pid)
                 client.send(LARGE)
                 client.send(json.dumps({"type": "echo"}))
-                assert client.recv(20) == json.dumps({"type": "echo"})
+                assert client.recv(120) == json.dumps({"type": "echo"})
             return memory.more_mb
 
         with realtime() as api, serving(tmp_path, "record", api.port) as recording:
@@ -154,7 +154,7 @@ class TestOrder:
 
 def _greeting(process: BuffrProcess) -> str | bytes:
     with opened(process) as client:
-        return client.recv(10)
+        return client.recv(120)
 
 
 def _at_the_same_time(process: BuffrProcess) -> list[list[str]]:
@@ -162,12 +162,12 @@ def _at_the_same_time(process: BuffrProcess) -> list[list[str]]:
     with ExitStack() as stack:
         clients = {path: stack.enter_context(opened(process, f"/{path}")) for path in heard}
         for client in clients.values():
-            client.recv(10)
+            client.recv(120)
         for number in range(20):
             for path, client in clients.items():
                 client.send(json.dumps({"type": "echo", "word": f"{path}-{number}"}))
             for path, client in clients.items():
-                heard[path].append(json.loads(client.recv(10))["word"])
+                heard[path].append(json.loads(client.recv(120))["word"])
     return list(heard.values())
 
 
@@ -176,10 +176,10 @@ import sys
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 with connect(sys.argv[1]) as client:
-    print(client.recv(10))
+    print(client.recv(120))
     client.send(sys.argv[2])
     try:
-        print(client.recv(10))
+        print(client.recv(120))
     except ConnectionClosed:
         print(client.close_code, client.close_reason)
 """

@@ -25,6 +25,7 @@ from commands import BUFFR
 from commands import run as run_command
 from forward_bench import NO_PARENTS, named, origin_tls, secure_origin, trust_file
 from forward_clients import CLIENTS, HOST, OriginOfAll, variables
+from ports import free_port
 from websockets.sync.server import ServerConnection, serve
 
 from buffr.commands.run.variables import VARIABLES
@@ -485,8 +486,7 @@ class TestReports:
         assert "1 host bypassed" in done.stderr
 
     def test_an_upstream_that_fails_is_told(self, place: Place) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            url = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+        url = f"http://127.0.0.1:{free_port()}/"
         done = place.run("--", "curl", "-sS", url)
         assert "1 failed" in done.stderr
         assert f"failed    GET {url}\n" in done.stderr

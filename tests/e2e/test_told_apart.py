@@ -159,7 +159,7 @@ class Gate:
 
     def __call__(self, received: Received) -> bytes:
         if received.target != b"/open":
-            self._opened.wait(30)
+            self._opened.wait(120)
         return told(received)
 
     def shut(self) -> None:

@@ -14,6 +14,7 @@ import pytest
 import trustme
 import yaml
 from attrs import frozen
+from ports import free_port
 from raw_http import ask, request
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, answer, steps
@@ -77,8 +78,6 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
         def upstream(context: ssl.SSLContext) -> FakeUpstream:
             return stack.enter_context(FakeUpstream(lambda _: answer(b"reached"), tls=context))
 
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            unused = listening.getsockname()[1]
         mute = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         good = upstream(tls_context(ours, "localhost")).url
         unknown = upstream(tls_context(theirs, "localhost")).url
@@ -88,7 +87,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
         by_address = upstream(tls_context(ours, "127.0.0.1")).url
         trust = {"ca_file": "ca.pem"}
         rows: dict[str, dict[str, Any]] = {
-            "refused": {"target": f"http://127.0.0.1:{unused}"},
+            "refused": {"target": f"http://127.0.0.1:{free_port()}"},
             "no such name": {"target": "http://nobody.invalid"},
             "not reachable": {"target": f"http://127.0.0.1:{_silent_listener(stack)}"},
             "mute at TLS": {"target": f"https://127.0.0.1:{mute.getsockname()[1]}"},
@@ -103,7 +102,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Troubled]:
             "unverified, expired": {"target": old, "verify": False},
         }
         settings = {
-            "limits": {"connect_s": 0.3},
+            "limits": {"connect_s": 3},
             "reverse": [{"port": 0, "cassette": "all.json", **row} for row in rows.values()],
         }
         (directory / "buffr.yaml").write_text(yaml.safe_dump(settings))

@@ -286,7 +286,7 @@ class Gate(Disk):
     def write(self, fd: int, parts: Sequence[Part], offset: int) -> None:
         if offset and not self.open.is_set():
             self.reached.set()
-            assert self.open.wait(30)
+            assert self.open.wait(120)
         super().write(fd, parts, offset)
 
 
@@ -311,7 +311,7 @@ class TestWhileItRecords:
         assert deck.bodies(b"/0") == [b"one"]
         gate.open.clear()
         waiting = deck.turns.start(deck.store.append(recording(b"/own")))
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(120)
         assert deck.cassette.changed()  # it is in the middle: who asks now waits
         by_rename(path, path.read_bytes()[:0] + whole(b"two"))
         gate.open.set()
@@ -326,7 +326,7 @@ class TestWhileItRecords:
         deck.append(recording(b"/0"))
         gate.open.clear()
         first = deck.turns.start(deck.store.append(recording(b"/first")))
-        assert gate.reached.wait(30)
+        assert gate.reached.wait(120)
         large = b"x" * (1 << 20)
         queued = [deck.turns.start(deck.store.append(recording(b"/q", large))) for _ in range(40)]
         refresh = deck.turns.start(deck.cassette.caught_up())
