@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from attrs import asdict
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from buffr.interaction import RecordedRequest
+from buffr.interaction import Broken, IndexEntry, RecordedRequest
 from buffr.matching.identity import Identity
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher
@@ -64,7 +64,7 @@ class Explainer:
 
     async def _catch_up(self) -> None:
         while True:
-            places = self._store.places()
+            places = await self._store.places()
             if places.start != self.first or places.stop < self._next:
                 self.first = self._next = places.start
                 self._index = NearIndex()
@@ -72,26 +72,28 @@ class Explainer:
             if self._next == places.stop:
                 return
             size_bytes = 0
-            for place in range(self._next, min(self._next + _STEP, places.stop)):
-                size_bytes += await self._take(place)
+            step = range(self._next, min(self._next + _STEP, places.stop))
+            for place, found in zip(step, await self._store.entries(step), strict=True):
+                size_bytes += await self._take(place, found)
                 self._next = place + 1
                 if size_bytes > AT_ONCE_BYTES:
                     break
             if self._next < places.stop:
                 await deferLater(self._reactor, 0)
 
-    async def _take(self, place: int) -> int:
+    async def _take(self, place: int, found: IndexEntry | Broken | None) -> int:
         """Take in what is at a place; the size of the body that was looked at."""
-        request = self._store.request(place)
-        if request is not None:
-            self._index.add(place, await self._recorded(request))
-            return request.body.size_bytes
-        broken = self._store.broken(place)
-        if broken is None:
-            return 0
-        digest = (await self._recorded(broken.request)).digest
-        self._broken[digest] = (place, broken.why[:_MOST_WHY])
-        return broken.request.body.size_bytes
+        match found:
+            case None:
+                return 0
+            case IndexEntry(request):
+                self._index.add(place, await self._recorded(request))
+            case Broken(request, why):
+                digest = (await self._recorded(request)).digest
+                self._broken[digest] = (place, why[:_MOST_WHY])
+            case other:
+                assert_never(other)
+        return request.body.size_bytes
 
     async def _recorded(self, request: RecordedRequest) -> MatchKey:
         size_bytes = request.body.size_bytes
@@ -125,14 +127,17 @@ class Explainer:
                 for each in variants[:_MOST_VARIANTS]
             )
         keys = identity.keys
-        recorded = []
-        for place in self._index.nearest(keys[0]):
-            request = self._store.request(place)
-            if request is not None:
-                recorded.append((place, await self._recorded(request)))
+        near = self._index.nearest(keys[0])
+        recorded = [
+            (place, await self._recorded(found.request))
+            for place, found in zip(near, await self._store.entries(near), strict=True)
+            if isinstance(found, IndexEntry)
+        ]
         size_bytes = sum([_size_of(key) for key in (*keys[:1], *[key for _, key in recorded])])
-        found = await aside(self._reactor, size_bytes, near_misses, keys, recorded, self._redaction)
-        return (*self._broken_one(keys), *found)
+        misses = await aside(
+            self._reactor, size_bytes, near_misses, keys, recorded, self._redaction
+        )
+        return (*self._broken_one(keys), *misses)
 
 
 def _size_of(key: MatchKey) -> int:

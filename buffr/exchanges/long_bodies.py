@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError
-from buffr.interaction import Body
+from buffr.interaction import Body, IndexEntry
 from buffr.log import say
 from buffr.matching.body import LongBody
 from buffr.matching.key import MatchKey, Part
@@ -174,7 +174,7 @@ class RouteBodies:
         while at < len(self._current(store)):
             place = self._places[at]
             at += 1
-            if place not in self._done and self._head(store, place) in heads:
+            if place not in self._done and await self._head(store, place) in heads:
                 await self._read_one(store, place)
             elif at % _HEADS_A_TURN == 0:
                 await self._bodies.turn()
@@ -188,18 +188,21 @@ class RouteBodies:
             self._done.clear()
         return places
 
-    def _head(self, store: Store, place: int) -> tuple[Part, ...]:
+    async def _head(self, store: Store, place: int) -> tuple[Part, ...]:
         head = self._heads.get(place)
         if head is None:
-            entry = store.entry(place)
-            parts = () if entry is None else self._matcher.recorded(entry.request).parts
+            (entry,) = await store.entries((place,))
+            parts: tuple[Part, ...] = ()
+            if isinstance(entry, IndexEntry):
+                parts = self._matcher.recorded(entry.request).parts
             head = self._heads[place] = parts[:-1]
         return head
 
     async def _read_one(self, store: Store, place: int) -> None:
         self._done.add(place)
-        entry, late = store.entry(place), store.late
-        if entry is None or self._matcher.is_read(entry.request):
+        late = store.late
+        (entry,) = await store.entries((place,))
+        if not isinstance(entry, IndexEntry) or self._matcher.is_read(entry.request):
             return
         reader = self._matcher.recorded_long_body(entry.request)
         try:

@@ -74,7 +74,7 @@ async def _chosen(exchange: Exchange, route: Recorded, found: Found | None) -> F
     if found is None and _may_be_long(exchange, route):
         found = await route.bodies.find((*identity.keys, *identity.headerless))
     if found is None and (identity.is_credential or may_substitute(route.mode)):
-        found = store.find_loose(identity.loose)
+        found = await store.find_loose(identity.loose)
     variants = [] if found is None else [evolve(found, others=()), *found.others]
     equal = [each for each in variants if not identity.selecting.differences(each.variant)]
     if not equal and identity.headerless:

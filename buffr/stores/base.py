@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from buffr.interaction import Broken, IndexEntry, Interaction, RecordedRequest
+from buffr.interaction import Broken, IndexEntry, Interaction
 from buffr.matching.key import MatchKey, RecordedKey, Variant
 
 __all__ = ["Found", "Late", "Store"]
@@ -47,7 +47,9 @@ class Late(Protocol):
 class Store(Protocol):
     """Finds and keeps interactions.
 
-    All methods are called on the reactor's thread.
+    All methods are called on the reactor's thread. What a store across a
+    network would have to ask for is a coroutine; one that knows the answer
+    returns it without suspending, and a hit never suspends.
     """
 
     async def find(self, keys: Sequence[MatchKey]) -> Found | None:
@@ -56,7 +58,7 @@ class Store(Protocol):
         ``keys`` go from exact to lenient.
         """
 
-    def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+    async def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
         """Interactions whose keys are one of these but for values that count by pseudonyms.
 
         Only where each of these values is the only one that the store has
@@ -70,23 +72,25 @@ class Store(Protocol):
         """
 
     @property
-    def late(self) -> Late: ...
+    def late(self) -> Late:
+        """In this process: what was learnt of the interactions that are known here."""
 
-    def places(self) -> range:
+    async def places(self) -> range:
         """The places that interactions have now."""
 
-    def entry(self, place: int) -> IndexEntry | None:
-        """What is at a place, as it is looked up; ``None`` as for ``request``."""
+    async def entries(self, places: Sequence[int]) -> Sequence[IndexEntry | Broken | None]:
+        """What stands at each of these places.
 
-    def request(self, place: int) -> RecordedRequest | None:
-        """The request at a place; ``None`` for what is never looked up, or no longer there."""
-
-    def broken(self, place: int) -> Broken | None:
-        """What is at a place and never replayed; ``None`` for all else."""
+        As it is looked up, or what is never replayed and why; ``None`` for
+        what cannot be read, or is no longer there.
+        """
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the store as a whole, in words; empty for nothing."""
+        """What is wrong with the store as a whole, in words; empty for nothing.
+
+        As far as it is known: nobody is asked.
+        """
 
     async def append(self, interaction: Interaction) -> None:
         """Keep an interaction; returns when it would survive this process.

@@ -98,7 +98,10 @@ class CacheStore(Protocol):
 
     @property
     def salt(self) -> bytes:
-        """At least 16 random bytes that are kept with the entries, and key their digests."""
+        """At least 16 random bytes that are kept with the entries, and key their digests.
+
+        Known since the store was opened: keys are made of it for each request.
+        """
 
     async def find(self, key: bytes) -> Sequence[StoredEntry]:
         """Every variant of a key, the one stored last first. Counts as use.
@@ -129,7 +132,7 @@ class CacheStore(Protocol):
         """Remove the entries to which all that is given applies; how many those were."""
 
     def stats(self, now: float, route: str | None = None) -> CacheStats:
-        """In constant time."""
+        """In constant time. Raises ``StoreFailed``."""
 
     async def close(self) -> None:
         """Finish what is under way; further calls are errors."""

@@ -1,8 +1,10 @@
-"""A store in memory: what it holds ends with the process."""
+"""Recordings in memory: what is recorded ends with the process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import secrets
+from collections.abc import Callable
+from pathlib import Path
 
 from attrs import define, evolve, field
 
@@ -15,81 +17,109 @@ from buffr.interaction import (
     RecordedRequest,
     choosing_fields,
 )
-from buffr.matching.key import MatchKey
-from buffr.stores.base import Found
-from buffr.stores.cassette.index import Index, KeyOf, LateIndex
+from buffr.stores.cassette.index import Index, KeyOf
 from buffr.stores.cassette.requests import stored_request
+from buffr.stores.interactions import Access, InteractionView, Redact, not_recorded
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryInteractions"]
+
+_OVERHEAD_BYTES = 2048
+"""About what the objects of an interaction take beside its bodies."""
 
 
-def _as_it_is(interaction: Interaction) -> Interaction:
-    return interaction
+def _as_it_is(_: bytes) -> Callable[[Interaction], Interaction]:
+    return lambda interaction: interaction
 
 
 @define(eq=False)
-class MemoryStore:
-    """Keeps interactions as ``redact`` leaves them; bodies in files are read into memory."""
+class MemoryInteractions:
+    """Keeps interactions as ``redact`` leaves them; bodies in files are read into memory.
 
-    key_of: KeyOf
-    redact: Callable[[Interaction], Interaction] = _as_it_is
-    _index: Index = field(init=False)
+    Takes no more than ``most_bytes``, zero for any number.
+    """
+
+    redact: Redact = _as_it_is
+    most_bytes: int = 0
+    access: Access = "append"
+    where: str = "memory:"
+    path: Path | None = None
+    views: list[InteractionView] = field(init=False, factory=list)
+    salt: bytes = field(init=False, factory=lambda: secrets.token_hex(16).encode())
+    losses_noted: bool = field(init=False, default=False)
+    trouble: str = field(init=False, default="")
+    replaces: bool = field(init=False, default=False)
     _interactions: list[Interaction] = field(init=False, factory=list)
+    _held_bytes: int = field(init=False, default=0)
     _closed: bool = field(init=False, default=False)
 
-    def __attrs_post_init__(self) -> None:
-        self._index = Index(self.key_of)
+    def view(self, key_of: KeyOf) -> InteractionView:
+        view = InteractionView(self, Index(key_of))
+        for place in self.places():
+            entry = self.entry(place)
+            if entry is not None:
+                view.index.add(entry, place)
+        self.views.append(view)
+        return view
 
-    async def find(self, keys: Sequence[MatchKey]) -> Found | None:
-        return self._index.find(keys)
+    def open(self, *, in_steps: bool = False) -> None:
+        """Nothing is to be opened."""
 
-    def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
-        return self._index.find_loose(keys)
+    def check_writable(self) -> None:
+        """Memory is there."""
 
-    @property
-    def late(self) -> LateIndex:
-        return self._index.late
+    def exists(self) -> bool:
+        return bool(self._interactions)
 
-    async def load(self, place: int) -> Interaction:
-        if not 0 <= place < len(self._interactions):
-            raise CassetteError(f"there is no recording {place}")
-        return self._interactions[place]
+    def changed(self) -> bool:
+        return False
+
+    async def caught_up(self) -> None:
+        """Nobody else changes it."""
+
+    def warm(self, place: int) -> Interaction | None:
+        return self._interactions[place] if 0 <= place < len(self._interactions) else None
+
+    async def cold(self, place: int) -> Interaction:
+        raise CassetteError(f"there is no recording {place}")
 
     def places(self) -> range:
         return range(len(self._interactions))
 
     def entry(self, place: int) -> IndexEntry | None:
-        interaction = self._interactions[place]
-        return _entry_of(interaction) if interaction.whole else None
+        interaction = self.warm(place)
+        return _entry_of(interaction) if interaction is not None and interaction.whole else None
 
     def request(self, place: int) -> RecordedRequest | None:
-        interaction = self._interactions[place]
-        return interaction.request if interaction.whole else None
+        entry = self.entry(place)
+        return None if entry is None else entry.request
 
     def broken(self, place: int) -> Broken | None:
-        interaction = self._interactions[place]
-        why = interaction.broke_off
-        return None if why is None else Broken.off(interaction.request, why)
-
-    @property
-    def trouble(self) -> str:
-        return ""
+        interaction = self.warm(place)
+        why = None if interaction is None else interaction.broke_off
+        return None if interaction is None or why is None else Broken.off(interaction.request, why)
 
     async def append(self, interaction: Interaction) -> None:
         if self._closed:
             raise StoreFailed("the store is closed")
-        redacted = self.redact(interaction)
+        size_bytes = _OVERHEAD_BYTES + sum([body.size_bytes for body in interaction.bodies])
         try:
-            kept = redacted.with_bodies(_in_memory)
-        except OSError as error:
-            raise StoreFailed(f"{error.filename}: {error.strerror}") from error
+            if 0 < self.most_bytes < self._held_bytes + size_bytes:
+                raise StoreFailed(f"the memory for recordings is full ({self.most_bytes} bytes)")
+            kept = self.redact(self.salt)(interaction).with_bodies(_in_memory)
+        except (OSError, StoreFailed) as error:
+            raise not_recorded(self.redact, interaction, error) from error
         kept = evolve(kept, request=stored_request(kept.request))
+        self._held_bytes += size_bytes
         self._interactions.append(kept)
         if kept.whole:
-            self._index.add(_entry_of(kept), len(self._interactions) - 1)
+            for view in self.views:
+                view.index.add(_entry_of(kept), len(self._interactions) - 1)
 
     async def close(self) -> None:
         self._closed = True
+
+    def release(self) -> None:
+        self._interactions.clear()
 
 
 def _entry_of(interaction: Interaction) -> IndexEntry:

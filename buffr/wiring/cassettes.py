@@ -22,7 +22,8 @@ from buffr.matching.captures import without_redacted
 from buffr.policy.mode import Mode
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
-from buffr.stores.cassette.store import Access, Cassette
+from buffr.stores.cassette.store import Cassette
+from buffr.stores.interactions import Access
 from buffr.stores.writable import check_directory, check_file
 from buffr.transport.streams import News
 from buffr.transport.turn import Turn

@@ -17,7 +17,7 @@ from buffr.matching.matcher import Matcher
 from buffr.origin import Origin
 from buffr.policy.access import is_private
 from buffr.policy.mode import Mode
-from buffr.stores.cassette.store import CassetteStore
+from buffr.stores.interactions import IndexedStore
 from buffr.tls.server_name import is_address
 from buffr.wiring.cassettes import SharedCassette
 from buffr.wiring.held_routes import Held, HeldRoutes, Name
@@ -38,7 +38,7 @@ class _View:
     """What the origins of one row have in common that share a cassette."""
 
     cassette: SharedCassette
-    store: CassetteStore
+    store: IndexedStore
     matcher: Matcher
     playhead: Playhead
 

@@ -1,4 +1,4 @@
-"""Recordings that are too old, and what takes their turn."""
+"""InteractionSet that are too old, and what takes their turn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buffr.exchanges.ages import Ages, recorded_s
 from buffr.interaction import HTTPInteraction, RecordedRequest
 from buffr.matching.key import RecordedKey
 from buffr.message import ResponseHead
-from buffr.stores.memory import MemoryStore
+from buffr.stores.memory import MemoryInteractions
 
 
 class TestRecorded:
@@ -30,7 +30,7 @@ def in_turn(times: Sequence[int | None], now_s: float) -> tuple[list[int], set[i
     """What takes turns of recordings made at these seconds, where 10 seconds is too old."""
 
     async def found() -> tuple[list[int], set[int]]:
-        store = MemoryStore(lambda entry: RecordedKey(entry.request.target))
+        store = MemoryInteractions().view(lambda entry: RecordedKey(entry.request.target))
         for time in times:
             at = None if time is None else f"1970-01-01T00:00:{time:02}Z"
             head = ResponseHead(200, b"OK", ())
@@ -46,7 +46,7 @@ class TestInTurn:
         assert in_turn([1, 2, 3], 11) == ([0, 1, 2], set())
 
     def test_those_that_do_not_say_never_get_old(self) -> None:
-        """Recordings of the Go program."""
+        """InteractionSet of the Go program."""
         assert in_turn([None, None], 1e9) == ([0, 1], set())
 
     def test_later_ones_have_the_turns_of_old_ones(self) -> None:

@@ -19,7 +19,7 @@ from buffr.matching.matcher import Matcher, MatchRules
 from buffr.message import Headers, Piece, Request, ResponseHead
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
-from buffr.stores.memory import MemoryStore
+from buffr.stores.memory import MemoryInteractions
 from buffr.transport.streams import BodyStream
 
 TRIAL = unittest.SynchronousTestCase()
@@ -56,7 +56,7 @@ class Sink:
 
 def route_in(directory: Path) -> Recorded:
     matcher, redaction = Matcher(MatchRules(), with_origin=False), RedactionRules()
-    store = MemoryStore(matcher.recorded_key)
+    store = MemoryInteractions().view(matcher.recorded_key)
     return Recorded(
         mode=Mode.AUTO,
         upstream=None,

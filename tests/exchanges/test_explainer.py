@@ -15,7 +15,7 @@ from buffr.matching.near_miss import NearMiss
 from buffr.matching.rules import MatchRules
 from buffr.message import Request, ResponseHead
 from buffr.redaction.rules import RedactionRules
-from buffr.stores.memory import MemoryStore
+from buffr.stores.memory import MemoryInteractions
 
 TRIAL = unittest.SynchronousTestCase()
 JSON = ((b"Content-Type", b"application/json"),)
@@ -47,7 +47,7 @@ class Bench:
     def __init__(self) -> None:
         self.clock = Threads()
         self.matcher = Matcher(MatchRules(), with_origin=False)
-        self.store = MemoryStore(self.matcher.recorded_key)
+        self.store = MemoryInteractions().view(self.matcher.recorded_key)
         self.explainer = Explainer(self.clock, self.store, self.matcher, RedactionRules())
 
     def record(self, path: bytes, body: bytes, *, truncated: str | None = None) -> None:

@@ -36,7 +36,7 @@ from buffr.origin import Origin
 from buffr.policy.access import Access
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
-from buffr.stores.memory import MemoryStore
+from buffr.stores.memory import MemoryInteractions
 from buffr.tls.authority import Authority
 from buffr.tls.contexts import LeafContexts, ServerTLS
 from buffr.tls.server_name import server_name
@@ -77,7 +77,7 @@ class Table:
 
     def route(self, origin: Origin) -> Route:
         matcher, redaction = Matcher(MatchRules(), with_origin=True), RedactionRules()
-        store = MemoryStore(matcher.recorded_key)
+        store = MemoryInteractions().view(matcher.recorded_key)
         return Recorded(
             mode=Mode.REPLAY,
             upstream=None,

@@ -12,8 +12,9 @@ from turns import Turns
 from twisted.internet.task import Clock
 
 from buffr.interaction import HTTPInteraction
-from buffr.stores.cassette.store import Access, Cassette, CassetteStore
+from buffr.stores.cassette.store import Cassette, CassetteStore
 from buffr.stores.disk import Disk
+from buffr.stores.interactions import Access
 from buffr.transport.turn import Turn
 
 QUIET_S = 0.02

@@ -31,7 +31,8 @@ from buffr.interaction import (
 )
 from buffr.matching.key import RecordedKey
 from buffr.stores.cassette.recent import Recent
-from buffr.stores.cassette.store import Access, Cassette
+from buffr.stores.cassette.store import Cassette
+from buffr.stores.interactions import Access
 
 Redaction = Callable[[Interaction], Interaction]
 INTEROP = Path(__file__).parent / "interop"

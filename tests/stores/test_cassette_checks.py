@@ -178,8 +178,8 @@ class TestBrokenRecordings:
             % changed("http.response.headers", {"X": ["a\nb"]}, exchange())
         )
         deck = Deck(path, access="replay")
-        broken = deck.store.broken(0)
-        assert deck.store.request(0) is None
+        broken = deck.cassette.recordings.broken(0)
+        assert deck.cassette.request(0) is None
         assert broken is not None
         assert broken.request.target == b"/broken"
         assert "headers.X: a line end" in broken.why
@@ -196,7 +196,7 @@ class TestBrokenRecordings:
         path.write_text(json.dumps({"interactions": others}))
         deck = Deck(path, access="replay")
         assert deck.said == []
-        assert [deck.store.broken(place) for place in range(3)] == [None] * 3
+        assert [deck.cassette.recordings.broken(place) for place in range(3)] == [None] * 3
 
 
 class TestGoodRecordings:

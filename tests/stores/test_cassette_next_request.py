@@ -153,9 +153,9 @@ class TestChanges:
         in_place(path, path.read_bytes().replace(b'"one"', b'"two"'))
         assert deck.bodies(b"/0") == [b"two"]
         assert deck.cassette.changed()
-        places = deck.store.places()
+        places = deck.cassette.recordings.places()
         assert deck.count(b"/0") == 1
-        assert deck.store.places() == places
+        assert deck.cassette.recordings.places() == places
         monkeypatch.setattr("buffr.stores.cassette.ledger._TICK_NS", 0)
         assert deck.count(b"/0") == 1
         assert not deck.cassette.changed()
@@ -177,7 +177,7 @@ class TestRemoval:
         deck = recorded(path, b"a")
         deck.close()
         assert os.path.realpath(path) not in open_files()
-        assert deck.store.request(0) is not None  # which is opened for that
+        assert deck.cassette.request(0) is not None  # which is opened for that
 
     def test_auto_begins_an_empty_one(self, path: Path) -> None:
         deck = recorded(path, b"a")

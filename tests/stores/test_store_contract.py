@@ -13,10 +13,12 @@ from twisted.internet.task import Clock
 from buffr.errors import CassetteError, StoreFailed
 from buffr.interaction import (
     Body,
+    Broken,
     Direction,
     Frame,
     FrameKind,
     HTTPInteraction,
+    IndexEntry,
     RecordedRequest,
     SessionEnd,
     WebSocketInteraction,
@@ -24,7 +26,9 @@ from buffr.interaction import (
 from buffr.message import ResponseHead
 from buffr.stores.base import Store
 from buffr.stores.cassette.store import Cassette
-from buffr.stores.memory import MemoryStore
+from buffr.stores.interactions import SetName
+from buffr.stores.memory import MemoryInteractions
+from buffr.stores.sqlite.interactions import SQLiteInteractions
 from buffr.transport.turn import Turn
 
 MakeStore = Callable[[Path, Turns], Store]
@@ -44,7 +48,22 @@ def cassette_store(path: Path, turns: Turns) -> Store:
 
 
 def memory_store(path: Path, turns: Turns) -> Store:
-    return MemoryStore(key_of)
+    return MemoryInteractions().view(key_of)
+
+
+def sqlite_store(path: Path, turns: Turns) -> Store:
+    file = path / "api.db"
+    recordings = SQLiteInteractions(
+        SetName(file, "api"),
+        file,
+        redact=lambda salt: lambda interaction: interaction,
+        call_from_thread=turns.call,
+        turn=Turn(Clock()),
+        warn=lambda line: None,
+    )
+    view = recordings.view(key_of)
+    recordings.open()
+    return view
 
 
 @pytest.fixture
@@ -52,7 +71,7 @@ def turns() -> Turns:
     return Turns()
 
 
-@pytest.fixture(params=[cassette_store, memory_store])
+@pytest.fixture(params=[cassette_store, memory_store, sqlite_store])
 def store(request: pytest.FixtureRequest, tmp_path: Path, turns: Turns) -> Iterator[Store]:
     made: Store = request.param(tmp_path, turns)
     yield made
@@ -85,14 +104,14 @@ class TestFinding:
     ) -> None:
         turns.run(store.append(recording(b"/a", truncated="the upstream left")))
         assert turns.run(store.find([key(b"/a")])) is None
-        (place,) = store.places()
-        assert store.request(place) is None
-        broken = store.broken(place)
-        assert broken is not None
+        (place,) = turns.run(store.places())
+        (broken,) = turns.run(store.entries((place,)))
+        assert isinstance(broken, Broken)
         assert broken.request.target == b"/a"
         assert broken.why == "it was not recorded whole: the upstream left"
         turns.run(store.append(recording(b"/a", b"whole")))
-        assert store.broken(place + 1) is None
+        (entry,) = turns.run(store.entries((place + 1,)))
+        assert isinstance(entry, IndexEntry)
         found = turns.run(store.find([key(b"/a")]))
         assert found is not None
         assert len(found.places) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from attrs import frozen
 
@@ -11,7 +10,8 @@ from buffr.exchanges.route import Recorded, Route
 from buffr.policy.mode import Mode
 from buffr.redaction.request_for_log import request_for_log
 from buffr.redaction.rules import RedactionRules
-from buffr.stores.cassette.store import Cassette, CassetteStore
+from buffr.stores.cassette.store import CassetteStore
+from buffr.stores.interactions import IndexedStore, InteractionSet, InteractionView
 
 __all__ = ["Unused", "unused"]
 
@@ -22,7 +22,7 @@ _REPLAYING = (Mode.AUTO, Mode.REPLAY)
 class Unused:
     """An interaction that was never replayed. ``request`` is as in the log."""
 
-    cassette: Path
+    cassette: str
     request: str
 
 
@@ -33,26 +33,26 @@ def unused(routes: Iterable[Route]) -> list[Unused]:
     good as replayed. A playhead gives a key's recordings from the first on,
     so the count of answers says which of them were used.
     """
-    asked: dict[CassetteStore, Recorded] = {
+    asked: dict[IndexedStore, Recorded] = {
         route.store: route
         for route in routes
         if isinstance(route, Recorded)
-        and isinstance(route.store, CassetteStore)
+        and isinstance(route.store, CassetteStore | InteractionView)
         and route.mode in _REPLAYING
     }
-    held: dict[Cassette, set[int]] = {}
-    used: dict[Cassette, set[int]] = {}
-    rules: dict[Cassette, RedactionRules] = {}
+    held: dict[InteractionSet, set[int]] = {}
+    used: dict[InteractionSet, set[int]] = {}
+    rules: dict[InteractionSet, RedactionRules] = {}
     for store, route in asked.items():
-        rules[store.cassette] = route.redaction
-        ours = held.setdefault(store.cassette, set())
-        theirs = used.setdefault(store.cassette, set())
+        rules[store.interactions] = route.redaction
+        ours = held.setdefault(store.interactions, set())
+        theirs = used.setdefault(store.interactions, set())
         for found in store.index.all():
             ours.update(found.places)
             theirs.update(found.places[: route.playhead.count(found.name)])
     return [
-        Unused(cassette.path, request_for_log(request, rules[cassette]))
+        Unused(cassette.where, request_for_log(request, rules[cassette]))
         for cassette, places in held.items()
         for place in sorted(places - used[cassette])
-        if (request := cassette.recordings.request(place)) is not None
+        if (request := cassette.request(place)) is not None
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from zlib import crc32
 
@@ -29,11 +29,9 @@ from buffr.stores.cassette.relayout import head, laid_out
 from buffr.stores.cassette.requests import stored_request
 from buffr.stores.cassette.spans import Spans
 from buffr.stores.cassette.window import Disturbed
+from buffr.stores.interactions import Redact
 
-__all__ = ["Known", "Ledger", "Redact"]
-
-Redact = Callable[[bytes], Callable[[Interaction], Interaction]]
-"""Makes, of a cassette's salt, what takes the credentials out of an interaction."""
+__all__ = ["Known", "Ledger"]
 
 _PATIENCE_S = 10.0
 _BETWEEN = b",\n    "

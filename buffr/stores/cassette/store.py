@@ -23,7 +23,7 @@ from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.elements import Elements
 from buffr.stores.cassette.file import CassetteFile
 from buffr.stores.cassette.index import Index, KeyOf, LateIndex
-from buffr.stores.cassette.ledger import Known, Ledger, Redact
+from buffr.stores.cassette.ledger import Known, Ledger
 from buffr.stores.cassette.reading import Appended, CassetteReader, Loaded, Moved, News
 from buffr.stores.cassette.recordings import Recordings
 from buffr.stores.cassette.thread import (
@@ -36,17 +36,16 @@ from buffr.stores.cassette.thread import (
     let_others_run,
 )
 from buffr.stores.disk import Disk
+from buffr.stores.interactions import Access, Redact
 from buffr.stores.writable import check_directory, check_file, why_not
 from buffr.transport.streams import News as Waiters
 from buffr.transport.turn import Turn
 
-__all__ = ["Access", "Cassette", "CassetteStore"]
+__all__ = ["Cassette", "CassetteStore"]
 
 _WAITING = 4096
 _WAITING_BYTES = 256 << 20
 _LOOKS = 3
-
-Access = Literal["append", "replay", "anew"]
 
 
 @define(eq=False)
@@ -112,6 +111,19 @@ class Cassette:
         if self.recordings.places():
             self._build(view)
         return view
+
+    @property
+    def where(self) -> str:
+        """The file, in words."""
+        return str(self.path)
+
+    def exists(self) -> bool:
+        """Whether there is a file."""
+        return self.path.exists()
+
+    def request(self, place: int) -> RecordedRequest | None:
+        """The request at a place, while it is in the file and can be replayed."""
+        return self.recordings.request(place)
 
     @property
     def salt(self) -> bytes:
@@ -389,12 +401,16 @@ class CassetteStore:
             await self.building.wait()
         return self.index.find(keys)
 
-    def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+    async def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
         return self.index.find_loose(keys)
 
     @property
     def late(self) -> LateIndex:
         return self.index.late
+
+    @property
+    def interactions(self) -> Cassette:
+        return self.cassette
 
     def take(self, index: Index) -> None:
         """Look up in this index from now on."""
@@ -407,17 +423,12 @@ class CassetteStore:
         recordings = self.cassette.recordings
         return recordings.decoded.get(place) or await recordings.cold(place)
 
-    def places(self) -> range:
+    async def places(self) -> range:
         return self.cassette.recordings.places()
 
-    def entry(self, place: int) -> IndexEntry | None:
-        return self.cassette.recordings.entry(place)
-
-    def request(self, place: int) -> RecordedRequest | None:
-        return self.cassette.recordings.request(place)
-
-    def broken(self, place: int) -> Broken | None:
-        return self.cassette.recordings.broken(place)
+    async def entries(self, places: Sequence[int]) -> Sequence[IndexEntry | Broken | None]:
+        recordings = self.cassette.recordings
+        return [recordings.entry(place) or recordings.broken(place) for place in places]
 
     @property
     def trouble(self) -> str:

@@ -13,12 +13,12 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buffr.errors import BuffrError, StoreFailed
-from buffr.interaction import HTTPInteraction, Interaction, RecordedRequest
-from buffr.message import ResponseHead
+from buffr.errors import StoreFailed
+from buffr.interaction import Interaction
 from buffr.stores.cassette.index import KeyOf
 from buffr.stores.cassette.ledger import Known, Ledger
 from buffr.stores.cassette.reading import Appended, News
+from buffr.stores.interactions import in_words, not_recorded
 
 __all__ = ["Append", "CassetteThread", "Outcome", "Refresh", "Stop", "Work", "let_others_run"]
 
@@ -168,7 +168,7 @@ class CassetteThread:
                 for job in group:  # one that cannot be written must not take others with it
                     self._append([job])
                 return
-            failure = self._failure(group[0].interaction, error)
+            failure = not_recorded(self._ledger.redact, group[0].interaction, error)
         news, known = self._take_news(), self._ledger.known
         self._land(Outcome(news, known, appends=group, failure=failure))
 
@@ -180,16 +180,6 @@ class CassetteThread:
             for item in self._ledger.take_news()
         ]
 
-    def _failure(self, interaction: Interaction, error: Exception) -> StoreFailed:
-        old = interaction.request
-        bare = RecordedRequest(old.method, old.target, old.headers)
-        head = ResponseHead(interaction.response.status, b"", ())
-        request = self._ledger.redact(b"")(HTTPInteraction(bare, head)).request
-        name = f"{request.method.decode('latin-1')} {request.target.decode('latin-1')}"
-        failure = StoreFailed(f"{name} was not recorded: {_said(error)}")
-        failure.__cause__ = error
-        return failure
-
     def _refresh(self, *, refreshed: bool = False, stopped: bool = False) -> None:
         fault = ""
         try:
@@ -197,7 +187,7 @@ class CassetteThread:
             if self._ledger.owes:
                 self._ledger.append((), self._keys())
         except Exception as error:  # noqa: BLE001  # the thread must live on
-            fault = _said(error)
+            fault = in_words(error)
         self._land(
             Outcome(
                 self._take_news(),
@@ -212,12 +202,3 @@ class CassetteThread:
 def let_others_run() -> None:
     """A sleep, however short, hands the interpreter to a waiting reactor at once."""
     time.sleep(0.0005)
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, BuffrError):
-        return str(error)
-    if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}"
-    return f"{type(error).__name__}: {error}"

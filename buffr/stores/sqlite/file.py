@@ -41,6 +41,8 @@ class CacheFile:
     warn: Callable[[str], None]
     disk: Disk
     migrations: Sequence[str] = MIGRATIONS
+    sync: bool = False
+    """Whether each commit waits for the medium."""
     inode: int = 0
 
     def prepare(self) -> None:
@@ -79,7 +81,7 @@ class CacheFile:
     def writer(self) -> sqlite3.Connection:
         """Raises ``sqlite3.Error``."""
         connection = self._connect(_WRITER_PATIENCE_S)
-        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self.sync else 'NORMAL'}")
         connection.execute("PRAGMA secure_delete = FAST")
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}")
         return connection

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Any
 
 import zstandard
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from buffr.errors import StoreFailed
 from buffr.stores.cache import CacheEntry
@@ -29,6 +31,7 @@ __all__ = [
     "Stop",
     "Sweep",
     "Uses",
+    "Work",
     "Write",
     "WriterThread",
 ]
@@ -95,13 +98,21 @@ class Broken:
 
 
 @frozen(eq=False)
+class Work:
+    """Act through the connection that writes; once more on a new file if this one is broken."""
+
+    act: Callable[[sqlite3.Connection], object]
+    done: Deferred[Any]
+
+
+@frozen(eq=False)
 class Stop:
     """End the thread, after all that was asked for before."""
 
     done: Deferred[None]
 
 
-Job = Write | Uses | Load | Clear | Sweep | Broken | Stop
+Job = Write | Uses | Load | Clear | Sweep | Broken | Work | Stop
 
 
 @frozen(eq=False)
@@ -165,6 +176,8 @@ class WriterThread:
                     case Broken(why, inode):
                         if inode == self.file.inode:
                             self._begin_anew(why)
+                    case Work():
+                        self._work(job)
                     case Stop():
                         self._stop(job)
                         return
@@ -271,6 +284,14 @@ class WriterThread:
             with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
+
+    def _work(self, job: Work) -> None:
+        results: list[object] = []
+        try:
+            self._tried(lambda ledger: results.append(job.act(ledger.connection)))
+        except Exception as error:  # noqa: BLE001  # as above
+            results.append(Failure(error))
+        self.land(Outcome([(job, results[-1])]))
 
     def _load(self, job: Load) -> None:
         try:

@@ -42,7 +42,7 @@ def outcome(
 
 
 MISS = finished(f"GET {HOST}/m", 599, "miss", "no recording\npath: 'a', 'b'", "WARN")
-UNUSED = (Unused(Path("api.json"), f"GET {HOST}/never"),)
+UNUSED = (Unused("api.json", f"GET {HOST}/never"),)
 FAILING = outcome(
     finished(f"GET {HOST}/a"),
     finished(f"GET {HOST}/a"),
@@ -98,7 +98,7 @@ class TestSummary:
 
     def test_long_lists_are_cut(self) -> None:
         misses = [finished(f"GET {HOST}/{n}", 599, "miss", "x\n" * 50) for n in range(30)]
-        many = tuple(Unused(Path("a.json"), f"GET {HOST}/{n}") for n in range(30))
+        many = tuple(Unused("a.json", f"GET {HOST}/{n}") for n in range(30))
         text = summary(outcome(*misses, unused=many), PLAIN)
         assert "... and 20 more\n" in text
         assert "... and 25 more\n" in text
@@ -144,7 +144,7 @@ class TestSummary:
 
     def test_nothing_steers_the_terminal(self) -> None:
         """A cassette that somebody sent may have anything in it."""
-        bad = (Unused(Path("a.json"), "GET \x1b]0;title\x07\u202e\x9b31m"),)
+        bad = (Unused("a.json", "GET \x1b]0;title\x07\u202e\x9b31m"),)
         text = summary(outcome(MISS, unused=bad), PLAIN)
         assert "\\x1b]0;title\\x07" in text
         for character in "\x1b\x07\x9b\u202e":

@@ -21,7 +21,8 @@ from buffr.matching.matcher import Matcher
 from buffr.matching.rules import MatchRules
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
-from buffr.stores.cassette.store import Cassette
+from buffr.stores.cassette.recordings import Recordings
+from buffr.stores.cassette.store import Cassette, CassetteStore
 from buffr.transport.turn import Turn
 
 RULES = RedactionRules()
@@ -70,15 +71,21 @@ def route(over: Cassette, mode: Mode = Mode.REPLAY, **rules: Any) -> Recorded:
     )
 
 
+def recordings_of(one: Recorded) -> Recordings:
+    assert isinstance(one.store, CassetteStore)
+    return one.store.cassette.recordings
+
+
 def replayed(one: Recorded, place: int, scope: str = "") -> None:
     """A client of a scope asks for what stands at a place."""
-    request = one.store.request(place)
+    store = recordings_of(one)
+    request = store.request(place)
     assert request is not None
     key = one.matcher.recorded_key(IndexEntry(request))
     places = [
         other
-        for other in one.store.places()
-        if (found := one.store.request(other)) is not None
+        for other in store.places()
+        if (found := store.request(other)) is not None
         and one.matcher.recorded(found).digest == key.digest
     ]
     name = recording_name(key.digest, key.variant)
@@ -118,7 +125,7 @@ class TestUnused:
         api = cassette(tmp_path, "/a")
         one = route(api, Mode.AUTO)
         api.open()
-        request = one.store.request(0)
+        request = recordings_of(one).request(0)
         assert request is not None
         one.playhead.answered("", one.matcher.recorded(request).digest)
         assert left(one) == []

@@ -1,0 +1,222 @@
+"""A set of interactions that a process knows of, and the stores over it: one for each route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+from attrs import define, frozen
+
+from buffr.errors import BuffrError, StoreFailed
+from buffr.interaction import (
+    Broken,
+    HTTPInteraction,
+    IndexEntry,
+    Interaction,
+    RecordedRequest,
+)
+from buffr.matching.key import MatchKey
+from buffr.message import ResponseHead
+from buffr.stores.base import Found, Store
+from buffr.stores.cassette.index import Index, KeyOf, LateIndex
+from buffr.transport.streams import News
+
+__all__ = [
+    "Access",
+    "IndexedStore",
+    "InteractionSet",
+    "InteractionView",
+    "Redact",
+    "SetName",
+    "in_words",
+    "not_recorded",
+]
+
+Access = Literal["append", "replay", "anew"]
+
+Redact = Callable[[bytes], Callable[[Interaction], Interaction]]
+"""Makes, of a set's salt, what takes the credentials out of an interaction."""
+
+
+@frozen
+class SetName:
+    """The name of a set of interactions in a SQLite ``file``; in memory where there is none."""
+
+    file: Path | None
+    name: str
+
+    def __str__(self) -> str:
+        return "memory:" if self.file is None else f"sqlite:{self.file}"
+
+
+class IndexedStore(Store, Protocol):
+    """A ``Store`` over a set, with an index of its own in memory."""
+
+    @property
+    def index(self) -> Index: ...
+
+    @property
+    def interactions(self) -> InteractionSet:
+        """All that is in the set, whichever way it is looked up."""
+
+
+class InteractionSet(Protocol):
+    """Interactions in recorded order, each at a place of its own: a cassette, or a set elsewhere.
+
+    ``access`` ``replay`` never writes; ``anew`` looks nothing up that was
+    there before, and moves it out of the way when the first recording comes.
+    ``losses_noted`` says that the log has it already that nothing can be
+    written. ``where`` is the place in words.
+    """
+
+    access: Access
+    losses_noted: bool
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def salt(self) -> bytes:
+        """What the pseudonyms of its secrets are made with; another one when the set is."""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether recordings from before are still to be moved aside, as ``anew`` has it."""
+
+    def view(self, key_of: KeyOf) -> IndexedStore:
+        """A store over this set, for one way to make match keys."""
+
+    def open(self, *, in_steps: bool = False) -> None:
+        """Read what is there. Blocks. Raises a ``BuffrError``.
+
+        ``in_steps`` is for a thread beside a running reactor.
+        """
+
+    def check_writable(self) -> None:
+        """Raise ``OSError`` when a recording could not be kept now. Blocks."""
+
+    def exists(self) -> bool:
+        """Whether there is anything that can be replayed, or could be there."""
+
+    def request(self, place: int) -> RecordedRequest | None:
+        """The request at a place, while it can be replayed."""
+
+    async def close(self) -> None:
+        """Write everything that waits, and let go of the file."""
+
+    def release(self) -> None:
+        """Give the memory back, once it is closed."""
+
+
+class _Viewed(InteractionSet, Protocol):
+    """What a view asks of its set; see ``Store`` for what is of the same name there.
+
+    Places are numbers without gaps; an interaction keeps its own.
+    """
+
+    @property
+    def views(self) -> list[InteractionView]: ...
+
+    @property
+    def trouble(self) -> str: ...
+
+    def changed(self) -> bool:
+        """Whether others have changed the set since it was last looked at."""
+
+    async def caught_up(self) -> None:
+        """Learn what others have changed."""
+
+    def warm(self, place: int) -> Interaction | None:
+        """The interaction at a place, if it is in memory."""
+
+    async def cold(self, place: int) -> Interaction:
+        """The interaction at a place. Raises ``CassetteError``."""
+
+    def places(self) -> range: ...
+
+    def entry(self, place: int) -> IndexEntry | None:
+        """What the interaction at a place is looked up by, while it can be."""
+
+    def broken(self, place: int) -> Broken | None:
+        """The request at a place that cannot be replayed, if it can be read at least."""
+
+    async def append(self, interaction: Interaction) -> None: ...
+
+
+@define(eq=False)
+class InteractionView:
+    """A ``Store`` over a set, for one way to make match keys."""
+
+    interactions: _Viewed
+    index: Index
+    closed: bool = False
+    building: News | None = None
+    """While the index is being made of what was there before."""
+
+    async def find(self, keys: Sequence[MatchKey]) -> Found | None:
+        interactions = self.interactions
+        if interactions.changed():
+            await interactions.caught_up()
+        while self.building is not None:
+            await self.building.wait()
+        return self.index.find(keys)
+
+    async def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+        return self.index.find_loose(keys)
+
+    @property
+    def late(self) -> LateIndex:
+        return self.index.late
+
+    def take(self, index: Index) -> None:
+        """Look up in this index from now on."""
+        building, self.building = self.building, None
+        self.index = index
+        if building is not None:
+            building.tell()
+
+    async def load(self, place: int) -> Interaction:
+        return self.interactions.warm(place) or await self.interactions.cold(place)
+
+    async def places(self) -> range:
+        return self.interactions.places()
+
+    async def entries(self, places: Sequence[int]) -> Sequence[IndexEntry | Broken | None]:
+        interactions = self.interactions
+        return [interactions.entry(place) or interactions.broken(place) for place in places]
+
+    @property
+    def trouble(self) -> str:
+        return self.interactions.trouble
+
+    async def append(self, interaction: Interaction) -> None:
+        await self.interactions.append(interaction)
+
+    async def close(self) -> None:
+        """The last view to close closes the set."""
+        self.closed = True
+        if all(view.closed for view in self.interactions.views):
+            await self.interactions.close()
+
+
+def not_recorded(redact: Redact, interaction: Interaction, error: Exception) -> StoreFailed:
+    """The error of a recording that could not be kept; it names the request without secrets."""
+    old = interaction.request
+    bare = RecordedRequest(old.method, old.target, old.headers)
+    head = ResponseHead(interaction.response.status, b"", ())
+    request = redact(b"")(HTTPInteraction(bare, head)).request
+    name = f"{request.method.decode('latin-1')} {request.target.decode('latin-1')}"
+    failure = StoreFailed(f"{name} was not recorded: {in_words(error)}")
+    failure.__cause__ = error
+    return failure
+
+
+def in_words(error: Exception) -> str:
+    """What went wrong with a file."""
+    if isinstance(error, BuffrError):
+        return str(error)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}"
+    return f"{type(error).__name__}: {error}"
