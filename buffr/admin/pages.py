@@ -11,7 +11,7 @@ from attrs import frozen
 from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, RateLimited
-from buffr.listeners.http1_sink import ClientSink
+from buffr.listeners.client import ClientSink
 from buffr.log import say
 from buffr.message import Headers, Request, ResponseHead
 from buffr.policy.own_names import OwnNames
@@ -104,14 +104,18 @@ class AdminPages:
         """Answer a request whose target begins with ``/admin``. Raises ``BuffrError``."""
         headers: Headers = ()
         try:
-            status, page = await self._answer(request, body, sink.client)
+            status, page = await self._answer(request, body, sink.client_address)
         except _Failed as failed:
             status, headers = failed.status, failed.headers
             page = {"success": False, "error": failed.error, "error_code": failed.code}
         if self._log_access:
             shown = f"{request.method.decode('ascii')} {request.path.decode('ascii', 'replace')}"
             say(
-                LogLevel.info, "admin access", request=shown, client=sink.client, status=str(status)
+                LogLevel.info,
+                "admin access",
+                request=shown,
+                client=sink.client_address,
+                status=str(status),
             )
         text = json.dumps({"timestamp": self._timestamp(), **page}, indent=2).encode() + b"\n"
         fields = (

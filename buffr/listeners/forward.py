@@ -23,9 +23,9 @@ from zope.interface import implementer
 from buffr.errors import BuffrError
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.route import Route
+from buffr.listeners.client import ClientSink, Handler
 from buffr.listeners.handshakes import HandshakeReports
-from buffr.listeners.http1 import ClientConnection, Handler
-from buffr.listeners.http1_sink import ClientSink
+from buffr.listeners.http1 import Http1Connection, State
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.request_target import absolute_form, authority_form, origin_form, scoped
 from buffr.listeners.tunnel import RawTunnel, TunnelStart
@@ -94,7 +94,7 @@ class TLSWatch:
 
 
 @implementer(IHandshakeListener)
-class InterceptedConnection(ClientConnection):
+class InterceptedConnection(Http1Connection):
     """Speaks HTTP/1.1 inside a tunnel, as the listener would outside, but with its own handler.
 
     ``tls`` is told what becomes of the TLS around it; there is none where it
@@ -121,10 +121,8 @@ class InterceptedConnection(ClientConnection):
             self._tls = None
         super().dataReceived(data)
 
-    def _bound_between_exchanges(self) -> float:
-        if self._shaking_hands:
-            return self._limits.head_s
-        return super()._bound_between_exchanges()
+    def _time_limit_s(self) -> float:
+        return self._limits.head_s if self._shaking_hands else super()._time_limit_s()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._tls is not None:
@@ -135,7 +133,7 @@ class InterceptedConnection(ClientConnection):
         # In TLS 1.3 a client's alert may come when the handshake is over for the server.
         if isinstance(reason, SSL.Error) and not isinstance(reason, HandshakeLeft):
             tls.failed(reason)
-        elif not (self.closing or self._listener.stopping):
+        elif not (self._state >= State.LINGERING or self._listener.stopping):
             tls.left(None if self._shaking_hands else self._listener.now - self.since)
 
 
@@ -168,7 +166,7 @@ class ForwardProxy:
     async def handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
         """Answer a request outside of any tunnel. Raises ``BuffrError``."""
         credentials = first_value(request.headers, b"proxy-authorization")
-        user = self._access.admit(sink.client, credentials)
+        user = self._access.admit(sink.client_address, credentials)
         request, scope = scoped(request, user)
         self._access.check_scope(scope)
         if request.method == b"CONNECT":

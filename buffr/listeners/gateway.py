@@ -14,8 +14,8 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from buffr.errors import BadRequest, NoSuchRoute
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.route import Route
+from buffr.listeners.client import ClientSink
 from buffr.listeners.gateway_addresses import Outside, WayBack, inner_target, is_below, leads_out
-from buffr.listeners.http1_sink import ClientSink
 from buffr.listeners.request_target import named_origin, scoped
 from buffr.message import Headers, Request, ResponseHead, first_value
 from buffr.origin import Origin
@@ -89,7 +89,7 @@ class Gateway:
         origin = None
         if request.target[0] != _SLASH:
             origin, request = named_origin(request)
-        admitted = self._gate.admit(request, sink.client)
+        admitted = self._gate.admit(request, sink.client_address)
         inside = self._known.get(admitted)
         if inside is None:
             inside = self._inside(admitted, origin)

@@ -1,128 +1,145 @@
-"""A client's connection: bytes become requests, one at a time and in order."""
+"""A client's connection in HTTP/1.1 and HTTP/1.0: requests one at a time and in order.
+
+A connection is in one state of ``State`` at a time. ``TRANSITIONS`` says which
+states may follow. While an exchange is under way, reading goes on into a bounded
+buffer, so that a client that leaves is noticed and pipelined requests keep
+their order.
+
+Two facts stand beside the state, because they hold in many of them: whether
+another request may follow (``keep_alive``), and whether the client has closed
+its side (RFC 9112 9.6), which keeps it from sending but not from reading.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from enum import IntEnum, auto
 from functools import cached_property
-from typing import Any
-from typing import Protocol as Port
 
-from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buffr.errors import BadRequest, BuffrError, ClientGone
-from buffr.listeners.http1_sink import ClientSink
-from buffr.log import say
+from buffr.listeners.client import Handler, Listener
+from buffr.listeners.http1_sink import Http1Sink
 from buffr.message import Request
 from buffr.transport.direct_send import send_at_once
-from buffr.transport.eager import start
-from buffr.transport.streams import BodyStream, IStreamTransport, News
+from buffr.transport.streams import BodyStream, IStreamTransport
 from buffr.upstream.bound import Bonds
 from buffr.wire.http1_body import BodyDecoder, decoder_for
-from buffr.wire.http1_head import HeadLimits
-from buffr.wire.http1_requests import HeadMemo, RequestHeads
+from buffr.wire.http1_requests import RequestHeads
 
-__all__ = ["ClientConnection", "ConnectionLimits", "Handler", "Listening", "Tracked"]
+__all__ = ["TRANSITIONS", "Http1Connection", "State"]
 
 _WAIT_FOR_WHOLE = 65536
-"""Bodies up to this size are waited for before their exchange starts: few steps, no stream."""
+"""Bodies up to this size are read before their exchange starts: few steps, and no stream."""
 
 
-@frozen
-class ConnectionLimits:
-    """Bounds on one client's connection: times in seconds, zero for none.
+class State(IntEnum):
+    """What a connection is doing, in the order of an exchange."""
 
-    ``idle_s`` between requests, ``head_s`` for a head to be complete,
-    ``body_idle_s`` for the next bytes of a body in either direction,
-    ``half_close_s`` for the answers to a client that sends no more,
-    ``buffer_bytes`` of requests that wait for their turn.
-    """
-
-    head: HeadLimits = HeadLimits()
-    buffer_bytes: int = 65536
-    idle_s: float = 75
-    head_s: float = 20
-    body_idle_s: float = 60
-    half_close_s: float = 10
-
-
-Handler = Callable[[Request, bytes | BodyStream, ClientSink], Coroutine[Any, Any, None]]
-"""Finds a request's route and has it answered. Raises ``BuffrError``."""
-
-
-class Tracked(Port):
-    """A connection as its listener sees it."""
-
-    def check(self, now: float) -> None:
-        """Close what has taken too long; called about once a second."""
-
-    def stop(self) -> None:
-        """Close now if nothing is under way, else when it is over."""
-
-    def cut(self) -> None:
-        """Close at once."""
+    IDLE = auto()
+    """Nothing of the next request has come."""
+    HEAD = auto()
+    """A part of a head has come."""
+    WAITING = auto()
+    """A head has come. Its exchange starts when its short body has come too."""
+    FLUSHING = auto()
+    """The answer is complete, but the client has not read it. No request is begun."""
+    RECEIVING = auto()
+    """An exchange is under way, and its body is still coming."""
+    ANSWERING = auto()
+    """An exchange is under way, and its request is complete."""
+    REFUSING = auto()
+    """An exchange is under way whose request is malformed: nothing after it can be read."""
+    HANDED_OVER = auto()
+    """Another protocol has the connection."""
+    LINGERING = auto()
+    """Our side is closed. What the client still sends is dropped, so that it gets the answer."""
+    CLOSING = auto()
+    """The connection closes once everything is sent, or at once."""
+    CLOSED = auto()
+    """The connection is gone."""
 
 
-class Listening(Port):
-    """What a connection asks of the listener that accepted it."""
+(
+    IDLE,
+    HEAD,
+    WAITING,
+    FLUSHING,
+    RECEIVING,
+    ANSWERING,
+    REFUSING,
+    HANDED_OVER,
+    LINGERING,
+    CLOSING,
+    CLOSED,
+) = State  # attributes of an enum's class are slow to look up
 
-    limits: ConnectionLimits
-    memo: HeadMemo
-    stopping: bool
-    now: float
-    """Seconds, brought up to date about once a second."""
-    handle: Handler
+_UNDER_WAY = (RECEIVING, ANSWERING, REFUSING)
+_ENDED = (CLOSING, CLOSED)
 
-    def refused(self, error: BuffrError) -> None:
-        """Note a request that never became one."""
-
-    def came(self, connection: Tracked) -> None:
-        """Watch over a connection: check its times, stop it with the rest."""
-
-    def gone(self, connection: Tracked) -> None:
-        """Forget a connection."""
+TRANSITIONS: dict[State, frozenset[State]] = {
+    IDLE: frozenset((HEAD, WAITING, FLUSHING, *_UNDER_WAY, *_ENDED)),
+    HEAD: frozenset((IDLE, WAITING, FLUSHING, *_UNDER_WAY, *_ENDED)),
+    # 408 refuses a body that comes too slowly.
+    WAITING: frozenset((FLUSHING, ANSWERING, REFUSING, *_ENDED)),
+    FLUSHING: frozenset((IDLE, WAITING, *_ENDED)),
+    # An answer may be complete before its request is. The rest of it is not read then.
+    RECEIVING: frozenset((ANSWERING, REFUSING, LINGERING, *_ENDED)),
+    ANSWERING: frozenset((IDLE, FLUSHING, HANDED_OVER, LINGERING, *_ENDED)),
+    REFUSING: frozenset((LINGERING, *_ENDED)),
+    HANDED_OVER: frozenset((CLOSED,)),
+    LINGERING: frozenset(_ENDED),
+    CLOSING: frozenset(_ENDED),
+    CLOSED: frozenset(),
+}
+"""The states that may follow each state."""
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class ClientConnection(Protocol):
-    """Speaks HTTP/1.1 to a client.
-
-    ``handle`` answers the requests; by default the listener's own. While an
-    exchange is under way reading goes on into a bounded buffer, so
-    that a client who leaves is noticed and pipelined answers stay in order.
-    """
+class Http1Connection(Protocol):
+    """Speaks HTTP/1.1 to a client. ``handle`` answers the requests, by default the listener's."""
 
     transport: IStreamTransport
 
-    def __init__(self, listener: Listening, handle: Handler | None = None) -> None:
-        self.writable = True
-        self.lost = False
-        self.closing = False
-        """Whether no further request is read."""
-        self.room = News()
+    def __init__(self, listener: Listener, handle: Handler | None = None) -> None:
+        self.keep_alive = True
+        """Whether another request may follow the one that is under way."""
         self.bonds: set[Bonds] = set()
         self.since = listener.now
-        """When the connection last made progress."""
+        """When the connection last made progress, between exchanges."""
         self._listener = listener
         self._handle = handle or listener.handle
         self._limits = listener.limits
         self._heads = RequestHeads(listener.memo, listener.limits.head)
+        self._state = IDLE
         self._buffer = b""
-        self._sink: ClientSink | None = None
-        self._exchange: Deferred[None] | None = None
+        self._sink: Http1Sink | None = None
+        """That of the exchange under way, or of the last one while it is FLUSHING."""
         self._waiting: Request | None = None
         self._decoder: BodyDecoder | None = None
-        self._stream: BodyStream | None = None
-        self._held_back = False
-        self._half_closed = False
-        self._broken = False
-        self._stepping = False
         self._successor: Protocol | None = None
+        self._half_closed = False
+        self._held_back = False
+        """Whether reading is paused because the buffer is full."""
+
+    def _become(self, state: State) -> None:
+        assert state in TRANSITIONS[self._state], (self._state, state)
+        self._state = state
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone."""
+        return self._state is CLOSED
+
+    @cached_property
+    def client_address(self) -> str:
+        """The client's IP address."""
+        return str(getattr(self.transport.getPeer(), "host", ""))
+
+    # What the client sends.
 
     def connectionMade(self) -> None:
         self._listener.came(self)
@@ -131,47 +148,46 @@ class ClientConnection(Protocol):
         send_at_once(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._successor is not None:
-            self._successor.dataReceived(data)
-            return
-        if self._decoder is not None:
+        state = self._state
+        if state is IDLE or state is WAITING:
+            # A head has its time as a whole, from its first byte on.
             self.since = self._listener.now
+        elif state is RECEIVING:
             self._body_bytes(data)
             return
-        if self._waiting is not None or not (self._buffer or self._sink or self.closing):
-            # A head has its time as a whole, and so has a client that should leave.
-            self.since = self._listener.now
+        elif state is HANDED_OVER:
+            assert self._successor is not None
+            self._successor.dataReceived(data)
+            return
+        elif state >= LINGERING:
+            return
         self._buffer = self._buffer + data if self._buffer else data
-        if self._sink is None:
+        if state <= WAITING:
             self._step()
-        waits = self._sink is not None or not self.writable
-        if waits and len(self._buffer) > self._limits.buffer_bytes and not self._held_back:
+        if self._buffer:
+            self._bound_buffer()
+
+    def _bound_buffer(self) -> None:
+        """Read no more while the buffer is full of requests that wait for their turn."""
+        full = len(self._buffer) > self._limits.buffer_bytes
+        if full and not self._held_back and FLUSHING <= self._state <= REFUSING:
             self._held_back = True
             self.transport.pauseProducing()
 
     def _step(self) -> None:
-        """Serve what the buffer holds, request after request, as long as answers are read."""
-        if self._stepping:
-            return
-        self._stepping = True
-        try:
-            while self._sink is None and self._buffer and self.writable and not self.closing:
-                if not self._next_request():
-                    break
-        finally:
-            self._stepping = False
-        if self.closing and self._sink is None:
-            self._buffer = b""
-        elif self._half_closed and self._sink is None and self.writable:
+        """Serve what the buffer holds, request after request, until one has to wait."""
+        while self._buffer and self._state <= WAITING:
+            if not self._next_request():
+                break
+        if self._half_closed and self._state <= WAITING:
             # What is left can no longer become a request.
             self._close(unread=False)
         elif self._held_back and len(self._buffer) <= self._limits.buffer_bytes:
             self._held_back = False
-            if self._stream is None or not self._stream.paused:
-                self.transport.resumeProducing()
+            self._resume_reading()
 
     def _next_request(self) -> bool:
-        """Start the exchange that the buffer begins with; whether it is all there."""
+        """Start the exchange at the front of the buffer. Returns whether it could be started."""
         request = self._waiting
         if request is None:
             try:
@@ -180,97 +196,167 @@ class ClientConnection(Protocol):
                 self._refuse(error)
                 return False
             if request is None:
+                self._between_heads()
                 return False
         length = request.body_length
         if length == 0:
-            self._begin(request, b"")
+            body = b""
         elif 0 < length <= len(self._buffer):
             body, self._buffer = self._buffer[:length], self._buffer[length:]
-            self._begin(request, body)
         elif 0 < length <= _WAIT_FOR_WHOLE and _is_worth_waiting_for(request):
-            self._waiting = request
+            if self._waiting is None:
+                self._waiting = request
+                self._become(WAITING)
             return False
         else:
             self._begin_stream(request)
+            return True
+        self._waiting = None
+        self._become(ANSWERING)
+        self._sink = sink = Http1Sink(self._listener, self, request, body)
+        sink.half_closed = self._half_closed
+        sink.start(self._handle)
         return True
 
-    def _begin(self, request: Request, body: bytes | BodyStream) -> None:
-        self._waiting = None
-        self._sink = sink = ClientSink(self, request)
-        exchange = start(self._serve(request, body, sink))
-        if exchange is not None and self._sink is sink:
-            self._exchange = exchange
+    def _between_heads(self) -> None:
+        state = HEAD if self._buffer else IDLE
+        if self._state is not state:
+            self._become(state)
 
     def _begin_stream(self, request: Request) -> None:
+        self._become(RECEIVING)
         self._decoder = decoder_for(request.body_length)
-        self._stream = BodyStream(self.transport.pauseProducing, self._resume_reading)
+        stream = BodyStream(self.transport.pauseProducing, self._body_was_read)
+        self._sink = sink = Http1Sink(self._listener, self, request, stream)
         rest, self._buffer = self._buffer, b""
-        stream = self._stream
         if rest:
             self._body_bytes(rest)
-        self._begin(request, stream)
-
-    async def _serve(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
-        try:
-            await self._handle(request, body, sink)
-        except ClientGone:
-            self.cut()
-        except BuffrError as error:
-            if not error.noted:
-                self._listener.refused(error)
-            sink.refuse(error)
-        except CancelledError:
-            self.cut()
-        except Exception as error:  # noqa: BLE001  # a defect of ours: no client may hang for it
-            say(LogLevel.error, "defect", err=f"{type(error).__name__}: {error}")
-            sink.refuse(BuffrError("internal error; the log says more"))
-
-    def _resume_reading(self) -> None:
-        self.since = self._listener.now
-        if not self.lost and not self._held_back:
-            self.transport.resumeProducing()
+        if self._half_closed and self._state is RECEIVING:
+            self._close(unread=False)  # the rest of the body will not come
+        else:
+            sink.half_closed = self._half_closed
+            sink.start(self._handle)
 
     def _body_bytes(self, data: bytes) -> None:
-        decoder, stream = self._decoder, self._stream
+        decoder, sink = self._decoder, self._sink
         assert decoder is not None
-        assert stream is not None
+        assert sink is not None
+        stream = sink.body
+        assert isinstance(stream, BodyStream)
+        sink.since = self._listener.now
         try:
             pieces = decoder.feed(data)
         except BuffrError as error:
-            self._decoder = None
-            self.closing = self._broken = True
+            self.keep_alive = False
+            self._become(REFUSING)
             stream.fail(error)
             return
         if decoder.done:
-            self._decoder = None
+            self._become(ANSWERING)
             self._buffer = decoder.rest
         if pieces:
             stream.feed(pieces)
         if decoder.done:
             stream.finish(decoder.trailers)
 
+    def _body_was_read(self) -> None:
+        if self._sink is not None:
+            self._sink.since = self._listener.now
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        """Read on, unless the buffer or the body of the exchange is full."""
+        sink = self._sink
+        full = sink is not None and isinstance(sink.body, BodyStream) and sink.body.paused
+        if not (full or self._held_back or self.lost):
+            self.transport.resumeProducing()
+
     def _refuse(self, error: BuffrError) -> None:
+        """Answer what is not a request."""
         self._listener.refused(error)
-        self.closing = self._broken = True
-        self._sink = ClientSink(self, Request(b"GET", b"/", ()))
+        self.keep_alive = False
+        self._waiting = None
+        self._become(REFUSING)
+        self._sink = Http1Sink(self._listener, self, Request(b"GET", b"/", ()), b"")
         self._sink.refuse(error)
 
-    def part(self) -> None:
-        """Close: at once where no exchange is under way, else behind its answer."""
-        if self._sink is None:
-            self.stop()
+    def readConnectionLost(self) -> None:
+        """The client sends no more, but may still want its answers."""
+        state, sink = self._state, self._sink
+        if state is HANDED_OVER:
+            successor = self._successor
+            if successor is not None and IHalfCloseableProtocol.providedBy(successor):
+                successor.readConnectionLost()
+            else:
+                self.transport.loseConnection()
+            return
+        self._half_closed = True
+        self.since = self._listener.now
+        if state is RECEIVING:
+            assert sink is not None
+            sink.leave()
+            self._close(unread=False)
+        elif state <= WAITING:
+            self._step()
+        elif state <= REFUSING:
+            if sink is not None:
+                sink.half_close()
         else:
-            self.closing = True
+            self.transport.loseConnection()
 
-    def _let_bound_go(self) -> None:
-        for bonds in list(self.bonds):
-            bonds.left(self)
+    # The answer.
+
+    def keeps_alive(self, request: Request) -> bool:
+        return (
+            request.keep_alive
+            and self.keep_alive
+            and not (self._half_closed and not self._buffer)
+            and not self._listener.stopping
+        )
+
+    def answered(self, *, keep_alive: bool) -> None:
+        sink = self._sink
+        if sink is None or self._state not in _UNDER_WAY:  # it is being closed
+            return
+        self.since = self._listener.now
+        if isinstance(sink.body, BodyStream):
+            sink.body.abandon()
+        unread = self._state is not ANSWERING
+        if unread or not (keep_alive and self.keep_alive) or self._listener.stopping:
+            self._close(unread=unread or bool(self._buffer))
+        elif not sink.writable:
+            self._become(FLUSHING)
+        else:
+            self._become(IDLE)
+            self._sink = None
+            if sink.running is not None:  # otherwise ``_step`` has called this
+                self._step()
+
+    def pauseProducing(self) -> None:
+        if self._sink is not None:
+            self._sink.pause()
+        elif self._state <= WAITING:
+            self._become(FLUSHING)
+
+    def resumeProducing(self) -> None:
+        self.since = self._listener.now
+        sink, flushed = self._sink, self._state is FLUSHING
+        if sink is not None:
+            sink.resume()
+        if flushed:
+            self._sink = None
+            self._become(IDLE if self._waiting is None else WAITING)
+            self._step()
+
+    def stopProducing(self) -> None:
+        """The transport is going away; ``connectionLost`` says so too."""
 
     def hand_over(self, successor: Protocol) -> None:
-        """Leave the connection to another protocol, with what is already read."""
-        self.closing = True
-        self._let_bound_go()
-        self._sink = self._exchange = None
+        if self._state is not ANSWERING:
+            raise ClientGone("the connection is being closed")
+        self._become(HANDED_OVER)
+        self._release_bonds()
+        self._sink = None
         rest, self._buffer = self._buffer, b""
         self.transport.unregisterProducer()
         self._successor = successor
@@ -280,161 +366,99 @@ class ClientConnection(Protocol):
         if rest:
             successor.dataReceived(rest)
 
-    def send(self, data: bytes) -> None:
-        self.since = self._listener.now
-        self.transport.write(data)
-
-    @cached_property
-    def client(self) -> str:
-        """The client's address."""
-        return str(getattr(self.transport.getPeer(), "host", ""))
-
-    def keeps_alive(self, request: Request) -> bool:
-        return (
-            request.keep_alive
-            and not self.closing
-            and not self._half_closed_with_nothing_left()
-            and not self._listener.stopping
-        )
-
-    def _half_closed_with_nothing_left(self) -> bool:
-        return self._half_closed and not self._buffer
-
-    def answered(self, *, keep_alive: bool) -> None:
-        self._sink = self._exchange = None
-        self.since = self._listener.now
-        unread = self._decoder is not None or self._broken
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.abandon()
-        if unread or not keep_alive or self.closing or self._listener.stopping:
-            self._close(unread=unread or bool(self._buffer))
-        else:
-            self._step()
+    # The end.
 
     def _close(self, *, unread: bool) -> None:
-        """Close when the answer is out.
+        """Close once the answer is sent.
 
-        A client that still sends would lose the answer to a reset: then our
-        side is closed first, and what comes is read and dropped for a while.
+        A client that still sends would lose the answer to a reset. So our side
+        is closed first, and what comes is read and dropped for a while.
         """
-        self.closing = True
-        self._decoder = None
+        sink, self._sink = self._sink, None
         self._buffer = b""
+        self._waiting = None
         self.transport.unregisterProducer()
-        self.writable = True
         if unread and not self._half_closed and not ISSLTransport.providedBy(self.transport):
+            self._become(LINGERING)
             self.since = self._listener.now
             self.transport.loseWriteConnection()
             if self._held_back:
                 self.transport.resumeProducing()
         else:
+            self._become(CLOSING)
             self.transport.loseConnection()
+        if sink is not None:
+            sink.resume()
 
     def cut(self) -> None:
-        if not self.lost:
-            self.closing = True
-            self.transport.abortConnection()
+        if self._state is CLOSED:
+            return
+        if self._state is not HANDED_OVER:
+            self._become(CLOSING)
+        self.transport.abortConnection()
 
     def break_off(self) -> None:
-        if not self.lost:
-            self._sink = self._exchange = None
+        if self._state < LINGERING:
             self._close(unread=False)
 
-    def pauseProducing(self) -> None:
-        self.writable = False
-
-    def resumeProducing(self) -> None:
-        self.writable = True
-        self.since = self._listener.now
-        self.room.tell()
-        if self._sink is None and not self.closing:
-            self._step()
-
-    def stopProducing(self) -> None:
-        """The transport is going away; ``connectionLost`` says so too."""
-
-    def readConnectionLost(self) -> None:
-        """The client sends no more, but may still want its answers."""
-        if self._successor is not None:
-            if IHalfCloseableProtocol.providedBy(self._successor):
-                self._successor.readConnectionLost()
-            else:
-                self.transport.loseConnection()
-            return
-        self._half_closed = True
-        self.since = self._listener.now
-        if self._decoder is not None:
-            self._gone()
-            self._close(unread=False)
-        elif self.closing and self._sink is None:
-            self.transport.loseConnection()
+    def part(self) -> None:
+        """Close: at once if no exchange is under way, otherwise after its answer."""
+        if self._state in _UNDER_WAY:
+            self.keep_alive = False
         else:
-            self._step()
+            self.stop()
+
+    def stop(self) -> None:
+        """Close now if no exchange is under way, otherwise after its answer."""
+        if self._state <= FLUSHING:
+            self._close(unread=False)
+
+    def _release_bonds(self) -> None:
+        for bonds in list(self.bonds):
+            bonds.left(self)
 
     def writeConnectionLost(self) -> None:
         """Our side is closed; the client's end is waited for, within ``body_idle_s``."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.lost = True
-        self.closing = True
+        self._become(CLOSED)
         self._listener.gone(self)
         if self._successor is not None:
             self._successor.connectionLost(reason)
-        self._gone()
-        self._let_bound_go()
-        self.room.tell()
+        if self._sink is not None:
+            self._sink.leave()
+        self._release_bonds()
 
-    def _gone(self) -> None:
-        if self._stream is not None:
-            self._stream.fail(ClientGone("the client left before its request was whole"))
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            exchange.cancel()
+    # Time limits.
 
     def check(self, now: float) -> None:
         """Close what has taken too long; called about once a second."""
-        if self._successor is not None:
+        if self._state is HANDED_OVER:
             return
-        limits = self._limits
-        if self._sink is None:
-            bound = self._bound_between_exchanges()
-            if bound and now - self.since > bound:
-                self._time_out()
-        elif self._half_closed and limits.half_close_s:
-            if now - self.since > limits.half_close_s:
-                self.cut()
-        elif self._client_is_due() and limits.body_idle_s and now - self.since > limits.body_idle_s:
-            self.cut()
+        if self._state in _UNDER_WAY:
+            if self._sink is not None:
+                self._sink.check(now)
+            return
+        bound_s = self._time_limit_s()
+        if bound_s and now - self.since > bound_s:
+            self._time_out()
 
-    def _bound_between_exchanges(self) -> float:
+    def _time_limit_s(self) -> float:
+        """How long the state may last where no exchange is under way."""
         limits = self._limits
-        if self.closing or self._waiting is not None or not self.writable:
-            return limits.body_idle_s
-        return limits.head_s if self._buffer else limits.idle_s
-
-    def _client_is_due(self) -> bool:
-        """Whether the exchange waits for the client: to send its body on, or to read."""
-        sending = self._decoder is not None
-        return not self.writable or (
-            sending and self._stream is not None and not self._stream.paused
-        )
+        if self._state is IDLE:
+            return limits.idle_s
+        return limits.head_s if self._state is HEAD else limits.body_idle_s
 
     def _time_out(self) -> None:
-        began = bool(self._buffer) or self._waiting is not None
-        if began and self.writable and not self.closing:
+        if self._state is HEAD or self._state is WAITING:
             self._refuse(
                 BadRequest("the request came too slowly", status=408, reason=b"Request Timeout")
             )
         else:
             self.transport.abortConnection()
 
-    def stop(self) -> None:
-        """Close now if no exchange is under way, else after its answer."""
-        if self._sink is None and self._successor is None and not self.closing:
-            self._close(unread=False)
-
 
 def _is_worth_waiting_for(request: Request) -> bool:
-    """A client may wait for leave to send its body; that of CONNECT is refused (RFC 9110 9.3.6)."""
+    """Not if the client waits for 100; nor for CONNECT, which is refused (RFC 9110 9.3.6)."""
     return not request.expects_continue and request.method != b"CONNECT"

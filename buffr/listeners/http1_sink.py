@@ -1,4 +1,4 @@
-"""Answers become bytes on a client's connection."""
+"""Answers in HTTP/1.1 and HTTP/1.0, on a client's connection."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Protocol
 
 from twisted.internet.protocol import Protocol as TwistedProtocol
 
-from buffr.errors import BuffrError, ClientGone
-from buffr.listeners.error_answer import error_answer
+from buffr.errors import BuffrError
+from buffr.listeners.client import Carrier, ClientSink
 from buffr.message import (
     UNTIL_CLOSE,
     Headers,
@@ -18,78 +18,67 @@ from buffr.message import (
     first_value,
     response_length,
 )
-from buffr.transport.streams import News
-from buffr.upstream.bound import Client
+from buffr.transport.streams import IStreamTransport
 from buffr.wire.http1_body import ChunkWriter, chunked_whole
 
-__all__ = ["ClientSink"]
+__all__ = ["Http1Sink"]
 
 _CLOSE = b"Connection: close\r\n\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n\r\n"
 _SESSION_BASED = b"Proxy-Support: Session-Based-Authentication\r\nConnection: Proxy-Support\r\n"
-"""Without it a client does not use Negotiate through a proxy (RFC 4559 6); of this hop alone."""
+"""Without it a client does not use Negotiate through a proxy (RFC 4559 6). For this hop only."""
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
-class _Connection(Client, Protocol):
-    """What a sink asks of the connection that it answers on."""
+class _Connection(Carrier, Protocol):
+    """The connection that a sink answers on."""
 
-    writable: bool
-    room: News
-    closing: bool
-
-    @property
-    def client(self) -> str:
-        """The client's address."""
-
-    def send(self, data: bytes) -> None: ...
+    transport: IStreamTransport
+    keep_alive: bool
 
     def keeps_alive(self, request: Request) -> bool:
         """Whether another request may follow the answer to this one."""
 
     def answered(self, *, keep_alive: bool) -> None:
-        """The answer is out."""
+        """The answer is complete."""
 
     def cut(self) -> None:
-        """Close by a reset: nothing else tells the client that the answer is broken."""
+        """Close with a reset: nothing else tells the client that the answer is broken."""
 
     def break_off(self) -> None:
-        """Close behind what is sent: the framing tells that there should be more."""
+        """Close after what was sent: the framing shows that more should have come."""
 
     def hand_over(self, successor: TwistedProtocol) -> None:
         """Leave the connection to another protocol."""
 
 
-class ClientSink:
+class Http1Sink(ClientSink):
     """Frames one answer for one client (RFC 9112 6.1 to 6.3).
 
-    A body whose length nobody knows goes out in chunks to HTTP/1.1; an
-    HTTP/1.0 client gets chunked bodies bare, ended by the close. A client
-    that uses buffr as its ``proxy`` is told that connections can be
+    A body of unknown length goes out in chunks to HTTP/1.1. An HTTP/1.0
+    client gets chunked bodies without the coding, ended by the close. A
+    client that uses buffr as its proxy is told that connections can be
     authenticated through it.
     """
 
-    proxy = False
+    __slots__ = ("_bodiless", "_chunks", "_delimited", "_head", "_keep_alive")
 
-    def __init__(self, connection: _Connection, request: Request) -> None:
-        self.begun = False
-        self.connection = connection
-        self._request = request
-        self._head = b""
-        self._keep_alive = False
-        self._chunks: ChunkWriter | None = None
-        self._bodiless = False
-        self._delimited = False
-        self._done = False
+    connection: _Connection
 
-    @property
-    def client(self) -> str:
-        """The client's address."""
-        return self.connection.client
+    # Set when the answer begins; ``_head`` waits to be sent together with the first piece.
+    _head: bytes
+    _chunks: ChunkWriter | None
+    _keep_alive: bool
+    _bodiless: bool
+    _delimited: bool
+
+    def _send(self, data: bytes) -> None:
+        self.since = self._listener.now
+        self.connection.transport.write(data)
 
     def inform(self, head: ResponseHead) -> None:
-        if self._request.minor == 1 and not self.begun:
-            self.connection.send(head.encoded + b"\r\n")
+        if self.request.minor == 1 and not self.begun:
+            self._send(head.encoded + b"\r\n")
 
     def answer(
         self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
@@ -99,16 +88,18 @@ class ClientSink:
             body = b""
         elif chunked:
             body = chunked_whole(body, sizes, trailers)
-        self.connection.send(self._head + body if body else self._head)
-        self._finish()
+        connection = self.connection
+        connection.transport.write(self._head + body if body else self._head)
+        self.done = True
+        connection.answered(keep_alive=self._keep_alive)
 
     def begin(self, head: ResponseHead) -> None:
         self._chunks = ChunkWriter() if self._frame(head) else None
 
     def _frame(self, head: ResponseHead) -> bool:
-        """Prepare the head; whether the body is chunked."""
+        """Encode the head. Returns whether the body is chunked."""
         self.begun = True
-        request = self._request
+        request = self.request
         length = response_length(request.method, head)
         encoded = head.encoded
         self._keep_alive = self.connection.keeps_alive(request)
@@ -122,7 +113,7 @@ class ClientSink:
             self._head = encoded + (b"\r\n" if self._keep_alive else _CLOSE)
             return length < 0
         if first_value(head.headers, b"transfer-encoding") is not None:
-            # HTTP/1.0 knows no transfer coding, also where no body follows (RFC 9112 6.1).
+            # HTTP/1.0 has no transfer codings, even without a body (RFC 9112 6.1).
             encoded = _without_framing(head).encoded
         self._keep_alive = self._keep_alive and length >= 0
         self._head = encoded + (_KEEP_ALIVE if self._keep_alive else _CLOSE)
@@ -133,55 +124,40 @@ class ClientSink:
             return
         data = piece.data if self._chunks is None else self._chunks.frame(piece)
         head, self._head = self._head, b""
-        self.connection.send(head + data if head else data)
+        self._send(head + data if head else data)
 
     def flush(self) -> None:
-        if self._head:
+        if self.begun and self._head:
             head, self._head = self._head, b""
-            self.connection.send(head)
+            self._send(head)
 
     def end(self, trailers: Headers) -> None:
         last = b"" if self._chunks is None or self._bodiless else self._chunks.end(trailers)
         if self._head or last:
-            self.connection.send(self._head + last)
-        self._finish()
-
-    def _finish(self) -> None:
-        self._done = True
+            self._send(self._head + last)
+        self.done = True
         self.connection.answered(keep_alive=self._keep_alive)
 
-    def abort(self) -> None:
-        if not self._done:
-            self._done = True
-            self.flush()
-            if self._delimited:
-                self.connection.break_off()
-            else:
-                self.connection.cut()
+    def _break_off(self) -> None:
+        self.flush()
+        if self.begun and self._delimited:
+            self.connection.break_off()
+        else:
+            self.connection.cut()
+
+    def reset(self) -> None:
+        if not self.done:
+            self.connection.cut()
 
     def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
-        """Answer with a head alone, and leave the connection to another protocol."""
-        self.begun = self._done = True
-        self.connection.send(head.encoded + b"\r\n")
+        self.begun = self.done = True
+        self._send(head.encoded + b"\r\n")
         self.connection.hand_over(successor)
 
-    async def drain(self) -> None:
-        while not self.connection.writable:
-            if self.connection.lost:
-                raise ClientGone("the client left")
-            await self.connection.room.wait()
-
     def refuse(self, error: BuffrError) -> None:
-        """Answer with an error; where an answer has begun, break it off."""
-        if self._done:
-            return
-        if self.begun:
-            self.abort()
-            return
-        fields, body = error_answer(error, self._request)
-        if error.close:
-            self.connection.closing = True
-        self.answer(ResponseHead(error.status, error.reason, fields), body, (), ())
+        if error.close and not self.done:
+            self.connection.keep_alive = False
+        super().refuse(error)
 
 
 def _without_framing(head: ResponseHead) -> ResponseHead:

@@ -20,7 +20,8 @@ from twisted.logger import LogLevel
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from buffr.errors import BuffrError, ConfigError
-from buffr.listeners.http1 import ClientConnection, ConnectionLimits, Handler, Tracked
+from buffr.listeners.client import ClientConnection, ConnectionLimits, Handler
+from buffr.listeners.http1 import Http1Connection
 from buffr.log import say
 from buffr.origin import host_and_port
 from buffr.wire.http1_requests import HeadMemo
@@ -83,8 +84,8 @@ class HTTPListener(ServerFactory, Service):
         self._tls = tls
         self.accepted = 0
         """How many connections have come."""
-        self._connections: set[Tracked] = set()
-        self._accepted: set[Tracked] = set()
+        self._connections: set[ClientConnection] = set()
+        self._accepted: set[ClientConnection] = set()
         self._port: IListeningPort | None = None
         self._sweeper = LoopingCall(self._sweep)
         self._sweeper.clock = reactor
@@ -136,17 +137,17 @@ class HTTPListener(ServerFactory, Service):
         self.accepted += 1
         if len(self._accepted) >= self._most:
             return _Busy()
-        connection = ClientConnection(self)
+        connection = Http1Connection(self)
         self._accepted.add(connection)
         return connection
 
     def refused(self, error: BuffrError) -> None:
         say(LogLevel.warn, "request refused", status=str(error.status), err=error.message)
 
-    def came(self, connection: Tracked) -> None:
+    def came(self, connection: ClientConnection) -> None:
         self._connections.add(connection)
 
-    def gone(self, connection: Tracked) -> None:
+    def gone(self, connection: ClientConnection) -> None:
         self._connections.discard(connection)
         self._accepted.discard(connection)
 

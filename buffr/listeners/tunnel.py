@@ -9,7 +9,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buffr.listeners.http1 import Listening
+from buffr.listeners.client import Listener
 from buffr.transport.streams import IStreamTransport
 
 __all__ = ["RawTunnel", "TunnelStart"]
@@ -27,7 +27,7 @@ class TunnelStart(Protocol):
     transport: IStreamTransport
 
     def __init__(
-        self, listener: Listening, tls: Callable[[], Protocol], plain: Callable[[], Protocol]
+        self, listener: Listener, tls: Callable[[], Protocol], plain: Callable[[], Protocol]
     ) -> None:
         self._listener = listener
         self._tls = tls

@@ -35,10 +35,13 @@ class Client(Protocol):
     """
 
     bonds: set[Bonds]
-    lost: bool
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection is gone."""
 
     def part(self) -> None:
-        """Close: at once where no exchange is under way, else behind its answer."""
+        """Close: at once if no exchange is under way, otherwise after its answer."""
 
 
 class Bonds:

@@ -22,9 +22,9 @@ from buffr.config.limits import Limits
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.metrics import Figures
 from buffr.exchanges.route import Cached, Passing, Recorded
+from buffr.listeners.client import ConnectionLimits, Handler
 from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.gateway import GatewayRoute
-from buffr.listeners.http1 import ConnectionLimits, Handler
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.reverse import reverse_handler
 from buffr.log import FORMATS, ExchangeLog, LineObserver, logger_writer, stream_writer

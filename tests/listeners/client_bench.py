@@ -14,8 +14,8 @@ from twisted.trial import unittest
 from zope.interface import implementer
 
 from buffr.errors import BuffrError
-from buffr.listeners.http1 import ClientConnection, ConnectionLimits, Handler, Tracked
-from buffr.listeners.http1_sink import ClientSink
+from buffr.listeners.client import ClientConnection, ClientSink, ConnectionLimits, Handler
+from buffr.listeners.http1 import Http1Connection
 from buffr.message import Headers, Request, ResponseHead
 from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport
 from buffr.wire.http1_head import HeadLimits
@@ -53,7 +53,7 @@ _BENCHES: list[Bench] = []
 class Wire(StringTransport):
     """A transport in memory. ``turn`` is the reactor's next turn, in which it really closes."""
 
-    connection: ClientConnection
+    connection: Http1Connection
 
     def __init__(self) -> None:
         super().__init__(lenient=True)
@@ -143,10 +143,10 @@ class Bench:
         self.prompt = prompt
         self.exchanges: list[Exchange] = []
         self.refusals: list[BuffrError] = []
-        self.known: list[Tracked] = []
+        self.known: list[ClientConnection] = []
         self.handle: Handler = self._handle
         self.wire = Wire()
-        self.connection = ClientConnection(self)
+        self.connection = Http1Connection(self)
         self.wire.connection = self.connection
         self.connection.makeConnection(self.wire)
         _BENCHES.append(self)
@@ -169,10 +169,10 @@ class Bench:
     def refused(self, error: BuffrError) -> None:
         self.refusals.append(error)
 
-    def came(self, connection: Tracked) -> None:
+    def came(self, connection: ClientConnection) -> None:
         self.known.append(connection)
 
-    def gone(self, connection: Tracked) -> None:
+    def gone(self, connection: ClientConnection) -> None:
         self.known.remove(connection)
 
     def send(self, *data: bytes) -> Bench:

@@ -26,8 +26,8 @@ from buffr.exchanges.explain import Explainer
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.playhead import Playhead, Repeat
 from buffr.exchanges.route import Recorded, Route
+from buffr.listeners.client import ConnectionLimits
 from buffr.listeners.forward import ForwardProxy
-from buffr.listeners.http1 import ConnectionLimits
 from buffr.listeners.listener import HTTPListener
 from buffr.log import ExchangeLog
 from buffr.matching.matcher import Matcher

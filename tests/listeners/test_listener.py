@@ -13,8 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.selectreactor import SelectReactor
 
 from buffr.errors import ConfigError
-from buffr.listeners.http1 import ConnectionLimits
-from buffr.listeners.http1_sink import ClientSink
+from buffr.listeners.client import ClientSink, ConnectionLimits
 from buffr.listeners.listener import HTTPListener, IReactorTCPTime
 from buffr.message import Request, ResponseHead
 from buffr.transport.streams import BodyStream

@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buffr.listeners.http1 import ConnectionLimits
+from buffr.listeners.client import ConnectionLimits
 from buffr.listeners.tunnel import RawTunnel, TunnelStart
 
 GONE = Failure(ConnectionDone())

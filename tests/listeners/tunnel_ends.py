@@ -9,8 +9,7 @@ from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
 from buffr.errors import BuffrError
-from buffr.listeners.http1 import ConnectionLimits, Handler, Tracked
-from buffr.listeners.http1_sink import ClientSink
+from buffr.listeners.client import ClientConnection, ClientSink, ConnectionLimits, Handler
 from buffr.message import Request
 from buffr.transport.streams import BodyStream, IStreamTransport
 from buffr.wire.http1_requests import HeadMemo
@@ -81,17 +80,17 @@ class Listener:
     memo: HeadMemo = field(factory=HeadMemo)
     stopping: bool = False
     now: float = 1000.0
-    known: list[Tracked] = field(factory=list)
+    known: list[ClientConnection] = field(factory=list)
     refusals: list[BuffrError] = field(factory=list)
     handle: Handler = field(default=_nobody)
 
     def refused(self, error: BuffrError) -> None:
         self.refusals.append(error)
 
-    def came(self, connection: Tracked) -> None:
+    def came(self, connection: ClientConnection) -> None:
         self.known.append(connection)
 
-    def gone(self, connection: Tracked) -> None:
+    def gone(self, connection: ClientConnection) -> None:
         if connection in self.known:
             self.known.remove(connection)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.internet.protocol import Protocol
 
 from buffr.errors import BadFraming, BuffrError, ClientGone, NoMatch
-from buffr.listeners.http1 import ConnectionLimits
+from buffr.listeners.client import ConnectionLimits
 from buffr.message import CHUNKED, Piece, ResponseHead
 from buffr.upstream.bound import Bonds
 from buffr.wire.http1_head import HeadLimits

@@ -1,0 +1,284 @@
+"""The client's side of exchanges, whatever version of HTTP carries them.
+
+A listener accepts connections, and a connection carries exchanges: one after
+the other in HTTP/1.1, several at once, each in a stream of its own, in HTTP/2.
+What belongs to one exchange is here: its request's body, its answer, its time
+limits, and what becomes of it when the client sends no more or leaves.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.logger import LogLevel
+
+from buffr.errors import BuffrError, ClientGone
+from buffr.listeners.error_answer import error_answer
+from buffr.log import say
+from buffr.message import Headers, Piece, Request, ResponseHead
+from buffr.transport.eager import start
+from buffr.transport.streams import BodyStream, News
+from buffr.upstream.bound import Client
+from buffr.wire.http1_head import HeadLimits
+from buffr.wire.http1_requests import HeadMemo
+
+__all__ = ["ClientConnection", "ClientSink", "ConnectionLimits", "Handler", "Listener"]
+
+
+@frozen
+class ConnectionLimits:
+    """Bounds on one client's connection. Times are in seconds; zero means no bound.
+
+    ``idle_s`` is the longest time between requests, ``head_s`` for a head to
+    be complete, ``body_idle_s`` until the next bytes of a body in either
+    direction, ``half_close_s`` until the answer to a client that sends no
+    more. ``buffer_bytes`` bounds requests that wait for their turn.
+    """
+
+    head: HeadLimits = HeadLimits()
+    buffer_bytes: int = 65536
+    idle_s: float = 75
+    head_s: float = 20
+    body_idle_s: float = 60
+    half_close_s: float = 10
+
+
+class ClientConnection(Protocol):
+    """A client's connection as its listener sees it."""
+
+    def check(self, now: float) -> None:
+        """Close what has taken too long; called about once a second."""
+
+    def stop(self) -> None:
+        """Close now if no exchange is under way, otherwise after its answer."""
+
+    def cut(self) -> None:
+        """Close at once."""
+
+
+class Listener(Protocol):
+    """A listener as its connections see it."""
+
+    limits: ConnectionLimits
+    memo: HeadMemo
+    stopping: bool
+    now: float
+    """The time in seconds, updated about once a second."""
+    handle: Handler
+
+    def refused(self, error: BuffrError) -> None:
+        """Log a request that was refused before it reached the engine."""
+
+    def came(self, connection: ClientConnection) -> None:
+        """Watch over a connection: check its times, and stop it with the others."""
+
+    def gone(self, connection: ClientConnection) -> None:
+        """Forget a connection."""
+
+
+class Carrier(Client, Protocol):
+    """The connection that carries an exchange, as the exchange sees it."""
+
+    @property
+    def client_address(self) -> str:
+        """The client's IP address."""
+
+
+class ClientSink(ABC):
+    """The client's side of one exchange: the body comes in, the answer goes out.
+
+    A subclass frames the answer for its version of HTTP (the methods of
+    ``Sink``), and knows how to break it off and how to reset the exchange.
+    Whatever carries the exchange feeds ``body``, and reports what the client
+    does: ``pause`` and ``resume`` when it cannot take more of the answer and
+    when it can again, ``half_close`` when it sends no more on the connection,
+    ``leave`` when it is gone. It calls ``check`` about once a second.
+
+    ``since`` is when the exchange last made progress.
+    """
+
+    __slots__ = (
+        "_listener",
+        "_room",
+        "begun",
+        "body",
+        "connection",
+        "done",
+        "half_closed",
+        "left",
+        "proxy",
+        "request",
+        "running",
+        "since",
+        "writable",
+    )
+
+    def __init__(
+        self, listener: Listener, connection: Carrier, request: Request, body: bytes | BodyStream
+    ) -> None:
+        self.connection = connection
+        self.request = request
+        self.body = body
+        self.proxy = False
+        """Whether the client uses buffr as its proxy, and knows it."""
+        self.begun = False
+        """Whether the head of the answer was given."""
+        self.done = False
+        """Whether nothing more of the answer will come."""
+        self.writable = True
+        """Whether the client can take more."""
+        self.half_closed = False
+        """Whether the client sends nothing more on its connection."""
+        self.left = False
+        """Whether the client is gone."""
+        self.since = listener.now
+        self.running: Deferred[None] | None = None
+        """The handler, once it has had to wait."""
+        self._listener = listener
+        self._room: News | None = None
+
+    @property
+    def client_address(self) -> str:
+        """The client's IP address."""
+        return self.connection.client_address
+
+    # What the engine does.
+
+    @abstractmethod
+    def inform(self, head: ResponseHead) -> None:
+        """As in ``Sink``."""
+
+    @abstractmethod
+    def answer(
+        self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
+    ) -> None:
+        """As in ``Sink``. Sets ``begun`` and ``done``."""
+
+    @abstractmethod
+    def begin(self, head: ResponseHead) -> None:
+        """As in ``Sink``. Sets ``begun``."""
+
+    @abstractmethod
+    def write(self, piece: Piece) -> None:
+        """As in ``Sink``."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """As in ``Sink``."""
+
+    @abstractmethod
+    def end(self, trailers: Headers) -> None:
+        """As in ``Sink``. Sets ``done``."""
+
+    def abort(self) -> None:
+        """As in ``Sink``."""
+        if not self.done:
+            self.done = True
+            self._break_off()
+
+    async def drain(self) -> None:
+        """As in ``Sink``."""
+        while not self.writable:
+            if self.left:
+                raise ClientGone("the client left")
+            if self._room is None:
+                self._room = News()
+            await self._room.wait()
+
+    @abstractmethod
+    def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
+        """Answer with a head alone, and leave the bytes that follow to a protocol.
+
+        Sets ``begun`` and ``done``.
+        """
+
+    # What the version of HTTP adds.
+
+    @abstractmethod
+    def _break_off(self) -> None:
+        """End an answer that is incomplete, so that the client can tell."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Give up the exchange without an answer. Nothing happens if it is over."""
+
+    # What the carrier does.
+
+    def start(self, handle: Handler) -> None:
+        """Have the request answered."""
+        self.running = start(self._serve(handle))
+
+    async def _serve(self, handle: Handler) -> None:
+        try:
+            await handle(self.request, self.body, self)
+        except (ClientGone, CancelledError):
+            self.reset()
+        except BuffrError as error:
+            if not error.noted:
+                self._listener.refused(error)
+            self.refuse(error)
+        except Exception as error:  # noqa: BLE001  # a defect in buffr: no client may hang for it
+            say(LogLevel.error, "defect", err=f"{type(error).__name__}: {error}")
+            self.refuse(BuffrError("internal error; the log says more"))
+
+    def refuse(self, error: BuffrError) -> None:
+        """Answer with an error, or break off the answer if it has begun."""
+        if self.done:
+            return
+        if self.begun:
+            self.abort()
+            return
+        fields, body = error_answer(error, self.request)
+        self.answer(ResponseHead(error.status, error.reason, fields), body, (), ())
+
+    def pause(self) -> None:
+        """The client cannot take more of the answer."""
+        self.writable = False
+
+    def resume(self) -> None:
+        """The client can take more of the answer again."""
+        self.writable = True
+        self.since = self._listener.now
+        if self._room is not None:
+            self._room.tell()
+
+    def half_close(self) -> None:
+        """The client sends no more on its connection, but may still read the answer."""
+        self.half_closed = True
+        self.since = self._listener.now
+
+    def leave(self) -> None:
+        """The client is gone, or has cancelled the exchange."""
+        self.left = True
+        if isinstance(self.body, BodyStream):
+            self.body.fail(ClientGone("the client left before its request was complete"))
+        if self.running is not None and not self.done:
+            self.running.cancel()
+        if self._room is not None:
+            self._room.tell()
+
+    def check(self, now: float) -> None:
+        """Reset an exchange whose client is too slow."""
+        limits = self._listener.limits
+        if self.half_closed and limits.half_close_s:
+            bound_s = limits.half_close_s
+        else:
+            bound_s = limits.body_idle_s if self._awaits_client() else 0
+        if bound_s and now - self.since > bound_s:
+            self.reset()
+
+    def _awaits_client(self) -> bool:
+        """Whether the client has to send more of its body, or to read."""
+        body = self.body
+        return not self.writable or (
+            isinstance(body, BodyStream) and not body.ended and not body.paused
+        )
+
+
+Handler = Callable[[Request, bytes | BodyStream, ClientSink], Coroutine[Any, Any, None]]
+"""Finds the route of a request and has it answered. Raises ``BuffrError``."""
