@@ -1,0 +1,125 @@
+"""Two cassettes become one: what either recorded, and without what either took out."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from attrs import frozen
+
+from buffr.stores.cassette.file import CassetteFile
+from buffr.stores.cassette.layout import TAIL
+from buffr.stores.cassette.relayout import head, laid_out
+from buffr.stores.cassette.snapshot import Snapshot, file_errors
+from buffr.stores.disk import Disk, Part
+
+__all__ = ["Merged", "merge"]
+
+_MODE = 0o600
+
+
+@frozen
+class Merged:
+    """How many interactions the result has, and how many came and went for ours."""
+
+    interactions: int
+    added: int
+    removed: int
+
+
+def merge(
+    ours: Snapshot,
+    theirs: Snapshot,
+    base: Snapshot | None,
+    path: Path,
+    warn: Callable[[str], None],
+) -> Merged:
+    """Write the two as one to ``path``, which may be that of ours.
+
+    Ours come first, in their order, then what only theirs has. With the
+    ``base`` of both, what theirs took out since then goes. Equal is what is
+    equal as JSON, however it is laid out. The salt is that of ours. Raises
+    ``CassetteError`` with nothing changed.
+    """
+    ours_texts, theirs_texts = _texts(ours), _texts(theirs)
+    gone, new = _changes(ours_texts, theirs_texts, None if base is None else _texts(base))
+    kept = [number for number in range(len(ours)) if number not in gone]
+    elements = [(ours, number) for number in kept] + [(theirs, number) for number in new]
+    _write(path, ours, elements, warn)
+    _copy_bodies(elements, path)
+    return Merged(len(elements), len(new), len(gone))
+
+
+def _texts(snapshot: Snapshot) -> list[bytes]:
+    """The elements as JSON in one spelling."""
+    return [
+        msgspec.json.encode(msgspec.json.decode(snapshot.element(number)), order="sorted")
+        for number in range(len(snapshot))
+    ]
+
+
+def _changes(
+    ours: Sequence[bytes], theirs: Sequence[bytes], base: Sequence[bytes] | None
+) -> tuple[set[int], list[int]]:
+    """The numbers of ours that theirs took out, and of theirs that are new to ours.
+
+    What stands several times counts as often as it stands.
+    """
+    known = Counter(ours if base is None else base)
+    if base is not None:
+        # What both added is there once.
+        known |= Counter(ours)
+    new = []
+    for number, text in enumerate(theirs):
+        if known[text]:
+            known[text] -= 1
+        else:
+            new.append(number)
+    if base is None:
+        return set(), new
+    taken_out = Counter(base) - Counter(theirs)
+    gone = set()
+    for number, text in enumerate(ours):
+        if taken_out[text]:
+            taken_out[text] -= 1
+            gone.add(number)
+    return gone, new
+
+
+def _write(
+    path: Path,
+    ours: Snapshot,
+    elements: Sequence[tuple[Snapshot, int]],
+    warn: Callable[[str], None],
+) -> None:
+    def parts() -> Iterator[Part]:
+        yield head(ours.layout.salt or secrets.token_hex(16), ours.layout.others)
+        laid = {id(each): list(laid_out(each.layout)) for each, _ in elements}
+        separator = b"\n    "
+        for each, number in elements:
+            text = laid[id(each)][number]
+            yield separator + text[text.index(b"{") :]
+            separator = b",\n    "
+        yield TAIL
+
+    file = CassetteFile(path, _MODE, sync=True, disk=Disk(), warn=warn)
+    with file_errors(path), file.writing(known=False, new=b"{}") as opened:
+        opened.replace(parts())
+
+
+def _copy_bodies(elements: Sequence[tuple[Snapshot, int]], path: Path) -> None:
+    """Files of large bodies that the result names and that are not beside it."""
+    target = path.resolve().with_name(f"{path.stem}.d")
+    for directory in {each.bodies for each, _ in elements}:
+        if directory == target or not directory.is_dir():
+            continue
+        named = b"".join(each.element(n) for each, n in elements if each.bodies == directory)
+        for file in directory.iterdir():
+            if file.name.encode() in named and not (target / file.name).exists():
+                with file_errors(target):
+                    target.mkdir(exist_ok=True)
+                    shutil.copyfile(file, target / file.name)
