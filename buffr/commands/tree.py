@@ -51,6 +51,15 @@ _CASSETTE = (
         "buffr.commands.cassette.verify",
     ),
     Command("diff", "compare two cassettes", "buffr.commands.cassette.diff"),
+    Command(
+        "import",
+        "make cassettes of recordings of other tools",
+        "buffr.commands.cassette.import_",
+    ),
+    Command(
+        "export", "write a cassette in another tool's format", "buffr.commands.cassette.export"
+    ),
+    Command("merge", "make one cassette of two", "buffr.commands.cassette.merge"),
     Command("rm", "remove interactions", "buffr.commands.cassette.rm"),
     Command("expire", "remove old interactions", "buffr.commands.cassette.expire"),
 )

@@ -113,24 +113,25 @@ class Importing:
 
 def found_in(path: Path, warn: Callable[[str], None]) -> list[Path]:
     """What is to be imported of a path: itself, or all files below it that a reader knows."""
-    if not path.is_dir():
-        return [path]
-    if format_of(Source(path)) is not None:
-        return [path]
-    found = []
-    for each in sorted(path.rglob("*")):
-        if not each.is_file() or any(part.startswith(".") for part in each.parts):
-            continue
-        try:
-            known = format_of(Source(each))
-        except SourceError as error:
-            warn(error.message)
-            continue
-        if known is not None:
-            found.append(each)
+    found = list(_below(path, warn)) if path.is_dir() else [path]
     if not found:
         raise SourceError(f"{path}: there is no file in it that an importer knows")
     return found
+
+
+def _below(path: Path, warn: Callable[[str], None]) -> Iterator[Path]:
+    """Directories that are one recording, and files."""
+    try:
+        known = format_of(Source(path))
+    except SourceError as error:
+        warn(error.message)
+        return
+    if known is not None:
+        yield path
+    elif path.is_dir():
+        for each in sorted(path.iterdir()):
+            if not each.name.startswith(".") and not each.is_symlink():
+                yield from _below(each, warn)
 
 
 def target_for(path: Path, root: Path, output: Path | None) -> Path:
