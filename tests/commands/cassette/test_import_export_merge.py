@@ -23,7 +23,7 @@ class TestImport:
         made = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.json"))
         assert "vcrpy/requests.json" in made
         assert "wiremock.json" in made
-        assert len(made) == 25
+        assert len(made) == 26
         assert said.code == 1  # a HAR has a request without an answer
         assert "interaction 15 not imported: its status is -1: there was no answer" in said.out
 
