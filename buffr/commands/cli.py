@@ -60,7 +60,7 @@ def _run(module: ModuleType, given: Namespace) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:
+    if before is not signal.SIG_IGN and not getattr(module, "HANDLES_SIGNALS", False):
         signal.signal(signal.SIGINT, signal.default_int_handler)  # so that files are closed
     try:
         code: int = module.run(given)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["declare", "run", "settings"]
 
+HANDLES_SIGNALS = True
 _SHOWN = ("target", "port", "listen", "config", "data-dir", "keep-host", "ca-file", "log-format")
 _OF_CASSETTES = ("cassette", "repeat", "replay-delays", "allow-unrecorded")
 _OF_CACHES = ("store", "ttl", "allow-unrecorded")

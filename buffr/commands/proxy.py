@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODE_FLAGS", "declare", "run", "settings"]
 
+HANDLES_SIGNALS = True
 MODE_FLAGS = {
     "auto": "replay what is recorded, fetch and record the rest (the default)",
     "record": "fetch and record everything anew",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["buddy_arguments", "declare", "run", "settings"]
 
+HANDLES_SIGNALS = True
 _DEFAULT_FILE = "buffr.yaml"
 _BUDDYS = ("config", "host", "listen", "port", "log_level")
 

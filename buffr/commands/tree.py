@@ -2,7 +2,8 @@
 
 A command's module is imported when the command is run, or its own help is
 asked for. It has ``declare(parser)``, which describes its arguments, and
-``run(given)``, which gets them and returns the exit code.
+``run(given)``, which gets them and returns the exit code. One with
+``HANDLES_SIGNALS`` set takes care of Ctrl-C once it has imported what it needs.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from socket import AF_INET, socket
 from typing import Any
 
 from twisted.application.service import Service
@@ -11,6 +12,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
     IOpenSSLServerConnectionCreator,
+    IReactorSocket,
     IReactorTCP,
     IReactorTime,
 )
@@ -82,6 +84,8 @@ class HTTPListener(ServerFactory, Service):
         self._most = connections
         self._announce = announce
         self._tls = tls
+        self.opened: socket | None = None
+        """A socket (IPv4) that listens already, to be used in place of a new one."""
         self.accepted = 0
         """How many connections have come."""
         self._connections: set[ClientConnection] = set()
@@ -107,9 +111,7 @@ class HTTPListener(ServerFactory, Service):
         """Listen. Raises ``ConfigError`` when the address is taken or not ours."""
         super().startService()
         try:
-            self._port = self._reactor.listenTCP(
-                self._asked_port, self._factory(), _BACKLOG, self._interface
-            )
+            self._port = self._listen()
         except CannotListenError as error:
             where = host_and_port(self._interface, self._asked_port)
             raise ConfigError(
@@ -123,6 +125,12 @@ class HTTPListener(ServerFactory, Service):
             **self._announce,
             addr=host_and_port(self._interface, self.port),
         )
+
+    def _listen(self) -> IListeningPort:
+        if self.opened is not None:
+            reactor: IReactorSocket = self._reactor  # type: ignore[assignment]  # a real one
+            return reactor.adoptStreamPort(self.opened.fileno(), AF_INET, self._factory())
+        return self._reactor.listenTCP(self._asked_port, self._factory(), _BACKLOG, self._interface)
 
     def _factory(self) -> Any:
         if self._tls is None:

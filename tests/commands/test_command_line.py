@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -178,7 +179,9 @@ class TestFlags:
 
 
 class TestStart:
-    @pytest.mark.parametrize("line", ["version", "--version", "--help", "auto --help"])
+    @pytest.mark.parametrize(
+        "line", ["version", "--version", "--help", "auto --help", "run --help"]
+    )
     def test_little_is_imported_for_a_word(self, line: str) -> None:
         """Processor time before the first character: see ``benchmarks/start.py``."""
         program = (
@@ -194,3 +197,28 @@ class TestStart:
         assert done.stdout
         loaded = {name.partition(".")[0] for name in json.loads(done.stderr)}
         assert loaded & {"twisted", "yaml", "OpenSSL", "cryptography", "attr", "msgspec"} == set()
+
+    @pytest.mark.parametrize(
+        "line", ["demo", "auto --target http://127.0.0.1:9 --port 0", "run true"]
+    )
+    @pytest.mark.parametrize(
+        "module", ["argparse", "buffr.commands.terminal", "attr", "buffr.errors"]
+    )
+    def test_ctrl_c_while_modules_are_imported(
+        self, line: str, module: str, tmp_path: Path
+    ) -> None:
+        """No traceback, and the exit code that shells have for it."""
+        command = [sys.executable, "-X", "importtime", "-m", "buffr", *line.split()]
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            for imported in process.stderr:
+                if imported.rpartition("|")[2].strip() == module:
+                    break
+            process.send_signal(signal.SIGINT)
+            said = process.stderr.read()
+            process.wait(60)
+        assert "Traceback" not in said
+        assert "KeyboardInterrupt" not in said
+        assert process.returncode == 130

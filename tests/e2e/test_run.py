@@ -28,7 +28,7 @@ from forward_clients import CLIENTS, HOST, OriginOfAll, variables
 from ports import free_port
 from websockets.sync.server import ServerConnection, serve
 
-from buffr.commands.run.variables import VARIABLES
+from buffr.commands.run.environment import VARIABLES
 from buffr.testing import FakeUpstream, answer
 
 HERE = Path(__file__).parent

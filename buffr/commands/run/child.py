@@ -1,23 +1,30 @@
-"""The command as a process."""
+"""The command as a process, and the signals that are for it."""
 
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from attrs import frozen
-from twisted.internet.threads import deferToThreadPool
+from attrs import define, field, frozen
 
-__all__ = ["CannotStart", "Child", "Ended", "look_for"]
+__all__ = ["CannotStart", "Child", "Ended", "SignalWatch", "look_for"]
 
 _NOT_FOUND = 127
 _NOT_EXECUTABLE = 126
 _OF_SIGNALS = 128
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_OF_KEYS = (signal.SIGINT, signal.SIGQUIT)
+
+Tell = Callable[[signal.Signals], object]
 
 
 class CannotStart(Exception):
@@ -46,6 +53,11 @@ class Child:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
+        self.ended_at = 0.0
+        """When it ended, by ``time.monotonic``."""
+        self._reading, self._writing = os.pipe()
+        self._waiter = threading.Thread(target=self._wait, name="command", daemon=True)
+        self._waiter.start()
 
     @classmethod
     def start(cls, command: Sequence[str], environ: Mapping[str, str]) -> Child:
@@ -60,13 +72,29 @@ class Child:
         """Send it a signal, if it still runs."""
         self._process.send_signal(number)
 
-    async def ended(self, reactor: Any) -> Ended:
-        """Wait for its end."""
-        pool = reactor.getThreadPool()
-        code: int = await deferToThreadPool(reactor, pool, self._process.wait)
-        if code >= 0:
-            return Ended(code)
-        return Ended(_OF_SIGNALS - code, _name(-code))
+    def fileno(self) -> int:
+        """A file that can be read from when it has ended: to wait for it among others."""
+        return self._reading
+
+    @property
+    def has_ended(self) -> bool:
+        return not self._waiter.is_alive()
+
+    def wait(self) -> None:
+        """Wait for its end, on any thread."""
+        self._waiter.join()
+
+    @property
+    def ended(self) -> Ended:
+        """How it has ended; waits for that."""
+        self.wait()
+        code = self._process.returncode
+        return Ended(code) if code >= 0 else Ended(_OF_SIGNALS - code, _name(-code))
+
+    def _wait(self) -> None:
+        self._process.wait()
+        self.ended_at = time.monotonic()
+        os.close(self._writing)
 
 
 def _name(number: int) -> str:
@@ -92,3 +120,79 @@ def _cannot_start(name: str, error: OSError) -> CannotStart:
         case _:
             why = error.strerror or str(error)
     return CannotStart(f"{name}: {why}", _NOT_EXECUTABLE)
+
+
+@define(eq=False)
+class SignalWatch:
+    """Tells of each signal that the command does not get by itself.
+
+    What a key of the terminal sends (Ctrl-C), its whole foreground process group
+    gets, and so the command has it already. What ``kill`` sends, only buffr gets.
+    Linux tells the two apart (``si_code``, sigaction(2)), but only to a process
+    that waits for a signal: so the signals are blocked, and a thread waits for
+    them. Elsewhere it counts whether buffr is in the terminal's foreground.
+
+    Signals that are ignored, as under ``nohup``, are left alone. Start it on
+    the main thread, before others.
+    """
+
+    _tell: Tell = field(init=False)
+    _numbers: tuple[signal.Signals, ...] = field(init=False, default=())
+    _mask: set[int] = field(init=False, factory=set)
+    _ended: threading.Event = field(init=False, factory=threading.Event)
+
+    def start(self, tell: Tell) -> None:
+        """Watch from now on; ``tell`` is called on any thread."""
+        self._tell = tell
+        self._numbers = tuple(
+            number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN
+        )
+        for number in self._numbers:
+            signal.signal(number, self._caught)
+        self._mask = {*signal.pthread_sigmask(signal.SIG_BLOCK, ())}
+        if sys.platform == "linux":
+            signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
+            threading.Thread(target=self._wait, name="signals", daemon=True).start()
+
+    @contextmanager
+    def as_before(self) -> Iterator[None]:
+        """For the start of a command, which is to find the signals as buffr found them."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        try:
+            yield
+        finally:
+            if sys.platform == "linux":
+                signal.pthread_sigmask(signal.SIG_BLOCK, self._numbers)
+
+    def stop(self) -> None:
+        """Let each signal end the process again."""
+        self._ended.set()
+        for number in self._numbers:
+            signal.signal(number, signal.SIG_DFL)
+        # A main thread that takes signals is given them before one that waits for some.
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+    def _wait(self) -> None:
+        while not self._ended.is_set():
+            came = signal.sigwaitinfo(self._numbers)
+            number = signal.Signals(came.si_signo)
+            if number not in _OF_KEYS or came.si_code <= 0:  # positive is the kernel's own
+                self._tell(number)
+
+    def _caught(self, number: int, _: object) -> None:
+        if number not in _OF_KEYS or not _in_foreground():
+            self._tell(signal.Signals(number))
+
+
+def _in_foreground() -> bool:
+    """Whether the terminal's keys send signals to this process and its children."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -3,34 +3,107 @@
 from __future__ import annotations
 
 import argparse
-import os
+import re
 import sys
-from collections.abc import Callable, Coroutine
-from contextlib import ExitStack, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
 
-from twisted.internet.defer import Deferred
-from twisted.logger import globalLogBeginner
-from twisted.python.failure import Failure
-
-from buffr.commands.run.child import CannotStart, look_for
-from buffr.commands.run.lines import RunLog
-from buffr.commands.run.options import declare, settings
-from buffr.commands.run.outcome import Outcome
-from buffr.commands.run.report import write_report
-from buffr.commands.run.session import Session
-from buffr.commands.run.signals import SignalWatch
-from buffr.commands.run.summary import summary
-from buffr.commands.run.tally import Tally
-from buffr.commands.terminal import complain, paint_for
-from buffr.errors import BuffrError, ConfigError
-from buffr.tls.authority import Authority
+from buffr.commands.flags import declare_flags, mode_of
+from buffr.commands.parser import Parser
+from buffr.commands.proxy import MODE_FLAGS
 
 __all__ = ["declare", "run"]
 
+HANDLES_SIGNALS = True
+_REPORTS = (".json", ".xml")
+_SCOPE = re.compile(r"[A-Za-z0-9._~-]{1,64}")
+_LONGEST_S = 1e6
 _NOT_STARTED = 2
+_SHOWN = (
+    *("bypass", "config", "data-dir", "store", "ttl", "repeat", "replay-delays"),
+    *("allow-unrecorded", "ca-file", "ca-cert", "ca-key", "log-format"),
+)
+_OTHERWISE = ("target", "port", "listen", "cassette", "keep-host", "proxy")
+"""Flags that ``buffr run`` does not have, or has in its own way."""
+
+
+def declare(parser: Parser) -> None:
+    """Describe the arguments."""
+    parser.describe(
+        "Runs a command whose HTTP and HTTPS go through a forward proxy of its own, and reports "
+        "what was replayed, recorded and missed. Settings and BUFFR_... variables apply as for "
+        "`buffr proxy`.\n\nThe exit code is the command's; 2 if buffr could not start it, 127 if "
+        "there is no such command.",
+        "-- COMMAND [ARGUMENT ...]",
+        examples=(
+            ("buffr run -- pytest", "record in the first run, replay in later ones"),
+            (
+                "buffr run --replay --fail-on-miss --report buffr.xml -- npm test",
+                "in CI: never touch the network, and fail if something was not recorded",
+            ),
+        ),
+        check=_check,
+    )
+    parser.takes_command()
+    for mode, text in MODE_FLAGS.items():
+        parser.flag(f"--{mode}", action="store_true", help=text)
+    parser.flag(
+        "--cassette",
+        metavar="FILE",
+        help="one cassette for all hosts that no row names",
+    )
+    parser.flag(
+        "--fail-on-miss", action="store_true", help="exit with 1 if a request found no recording"
+    )
+    parser.flag(
+        "--fail-on-record", action="store_true", help="exit with 1 if something was recorded"
+    )
+    parser.flag(
+        "--fail-on-unused", action="store_true", help="exit with 1 if a recording was not replayed"
+    )
+    parser.flag("--report", metavar="FILE", help="write a report: FILE.json, or FILE.xml for JUnit")
+    parser.flag(
+        "--log", metavar="FILE", help="append buffr's log to this file, not to the terminal"
+    )
+    parser.flag(
+        "--scope", metavar="NAME", help="user name for the proxy, which names a scope [a new one]"
+    )
+    parser.flag(
+        "--grace",
+        metavar="SECONDS",
+        type=_seconds,
+        default=10.0,
+        help="how long the command may take to end after SIGTERM [10]",
+    )
+    parser.flag(
+        "-p",
+        "--port",
+        metavar="PORT",
+        default="0",
+        help="port on 127.0.0.1 [a free one]",
+    )
+    declare_flags(parser, _SHOWN, without=_OTHERWISE)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < _LONGEST_S:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of seconds")
+    return seconds
+
+
+def _check(given: argparse.Namespace) -> None:
+    """See what is wrong before anything starts."""
+    report, scope, wrong = given.report, given.scope, given.parser.error
+    if report is not None and Path(report).suffix not in _REPORTS:
+        wrong(f"--report: {report!r} must end in .json or .xml")
+    if report is not None and not Path(report).parent.is_dir():
+        wrong(f"--report: there is no directory {str(Path(report).parent)!r}")
+    if scope is not None and not _SCOPE.fullmatch(scope):
+        wrong(f"--scope: {scope!r} must have 1 to 64 letters, digits and . _ ~ -")
+    mode_of(given)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -38,84 +111,6 @@ def run(given: argparse.Namespace) -> int:
     if not given.command:
         sys.stderr.write(f"Usage: {given.parser.usage}\n")
         return _NOT_STARTED
-    try:
-        look_for(given.command[0], os.environ)
-        with ExitStack() as open_files:
-            outcome = _outcome(given, open_files)
-    except CannotStart as error:
-        return _failed(str(error), error.code)
-    except (BuffrError, OSError) as error:
-        return _failed(str(error), _NOT_STARTED)
-    except SystemExit:  # the log says why
-        return _failed(_see(given.log), _NOT_STARTED)
-    return _reported(outcome, given.report)
+    from buffr.commands.run.session import run_command  # noqa: PLC0415  # help does without
 
-
-def _outcome(given: argparse.Namespace, open_files: ExitStack) -> Outcome:
-    config = settings(given, os.environ)
-    now = datetime.now(UTC)
-    authority = Authority.load_or_create(config.ca_cert, config.ca_key, now)
-    if authority.created:
-        key = f"its key, {config.ca_key}, is for nobody else"
-        sys.stderr.write(f"buffr: made the CA {config.ca_cert}; {key}\n")
-    tally = Tally()
-    stream = _log_stream(given.log, open_files)
-    log = RunLog(stream, config.log_format, tally, all_of_it=stream is not sys.stderr)
-    globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
-    reactor = _reactor()
-    session = Session(reactor, given, config, authority, os.environ, tally, SignalWatch())
-    session.watch.start(lambda number: reactor.callFromThread(session.signalled, number))
-    return _in_reactor(reactor, session.run)
-
-
-def _reactor() -> Any:
-    from twisted.internet import reactor  # noqa: PLC0415  # its import chooses the reactor
-
-    return reactor
-
-
-def _in_reactor(reactor: Any, main: Callable[[], Coroutine[Any, Any, Outcome]]) -> Outcome:
-    """Run to the end of a coroutine. Raises what it raises."""
-    results: list[Outcome | Failure] = []
-
-    def begin() -> None:
-        running = Deferred.fromCoroutine(main())
-        running.addBoth(results.append).addBoth(lambda _: reactor.stop())
-
-    reactor.callWhenRunning(begin)
-    reactor.run(installSignalHandlers=False)
-    result = results[0]
-    if isinstance(result, Failure):
-        result.raiseException()
-    return result
-
-
-def _log_stream(path: str | None, open_files: ExitStack) -> TextIO:
-    if path is None:
-        return sys.stderr
-    try:
-        return open_files.enter_context(Path(path).open("a", encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--log {path}: {error.strerror}") from error
-
-
-def _reported(outcome: Outcome, report: str | None) -> int:
-    """Say what came of it; the exit code."""
-    with suppress(OSError):  # whoever reads standard error may have left
-        sys.stderr.write(summary(outcome, paint_for(sys.stderr, os.environ)))
-        sys.stderr.flush()
-    if report is not None:
-        try:
-            write_report(Path(report), outcome)
-        except OSError as error:
-            return outcome.exit_code or _failed(f"--report {report}: {error.strerror}", 1)
-    return outcome.exit_code
-
-
-def _see(log: str | None) -> str:
-    return "it cannot start" + (f"; {log} says why" if log else "")
-
-
-def _failed(message: str, code: int) -> int:
-    complain(message)
-    return code
+    return run_command(given)

@@ -1,16 +1,99 @@
-"""The environment of a command that goes through the proxy."""
+"""The environment of a command that goes through the proxy: variables, and the files they name.
+
+``docs/how-to/run.md`` has the table; ``python -m buffr.commands.run.environment`` prints it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from buffr.commands.ca.guide import DEFAULT_PASSWORD
-from buffr.commands.run.trust_files import TrustFiles
-from buffr.commands.run.variables import ADDED, BUNDLE, PROXY, VARIABLES
+from attrs import frozen
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+from cryptography.hazmat.primitives.serialization.pkcs12 import (
+    PKCS12Certificate,
+    serialize_java_truststore,
+)
 
-__all__ = ["child_environment"]
+from buffr.commands.ca import formats
+from buffr.commands.ca.guide import DEFAULT_PASSWORD
+from buffr.commands.ca.system_roots import certifi_file, certificates_in, find_roots, system_places
+from buffr.errors import ConfigError
+from buffr.tls.authority import Authority
+
+__all__ = [
+    "ADDED",
+    "BUNDLE",
+    "PROXY",
+    "VARIABLES",
+    "TrustFiles",
+    "Variable",
+    "child_environment",
+    "table",
+]
+
+PROXY = "the proxy's URL"
+BUNDLE = "the bundle"
+"""Takes the place of a client's own roots."""
+ADDED = "buffr's CA"
+"""Stands beside a client's own roots."""
+
+
+@frozen
+class Variable:
+    """What a variable is set to, and whom it is for."""
+
+    name: str
+    value: str
+    why: str
+
+
+VARIABLES = (
+    Variable("HTTP_PROXY", PROXY, "plain HTTP: Go, Node, .NET, Python"),
+    Variable("http_proxy", PROXY, "plain HTTP: curl, wget, Ruby, which know lower case only"),
+    Variable("HTTPS_PROXY", PROXY, "HTTPS, by CONNECT: nearly all clients"),
+    Variable("https_proxy", PROXY, "HTTPS, for those that know lower case only: wget"),
+    Variable("ALL_PROXY", PROXY, "every scheme without a variable of its own: curl, git, httpx"),
+    Variable("all_proxy", PROXY, "the same, where lower case wins"),
+    Variable("WS_PROXY", PROXY, "WebSocket: aiohttp"),
+    Variable("WSS_PROXY", PROXY, "WebSocket over TLS: aiohttp"),
+    Variable("NODE_USE_ENV_PROXY", "1", "Node: fetch, http and https read the above (22.21, 24.5)"),
+    Variable("SSL_CERT_FILE", BUNDLE, "OpenSSL: Python's ssl, httpx, aiohttp, Ruby, Go, .NET"),
+    Variable("REQUESTS_CA_BUNDLE", BUNDLE, "Python: requests, which has roots of its own"),
+    Variable("CURL_CA_BUNDLE", BUNDLE, "curl, and what runs it"),
+    Variable("GIT_SSL_CAINFO", BUNDLE, "git, which gives libcurl a file itself"),
+    Variable("AWS_CA_BUNDLE", BUNDLE, "the AWS CLI, boto3"),
+    Variable("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", BUNDLE, "gRPC's C core, which has roots in it"),
+    Variable("PIP_CERT", BUNDLE, "pip, which has roots of its own"),
+    Variable("npm_config_cafile", BUNDLE, "npm, where its settings name another file"),
+    Variable("CARGO_HTTP_CAINFO", BUNDLE, "cargo"),
+    Variable("HTTPLIB2_CA_CERTS", BUNDLE, "Python: httplib2, Google's API client"),
+    Variable("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", BUNDLE, "gcloud"),
+    Variable("PERL_LWP_SSL_CA_FILE", BUNDLE, "Perl: LWP, which takes Mozilla::CA"),
+    Variable("BUNDLE_SSL_CA_CERT", BUNDLE, "Ruby: bundler"),
+    Variable("NIX_SSL_CERT_FILE", BUNDLE, "Nix, and OpenSSL as Nix builds it"),
+    Variable("WGETRC", "the user's own, and the bundle", "wget, which has no variable for roots"),
+    Variable(
+        "APT_CONFIG", "the user's own, and the bundle", "apt, which has no variable for roots"
+    ),
+    Variable("NODE_EXTRA_CA_CERTS", ADDED, "Node, npm, Bun: beside the roots in them"),
+    Variable("DENO_CERT", ADDED, "Deno: beside the roots in it"),
+    Variable(
+        "JAVA_TOOL_OPTIONS",
+        "what it holds, then proxy and trust store",
+        "every JVM: it reads none of the above",
+    ),
+)
+
+
+def table() -> str:
+    """All variables in Markdown."""
+    rows = (f"| `{one.name}` | {one.value} | {one.why} |\n" for one in VARIABLES)
+    return "| Variable | Is set to | For |\n| --- | --- | --- |\n" + "".join(rows)
 
 
 def child_environment(
@@ -69,3 +152,101 @@ def _non_proxy_hosts(no_proxy: str) -> str:
         if not name.replace(".", "").isdigit() and name != "*":
             hosts.append(f"*.{name}")
     return "|".join(dict.fromkeys(hosts))
+
+
+@frozen
+class TrustFiles:
+    """Where they are.
+
+    ``bundle`` has the system's roots, those that the user's own variables
+    name, and ours; ``added`` the last two. ``java`` is the bundle as Java
+    takes it; ``wgetrc`` and ``apt_conf`` are the user's own with the bundle
+    in them, and for this user alone.
+    """
+
+    bundle: Path
+    added: Path
+    java: Path
+    wgetrc: Path
+    apt_conf: Path
+
+    @classmethod
+    def write(cls, directory: Path, authority: Authority, environ: Mapping[str, str]) -> TrustFiles:
+        """Write them into a directory. Raises ``OSError``."""
+        roots = (*_system_roots(), *_named(BUNDLE, environ))
+        files = cls(
+            bundle=directory / "bundle.pem",
+            added=directory / "added.pem",
+            java=directory / "trust.p12",
+            wgetrc=directory / "wgetrc",
+            apt_conf=directory / "apt.conf",
+        )
+        # apt reads the bundle as a user of its own, who need not see what else is here.
+        directory.chmod(0o711)
+        files.bundle.write_bytes(formats.bundle(authority, roots))
+        files.added.write_bytes(formats.bundle(authority, tuple(_named(ADDED, environ))))
+        files.java.write_bytes(_java_store(authority, roots))
+        for public in (files.bundle, files.added, files.java):
+            public.chmod(0o644)
+        _write_private(
+            files.wgetrc, _wgetrc(environ) + f"ca_certificate = {files.bundle}\n".encode()
+        )
+        ca_info = f'Acquire::https::CaInfo "{files.bundle}";\n'
+        _write_private(files.apt_conf, _contents(environ.get("APT_CONFIG")) + ca_info.encode())
+        return files
+
+
+def _write_private(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+
+
+def _system_roots() -> tuple[bytes, ...]:
+    """None where there are none: what a client then lacks, it lacked before."""
+    certifi = certifi_file()
+    try:
+        return find_roots([*system_places(), *([certifi] if certifi else [])]).certificates
+    except ConfigError:
+        return ()
+
+
+def _named(value: str, environ: Mapping[str, str]) -> Iterator[bytes]:
+    """The certificates in the files that variables of one kind have named so far."""
+    names = [one.name for one in VARIABLES if one.value == value]
+    for path in dict.fromkeys(environ.get(name, "") for name in names):
+        if path:
+            yield from certificates_in(Path(path))
+
+
+def _java_store(authority: Authority, roots: Iterable[bytes]) -> bytes:
+    entries = [
+        PKCS12Certificate(one, b"buffr-%d" % number) for number, one in enumerate(authority.trusted)
+    ]
+    with warnings.catch_warnings():
+        # Some roots are older than the rules that cryptography warns of.
+        warnings.simplefilter("ignore")
+        for number, root in enumerate(dict.fromkeys(roots)):
+            try:
+                certificate = x509.load_der_x509_certificate(root)
+            except ValueError:
+                continue
+            entries.append(PKCS12Certificate(certificate, b"root-%d" % number))
+        encryption = BestAvailableEncryption(DEFAULT_PASSWORD.encode())
+        return serialize_java_truststore(entries, encryption)
+
+
+def _wgetrc(environ: Mapping[str, str]) -> bytes:
+    return _contents(environ.get("WGETRC") or str(Path(environ.get("HOME", "/"), ".wgetrc")))
+
+
+def _contents(name: str | None) -> bytes:
+    """The user's own settings in a file, up to a line end; empty where there is none."""
+    try:
+        text = Path(name).read_bytes() if name else b""
+    except OSError:
+        return b""
+    return text if not text or text.endswith(b"\n") else text + b"\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(table())

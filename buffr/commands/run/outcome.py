@@ -1,17 +1,119 @@
-"""What came of a run."""
+"""What happened in a run, and what came of it: tally, outcome, and the summary for people.
+
+Nothing of the proxy is imported here: a command that never asked it for
+anything has an outcome too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import define, field, fields_dict, frozen
 
 from buffr.commands.run.child import Ended
-from buffr.commands.run.tally import Row, Tally
-from buffr.commands.run.unused import Unused
-from buffr.exchanges.exchange import Counters
+from buffr.commands.terminal import Paint, plain
 
-__all__ = ["Failure", "Outcome", "times"]
+if TYPE_CHECKING:
+    from buffr.exchanges.exchange import Counters, Finished
+    from buffr.exchanges.route import Route
+
+__all__ = ["Counts", "Failure", "Outcome", "Row", "Tally", "Unused", "summary", "times"]
+
+_MOST_ROWS = 20_000
+_MOST = 10
+_MOST_UNUSED = 5
+_MOST_LINES = 12
+_WIDTH = 9
+
+
+@define
+class Row:
+    """Exchanges alike: one method and target, with one status from one source."""
+
+    request: str
+    status: int
+    src: str
+    level: str
+    detail: str
+    count: int = 0
+    dur_s: float = 0.0
+
+
+@define(eq=False)
+class Tally:
+    """The engine's ``Observer``.
+
+    Rows are bounded; ``left_out`` counts exchanges beyond them. ``refusals``
+    are requests that got an error before they were an exchange. ``no_tls``
+    has hosts with which a client made no TLS, and why. ``connections`` came.
+    """
+
+    rows: dict[tuple[str, int, str], Row] = field(factory=dict)
+    left_out: int = 0
+    recordings: dict[str, int] = field(factory=dict)
+    refusals: dict[tuple[str, str], int] = field(factory=dict)
+    routes: set[Route] = field(factory=set)
+    no_tls: dict[str, str] = field(factory=dict)
+    connections: int = 0
+
+    def finished(self, exchange: Finished) -> None:
+        """Take note of an exchange."""
+        if exchange.route is not None:
+            self.routes.add(exchange.route)
+        name = (exchange.request, exchange.status, exchange.src)
+        row = self.rows.get(name)
+        if row is None:
+            if len(self.rows) >= _MOST_ROWS:
+                self.left_out += 1
+                return
+            row = self.rows[name] = Row(*name, exchange.level, exchange.detail)
+        row.count += 1
+        row.dur_s += exchange.dur_s
+
+    def recorded(self, request: str) -> None:
+        """Take note of a recording."""
+        if request in self.recordings or len(self.recordings) < _MOST_ROWS:
+            self.recordings[request] = self.recordings.get(request, 0) + 1
+
+    def refused(self, status: str, why: str) -> None:
+        """Take note of a request that never became an exchange."""
+        name = (status, why)
+        if name in self.refusals or len(self.refusals) < _MOST_ROWS:
+            self.refusals[name] = self.refusals.get(name, 0) + 1
+
+    def without_tls(self, host: str, why: str) -> None:
+        """Take note of a host of which a client did not take the certificate."""
+        if len(self.no_tls) < _MOST_ROWS:
+            self.no_tls.setdefault(host, why)
+
+    def from_source(self, src: str) -> list[Row]:
+        """The rows of one source: ``cassette``, ``upstream``, ``miss``, ``bypass``."""
+        return [row for row in self.rows.values() if row.src == src]
+
+
+@frozen
+class Counts:
+    """What the engine has counted, as its ``Counters`` has it."""
+
+    hits: int = 0
+    fetched: int = 0
+    recorded: int = 0
+    misses: int = 0
+    errors: int = 0
+    failed_appends: int = 0
+
+    @classmethod
+    def of(cls, counters: Counters) -> Counts:
+        return cls(**{name: getattr(counters, name) for name in fields_dict(cls)})
+
+
+@frozen
+class Unused:
+    """An interaction that was never replayed. ``request`` is as in the log."""
+
+    cassette: str
+    request: str
 
 
 @frozen
@@ -32,7 +134,7 @@ class Outcome:
     command: str
     ended: Ended
     dur_s: float
-    counters: Counters
+    counters: Counts
     tally: Tally
     unused: Sequence[Unused]
     fail_on: tuple[str, ...]
@@ -89,3 +191,74 @@ class Outcome:
 def times(count: int, one: str, more: str) -> str:
     """A count with its noun."""
     return f"{count} {one if count == 1 else more}"
+
+
+def summary(outcome: Outcome, paint: Paint) -> str:
+    """A line of counts, then what there is to be said of each."""
+    lines = [f"{paint('1', 'buffr:')} {_counts(outcome, paint)}"]
+    lines += _listed("31", "miss", _rows(outcome.misses), _MOST, paint)
+    lines += _listed("31", "failed", _rows(outcome.failed), _MOST, paint)
+    lines += _listed("31", "refused", _refusals(outcome), _MOST, paint)
+    no_tls = [f"{host}\n{why}" for host, why in outcome.tally.no_tls.items()]
+    lines += _listed("31", "no TLS", no_tls, _MOST, paint)
+    if "record" in outcome.fail_on:
+        lines += _listed("33", "recorded", list(outcome.tally.recordings), _MOST, paint)
+    left = [f"{one.cassette}: {one.request}" for one in outcome.unused]
+    lines += _listed("33", "unused", left, _MOST_UNUSED, paint)
+    bypassed = [_counted(host, count) for host, count in outcome.bypassed.items()]
+    lines += _listed("36", "bypassed", bypassed, _MOST, paint)
+    for failure in outcome.failures:
+        # A command that failed has the say.
+        code = "" if outcome.ended.code else "; exit code 1"
+        lines.append(f"{paint('1;31', 'buffr:')} {failure.flag}: {failure.why}{code}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _counts(outcome: Outcome, paint: Paint) -> str:
+    counters = outcome.counters
+    tally = outcome.tally
+    if not (tally.rows or tally.refusals or tally.no_tls):
+        return _nothing(tally)
+    parts = [
+        ("32", times(counters.hits, "hit", "hits"), True),
+        ("36", f"{counters.recorded} recorded", True),
+        ("31" if counters.misses else "", times(counters.misses, "miss", "misses"), True),
+        ("31", f"{counters.errors} failed", counters.errors),
+        ("31", f"{outcome.refused} refused", outcome.refused),
+        ("31", times(len(tally.no_tls), "host", "hosts") + " without TLS", tally.no_tls),
+        ("31", f"{counters.failed_appends} not recorded", counters.failed_appends),
+        ("33", f"{len(outcome.unused)} unused", outcome.unused),
+        ("36", times(len(outcome.bypassed), "host", "hosts") + " bypassed", outcome.bypassed),
+    ]
+    return ", ".join(paint(code, text) if code else text for code, text, shown in parts if shown)
+
+
+def _nothing(tally: Tally) -> str:
+    if tally.connections:
+        came = times(tally.connections, "connection", "connections")
+        return f"{came} came to the proxy, and no request; the command may not speak HTTP"
+    return "nothing came through the proxy; the command may not use HTTPS_PROXY"
+
+
+def _rows(rows: Sequence[Row]) -> list[str]:
+    return [f"{_counted(row.request, row.count)}\n{row.detail}" for row in rows]
+
+
+def _refusals(outcome: Outcome) -> list[str]:
+    found = outcome.tally.refusals.items()
+    return [_counted(f"{status} {why}", count) for (status, why), count in found]
+
+
+def _counted(text: str, count: int) -> str:
+    return f"{text} ({count} times)" if count > 1 else text
+
+
+def _listed(code: str, word: str, texts: Sequence[str], most: int, paint: Paint) -> Iterator[str]:
+    """The first of these texts, each with further lines below its first one."""
+    for text in texts[:most]:
+        first, *more = text.splitlines() or [""]
+        yield f"  {paint(code, word.ljust(_WIDTH))} {plain(first)}"
+        for line in more[:_MOST_LINES] + ["..."] * (len(more) > _MOST_LINES):
+            yield f"  {' ' * _WIDTH} {plain(line)}"
+    if len(texts) > most:
+        yield f"  {' ' * _WIDTH} ... and {len(texts) - most} more"

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from buffr.commands.run.outcome import Outcome
-from buffr.commands.run.tally import Row
+from buffr.commands.run.outcome import Outcome, Row
 
 __all__ = ["as_json", "as_junit", "write_report"]
 

@@ -1,111 +1,331 @@
-"""One run: proxy up, command through it, proxy down."""
+"""One run: a port, the command with its environment, and behind the port the proxy.
+
+The command starts first. What it has to know is where the port is and whom
+to trust; the proxy itself takes far longer to be put together, so this is
+done while the command starts, and not at all for one that asks for nothing.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
+import secrets
 import signal
+import socket
+import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack, closing, suppress
+from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, TextIO
 
-from attrs import define, field
-from twisted.internet.interfaces import IDelayedCall
+from attrs import define, evolve, field
 
-from buffr.commands.run.child import Child, Ended
-from buffr.commands.run.environment import child_environment
-from buffr.commands.run.options import fail_on, scope_of
-from buffr.commands.run.outcome import Outcome
-from buffr.commands.run.signals import SignalWatch
-from buffr.commands.run.tally import Tally
-from buffr.commands.run.trust_files import TrustFiles
-from buffr.commands.run.unused import unused
-from buffr.config import Config
+from buffr.commands.flags import flags_of, mode_of, path_of
+from buffr.commands.run.child import CannotStart, Child, SignalWatch, look_for
+from buffr.commands.run.environment import TrustFiles, child_environment
+from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
+from buffr.commands.terminal import complain, paint_for
+from buffr.config import Config, ForwardHost, ForwardSettings, load
+from buffr.errors import BuffrError, ConfigError
+from buffr.policy.hosts import EVERY_HOST
+from buffr.policy.mode import Mode
+from buffr.stores.writable import check_directory
 from buffr.tls.authority import Authority
 from buffr.wiring.access_keys import with_keys
-from buffr.wiring.build import build
 
-__all__ = ["Session"]
+if TYPE_CHECKING:
+    from buffr.commands.run.proxied import Proxied
+
+__all__ = ["FAIL_ON", "fail_on", "flags", "is_needed", "run_command", "scope_of", "settings"]
+
+FAIL_ON = ("miss", "record", "unused")
+
+_NOT_STARTED = 2
+_BACKLOG = 1024
+_PATIENCE_S = 0.15
+"""Commands that end within this time, and ask for nothing, pay for no proxy."""
+_PROXY = ("twisted.internet.reactor", "buffr.commands.run.proxied")
+"""What serves, in steps between which it is seen whether the command has ended."""
+
+
+def run_command(given: argparse.Namespace) -> int:
+    """Run the command that the arguments name; the process's exit code."""
+    try:
+        look_for(given.command[0], os.environ)
+        with ExitStack() as open_files:
+            outcome = _outcome(given, open_files)
+    except CannotStart as error:
+        return _failed(str(error), error.code)
+    except (BuffrError, OSError) as error:
+        return _failed(str(error), _NOT_STARTED)
+    except SystemExit:  # the log says why
+        return _failed(_see(given.log), _NOT_STARTED)
+    return _reported(outcome, given.report)
+
+
+def _outcome(given: argparse.Namespace, open_files: ExitStack) -> Outcome:
+    # A key that is required and not set is made here: the command has to know it.
+    config = with_keys(settings(given, os.environ))
+    authority = Authority.load_or_create(config.ca_cert, config.ca_key, datetime.now(UTC))
+    if authority.created:
+        key = f"its key, {config.ca_key}, is for nobody else"
+        sys.stderr.write(f"buffr: made the CA {config.ca_cert}; {key}\n")
+    stream = _log_stream(given.log, open_files)
+    opened = open_files.enter_context(closing(_port(config)))
+    session = _Session(given, config, authority, stream, opened)
+    session.watch.start(session.signalled)
+    return session.run()
+
+
+def _port(config: Config) -> socket.socket:
+    """The port, open: who connects is kept waiting until there is a proxy."""
+    assert config.forward is not None
+    where = ("127.0.0.1", config.forward.port)
+    try:
+        opened = socket.create_server(where, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {where[0]}:{where[1]}: {error}",
+            hint="choose another port, or stop what listens there",
+        ) from error
+    opened.setblocking(False)
+    return opened
+
+
+class HasFileno(Protocol):
+    """What can be waited for."""
+
+    def fileno(self) -> int:
+        """The number of its file."""
 
 
 @define(eq=False)
-class Session:
-    """Runs the command that ``given`` names behind a proxy of its own.
+class _Session:
+    """Runs the command that ``given`` names, with a proxy behind the port ``opened``.
 
     The signals that ``watch`` tells of are passed on to it, those too that
     came before it had begun.
     """
 
-    reactor: Any
     given: argparse.Namespace
     config: Config
     authority: Authority
-    environ: Mapping[str, str]
-    tally: Tally
-    watch: SignalWatch
+    stream: TextIO
+    opened: socket.socket
+    tally: Tally = field(init=False, factory=Tally)
+    watch: SignalWatch = field(init=False, factory=SignalWatch)
     _child: Child | None = field(init=False, default=None)
     _early: list[signal.Signals] = field(init=False, factory=list)
-    _killing: IDelayedCall | None = field(init=False, default=None)
+    _killing: threading.Timer | None = field(init=False, default=None)
+    _passing_on: threading.RLock = field(init=False, factory=threading.RLock)
 
     def signalled(self, number: signal.Signals) -> None:
         """Pass a signal on; SIGTERM asks for an end, and is followed by one."""
-        if self._child is None:
-            self._early.append(number)
-            return
-        self._child.send(number)
-        if number is signal.SIGTERM and self._killing is None:
-            grace_s = self.given.grace
-            self._killing = self.reactor.callLater(grace_s, self._child.send, signal.SIGKILL)
+        with self._passing_on:
+            if self._child is None:
+                self._early.append(number)
+                return
+            self._child.send(number)
+            if number is signal.SIGTERM and self._killing is None:
+                kill = self._child.send
+                self._killing = threading.Timer(self.given.grace, kill, (signal.SIGKILL,))
+                self._killing.daemon = True
+                self._killing.start()
 
-    async def run(self) -> Outcome:
+    def run(self) -> Outcome:
         """Run it to its end; everything is recorded then.
 
         Raises ``CannotStart``, ``BuffrError``, or ``SystemExit`` where the
         service has logged why it cannot start.
         """
-        # A key that is required and not set is made here: the command has to know it.
-        self.config = with_keys(self.config)
-        service = build(self.config, self.reactor, on_console=False)
-        service.engine.observer = self.tally
-        service.startService()
-        started = time.monotonic()
-        try:
-            ended = await self._through(service.listeners[0].port)
-            dur_s = time.monotonic() - started
-        finally:
-            self.watch.stop()  # from here on, a signal ends buffr at once
-            await service.stopService()
-        self.tally.connections = service.listeners[0].accepted
+        proxy = None if _cannot_fail(self.config) else self._proxied()
+        with TemporaryDirectory(prefix="buffr-run-", ignore_cleanup_errors=True) as directory:
+            environ = self._environment(Path(directory))
+            started = time.monotonic()
+            try:
+                child = self._begun(environ)
+            except CannotStart:
+                if proxy is not None:
+                    proxy.serve(lambda: None, self._over)
+                raise
+            counts, unused = self._served(child, proxy)
         return Outcome(
             command=Path(self.given.command[0]).name,
-            ended=ended,
-            dur_s=dur_s,
-            counters=service.engine.counters,
+            ended=child.ended,
+            dur_s=child.ended_at - started,
+            counters=counts,
             tally=self.tally,
-            unused=unused(self.tally.routes),
+            unused=unused,
             fail_on=fail_on(self.given),
         )
 
-    async def _through(self, port: int) -> Ended:
-        with TemporaryDirectory(prefix="buffr-run-", ignore_cleanup_errors=True) as directory:
-            files = TrustFiles.write(Path(directory), self.authority, self.environ)
-            access = self.config.access
-            key = access.key if access.required else None
-            environ = child_environment(self.environ, scope_of(self.given), port, files, key)
-            with self._started(environ) as child:
-                return await child.ended(self.reactor)
+    def _environment(self, directory: Path) -> dict[str, str]:
+        files = TrustFiles.write(directory, self.authority, os.environ)
+        access = self.config.access
+        key = access.key if access.required else None
+        port: int = self.opened.getsockname()[1]
+        return child_environment(os.environ, scope_of(self.given), port, files, key)
 
-    @contextmanager
-    def _started(self, environ: Mapping[str, str]) -> Iterator[Child]:
+    def _begun(self, environ: Mapping[str, str]) -> Child:
         with self.watch.as_before():
             child = Child.start(self.given.command, environ)
-        self._child = child
-        for number in self._early:
-            self.signalled(number)
+        with self._passing_on:
+            self._child = child
+            for number in self._early:
+                self.signalled(number)
+        return child
+
+    def _served(self, child: Child, proxy: Proxied | None) -> tuple[Counts, list[Unused]]:
+        """Serve until the command has ended."""
         try:
-            yield child
+            if proxy is None and is_needed(child, self.opened):
+                proxy = self._proxied()
+            if proxy is not None:
+                return proxy.serve(child.wait, self._over)
+            return Counts(), []
+        except BaseException:
+            child.send(signal.SIGTERM)  # it cannot go on without
+            raise
         finally:
-            if self._killing is not None and self._killing.active():
+            self._over()
+
+    def _over(self) -> None:
+        """From here on, a signal ends buffr at once."""
+        self.watch.stop()
+        with self._passing_on:
+            if self._killing is not None:
                 self._killing.cancel()
+
+    def _proxied(self) -> Proxied:
+        from buffr.commands.run.proxied import Proxied  # noqa: PLC0415  # see above
+
+        return Proxied(self.config, self.opened, self.tally, self.stream)
+
+
+def is_needed(child: Child, opened: socket.socket) -> bool:
+    """Whether there must be a proxy: somebody asks for it, or the command goes on."""
+    _first_of((opened, child), _PATIENCE_S)
+    for module in _PROXY:
+        if child.has_ended and not _first_of((opened,), 0.0):
+            return False
+        import_module(module)
+    return not child.has_ended or _first_of((opened,), 0.0)
+
+
+def _first_of(files: Iterable[HasFileno], patience_s: float) -> bool:
+    """Whether one of these can be read from within that time."""
+    with DefaultSelector() as selector:
+        for file in files:
+            selector.register(file, EVENT_READ)
+        return bool(selector.select(patience_s))
+
+
+def _cannot_fail(config: Config) -> bool:
+    """Whether nothing but the port stands in the way of a start, so that the command may go first.
+
+    That is so with settings of the simplest kind: no cassette to be read, no
+    certificates, nothing to warn of, and a directory that can be written to.
+    """
+    forward = config.forward
+    assert forward is not None
+    upstream = forward.upstream
+    named = (*forward.hosts, *config.warnings, upstream.ca_file, upstream.client_cert)
+    if any(one is not None for one in named) or forward.mode is Mode.CACHE:
+        return False
+    try:
+        if forward.mode.records:
+            check_directory(config.data_dir)
+    except OSError:  # which is said in due form
+        return False
+    return True
+
+
+def fail_on(given: argparse.Namespace) -> tuple[str, ...]:
+    """Which of ``FAIL_ON`` were asked for."""
+    return tuple(what for what in FAIL_ON if getattr(given, f"fail_on_{what}"))
+
+
+def scope_of(given: argparse.Namespace) -> str:
+    """The scope that was asked for, or a new one that nobody else has."""
+    return str(given.scope or f"run-{secrets.token_hex(4)}")
+
+
+def flags(given: argparse.Namespace) -> dict[str, str]:
+    """The flags that settings are made of."""
+    mode = mode_of(given)
+    said = {name: value for name, value in flags_of(given).items() if name != "cassette"}
+    named = {} if mode is None else {"mode": mode}
+    return {**said, **named, "proxy": "true", "listen": "127.0.0.1"}
+
+
+def settings(given: argparse.Namespace, environ: Mapping[str, str]) -> Config:
+    """The settings of a run. Raises ``ConfigError``."""
+    path = path_of(given, environ)
+    config = load(Path(path) if path else None, environ, flags(given))
+    forward = config.forward
+    assert forward is not None
+    if forward.scope_cassettes and given.scope is None:
+        raise ConfigError(
+            "forward.scope_cassettes: each run would have cassettes that no other run replays",
+            hint="name the scope with --scope",
+        )
+    if given.cassette:
+        if forward.mode is Mode.REPLAY and not Path(given.cassette).exists():
+            raise ConfigError(
+                f"--cassette {given.cassette}: there is no such file",
+                hint="record it in mode auto first",
+            )
+        forward = _with_one_cassette(forward, Path(given.cassette))
+    return evolve(config, forward=forward)
+
+
+def _with_one_cassette(forward: ForwardSettings, path: Path) -> ForwardSettings:
+    """One cassette for all hosts without a row of their own."""
+    every = next((row for row in forward.hosts if row.host == EVERY_HOST), None) or ForwardHost(
+        host=EVERY_HOST,
+        mode=forward.mode,
+        cassette=path,
+        match=forward.match,
+        upstream=forward.upstream,
+    )
+    others = [row for row in forward.hosts if row.host != EVERY_HOST]
+    return evolve(forward, hosts=(*others, evolve(every, cassette=path)))
+
+
+def _log_stream(path: str | None, open_files: ExitStack) -> TextIO:
+    if path is None:
+        return sys.stderr
+    try:
+        return open_files.enter_context(Path(path).open("a", encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--log {path}: {error.strerror}") from error
+
+
+def _reported(outcome: Outcome, report: str | None) -> int:
+    """Say what came of it; the exit code."""
+    with suppress(OSError):  # whoever reads standard error may have left
+        sys.stderr.write(summary(outcome, paint_for(sys.stderr, os.environ)))
+        sys.stderr.flush()
+    if report is not None:
+        from buffr.commands.run.report import write_report  # noqa: PLC0415  # few ask for one
+
+        try:
+            write_report(Path(report), outcome)
+        except OSError as error:
+            return outcome.exit_code or _failed(f"--report {report}: {error.strerror}", 1)
+    return outcome.exit_code
+
+
+def _see(log: str | None) -> str:
+    return "it cannot start" + (f"; {log} says why" if log else "")
+
+
+def _failed(message: str, code: int) -> int:
+    complain(message)
+    return code

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 from pathlib import Path
 
 import pytest
 
 from buffr.commands.run.child import CannotStart, Child
+from buffr.commands.run.session import is_needed
 
 
 class TestCannotStart:
@@ -42,3 +45,33 @@ class TestCannotStart:
             Child.start([command], os.environ)
         assert caught.value.code == code
         assert "\n" not in str(caught.value)
+
+
+class TestNeed:
+    """The proxy is put together when somebody asks for it, or the command goes on."""
+
+    def test_a_command_that_ended_and_asked_for_nothing(self) -> None:
+        child = Child.start(["true"], os.environ)
+        child.wait()
+        with socket.create_server(("127.0.0.1", 0)) as opened:
+            assert not is_needed(child, opened)
+        assert child.ended.code == 0
+
+    def test_a_connection_that_waits(self) -> None:
+        """Of a program that the command has left running, say."""
+        child = Child.start(["true"], os.environ)
+        child.wait()
+        with (
+            socket.create_server(("127.0.0.1", 0)) as opened,
+            socket.create_connection(opened.getsockname()),
+        ):
+            assert is_needed(child, opened)
+
+    def test_a_command_that_goes_on(self) -> None:
+        child = Child.start(["sleep", "60"], os.environ)
+        try:
+            with socket.create_server(("127.0.0.1", 0)) as opened:
+                assert is_needed(child, opened)
+        finally:
+            child.send(signal.SIGKILL)
+        assert child.ended.code == 128 + signal.SIGKILL

@@ -14,9 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 import buffr
-from buffr.commands.run.environment import child_environment
-from buffr.commands.run.trust_files import TrustFiles
-from buffr.commands.run.variables import VARIABLES, table
+from buffr.commands.run.environment import VARIABLES, TrustFiles, child_environment, table
 from buffr.tls.authority import Authority
 
 FILES = TrustFiles(

@@ -9,8 +9,8 @@ from OpenSSL import SSL
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, globalLogPublisher
 
-from buffr.commands.run.lines import RunLog
-from buffr.commands.run.tally import Tally
+from buffr.commands.run.outcome import Tally
+from buffr.commands.run.proxied import RunLog
 from buffr.listeners.handshakes import HandshakeReports
 from buffr.log import ExchangeLog, logger_writer, say
 

@@ -10,7 +10,7 @@ import pytest
 
 from buffr.commands.cli import parsed as command_line
 from buffr.commands.parser import Misused
-from buffr.commands.run.options import flags, scope_of, settings
+from buffr.commands.run.session import flags, scope_of, settings
 from buffr.config import Config, ForwardSettings
 from buffr.errors import ConfigError
 from buffr.policy.mode import Mode

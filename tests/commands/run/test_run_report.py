@@ -10,13 +10,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from buffr.commands.run.child import Ended
-from buffr.commands.run.outcome import Outcome
+from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
 from buffr.commands.run.report import as_json, as_junit, write_report
-from buffr.commands.run.summary import summary
-from buffr.commands.run.tally import Tally
-from buffr.commands.run.unused import Unused
 from buffr.commands.terminal import Paint, paint_for
-from buffr.exchanges.exchange import Counters, Finished
+from buffr.exchanges.exchange import Finished
 
 PLAIN = Paint(on=False)
 HOST = "https://api.test"
@@ -31,14 +28,14 @@ def finished(
 def outcome(
     *exchanges: Finished,
     ended: Ended | None = None,
-    counters: Counters | None = None,
+    counters: Counts | None = None,
     unused: tuple[Unused, ...] = (),
     fail_on: tuple[str, ...] = (),
 ) -> Outcome:
     tally = Tally()
     for one in exchanges:
         tally.finished(one)
-    return Outcome("curl", ended or Ended(0), 1.5, counters or Counters(), tally, unused, fail_on)
+    return Outcome("curl", ended or Ended(0), 1.5, counters or Counts(), tally, unused, fail_on)
 
 
 MISS = finished(f"GET {HOST}/m", 599, "miss", "no recording\npath: 'a', 'b'", "WARN")
@@ -47,7 +44,7 @@ FAILING = outcome(
     finished(f"GET {HOST}/a"),
     finished(f"GET {HOST}/a"),
     MISS,
-    counters=Counters(hits=2, misses=1, recorded=1),
+    counters=Counts(hits=2, misses=1, recorded=1),
     unused=UNUSED,
     fail_on=("miss", "record", "unused"),
 )
@@ -56,7 +53,7 @@ FAILING = outcome(
 class TestExitCode:
     @pytest.mark.parametrize("what", ["miss", "record", "unused"])
     def test_what_was_asked_to_fail(self, what: str) -> None:
-        counters = Counters(misses=1, recorded=1)
+        counters = Counts(misses=1, recorded=1)
         run = outcome(MISS, counters=counters, unused=UNUSED, fail_on=(what,))
         assert run.exit_code == 1
         assert [one.flag for one in run.failures] == [f"--fail-on-{what}"]
@@ -64,7 +61,7 @@ class TestExitCode:
         assert outcome(fail_on=(what,)).exit_code == 0
 
     def test_a_command_that_failed_has_the_say(self) -> None:
-        counters = Counters(misses=1)
+        counters = Counts(misses=1)
         run = outcome(MISS, ended=Ended(22), counters=counters, fail_on=("miss",))
         assert run.exit_code == 22
         assert "exit code 1" not in summary(run, PLAIN)
@@ -92,7 +89,7 @@ class TestSummary:
 
     def test_each_once(self) -> None:
         """Clients that try again miss again."""
-        text = summary(outcome(MISS, MISS, counters=Counters(misses=2)), PLAIN)
+        text = summary(outcome(MISS, MISS, counters=Counts(misses=2)), PLAIN)
         assert "2 misses" in text
         assert text.count(f"GET {HOST}/m (2 times)\n") == 1
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from buffr.commands.run.unused import unused
+from buffr.commands.run.proxied import unused
 from buffr.exchanges.explain import Explainer
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.playhead import Playhead, Repeat

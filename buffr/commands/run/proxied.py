@@ -1,0 +1,162 @@
+"""The proxy behind which a command runs: its service, its log, and what was left unused.
+
+This needs all that serves, and is imported when the command asks for something.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TextIO
+
+from twisted.internet import reactor as _installed
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogBeginner
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from buffr.commands.run.outcome import Counts, Tally, Unused
+from buffr.config import Config
+from buffr.exchanges.route import Recorded, Route
+from buffr.listeners import handshakes
+from buffr.log import FORMATS, LineObserver
+from buffr.policy.mode import Mode
+from buffr.redaction.request_for_log import request_for_log
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.cassette.store import CassetteStore
+from buffr.stores.interactions import IndexedStore, InteractionSet, InteractionView
+from buffr.wiring.build import build
+
+__all__ = ["Proxied", "RunLog", "unused"]
+
+_TOLD = (LogLevel.warn, LogLevel.error, LogLevel.critical)
+_TOLD_LINE = re.compile(r'(?:time=\S+ level=|\{"time": "[^"]*", "level": ")(?:WARN|ERROR)\b')
+_REPLAYING = (Mode.AUTO, Mode.REPLAY)
+
+
+class Proxied:
+    """The service of one run, on a port that is open already."""
+
+    def __init__(self, config: Config, opened: socket.socket, tally: Tally, stream: TextIO) -> None:
+        """Put it together, and accept connections. Blocks.
+
+        Raises ``BuffrError``, or ``SystemExit`` where the log says why it cannot start.
+        """
+        self._reactor: Any = _installed
+        self._tally = tally
+        log = RunLog(stream, config.log_format, tally, all_of_it=stream is not sys.stderr)
+        globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
+        self._service = build(config, self._reactor, on_console=False)
+        self._service.engine.observer = tally
+        (listener,) = self._service.listeners
+        listener.opened = opened
+        self._service.startService()
+
+    def serve(
+        self, until: Callable[[], object], over: Callable[[], None]
+    ) -> tuple[Counts, list[Unused]]:
+        """Serve until ``until``, which blocks, returns, and everything is recorded.
+
+        ``over`` is called in between, before running exchanges are waited for.
+        """
+        results: list[Failure | None] = []
+
+        def begin() -> None:
+            running = Deferred.fromCoroutine(self._until(until, over))
+            running.addBoth(results.append).addBoth(lambda _: self._reactor.stop())
+
+        self._reactor.callWhenRunning(begin)
+        self._reactor.run(installSignalHandlers=False)
+        if isinstance(results[0], Failure):
+            results[0].raiseException()
+        self._tally.connections = self._service.listeners[0].accepted
+        return Counts.of(self._service.engine.counters), unused(self._tally.routes)
+
+    async def _until(self, until: Callable[[], object], over: Callable[[], None]) -> None:
+        try:
+            await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), until)
+        finally:
+            over()
+            await self._service.stopService()
+
+
+class Noted(Protocol):
+    """Is told of what came, and became no exchange."""
+
+    def refused(self, status: str, why: str) -> None:
+        """A request was refused before it was one."""
+
+    def without_tls(self, host: str, why: str) -> None:
+        """A client made no TLS with a host."""
+
+
+@implementer(ILogObserver)
+class RunLog:
+    """Writes log events to a stream; ``all_of_it``, or what is a warning or worse.
+
+    ``noted`` is told of what never became an exchange.
+    """
+
+    def __init__(self, stream: TextIO, form: str, noted: Noted, *, all_of_it: bool) -> None:
+        self._stream = stream
+        self._events = LineObserver(stream, FORMATS[form])
+        self._noted = noted
+        self._all = all_of_it
+
+    def __call__(self, event: LogEvent) -> None:
+        self._note(event.get("buffr_msg"), event.get("buffr_pairs", {}))
+        lines = event.get("lines")  # those of exchanges come as they are to be written
+        if lines is not None:
+            self._write([line for line in lines.split("\n") if self._all or _TOLD_LINE.match(line)])
+        elif self._all or event.get("log_level") in _TOLD:
+            self._events(event)
+
+    def _note(self, msg: str | None, pairs: Mapping[str, str]) -> None:
+        match msg:
+            case "request refused":
+                self._noted.refused(pairs["status"], pairs["err"])
+            case handshakes.REFUSED | handshakes.LEFT | handshakes.TLS_FAILED:
+                why = f"{pairs['err']}; " if "err" in pairs else ""
+                self._noted.without_tls(
+                    pairs["host"], f"{msg}: {why}{pairs.get('hint', '')}".rstrip("; ")
+                )
+
+    def _write(self, lines: list[str]) -> None:
+        if lines:
+            self._stream.write("".join(f"{line}\n" for line in lines))
+            self._stream.flush()
+
+
+def unused(routes: Iterable[Route]) -> list[Unused]:
+    """The interactions that none of these routes' clients was given, in recorded order.
+
+    Those in the cassettes of routes that replay; recorded in this run is as
+    good as replayed. A playhead gives a key's recordings from the first on,
+    so the count of answers says which of them were used.
+    """
+    asked: dict[IndexedStore, Recorded] = {
+        route.store: route
+        for route in routes
+        if isinstance(route, Recorded)
+        and isinstance(route.store, CassetteStore | InteractionView)
+        and route.mode in _REPLAYING
+    }
+    held: dict[InteractionSet, set[int]] = {}
+    used: dict[InteractionSet, set[int]] = {}
+    rules: dict[InteractionSet, RedactionRules] = {}
+    for store, route in asked.items():
+        rules[store.interactions] = route.redaction
+        ours = held.setdefault(store.interactions, set())
+        theirs = used.setdefault(store.interactions, set())
+        for found in store.index.all():
+            ours.update(found.places)
+            theirs.update(found.places[: route.playhead.count(found.name)])
+    return [
+        Unused(cassette.where, request_for_log(request, rules[cassette]))
+        for cassette, places in held.items()
+        for place in sorted(places - used[cassette])
+        if (request := cassette.request(place)) is not None
+    ]
