@@ -235,7 +235,8 @@ def _cannot_fail(config: Config) -> bool:
     forward = config.forward
     assert forward is not None
     upstream = forward.upstream
-    named = (*forward.hosts, *config.warnings, upstream.ca_file, upstream.client_cert)
+    files = (upstream.ca_file, upstream.client_cert, forward.cache.store)
+    named = (*forward.hosts, *config.warnings, *files)
     if any(one is not None for one in named) or forward.mode is Mode.CACHE:
         return False
     try:
