@@ -1,4 +1,4 @@
-"""The fixtures of the README: what a test that fails shows of buffr's log."""
+"""The fixtures of the page on pytest: what a test that fails shows of buffr's log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "pytest.md"
 TESTS = """\
 import urllib.request
 from urllib.error import HTTPError
@@ -34,9 +34,9 @@ def test_the_last(openai_url):
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What pytest says of three tests with the README's conftest."""
-    place = tmp_path_factory.mktemp("readme")
-    text = README.read_text()
+    """What pytest says of three tests with the page's conftest."""
+    place = tmp_path_factory.mktemp("pytest_page")
+    text = PAGE.read_text("utf-8")
     snippet = re.search(r"```python\n# tests/conftest.py\n(.*?)```", text, re.DOTALL)
     assert snippet is not None
     (place / "conftest.py").write_text(snippet[1])
