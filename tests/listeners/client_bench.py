@@ -7,17 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.testing import StringTransport
-from twisted.python.failure import Failure
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.trial import unittest
-from zope.interface import implementer
 
 from buffr.errors import BuffrError
 from buffr.listeners.client import ClientConnection, ClientSink, ConnectionLimits, Handler
 from buffr.listeners.http1 import Http1Connection
 from buffr.message import Headers, Request, ResponseHead
-from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport
+from buffr.testing.wire import Wire
+from buffr.transport.streams import BodyReader, BodyStream
 from buffr.wire.http1_head import HeadLimits
 from buffr.wire.http1_requests import HeadMemo
 
@@ -47,54 +45,6 @@ _STATUS = re.compile(rb"HTTP/1\.1 ([0-9]{3})")
 
 
 _BENCHES: list[Bench] = []
-
-
-@implementer(IStreamTransport)
-class Wire(StringTransport):
-    """A transport in memory. ``turn`` is the reactor's next turn, in which it really closes."""
-
-    connection: Http1Connection
-
-    def __init__(self) -> None:
-        super().__init__(lenient=True)
-        self.half_closed = False
-        self.no_delay = False
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        self.no_delay = enabled
-
-    def getTcpNoDelay(self) -> bool:
-        return self.no_delay
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        raise NotImplementedError
-
-    def getTcpKeepAlive(self) -> bool:
-        raise NotImplementedError
-
-    def loseWriteConnection(self) -> None:
-        self.half_closed = True
-
-    def turn(self) -> None:
-        if self.connected and self.disconnecting and (self.disconnected or self.producer is None):
-            self.lose(ConnectionAborted() if self.disconnected else ConnectionDone())
-
-    def lose(self, reason: Exception) -> None:
-        self.connected = False
-        self.connection.connectionLost(Failure(reason))
-
-    @property
-    def end(self) -> str:
-        """How the connection is being closed from this side."""
-        if self.disconnected:
-            return "cut"
-        if self.disconnecting:
-            return "closed"
-        return "half closed" if self.half_closed else "open"
-
-    @property
-    def paused(self) -> bool:
-        return bool(self.producerState == "paused")
 
 
 class Exchange:
@@ -147,7 +97,7 @@ class Bench:
         self.handle: Handler = self._handle
         self.wire = Wire()
         self.connection = Http1Connection(self)
-        self.wire.connection = self.connection
+        self.wire.protocol = self.connection
         self.connection.makeConnection(self.wire)
         _BENCHES.append(self)
 
@@ -224,7 +174,7 @@ class Bench:
 
     def leave(self, *, reset: bool = False) -> None:
         """The client closes both sides."""
-        self.wire.lose(ConnectionLost() if reset else ConnectionDone())
+        self.wire.hang_up(ConnectionLost() if reset else ConnectionDone())
 
 
 @pytest.fixture(autouse=True)

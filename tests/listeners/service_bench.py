@@ -13,7 +13,6 @@ from time import monotonic
 from typing import Any
 
 from attrs import define
-from tunnel_ends import Wire
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
@@ -22,6 +21,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from buffr.config import load
+from buffr.testing.wire import Wire
 from buffr.wiring.build import build
 
 __all__ = ["ServiceBench", "live", "service"]
@@ -152,8 +152,8 @@ class ServiceBench:
             self.origins.append(Origin(Wire(), protocol))
             protocol.makeConnection(self.origins[-1].wire)
         for origin in self.origins:
-            if origin.wire.log == ["closed"]:
-                origin.wire.log.append("lost")
+            if origin.wire.ends == ["closed"]:
+                origin.wire.ends.append("lost")
                 origin.protocol.connectionLost(Failure(ConnectionDone()))
             if not self.held and origin.wire.value().endswith(b"\r\n\r\n"):
                 origin.wire.taken()

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from attrs import define, field
 from OpenSSL import SSL
-from tunnel_ends import Wire
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
@@ -37,6 +36,7 @@ from buffr.policy.access import Access
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.memory import MemoryInteractions
+from buffr.testing.wire import Wire
 from buffr.tls.authority import Authority
 from buffr.tls.contexts import LeafContexts, ServerTLS
 from buffr.tls.server_name import server_name
@@ -262,9 +262,9 @@ class TestTunnels:
         bench.sent(asking(b"CONNECT h.test:443") + b"\x16\x03\x01\x02")
         bench.listener.startService()
         bench.reactor.pump([1.0] * 19)
-        assert not bench.wire.log
+        assert not bench.wire.ends
         bench.reactor.pump([1.0] * 3)
-        assert bench.wire.log[0] == "cut"
+        assert bench.wire.ends[0] == "cut"
 
     def test_a_finished_handshake_is_not_under_that_limit(
         self, bench: Bench, authority: Authority
@@ -273,7 +273,7 @@ class TestTunnels:
         tls = _Client(bench, authority, "h.test")
         bench.listener.startService()
         bench.reactor.pump([1.0] * 40)
-        assert not bench.wire.log
+        assert not bench.wire.ends
         assert b"599" in tls.ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 
 
@@ -315,7 +315,7 @@ class TestBypass:
         assert not bench.created
         bench.client.connectionLost()
         assert 'msg="CONNECT passed.test:22" status=200 dur=0ms src=bypass\n' in bench.log()
-        assert bench.routes.wire.log == ["closed"]
+        assert bench.routes.wire.ends == ["closed"]
 
     def test_one_that_is_down_is_no_tunnel(self, bench: Bench) -> None:
         assert status(bench.sent(asking(b"CONNECT passed.down:22"))) == 502

@@ -89,32 +89,32 @@ class TestTunnelStart:
     def test_it_has_its_time_to_begin(self) -> None:
         started = Started()
         started.listener.later(20)
-        assert not started.wire.log
+        assert not started.wire.ends
         started.listener.later(0.5)
-        assert started.wire.log == ["cut"]
+        assert started.wire.ends == ["cut"]
 
     def test_what_has_begun_has_its_own_times(self) -> None:
         started = Started()
         started.start.dataReceived(b"\x16")
         started.listener.later(1000)
-        assert not started.wire.log
+        assert not started.wire.ends
 
     def test_without_a_limit_it_may_wait_for_ever(self) -> None:
         listener = Listener(ConnectionLimits(head_s=0))
         wire = connected(TunnelStart(listener, Protocol, Protocol))
         listener.later(1e6)
-        assert not wire.log
+        assert not wire.ends
 
     def test_a_listener_that_stops_closes_it_unless_it_has_begun(self) -> None:
         started = Started()
         started.start.stop()
-        assert started.wire.log == ["closed"]
+        assert started.wire.ends == ["closed"]
         begun = Started()
         begun.start.dataReceived(b"x")
         begun.start.stop()
-        assert not begun.wire.log
+        assert not begun.wire.ends
         begun.start.cut()
-        assert begun.wire.log == ["cut"]
+        assert begun.wire.ends == ["cut"]
 
     def test_the_end_reaches_who_went_on(self) -> None:
         started = Started()
@@ -128,7 +128,7 @@ class TestTunnelStart:
         able.start.readConnectionLost()
         assert isinstance(able.made[0], HalfCloseable)
         assert able.made[0].halves == 1
-        assert not able.wire.log
+        assert not able.wire.ends
 
     @pytest.mark.parametrize("begun", [b"", b"\x16", b"x"])
     def test_others_are_closed(self, begun: bytes) -> None:
@@ -136,7 +136,7 @@ class TestTunnelStart:
         if begun:
             unable.start.dataReceived(begun)
         unable.start.readConnectionLost()
-        assert unable.wire.log == ["closed"]
+        assert unable.wire.ends == ["closed"]
 
 
 class Pair:
@@ -186,13 +186,13 @@ class TestRawTunnel:
         """And the other direction stays open until its own end."""
         pair = Pair()
         pair.client.readConnectionLost()
-        assert pair.origin_wire.log == ["half closed"]
-        assert pair.client_wire.log == []
+        assert pair.origin_wire.ends == ["half closed"]
+        assert pair.client_wire.ends == []
         pair.origin.dataReceived(b"still here")
         assert pair.client_wire.taken() == b"still here"
         pair.origin.readConnectionLost()
-        assert pair.client_wire.log == ["closed"]
-        assert "closed" in pair.origin_wire.log
+        assert pair.client_wire.ends == ["closed"]
+        assert "closed" in pair.origin_wire.ends
 
     def test_a_half_closed_side_is_no_longer_held_back(self) -> None:
         """Nothing more is written there, so that nobody waits for it."""
@@ -210,7 +210,7 @@ class TestRawTunnel:
                 (pair.client, pair.origin_wire) if ours else (pair.origin, pair.client_wire)
             )
             lost.connectionLost(Failure(reason))
-            assert wire.log == ["closed"]
+            assert wire.ends == ["closed"]
             assert wire.producer is None
             assert pair.ended == int(ours)
 
@@ -226,5 +226,5 @@ class TestRawTunnel:
         end = RawTunnel()
         wire = connected(end)
         end.readConnectionLost()
-        assert wire.log == ["closed"]
+        assert wire.ends == ["closed"]
         end.connectionLost(GONE)

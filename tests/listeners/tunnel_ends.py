@@ -3,62 +3,16 @@
 from __future__ import annotations
 
 from attrs import define, field
-from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol
-from twisted.internet.testing import StringTransport
-from zope.interface import implementer
 
 from buffr.errors import BuffrError
 from buffr.listeners.client import ClientConnection, ClientSink, ConnectionLimits, Handler
 from buffr.message import Request
-from buffr.transport.streams import BodyStream, IStreamTransport
+from buffr.testing.wire import Wire
+from buffr.transport.streams import BodyStream
 from buffr.wire.http1_requests import HeadMemo
 
 __all__ = ["Listener", "Wire", "connected"]
-
-
-@implementer(IStreamTransport, IPushProducer)
-class Wire(StringTransport):
-    """A transport that notes what becomes of it; ``log`` has its ends in order."""
-
-    def __init__(self) -> None:
-        super().__init__(lenient=True)
-        self.log: list[str] = []
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """As TCP has it."""
-
-    def getTcpNoDelay(self) -> bool:
-        return True
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        raise NotImplementedError
-
-    def getTcpKeepAlive(self) -> bool:
-        raise NotImplementedError
-
-    def unregisterProducer(self) -> None:
-        """As TCP has it, which does not mind if there is none."""
-        self.producer = None
-
-    def loseWriteConnection(self) -> None:
-        self.log.append("half closed")
-
-    def loseConnection(self) -> None:
-        self.log.append("closed")
-
-    def abortConnection(self) -> None:
-        self.log.append("cut")
-
-    @property
-    def paused(self) -> bool:
-        return bool(self.producerState == "paused")
-
-    def taken(self) -> bytes:
-        """What was written since the last call."""
-        value: bytes = self.value()
-        self.clear()
-        return value
 
 
 def connected(protocol: Protocol) -> Wire:

@@ -7,10 +7,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
-from upstream_bench import Wire
 
 from buffr.message import Headers, Request
 from buffr.origin import Origin
+from buffr.testing.wire import Wire
 from buffr.transport.streams import BodyReader
 from buffr.upstream.connection import Patience, Response
 from buffr.upstream.endpoints import endpoint_for, plain_endpoint
@@ -78,4 +78,4 @@ class PoolBench:
         self.reactor.tcpClients[-1][2].clientConnectionFailed(connector, Failure(reason))
 
     def answer(self, wire: Wire, data: bytes) -> None:
-        wire.protocol.dataReceived(data)
+        wire.receive(data)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tunnel_ends import Wire
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -18,6 +17,7 @@ from twisted.trial import unittest
 from zope.interface import implementer
 
 from buffr.errors import BuffrError, UpstreamFailed
+from buffr.testing.wire import Wire
 from buffr.upstream.parent import ParentEndpoint
 
 TRIAL = unittest.SynchronousTestCase()
@@ -142,7 +142,7 @@ class TestAnswers:
         transport: object = asked.inner.transport
         assert transport is asked.wire
         assert asked.wire.taken() == b"hello"
-        assert not asked.wire.log
+        assert not asked.wire.ends
 
     @pytest.mark.parametrize(
         ("answer", "words"),
@@ -161,7 +161,7 @@ class TestAnswers:
         """Nothing of it reaches the protocol that was to be in the tunnel."""
         asked = Asked().said(*cut(answer))
         assert words in str(asked.error())
-        assert asked.wire.log[0] == "cut"
+        assert asked.wire.ends[0] == "cut"
         assert asked.inner.transport is None
         asked.said(b"more").ended(ConnectionDone())
 
@@ -170,7 +170,7 @@ class TestEnds:
     def test_a_head_without_end_is_an_error(self) -> None:
         asked = Asked().said(b"HTTP/1.1 200 OK\r\nX: ", *[b"x" * 1000] * 66)
         assert "the parent proxy's head is over 65536 bytes" in str(asked.error())
-        assert asked.wire.log[0] == "cut"
+        assert asked.wire.ends[0] == "cut"
 
     @pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 200 OK\r\n"])
     def test_a_close_before_the_answer_is_an_error(self, begun: bytes) -> None:
@@ -188,7 +188,7 @@ class TestEnds:
         asked = Asked()
         asked.tunnel.cancel()
         TRIAL.failureResultOf(asked.tunnel, CancelledError)
-        assert asked.wire.log == ["cut"]
+        assert asked.wire.ends == ["cut"]
         asked.ended(ConnectionDone())
 
     def test_a_parent_that_cannot_be_reached_is_told_as_it_is(self) -> None:

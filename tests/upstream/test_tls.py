@@ -72,7 +72,7 @@ class Secure:
         self._to_server.write(self.wire.taken())
         with suppress(ssl.SSLWantReadError):
             move()
-        self.wire.protocol.dataReceived(self._to_client.read())
+        self.wire.receive(self._to_client.read())
 
     def answered(self, data: bytes) -> BodyStream:
         self._step(lambda: self.server.read(65536))

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial import unittest
-from zope.interface import implementer
 
 from buffr.errors import BuffrError
 from buffr.message import Headers, Piece, ResponseHead
-from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport
+from buffr.testing.wire import Wire
+from buffr.transport.streams import BodyReader, BodyStream
 from buffr.upstream.connection import Connection, Outgoing, Patience, Response
 from buffr.wire.http1_answer_heads import AnswerRules
 from buffr.wire.http1_head import HeadLimits
@@ -33,62 +30,6 @@ __all__ = [
 
 RULES = AnswerRules(HeadLimits(1000, 20))
 TRIAL = unittest.SynchronousTestCase()
-
-
-@implementer(IStreamTransport)
-class Wire(StringTransport):
-    """A transport in memory: it notes what is written, and closes a turn later.
-
-    ``hang_up`` and ``reset`` are the upstream's doing.
-    """
-
-    protocol: IProtocol
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(lenient=True)
-        self.no_delay = False
-        self._clock = clock
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        self.no_delay = enabled
-
-    def getTcpNoDelay(self) -> bool:
-        return self.no_delay
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        raise NotImplementedError
-
-    def getTcpKeepAlive(self) -> bool:
-        raise NotImplementedError
-
-    def loseWriteConnection(self) -> None:
-        raise NotImplementedError
-
-    def loseConnection(self) -> None:
-        if not self.disconnecting:
-            self.disconnecting = True
-            self._clock.callLater(0, self.hang_up)
-
-    def abortConnection(self) -> None:
-        if not self.disconnected:
-            self.disconnected = self.disconnecting = True
-            self._clock.callLater(0, self.hang_up, ConnectionAborted())
-
-    def hang_up(self, reason: Exception | None = None) -> None:
-        """The connection is gone: in order, or for this reason."""
-        if self.connected:
-            self.connected = False
-            self.disconnecting = True
-            self.protocol.connectionLost(Failure(reason or ConnectionDone()))
-
-    def reset(self) -> None:
-        self.hang_up(ConnectionLost())
-
-    def taken(self) -> bytes:
-        """What was written since the last call."""
-        value: bytes = self.value()
-        self.clear()
-        return value
 
 
 class Bench:

@@ -10,13 +10,13 @@ from attrs import define, field
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
-from wires import Wire
 
 from buffr.exchanges.route import SessionLimits
 from buffr.exchanges.sessions.leg import Leg
 from buffr.exchanges.sessions.relay import RelayedSession
 from buffr.interaction import Direction, FrameKind, SessionEnd
 from buffr.recording.session import SessionTape
+from buffr.testing.wire import Wire
 from buffr.wire.websocket_deflate import Deflate
 from buffr.wire.websocket_frames import close_payload, encode_frame, unmask
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 from twisted.internet.task import Clock
-from wires import Wire
 
 from buffr.exchanges.route import SessionLimits
 from buffr.exchanges.sessions.replay import ReplayedSession
@@ -24,6 +23,7 @@ from buffr.interaction import (
 from buffr.matching.matcher import Matcher, MatchRules
 from buffr.recording.deviation import Drift
 from buffr.recording.transcript import Transcript
+from buffr.testing.wire import Wire
 from buffr.wire.websocket_frames import close_payload, encode_frame
 
 KEY = b"1234"
