@@ -13,6 +13,7 @@ from buffr.config.schema import Kind, Refused, setting
 from buffr.config.shapes import ListOf, MapOf
 from buffr.config.yaml_text import Scalar
 from buffr.policy.cache.rules import Override
+from buffr.policy.mode import Mode
 
 __all__ = ["CacheBounds", "CacheSettings", "CacheStoreName"]
 
@@ -40,6 +41,7 @@ def _show_store(name: CacheStoreName) -> str:
 _STORE = Kind("memory: or sqlite:PATH", _parse_store, _show_store)
 _OVERRIDES: tuple[Override, ...] = get_args(Override)
 _METHODS = ("GET", "HEAD", "POST")
+_CACHE = frozenset((Mode.CACHE,))
 
 
 def _methods(names: tuple[str, ...]) -> frozenset[bytes]:
@@ -57,6 +59,7 @@ class CacheSettings:
         variable="BUFFR_STORE",
         flag="store",
         default_text="`sqlite:buffr-cache.db` in the data directory",
+        modes=_CACHE,
     )
     ttl_s: float | None = setting(
         kinds.duration(),
@@ -66,6 +69,7 @@ class CacheSettings:
         variable="BUFFR_TTL",
         flag="ttl",
         default_text="what the answer says",
+        modes=_CACHE,
     )
     ttl_by_status: tuple[tuple[StatusSet, float], ...] = setting(
         MapOf[StatusSet, float, tuple[tuple[StatusSet, float], ...]](
@@ -73,17 +77,20 @@ class CacheSettings:
         ),
         (),
         "Mode cache: as `ttl`, for answers with these statuses.",
+        modes=_CACHE,
     )
     override: frozenset[Override] = setting(
         ListOf[Override, frozenset[Override]](kinds.one_of(_OVERRIDES), frozenset),
         frozenset(),
         "Mode cache: what is not obeyed.",
+        modes=_CACHE,
     )
     methods: frozenset[bytes] = setting(
         ListOf(kinds.one_of(_METHODS), _methods, least=1),
         frozenset((b"GET", b"HEAD")),
         "Mode cache: the methods whose answers are kept; `POST` by its body.",
         default_text="`[GET, HEAD]`",
+        modes=_CACHE,
     )
     stale_if_error_s: float | None = setting(
         kinds.duration(zero="never"),
@@ -91,17 +98,20 @@ class CacheSettings:
         "Mode cache: how long a stale answer stands in for an error of the upstream.",
         key="stale_if_error",
         default_text="what the answer says; 1h where the upstream cannot be reached",
+        modes=_CACHE,
     )
     flight_timeout_s: float = setting(
         kinds.duration(),
         60.0,
         "Mode cache: how long a request waits for another one's answer.",
         key="flight_timeout",
+        modes=_CACHE,
     )
     tags: tuple[str, ...] = setting(
         ListOf(kinds.NAME, tuple),
         (),
         "Mode cache: names by which this route's answers are cleared.",
+        modes=_CACHE,
     )
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve
 
 from buffr.config import kinds
-from buffr.config.caching import CacheSettings
 from buffr.config.forward import ForwardHost, ForwardSettings, host_cassette
 from buffr.config.gateway import GatewayRow, GatewaySettings
 from buffr.config.model import Config
 from buffr.config.parents import ParentProxies, ParentProxy, is_this_machine
 from buffr.config.problems import Problems, shown
 from buffr.config.reverse import ReverseRoute
-from buffr.config.route import default_cassette_name
-from buffr.config.schema import made, settings_of
+from buffr.config.route import RouteSettings, default_cassette_name
+from buffr.config.schema import Setting, made, settings_of
 from buffr.config.shapes import Draft, Given
 from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.mode import Mode
@@ -25,19 +24,16 @@ from buffr.policy.mode import Mode
 __all__ = [
     "check_forward",
     "check_gateway",
-    "check_tls",
     "finish_forward",
     "finish_gateway",
     "finish_routes",
-    "refuse_address_behind_parent",
-    "refuse_half",
     "refuse_loops",
-    "warn_of_risks",
     "without_loops",
 ]
 
 _HIGHEST_PORT = 65535
 _FIRST_PORT = 8080
+_FORWARD = "forward"
 
 
 def finish_routes(
@@ -48,15 +44,11 @@ def finish_routes(
     _refuse_shared_ports(drafts, ports, problems)
     routes = []
     for draft, port in zip(drafts, ports, strict=True):
-        refuse_half(draft, "client_cert", "client_key", problems)
-        refuse_half(draft, "cert", "key", problems)
-        refuse_address_behind_parent(draft, problems)
-        check_tls(draft, problems)
-        warn_of_uncached(draft, given_modes(draft), problems)
+        _check_listener(draft, problems)
+        _check_route(ReverseRoute, draft, [draft], problems)
         route = _finished(draft, port, data_dir, problems)
         if route is not None:
             routes.append(route)
-    warn_of_risks(drafts, problems)
     _warn_of_shared_cassettes(routes, problems)
     return tuple(routes)
 
@@ -114,7 +106,36 @@ def _without_target(
     return None
 
 
-def refuse_half(draft: Draft, one: str, other: str, problems: Problems) -> None:
+def _check_listener(draft: Draft, problems: Problems) -> None:
+    """Refuse what a port cannot be."""
+    given = draft.given
+    _refuse_half(draft, "cert", "key", problems)
+    tls = given.get("tls")
+    if tls is not None and tls.value is False and "cert" in given:
+        text = "is false, although a cert is given; remove one of them"
+        problems.error(tls.at, f"{draft.path}.tls", text)
+    names = given.get("tls_names")
+    if names is None:
+        return
+    if "cert" in given:
+        text = "is for certificates of buffr's CA; the given cert has its own names"
+        problems.error(names.at, f"{draft.path}.tls_names", text)
+    elif tls is None or tls.value is False:
+        problems.error(names.at, f"{draft.path}.tls_names", "needs tls: true")
+
+
+def _check_route(model: type, draft: Draft, users: Sequence[Draft], problems: Problems) -> None:
+    """Refuse what a route cannot be, and warn of risks.
+
+    ``users`` are the drafts that decide in which modes its settings are used.
+    """
+    _refuse_half(draft, "client_cert", "client_key", problems)
+    _refuse_address_behind_parent(draft, problems)
+    _check_verify(draft, problems)
+    _refuse_unused(model, draft, users, problems)
+
+
+def _refuse_half(draft: Draft, one: str, other: str, problems: Problems) -> None:
     """Two settings come together or not at all."""
     for name, missing in ((one, other), (other, one)):
         if name in draft.given and missing not in draft.given:
@@ -122,54 +143,67 @@ def refuse_half(draft: Draft, one: str, other: str, problems: Problems) -> None:
             problems.error(draft.given[name].at, f"{draft.path}.{missing}", text)
 
 
-def refuse_address_behind_parent(draft: Draft, problems: Problems) -> None:
+def _refuse_address_behind_parent(draft: Draft, problems: Problems) -> None:
     """A parent proxy gets the host's name, and connects to what that resolves to there."""
     resolve, via = draft.given.get("resolve"), draft.given.get("via")
     if resolve is not None and via is not None and not via.broken and via.value != "none":
-        text = "has no effect behind the parent proxy of via; leave one of them out"
+        text = "has no effect behind the parent proxy of via; remove one of them"
         problems.error(resolve.at, f"{draft.path}.resolve", text)
 
 
-def check_tls(draft: Draft, problems: Problems) -> None:
-    """Refuse what a port says of its TLS and cannot be."""
-    given = draft.given
-    tls = given.get("tls")
-    if tls is not None and tls.value is False and "cert" in given:
-        problems.error(tls.at, f"{draft.path}.tls", "is false, and there is a cert for it")
-    names = given.get("tls_names")
-    if names is None:
+def _check_verify(draft: Draft, problems: Problems) -> None:
+    """Refuse to trust every host, and warn of one whose certificate is not verified."""
+    verify, host = draft.given.get("verify"), draft.given.get("host")
+    if verify is None or verify.value is not False:
         return
-    if "cert" in given:
-        text = "is for a certificate of buffr's CA; a cert of its own has its names"
-        problems.error(names.at, f"{draft.path}.tls_names", text)
-    elif tls is None or tls.value is False:
-        problems.error(names.at, f"{draft.path}.tls_names", "is for a port with tls: true")
+    path = f"{draft.path}.verify"
+    if draft.path == _FORWARD or (host is not None and host.value == EVERY_HOST):
+        text = "is false for all hosts; name the hosts whose certificates need no verification"
+        problems.error(verify.at, path, text)
+    else:
+        problems.warn(verify.at, path, f"the certificate of {_named(draft)} is not verified")
 
 
-def given_modes(*drafts: Draft) -> frozenset[Mode]:
-    """The modes that are given there."""
-    modes = [draft.given["mode"] for draft in drafts if "mode" in draft.given]
-    return frozenset(mode.value for mode in modes if not mode.broken)
+def _refuse_unused(model: type, draft: Draft, users: Sequence[Draft], problems: Problems) -> None:
+    """Refuse settings that none of the modes has a use for.
 
-
-def warn_of_uncached(draft: Draft, modes: Container[Mode], problems: Problems) -> None:
-    """What is for mode cache does nothing where only other modes are."""
-    if Mode.CACHE in modes:
+    Where the setting and the mode come from different sources, it is a
+    warning: ``BUFFR_MODE`` makes a whole file replay.
+    """
+    declared = {one.name: one for one in settings_of(model)}
+    default = Given("", declared["mode"].default)
+    given = [user.given.get("mode", default) for user in users]
+    modes = {one.value for one in given if not one.broken}
+    if not modes:
         return
-    for one in settings_of(CacheSettings):
-        given = draft.given.get(one.name)
-        if given is not None:
-            path = f"{draft.path}.{one.key}"
-            problems.warn(given.at, path, "is not used, since it is for mode cache")
+    from_file = any(_level(declared["mode"], one) == 0 for one in given)
+    for name, value in draft.given.items():
+        one = declared.get(name)
+        if one is None or one.modes is None or one.modes & modes:
+            continue
+        path, level = f"{draft.path}.{one.key}", _level(one, value)
+        if level == _BY_VARIABLE or (level == 0) != from_file:
+            problems.warn(value.at, path, f"is not used, since it is for {_listed(one.modes)}")
+        else:
+            text = f"has no effect in {_listed(modes)}, only in {_listed(one.modes)}"
+            problems.error(value.at, path, f"{text}; remove it, or change the mode")
 
 
-def warn_of_risks(drafts: tuple[Draft, ...], problems: Problems) -> None:
-    """What is allowed, and is to be said at every start."""
-    for draft in drafts:
-        verify = draft.given.get("verify")
-        if verify is not None and verify.value is False:
-            path = f"{draft.path}.verify"
-            problems.warn(verify.at, path, f"the certificate of {_named(draft)} is not verified")
+_BY_VARIABLE, _BY_FLAG = 1, 2
+
+
+def _level(one: Setting, given: Given) -> int:
+    """0 where a value is the row's own or the default."""
+    if one.variable and given.at == one.variable:
+        return _BY_VARIABLE
+    return _BY_FLAG if given.at.startswith("--") else 0
+
+
+def _listed(modes: Collection[Mode]) -> str:
+    names = [mode.value for mode in Mode if mode in modes]
+    if len(names) == 1:
+        return f"mode {names[0]}"
+    return f"modes {', '.join(names[:-1])} and {names[-1]}"
 
 
 def _named(draft: Draft) -> str:
@@ -202,13 +236,9 @@ def finish_gateway(draft: Draft, data_dir: Path, problems: Problems) -> GatewayS
     found = len(problems.errors)
     routes = draft.given.get("routes", Given(draft.at, ()))
     rows: tuple[Draft, ...] = () if routes.broken else routes.value
-    refuse_half(draft, "cert", "key", problems)
-    check_tls(draft, problems)
+    _check_listener(draft, problems)
     for row in rows:
-        refuse_half(row, "client_cert", "client_key", problems)
-    for row in rows:
-        warn_of_uncached(row, given_modes(row) or (Mode.CACHE,), problems)
-    warn_of_risks(rows, problems)
+        _check_route(GatewayRow, row, [row], problems)
     if not rows and not routes.broken:
         text = "is missing; must name at least one route, such as wiki: {target: https://...}"
         problems.error(routes.at, f"{draft.path}.routes", text)
@@ -269,31 +299,21 @@ def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardS
     found = len(problems.errors)
     hosts = draft.given.get("hosts", Given(draft.at, ()))
     rows: tuple[Draft, ...] = () if hosts.broken else hosts.value
+    _check_listener(draft, problems)
     _refuse_twins(rows, problems)
     for row in rows:
-        refuse_half(row, "client_cert", "client_key", problems)
-        refuse_address_behind_parent(row, problems)
-        _refuse_unverified_all(row, problems)
-        warn_of_uncached(row, given_modes(row if "mode" in row.given else draft), problems)
-    warn_of_uncached(draft, given_modes(draft, *rows), problems)
-    warn_of_risks(rows, problems)
+        _check_route(ForwardHost, row, [row if "mode" in row.given else draft], problems)
+    users = [draft, *(row for row in rows if "mode" in row.given)]
+    _check_route(ForwardSettings, draft, users, problems)
     all_given = [draft, *rows]
     if any(one.broken or any(x.broken for x in one.given.values()) for one in all_given):
         return None
     if len(problems.errors) > found or any("host" not in row.given for row in rows):
         return None
     values = {name: one.value for name, one in draft.given.items() if name != "hosts"}
-    general = made(ForwardSettings, values)
-    defaults: dict[str, Any] = {
-        "mode": general.mode,
-        "match": general.match,
-        "websocket": general.websocket,
-        "re_record_after_s": general.re_record_after_s,
-    }
-    cached = [one.name for one in settings_of(CacheSettings)]
-    for name in ("ca_file", "via", "lenient", *cached):
-        if name in values:
-            defaults[name] = values[name]
+    values.setdefault("tls", "cert" in values)
+    shared = {one.name for one in settings_of(RouteSettings)}
+    defaults = {name: value for name, value in values.items() if name in shared}
     return made(
         ForwardSettings,
         values
@@ -302,7 +322,12 @@ def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardS
 
 
 def _host(row: Draft, defaults: dict[str, Any], data_dir: Path) -> ForwardHost:
-    values = defaults | {name: one.value for name, one in row.given.items()}
+    own = {name: one.value for name, one in row.given.items()}
+    # A row's own parent proxy or address takes the place of either.
+    ways = {"via", "resolve"}
+    if ways & own.keys():
+        defaults = {name: value for name, value in defaults.items() if name not in ways}
+    values = defaults | own
     values.setdefault("cassette", host_cassette(data_dir, values["host"]))
     return made(ForwardHost, values)
 
@@ -320,18 +345,12 @@ def _refuse_twins(rows: tuple[Draft, ...], problems: Problems) -> None:
             known[host.value] = row.path
 
 
-def _refuse_unverified_all(row: Draft, problems: Problems) -> None:
-    host, verify = row.given.get("host"), row.given.get("verify")
-    if verify is not None and verify.value is False and host and host.value == EVERY_HOST:
-        text = "is false for all hosts; name those whose certificates are not to be verified"
-        problems.error(verify.at, f"{row.path}.verify", text)
-
-
 def check_forward(draft: Draft, config: Config, problems: Problems) -> None:
     """Refuse what does not go together with the other settings."""
     if config.forward is not None:
         _refuse_shared_port(draft, config.forward.port, config.reverse, problems)
-    access = config.access
+    own = None if config.forward is None else config.forward.access
+    access = config.access if own is None else own
     if not (config.on_loopback or access.key or access.allow or access.required):
         text = (
             f"refuses to start on {config.listen}, where other machines reach it, for everybody; "

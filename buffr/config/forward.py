@@ -1,28 +1,21 @@
-"""The forward proxy, as settings say it."""
+"""The forward proxy, as settings describe it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
+import attrs
 from attrs import field, frozen
 
 from buffr.config import kinds
-from buffr.config.caching import CacheSettings
-from buffr.config.limits import RateLimits
-from buffr.config.route import (
-    REPEAT,
-    MatchSettings,
-    RecordingSettings,
-    Repeat,
-    WebSocketSettings,
-    cassette_name,
-)
-from buffr.config.schema import described, embedded, setting
-from buffr.config.shapes import ListOf, Rows, Section
-from buffr.config.upstream import UpstreamOptions
+from buffr.config.listener import ListenerSettings
+from buffr.config.route import RouteSettings, cassette_name
+from buffr.config.schema import described, setting, varied
+from buffr.config.shapes import ListOf, Rows
 from buffr.policy.bypass import Bypass
 from buffr.policy.hosts import EVERY_HOST, HostTable, plain_host
-from buffr.policy.mode import Mode
 
 __all__ = ["ForwardHost", "ForwardSettings", "host_cassette"]
 
@@ -35,90 +28,58 @@ def host_cassette(data_dir: Path, host: str) -> Path:
 
 
 @frozen(kw_only=True)
-class ForwardHost:
-    """What holds for a host behind the forward proxy. ``host`` is as ``HostTable`` takes it."""
+class ForwardHost(RouteSettings):
+    """The settings for a host behind the forward proxy. ``host`` is as ``HostTable`` takes it.
+
+    What it leaves open is as the forward proxy has it.
+    """
+
+    refuses: ClassVar[Mapping[str, str]] = {
+        one.name: f"is for the whole forward proxy; set forward.{one.name}"
+        for one in attrs.fields(ListenerSettings)
+    } | {"target": "is not for the forward proxy, whose upstream is the host that a client names"}
 
     host: str = field(
         metadata=described(
             kinds.HOST_PATTERN,
-            "The host: exactly, or what stands below a name, or all that no other row is for.",
+            "A host name, `*.example.com` for its subdomains, "
+            "or `*` for every host without its own row.",
         )
     )
-    mode: Mode = field(
-        metadata=described(
-            kinds.MODE, "What is done with a request.", default_text="the forward proxy's"
-        )
+    cassette: Path = varied(
+        RouteSettings,
+        "cassette",
+        default=attrs.NOTHING,
+        default_text="`HOST.json`, for `'*'` `misc.json`, in the data directory",
     )
-    cassette: Path = field(
-        metadata=described(
-            kinds.PATH,
-            "The cassette's file, relative to the working directory.",
-            default_text="`HOST.json`, for `'*'` `misc.json`, in the data directory",
-        )
-    )
-    match: MatchSettings = setting(
-        Section(MatchSettings),
-        MatchSettings(),
-        "What counts in matching; it replaces that of the forward proxy.",
-    )
-    limits: RateLimits | None = setting(
-        Section(RateLimits), None, "How often each host that the row is for is asked."
-    )
-    websocket: WebSocketSettings = setting(
-        Section(WebSocketSettings),
-        WebSocketSettings(),
-        "How WebSocket sessions are replayed; it replaces that of the forward proxy.",
-    )
-    re_record_after_s: float | None = setting(
-        kinds.duration(),
-        None,
-        "As that of the forward proxy, for this host.",
-        key="re_record_after",
-        default_text="the forward proxy's",
-    )
-    upstream: UpstreamOptions = embedded(UpstreamOptions())
-    cache: CacheSettings = embedded(CacheSettings())
 
 
 @frozen(kw_only=True)
-class ForwardSettings(RecordingSettings):
-    """The forward proxy's port.
+class ForwardSettings(RouteSettings, ListenerSettings):
+    """The forward proxy's port, and what applies to its hosts unless their rows differ.
 
     ``hosts`` are complete: what a row leaves open is filled from here.
-    ``upstream`` is for hosts without a row. ``deny_private`` is ``None``
-    where the address decides; ``Config.denies_private`` knows.
+    ``deny_private`` is ``None`` where the address decides;
+    ``Config.denies_private`` knows.
     """
 
-    port: int = setting(
-        kinds.PORT, 8080, "The port to listen on.", variable="BUFFR_PORT", flag="port"
-    )
-    mode: Mode = setting(
-        kinds.MODE,
-        Mode.AUTO,
-        "What is done with a request, for hosts that say nothing else.",
-        variable="BUFFR_MODE",
-        flag="mode",
+    refuses: ClassVar[Mapping[str, str]] = {
+        "target": ForwardHost.refuses["target"],
+        "host": "is for a row of forward.hosts",
+    }
+
+    cassette: Path | None = varied(
+        RouteSettings,
+        "cassette",
+        doc="One cassette for all hosts whose rows name none, relative to the working directory.",
+        default_text="one for each host",
     )
     bypass: tuple[str, ...] = setting(
         ListOf(kinds.BYPASS, tuple),
         (),
-        "Hosts that are not looked into, beside those of `NO_PROXY`.",
+        "Hosts whose connections are relayed unread, in addition to those of `NO_PROXY`.",
         flag="bypass",
     )
-    repeat: Repeat = setting(
-        REPEAT,
-        "cycle",
-        "What follows the last of several recordings of one request.",
-        flag="repeat",
-    )
-    replay_delays: bool | None = setting(
-        kinds.BOOL,
-        None,
-        "As the global setting, for the forward proxy.",
-        default_text="the global setting",
-    )
-    upstream: UpstreamOptions = embedded(UpstreamOptions(), only=("ca_file", "via", "lenient"))
-    cache: CacheSettings = embedded(CacheSettings())
     scope_cassettes: bool = setting(
         kinds.BOOL,
         default=False,
@@ -127,17 +88,17 @@ class ForwardSettings(RecordingSettings):
     require_scope: bool = setting(
         kinds.BOOL,
         default=False,
-        doc="Whether every client must name a scope: as user name, or by `X-Buffr-Scope`.",
+        doc="Whether every client must name a scope, as its user name or in `X-Buffr-Scope`.",
     )
     deny_private: bool | None = setting(
         kinds.BOOL,
         None,
-        "Whether private destinations are refused, but for those that settings name.",
-        default_text="on when `listen` is no loopback address",
+        "Whether to refuse private destinations, except those that settings name.",
+        default_text="`true` if `listen` is not a loopback address",
     )
     hosts: tuple[ForwardHost, ...] = field(
         default=(),
-        metadata=described(Rows(ForwardHost), "What holds for single hosts."),
+        metadata=described(Rows(ForwardHost), "Settings for single hosts."),
     )
     data_dir: Path = Path()
     _table: HostTable[ForwardHost] = field(init=False, eq=False, repr=False)
@@ -152,18 +113,13 @@ class ForwardSettings(RecordingSettings):
         return Bypass.of(self.bypass)
 
     def of(self, host: str) -> ForwardHost:
-        """What holds for a host, listed or not."""
+        """The settings for a host, listed or not."""
         name = plain_host(host)
-        return self._table.find(name) or ForwardHost(
-            host=name,
-            mode=self.mode,
-            cassette=host_cassette(self.data_dir, name),
-            match=self.match,
-            websocket=self.websocket,
-            re_record_after_s=self.re_record_after_s,
-            upstream=self.upstream,
-            cache=self.cache,
-        )
+        return self._table.find(name) or ForwardHost(host=name, **self._for_hosts(name))
+
+    def _for_hosts(self, host: str) -> dict[str, Any]:
+        shared = {one.name: getattr(self, one.name) for one in attrs.fields(RouteSettings)}
+        return shared | {"cassette": self.cassette or host_cassette(self.data_dir, host)}
 
     def names(self, host: str, port: int | None = None) -> bool:
         """Whether a row for a host, or an entry of ``bypass``, names it other than by ``'*'``.

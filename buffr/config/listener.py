@@ -1,15 +1,17 @@
-"""Who may use a proxy that others can reach."""
+"""What every kind of listener can be told, declared once."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from attrs import field, frozen
 
 from buffr.config import kinds
 from buffr.config.schema import described, setting
-from buffr.config.shapes import ListOf
+from buffr.config.shapes import ListOf, Section
 from buffr.policy.access import Network
 
-__all__ = ["AccessSettings", "ListenerAccess"]
+__all__ = ["AccessSettings", "ListenerAccess", "ListenerSettings"]
 
 
 @frozen(kw_only=True)
@@ -59,4 +61,37 @@ class AccessSettings:
         default=False,
         doc="Whether a key is required, on a loopback forward proxy too. "
         "If none is set, one is generated and logged at the start.",
+    )
+
+
+@frozen(kw_only=True, slots=False)  # so that a port can be a route as well
+class ListenerSettings:
+    """A listener's port. 0 is a free one.
+
+    ``tls`` is true as well where ``cert`` and ``key`` are given, which come
+    both or not at all. Without them the certificate is issued by buffr's own
+    CA, and empty ``tls_names`` stand for this machine's names.
+    """
+
+    port: int = setting(
+        kinds.PORT, 8080, "The port to listen on.", variable="BUFFR_PORT", flag="port"
+    )
+    tls: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether clients speak TLS to this port.",
+        default_text="`true` with `cert` and `key`, else `false`",
+    )
+    tls_names: tuple[str, ...] = setting(
+        ListOf(kinds.HOST_NAME, tuple),
+        (),
+        "The names and addresses for which buffr's own CA issues the certificate.",
+        default_text="localhost, the loopback addresses, the machine's name",
+    )
+    cert: Path | None = setting(
+        kinds.PATH, None, "A certificate (PEM) for this port, instead of one issued by buffr's CA."
+    )
+    key: Path | None = setting(kinds.PATH, None, "The key (PEM) of `cert`.")
+    access: ListenerAccess | None = setting(
+        Section(ListenerAccess), None, "Who may use this port, instead of the global `access`."
     )

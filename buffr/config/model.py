@@ -243,10 +243,12 @@ class Config:
         On a loopback address this machine's own clients need no key, unless
         ``access.required`` says so.
         """
+        own = None if self.forward is None else self.forward.access
+        chosen = self.access if own is None else own
         return Access(
-            key=self.access.key,
-            allow=self.access.allow,
-            on_loopback=self.on_loopback and not self.access.required,
+            key=chosen.key,
+            allow=chosen.allow,
+            on_loopback=self.on_loopback and not chosen.required,
             require_scope=self.forward is not None and self.forward.require_scope,
         )
 

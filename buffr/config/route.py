@@ -10,12 +10,17 @@ from typing import Literal, get_args
 from attrs import field, frozen
 
 from buffr.config import kinds
+from buffr.config.caching import CacheSettings
 from buffr.config.kinds import StatusSet
-from buffr.config.schema import described, setting
+from buffr.config.limits import RateLimits
+from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import ListOf, Rules, Section
+from buffr.config.upstream import UpstreamOptions
 from buffr.origin import Origin
+from buffr.policy.mode import Mode
 
 __all__ = [
+    "RECORDINGS",
     "REPEAT",
     "STATUS_SET",
     "Credentials",
@@ -23,8 +28,8 @@ __all__ = [
     "IgnoreRule",
     "MatchSettings",
     "NormaliseSettings",
-    "RecordingSettings",
     "Repeat",
+    "RouteSettings",
     "VariantsRule",
     "WebSocketSettings",
     "cassette_name",
@@ -202,34 +207,92 @@ class MatchSettings:
     )
 
 
-@frozen(kw_only=True)
-class RecordingSettings:
-    """What is recorded, and when a recording answers.
+RECORDINGS = frozenset((Mode.AUTO, Mode.RECORD, Mode.REPLAY))
+"""The modes that have a use for recordings."""
 
-    ``share`` and ``record_statuses`` are ``None`` where the mode decides.
+
+@frozen(kw_only=True)
+class RouteSettings:
+    """What a route can be told, whichever listener it belongs to.
+
+    A reverse port, a row of the gateway and a host behind the forward proxy
+    take all of it, and the forward proxy itself, for its hosts. ``cassette``
+    is ``None`` only there. ``share`` and ``record_statuses`` are ``None``
+    where the mode decides, and ``replay_delays`` is where the general
+    setting does.
     """
 
+    mode: Mode = setting(
+        kinds.MODE,
+        Mode.AUTO,
+        "How requests are answered.",
+        variable="BUFFR_MODE",
+        flag="mode",
+    )
+    cassette: Path | None = setting(
+        kinds.PATH,
+        None,
+        "The cassette's file, relative to the working directory.",
+        modes=RECORDINGS,
+    )
+    keep_host: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether the upstream gets the client's `Host` instead of its own.",
+        flag="keep_host",
+    )
+    repeat: Repeat = setting(
+        REPEAT,
+        "cycle",
+        "What follows the last of several recordings of one request: "
+        "the first again, the last again, or a miss.",
+        flag="repeat",
+        modes=RECORDINGS,
+    )
+    replay_delays: bool | None = setting(
+        kinds.BOOL,
+        None,
+        "Whether a replay keeps the recorded delays.",
+        default_text="the global setting",
+        modes=RECORDINGS,
+    )
     share: bool | None = setting(
         kinds.BOOL,
         None,
-        "Whether identical requests under way share one call to the upstream.",
+        "Whether identical requests in progress share one request to the upstream.",
         default_text="by mode",
+        modes=RECORDINGS,
     )
     record_statuses: StatusSet | None = setting(
         STATUS_SET,
         None,
-        "The statuses that are recorded; answers with others only pass through.",
+        "The statuses to record. Answers with other statuses pass through unrecorded.",
         default_text="by mode",
+        modes=RECORDINGS,
     )
     re_record_after_s: float | None = setting(
         kinds.duration(),
         None,
-        "Recordings older than this are recorded anew in auto; replay only warns of them.",
+        "The age from which a recording is replaced in mode auto. Mode replay only warns.",
         key="re_record_after",
+        modes=RECORDINGS,
+    )
+    limits: RateLimits | None = setting(
+        Section(RateLimits),
+        None,
+        "Limits on requests to the upstream. Replayed answers do not count.",
     )
     match: MatchSettings = setting(
-        Section(MatchSettings), MatchSettings(), "What counts in matching."
+        Section(MatchSettings),
+        MatchSettings(),
+        "How requests are matched.",
+        modes=RECORDINGS | {Mode.CACHE},
     )
     websocket: WebSocketSettings = setting(
-        Section(WebSocketSettings), WebSocketSettings(), "How WebSocket sessions are replayed."
+        Section(WebSocketSettings),
+        WebSocketSettings(),
+        "How WebSocket sessions are replayed.",
+        modes=RECORDINGS,
     )
+    upstream: UpstreamOptions = embedded(UpstreamOptions())
+    cache: CacheSettings = embedded(CacheSettings())

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from buffr.config.problems import Problems, shown
 from buffr.config.yaml_text import Broken, Listing, Scalar, Table, Tag, Written
+from buffr.policy.mode import Mode
 
 __all__ = [
     "Branch",
@@ -28,6 +29,7 @@ __all__ = [
     "setting",
     "settings_of",
     "tree_of",
+    "varied",
 ]
 
 T = TypeVar("T")
@@ -99,7 +101,8 @@ class Setting:
     ``key`` is the path of the YAML key within the model's section, empty when
     files cannot set it; ``variable`` and ``flag`` are empty likewise, and
     ``flag`` is written as in a mapping of flags (``data_dir``).
-    ``default_text`` describes a default that is worked out. ``within`` is the
+    ``default_text`` describes a default that is worked out. ``modes`` are
+    those that have a use for the setting, ``None`` for all. ``within`` is the
     field of the model that holds another model with this field, or empty.
     """
 
@@ -112,6 +115,7 @@ class Setting:
     variable_shape: Shape[object]
     flag: str
     default_text: str
+    modes: frozenset[Mode] | None = None
     within: str = ""
 
     @property
@@ -138,6 +142,7 @@ def described(
     variable_shape: Shape[object] | None = None,
     flag: str = "",
     default_text: str = "",
+    modes: frozenset[Mode] | None = None,
 ) -> dict[str, object]:
     """Metadata that makes a field of a model a setting. The key is the field's name by default."""
     columns = {
@@ -148,6 +153,7 @@ def described(
         "variable_shape": variable_shape or shape,
         "flag": flag,
         "default_text": default_text,
+        "modes": modes,
     }
     return {_METADATA: columns}
 
@@ -161,22 +167,31 @@ def setting(shape: Shape[T], default: T, doc: str, **columns: Any) -> T:
     return attrs.field(default=default, metadata=described(shape, doc, **columns))
 
 
+def varied(base: type, name: str, **changes: Any) -> Any:
+    """A setting that ``base`` declares, declared anew with another default or other columns.
+
+    ``changes`` are columns as in ``described``, and ``default``.
+    """
+    inherited = attrs.fields_dict(base)[name]
+    default = changes.pop("default", inherited.default)
+    columns = dict(inherited.metadata[_METADATA]) | changes
+    return attrs.field(default=default, repr=inherited.repr, metadata={_METADATA: columns})
+
+
 @frozen
 class _Embedded:
     """A model whose settings are written among those of another one."""
 
     model: type
     key: str
-    only: tuple[str, ...]
 
 
-def embedded(default: T, *, key: str = "", only: tuple[str, ...] = ()) -> T:
+def embedded(default: T, *, key: str = "") -> T:
     """A field that holds a model of its own, whose settings are those of the outer one.
 
-    ``key`` is put before their keys. ``only`` names those that there are.
+    ``key`` is put before their keys.
     """
-    metadata = {_EMBEDDED: _Embedded(type(default), key, only)}
-    return attrs.field(default=default, metadata=metadata)
+    return attrs.field(default=default, metadata={_EMBEDDED: _Embedded(type(default), key)})
 
 
 @cache
@@ -193,7 +208,6 @@ def _settings(model: type) -> list[Setting]:
             settings += [
                 attrs.evolve(one, within=attribute.name, key=inner.key + one.key)
                 for one in settings_of(inner.model)
-                if not inner.only or one.name in inner.only
             ]
         columns = dict(attribute.metadata.get(_METADATA, ()))
         if columns:

@@ -39,9 +39,13 @@ class Given:
 def read_table(
     model: type, written: Written, path: str, problems: Problems
 ) -> dict[str, Given] | None:
-    """What a mapping gives for a model's fields, by their names; ``None`` if it is no mapping."""
+    """What a mapping gives for a model's fields, by their names; ``None`` if it is not one.
+
+    A model's ``refuses`` says of keys that other models know why it does not take them.
+    """
     given: dict[str, Given] = {}
-    if not _read_branch(tree_of(model), written, path, problems, given):
+    refuses = getattr(model, "refuses", {})
+    if not _read_branch(tree_of(model), refuses, written, path, problems, given):
         return None
     for declared in settings_of(model):
         if declared.is_required and declared.name not in given:
@@ -51,7 +55,12 @@ def read_table(
 
 
 def _read_branch(
-    branch: Branch, written: Written, path: str, problems: Problems, given: dict[str, Given]
+    branch: Branch,
+    refuses: Mapping[str, str],
+    written: Written,
+    path: str,
+    problems: Problems,
+    given: dict[str, Given],
 ) -> bool:
     if isinstance(written, Broken):
         return False
@@ -62,18 +71,23 @@ def _read_branch(
         inner = _joined(path, shown_key(entry.key))
         match branch.get(entry.key):
             case None:
-                _refuse_key(branch, entry, inner, problems)
+                _refuse_key(branch, refuses, entry, inner, problems)
             case Setting() as declared:
                 value = _given(declared, entry.value, inner, problems)
                 if value is not None:
                     given[declared.name] = value
             case deeper:
                 if not (isinstance(entry.value, Scalar) and entry.value.tag is Tag.NULL):
-                    _read_branch(deeper, entry.value, inner, problems, given)
+                    _read_branch(deeper, {}, entry.value, inner, problems, given)
     return True
 
 
-def _refuse_key(branch: Branch, entry: Entry, path: str, problems: Problems) -> None:
+def _refuse_key(
+    branch: Branch, refuses: Mapping[str, str], entry: Entry, path: str, problems: Problems
+) -> None:
+    if entry.key in refuses:
+        problems.error(entry.at, path, refuses[entry.key])
+        return
     near = did_you_mean(entry.key, branch)
     problems.error(entry.at, path, f"unknown key{near or '; must be one of ' + ', '.join(branch)}")
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from buffr.config.environment import MODE, PROXY, TARGETS, Overlays
-from buffr.config.forward import ForwardSettings
+from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.config.gateway import GatewayRow, GatewaySettings
 from buffr.config.problems import Problems
 from buffr.config.reverse import ReverseRoute
@@ -37,7 +37,6 @@ from buffr.policy.mode import Mode
 
 __all__ = ["Chosen", "choose"]
 
-_OF_EVERY_HOST = ("mode", "ca_file", "store", "ttl_s")
 _ROUTES_OWN = ("target", "cassette")
 _NO_ROUTE = (
     "no route: give a target by flag (--target https://api.example.com), "
@@ -84,7 +83,8 @@ def _is_route(given: dict[str, Given]) -> bool:
 
 
 def _names_of(model: type) -> set[str]:
-    return {one.name for one in settings_of(model)}
+    """The settings of a model that variables and flags can give."""
+    return {one.name for one in settings_of(model) if one.variable or one.flag}
 
 
 def _warn_of_unused(variables: Overlays, flags: Overlays, problems: Problems) -> None:
@@ -209,7 +209,7 @@ def _forward_under(
 ) -> Draft:
     under = _under(draft, ForwardSettings, variables, flags, from_variables=from_variables)
     over = flags.route if from_variables else variables.route | flags.route
-    over = {name: one for name, one in over.items() if name in _OF_EVERY_HOST}
+    over = {name: one for name, one in over.items() if name in _names_of(ForwardHost)}
     hosts = under.given.get("hosts")
     if not over or hosts is None or hosts.broken:
         return under

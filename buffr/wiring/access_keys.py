@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from secrets import token_urlsafe
+from typing import TypeVar
 
 from attrs import evolve
 
 from buffr.config import Config
+from buffr.config.listener import ListenerSettings
 
 __all__ = ["new_key", "with_keys"]
 
@@ -24,23 +26,25 @@ def with_keys(config: Config) -> Config:
     changed = config
     if config.access.required and config.access.key is None:
         changed = evolve(changed, access=evolve(config.access, key=made))
-    gateway = config.gateway
-    if gateway is not None and gateway.access is not None:
-        own = gateway.access
-        if own.required and own.key is None:
-            changed = evolve(changed, gateway=evolve(gateway, access=evolve(own, key=made)))
-    reverse = tuple(
-        row
-        if row.access is None or not row.access.required or row.access.key is not None
-        else evolve(row, access=evolve(row.access, key=made))
-        for row in config.reverse
-    )
-    if reverse != config.reverse:
-        changed = evolve(changed, reverse=reverse)
-    if changed is config:
+    if config.gateway is not None:
+        changed = evolve(changed, gateway=_with_key(config.gateway, made))
+    if config.forward is not None:
+        changed = evolve(changed, forward=_with_key(config.forward, made))
+    changed = evolve(changed, reverse=tuple(_with_key(row, made) for row in config.reverse))
+    if changed == config:
         return config
     text = (
         f"the access key of this run is {made.decode('ascii')}; "
         "`buffr key` makes one, access.key (BUFFR_KEY) keeps it"
     )
     return evolve(changed, warnings=(*config.warnings, text))
+
+
+Listener = TypeVar("Listener", bound=ListenerSettings)
+
+
+def _with_key(listener: Listener, key: bytes) -> Listener:
+    own = listener.access
+    if own is None or not own.required or own.key is not None:
+        return listener
+    return evolve(listener, access=evolve(own, key=key))

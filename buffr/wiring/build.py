@@ -19,6 +19,7 @@ from buffr.config import Config, ReverseRoute
 from buffr.config.forward import ForwardSettings
 from buffr.config.gateway import GatewaySettings
 from buffr.config.limits import Limits
+from buffr.config.listener import ListenerSettings
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.metrics import Figures
 from buffr.exchanges.route import Cached, Passing, Recorded
@@ -205,9 +206,7 @@ class _Builder:
             wall=time.time,
         )
 
-    def _port_tls(
-        self, row: ReverseRoute | GatewaySettings
-    ) -> IOpenSSLServerConnectionCreator | None:
+    def _port_tls(self, row: ListenerSettings) -> IOpenSSLServerConnectionCreator | None:
         if row.cert is not None and row.key is not None:
             return files_tls(row.cert, row.key, _now())
         if not row.tls:
@@ -222,9 +221,11 @@ class _Builder:
                 self._caches.expect(row.cache)
         if any(row.host == EVERY_HOST for row in settings.hosts):
             return
-        if settings.mode.records:
+        if settings.cassette is not None:
+            self._cassettes.expect([(settings.cassette, settings.mode)])
+        elif settings.mode.records:
             self._cassettes.expect_in(self._config.data_dir)
-        elif settings.mode is Mode.CACHE:
+        if settings.mode is Mode.CACHE:
             self._caches.expect(settings.cache)
 
     def _leaf_contexts(self) -> LeafContexts:
@@ -248,7 +249,9 @@ class _Builder:
             self._upstreams.hops,
         )
         announce = {"mode": settings.mode.value, "proxy": "forward"}
-        proxy.listener = self._listen(settings.port, proxy.handle, announce, None)
+        proxy.listener = self._listen(
+            settings.port, proxy.handle, announce, self._port_tls(settings)
+        )
 
     def _listen(
         self,

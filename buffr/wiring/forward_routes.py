@@ -107,14 +107,7 @@ class ForwardRoutes:
             if known is None:
                 upstream = None if row.mode is Mode.REPLAY else self._upstream(origin, row)
                 route = self._maker.recorded(
-                    row.mode,
-                    self._settings,
-                    view.matcher,
-                    view.store,
-                    upstream,
-                    origin,
-                    re_record_after_s=row.re_record_after_s,
-                    playhead=view.playhead,
+                    row, view.matcher, view.store, upstream, origin, view.playhead
                 )
                 return self._hold(name, route, view.cassette)
         except BaseException:
@@ -134,7 +127,9 @@ class ForwardRoutes:
 
     def _upstream(self, origin: Origin, row: ForwardHost) -> PacedUpstream:
         deny_private = self._denies(origin.host, origin.port)
-        upstream = self._maker.upstreams.of(origin, row.upstream, deny_private=deny_private)
+        upstream = self._maker.upstreams.of(
+            origin, row.upstream, keep_host=row.keep_host, deny_private=deny_private
+        )
         return PacedUpstream(upstream, self._pace(origin.host, row))
 
     def _hold(self, name: Name, route: Route, cassette: SharedCassette | None) -> Route:
@@ -162,7 +157,7 @@ class ForwardRoutes:
             row.match, self._maker.rules, cassette.cassette, row.websocket, with_origin=True
         )
         store = cassette.cassette.view(matcher.recorded_key)
-        repeat = Repeat(self._settings.repeat)
+        repeat = Repeat(row.repeat)
         playhead = self._playheads.of((str(cassette.real), row.host), lambda: Playhead(repeat))
         return _View(cassette, store, matcher, playhead)
 
@@ -183,7 +178,9 @@ class ForwardRoutes:
         """A bypassed host's plain requests are relayed, whatever the mode."""
         general, maker = self._settings, self._maker
         deny_private = self._denies(origin.host, origin.port)
-        upstream = maker.upstreams.of(origin, general.upstream, deny_private=deny_private)
+        upstream = maker.upstreams.of(
+            origin, general.upstream, keep_host=general.keep_host, deny_private=deny_private
+        )
         route = maker.passing(PacedUpstream(upstream), origin, src="bypass")
         return self._hold((origin, None), route, None)
 

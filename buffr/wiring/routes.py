@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, assert_never
+from typing import Any, TypedDict, assert_never
 
 from attrs import field, frozen
 
 from buffr.config import Config, ReverseRoute
 from buffr.config.caching import CacheSettings
 from buffr.config.gateway import GatewayRow
-from buffr.config.kinds import StatusSet
 from buffr.config.limits import Limits
+from buffr.config.route import RouteSettings
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.explain import Explainer
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
@@ -37,19 +37,6 @@ __all__ = ["RouteMaker", "reverse_route"]
 def _shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT001  # as set
     """Whether flights are shared; by default in auto, but for answers that count each."""
     return (mode is Mode.AUTO and repeat != "once") if chosen is None else chosen
-
-
-class Said(Protocol):
-    """What settings say of any route: a port's, a gateway's or the forward proxy's."""
-
-    @property
-    def repeat(self) -> str: ...
-    @property
-    def share(self) -> bool | None: ...
-    @property
-    def record_statuses(self) -> StatusSet | None: ...
-    @property
-    def replay_delays(self) -> bool | None: ...
 
 
 class _Common(TypedDict):
@@ -119,24 +106,19 @@ class RouteMaker:
             row.match, self.rules, cassette, row.websocket, with_origin=origin is not None
         )
         store = cassette.view(matcher.recorded_key)
-        return self.recorded(
-            row.mode, row, matcher, store, upstream, origin, re_record_after_s=row.re_record_after_s
-        )
+        return self.recorded(row, matcher, store, upstream, origin)
 
     def recorded(
         self,
-        mode: Mode,
-        said: Said,
+        row: RouteSettings,
         matcher: Matcher,
         store: Store,
         upstream: PacedUpstream | None,
         origin: Origin | None,
-        *,
-        re_record_after_s: float | None,
         playhead: Playhead | None = None,
     ) -> Recorded:
         """A route that replays or records; in mode replay it asks no upstream."""
-        delays = said.replay_delays
+        mode, delays, re_record_after_s = row.mode, row.replay_delays, row.re_record_after_s
         return Recorded(
             **self._common(origin, keeps=mode.records),
             mode=mode,
@@ -144,10 +126,10 @@ class RouteMaker:
             store=store,
             matcher=matcher,
             bodies=RouteBodies(self.bodies, matcher, store),
-            playhead=playhead or Playhead(Repeat(said.repeat)),
+            playhead=playhead or Playhead(Repeat(row.repeat)),
             explainer=Explainer(self.reactor, store, matcher, self.rules),
-            share=_shares(mode, said.share, said.repeat),
-            record_statuses=said.record_statuses or recorded_by_default(mode),
+            share=_shares(mode, row.share, row.repeat),
+            record_statuses=row.record_statuses or recorded_by_default(mode),
             replay_delays=self.config.replay_delays if delays is None else delays,
             ages=None if re_record_after_s is None else Ages(re_record_after_s),
             variants=Variants(strict=matcher.strict_variants),

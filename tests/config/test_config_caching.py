@@ -62,9 +62,16 @@ class TestRoutes:
             cached(row, tmp_path)
         assert f"reverse[0].{line}" in raised.value.message
 
-    def test_in_another_mode_it_does_nothing_and_that_is_said(self, tmp_path: Path) -> None:
-        text = "reverse: [{target: 'http://a', ttl: 1h}]"
-        (warning,) = loaded(text, tmp_path).warnings
+    def test_another_mode_refuses_it(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError) as raised:
+            loaded("reverse: [{target: 'http://a', ttl: 1h}]", tmp_path)
+        assert "reverse[0].ttl: has no effect in mode auto, only in mode cache;" in str(
+            raised.value
+        )
+
+    def test_another_mode_by_flag_leaves_it_unused(self, tmp_path: Path) -> None:
+        text = "reverse: [{target: 'http://a', mode: cache, ttl: 1h}]"
+        (warning,) = loaded(text, tmp_path, mode="auto").warnings
         assert "reverse[0].ttl: is not used, since it is for mode cache" in warning
 
 
@@ -94,25 +101,29 @@ class TestForward:
             ("hosts: [{host: a, mode: cache, ttl: 1h}]", []),
         ],
     )
-    def test_in_another_mode_they_do_nothing_and_that_is_said(
-        self, tmp_path: Path, forward: str, told: list[str]
-    ) -> None:
-        warnings = loaded(f"forward: {{{forward}}}", tmp_path).warnings
-        words = "is not used, since it is for mode cache"
-        assert [one for one in warnings if words in one] == list(warnings)
-        assert len(warnings) == len(told)
-        assert all(f" {path}: {words}" in one for path, one in zip(told, warnings, strict=True))
+    def test_another_mode_refuses_them(self, tmp_path: Path, forward: str, told: list[str]) -> None:
+        """Those of the forward proxy itself are refused where no host has a use for them."""
+        text = f"forward: {{{forward}}}"
+        if not told:
+            assert loaded(text, tmp_path).warnings == ()
+            return
+        with pytest.raises(ConfigError) as raised:
+            loaded(text, tmp_path)
+        (line,) = str(raised.value).splitlines()
+        assert f" {told[0]}: has no effect in mode auto, only in mode cache;" in line
 
 
 class TestGateway:
-    @pytest.mark.parametrize(("mode", "told"), [("", 0), ("mode: cache,", 0), ("mode: auto,", 1)])
-    def test_in_another_mode_they_do_nothing_and_that_is_said(
-        self, tmp_path: Path, mode: str, told: int
-    ) -> None:
+    @pytest.mark.parametrize("mode", ["", "mode: cache,"])
+    def test_mode_cache_is_the_default(self, tmp_path: Path, mode: str) -> None:
         row = f"{{target: 'http://a', {mode} ttl: 1h}}"
-        warnings = loaded(f"gateway: {{routes: {{wiki: {row}}}}}", tmp_path).warnings
-        words = ".wiki.ttl: is not used, since it is for mode cache"
-        assert [words in one for one in warnings] == [True] * told
+        assert loaded(f"gateway: {{routes: {{wiki: {row}}}}}", tmp_path).warnings == ()
+
+    def test_another_mode_refuses_them(self, tmp_path: Path) -> None:
+        row = "{target: 'http://a', mode: auto, ttl: 1h}"
+        with pytest.raises(ConfigError) as raised:
+            loaded(f"gateway: {{routes: {{wiki: {row}}}}}", tmp_path)
+        assert ".wiki.ttl: has no effect in mode auto, only in mode cache;" in str(raised.value)
 
 
 class TestBounds:

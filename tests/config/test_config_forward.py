@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
 import pytest
 from config_sources import loaded, refused
@@ -86,6 +87,12 @@ data_dir: d
 """
         config = loaded(text)
         match = MatchSettings(query=("ts",))
+        shared: dict[str, Any] = {
+            "repeat": "once",
+            "share": False,
+            "record_statuses": StatusSet.of("2xx"),
+            "replay_delays": True,
+        }
         general = UpstreamOptions(
             ca_file=Path("ca.pem"), via=ParentProxy.parse("http://proxy.example:3128")
         )
@@ -93,10 +100,7 @@ data_dir: d
             port=9000,
             mode=Mode.REPLAY,
             bypass=("S3", "10.0.0.0/8", "a.example:8443"),
-            repeat="once",
-            share=False,
-            record_statuses=StatusSet.of("2xx"),
-            replay_delays=True,
+            **shared,
             re_record_after_s=30 * 86400,
             match=match,
             upstream=general,
@@ -109,6 +113,7 @@ data_dir: d
                     host="api.example",
                     mode=Mode.RECORD,
                     re_record_after_s=3600,
+                    **shared,
                     cassette=Path("api.json"),
                     match=MatchSettings(ignore=(IgnoreRule(part="request.path", pattern="x"),)),
                     upstream=UpstreamOptions(
@@ -125,6 +130,7 @@ data_dir: d
                     host="*.example",
                     mode=Mode.REPLAY,
                     re_record_after_s=30 * 86400,
+                    **shared,
                     cassette=Path("d/_.example.json"),
                     match=match,
                     upstream=general,
@@ -133,6 +139,7 @@ data_dir: d
                     host="*",
                     mode=Mode.PASSTHROUGH,
                     re_record_after_s=30 * 86400,
+                    **shared,
                     cassette=Path("d/misc.json"),
                     match=match,
                     upstream=general,
@@ -149,8 +156,12 @@ data_dir: d
             ("port: 65536", "port: '65536' must be a whole number from 0 to 65535"),
             ("mode: proxy", "mode: 'proxy' must be auto, record, replay, cache or passthrough"),
             ("prot: 1", "prot: unknown key; did you mean 'port'?"),
-            ("client_cert: x", "client_cert: unknown key"),
-            ("verify: false", "verify: unknown key"),
+            ("client_cert: x", "client_key: is missing; client_cert and client_key go together"),
+            ("verify: false", "verify: is false for all hosts; name the hosts whose certificates"),
+            ("target: 'http://a'", "target: is not for the forward proxy, whose upstream is the"),
+            ("host: a", "host: is for a row of forward.hosts"),
+            ("hosts: [{host: a, port: 1}]", "hosts[0].port: is for the whole forward proxy; set"),
+            ("hosts: [{host: a, target: 'http://a'}]", "hosts[0].target: is not for the forward"),
             ("deny_private: 1", "deny_private: '1' is no yes or no"),
             ("bypass: a b", "bypass: 'a b' is no name of a host; must be a host (which"),
             ("bypass: [ok, 'http://a']", "bypass[1]: 'http://a' is a URL; a host stands alone;"),
@@ -158,7 +169,7 @@ data_dir: d
             ("bypass: ['a,b']", "bypass[0]: 'a,b' is no name of a host;"),
             ("bypass: {a: b}", "bypass: is a mapping; must be a list (or one) of: a host"),
             ("hosts: {host: a}", "hosts: must be a list of mappings, each behind a '-'"),
-            ("hosts: [a]", "hosts[0]: must be a mapping with host, mode"),
+            ("hosts: [a]", "hosts[0]: must be a mapping with host, cassette"),
             ("hosts: [{mode: auto}]", "hosts[0].host: is missing; must be a host like"),
             ("hosts: [{host: 'a:1'}]", "hosts[0].host: 'a:1' has a port; a host stands for all"),
             ("hosts: [{host: 'a.*'}]", "hosts[0].host: 'a.*' is no name of a host;"),
@@ -176,7 +187,7 @@ data_dir: d
             ("hosts: [{host: a, resolve: '[::1]'}]", "hosts[0].resolve: '[::1]' must be an IP"),
             ("hosts: [{host: a, sni: 10.0.0.1}]", "hosts[0].sni: '10.0.0.1' is an address, which"),
             ("hosts: [{host: a, sni: '*.b'}]", "hosts[0].sni: '*.b' is no name of a host;"),
-            ("hosts: [{host: a, repeat: once}]", "hosts[0].repeat: unknown key"),
+            ("hosts: [{host: a, repeat: twice}]", "hosts[0].repeat: 'twice' must be cycle, last"),
         ],
     )
     def test_refused(self, setting: str, line: str) -> None:
@@ -190,7 +201,7 @@ data_dir: d
     def test_no_mapping(self, text: str) -> None:
         """The section is a mapping."""
         (line,) = refused(f"forward: {text}\n")
-        assert line.startswith("s.yaml:1: forward: must be a mapping with port, mode, bypass")
+        assert line.startswith("s.yaml:1: forward: must be a mapping with cassette, bypass")
 
     def test_null(self) -> None:
         """A setting that is left empty has its default."""

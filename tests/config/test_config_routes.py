@@ -289,7 +289,7 @@ class TestRouteSettings:
 reverse:
   - target: https://a.example/v1
     port: 9000
-    mode: passthrough
+    mode: replay
     cassette: c.json
     keep_host: yes
     repeat: last
@@ -313,7 +313,7 @@ reverse:
             ReverseRoute(
                 target=Origin("https", "a.example", 443, "/v1"),
                 port=9000,
-                mode=Mode.PASSTHROUGH,
+                mode=Mode.REPLAY,
                 cassette=Path("c.json"),
                 keep_host=True,
                 repeat="last",
@@ -431,10 +431,10 @@ class TestTLS:
             ("cert: c.pem", "key: is missing; cert and key go together"),
             ("key: c.key", "cert: is missing; cert and key go together"),
             ("client_cert: c.pem", "client_key: is missing; client_cert and client_key go"),
-            ("tls: false, cert: c, key: k", "tls: is false, and there is a cert for it"),
-            ("tls_names: a", "tls_names: is for a port with tls: true"),
-            ("tls: no, tls_names: a", "tls_names: is for a port with tls: true"),
-            ("tls_names: a, cert: c, key: k", "tls_names: is for a certificate of buffr's CA;"),
+            ("tls: false, cert: c, key: k", "tls: is false, although a cert is given"),
+            ("tls_names: a", "tls_names: needs tls: true"),
+            ("tls: no, tls_names: a", "tls_names: needs tls: true"),
+            ("tls_names: a, cert: c, key: k", "tls_names: is for certificates of buffr's CA;"),
             ("tls: 1", "tls: '1' is no yes or no"),
             ("tls: true, tls_names: '*.a'", "tls_names: '*.a' is no name of a host;"),
             ("tls: true, tls_names: [a, 'b:1']", "tls_names[1]: 'b:1' has a port;"),

@@ -128,7 +128,7 @@ hosts:
         ("text", "line"),
         [
             ("mode: [x", "BUFFR_PROXY line 1 column 9: forward: not YAML: expected ',' or ']'"),
-            ("auto", "BUFFR_PROXY line 1: forward: must be a mapping with port, mode, bypass"),
+            ("auto", "BUFFR_PROXY line 1: forward: must be a mapping with cassette, bypass"),
             ("mode: auto\nprot: 1", "BUFFR_PROXY line 2: forward.prot: unknown key; did you mean"),
             ("hosts: [{cassette: c}]", "BUFFR_PROXY line 1: forward.hosts[0].host: is missing;"),
             ("mode: proxy", "BUFFR_PROXY line 1: forward.mode: 'proxy' must be auto, record"),
@@ -188,11 +188,9 @@ class TestOver:
         [
             (None, {"proxy": "true", "target": "http://a"}, "--target: target: is for a reverse"),
             (None, {"proxy": "true", "cassette": "c"}, "--cassette: cassette: is for a reverse"),
-            (None, {"proxy": "true", "keep_host": "true"}, "--keep-host: keep_host: is for a rev"),
             (None, {"proxy": "true", "port": "x"}, "--port: forward.port: 'x' must be a whole"),
             (None, {"proxy": "maybe"}, "--proxy: 'maybe' must be true or false"),
             ("forward: {}", {"cassette": "c"}, "--cassette: cassette: is for a reverse port"),
-            ("forward: {}", {"keep_host": "true"}, "--keep-host: keep_host: is for a reverse"),
             (
                 "reverse: [{target: http://a}]",
                 {"bypass": "a"},
