@@ -29,7 +29,7 @@ _NOBODY = Domain(
     per_hour=1,
 )
 """Stands in for routes where there are none, which a settings' file must have."""
-_OURS = "settings:"
+_OURS = "gateway"
 """Lines of warnings that speak of the settings as buffr has them begin so."""
 
 
@@ -100,7 +100,7 @@ def as_config(settings: ApiBuddySettings, environ: Mapping[str, str]) -> Config:
     """
     others = {name: value for name, value in environ.items() if not name.startswith("BUFFR_")}
     domains = settings.domains or (_NOBODY,)
-    config = load(None, others, {}, text=as_yaml(evolve(settings, domains=domains)))
+    config = load(None, others, {}, mapping=as_settings(evolve(settings, domains=domains)))
     assert config.gateway is not None
     if not settings.domains:  # every request is 404, until a name is added
         config = evolve(config, gateway=evolve(config.gateway, routes=()))

@@ -167,8 +167,9 @@ def _check_verify(draft: Draft, problems: Problems) -> None:
 def _refuse_unused(model: type, draft: Draft, users: Sequence[Draft], problems: Problems) -> None:
     """Refuse settings that none of the modes has a use for.
 
-    Where the setting and the mode come from different sources, it is a
-    warning: ``BUFFR_MODE`` makes a whole file replay.
+    It is only a warning where the setting and the mode come from different
+    sources, as ``BUFFR_MODE`` makes a whole file replay; and in passthrough,
+    which is how buffr is switched off for a while.
     """
     declared = {one.name: one for one in settings_of(model)}
     default = Given("", declared["mode"].default)
@@ -176,13 +177,14 @@ def _refuse_unused(model: type, draft: Draft, users: Sequence[Draft], problems: 
     modes = {one.value for one in given if not one.broken}
     if not modes:
         return
+    switched_off = Mode.PASSTHROUGH in modes
     from_file = any(_level(declared["mode"], one) == 0 for one in given)
     for name, value in draft.given.items():
         one = declared.get(name)
         if one is None or one.modes is None or one.modes & modes:
             continue
         path, level = f"{draft.path}.{one.key}", _level(one, value)
-        if level == _BY_VARIABLE or (level == 0) != from_file:
+        if switched_off or level == _BY_VARIABLE or (level == 0) != from_file:
             problems.warn(value.at, path, f"is not used, since it is for {_listed(one.modes)}")
         else:
             text = f"has no effect in {_listed(modes)}, only in {_listed(one.modes)}"

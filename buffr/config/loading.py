@@ -1,8 +1,8 @@
-"""One ``Config`` out of a YAML file, the environment and flags."""
+"""One ``Config`` out of a YAML file or a mapping, the environment and flags."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,21 @@ from buffr.config.checks import (
 from buffr.config.environment import read_flags, read_variables
 from buffr.config.model import Config
 from buffr.config.parents import read_no_proxy, read_parents
-from buffr.config.problems import Problems, printable
+from buffr.config.problems import Problems, printable, shown, shown_key
 from buffr.config.schema import made
 from buffr.config.shapes import Given, read_table
 from buffr.config.sources import Chosen, choose
-from buffr.config.yaml_text import Broken, Source, Table, Written, compose
+from buffr.config.yaml_text import (
+    Broken,
+    Entry,
+    Listing,
+    Scalar,
+    Source,
+    Table,
+    Tag,
+    Written,
+    compose,
+)
 from buffr.errors import ConfigError
 
 __all__ = ["load"]
@@ -37,24 +47,28 @@ def load(
     environ: Mapping[str, str],
     flags: Mapping[str, str],
     *,
-    text: str | None = None,
+    mapping: Mapping[str, Any] | None = None,
 ) -> Config:
     """The settings: flags over environment over the file over defaults.
 
-    ``path`` names a YAML file; ``None`` means that there is none.
-    ``text`` stands in for a file's. ``environ``
-    is the process's environment, of which ``BUFFR_...`` is looked at, and the
-    names of proxies: ``HTTPS_PROXY``, ``NO_PROXY`` and so on.
-    ``flags`` holds what was given on the command line, as text, by names like
-    ``data_dir``. Relative paths in any of them are relative to the working
-    directory. ``selection`` says which source names the
-    listeners.
+    ``path`` names a YAML file; ``None`` means that there is none. ``mapping``
+    stands in for a file: what YAML or JSON would make of its text, and paths
+    as ``Path`` too. ``environ`` is the process's environment, of which
+    ``BUFFR_...`` is read, and the names of proxies: ``HTTPS_PROXY``,
+    ``NO_PROXY`` and so on. ``flags`` holds the flags of the command line, as
+    text, by names like ``data_dir``. Relative paths in any of them are
+    relative to the working directory. ``sources`` chooses the source that
+    names the listeners.
 
     ``ConfigError`` has one line for each problem found in any source, used
-    or not: source, key path, value, and what is allowed.
+    or not: where it is (``buffr.yaml:12``, ``BUFFR_PORT``, ``--port``, for a
+    mapping nothing), key path, value, and what is allowed.
     """
     problems = Problems()
-    file = _read_file(path, text, problems)
+    if mapping is None:
+        file = _read_file(path, problems)
+    else:
+        file = _from(_written_of(mapping, "", 0, problems), problems)
     variables = read_variables(environ, problems)
     over = read_flags(flags, problems)
     written = Chosen(
@@ -90,20 +104,70 @@ def _draft(given: Given | None) -> Any:
     return None if given is None or given.broken else given.value
 
 
-def _read_file(path: Path | None, text: str | None, problems: Problems) -> dict[str, Given]:
+def _read_file(path: Path | None, problems: Problems) -> dict[str, Given]:
     """What the file gives for the fields of ``Config``, by their names."""
-    name = "settings" if path is None else printable(str(path))
-    if path is not None:
-        text = _text(path, name, problems)
-    root: Written | None = None
-    if text is not None:
-        root = compose(text, Source(name), "", problems)
+    if path is None:
+        return {}
+    name = printable(str(path))
+    text = _text(path, name, problems)
+    return {} if text is None else _from(compose(text, Source(name), "", problems), problems)
+
+
+def _from(root: Written | None, problems: Problems) -> dict[str, Given]:
     if root is None or isinstance(root, Broken):
         return {}
     if not isinstance(root, Table):
         problems.error(root.at, "", "must be a mapping of settings, such as 'reverse:'")
         return {}
     return read_table(Config, root, "", problems) or {}
+
+
+_DEEPEST = 100
+
+
+def _written_of(value: object, path: str, depth: int, problems: Problems) -> Written:
+    """Plain data as if it had been read from a file."""
+    match value:
+        case None:
+            return Scalar("", "", Tag.NULL)
+        case bool():
+            return Scalar("", str(value).lower(), Tag.BOOL)
+        case int():
+            return Scalar("", str(value), Tag.NUMBER)
+        case float():
+            return Scalar("", _decimal(value), Tag.NUMBER)
+        case str() | Path():
+            return Scalar("", str(value), Tag.TEXT)
+        case Mapping() | list() | tuple() if depth == _DEEPEST:
+            problems.error("", path, "is nested too deep")
+            return Broken("")
+        case Mapping():
+            return Table("", tuple(_entries_of(value, path, depth, problems)))
+        case list() | tuple():
+            items = [
+                _written_of(item, f"{path}[{index}]", depth + 1, problems)
+                for index, item in enumerate(value)
+            ]
+            return Listing("", tuple(items))
+    kind = type(value).__name__
+    problems.error("", path, f"is a Python {kind}; must be what YAML or JSON can hold")
+    return Broken("")
+
+
+def _entries_of(
+    value: Mapping[Any, Any], path: str, depth: int, problems: Problems
+) -> Iterator[Entry]:
+    for key, inner in value.items():
+        if not isinstance(key, str | int) or isinstance(key, bool):
+            problems.error("", path, f"has the key {shown(repr(key))}; a key must be a word")
+            continue
+        below = f"{path}.{shown_key(str(key))}" if path else shown_key(str(key))
+        yield Entry("", str(key), _written_of(inner, below, depth + 1, problems))
+
+
+def _decimal(value: float) -> str:
+    """Without an exponent, which settings do not have."""
+    return f"{value:.9f}".rstrip("0").rstrip(".")
 
 
 def _text(path: Path, name: str, problems: Problems) -> str | None:
@@ -114,7 +178,7 @@ def _text(path: Path, name: str, problems: Problems) -> str | None:
         problems.error(name, "", f"cannot be read: {error.strerror or 'no such file'}")
         return None
     except ValueError:
-        problems.error(name, "", "is no file name")
+        problems.error(name, "", "is not a file name")
         return None
     if len(data) > _LARGEST_FILE_BYTES:
         problems.error(name, "", "is over 1 MiB; settings are smaller")

@@ -46,6 +46,7 @@ SAMPLES: dict[str, Any] = {
 """A value other than the default for every setting but ``mode``."""
 
 SETTINGS = [one for one in settings_of(RouteSettings) if one.name != "mode"]
+OF_SOME_MODES = [one for one in SETTINGS if one.modes]
 KINDS = ("reverse", "gateway", "host", "forward")
 TOGETHER = {"client_cert": "client_key", "client_key": "client_cert"}
 
@@ -111,12 +112,22 @@ class TestRoutes:
         assert value_in(unlisted, one) == value_in(listed, one) != one.default
 
     @pytest.mark.parametrize("kind", KINDS)
-    @pytest.mark.parametrize("one", [one for one in SETTINGS if one.modes], ids=lambda one: one.key)
+    @pytest.mark.parametrize("one", OF_SOME_MODES, ids=lambda one: one.key)
     def test_modes_without_a_use_refuse(self, kind: str, one: Setting) -> None:
         """By name, and with the modes that have a use for it."""
-        row = row_of(one) | {"mode": "passthrough"}
-        (line,) = refused(written(kind, row))
-        assert f".{one.key}: has no effect in mode passthrough, only in mode" in line
+        assert one.modes is not None
+        mode = "auto" if one.modes == {Mode.CACHE} else "cache"
+        if mode in {use.value for use in one.modes}:
+            return
+        (line,) = refused(written(kind, row_of(one) | {"mode": mode}))
+        assert f".{one.key}: has no effect in mode {mode}, only in mode" in line
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("one", OF_SOME_MODES, ids=lambda one: one.key)
+    def test_passthrough_warns(self, kind: str, one: Setting) -> None:
+        """It is how buffr is switched off for a while; a file need not be emptied for it."""
+        (line,) = loaded(written(kind, row_of(one) | {"mode": "passthrough"})).warnings
+        assert f".{one.key}: is not used, since it is for mode" in line
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_a_mode_by_variable(self, kind: str) -> None:
