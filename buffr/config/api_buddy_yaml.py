@@ -11,6 +11,7 @@ from attrs import evolve
 from buffr.config.api_buddy import ApiBuddySettings, Domain
 from buffr.config.loading import load
 from buffr.config.model import Config
+from buffr.config.schema import SCHEMA_FILE
 
 __all__ = ["OVERRIDE", "as_config", "as_settings", "as_yaml"]
 
@@ -88,8 +89,9 @@ def _duration(seconds: float) -> str:
 
 
 def as_yaml(settings: ApiBuddySettings) -> str:
-    """As ``as_settings``, as the text of a file."""
-    return yaml.safe_dump(as_settings(settings), sort_keys=False, allow_unicode=True)
+    """As ``as_settings``, as the text of a file, which tells editors its schema."""
+    head = f"# yaml-language-server: $schema={SCHEMA_FILE}\n"
+    return head + yaml.safe_dump(as_settings(settings), sort_keys=False, allow_unicode=True)
 
 
 def as_config(settings: ApiBuddySettings, environ: Mapping[str, str]) -> Config:

@@ -38,7 +38,12 @@ def _show_store(name: CacheStoreName) -> str:
     return "memory:" if name.path is None else f"sqlite:{name.path}"
 
 
-_STORE = Kind("memory: or sqlite:PATH", _parse_store, _show_store)
+_STORE = Kind(
+    "memory: or sqlite:PATH",
+    _parse_store,
+    _show_store,
+    json={"type": "string", "pattern": "^(memory:$|sqlite:.)"},
+)
 _OVERRIDES: tuple[Override, ...] = get_args(Override)
 _METHODS = ("GET", "HEAD", "POST")
 _CACHE = frozenset((Mode.CACHE,))

@@ -34,6 +34,7 @@ class ForwardHost(RouteSettings):
     What it leaves open is as the forward proxy has it.
     """
 
+    inherits: ClassVar[str] = "forward"
     refuses: ClassVar[Mapping[str, str]] = {
         one.name: f"is for the whole forward proxy; set forward.{one.name}"
         for one in attrs.fields(ListenerSettings)

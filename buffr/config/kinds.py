@@ -125,7 +125,7 @@ def one_of(words: tuple[Word, ...]) -> Kind[Word]:
                 return word
         raise Refused
 
-    return Kind(_listed(words), parse)
+    return Kind(_listed(words), parse, json={"enum": list(words)})
 
 
 def _listed(words: tuple[str, ...]) -> str:
@@ -263,6 +263,10 @@ def _parse_statuses(scalar: Scalar) -> StatusSet:
         raise Refused from None
 
 
+_ANY_CHARACTER = re.compile(r"(?<!\\)\.[*{]")
+_ANY_SCALAR = ["string", "number", "boolean"]
+
+
 def _matching(pattern: str, allowed: str, *, lower: bool = False) -> Kind[str]:
     """Text of a certain shape, taken as it is written whatever YAML makes of it."""
     shape = re.compile(pattern, re.DOTALL)
@@ -272,12 +276,19 @@ def _matching(pattern: str, allowed: str, *, lower: bool = False) -> Kind[str]:
             raise Refused
         return scalar.text.lower() if lower else scalar.text
 
-    return Kind(allowed, parse)
+    # Letters of any case, and dots that stand for new lines: ECMA's dialect has neither.
+    known = {} if lower or _ANY_CHARACTER.search(pattern) else {"pattern": f"^(?:{pattern})$"}
+    return Kind(allowed, parse, json={"type": _ANY_SCALAR, **known})
 
 
 _TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}"  # noqa: S105 - RFC 9110 5.6.2's word
 
-BOOL = Kind("true or false", _parse_bool, lambda value: str(value).lower())
+BOOL = Kind(
+    "true or false",
+    _parse_bool,
+    lambda value: str(value).lower(),
+    json={"type": "boolean"},
+)
 NO_DELAY = Kind("0 to keep recorded delays, anything else to drop them", _parse_no_delay)
 PATH = Kind("a path", _parse_path)
 ADDRESS = Kind("an IP address or localhost", _parse_address)
@@ -285,6 +296,7 @@ TARGET = Kind(
     "http://HOST or https://HOST, with :PORT and /BASE/PATH where wanted",
     _parse_target,
     _show_target,
+    json={"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
 )
 IP_ADDRESS = Kind("an IP address", _parse_ip_address)
 NETWORK = Kind("an IP address or a range like 10.0.0.0/8", _parse_network)
@@ -298,10 +310,34 @@ BYPASS = Kind(
     "any of these with :PORT, a range like 10.0.0.0/8, or '*'",
     _parse_host(_bypass_entry),
 )
-VIA = Kind("http(s)://[USER:PASSWORD@]HOST[:PORT], or none", _parse_via, secret=True)
-KEY = Kind("1 to 256 visible ASCII characters", _parse_key, secret=True)
-MODE = Kind(_listed(tuple(mode.value for mode in Mode)), _parse_mode, _show_mode)
-STATUSES = Kind("a status like 200, 2xx, 400-499 or '!429'", _parse_statuses)
+VIA = Kind(
+    "http(s)://[USER:PASSWORD@]HOST[:PORT], or none",
+    _parse_via,
+    secret=True,
+    json={"type": "string", "pattern": "^(none$|[Hh][Tt][Tt][Pp][Ss]?://)"},
+)
+KEY = Kind(
+    "1 to 256 visible ASCII characters",
+    _parse_key,
+    secret=True,
+    json={"type": _ANY_SCALAR, "pattern": "^[!-~]{1,256}$"},
+)
+MODE = Kind(
+    _listed(tuple(mode.value for mode in Mode)),
+    _parse_mode,
+    _show_mode,
+    json={"enum": [mode.value for mode in Mode]},
+)
+STATUSES = Kind(
+    "a status like 200, 2xx, 400-499 or '!429'",
+    _parse_statuses,
+    json={
+        "type": ["integer", "string"],
+        "minimum": 100,
+        "maximum": 999,
+        "pattern": "^!?([1-9][Xx]{2}|[1-9][0-9]{2}(-[1-9][0-9]{2})?)$",
+    },
+)
 NAME = _matching(r".{1,256}", "a name of 1 to 256 characters")
 ROUTE_NAME = _matching(
     r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,64}",
@@ -321,7 +357,8 @@ IGNORE_PART = _matching(
 
 # 18 digits: as much as int() reads at once and a C program counts.
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
-_DECIMAL = r"(?P<number>(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?)"
+_PLAIN_DECIMAL = r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?"
+_DECIMAL = f"(?P<number>{_PLAIN_DECIMAL})"
 _DURATION = re.compile(_DECIMAL + r" ?(?P<unit>ms|s|m|h|d|)")
 _SIZE = re.compile(_DECIMAL + r" ?(?P<unit>[kmgt]i?b|b|)", re.IGNORECASE)
 
@@ -350,7 +387,13 @@ def whole(minimum: int, maximum: int, *, besides: str = "") -> Kind[int]:
             raise Refused
         return int(scalar.text)
 
-    return Kind(f"a whole number from {minimum} to {maximum}{besides}", parse)
+    json = {
+        "type": ["integer", "string"],
+        "minimum": minimum,
+        "maximum": maximum,
+        "pattern": f"^({_WHOLE.pattern})$",
+    }
+    return Kind(f"a whole number from {minimum} to {maximum}{besides}", parse, json=json)
 
 
 def size(minimum: int = 0, maximum: int = _LARGEST_BYTES) -> Kind[int]:
@@ -366,7 +409,14 @@ def size(minimum: int = 0, maximum: int = _LARGEST_BYTES) -> Kind[int]:
         return int(size_bytes)
 
     allowed = f"from {_show_size(minimum)} to {_show_size(maximum)}"
-    return Kind(f"a size in bytes, or like 64KiB, 1MiB, 10MB, {allowed}", parse, _show_size)
+    json = {
+        "type": ["integer", "string"],
+        "minimum": minimum,
+        "maximum": maximum,
+        "pattern": rf"^{_PLAIN_DECIMAL} ?([KkMmGgTt][Ii]?[Bb]|[Bb]|)$",
+    }
+    text = f"a size in bytes, or like 64KiB, 1MiB, 10MB, {allowed}"
+    return Kind(text, parse, _show_size, json=json)
 
 
 def _show_size(size_bytes: int) -> str:
@@ -390,7 +440,13 @@ def duration(*, zero: str = "") -> Kind[float]:
 
     least = f"0 ({zero})" if zero else "more than 0"
     allowed = f"seconds, or like 500ms, 30s, 10m, 12h, 30d, {least}, at most 3650d"
-    return Kind(allowed, parse, _show_duration)
+    json = {
+        "type": ["number", "string"],
+        "maximum": _LONGEST_S,
+        "pattern": rf"^{_PLAIN_DECIMAL} ?(ms|s|m|h|d|)$",
+        **({"minimum": 0} if zero else {"exclusiveMinimum": 0}),
+    }
+    return Kind(allowed, parse, _show_duration, json=json)
 
 
 def _show_duration(seconds: float) -> str:
@@ -417,4 +473,6 @@ FILE_MODE = Kind(
     "three octal digits like 0600, readable and writable for the owner, executable for nobody",
     _parse_file_mode,
     _show_file_mode,
+    # 0600 is a number to one version of YAML, in octal, and to the other in decimal.
+    json={"type": ["integer", "string"], "pattern": "^(0o?)?[0-7]{3}$"},
 )

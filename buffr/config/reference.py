@@ -11,10 +11,12 @@ from collections.abc import Iterator
 import attrs
 
 from buffr.config.model import Config
+from buffr.config.route import RouteSettings
 from buffr.config.schema import Kind, Setting, settings_of
 from buffr.config.shapes import Drafted, NamedRows, Rows, Rules, Section
+from buffr.policy.mode import Mode
 
-__all__ = ["reference"]
+__all__ = ["default_of", "reference"]
 
 _INTRO = """\
 # Settings
@@ -76,7 +78,8 @@ The forward proxy does not look into hosts in `NO_PROXY` either, but for a lone 
 They are no exception from `forward.deny_private`, as those in `forward.bypass` are.
 """
 
-_COLUMNS = ("Setting", "Meaning", "Allowed", "Default", "Variable", "Flag")
+_SHARED = frozenset(one.name for one in settings_of(RouteSettings)) - {"cassette"}
+_COLUMNS = ("Setting", "Meaning", "Allowed", "Default", "Modes", "Variable", "Flag")
 
 
 def reference() -> str:
@@ -92,7 +95,7 @@ def _sections(path: str, doc: str, model: type, written: dict[type, str]) -> Ite
     written[model] = path
     title = f"## `{path}`\n\n{doc}" if path else "## General"
     prefix = f"{path}." if path else ""
-    yield f"{title}\n\n{_table(prefix, settings_of(model))}\n"
+    yield f"{title}\n\n{_table(prefix, model)}\n"
     for one in settings_of(model):
         if isinstance(one.shape, Section | Drafted):
             yield from _sections(prefix + one.key, one.doc, one.shape.model, written)
@@ -102,8 +105,9 @@ def _sections(path: str, doc: str, model: type, written: dict[type, str]) -> Ite
             yield from _sections(f"{prefix}{one.key}.NAME", one.doc, one.shape.model, written)
 
 
-def _table(prefix: str, settings: tuple[Setting, ...]) -> str:
-    rows = [_cells(one, prefix) for one in settings if not _stands_apart(one)]
+def _table(prefix: str, model: type) -> str:
+    inherits = getattr(model, "inherits", "")
+    rows = [_cells(one, prefix, inherits) for one in settings_of(model) if not _stands_apart(one)]
     used = [n for n in range(len(_COLUMNS)) if any(row[n] for row in rows)]
     lines = [[_COLUMNS[n] for n in used], ["---" for n in used]]
     lines += [[row[n] for n in used] for row in rows]
@@ -114,19 +118,26 @@ def _stands_apart(one: Setting) -> bool:
     return isinstance(one.shape, Section | Drafted | NamedRows | Rows | Rules)
 
 
-def _cells(one: Setting, prefix: str) -> tuple[str, ...]:
+def _cells(one: Setting, prefix: str, inherits: str) -> tuple[str, ...]:
+    inherited = f"that of `{inherits}`" if inherits and one.name in _SHARED else ""
     cells = (
         f"`{prefix}{one.key}`" if one.key else "(variable only)",
         one.doc,
         one.shape.allowed,
-        _default(one),
+        inherited or default_of(one),
+        _modes(one),
         f"`{one.variable}`" if one.variable else "",
         f"`--{one.flag.replace('_', '-')}`" if one.flag else "",
     )
     return tuple(cell.replace("|", "\\|") for cell in cells)
 
 
-def _default(one: Setting) -> str:
+def _modes(one: Setting) -> str:
+    return ", ".join(mode.value for mode in Mode if mode in (one.modes or ()))
+
+
+def default_of(one: Setting) -> str:
+    """A setting's default, as the page shows it."""
     if one.default_text:
         return one.default_text
     if one.default is attrs.NOTHING:

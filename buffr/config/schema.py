@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from buffr.config.problems import Problems, shown
 from buffr.config.yaml_text import Broken, Listing, Scalar, Table, Tag, Written
 from buffr.policy.mode import Mode
 
 __all__ = [
+    "SCHEMA_FILE",
     "Branch",
     "Kind",
     "Refused",
@@ -34,6 +36,9 @@ __all__ = [
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+
+SCHEMA_FILE = Path(__file__).with_name("buffr.schema.json")
+"""The JSON Schema of a settings file, as it is installed."""
 
 _METADATA = "buffr.config"
 _EMBEDDED = "buffr.config.embedded"
@@ -63,13 +68,16 @@ class Kind(Generic[T_co]):
     """A kind of single value.
 
     ``allowed`` goes on from "must be". ``parse`` raises ``Refused``.
-    ``show`` writes a value as a user would. A ``secret`` value is in no message.
+    ``show`` writes a value as a user would. A ``secret`` value is in no
+    message. ``json`` is what JSON Schema can say of a value as YAML reads it:
+    it may allow more than ``parse``, and never less.
     """
 
     allowed: str
     parse: Callable[[Scalar], T_co]
     show: Callable[[Any], str] = str
     secret: bool = False
+    json: Mapping[str, Any] = field(factory=lambda: {"type": "string"}, eq=False)
     empty_ok = False
 
     def read(self, written: Written, path: str, problems: Problems) -> T_co | None:
@@ -122,13 +130,13 @@ class Setting:
     def is_required(self) -> bool:
         return self.default is attrs.NOTHING and not self.default_text
 
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a key without a value leaves the setting as it is."""
+        return self.shape.empty_ok or (self.default is None and isinstance(self.shape, Kind))
+
     def read(self, written: Written, path: str, problems: Problems) -> object | None:
-        may_be_empty = self.default is None and isinstance(self.shape, Kind)
-        if (
-            (self.shape.empty_ok or may_be_empty)
-            and isinstance(written, Scalar)
-            and written.tag is Tag.NULL
-        ):
+        if self.may_be_empty and isinstance(written, Scalar) and written.tag is Tag.NULL:
             return None
         return self.shape.read(written, path, problems)
 

@@ -202,7 +202,7 @@ class TestFile:
 
     def test_impossible_name(self) -> None:
         """Not even a NUL in the name makes a traceback."""
-        with pytest.raises(ConfigError, match="is no file name"):
+        with pytest.raises(ConfigError, match="is not a file name"):
             load(Path("a\0b"), {}, {"target": "http://a.example"})
 
     @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "\ufeff", "{}"])
