@@ -57,6 +57,11 @@ The first of these that is there gives the listeners, and replaces the others:
 8. `reverse:`, `gateway:` and `forward:` in the file, all that are there. `forward: {}` is a
    forward proxy with all defaults.
 
+A single route has the rules of the row under `reverse:` with its target (mode replay without
+one: with its cassette), under the flags and variables. `buffr auto --target URL --config FILE`,
+and each other command that names a mode, is refused if the file has listeners, and none of its
+rows this target.
+
 The forward proxy of 1 and 3 is the one that `BUFFR_PROXY` describes, else `forward:` in the
 file, else one with all defaults.
 

@@ -13,6 +13,10 @@ The first of these that is there gives the listeners, and replaces the others:
 7. ``BUFFR_0_TARGET``, ``BUFFR_1_TARGET`` and so on;
 8. ``reverse:``, ``gateway:`` and ``forward:`` of the file, all that are there.
 
+A single route of 2, 3 or 5 has the rules of the file's row with its target, or
+where it has none with its cassette. A flag that names another is told
+where the file has listeners, and refused beside a mode.
+
 The forward proxy of 1 and 3 is what ``BUFFR_PROXY`` says, else ``forward:``
 of the file, else all defaults.
 
@@ -33,6 +37,7 @@ from buffr.config.problems import Problems
 from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import settings_of
 from buffr.config.shapes import Draft, Given
+from buffr.origin import Origin
 from buffr.policy.mode import Mode
 
 __all__ = ["Chosen", "choose"]
@@ -72,8 +77,54 @@ def choose(file: Chosen, variables: Overlays, flags: Overlays, problems: Problem
         _warn_of_unused(variables, flags, problems)
         _refuse_flags(flags, _names_of(ReverseRoute), problems)
         given = {name: one for name, one in single.items() if name in _names_of(ReverseRoute)}
-        return Chosen((Draft(first.at, "reverse[0]", given),))
+        row = _row_of(file, single, flags, problems)
+        rules = {} if row is None else row.given
+        return Chosen((Draft(first.at, "reverse[0]", rules | given),))
     return _several(file, variables, flags, problems)
+
+
+def _row_of(
+    file: Chosen, single: dict[str, Given], flags: Overlays, problems: Problems
+) -> Draft | None:
+    """The row of the file that a single route names by its target, or else by its cassette.
+
+    A flag that names none of the rows there are is told, since their rules are
+    not applied then; with a mode (``buffr replay --target URL``) it is an error.
+    """
+    name = "target" if "target" in single else "cassette"
+    wanted = single[name]
+    if wanted.broken:
+        return None
+    named = [row for row in file.reverse if _has(row, name, wanted.value)]
+    port = flags.route.get("port")
+    if len(named) > 1 and port is not None:
+        named = [row for row in named if _has(row, "port", port.value)]
+    if len(named) == 1 or wanted.at != f"--{name}":
+        return named[0] if named else None
+    refused = name == "target" and "mode" in flags.route
+    tell = problems.error if refused else problems.warn
+    if named:
+        places = " and ".join(row.path for row in named)
+        tell(wanted.at, "", f"{places} have this {name}; choose one by its --port")
+    elif listed := [*file.reverse, *filter(None, (file.gateway, file.forward))]:
+        places = ", ".join(_shown_row(row, name) for row in listed)
+        text = f"no row of the settings file has this {name}, so that its rules are not used; "
+        hint = f"it has {places}; add a row under 'reverse:', or leave the file out"
+        tell(wanted.at, "", text + hint)
+    return None
+
+
+def _has(row: Draft, name: str, value: object) -> bool:
+    given = row.given.get(name)
+    return given is not None and not given.broken and given.value == value
+
+
+def _shown_row(row: Draft, name: str) -> str:
+    given = row.given.get(name)
+    if given is None or given.broken:
+        return row.path
+    shown = given.value.url if isinstance(given.value, Origin) else given.value
+    return f"{row.path} ({shown})"
 
 
 def _is_route(given: dict[str, Given]) -> bool:

@@ -45,7 +45,6 @@ class TestOrder:
             (TARGET | PROXY, {"mode": "auto"}, ["single"]),
             (PROXY, {"mode": "auto"}, ["proxy env"]),
             (PROXY | {"BUFFR_MODE": "proxy"}, {"target": "http://flag"}, ["flag"]),
-            (PROXY, {"mode": "replay", "cassette": "c"}, ["replay"]),
             ({}, {"proxy": "true"}, ["proxy file"]),
             ({}, {"proxy": "true", "mode": "replay"}, ["proxy file"]),
             ({}, {"mode": "proxy"}, ["proxy file"]),
@@ -210,3 +209,72 @@ class TestOver:
         """A variable may be there for others, and is told."""
         config = loaded("forward: {}", {"BUFFR_CASSETTE": "c.json"})
         assert config.warnings == ("BUFFR_CASSETTE: cassette: is for a reverse port",)
+
+
+class TestRulesOfASingleRoute:
+    """``buffr replay --target URL --config FILE``."""
+
+    ROWS = (
+        "reverse:\n"
+        "  - {target: http://a.test, port: 1, cassette: one.json, repeat: once}\n"
+        "  - {target: http://b.test/v1, port: 2, keep_host: true}\n"
+        "  - {target: http://b.test/v1, port: 3}\n"
+    )
+
+    @pytest.mark.parametrize("source", ["flag", "variable"])
+    def test_are_those_of_the_row_with_its_target(self, source: str) -> None:
+        """They were dropped, and nobody was told."""
+        url = "http://a.test"
+        if source == "flag":
+            (route,) = loaded(self.ROWS, flags={"target": url, "mode": "replay"}).reverse
+        else:
+            (route,) = loaded(self.ROWS, {"BUFFR_TARGET": url, "BUFFR_MODE": "replay"}).reverse
+        assert (route.mode, route.port, route.repeat) == (Mode.REPLAY, 1, "once")
+        assert route.cassette == Path("one.json")
+
+    def test_flags_override_them(self) -> None:
+        flags = {"target": "http://a.test", "port": "9", "repeat": "last"}
+        (route,) = loaded(self.ROWS, flags=flags).reverse
+        assert (route.port, route.repeat) == (9, "last")
+
+    def test_of_several_rows_the_port_chooses(self) -> None:
+        flags = {"target": "http://b.test/v1", "mode": "auto"}
+        (route,) = loaded(self.ROWS, flags=flags | {"port": "2"}).reverse
+        assert route.keep_host
+        assert refused(self.ROWS, flags=flags) == [
+            "--target: reverse[1] and reverse[2] have this target; choose one by its --port"
+        ]
+
+    def test_a_cassette_names_its_row_where_there_is_no_target(self) -> None:
+        flags = {"mode": "replay", "cassette": "one.json"}
+        (route,) = loaded(self.ROWS, flags=flags).reverse
+        assert route.repeat == "once"
+
+    @pytest.mark.parametrize(
+        ("text", "rows"),
+        [
+            (ROWS, "reverse[0] (http://a.test), reverse[1] (http://b.test/v1)"),
+            ("gateway: {routes: {c: {target: http://c.test}}}", "it has gateway; add"),
+            ("forward: {}", "it has forward; add a row under 'reverse:'"),
+        ],
+    )
+    def test_a_target_that_no_row_has_is_refused(self, text: str, rows: str) -> None:
+        (line,) = refused(text, flags={"target": "http://c.test", "mode": "auto"})
+        assert line.startswith("--target: no row of the settings file has this target")
+        assert rows in line
+
+    def test_without_a_mode_it_replaces_them_and_that_is_told(self) -> None:
+        """``buffr serve --target URL``."""
+        config = loaded(self.ROWS, flags={"target": "http://c.test"})
+        (warning,) = config.warnings
+        assert warning.startswith("--target: no row of the settings file has this target")
+
+    def test_a_file_without_listeners_has_no_rules_to_drop(self) -> None:
+        (route,) = loaded("data_dir: data", flags={"target": "http://c.test"}).reverse
+        assert route.target is not None
+
+    def test_a_variable_replaces_the_rows_as_ever(self) -> None:
+        """Containers have both, and a variable counts before the file."""
+        (route,) = loaded(self.ROWS, {"BUFFR_TARGET": "http://c.test"}).reverse
+        assert route.target is not None
+        assert route.target.host == "c.test"
