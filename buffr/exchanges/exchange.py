@@ -7,7 +7,6 @@ from functools import lru_cache
 from typing import Protocol
 
 from attrs import define, frozen
-from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Route
@@ -19,6 +18,7 @@ from buffr.redaction.for_log import credentials_in, target_for_log
 from buffr.redaction.own_credentials import Secret
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Found
+from buffr.transport.duplex import Duplex
 from buffr.transport.sink import Sink
 from buffr.upstream.bound import Client
 
@@ -79,14 +79,17 @@ class Observer(Protocol):
 
 
 class SwitchingSink(Sink, Protocol):
-    """A sink whose connection can go on in another protocol."""
+    """A sink whose exchange can go on in another protocol."""
 
     @property
     def connection(self) -> Client:
         """The connection that it answers on."""
 
-    def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
-        """Answer with a head alone, and leave the connection to the successor."""
+    def switch(self, head: ResponseHead) -> Duplex:
+        """Answer with a head alone; the bytes that follow it both ways.
+
+        Raises ``ClientGone`` if the client is leaving.
+        """
 
 
 @define(eq=False)

@@ -21,6 +21,7 @@ from buffr.errors import BuffrError, ClientGone
 from buffr.listeners.error_answer import error_answer
 from buffr.log import say
 from buffr.message import Headers, Piece, Request, ResponseHead
+from buffr.transport.duplex import Duplex
 from buffr.transport.eager import start
 from buffr.transport.streams import BodyStream, News
 from buffr.upstream.bound import Client
@@ -191,11 +192,15 @@ class ClientSink(ABC):
             await self._room.wait()
 
     @abstractmethod
-    def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
-        """Answer with a head alone, and leave the bytes that follow to a protocol.
+    def switch(self, head: ResponseHead) -> Duplex:
+        """Answer with a head alone; the bytes that follow it both ways.
 
-        Sets ``begun`` and ``done``.
+        Sets ``begun`` and ``done``. Raises ``ClientGone`` if the client is leaving.
         """
+
+    @abstractmethod
+    def tunnel(self, head: ResponseHead, successor: TwistedProtocol) -> None:
+        """As ``switch``, for CONNECT: a Twisted protocol gets the bytes, and a transport."""
 
     # What the version of HTTP adds.
 

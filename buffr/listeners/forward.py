@@ -203,7 +203,7 @@ class ForwardProxy:
         # Whatever is not allowed is refused here, where the client still reads plain answers.
         # Nothing is made yet: many clients open tunnels in which they ask for nothing.
         self._routes.check(host, port)
-        sink.switch(_ESTABLISHED, self._start(host, port, scope, request))
+        sink.tunnel(_ESTABLISHED, self._start(host, port, scope, request))
 
     async def _relay(self, host: str, port: int, sink: ClientSink, hops: bytes) -> None:
         words = f"CONNECT {host_and_port(host, port)}"
@@ -215,7 +215,7 @@ class ForwardProxy:
             self._engine.tunnel_failed(words, error, self._reactor.seconds() - started_s)
             raise
         client = RawTunnel(self._engine.tunnel(words))
-        sink.switch(_ESTABLISHED, client)
+        sink.tunnel(_ESTABLISHED, client)
         client.join(upstream)
 
     def _start(self, host: str, port: int, scope: str, request: Request) -> TunnelStart:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import Protocol
 
 from attrs import evolve, frozen
-from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from buffr.errors import BadRequest, NoSuchRoute
 from buffr.exchanges.engine import Engine
@@ -23,6 +22,7 @@ from buffr.policy.key_gate import Admitted, KeyGate
 from buffr.redaction.for_log import target_for_log
 from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.rules import RedactionRules
+from buffr.transport.duplex import Duplex
 from buffr.transport.memo import Memo
 from buffr.transport.streams import BodyStream
 from buffr.wire.references import path_at, with_references
@@ -253,5 +253,5 @@ class _GatewaySink:
     def end(self, trailers: Headers) -> None:
         self._sink.end(trailers)
 
-    def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
-        self._sink.switch(self._way_back.head(head), successor)
+    def switch(self, head: ResponseHead) -> Duplex:
+        return self._sink.switch(self._way_back.head(head))

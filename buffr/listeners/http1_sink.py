@@ -18,6 +18,7 @@ from buffr.message import (
     first_value,
     response_length,
 )
+from buffr.transport.duplex import Duplex, TransportDuplex
 from buffr.transport.streams import IStreamTransport
 from buffr.wire.http1_body import ChunkWriter, chunked_whole
 
@@ -149,7 +150,12 @@ class Http1Sink(ClientSink):
         if not self.done:
             self.connection.cut()
 
-    def switch(self, head: ResponseHead, successor: TwistedProtocol) -> None:
+    def switch(self, head: ResponseHead) -> Duplex:
+        duplex = TransportDuplex()
+        self.tunnel(head, duplex)
+        return duplex
+
+    def tunnel(self, head: ResponseHead, successor: TwistedProtocol) -> None:
         self.begun = self.done = True
         self._send(head.encoded + b"\r\n")
         self.connection.hand_over(successor)

@@ -29,6 +29,7 @@ from buffr.errors import (
 )
 from buffr.message import UNTIL_CLOSE, ResponseHead, first_value, has_token, response_length
 from buffr.transport.direct_send import send_at_once
+from buffr.transport.duplex import Duplex, TransportDuplex
 from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport, News
 from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Mark
@@ -82,12 +83,12 @@ class Response:
 class Switched:
     """The upstream has switched protocols.
 
-    ``hand_over`` leaves the connection to the protocol that speaks it, with
-    what has come already; ``abort`` closes it. ``faults`` are as in ``Response``.
+    ``take`` gives the bytes that follow both ways, including those that have
+    come already; ``abort`` closes the connection. ``faults`` are as in ``Response``.
     """
 
     head: ResponseHead
-    hand_over: Callable[[Protocol], None]
+    take: Callable[[], Duplex]
     abort: Callable[[], None]
     faults: tuple[str, ...] = ()
 
@@ -301,16 +302,17 @@ class Connection(Protocol):
         self._state = _State.SWITCHED
         self._unwatch()
         self.transport.pauseProducing()
-        self._answer.callback(Switched(head, self._hand_over, self.abort, self._heads.faults))
+        self._answer.callback(Switched(head, self._take, self.abort, self._heads.faults))
 
-    def _hand_over(self, successor: Protocol) -> None:
+    def _take(self) -> Duplex:
         rest, self._buffer = self._buffer, b""
         self.transport.unregisterProducer()
-        self._successor = successor
+        self._successor = successor = TransportDuplex()
         successor.makeConnection(self.transport)
         self.transport.resumeProducing()
         if rest:
             successor.dataReceived(rest)
+        return successor
 
     def _give_up(self, body: BodyStream) -> None:
         """Abort, unless this body came to its end and the connection serves another request."""

@@ -1,23 +1,15 @@
-"""One connection of a session, from the handshake on."""
+"""One side of a session, from the handshake on."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IHalfCloseableProtocol,
-    IPushProducer,
-    IReactorTime,
-    ISSLTransport,
-)
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from buffr.errors import WebSocketFault
 from buffr.interaction import FrameKind
-from buffr.transport.streams import IStreamTransport
+from buffr.transport.duplex import Duplex
 from buffr.wire.websocket_frames import FrameReader, Passed, close_payload, encode_frame
 
 __all__ = ["Leg", "ReadingLeg"]
@@ -25,16 +17,15 @@ __all__ = ["Leg", "ReadingLeg"]
 _MOMENT_S = 1.0
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class Leg(Protocol):
+class Leg:
     """Writes and closes; what it reads is up to its kind.
 
     ``mask`` gives the key of each frame that is sent to an upstream, and
     none to a client. What comes after ``finish`` is dropped, and after
-    ``patience_s`` seconds the connection with it; zero drops it at once.
+    ``patience_s`` seconds the duplex with it; zero drops it at once.
     """
 
-    transport: IStreamTransport
+    duplex: Duplex
 
     def __init__(
         self, clock: IReactorTime, patience_s: float, mask: Callable[[], bytes] = bytes
@@ -48,12 +39,18 @@ class Leg(Protocol):
         self._timer: IDelayedCall | None = None
         self._all_read = False
 
-    def connectionMade(self) -> None:
-        """The handshake is over; so far nobody pushes into this connection."""
+    def open(self, duplex: Duplex) -> None:
+        """Begin: the handshake is over."""
+        self.duplex = duplex
+        duplex.start(self)
+
+    def received(self, data: bytes) -> None:
+        """As in ``DuplexUser``."""
+        raise NotImplementedError
 
     def write(self, data: bytes) -> None:
         if not (self.finished or self.lost):
-            self.transport.write(data)
+            self.duplex.write(data)
 
     def close_frame(self, code: int, reason: str) -> bytes:
         return encode_frame(FrameKind.CLOSE, close_payload(code, reason), key=self._mask())
@@ -70,19 +67,14 @@ class Leg(Protocol):
         if self.finished or self.lost:
             return
         self.finished = True
-        self.transport.unregisterProducer()
-        self.transport.resumeProducing()
+        self.duplex.resume_reading()
         if self._all_read or not self.close_sending():
-            self.transport.loseConnection()
+            self.duplex.close()
         self._timer = self._clock.callLater(self._patience_s, self._give_up)
 
     def close_sending(self) -> bool:
-        """Send no more; whether the connection can say so, and go on the other way."""
-        if ISSLTransport.providedBy(self.transport):
-            return False
-        self.transport.unregisterProducer()
-        self.transport.loseWriteConnection()
-        return True
+        """Send no more. Returns whether the peer can be told that, and may go on itself."""
+        return self.duplex.end()
 
     def hurry(self) -> None:
         """Have no more than a moment's patience from now on."""
@@ -98,36 +90,37 @@ class Leg(Protocol):
         """Close now."""
         self.finished = True
         if not self.lost:
-            self.transport.abortConnection()
+            self.duplex.abort()
 
-    def pauseProducing(self) -> None:
-        """The connection that this one's bytes go to is full."""
+    def pause_reading(self) -> None:
+        """Hold the peer back: what its bytes go to is full."""
         if not self.lost:
-            self.transport.pauseProducing()
+            self.duplex.pause_reading()
 
-    def resumeProducing(self) -> None:
+    def resume_reading(self) -> None:
         if not self.lost:
-            self.transport.resumeProducing()
+            self.duplex.resume_reading()
 
-    def stopProducing(self) -> None:
-        """The other connection is going away; its own end says so too."""
+    def pause_sending(self) -> None:
+        """As in ``DuplexUser``."""
 
-    def readConnectionLost(self) -> None:
-        """The peer sends no more."""
+    def resume_sending(self) -> None:
+        """As in ``DuplexUser``."""
+
+    def ended(self) -> None:
+        """As in ``DuplexUser``."""
         self._all_read = True
         if self.finished:
-            self.transport.loseConnection()
+            self.duplex.close()
         else:
             self.half_closed()
 
     def half_closed(self) -> None:
         """The peer sends no more, before anything was over."""
-        self.transport.loseConnection()
+        self.duplex.close()
 
-    def writeConnectionLost(self) -> None:
-        """Our side is closed; the peer's end is waited for."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def closed(self, reason: Failure) -> None:
+        """As in ``DuplexUser``."""
         self.lost = True
         if self._timer is not None:
             self._timer.cancel()
@@ -135,7 +128,7 @@ class Leg(Protocol):
         self.gone(reason)
 
     def gone(self, reason: Failure) -> None:
-        """The connection is over."""
+        """The duplex is closed."""
 
 
 _AT_ONCE_BYTES = 262144
@@ -145,7 +138,7 @@ _AT_ONCE_BYTES = 262144
 class ReadingLeg(Leg):
     """Feeds its reader, and says what passes and what must not.
 
-    It pushes into another connection, which may hold it back.
+    It pushes into another duplex, which may hold it back.
     """
 
     def __init__(
@@ -178,7 +171,7 @@ class ReadingLeg(Leg):
     def fault(self, fault: WebSocketFault) -> None:
         """End the session: what comes now must not pass."""
 
-    def dataReceived(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         if self.deaf:
             return
         if self._feeding is not None or not self.ready:
@@ -191,7 +184,7 @@ class ReadingLeg(Leg):
         """Read what came before it was ready."""
         data, self._pending = self._pending, b""
         if data:
-            self.dataReceived(data)
+            self.received(data)
 
     def _pass_on(self) -> None:
         batch: list[Passed] = []
@@ -213,7 +206,7 @@ class ReadingLeg(Leg):
         if fault is not None:
             self.fault(fault)
         elif self._feeding is not None and not self.deaf:
-            self.transport.pauseProducing()
+            self.duplex.pause_reading()
             self._next = self._clock.callLater(0, self._go_on)
 
     def _go_on(self) -> None:
@@ -223,16 +216,16 @@ class ReadingLeg(Leg):
         if self._feeding is not None:
             self._pass_on()
         if self._feeding is None and not self.deaf:
-            self.transport.resumeProducing()
+            self.duplex.resume_reading()
             self.begin()
 
-    def pauseProducing(self) -> None:
+    def pause_reading(self) -> None:
         self._paused = True
-        super().pauseProducing()
+        super().pause_reading()
 
-    def resumeProducing(self) -> None:
+    def resume_reading(self) -> None:
         self._paused = False
         if self._feeding is None:
-            super().resumeProducing()
+            super().resume_reading()
         elif self._next is None:
             self._next = self._clock.callLater(0, self._go_on)

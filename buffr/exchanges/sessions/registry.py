@@ -126,7 +126,7 @@ class Sessions:
         exchange.frames = 0
         try:
             head = switching(recorded.response.headers, key, extension)
-            exchange.sink.switch(head, session)
+            session.open(exchange.sink.switch(head))
             if self._stopping:
                 session.stop(_STOPPING)
             outcome = await session.over
@@ -150,8 +150,8 @@ class Sessions:
         head = switched.head
         exchange.frames = 0
         passed_on = ResponseHead(head.status, head.reason, for_next_hop(head.headers))
-        exchange.sink.switch(passed_on, session.client)
-        switched.hand_over(session.upstream)
+        session.client.open(exchange.sink.switch(passed_on))
+        session.upstream.open(switched.take())
         session.join()
         if self._stopping:
             session.stop(_STOPPING)

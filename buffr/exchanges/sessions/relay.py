@@ -77,10 +77,8 @@ class RelayedSession:
         self.upstream = RelayLeg(self, Direction.SERVER, server, clock, limits.close_s, mask)
 
     def join(self) -> None:
-        """Begin, when both legs have their connections."""
+        """Begin, once both legs are open."""
         self.joined = True
-        for leg in (self.upstream, self.client):
-            self.peer(leg).transport.registerProducer(leg, True)
         if self._limits.idle_s:
             self._check_idle()
         for leg in (self.upstream, self.client):
@@ -279,6 +277,14 @@ class RelayLeg(ReadingLeg):
     @property
     def deaf(self) -> bool:
         return self._session.ended or self._session.breaks(self)
+
+    def pause_sending(self) -> None:
+        if self._session.joined:
+            self._session.peer(self).pause_reading()
+
+    def resume_sending(self) -> None:
+        if self._session.joined:
+            self._session.peer(self).resume_reading()
 
     def passed(self, batch: Sequence[Passed]) -> None:
         self._session.passed(self, batch)

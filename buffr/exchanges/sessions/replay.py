@@ -19,6 +19,7 @@ from buffr.matching.body import IN_MEMORY, BodyDigest
 from buffr.recording.deviation import Drift
 from buffr.recording.player import reader
 from buffr.recording.transcript import Over, Transcript
+from buffr.transport.duplex import Duplex
 from buffr.wire.websocket_deflate import Deflate, Deflater, Inflater
 from buffr.wire.websocket_frames import (
     Control,
@@ -149,9 +150,10 @@ class ReplayedSession(ReadingLeg):
         self._size_bytes = 0
         self._digest: BodyDigest | None = None
 
-    def connectionMade(self) -> None:
-        self.transport.registerProducer(self, True)
-        self._play()
+    def open(self, duplex: Duplex) -> None:
+        self.duplex = duplex
+        self._play()  # the server may speak first
+        duplex.start(self)
 
     # The client's frames.
 
@@ -204,7 +206,7 @@ class ReplayedSession(ReadingLeg):
             return
         if drift is not None:
             self._choosing = True
-            self.transport.pauseProducing()
+            self.pause_reading()
             choosing = Deferred.fromCoroutine(self._choose(drift))
             choosing.addErrback(self._failed)
 
@@ -221,7 +223,7 @@ class ReplayedSession(ReadingLeg):
             self._close_with(_INTERNAL_ERROR, "the recording cannot be read", error.message)
         self._choosing = False
         if not (self.deaf or self.lost):
-            self.transport.resumeProducing()
+            self.resume_reading()
             self._take()
 
     def _failed(self, failure: Failure) -> None:
@@ -311,10 +313,10 @@ class ReplayedSession(ReadingLeg):
             self.write(data)
         self._play()
 
-    def pauseProducing(self) -> None:
+    def pause_sending(self) -> None:
         self._writable = False
 
-    def resumeProducing(self) -> None:
+    def resume_sending(self) -> None:
         self._writable = True
         self._play()
 

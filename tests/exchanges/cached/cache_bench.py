@@ -25,6 +25,7 @@ from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.memory_cache import MemoryCache
+from buffr.transport.duplex import Duplex
 from buffr.transport.streams import BodyStream
 from buffr.upstream.connection import Response
 
@@ -71,7 +72,7 @@ class Client:
     async def drain(self) -> None:
         pass
 
-    def switch(self, head: ResponseHead, successor: object) -> None:
+    def switch(self, head: ResponseHead) -> Duplex:
         raise AssertionError
 
     @property

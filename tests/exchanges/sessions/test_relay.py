@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from attrs import define, field
+from duplexes import over
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -41,26 +42,26 @@ class Bench:
     def __attrs_post_init__(self) -> None:
         tape = SessionTape(self.directory, 0.0, memory_bytes=1000, session_bytes=1 << 30)
         self.session = RelayedSession(self.clock, self.limits, self.deflate, tape, lambda: KEY)
-        self.session.client.makeConnection(self.client)
-        self.session.upstream.makeConnection(self.upstream)
+        self.session.client.open(over(self.client))
+        self.session.upstream.open(over(self.upstream))
         self.session.over.addCallback(self.ends.append)
         self.session.join()
 
     def says(self, kind: FrameKind, payload: bytes = b"") -> bytes:
         """The client says something."""
         raw = encode_frame(kind, payload, key=KEY)
-        self.session.client.dataReceived(raw)
+        self.session.client.received(raw)
         return raw
 
     def answers(self, kind: FrameKind, payload: bytes = b"") -> bytes:
         """The upstream does."""
         raw = encode_frame(kind, payload)
-        self.session.upstream.dataReceived(raw)
+        self.session.upstream.received(raw)
         return raw
 
     @staticmethod
     def leaves(leg: Leg) -> None:
-        leg.connectionLost(Failure(ConnectionDone()))
+        leg.closed(Failure(ConnectionDone()))
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ class TestRelay:
         stream = zlib.compressobj(wbits=-15)
         deflated = (stream.compress(bytes(2 << 20)) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
         raw = encode_frame(BINARY, deflated, compressed=True)
-        bench.session.upstream.dataReceived(raw)
+        bench.session.upstream.received(raw)
         assert bench.upstream.producerState == "paused"
         assert bench.client.taken() == b""
         after = bench.answers(TEXT, b"")
@@ -157,7 +158,7 @@ class TestBreaks:
         assert there.ends == ["half closed"]
 
     def test_a_client_that_closes_its_half_still_hears(self, bench: Bench) -> None:
-        bench.session.client.readConnectionLost()
+        bench.session.client.ended()
         assert bench.upstream.ends == ["half closed"]
         assert bench.answers(TEXT, b"late") == bench.client.taken()
         bench.leaves(bench.session.upstream)
@@ -168,7 +169,7 @@ class TestBreaks:
         [(encode_frame(TEXT, b"\xff", key=KEY), 1007), (encode_frame(TEXT, b"unmasked"), 1002)],
     )
     def test_a_fault_has_its_code_on_both_sides(self, bench: Bench, data: bytes, code: int) -> None:
-        bench.session.client.dataReceived(data)
+        bench.session.client.received(data)
         bench.clock.pump([0.1, 1])
         bench.session.release()
         told = code.to_bytes(2, "big")
@@ -181,7 +182,7 @@ class TestBreaks:
     def test_what_came_before_a_clients_fault_is_still_answered(self, bench: Bench) -> None:
         """The upstream has a moment before it is asked to close, and may answer until it does."""
         assert bench.says(TEXT, b"one") == bench.upstream.taken()
-        bench.session.client.dataReceived(b"\xff\xff")
+        bench.session.client.received(b"\xff\xff")
         assert bench.upstream.taken() == b""
         before = bench.answers(TEXT, b"two")
         bench.clock.advance(0.1)
@@ -197,7 +198,7 @@ class TestBreaks:
     def test_what_a_client_says_until_it_knows_of_a_servers_fault_arrives(
         self, bench: Bench
     ) -> None:
-        bench.session.upstream.dataReceived(b"\xff\xff")
+        bench.session.upstream.received(b"\xff\xff")
         late = bench.says(TEXT, b"late")
         assert bench.upstream.taken() == late
         bench.clock.advance(0.1)
@@ -207,21 +208,21 @@ class TestBreaks:
         assert unmask(bench.upstream.taken()[6:], KEY)[:2] == (1002).to_bytes(2, "big")
 
     def test_nothing_that_comes_after_a_fault_passes(self, bench: Bench) -> None:
-        bench.session.client.dataReceived(b"\xff\xff")
+        bench.session.client.received(b"\xff\xff")
         bench.says(TEXT, b"after")
         assert bench.upstream.taken() == b""
 
     @pytest.mark.parametrize("how", ["close", "fault", "half close", "leave", "stop", "wait"])
     def test_a_fault_ends_however_the_other_side_does(self, bench: Bench, how: str) -> None:
         """Within little more than a second, once, and its sender is told its own code."""
-        bench.session.client.dataReceived(b"\xff\xff")
+        bench.session.client.received(b"\xff\xff")
         match how:
             case "close":
                 bench.answers(CLOSE, BYE)
             case "fault":
-                bench.session.upstream.dataReceived(b"\xff\xff")
+                bench.session.upstream.received(b"\xff\xff")
             case "half close":
-                bench.session.upstream.readConnectionLost()
+                bench.session.upstream.ended()
             case "leave":
                 bench.leaves(bench.session.upstream)
             case "stop":
@@ -235,7 +236,7 @@ class TestBreaks:
         assert bench.client.taken()[2:4] == (1002).to_bytes(2, "big")
 
     def test_a_client_that_leaves_after_its_fault_is_not_waited_for(self, bench: Bench) -> None:
-        bench.session.client.dataReceived(b"\xff\xff")
+        bench.session.client.received(b"\xff\xff")
         bench.leaves(bench.session.client)
         assert len(bench.ends) == 1
         assert unmask(bench.upstream.taken()[6:], KEY)[:2] == (1002).to_bytes(2, "big")
@@ -246,9 +247,9 @@ class TestBreaks:
     def test_a_fault_within_a_large_frame_leaves_no_way_to_say_so(self, bench: Bench) -> None:
         """A close frame there would be read as the large one's payload."""
         raw = encode_frame(TEXT, b"a" * 100_000 + b"\xff" + b"a" * 100_000)
-        bench.session.upstream.dataReceived(raw[:90_000])
+        bench.session.upstream.received(raw[:90_000])
         assert bench.client.taken() == raw[:90_000]
-        bench.session.upstream.dataReceived(raw[90_000:])
+        bench.session.upstream.received(raw[90_000:])
         assert bench.client.taken() == b""
         assert bench.upstream.taken().startswith(b"\x88")
         bench.session.release()

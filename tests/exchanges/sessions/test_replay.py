@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from attrs import define, field
+from duplexes import over
 from twisted.internet.task import Clock
 
 from buffr.exchanges.route import SessionLimits
@@ -64,11 +65,11 @@ class Bench:
             self.clock, SessionLimits(close_s=5), None, transcript, no_others, delays=self.delays
         )
         self.session.over.addCallback(self.ends.append)
-        self.session.makeConnection(self.wire)
+        self.session.open(over(self.wire))
 
     def says(self, payload: bytes, kind: FrameKind = TEXT) -> bytes:
         """What the client gets for it."""
-        self.session.dataReceived(encode_frame(kind, payload, key=KEY))
+        self.session.received(encode_frame(kind, payload, key=KEY))
         return self.wire.taken()
 
 
@@ -99,10 +100,10 @@ class TestPlay:
         large = Body(size_bytes=len(data), file=tmp_path / "large")
         frame = Frame(Direction.SERVER, FrameKind.BINARY, large)
         bench = Bench(recorded(said(b"go"), frame))
-        bench.session.pauseProducing()
+        bench.session.pause_sending()
         assert bench.says(b"go") == b""
         assert bench.says(b"p", PING) == b""
-        bench.session.resumeProducing()
+        bench.session.resume_sending()
         expected = {encode_frame(FrameKind.BINARY, data), encode_frame(PONG, b"p")}
         got = bench.wire.taken()
         assert len(got) == sum(map(len, expected))
