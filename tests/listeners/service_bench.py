@@ -77,6 +77,9 @@ class Origin:
     def send(self, data: bytes) -> None:
         self.protocol.dataReceived(data)
 
+    def leave(self) -> None:
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
 
 @define(eq=False)
 class Client:
@@ -110,8 +113,13 @@ class ServiceBench:
         self._service.open()
         self._service.listen()
 
+    @property
+    def factory(self) -> Any:
+        """The listener that accepts clients."""
+        return self._service.listeners[-1]
+
     def client(self) -> Client:
-        wire, protocol = Wire(), self._service.listeners[-1].buildProtocol(None)
+        wire, protocol = Wire(), self.factory.buildProtocol(None)
         wire.peerAddr = IPv4Address("TCP", "127.0.0.1", 40_000)
         assert protocol is not None
         protocol.makeConnection(wire)

@@ -13,6 +13,7 @@ from twisted.internet.protocol import Protocol
 
 from buffr.errors import BadFraming, BuffrError, ClientGone, NoMatch
 from buffr.listeners.client import ConnectionLimits
+from buffr.listeners.http1 import TRANSITIONS, State
 from buffr.message import CHUNKED, Piece, ResponseHead
 from buffr.upstream.bound import Bonds
 from buffr.wire.http1_head import HeadLimits
@@ -682,3 +683,17 @@ class _Bonds:
 
     def left(self, client: object) -> None:
         self.told.append(client)
+
+
+class TestStates:
+    def test_every_state_can_be_reached_and_left(self) -> None:
+        """But for the last one, which all others can come to."""
+        reached: set[State] = set()
+        ahead = {State.IDLE}
+        while ahead:
+            reached |= ahead
+            ahead = {after for state in ahead for after in TRANSITIONS[state]} - reached
+        assert reached == set(State) == set(TRANSITIONS)
+        assert [state for state in State if State.CLOSED not in TRANSITIONS[state]] == [
+            State.CLOSED
+        ]
