@@ -16,7 +16,7 @@ from buffr.log import say
 from buffr.message import ResponseHead
 from buffr.recording.tape import Tape
 from buffr.transport.sink import Sink
-from buffr.transport.streams import BodyStream, News
+from buffr.transport.streams import BodyStream, Signal
 from buffr.upstream.connection import Response
 
 __all__ = ["Call", "Flight", "Flights"]
@@ -76,8 +76,8 @@ class Flight(Generic[AnyCall]):
         self._linger_s = linger_s
         self._on_end = on_end
         self._followers: set[_Follower] = set()
-        self._news = News()
-        self._moved = News()
+        self._news = Signal()
+        self._moved = Signal()
         self._begun: tuple[Response, Tape] | None = None
         self._error: BuffrError | None = None
         self._cut: str | None = None
@@ -108,7 +108,7 @@ class Flight(Generic[AnyCall]):
             tape = self.call.tape(response.head)
             self._begun = response, tape
             if not response.body.ready:
-                self._news.tell()
+                self._news.notify()
             await self._receive(response, tape)
             await self.call.keep(response.head, tape, self._cut)
         except BuffrError as error:
@@ -123,7 +123,7 @@ class Flight(Generic[AnyCall]):
                 self._leaving.cancel()
             self._leaving = None
             self._on_end(self)
-            self._news.tell()
+            self._news.notify()
             self._close()
 
     async def _receive(self, response: Response, tape: Tape) -> None:
@@ -144,7 +144,7 @@ class Flight(Generic[AnyCall]):
             tape.append(piece, self._clock.seconds())
             # What is here already goes on together.
             if not body.ready or self._is_ahead(tape):
-                self._news.tell()
+                self._news.notify()
             if self._leaving is not None and not tape.kept:
                 self._leaving.reset(0)
             while self._is_ahead(tape):
@@ -201,7 +201,7 @@ class Flight(Generic[AnyCall]):
                 sink.write(tape.piece(follower.position))
                 follower.position += 1
                 tape.passed(min(each.position for each in self._followers))
-                self._moved.tell()
+                self._moved.notify()
                 await sink.drain()
             if self._done:
                 break
@@ -219,7 +219,7 @@ class Flight(Generic[AnyCall]):
 
     def _leave(self, follower: _Follower) -> None:
         self._followers.discard(follower)
-        self._moved.tell()
+        self._moved.notify()
         if self._done:
             self._close()
         elif not self._followers and not self._received:

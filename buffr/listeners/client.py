@@ -23,7 +23,7 @@ from buffr.log import say
 from buffr.message import Headers, Piece, Request, ResponseHead
 from buffr.transport.duplex import Duplex
 from buffr.transport.eager import start
-from buffr.transport.streams import BodyStream, News
+from buffr.transport.streams import BodyStream, Signal
 from buffr.upstream.bound import Client
 from buffr.wire.http1_head import HeadLimits
 from buffr.wire.http1_requests import HeadMemo
@@ -141,7 +141,7 @@ class ClientSink(ABC):
         self.running: Deferred[None] | None = None
         """The handler, once it has had to wait."""
         self._listener = listener
-        self._room: News | None = None
+        self._room: Signal | None = None
 
     @property
     def client_address(self) -> str:
@@ -188,7 +188,7 @@ class ClientSink(ABC):
             if self.left:
                 raise ClientGone("the client left")
             if self._room is None:
-                self._room = News()
+                self._room = Signal()
             await self._room.wait()
 
     @abstractmethod
@@ -250,7 +250,7 @@ class ClientSink(ABC):
         self.writable = True
         self.since = self._listener.now
         if self._room is not None:
-            self._room.tell()
+            self._room.notify()
 
     def half_close(self) -> None:
         """The client sends no more on its connection, but may still read the answer."""
@@ -265,7 +265,7 @@ class ClientSink(ABC):
         if self.running is not None and not self.done:
             self.running.cancel()
         if self._room is not None:
-            self._room.tell()
+            self._room.notify()
 
     def check(self, now: float) -> None:
         """Reset an exchange whose client is too slow."""

@@ -20,7 +20,7 @@ from buffr.matching.key import MatchKey
 from buffr.message import ResponseHead
 from buffr.stores.base import Found, Store
 from buffr.stores.cassette.index import Index, KeyOf, LateIndex
-from buffr.transport.streams import News
+from buffr.transport.streams import Signal
 
 __all__ = [
     "Access",
@@ -151,7 +151,7 @@ class InteractionView:
     interactions: _Viewed
     index: Index
     closed: bool = False
-    building: News | None = None
+    building: Signal | None = None
     """While the index is being made of what was there before."""
 
     async def find(self, keys: Sequence[MatchKey]) -> Found | None:
@@ -174,7 +174,7 @@ class InteractionView:
         building, self.building = self.building, None
         self.index = index
         if building is not None:
-            building.tell()
+            building.notify()
 
     async def load(self, place: int) -> Interaction:
         return self.interactions.warm(place) or await self.interactions.cold(place)

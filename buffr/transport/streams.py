@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from buffr.errors import BuffrError
 from buffr.message import Headers, Piece
 
-__all__ = ["BodyReader", "BodyStream", "IStreamTransport", "News"]
+__all__ = ["BodyReader", "BodyStream", "IStreamTransport", "Signal"]
 
 
 class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):
@@ -32,8 +32,8 @@ class BodyReader(Protocol):
         """
 
 
-class News:
-    """Lets coroutines wait until something has changed."""
+class Signal:
+    """Lets coroutines wait for the next change of something."""
 
     __slots__ = ("_waiting",)
 
@@ -49,8 +49,8 @@ class News:
         if cancelled in self._waiting:
             self._waiting.remove(cancelled)
 
-    def tell(self) -> None:
-        """Wake all who wait now."""
+    def notify(self) -> None:
+        """Wake everyone who waits now."""
         if self._waiting:
             waiting, self._waiting = self._waiting, []
             for waiter in waiting:
@@ -82,7 +82,7 @@ class BodyStream:
         """Whether the reader is behind, so that ``pause`` holds."""
         self._error: BuffrError | None = None
         self._abandoned = False
-        self._news = News()
+        self._news = Signal()
 
     @property
     def ready(self) -> bool:
@@ -98,7 +98,7 @@ class BodyStream:
         if self._size_bytes > self._high_bytes and not self.paused:
             self.paused = True
             self._pause()
-        self._news.tell()
+        self._news.notify()
 
     def finish(self, trailers: Headers = (), uncertain: str | None = None) -> None:
         """The body is whole, as far as can be told: ``uncertain`` says what speaks against it."""
@@ -106,14 +106,14 @@ class BodyStream:
             self.ended = True
             self.trailers = trailers
             self.uncertain = uncertain
-            self._news.tell()
+            self._news.notify()
 
     def fail(self, error: BuffrError) -> None:
         """The body breaks off here. What came before can still be read."""
         if not self.ended:
             self.ended = True
             self._error = error
-            self._news.tell()
+            self._news.notify()
 
     async def read(self) -> Piece | None:
         while not self._pieces:

@@ -30,7 +30,7 @@ from buffr.errors import (
 from buffr.message import UNTIL_CLOSE, ResponseHead, first_value, has_token, response_length
 from buffr.transport.direct_send import send_at_once
 from buffr.transport.duplex import Duplex, TransportDuplex
-from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport, News
+from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport, Signal
 from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Mark
 from buffr.upstream.tls import UpstreamTLS
@@ -147,7 +147,7 @@ class Connection(Protocol):
         self._state = _State.IDLE
         self._buffer = b""
         self._writable = True
-        self._room = News()
+        self._room = Signal()
         self._reusable = True
         self._sending: Deferred[None] | None = None
         self._timer: IDelayedCall | None = None
@@ -229,7 +229,7 @@ class Connection(Protocol):
 
     def resumeProducing(self) -> None:
         self._writable = True
-        self._room.tell()
+        self._room.notify()
 
     def stopProducing(self) -> None:
         """The transport is going away; ``connectionLost`` says so too."""

@@ -25,7 +25,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.store import Cassette
 from buffr.stores.interactions import Access
 from buffr.stores.writable import check_directory, check_file
-from buffr.transport.streams import News
+from buffr.transport.streams import Signal
 from buffr.transport.turn import Turn
 from buffr.wiring.keeping import Keeping, make_directory
 from buffr.wiring.open_once import Openings
@@ -72,7 +72,7 @@ class Cassettes:
         self._directories: list[Path] = []
         self._unwritable: set[Path] = set()
         self._made: dict[Path, SharedCassette] = {}
-        self._closing: dict[Path, News] = {}
+        self._closing: dict[Path, Signal] = {}
         self._begun: set[Path] = set()
         self._said: set[Path] = set()
         self._openings = Openings()
@@ -117,11 +117,11 @@ class Cassettes:
             return False
         real = shared.real
         del self._made[real]
-        news = self._closing[real] = News()
+        news = self._closing[real] = Signal()
 
         def closed(_: object) -> None:
             del self._closing[real]
-            news.tell()
+            news.notify()
 
         Deferred.fromCoroutine(self._close(shared)).addErrback(_close_failed).addCallback(closed)
         return True

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buffr.transport.streams import News
+from buffr.transport.streams import Signal
 
 __all__ = ["Openings"]
 
@@ -19,7 +19,7 @@ class Openings:
     """Which files are open, and which are being opened, by their real paths."""
 
     done: set[Path] = field(factory=set)
-    _under_way: dict[Path, News] = field(factory=dict)
+    _under_way: dict[Path, Signal] = field(factory=dict)
 
     async def once(self, real: Path, opened: Callable[[], Awaitable[None]]) -> None:
         """Have a file opened, or wait for who does; one that failed is tried again.
@@ -30,7 +30,7 @@ class Openings:
         await self.settled(real)
         if real in self.done:
             return
-        news = self._under_way[real] = News()
+        news = self._under_way[real] = Signal()
         failures: list[Failure] = []
 
         async def opening() -> None:
@@ -41,7 +41,7 @@ class Openings:
                 del self._under_way[real]
 
         def over(_: None) -> None:
-            news.tell()
+            news.notify()
 
         Deferred.fromCoroutine(opening()).addErrback(failures.append).addCallback(over)
         if self._under_way.get(real) is news:

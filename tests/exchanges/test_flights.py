@@ -18,7 +18,7 @@ from buffr.exchanges.flight import Flight
 from buffr.message import CHUNKED, UNTIL_CLOSE, Headers, Piece, ResponseHead
 from buffr.recording.tape import Tape
 from buffr.transport.spool import Spool
-from buffr.transport.streams import BodyStream, News
+from buffr.transport.streams import BodyStream, Signal
 from buffr.upstream.connection import Response
 
 TRIAL = unittest.SynchronousTestCase()
@@ -42,7 +42,7 @@ class Sink:
         self.aborted = False
         self.full = full
         self.gone = False
-        self._room = News()
+        self._room = Signal()
 
     def inform(self, head: ResponseHead) -> None:
         self.informed.append(head.status)
@@ -87,7 +87,7 @@ class Sink:
 
     def drained(self, *, gone: bool = False) -> None:
         self.full, self.gone = gone, gone
-        self._room.tell()
+        self._room.notify()
 
 
 class FullSpool(Spool):

@@ -14,7 +14,7 @@ from buffr.errors import CassetteError, ClientGone
 from buffr.interaction import Body, Chunk, HTTPInteraction, RecordedRequest
 from buffr.message import Headers, Piece, ResponseHead
 from buffr.recording.player import play
-from buffr.transport.streams import News
+from buffr.transport.streams import Signal
 
 TRIAL = unittest.SynchronousTestCase()
 HEAD = ResponseHead(200, b"OK", ((b"Transfer-Encoding", b"chunked"),))
@@ -29,7 +29,7 @@ class Taken:
         self.given: list[object] = []
         self.full = full
         self.lost = False
-        self.room = News()
+        self.room = Signal()
 
     def inform(self, head: ResponseHead) -> None:
         self.given.append(("inform", head))
@@ -102,7 +102,7 @@ class TestAtOnce:
         playing = Deferred.fromCoroutine(play(recorded(body), sink))
         assert len(sink.given) == 2
         sink.full = False
-        sink.room.tell()
+        sink.room.notify()
         TRIAL.successResultOf(playing)
         assert sink.given[-1] == ("end", TRAILERS)
 
@@ -111,7 +111,7 @@ class TestAtOnce:
         sink = Taken(full=True)
         playing = Deferred.fromCoroutine(play(recorded(filed(tmp_path)), sink))
         sink.lost = True
-        sink.room.tell()
+        sink.room.notify()
         TRIAL.failureResultOf(playing, ClientGone)
 
 

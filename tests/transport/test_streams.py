@@ -12,7 +12,7 @@ from twisted.trial import unittest
 
 from buffr.errors import BodyCutShort, ClientGone
 from buffr.message import Headers, Piece
-from buffr.transport.streams import BodyStream, News
+from buffr.transport.streams import BodyStream, Signal
 
 TRIAL = unittest.SynchronousTestCase()
 HIGH = 10
@@ -41,7 +41,7 @@ class Stream(BodyStream):
 class TestNews:
     def test_all_who_wait_hear(self) -> None:
         """Everybody who waits when it is told goes on, in the order of waiting."""
-        news, heard = News(), list[str]()
+        news, heard = Signal(), list[str]()
 
         async def hear(name: str) -> None:
             await news.wait()
@@ -49,13 +49,13 @@ class TestNews:
 
         for name in "abc":
             Deferred.fromCoroutine(hear(name))
-        news.tell()
+        news.notify()
         assert heard == ["a", "b", "c"]
 
     def test_old_news_is_no_news(self) -> None:
         """Who waits later, or again, hears only what is told then."""
-        news, heard = News(), list[int]()
-        news.tell()
+        news, heard = Signal(), list[int]()
+        news.notify()
 
         async def hear() -> None:
             for number in range(2):
@@ -64,28 +64,28 @@ class TestNews:
 
         Deferred.fromCoroutine(hear())
         assert heard == []
-        news.tell()
+        news.notify()
         assert heard == [0]
-        news.tell()
+        news.notify()
         assert heard == [0, 1]
 
     def test_one_waiter_is_cancelled(self) -> None:
         """The others hear all the same, and the cancelled one is forgotten."""
-        news = News()
+        news = Signal()
         waiting = [Deferred.fromCoroutine(news.wait()) for _ in range(3)]
         waiting[1].cancel()
         TRIAL.failureResultOf(waiting[1], CancelledError)
         assert len(news._waiting) == 2
-        news.tell()
+        news.notify()
         TRIAL.successResultOf(waiting[0])
         TRIAL.successResultOf(waiting[2])
 
     def test_one_waiter_cancels_another(self) -> None:
         """Whoever hears first may stop the rest; nothing is told twice."""
-        news = News()
+        news = Signal()
         first, second = (Deferred.fromCoroutine(news.wait()) for _ in range(2))
         first.addCallback(lambda _: second.cancel())
-        news.tell()
+        news.notify()
         TRIAL.failureResultOf(second, CancelledError)
 
 

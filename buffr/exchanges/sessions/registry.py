@@ -22,7 +22,7 @@ from buffr.recording.deviation import Drift
 from buffr.recording.http import recorded_request
 from buffr.recording.session import SessionTape
 from buffr.recording.transcript import Transcript
-from buffr.transport.streams import News
+from buffr.transport.streams import Signal
 from buffr.upstream.connection import Switched
 from buffr.wire.websocket_deflate import Deflate, answer_for
 from buffr.wire.websocket_handshake import for_next_hop, switching
@@ -56,7 +56,7 @@ class Sessions:
         self._running: set[RelayedSession | ReplayedSession] = set()
         self._connected: WeakSet[RelayedSession | ReplayedSession] = WeakSet()
         self._stopping = False
-        self._news = News()
+        self._news = Signal()
 
     async def relay(
         self,
@@ -91,7 +91,7 @@ class Sessions:
         finally:
             session.release()
             self._running.discard(session)
-            self._news.tell()
+            self._news.notify()
             if tape is not None:
                 tape.close()
         return None if end is None else end.reason
@@ -133,7 +133,7 @@ class Sessions:
         finally:
             exchange.frames = session.frames
             self._running.discard(session)
-            self._news.tell()
+            self._news.notify()
         if isinstance(outcome, Drift):
             error = SessionDrift(str(outcome))
             error.explanation = "\n".join(outcome.lines())

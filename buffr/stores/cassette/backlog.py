@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from buffr.transport.streams import News
+from buffr.transport.streams import Signal
 
 __all__ = ["Backlog"]
 
@@ -22,7 +22,7 @@ class Backlog:
     """How many are in it."""
     _bytes: int = field(init=False, default=0)
     _outside: int = field(init=False, default=0)
-    _news: News = field(init=False, factory=News)
+    _news: Signal = field(init=False, factory=Signal)
 
     async def enter(self, size_bytes: int) -> None:
         """Return when there is room, and take it."""
@@ -37,13 +37,13 @@ class Backlog:
         finally:
             self._outside -= 1
             if not self._outside:
-                self._news.tell()
+                self._news.notify()
 
     def leave(self, size_bytes: int) -> None:
         """Give room back."""
         self.held -= 1
         self._bytes -= size_bytes
-        self._news.tell()
+        self._news.notify()
 
     async def all_let_in(self) -> None:
         """Return when nobody is held back."""

@@ -20,7 +20,7 @@ from buffr.stores.cassette.spans import Spans
 from buffr.stores.cassette.thread import Work
 from buffr.stores.cassette.window import Disturbed
 from buffr.stores.writable import why_not
-from buffr.transport.streams import News
+from buffr.transport.streams import Signal
 
 __all__ = ["Recordings"]
 
@@ -33,7 +33,7 @@ _LARGE_BYTES = 65536
 class _Loading:
     """A recording that is being read, and then what it is; nothing where that failed."""
 
-    over: News = field(factory=News)
+    over: Signal = field(factory=Signal)
     interaction: Interaction | None = None
 
 
@@ -95,7 +95,7 @@ class Recordings:
             return loading.interaction
         finally:
             del self._loading[place]
-            loading.over.tell()
+            loading.over.notify()
 
     def _read(self, stored: Stored) -> Interaction:
         """An element's interaction. For any thread. Raises ``CassetteError``."""

@@ -38,7 +38,7 @@ from buffr.stores.cassette.thread import (
 from buffr.stores.disk import Disk
 from buffr.stores.interactions import Access, Redact
 from buffr.stores.writable import check_directory, check_file, why_not
-from buffr.transport.streams import News as Waiters
+from buffr.transport.streams import Signal
 from buffr.transport.turn import Turn
 
 __all__ = ["Cassette", "CassetteStore"]
@@ -168,7 +168,7 @@ class Cassette:
 
     def _build(self, view: CassetteStore) -> None:
         """Have the index made of a view that came when the file was read already."""
-        view.building = Waiters()
+        view.building = Signal()
         elements, places = self.recordings.elements, self.recordings.places()
         made: Deferred[Index] = Deferred()
         made.addCallbacks(
@@ -390,7 +390,7 @@ class CassetteStore:
     cassette: Cassette
     index: Index
     closed: bool = False
-    building: Waiters | None = None
+    building: Signal | None = None
     """While the index is being made of what the file had before."""
 
     async def find(self, keys: Sequence[MatchKey]) -> Found | None:
@@ -417,7 +417,7 @@ class CassetteStore:
         building, self.building = self.building, None
         self.index = index
         if building is not None:
-            building.tell()
+            building.notify()
 
     async def load(self, place: int) -> Interaction:
         recordings = self.cassette.recordings

@@ -44,7 +44,7 @@ from buffr.stores.sqlite.file import CacheFile, said
 from buffr.stores.sqlite.ledger import Bounds
 from buffr.stores.sqlite.thread import Outcome, Stop, Work, WriterThread
 from buffr.stores.writable import check_beside, check_directory
-from buffr.transport.streams import News
+from buffr.transport.streams import Signal
 from buffr.transport.turn import Turn
 
 __all__ = ["SQLiteInteractions"]
@@ -175,7 +175,7 @@ class SQLiteInteractions:
         view = InteractionView(self, Index(key_of))
         self.views.append(view)
         if self._rows:
-            view.building = News()
+            view.building = Signal()
             Deferred.fromCoroutine(self._build(view)).addErrback(self._not_built, view)
         return view
 
