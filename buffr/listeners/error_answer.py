@@ -1,7 +1,7 @@
-"""An error of buffr's as an answer, in the form that the client's API uses for errors.
+"""buffr's errors as answers, in the form that the client's API uses for errors.
 
-SDKs show an error's words only where they stand in the form of their API, so
-the request's own marks choose the form.
+SDKs show an error's message only if it has the form of their API, so the
+form is chosen by what the request shows of the API.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Form(Enum):
     SOAP_1_1 = "soap 1.1"
     SOAP_1_2 = "soap 1.2"
     XML = "xml"
-    """S3, Azure Storage, and whoever reads XML."""
+    """S3, Azure Storage, and other clients that read XML."""
 
 
 _MEDIA_TYPES = {
@@ -51,7 +51,7 @@ _MEDIA_TYPES = {
 
 _TYPE = "buffr_error"
 _MOST_LINES = 12
-"""Of an explanation, in a message that SDKs put into their exceptions."""
+"""The most lines of an explanation in a message, which SDKs put into their exceptions."""
 
 _JSON = re.compile(rb"\b(?:application/json|[\w.-]+\+json|application/x-ndjson)\b")
 _XML = re.compile(rb"\b(?:application|text)/(?:[\w.-]+\+)?xml\b")
@@ -63,7 +63,7 @@ _OF_JSON_APIS = (
     b"x-goog-api-key",
     b"x-stainless-lang",
 )
-"""Fields of SDKs that read JSON alone, also where ``Accept`` does not say so."""
+"""Fields of SDKs that read only JSON, even if ``Accept`` does not say so."""
 
 # AWS4-HMAC-SHA256 has a region in its scope, AWS4-ECDSA-P256-SHA256 has none.
 _AWS_SCOPE = re.compile(
@@ -77,7 +77,7 @@ _UNKNOWN = b""
 
 
 def error_answer(error: BuffrError, request: Request) -> tuple[Headers, bytes]:
-    """The fields and the body of the answer that says what is wrong."""
+    """The fields and the body of the answer that reports an error."""
     form = form_of(request)
     body = _body(form, error)
     fields: Headers = (
@@ -94,7 +94,7 @@ def error_answer(error: BuffrError, request: Request) -> tuple[Headers, bytes]:
 
 
 def form_of(request: Request) -> Form:
-    """The form that the client reads, as far as its request says."""
+    """The form that the client reads, as far as its request shows."""
     fields = {name.lower(): value for name, value in reversed(request.headers)}
     sent = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if fields.get(b"smithy-protocol") == b"rpc-v2-cbor":
@@ -113,7 +113,7 @@ def form_of(request: Request) -> Form:
         or any(one in fields for one in _OF_JSON_APIS)
     ):
         return Form.JSON
-    # Browsers accept XML beside HTML; people read text.
+    # Browsers accept XML as well as HTML, but people read text.
     if (_XML.search(accepted) and b"html" not in accepted) or _XML.fullmatch(sent):
         return Form.XML
     return Form.TEXT
@@ -141,7 +141,7 @@ def _aws_form(service: bytes, fields: Mapping[bytes, bytes], sent: bytes, query:
         return Form.AWS_EC2 if service == b"ec2" else Form.AWS_QUERY
     if service in _REST_XML:
         return Form.AWS_QUERY
-    # Without a signature it is a public object of S3; with another one it is not.
+    # Without a signature it is a public object of S3; with another signature it is not.
     if service.startswith(b"s3") or (service == _UNKNOWN and b"authorization" not in fields):
         return Form.XML
     return Form.AWS_JSON
@@ -164,14 +164,14 @@ def _body(form: Form, error: BuffrError) -> bytes:
 
 
 def _words(error: BuffrError) -> str:
-    """All that a person needs, within bounds: SDKs show this and nothing else."""
+    """Everything that a person needs, within bounds: SDKs show nothing else."""
     lines = error.explanation.splitlines()
     few = lines[:_MOST_LINES] + ["..."] * (len(lines) > _MOST_LINES)
     return "\n".join([f"buffr: {error}", *few])
 
 
 def _name(error: BuffrError) -> str:
-    """The kind of error in one word, as XML APIs and AWS have it: ``NoRecordedInteraction``."""
+    """The kind of error in one word, as in XML APIs and AWS: ``NoRecordedInteraction``."""
     return error.reason.decode("ascii").replace(" ", "")
 
 

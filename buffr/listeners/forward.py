@@ -1,4 +1,4 @@
-"""The forward proxy: CONNECT, looked into or relayed, and absolute-form requests."""
+"""The forward proxy: CONNECT, intercepted or relayed, and absolute-form requests."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ _ESTABLISHED = ResponseHead(200, b"Connection Established", ())
 
 
 class Routes(Protocol):
-    """Finds what holds for an origin."""
+    """The routes of a forward proxy, by origin."""
 
     @property
     def ready(self) -> Mapping[tuple[Origin, str], Route]:
-        """Routes by origin and scope that were asked for before, and are still there."""
+        """Routes by origin and scope that exist already."""
 
     def bypassed(self, host: str, port: int) -> bool:
-        """Whether the origin's traffic passes without being looked into."""
+        """Whether the origin's traffic is relayed without being intercepted."""
 
     def check(self, host: str, port: int) -> None:
-        """Raise ``AccessDenied`` for an address that is not allowed; nothing is made for it."""
+        """Raise ``AccessDenied`` for an origin that is not allowed. Makes nothing for it."""
 
     async def of(self, origin: Origin, scope: str) -> Route:
-        """The route of an origin, made if need be; in mode passthrough for a bypassed one.
+        """The route of an origin, made if necessary. A bypassed one has mode passthrough.
 
-        Its use has to begin at once, before anything is waited for: a route
-        that nobody uses may be let go. Raises a ``BuffrError`` for a
-        destination that is not allowed, or whose route cannot be made.
+        Use it before awaiting anything: an unused route may be dropped. Raises
+        a ``BuffrError`` for a destination that is not allowed, or whose route
+        cannot be made.
         """
 
     async def dial(
@@ -68,7 +68,7 @@ class Routes(Protocol):
     ) -> None:
         """Connect a protocol to a bypassed origin. Raises a ``BuffrError``.
 
-        ``hops`` say by which buffrs the client came.
+        ``hops`` names the buffrs that the client's request has passed.
         """
 
 
@@ -95,10 +95,10 @@ class TLSWatch:
 
 @implementer(IHandshakeListener)
 class InterceptedConnection(Http1Connection):
-    """Speaks HTTP/1.1 inside a tunnel, as the listener would outside, but with its own handler.
+    """Speaks HTTP/1.1 inside a tunnel, like the listener outside, but with its own handler.
 
-    ``tls`` is told what becomes of the TLS around it; there is none where it
-    is left out. A handshake has ``head_s`` seconds.
+    ``tls`` reports what becomes of the TLS around it; ``None`` means that
+    there is no TLS. A handshake may take ``head_s`` seconds.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class InterceptedConnection(Http1Connection):
         super().connectionLost(reason)
 
     def _came_to_nothing(self, tls: TLSWatch, reason: BaseException | None) -> None:
-        # In TLS 1.3 a client's alert may come when the handshake is over for the server.
+        # In TLS 1.3 a client's alert may come after the handshake is over for the server.
         if isinstance(reason, SSL.Error) and not isinstance(reason, HandshakeLeft):
             tls.failed(reason)
         elif not (self._state >= State.LINGERING or self._listener.stopping):
@@ -141,8 +141,8 @@ class ForwardProxy:
     """Answers the requests of a forward proxy's port.
 
     Access is checked first, before anything is routed, dialled or minted.
-    ``tls_for`` gives the server side of TLS for the host of a CONNECT.
-    ``hops`` know a CONNECT that comes back.
+    ``tls_for`` returns the server side of TLS for the host of a CONNECT.
+    ``hops`` detects a CONNECT that has come back.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class ForwardProxy:
         self._handshakes = HandshakeReports()
 
     async def handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
-        """Answer a request outside of any tunnel. Raises ``BuffrError``."""
+        """Answer a request outside any tunnel. Raises ``BuffrError``."""
         credentials = first_value(request.headers, b"proxy-authorization")
         user = self._access.admit(sink.client_address, credentials)
         request, scope = scoped(request, user)
@@ -200,8 +200,8 @@ class ForwardProxy:
         if self._routes.bypassed(host, port):
             await self._relay(host, port, sink, request.hops)
             return
-        # Whatever is not allowed is refused here, where the client still reads plain answers.
-        # Nothing is made yet: many clients open tunnels in which they ask for nothing.
+        # Refuse what is not allowed here, where the client still reads plain answers. Make
+        # nothing yet: many clients open tunnels and never use them.
         self._routes.check(host, port)
         sink.tunnel(_ESTABLISHED, self._start(host, port, scope, request))
 
@@ -229,7 +229,7 @@ class ForwardProxy:
             handler = self._inside(Origin("https", host, port), scope, request.hops)
             inner = InterceptedConnection(listener, handler, watch)
             factory = TLSMemoryBIOFactory(creator, False, _OneProtocol(inner), self._reactor)
-            # The stock one gathers small writes for a turn; answers are written whole here.
+            # Twisted's default gathers small writes for a turn; answers are written whole here.
             factory.protocol = TLSMemoryBIOProtocol
             return factory.buildProtocol(None)
 
@@ -240,7 +240,7 @@ class ForwardProxy:
         return TunnelStart(listener, tls, plain)
 
     def _inside(self, origin: Origin, scope: str, hops: bytes) -> Handler:
-        """Answers the requests inside a tunnel to one origin, which came as its CONNECT did."""
+        """The handler of requests inside a tunnel to one origin; they have their CONNECT's hops."""
 
         async def handle(request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
             request, own = scoped(origin_form(request), scope)
@@ -252,7 +252,7 @@ class ForwardProxy:
 
 
 class _OneProtocol(Factory):
-    """A factory for the one protocol that TLS is to wrap."""
+    """A factory for the one protocol that TLS wraps."""
 
     noisy = False
 
@@ -260,7 +260,7 @@ class _OneProtocol(Factory):
         self._protocol = protocol
 
     def doStart(self) -> None:
-        """Factories count their ports; this one has none."""
+        """There is no port to count."""
 
     def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol:  # noqa: ARG002
         return self._protocol

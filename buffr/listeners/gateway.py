@@ -1,4 +1,4 @@
-"""The gateway: one port, and a route for each first segment of a path."""
+"""The gateway: one port, and a route for each first path segment."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MAY_BE_A_KEY = re.compile(rb"(?<=/)(?=[^/]*[0-9])[^/]{20,}")
 
 @frozen(eq=False)
 class GatewayRoute:
-    """A route and how its clients see it."""
+    """A route, and how its clients see it."""
 
     outside: Outside
     route: Route
@@ -45,7 +45,7 @@ class GatewayRoute:
 
 @frozen(eq=False)
 class _Inside:
-    """A request as its route gets it; the same one for each that comes with this head."""
+    """A request as its route gets it. Requests with equal heads share one."""
 
     request: Request
     scope: str
@@ -54,20 +54,19 @@ class _Inside:
 
 
 class OwnPages(Protocol):
-    """What the gateway itself answers below a name that is no route's."""
+    """The gateway's own pages, below a name that is not a route's."""
 
     name: bytes
 
     async def answer(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
-        """Answer a request, whose target has the name still. Raises ``BuffrError``."""
+        """Answer a request, whose target still has the name. Raises ``BuffrError``."""
 
 
 class Gateway:
-    """Answers ``/NAME/path?query`` by the route of that name.
+    """Answers ``/NAME/path?query`` with the route of that name.
 
-    An absolute URL goes by its host, where that is a route's name or its
-    target's host. Access comes first: without the key nobody learns which
-    names there are.
+    The host of an absolute URL selects the route whose name or target's host
+    it is. Access is checked first: without the key nobody learns the names.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class Gateway:
         await pages.answer(request, body, sink)
 
     def _no_such_route(self, request: Request) -> NoSuchRoute:
-        """Names the path, and the route that may have been meant."""
+        """An error that names the path, and the route that may have been meant."""
         name = _split(request.target)[0][:_LONGEST_NAME].decode("ascii", "replace")
         known = [route.decode("ascii") for route in self._routes]
         near = get_close_matches(name, known, 1)
@@ -133,7 +132,7 @@ class Gateway:
         found = self._routes.get(name)
         if found is None:
             if origin is not None:
-                # That of an absolute URL counts, whatever Host says (RFC 9112 3.2.2).
+                # The host of an absolute URL counts, whatever Host says (RFC 9112 3.2.2).
                 request = evolve(request, headers=_with_host(request.headers, origin.authority))
             return _Inside(request, scope, None, None)
         outside = found.outside
@@ -149,10 +148,10 @@ class Gateway:
         return _Inside(inner, scope, found, way_back)
 
     def _by_host(self, origin: Origin, target: bytes) -> tuple[bytes, bytes] | None:
-        """The name of the route that an absolute URL's host is for, and the path to it.
+        """The name of the route that an absolute URL's host selects, and the path to it.
 
-        That is the route with the host as its name, else one whose target has
-        the host; of several the one with the longest path that the URL begins with.
+        That is the route named like the host, otherwise one whose target has
+        the host; among several, the one with the longest matching base path.
         """
         best: tuple[bytes, bytes] | None = None
         for one in self._outsides:
@@ -166,7 +165,7 @@ class Gateway:
 
 
 def _is_host_of(target: Origin, origin: Origin) -> bool:
-    """Whether clients mean the target: they say http:// where it is https://, as buffr does TLS."""
+    """Whether clients mean the target. They may write http:// for https://, as buffr adds TLS."""
     same_port = target.port == origin.port or {target.port, origin.port} == {80, 443}
     return target.host == origin.host and same_port
 
@@ -176,17 +175,17 @@ def _with_host(headers: Headers, host: bytes) -> Headers:
 
 
 def _path_for_log(path: bytes) -> str:
-    """A path without what may be a key: clients may send one where none is asked for."""
+    """A path without what may be a key: clients may send one that is not needed."""
     named = target_for_log(path, RedactionRules())
     shown = _MAY_BE_A_KEY.sub(STAND_IN, named).decode("ascii", "replace")
     return shown if len(shown) <= _LONGEST_PATH else f"{shown[:_LONGEST_PATH]}..."
 
 
 def _inner_url(outside: Outside, prefix: bytes, host: bytes, url: bytes) -> bytes:
-    """A URL of the gateway's, with the path that it has at the route's upstream.
+    """A URL of the gateway, with its path at the route's upstream.
 
-    ``prefix`` is what the client's paths to the route begin with. Raises
-    ``BadRequest`` for one that is not below it.
+    The client's paths to the route begin with ``prefix``. Raises
+    ``BadRequest`` for a URL that is not below it.
     """
     at = path_at(url, host)
     if at is None:
@@ -201,7 +200,7 @@ def _inner_url(outside: Outside, prefix: bytes, host: bytes, url: bytes) -> byte
 
 
 def _split(target: bytes) -> tuple[bytes, bytes]:
-    """The first segment, and all behind it, its slash or question mark included."""
+    """The first segment, and everything after it, including its slash or question mark."""
     for end in range(1, len(target)):
         if target[end] in b"/?":
             return target[1:end], target[end:]
@@ -215,7 +214,7 @@ def _way_back(
     admitted: Admitted,
     key: bytes | None,
 ) -> WayBack:
-    """Redirects lead back to a path that has the key where this one had it."""
+    """Redirects lead to paths with the key in the same place as in this request."""
     segment = b"" if key is None else b"/" + key
     return WayBack(
         own,
@@ -228,7 +227,7 @@ def _way_back(
 
 
 class _GatewaySink:
-    """A client's sink whose heads name the gateway's addresses."""
+    """A client's sink that rewrites the upstream's addresses in heads to the gateway's."""
 
     def __init__(self, sink: ClientSink, way_back: WayBack) -> None:
         self.connection = sink.connection

@@ -1,7 +1,7 @@
-"""What an upstream says of its own addresses, as a client of the gateway has to read it.
+"""Rewrites the addresses in an upstream's answers for a client of the gateway.
 
-Redirects, links and cookies name paths of the upstream; the client knows
-these below the route's name.
+Redirects, links and cookies name paths of the upstream. The client reaches
+them below the route's name.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class Outside:
 
 
 def inner_target(route: Outside, rest: bytes) -> bytes:
-    """The upstream's target for what follows the name in the client's, byte for byte."""
+    """The upstream's target for what follows the name in the client's target, byte for byte."""
     base = route.target.base_path_bytes
     return base + rest if base or rest.startswith(b"/") else b"/" + rest
 
 
 def leads_out(route: Outside, rest: bytes) -> bool:
-    """Whether some upstream would take the target for one above the route's own path.
+    """Whether an upstream could read the target as one above the route's own path.
 
-    Upstreams differ in what they decode, merge and cut off before they follow ``..``.
+    Upstreams differ in what they decode, merge and cut off before they resolve ``..``.
     """
     path = rest.partition(b"?")[0]
     if not route.target.base_path_bytes or not (b"." in path or b"%2" in path):
@@ -60,14 +60,14 @@ def leads_out(route: Outside, rest: bytes) -> bool:
 
 @frozen
 class WayBack:
-    """Rewrites the heads of one exchange. ``before`` and ``after`` stand around a route's name.
+    """Rewrites the heads of one exchange.
 
-    They are the segments of a key that the client has in its paths, each with
-    a slash in front, or nothing; ``query`` is the field of one in its query.
-    ``rest`` is the client's target behind the name.
+    ``before`` and ``after`` surround a route's name: the segment with the key
+    that the client has in its paths, with its slash, or nothing. ``query`` is
+    the key's field in the query. ``rest`` is the client's target after the name.
 
-    A client that has asked for an absolute URL has other ones in the place of
-    the name: ``at`` is scheme and authority, ``base`` the path below them.
+    For a client that asked for an absolute URL, ``at`` (scheme and authority)
+    and ``base`` (the path below it) stand in place of the name.
     """
 
     own: Outside
@@ -80,7 +80,7 @@ class WayBack:
     base: bytes = b""
 
     def head(self, head: ResponseHead) -> ResponseHead:
-        """The head as the client gets it; the same one where nothing is to be rewritten."""
+        """The head as the client gets it; the same object if nothing changes."""
         if _FIELDS.isdisjoint(head.names):
             return head
         headers = tuple((name, self._value(name.lower(), value)) for name, value in head.headers)
@@ -103,7 +103,7 @@ class WayBack:
         return self.before + name + self.after
 
     def url(self, value: bytes) -> bytes:
-        """A URL or reference of the upstream's, for the client (RFC 3986 4.1)."""
+        """A URL or relative reference of the upstream, for the client (RFC 3986 4.1)."""
         try:
             text = value.decode("ascii")
             parts = urlsplit(text)
@@ -127,7 +127,7 @@ class WayBack:
 
     @property
     def _is_bare(self) -> bool:
-        """Whether the client's URL ends with the name, so that it resolves references above it."""
+        """Whether the client's URL ends with the name, which relative references then drop."""
         return not self.rest.startswith(b"/")
 
     @property
@@ -137,7 +137,7 @@ class WayBack:
         return f"{target.scheme}://{target.authority.decode('ascii')}{inner}"
 
     def _mapped(self, reached: Origin, rest: bytes) -> bytes | None:
-        """What the client has to ask for; ``None`` for what no route leads to."""
+        """What the client has to ask for; ``None`` if no route leads there."""
         best: tuple[int, Outside] | None = None
         for route in (self.own, *self.routes):
             target, base = route.target, route.target.base_path_bytes
@@ -184,12 +184,12 @@ class WayBack:
         if is_below(path, base):
             rest = path[len(base) :]
             return own + (b"" if rest == b"/" else rest) or b"/"
-        # A wider one holds for all of the route; one beside it never comes back to the upstream.
+        # A wider path covers all of the route; one beside it never comes back to the upstream.
         return (own or b"/") if is_below(base, path.removesuffix(b"/")) else path
 
 
 def is_below(target: bytes, base: bytes) -> bool:
-    """Whether a target's path is a base path, or begins with it and a slash."""
+    """Whether a target's path is the base path, or is below it."""
     return target.startswith(base) and target[len(base) : len(base) + 1] in (b"", b"/", b"?", b"#")
 
 

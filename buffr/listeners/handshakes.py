@@ -1,4 +1,4 @@
-"""What is said of clients in whose tunnels no TLS came about, or no request after it."""
+"""Log lines about clients whose TLS in a tunnel failed, or that left after it without a request."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _CERTIFICATE_REFUSED = re.compile("alert.*(?:certificate|unknown ca)")
 """OpenSSL's words for alerts 42 to 46 and 48 (RFC 8446 6.2)."""
 
 _AT_ONCE_S = 3.0
-"""Who judges a certificate when the handshake is over leaves at once; browsers that open
-connections ahead keep them for longer."""
+"""A client that checks the certificate after the handshake leaves at once. Browsers that open
+connections in advance keep them longer."""
 
 RUNTIMES = (
     ("curl", "curl"),
@@ -47,7 +47,7 @@ RUNTIMES = (
     ("Firefox", "firefox"),
     ("Chrome", "chromium"),
 )
-"""Words in a ``User-Agent``, and what ``buffr ca --install-hint`` calls that client."""
+"""Words in a ``User-Agent``, and the client's name for ``buffr ca --install-hint``."""
 
 
 _OF_NODE = "for Node `node`, and `list` for others"
@@ -56,16 +56,16 @@ _OF_NODE = "for Node `node`, and `list` for others"
 
 @define(eq=False)
 class HandshakeReports:
-    """Logs once for each host, and way to fail, that a client got no further than TLS.
+    """Logs, once for each host and kind of failure, that a client got no further than TLS.
 
-    ``agent`` is the ``User-Agent`` of its CONNECT, empty where there is none.
+    ``agent`` is the ``User-Agent`` of its CONNECT, empty if there was none.
     """
 
     _said: set[tuple[str, str]] = field(factory=set)
     _asked: set[tuple[str, str]] = field(factory=set)
 
     def failed(self, host: str, agent: str, error: SSL.Error) -> None:
-        """The handshake failed by an alert, or a fault in it."""
+        """The handshake failed, by an alert or by a fault in it."""
         words = reason_of(error) or ""
         if _CERTIFICATE_REFUSED.search(words) is None:
             if self._is_new(host, words):
@@ -75,10 +75,10 @@ class HandshakeReports:
             say(LogLevel.warn, REFUSED, host=host, hint=hint)
 
     def left(self, host: str, agent: str, after_s: float | None) -> None:
-        """The client left without an alert, so many seconds after the handshake.
+        """The client left without an alert, ``after_s`` seconds after the handshake.
 
-        ``None`` for within it. Node and GnuTLS judge the certificate when the
-        handshake is over, and say nothing to the server.
+        ``None`` means during it. Node and GnuTLS check the certificate after
+        the handshake, and do not tell the server what they think of it.
         """
         if after_s is not None and (
             after_s > _AT_ONCE_S or (agent and (host, agent) in self._asked)
@@ -90,7 +90,7 @@ class HandshakeReports:
             say(LogLevel.warn, LEFT, host=host, **client, err=why, hint=_trust(agent, _OF_NODE))
 
     def asked(self, host: str, agent: str) -> None:
-        """A request came: this client takes the certificate."""
+        """A request came: this client accepts the certificate."""
         if agent and len(self._asked) < _MOST_SAID:
             self._asked.add((host, agent))
 
@@ -102,7 +102,7 @@ class HandshakeReports:
 
 
 def _trust(agent: str, unnamed: str = "`list` has the clients") -> str:
-    """What to do, for this client or, where it is not known, in general."""
+    """What to do, for this client if it is known, otherwise in general."""
     known = next((runtime for word, runtime in RUNTIMES if word.lower() in agent.lower()), None)
     if known is not None:
         return f"trust the CA as `buffr ca --install-hint {known}` says"

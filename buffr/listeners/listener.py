@@ -40,11 +40,11 @@ _BUSY = (
 
 
 class IReactorTCPTime(IReactorTCP, IReactorTime):
-    """A reactor that listens, and that tells and keeps the time."""
+    """A reactor that listens, and that has a clock."""
 
 
 class _Busy(Protocol):
-    """Answers a connection beyond the bound."""
+    """Refuses a connection over the bound with 503."""
 
     def connectionMade(self) -> None:
         assert self.transport is not None
@@ -55,8 +55,8 @@ class _Busy(Protocol):
 class HTTPListener(ServerFactory, Service):
     """Accepts HTTP/1.1 connections on one address and hands their requests to ``handler``.
 
-    ``announce`` is what the log says once it listens. ``connections`` bounds
-    how many are open at a time.
+    ``announce`` has the fields of the log's line "listening". ``connections``
+    bounds how many are open at a time.
     """
 
     noisy = False
@@ -87,7 +87,7 @@ class HTTPListener(ServerFactory, Service):
         self.opened: socket | None = None
         """A socket (IPv4) that listens already, to be used in place of a new one."""
         self.accepted = 0
-        """How many connections have come."""
+        """The number of connections accepted so far."""
         self._connections: set[ClientConnection] = set()
         self._accepted: set[ClientConnection] = set()
         self._port: IListeningPort | None = None
@@ -96,19 +96,19 @@ class HTTPListener(ServerFactory, Service):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens, or is to listen."""
+        """The address that it listens on, or will listen on."""
         return self._interface, self._asked_port if self._port is None else self.port
 
     @property
     def port(self) -> int:
-        """The port that it listens on, also where any free one was asked for."""
+        """The port that it listens on, even if any free one was requested."""
         assert self._port is not None
         address = self._port.getHost()
         assert isinstance(address, IPv4Address | IPv6Address)
         return address.port
 
     def startService(self) -> None:
-        """Listen. Raises ``ConfigError`` when the address is taken or not ours."""
+        """Listen. Raises ``ConfigError`` if the address is in use or not one of this machine."""
         super().startService()
         try:
             self._port = self._listen()
@@ -136,7 +136,7 @@ class HTTPListener(ServerFactory, Service):
         if self._tls is None:
             return self
         wrapping = TLSMemoryBIOFactory(self._tls, False, self, self._reactor)
-        # The stock one gathers small writes for a turn; answers are written whole here.
+        # Twisted's default gathers small writes for a turn; answers are written whole here.
         wrapping.protocol = TLSMemoryBIOProtocol
         wrapping.noisy = False
         return wrapping
@@ -164,11 +164,11 @@ class HTTPListener(ServerFactory, Service):
         for connection in list(self._connections):
             try:
                 connection.check(self.now)
-            except Exception as error:  # noqa: BLE001  # the others' time-outs must go on
+            except Exception as error:  # noqa: BLE001  # the other connections must still be checked
                 say(LogLevel.error, "defect", err=f"{type(error).__name__}: {error}")
 
     async def stop(self, grace_s: float) -> None:
-        """Accept no more, and return when the running exchanges are over or cut off."""
+        """Accept no more. Returns when the running exchanges are over, or cut after ``grace_s``."""
         self.stopping = True
         if self._port is not None:
             await _listening_stopped(self._port)

@@ -1,4 +1,4 @@
-"""The four forms of a request-target (RFC 9112 3.2)."""
+"""The four forms of a request-target (RFC 9112 3.2), and the fields meant for buffr itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def origin_form(request: Request) -> Request:
     if request.target[0] == _SLASH:
         return request
     if request.method == b"CONNECT":
-        raise BadRequest("CONNECT where no tunnel begins", hint="a forward proxy port takes it")
+        raise BadRequest(
+            "CONNECT on a port without tunnels", hint="send it to a forward proxy port"
+        )
     if request.target == b"*" and request.method in _ASTERISK_METHODS:
         return request
     request = _with_http_scheme(request)
@@ -43,7 +45,7 @@ def origin_form(request: Request) -> Request:
 
 
 def _with_http_scheme(request: Request) -> Request:
-    """A WebSocket URL's origin is that of the HTTP URL with its port and security (RFC 6455 3)."""
+    """The request with http(s) in place of ws(s) in its target (RFC 6455 3)."""
     if request.upgrade and _WEBSOCKET_URL.match(request.target):
         return evolve(request, target=b"http" + request.target[2:])
     return request
@@ -57,8 +59,8 @@ def _path(rest: bytes) -> bytes:
 def absolute_form(request: Request) -> tuple[Origin, Request]:
     """The origin that a proxied request names, and the request in origin-form.
 
-    Of equal requests it is the same one, with all that is worked out about it.
-    Raises ``BadRequest``.
+    Equal requests get the same object, with its cached properties. Raises
+    ``BadRequest``.
     """
     request = _with_http_scheme(request)
     matched = _ABSOLUTE.fullmatch(request.target)
@@ -71,10 +73,9 @@ def absolute_form(request: Request) -> tuple[Origin, Request]:
 
 
 def named_origin(request: Request) -> tuple[Origin | None, Request]:
-    """The origin that an absolute URL names, if it does, and the request in origin-form.
+    """The origin if the target is an absolute URL, and the request in origin-form.
 
-    As a server takes a request, which may be in any form (RFC 9112 3.2.2).
-    Raises ``BadRequest``.
+    A server accepts both forms (RFC 9112 3.2.2). Raises ``BadRequest``.
     """
     try:
         return absolute_form(request)
@@ -96,12 +97,12 @@ def authority_form(request: Request) -> tuple[str, int]:
 
 
 def _frames_a_body(name: bytes, value: bytes) -> bool:
-    """Some clients say that there is none."""
+    """Whether a field announces a body; some clients announce an empty one."""
     return name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
 
 
 def _origin(url: bytes) -> Origin:
-    """The origin of a URL without a path; an absolute name's last dot says nothing more."""
+    """The origin of a URL without a path, without the final dot of an absolute name."""
     try:
         return Origin.parse(_LAST_DOT.sub(b"", url).decode("ascii"))
     except ValueError as error:
@@ -109,10 +110,10 @@ def _origin(url: bytes) -> Origin:
 
 
 def scoped(request: Request, otherwise: str = "") -> tuple[Request, str]:
-    """The request without ``X-Buffr-Scope``, and what that names; else the other scope.
+    """The request without ``X-Buffr-Scope`` and ``X-Buffr-Via``, and its scope.
 
-    It loses ``X-Buffr-Via`` too. Raises ``BadRequest`` for a name that is
-    none, and for several.
+    The scope is ``otherwise`` if the request names none. Raises ``BadRequest``
+    for an invalid name, and for more than one.
     """
     if not request.is_for_buffr:
         return request, otherwise
@@ -120,7 +121,7 @@ def scoped(request: Request, otherwise: str = "") -> tuple[Request, str]:
     if not names:
         return request.for_others, otherwise
     if len(names) > 1:
-        raise BadRequest("X-Buffr-Scope is there more than once", hint="name one scope")
+        raise BadRequest("X-Buffr-Scope is given more than once", hint="name one scope")
     if not is_scope(names[0]):
-        raise BadRequest("X-Buffr-Scope names no scope", hint=f"a scope has {SCOPE_IS}")
+        raise BadRequest("X-Buffr-Scope is not a valid scope", hint=f"a scope has {SCOPE_IS}")
     return request.for_others, names[0].decode("ascii")

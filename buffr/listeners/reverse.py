@@ -1,4 +1,4 @@
-"""A reverse port: every request on it has one route."""
+"""A reverse port: all its requests have the same route."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SLASH = 0x2F
 
 
 def reverse_handler(engine: Engine, route: Route, gate: KeyGate | None = None) -> Handler:
-    """Answers each request of a listener by the one route; ``None`` lets everybody in."""
+    """The handler of a reverse port. Without a ``gate``, every client is admitted."""
 
     def handle(
         request: Request, body: bytes | BodyStream, sink: ClientSink

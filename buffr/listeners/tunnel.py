@@ -1,4 +1,4 @@
-"""What becomes of a connection after CONNECT: relayed as it is, or looked into."""
+"""A connection after CONNECT: relayed unchanged, or intercepted."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TLS_HANDSHAKE = 0x16
 
 @implementer(IHalfCloseableProtocol)
 class TunnelStart(Protocol):
-    """Waits for a tunnel's first byte, and goes on as what it shows: TLS, or plain HTTP.
+    """Waits for a tunnel's first byte, which tells TLS from plain HTTP.
 
-    ``tls`` and ``plain`` make the protocol that takes the connection.
+    ``tls`` and ``plain`` make the protocol that takes the connection over.
     """
 
     transport: IStreamTransport
@@ -45,7 +45,7 @@ class TunnelStart(Protocol):
         self._successor.dataReceived(data)
 
     def readConnectionLost(self) -> None:
-        """The client sends no more; plain HTTP may still want its answers."""
+        """The client sends no more, but with plain HTTP it may still want its answers."""
         successor = self._successor
         if successor is not None and IHalfCloseableProtocol.providedBy(successor):
             successor.readConnectionLost()
@@ -53,7 +53,7 @@ class TunnelStart(Protocol):
             self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
-        """Our side is closed; the successor has seen to it, and knows."""
+        """Our side is closed, by the successor."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._listener.gone(self)
@@ -61,7 +61,7 @@ class TunnelStart(Protocol):
             self._successor.connectionLost(reason)
 
     def check(self, now: float) -> None:
-        """A tunnel in which nothing begins is closed."""
+        """Close a tunnel in which nothing has begun in time."""
         if self._successor is None and now - self._since > self._listener.limits.head_s > 0:
             self.transport.abortConnection()
 
@@ -75,9 +75,9 @@ class TunnelStart(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class RawTunnel(Protocol):
-    """One end of a tunnel whose bytes nobody looks at; each end holds the other back.
+    """One end of a tunnel that is relayed unchanged. Each end applies back-pressure to the other.
 
-    ``on_end`` is called once, when the end's connection is over.
+    ``on_end`` is called once, when this end's connection is over.
     """
 
     transport: IStreamTransport
@@ -90,7 +90,7 @@ class RawTunnel(Protocol):
         self.lost = False
 
     def join(self, peer: RawTunnel) -> None:
-        """Connect two ends that both have their transports."""
+        """Connect two ends. Both must have their transports."""
         self.peer, peer.peer = peer, self
         self.transport.registerProducer(peer.transport, True)
         peer.transport.registerProducer(self.transport, True)

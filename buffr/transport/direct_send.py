@@ -1,9 +1,9 @@
-"""TCP transports that send at once what they are given.
+"""TCP transports that send in ``write`` instead of in the reactor's next turn.
 
-Twisted's own keep bytes until the reactor next asks whether the socket takes
-them: a poll more for each message, and two changes of what is polled. This is
-the one place that uses Twisted's private names; where they are missing,
-transports stay as they are.
+Twisted's own transports wait until the reactor reports that the socket is
+writable: one more poll for each message, and two changes to what is polled.
+This is the only place that uses Twisted's private names. If they are
+missing, transports stay as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAMES = (
 
 
 def send_at_once(transport: object) -> None:
-    """Have a TCP transport, or that under a TLS one, send in ``write`` if nothing waits there."""
+    """Have a TCP transport, or the one under TLS, send in ``write`` if it has nothing buffered."""
     tcp_one = transport.transport if isinstance(transport, TLSMemoryBIOProtocol) else transport
     if isinstance(tcp_one, tcp.Connection) and all(hasattr(tcp_one, name) for name in _NAMES):
         write = partial(_write, tcp_one, tcp_one.write)
@@ -49,7 +49,7 @@ def _write(transport: tcp.Connection, stock: Callable[[bytes], None], data: byte
         try:
             sent = transport.socket.send(data)
         except OSError:
-            sent = 0  # full or broken: the stock way finds out which
+            sent = 0  # full or broken: Twisted's ``write`` finds out which
         if sent == len(data):
             return
         data = data[sent:]

@@ -1,4 +1,4 @@
-"""Stepping an exchange: a Deferred is made only where it has to wait."""
+"""Coroutines that start at once: a Deferred is made only if one has to wait."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ async def aside(
 
 
 def start(running: Coroutine[Any, Any, None]) -> Deferred[None] | None:
-    """Step a coroutine; ``None`` when it was done without waiting for anything.
+    """Start a coroutine. Returns ``None`` if it finished without waiting.
 
-    A replay from memory never waits, and so costs no Deferred.
+    A replay from memory never waits, so it costs no Deferred.
     """
     try:
         awaited = running.send(None)
@@ -53,7 +53,7 @@ def _resume(
             except GeneratorExit:
                 running.close()
                 raise
-            except BaseException as error:  # noqa: BLE001  # whatever it is, it is the coroutine's
+            except BaseException as error:  # noqa: BLE001  # the coroutine handles it, whatever it is
                 awaited = running.throw(error)
             else:
                 awaited = running.send(result)

@@ -12,11 +12,11 @@ V = TypeVar("V")
 
 
 class Memo(Generic[K, V]):
-    """What was used lately, at most ``entries`` of at most ``size_bytes`` together.
+    """Recently used values: at most ``entries``, of at most ``size_bytes`` together.
 
-    Two generations: when the young one is half of what is allowed, it becomes
-    the old one, and what nobody asked for since then is forgotten. So a hit
-    moves nothing, unlike in a list by last use.
+    There are two generations. When the young one has reached half of a bound,
+    it becomes the old one, and what was not used since then is dropped. So a
+    hit moves nothing, unlike in an LRU list.
     """
 
     def __init__(self, *, entries: int, size_bytes: int) -> None:
@@ -27,7 +27,7 @@ class Memo(Generic[K, V]):
         self._young_bytes = 0
 
     def get(self, key: K) -> V | None:
-        """The value that was put under this key, if it is still known."""
+        """The value of this key, or ``None`` if it is not remembered."""
         known = self._young.get(key)
         if known is not None:
             return known[0]
@@ -38,7 +38,7 @@ class Memo(Generic[K, V]):
         return known[0]
 
     def put(self, key: K, value: V, size_bytes: int) -> None:
-        """Remember a value that takes about so many bytes with its key; not one that fills all."""
+        """Remember a value. ``size_bytes`` includes its key. Very large values are not kept."""
         if size_bytes > self._most_bytes // 4:
             return
         self._young_bytes += size_bytes

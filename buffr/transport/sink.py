@@ -13,17 +13,17 @@ __all__ = ["Sink"]
 class Sink(Protocol):
     """Takes one answer: whole by ``answer``, or in steps from ``begin`` to ``end`` or ``abort``.
 
-    The sink frames the body for the client's version; heads come without
-    hop-by-hop fields but with the framing ones.
+    The sink frames the body for the client's version of HTTP. Heads have no
+    hop-by-hop fields except those about framing.
     """
 
     def inform(self, head: ResponseHead) -> None:
-        """Pass an interim answer (1xx) on, where the client's version knows them."""
+        """Pass on an interim answer (1xx), if the client's version has them."""
 
     def answer(
         self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
     ) -> None:
-        """Send a whole answer. ``sizes`` are the chunks' in bytes, should it be chunked."""
+        """Send a whole answer. ``sizes`` are those of its chunks in bytes, if it is chunked."""
 
     def begin(self, head: ResponseHead) -> None:
         """Start an answer. Its head goes out with the first piece, or with ``flush``."""
@@ -32,13 +32,13 @@ class Sink(Protocol):
         """Send the next piece."""
 
     def flush(self) -> None:
-        """Send the head if it still waits: nothing else will come for a while."""
+        """Send the head if it is still held: nothing else will come for a while."""
 
     def end(self, trailers: Headers) -> None:
-        """The answer is whole."""
+        """The answer is complete."""
 
     def abort(self) -> None:
-        """The answer breaks off, and the client must be able to tell."""
+        """The answer is incomplete, and the client must be able to tell."""
 
     async def drain(self) -> None:
-        """Return when the client can take more. Raises ``ClientGone``."""
+        """Return once the client can take more. Raises ``ClientGone``."""

@@ -1,4 +1,4 @@
-"""Bytes that are few stay in memory; when they are many, they go to a file without a name."""
+"""Bytes in memory while they are few, and in an unnamed file when they are many."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Spool"]
 class Spool:
     """Bytes written once, in order, and read at any offset.
 
-    Up to ``memory_bytes`` are kept in memory; after that all are in a
+    Up to ``memory_bytes`` are kept in memory. Beyond that, all are in a
     temporary file in ``directory`` that vanishes with the process. ``None``
-    stands for the system's directory of temporary files; where a process may
-    write nowhere, as in a container with a read-only root, for memory.
+    means the system's directory for temporary files, or memory if the process
+    may write nowhere, as in a container with a read-only root.
     """
 
     def __init__(self, memory_bytes: int, directory: Path | None) -> None:
@@ -27,7 +27,7 @@ class Spool:
         self._file: IO[bytes] | None = None
 
     def write(self, data: bytes) -> None:
-        """Add bytes. Raises ``OSError`` when the directory has no room for them."""
+        """Add bytes. Raises ``OSError`` if the directory has no room for them."""
         if self._memory is not None:
             if self.size_bytes + len(data) <= self._memory_bytes:
                 self._memory += data
@@ -40,7 +40,7 @@ class Spool:
         self.size_bytes += len(data)
 
     def _moved(self, memory: bytearray) -> IO[bytes]:
-        """A file that holds what was in memory; on an error memory still does."""
+        """A file with what is in memory. On an error, memory keeps it."""
         file = _nameless(self._directory)
         try:
             _write_all(file, bytes(memory), 0)
@@ -57,7 +57,7 @@ class Spool:
 
     @property
     def path(self) -> Path | None:
-        """Where the bytes can be opened while the spool is open; ``None`` while in memory."""
+        """A path to open the bytes while the spool is open; ``None`` while they are in memory."""
         return None if self._file is None else Path(f"/dev/fd/{self._file.fileno()}")
 
     def close(self) -> None:

@@ -16,11 +16,11 @@ __all__ = ["BodyReader", "BodyStream", "IStreamTransport", "Signal"]
 
 
 class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):
-    """What the connections of both sides ask of a transport: to write, to push and to hold back."""
+    """A transport as connections need it: it writes, pushes, and can be paused."""
 
 
 class BodyReader(Protocol):
-    """Where a body is read from, piece by piece."""
+    """A source of a body, piece by piece."""
 
     trailers: Headers
     """The trailer section; known once ``read`` has returned ``None``."""
@@ -28,7 +28,7 @@ class BodyReader(Protocol):
     async def read(self) -> Piece | None:
         """The next piece; ``None`` at the end of a whole body.
 
-        Raises a ``BuffrError`` when the body breaks off.
+        Raises a ``BuffrError`` if the body breaks off.
         """
 
 
@@ -61,7 +61,7 @@ class Signal:
 class BodyStream:
     """Pieces that a connection feeds and one reader takes.
 
-    When more than ``high_bytes`` lie here unread, ``pause`` is called, and
+    ``pause`` is called when more than ``high_bytes`` are unread, and
     ``resume`` when the reader has caught up.
     """
 
@@ -70,16 +70,16 @@ class BodyStream:
     ) -> None:
         self.trailers: Headers = ()
         self.uncertain: str | None = None
-        """Why its end may not be that of the whole body; known at its end."""
+        """Why the body may be incomplete although it has ended; known at its end."""
         self.ended = False
-        """Whether the body is all here, read or not, or broken."""
+        """Whether the body has come in full, read or not, or has broken off."""
         self._pause = pause
         self._resume = resume
         self._high_bytes = high_bytes
         self._pieces: deque[Piece] = deque()
         self._size_bytes = 0
         self.paused = False
-        """Whether the reader is behind, so that ``pause`` holds."""
+        """Whether the reader is behind, so that ``pause`` was called."""
         self._error: BuffrError | None = None
         self._abandoned = False
         self._news = Signal()
@@ -101,7 +101,7 @@ class BodyStream:
         self._news.notify()
 
     def finish(self, trailers: Headers = (), uncertain: str | None = None) -> None:
-        """The body is whole, as far as can be told: ``uncertain`` says what speaks against it."""
+        """The body is complete, as far as is known. ``uncertain`` says why it may not be."""
         if not self.ended:
             self.ended = True
             self.trailers = trailers
@@ -109,7 +109,7 @@ class BodyStream:
             self._news.notify()
 
     def fail(self, error: BuffrError) -> None:
-        """The body breaks off here. What came before can still be read."""
+        """The body breaks off. What has come can still be read."""
         if not self.ended:
             self.ended = True
             self._error = error
@@ -130,7 +130,7 @@ class BodyStream:
         return piece
 
     def abandon(self) -> None:
-        """Nobody will read on: drop what is here and what comes."""
+        """Nobody will read on: drop what has come and what will come."""
         self._abandoned = True
         self._pieces.clear()
         self._size_bytes = 0

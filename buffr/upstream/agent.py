@@ -1,7 +1,7 @@
-"""The pool as an ``IAgent``, for where buffr itself is an ordinary client.
+"""The pool as an ``IAgent``, for requests that buffr itself makes as an ordinary client.
 
-treq runs on it. The relay does not: an agent's response has lost the order
-and case of its fields.
+treq runs on it. The relay does not use it: an agent's response loses the
+order and case of its fields.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NOWHERE = UNIXAddress(None)
 
 @implementer(IAgent)
 class UpstreamAgent:
-    """Makes requests through upstreams; ``upstream_for`` gives the one of an origin."""
+    """Makes requests through upstreams; ``upstream_for`` returns the one of an origin."""
 
     def __init__(self, upstream_for: Callable[[Origin], Upstream]) -> None:
         self._upstream_for = upstream_for
@@ -79,7 +79,7 @@ class UpstreamAgent:
         return self._upstreams[origin]
 
     def close(self) -> None:
-        """Give up every connection."""
+        """Close every connection."""
         for upstream in self._upstreams.values():
             upstream.close()
 
@@ -96,7 +96,7 @@ def _split(uri: bytes) -> tuple[Origin, bytes]:
 
 @implementer(IConsumer)
 class _Intake:
-    """Lets a body producer fill a stream, at the pace of who reads it."""
+    """Lets a body producer fill a stream, at the pace of its reader."""
 
     def __init__(self, *, chunked: bool) -> None:
         self.stream = BodyStream(self._pause, self._resume)
@@ -153,7 +153,7 @@ class _Response:
         self.previousResponse = response
 
     def deliverBody(self, protocol: IProtocol) -> None:
-        """Give the body to a protocol, which hears of its end by ``connectionLost``."""
+        """Deliver the body to a protocol. Its ``connectionLost`` is called at the end."""
         protocol.makeConnection(_BodyTransport(self._response.abort))
         Deferred.fromCoroutine(self._deliver(protocol)).addErrback(
             lambda failure: protocol.connectionLost(Failure(ResponseFailed([failure])))
@@ -167,7 +167,7 @@ class _Response:
 
 @implementer(ITransport)
 class _BodyTransport:
-    """A body's protocol may close its transport; there is nobody to write to."""
+    """The transport of a body's protocol, which can close it but not write."""
 
     def __init__(self, abort: Callable[[], None]) -> None:
         self._abort = abort

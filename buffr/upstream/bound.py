@@ -1,10 +1,10 @@
-"""Connections to an upstream that belong to one client's connection each.
+"""Connections to an upstream that each belong to one client's connection.
 
 NTLM and Negotiate authenticate a connection, and with it every request that
-follows on it (RFC 4559 6, MS-NTHT 1.3). On a pooled one, the next client would
-be served as the one that authenticated. So such a connection is bound to the
-client's: both serve nobody else, and one ends with the other, since a client
-whose connection stays open takes itself for authenticated.
+follows on it (RFC 4559 6, MS-NTHT 1.3). On a pooled connection, the next
+client would be served as the one that authenticated. So such a connection is
+bound to the client's: both serve nobody else, and one ends with the other,
+since a client whose connection stays open believes that it is authenticated.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NEG_TOKEN_RESP = 0xA1
 class Client(Protocol):
     """A client's connection, to which connections to upstreams can be bound.
 
-    ``bonds`` are those that hold one for it; they are told when it is ``lost``.
+    ``bonds`` are those that hold one for it; call their ``left`` when it is ``lost``.
     """
 
     bonds: set[Bonds]
@@ -45,11 +45,11 @@ class Client(Protocol):
 
 
 class Bonds:
-    """The connections of one pool that are bound, each by the client's connection that it is for.
+    """The bound connections of one pool, each by the client's connection that it belongs to.
 
-    At most ``most`` are held: for one more, that which is unused for longest
-    is closed. An unused one is closed after ``idle_s`` seconds.
-    ``on_closed`` is told of each that is gone.
+    At most ``most`` are held: for one more, the one unused for longest is
+    closed. An unused one is closed after ``idle_s`` seconds. ``on_closed`` is
+    called for each one that is gone.
     """
 
     def __init__(
@@ -71,22 +71,22 @@ class Bonds:
         return client in self._connections
 
     def take(self, client: Client | None) -> Connection | None:
-        """The connection of a client, for its next request; ``None`` if it has none to use."""
+        """The connection of a client for its next request, or ``None`` if it has none to use."""
         if client is None or client not in self._connections:
             return None
         connection = self._connections[client]
         if self._idle.pop(client, None) is None or not connection.reusable:
-            # It is busy with an answer that its client gave up, or closing.
+            # It is busy with an answer that its client has given up, or it is closing.
             self._forget(client)
             connection.abort()
             return None
         return connection
 
     def bind(self, client: Client | None, connection: Connection) -> None:
-        """Have a connection belong to a client alone.
+        """Make a connection belong to one client.
 
-        Where it cannot be held for this client, it ends with its next answer,
-        or the one that is under way.
+        If it cannot be held for this client, it ends with its next answer, or
+        with the one under way.
         """
         if client is None or client.lost or not self._has_room():
             connection.belongs_to(Connection.close, self._on_closed)
@@ -124,17 +124,17 @@ class Bonds:
         client.part()
 
     def _end(self, client: Client) -> None:
-        """Close an unused connection, and the client's with it."""
+        """Close an unused connection together with the client's."""
         self.left(client)
         client.part()
 
     def release(self, client: Client) -> None:
-        """Its connection goes on in another protocol, and is somebody else's to end."""
+        """The client's upstream connection has switched protocols. Hold it no more."""
         if client in self._connections:
             self._forget(client).belongs_to(lambda _: None, self._on_closed)
 
     def left(self, client: Client) -> None:
-        """The client's connection is gone; what is under way for it may end."""
+        """The client's connection is gone. What is under way for it may end."""
         connection = self._forget(client)
         connection.belongs_to(Connection.close, self._on_closed)
         connection.tell_if_idle()
@@ -145,13 +145,13 @@ class Bonds:
         return self._connections.pop(client)
 
     def retire(self) -> None:
-        """Close what is unused, and hold nothing more."""
+        """Close what is unused, and hold no more connections."""
         self._most = 0
         for client in list(self._idle):
             self._end(client)
 
     def close(self) -> None:
-        """Hold nothing more, and wait for nothing."""
+        """Hold no more connections, and stop the timer."""
         self.retire()
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -159,14 +159,14 @@ class Bonds:
 
 
 def continues_handshake(request: Request) -> bool:
-    """Whether its credentials answer a challenge, which only the challenger's connection takes."""
+    """Whether its credentials answer a challenge, which is valid on the same connection only."""
     return any(
         _is_answer(value) for name, value in request.headers if name.lower() == b"authorization"
     )
 
 
 def _is_answer(value: bytes) -> bool:
-    """Whether it holds NTLM's third message (MS-NLMP 2.2.1.3) or a NegTokenResp (RFC 4178 4.2)."""
+    """Whether it has NTLM's third message (MS-NLMP 2.2.1.3) or a NegTokenResp (RFC 4178 4.2)."""
     found = _TOKEN.fullmatch(value)
     if found is None:
         return False

@@ -1,4 +1,4 @@
-"""One connection to an upstream: a request goes out, its answer comes in, piece by piece."""
+"""One connection to an upstream: a request goes out, and its answer comes in piece by piece."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ _MARGIN_S = 1.0
 class Outgoing:
     """A request ready for the wire.
 
-    ``head`` is the encoded head, ``body`` what follows it: bytes, or a reader
-    whose pieces are framed as chunks when ``chunked``. ``inform`` gets each
+    ``head`` is the encoded head, and ``body`` follows it: bytes, or a reader
+    whose pieces are framed as chunks if ``chunked``. ``inform`` gets each
     interim answer (1xx). ``upgrade`` says that it asks for another protocol.
-    ``marked`` gives the head for a connection on which requests may have to
-    say by which buffrs they came.
+    ``marked`` returns the head for a connection on which requests may have to
+    name the buffrs that they have passed.
     """
 
     method: bytes
@@ -66,9 +66,9 @@ class Outgoing:
 
 @frozen(eq=False)
 class Response:
-    """An answer's head, its body's length as ``message`` gives it, and the body as it comes.
+    """An answer's head, its body's length as in ``response_length``, and its body as it comes.
 
-    ``abort`` gives up an answer that is not all here. ``faults`` are those of
+    ``abort`` gives up an answer that is incomplete. ``faults`` are those of
     the head that were repaired.
     """
 
@@ -103,10 +103,10 @@ class _State(Enum):
 
 @frozen
 class Patience:
-    """How long to wait, in seconds; zero means without a bound.
+    """How long to wait, in seconds; zero means no bound.
 
-    ``connect_s`` for a connection with its TLS, ``idle_s`` for the next bytes
-    of an answer, ``total_s`` for the answer as a whole.
+    ``connect_s`` is for a connection with its TLS, ``idle_s`` for the next
+    bytes of an answer, and ``total_s`` for the whole answer.
     """
 
     connect_s: float = 10
@@ -134,9 +134,9 @@ class Connection(Protocol):
     ) -> None:
         self.ready: Deferred[None] = Deferred()
         self.answered = False
-        """Whether any byte came since the last request went out."""
+        """Whether any byte has come since the last request went out."""
         self.kept_s: float | None = None
-        """How long the upstream will keep it without a request, where it said so."""
+        """How long the upstream keeps it without a request, if it said so."""
         self.mark = Mark.NEVER
         self._clock = clock
         self._rules = rules
@@ -156,7 +156,7 @@ class Connection(Protocol):
         self._successor: Protocol | None = None
 
     def expect_handshake(self) -> None:
-        """The connection is ready when TLS is, not when TCP is."""
+        """The connection is ready after the TLS handshake, not when TCP is connected."""
         self._tls = True
 
     def connectionMade(self) -> None:
@@ -173,15 +173,15 @@ class Connection(Protocol):
     async def send(self, outgoing: Outgoing) -> Response:
         """Send a request and wait for its answer's head.
 
-        Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``;
-        the connection is closed then.
+        Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``,
+        and closes the connection then.
         """
         answer = await self.upgrade(outgoing)
         assert isinstance(answer, Response)
         return answer
 
     async def upgrade(self, outgoing: Outgoing) -> Response | Switched:
-        """As ``send``, where the upstream may switch protocols."""
+        """Like ``send``, for a request on which the upstream may switch protocols."""
         self._outgoing = outgoing
         self._state = _State.HEAD
         self._informed = 0
@@ -218,7 +218,7 @@ class Connection(Protocol):
         self._maybe_idle()
 
     def _sending_failed(self, failure: Failure) -> None:
-        """The client broke off its body, so this request cannot be ended properly."""
+        """The client broke off its body, so this request cannot be completed."""
         self._sending = None
         if failure.check(CancelledError) is None:
             error = failure.value
@@ -248,7 +248,7 @@ class Connection(Protocol):
         elif self._state is _State.SWITCHED:
             self._buffer += data
         else:
-            # Bytes that no request asked for would answer the next one.
+            # Unrequested bytes would be taken for the answer to the next request.
             self.abort()
 
     def _head_bytes(self) -> None:
@@ -273,7 +273,7 @@ class Connection(Protocol):
         if not keep or length == UNTIL_CLOSE or has_token(head.headers, b"connection", b"close"):
             self._reusable = False
         if self._heads.faults:
-            # What follows may be framed in another way than was read (RFC 9112 6.3).
+            # What follows may be framed differently from what was read (RFC 9112 6.3).
             self._reusable = False
         if self._reusable:
             self.kept_s = _kept_s(head)
@@ -298,7 +298,7 @@ class Connection(Protocol):
 
     def _switch(self, head: ResponseHead) -> None:
         if not self._outgoing.upgrade:
-            raise BadUpstreamAnswer("the upstream switched protocols, which nobody asked for")
+            raise BadUpstreamAnswer("the upstream switched protocols without being asked")
         self._state = _State.SWITCHED
         self._unwatch()
         self.transport.pauseProducing()
@@ -315,12 +315,12 @@ class Connection(Protocol):
         return successor
 
     def _give_up(self, body: BodyStream) -> None:
-        """Abort, unless this body came to its end and the connection serves another request."""
+        """Abort, unless this body is complete and the connection serves another request."""
         if self._comes(body):
             self.abort()
 
     def _comes(self, body: BodyStream) -> bool:
-        """Whether more of this body is awaited: one that is all here has no say any more."""
+        """Whether more of this body is to come: a complete one must not pause the connection."""
         return self._body is body and self._state is _State.BODY
 
     def _hold(self, body: BodyStream) -> None:
@@ -353,8 +353,8 @@ class Connection(Protocol):
         if self._decoder.rest:
             self._reusable = False
         if self._sending is not None:
-            # The upstream answered before it had the whole request: what is
-            # left of it would be read as the next one.
+            # The upstream answered before it had the whole request. The rest of
+            # it would be read as the next request.
             self._reusable = False
             self._sending.cancel()
             self._sending = None
@@ -372,21 +372,21 @@ class Connection(Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether it can take a request after the one that is under way."""
+        """Whether it can take another request after the one under way."""
         return self._reusable and self._state is not _State.CLOSED
 
     def belongs_to(
         self, on_idle: Callable[[Connection], None], on_closed: Callable[[Connection], None]
     ) -> None:
-        """Have these told from now on, as ``on_idle`` and ``on_closed``."""
+        """Replace ``on_idle`` and ``on_closed``."""
         self._on_idle, self._on_closed = on_idle, on_closed
 
     def tell_if_idle(self) -> None:
-        """Call ``on_idle`` where the answer is all here."""
+        """Call ``on_idle`` if the answer is complete."""
         self._maybe_idle()
 
     def close(self) -> None:
-        """Close when all that was written has gone out."""
+        """Close once everything written is sent."""
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -457,7 +457,7 @@ class Connection(Protocol):
             self._timer = self._clock.callLater(max(wait, _LEAST_WAIT_S), self._check_patience)
 
     def _held_back(self) -> bool:
-        """Whether the silence is ours: the reader of the answer is slow."""
+        """Whether buffr holds the upstream back, because the answer's reader is slow."""
         return self._state is _State.BODY and self._body.paused
 
     def _impatient(self, *, total: bool) -> UpstreamTimeout:
@@ -473,10 +473,10 @@ class Connection(Protocol):
 
 
 def _unclosed(transport: IStreamTransport) -> str | None:
-    """What speaks against an answer that TCP ended in order, and TLS did not.
+    """Why an answer may be incomplete that TCP ended in order, but TLS did not.
 
-    Only for a body that the connection's end ends: clients take it as whole
-    (RFC 9112 9.8 has it incomplete).
+    This matters only for a body that ends with the connection: clients accept
+    it as complete, while RFC 9112 9.8 says that it is incomplete.
     """
     if isinstance(transport, UpstreamTLS) and transport.closed_in_order:
         return "the upstream closed the connection without TLS's close_notify"
@@ -484,7 +484,7 @@ def _unclosed(transport: IStreamTransport) -> str | None:
 
 
 def _kept_s(head: ResponseHead) -> float | None:
-    """What ``Keep-Alive`` says (RFC 2068 19.7.1), less some time for a request on its way."""
+    """The time-out in ``Keep-Alive`` (RFC 2068 19.7.1), less a margin for a request under way."""
     value = first_value(head.headers, b"keep-alive")
     found = None if value is None else _KEEP_ALIVE.search(value)
     if found is None:

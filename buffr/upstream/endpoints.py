@@ -1,4 +1,4 @@
-"""How the connection to an origin is made: by its name or a fixed address, directly or not."""
+"""How a connection to an origin is made: by name or address, directly or through a parent proxy."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = ["NameLookup", "WithLookup", "endpoint_for", "plain_endpoint"]
 
 _FOREVER_S = 86400.0
 _STANDS_FOR_THE_NAME = "host.invalid"
-"""``NameLookup`` knows the name. Twisted would refuse one that is not IDNA 2008."""
+"""``NameLookup`` has the real name. Twisted refuses names that are not valid in IDNA 2008."""
 
 
 def plain_endpoint(
@@ -48,13 +48,13 @@ def plain_endpoint(
     *,
     judge: Callable[[str], None] | None = None,
 ) -> IStreamClientEndpoint:
-    """TCP to a name or an address within ``connect_s`` seconds; zero waits without a bound.
+    """TCP to a name or an address within ``connect_s`` seconds; zero means no bound.
 
-    ``judge`` raises a ``BuffrError`` for an address to which no connection is
-    made, where a name leads there.
+    ``judge`` raises a ``BuffrError`` for an address of the name that must not
+    be connected to.
     """
     timeout = connect_s or _FOREVER_S
-    # A name's endpoint spreads its attempts over time, even where there is but one address.
+    # A name's endpoint spreads its attempts over time, even with a single address.
     if isIPAddress(host):
         return TCP4ClientEndpoint(reactor, host, port, timeout)
     if isIPv6Address(host):
@@ -64,7 +64,7 @@ def plain_endpoint(
 
 @implementer(IStreamClientEndpoint)
 class _NameEndpoint:
-    """Connects to a name's addresses, but for those that ``judge`` raises an error for."""
+    """Connects to a name's addresses, except those for which ``judge`` raises an error."""
 
     def __init__(
         self,
@@ -104,10 +104,10 @@ def endpoint_for(
     parent: IStreamClientEndpoint | None = None,
     authorization: bytes | None = None,
 ) -> IStreamClientEndpoint:
-    """The connection to an origin.
+    """The endpoint for an origin.
 
-    ``direct`` leads to it and ``parent`` to a proxy before it, of which TLS
-    asks for a tunnel; plain requests go to the proxy itself.
+    ``direct`` leads to the origin, and ``parent`` to a proxy in front of it:
+    TLS goes through a tunnel of the proxy, plain requests to the proxy itself.
     """
     if tls is None:
         return direct if parent is None else parent
@@ -121,13 +121,13 @@ _Judge = Callable[[str], None]
 
 @implementer(IHostnameResolver)
 class NameLookup:
-    """Looks ``name`` up, whatever name it is asked for.
+    """Looks up ``name``, whatever name it is asked for.
 
-    So the name reaches the system's resolver as it is written: names of
-    hosts may have underscores (``my_service``), or hyphens where IDNA 2008
-    has none (``r3---sn-4g5e``), and A-labels that it does not know.
+    So the name reaches the system's resolver as it is written: host names
+    may have underscores (``my_service``), hyphens where IDNA 2008 has none
+    (``r3---sn-4g5e``), or A-labels that it does not know.
 
-    Addresses that ``judge`` raises a ``BuffrError`` for are left out;
+    Addresses for which ``judge`` raises a ``BuffrError`` are left out;
     ``refusal`` is the last such error.
     """
 
@@ -165,7 +165,7 @@ class NameLookup:
 
 @implementer(IResolutionReceiver)
 class _Judged:
-    """Passes on what a look-up finds, if it is allowed."""
+    """Passes on the addresses of a look-up that are allowed."""
 
     def __init__(self, receiver: IResolutionReceiver, allows: Callable[[IAddress], bool]) -> None:
         self._receiver = receiver
@@ -184,7 +184,7 @@ class _Judged:
 
 @implementer(IReactorPluggableNameResolver)
 class WithLookup:
-    """A reactor whose names are looked up in another way."""
+    """A reactor with another name resolver."""
 
     def __init__(self, reactor: Any, resolver: IHostnameResolver) -> None:
         self.nameResolver = resolver

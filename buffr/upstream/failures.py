@@ -1,4 +1,4 @@
-"""Why a connection failed, in words for a user."""
+"""Why a connection failed, in a message for users."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["reason_of"]
 
 
 def reason_of(value: BaseException | None) -> str | None:
-    """What ended a connection or kept it from starting; ``None`` for an orderly close."""
+    """Why a connection ended or could not be made; ``None`` for an orderly close."""
     match value:
         case error.ConnectionDone():
             return None

@@ -1,4 +1,4 @@
-"""The way to an origin through a parent proxy: CONNECT or plain requests, and what it answers."""
+"""Reaching an origin through a parent proxy: by CONNECT, or by plain requests."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _RULES = AnswerRules(peer="the parent proxy")
 
 @implementer(IStreamClientEndpoint)
 class ParentEndpoint:
-    """Connects to ``host`` and ``port`` through a tunnel of the proxy behind ``parent``.
+    """Connects to ``host`` and ``port`` through a tunnel of the proxy at ``parent``.
 
     ``authorization`` is the value of ``Proxy-Authorization``. ``judge`` raises
-    a ``BuffrError`` where the connection to the parent must not be used, and
-    gives its mark; ``hops`` then write the field that says that the request
-    was here, and ``passed`` are those by which it came.
+    a ``BuffrError`` if the connection to the parent must not be used, and
+    returns its mark. ``hops`` then encodes the field that records that the
+    request was here; ``passed`` are the hops with which it came.
     """
 
-    def __init__(  # each is one part of how a tunnel is asked for
+    def __init__(  # each is one part of a request for a tunnel
         self,
         parent: IStreamClientEndpoint,
         host: str,
@@ -65,7 +65,7 @@ class ParentEndpoint:
             self._headers += ((b"Proxy-Authorization", authorization),)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803
-        """Connect a protocol. Fails with ``UpstreamFailed``, or with what kept it from dialling."""
+        """Connect a protocol. Fails with ``UpstreamFailed``, or what prevented dialling."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     def _request(self, transport: IStreamTransport) -> bytes:
@@ -83,7 +83,7 @@ class ParentEndpoint:
 
 @implementer(IHandshakeListener)
 class _Asking(Protocol):
-    """Asks the parent for a tunnel, then stands between it and the protocol in it."""
+    """Asks the parent for a tunnel, then passes bytes to the protocol in it."""
 
     transport: IStreamTransport
 
@@ -107,7 +107,7 @@ class _Asking(Protocol):
             self.transport.write(request)
 
     def handshakeCompleted(self) -> None:
-        """The parent's own TLS; what is in the tunnel has another."""
+        """The TLS of the parent itself. The tunnel may have its own."""
 
     def dataReceived(self, data: bytes) -> None:
         if self._inner is not None:
@@ -127,7 +127,9 @@ class _Asking(Protocol):
         if head.status < 200:
             self._informed += 1
             if self._informed > _RULES.interim or head.status == 101:
-                raise BadUpstreamAnswer("the parent proxy does not come to its answer")
+                raise BadUpstreamAnswer(
+                    "the parent proxy sent too many interim answers, or switched protocols"
+                )
             return
         if head.status == 407:
             raise _credentials_needed(head)
@@ -166,7 +168,7 @@ class _Asking(Protocol):
 
 
 class PlainThroughParent(Upstream):
-    """An origin without TLS, whose requests a parent proxy takes in absolute-form."""
+    """An origin without TLS, whose requests go to a parent proxy in absolute-form."""
 
     async def send(
         self,
@@ -177,9 +179,9 @@ class PlainThroughParent(Upstream):
         expect_met: bool = False,
         client: Client | None = None,
     ) -> Response:
-        """As ``Upstream.send``; the parent's own demand for credentials is an error.
+        """Like ``Upstream.send``, but the parent's own demand for credentials is an error.
 
-        It is for buffr, whose parent it is (RFC 9110 11.7.1), and not for the client.
+        The demand is for buffr, not for the client (RFC 9110 11.7.1).
         """
         response = await super().send(request, body, inform, expect_met=expect_met, client=client)
         if response.head.status == 407:
@@ -189,10 +191,10 @@ class PlainThroughParent(Upstream):
 
 
 def _credentials_needed(head: ResponseHead) -> UpstreamFailed:
-    hint = "give them in its URL: http://USER:PASSWORD@HOST:PORT"
+    hint = "put them in its URL: http://USER:PASSWORD@HOST:PORT"
     if head.offers_connection_auth and not _offers_basic(head):
-        hint = "buffr speaks Basic alone: put a local proxy that speaks NTLM or Negotiate between"
-    return UpstreamFailed("the parent proxy demands credentials (407)", hint=hint)
+        hint = "buffr supports only Basic: chain a local proxy that supports NTLM or Negotiate"
+    return UpstreamFailed("the parent proxy requires credentials (407)", hint=hint)
 
 
 def _offers_basic(head: ResponseHead) -> bool:

@@ -1,4 +1,4 @@
-"""The connections to one upstream, kept for the next request."""
+"""The pool of connections to one upstream, kept for further requests."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _CLOSED = "the way to the upstream is closed"
 
 @frozen
 class PoolLimits:
-    """``idle`` connections are kept at most, each for ``idle_s`` seconds without use.
+    """At most ``idle`` unused connections are kept, each for ``idle_s`` seconds.
 
-    An upstream that closes its connections sooner may say so. Of those that
-    are bound to a client's connection, ``bound`` are kept at most, each for
-    ``bound_idle_s`` seconds without use.
+    An upstream may announce that it closes its connections sooner. At most
+    ``bound`` connections that are bound to a client's are kept, each unused
+    for at most ``bound_idle_s`` seconds.
     """
 
     idle: int = 100
@@ -48,13 +48,13 @@ class Pool:
     """Connections to one origin, by ``endpoint``. The one used last is used next.
 
     ``tls`` says that the endpoint speaks TLS, so that a connection is ready
-    after its handshake. ``judge`` raises a ``BuffrError`` where a connection
-    must not be used, by where it has led, and gives its mark. ``endpoint_by``
-    is there where the way to the origin has to know by which buffrs a request
-    came.
+    after its handshake. ``judge`` raises a ``BuffrError`` if a connection must
+    not be used because of the address it led to, and returns its mark.
+    ``endpoint_by`` returns the endpoint for the hops of a request, if a proxy
+    on the way has to know them.
     """
 
-    def __init__(  # each is one part of how an upstream is reached
+    def __init__(  # each is one part of reaching an upstream
         self,
         reactor: IReactorTime,
         endpoint: IStreamClientEndpoint,
@@ -82,7 +82,7 @@ class Pool:
         self.bonds = Bonds(reactor, limits.bound, limits.bound_idle_s, self._forget)
 
     def take(self) -> Connection | None:
-        """A connection that has served before, if one is idle."""
+        """An idle connection, if there is one."""
         while self._idle:
             connection, until = self._idle.popitem()
             if until > self._reactor.seconds():
@@ -93,7 +93,7 @@ class Pool:
     async def dial(self, hops: bytes = b"") -> Connection:
         """A new connection, with its TLS. Raises ``UpstreamFailed``.
 
-        ``hops`` say by which buffrs the request came that it is for.
+        ``hops`` names the buffrs that its request has passed.
         """
         connection = Connection(
             self._reactor, self._rules, self._patience, self._keep, self._forget
@@ -112,7 +112,7 @@ class Pool:
         return connection
 
     async def _connect(self, connection: Connection, until: float, hops: bytes) -> None:
-        """Have the name looked up and the connection made before this time."""
+        """Look up the name and connect before this time."""
         if self._closed:
             raise UpstreamFailed(_CLOSED)
         endpoint = self._endpoint
@@ -123,7 +123,7 @@ class Pool:
         timer = self._reactor.callLater(until - self._reactor.seconds(), connecting.cancel)
         try:
             await connecting
-        except Exception as error:  # endpoints fail with whatever the platform says
+        except Exception as error:  # endpoints fail with all kinds of exceptions
             if self._closed:
                 raise UpstreamFailed(_CLOSED) from error
             if not timer.active():
@@ -171,7 +171,7 @@ class Pool:
             self._sweeper.reset(kept_s)
 
     def withdraw(self, client: Client | None, connection: Connection) -> None:
-        """Have a connection that has an answer belong to a client alone, and never be kept here."""
+        """Bind a connection that has an answer to a client, and never keep it here."""
         self._idle.pop(connection, None)
         self.bonds.bind(client, connection)
         connection.tell_if_idle()

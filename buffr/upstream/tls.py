@@ -21,9 +21,9 @@ __all__ = ["TLSEndpoint", "UpstreamTLS"]
 
 
 class UpstreamTLS(TLSMemoryBIOProtocol):
-    """As Twisted's, which tells of an end of TCP and of a reset in the same way.
+    """Like Twisted's, which reports the end of TCP and a reset in the same way.
 
-    ``closed_in_order`` says whether TCP was closed by a FIN, with TLS or without.
+    ``closed_in_order`` says whether TCP ended with a FIN, with or without close_notify.
     """
 
     closed_in_order = False
@@ -35,7 +35,7 @@ class UpstreamTLS(TLSMemoryBIOProtocol):
 
 @implementer(IStreamClientEndpoint)
 class TLSEndpoint:
-    """Connects through TLS, each write a record of its own."""
+    """Connects through TLS. Each write is a record of its own."""
 
     def __init__(
         self, plain: IStreamClientEndpoint, creator: IOpenSSLClientConnectionCreator

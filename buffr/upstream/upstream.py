@@ -1,4 +1,4 @@
-"""An upstream: a request goes to its origin, its answer comes back as it was sent."""
+"""An upstream: a request goes to its origin, and the answer comes back unchanged."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _FRAMING = frozenset((b"transfer-encoding", b"trailer"))
 
 
 class Upstream:
-    """An origin and the way to it.
+    """An origin, and how it is reached.
 
     ``keep_host`` sends the client's ``Host`` field instead of the origin's.
-    ``proxy_headers`` is given where plain requests go to a parent proxy: they
-    are in absolute-form then, and carry these fields. ``tunnels`` is the way
-    for WebSocket then (RFC 6455 4.1). ``told`` gets each call's status, or
-    ``None`` where no answer came in time, and the seconds until its head.
-    ``hops`` know a request that comes back; without them none is known.
+    ``proxy_headers`` is given if plain requests go to a parent proxy: they are
+    in absolute-form then, with these fields. ``tunnels`` is the pool for
+    WebSockets then (RFC 6455 4.1). ``told`` gets each call's status, or
+    ``None`` if no answer came in time, and the seconds until its head.
+    ``hops`` recognises a request that comes back; ``None`` disables that.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Upstream:
         expect_met: bool = False,
         client: Client | None = None,
     ) -> Response:
-        """Send a client's request; the answer's head, and its body as it comes.
+        """Send a client's request. Returns the answer's head, and its body as it comes.
 
         ``inform`` gets interim answers. ``expect_met`` says that the client
-        was already told to go on, so that ``Expect`` has done its work.
-        ``client`` is the connection that the request came on, for credentials
-        that authenticate a connection.
-        A safe request whose kept connection proves dead is sent once more.
+        already got 100 (Continue), so that ``Expect`` is dropped. ``client`` is
+        the connection that the request came on, for credentials that
+        authenticate a connection. A safe request is sent again once if its
+        pooled connection turns out to be dead.
         Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``.
         """
         if self.told is None:
@@ -120,14 +120,14 @@ class Upstream:
         return self._received(answer)
 
     def _named(self, error: BuffrError) -> BuffrError:
-        """The error, with the upstream's name in its words."""
+        """The error, with the upstream's name in its message."""
         name = self.origin.authority.decode("ascii")
         if name not in error.message:
             error.message = f"{error.message} ({name})"
         return error
 
     def _received(self, answer: _Answer) -> _Answer:
-        """Say which faults of an answer were repaired, each once."""
+        """Log which faults of an answer were repaired, each once."""
         for fault in answer.faults:
             if fault not in self._repaired:
                 self._repaired |= {fault}
@@ -147,12 +147,12 @@ class Upstream:
         inform: Callable[[ResponseHead], None],
         client: Client | None = None,
     ) -> Response | tuple[Switched, Deflate | None]:
-        """Ask for a WebSocket session, on a new connection or the client's own.
+        """Ask for a WebSocket session, on a new connection or the client's bound one.
 
-        Its refusal is an answer like any other. A switch comes with how both
-        ends compress, if they do. ``key`` is that of the handshake, ``client``
-        as in ``send``. Raises as ``send``, and ``BadUpstreamAnswer`` for a
-        switch that is not valid.
+        A refusal is an answer like any other. A switch comes with the
+        compression that was negotiated, if any. ``key`` is the handshake's,
+        ``client`` is as in ``send``. Raises like ``send``, and
+        ``BadUpstreamAnswer`` for an invalid switch.
         """
         headers = without_others(self._host(for_next_hop(request.headers)))
         target = self._base_path + request.target
@@ -190,7 +190,7 @@ class Upstream:
         return request_head(request.method, target, headers + (self._proxy_headers or ()))
 
     def refuse_loop(self, request: Request) -> None:
-        """Raise ``LoopDetected`` for a request that was sent on to this upstream already."""
+        """Raise ``LoopDetected`` for a request that was already sent to this upstream."""
         if self._hops is not None:
             self._hops.check(request.hops, request.method, self._url(request))
 
@@ -199,13 +199,13 @@ class Upstream:
         return b"%b://%b%b" % (origin.scheme.encode("ascii"), origin.authority, request.target)
 
     def _marked(self, request: Request, head: bytes, mark: Mark) -> bytes:
-        """A head with the field by which a ring of buffrs is known, where it is to have it."""
+        """The head, with the field that shows loops if it needs one."""
         if self._hops is None or mark is Mark.NEVER or (mark is Mark.PASS_ON and not request.hops):
             return head
         name, value = self._hops.field(request.hops, request.method, self._url(request))
         line = b"%b: %b\r\n" % (name, value)
         if self._proxy_headers is not None:
-            # For the parent alone: the origin behind it is anybody's.
+            # For the parent only: the origin behind it may be anybody's.
             line += b"Connection: %b\r\n" % name
         return head[:-2] + line + b"\r\n"
 
@@ -214,7 +214,7 @@ class Upstream:
         return b"http://" + self.origin.authority + (b"" if target == b"*" else target)
 
     def _references(self, headers: Headers) -> Headers:
-        """URLs that name the client's own authority name the upstream's, as ``Host`` does."""
+        """Rewrite URLs with the client's authority to the upstream's, like ``Host``."""
         own = first_value(headers, b"host") or b""
         origin, base = self.origin, self._base_path
         if own == origin.authority and not base:
@@ -241,13 +241,13 @@ class Upstream:
         return ((b"Host", host), *headers)
 
     def retire(self) -> None:
-        """Close what is idle; what is under way may end."""
+        """Close idle connections. What is under way may end."""
         self._pool.retire()
         if self._tunnels is not None:
             self._tunnels.retire()
 
     def close(self) -> None:
-        """Give up every connection."""
+        """Close every connection."""
         self._pool.close()
         if self._tunnels is not None:
             self._tunnels.close()
@@ -265,7 +265,7 @@ def _switched(answer: Switched, key: bytes, sent: Headers) -> tuple[Switched, De
 async def _asked(
     pool: Pool, request: Request, outgoing: Outgoing, client: Client | None
 ) -> Response | Switched:
-    """Send a request on the connection that is its client's own, else on one of the pool's."""
+    """Send a request on its client's bound connection if there is one, otherwise a pooled one."""
     if request.authenticates_connection or (client is not None and client in pool.bonds):
         return await _asked_alone(pool, request, outgoing, client)
     connection = None if outgoing.upgrade else pool.take()
@@ -290,8 +290,8 @@ async def _asked_alone(
 ) -> Response | Switched:
     """Send a request on a connection that is bound to its client's.
 
-    Where that does not go on, the client's ends with this answer: it would
-    take itself for authenticated.
+    If that connection ends, the client's ends with this answer: the client
+    would still believe that it is authenticated.
     """
     connection, answer = pool.bonds.take(client), None
     if connection is not None:
@@ -322,7 +322,7 @@ def _part(client: Client | None) -> None:
 
 
 def _can_repeat(request: Request, pooled: Connection, error: BuffrError) -> bool:
-    """Nothing of an answer had come, and a second try can do no harm (RFC 9110 9.2.2)."""
+    """Whether no part of an answer had come and a retry does no harm (RFC 9110 9.2.2)."""
     return (
         request.method in _SAFE
         and request.body_length == 0

@@ -98,7 +98,7 @@ class TestTunnels:
         [
             (
                 b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic\r\n\r\n",
-                b"demands credentials (407)",
+                b"requires credentials (407)",
             ),
             (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", b"502 Bad Gateway"),
             (b"HTTP/1.0 403 Forbidden by us\r\n\r\n", b"403 Forbidden by us"),
@@ -127,7 +127,7 @@ class TestTunnels:
             for found in (inside, outside):
                 assert found.status == 502
                 assert reason in found.body
-                assert (b"give them in its URL" in found.body) is (b"credentials" in reason)
+                assert (b"put them in its URL" in found.body) is (b"credentials" in reason)
             assert b"(far.test)" in inside.body
             assert b"(passed.test)" in outside.body
             assert found.header(b"proxy-authenticate") is None
