@@ -119,6 +119,8 @@ class InterceptedConnection(Http1Connection):
         if self._tls is not None:
             self._tls.asked()
             self._tls = None
+        # The next bytes are nothing new.
+        self.dataReceived = super().dataReceived  # type: ignore[method-assign]
         super().dataReceived(data)
 
     def _time_limit_s(self) -> float:

@@ -39,9 +39,10 @@ class TunnelStart(Protocol):
         self._listener.came(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._successor is None:
-            self._successor = (self._tls if data[0] == _TLS_HANDSHAKE else self._plain)()
-            self._successor.makeConnection(self.transport)
+        self._successor = (self._tls if data[0] == _TLS_HANDSHAKE else self._plain)()
+        self._successor.makeConnection(self.transport)
+        # All that follows goes straight there.
+        self.dataReceived = self._successor.dataReceived  # type: ignore[method-assign]
         self._successor.dataReceived(data)
 
     def readConnectionLost(self) -> None:
