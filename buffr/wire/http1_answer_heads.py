@@ -1,8 +1,8 @@
-"""Answer heads in what an upstream sends, however it is cut, and the faults that are repaired.
+"""Answer heads from an upstream's bytes, however they are split, with common faults repaired.
 
-Clients read what servers get wrong, and so does a proxy where RFC 9112 lets
-it. A head that is not well-formed is written anew, with one framing, and has
-to pass the strict parser like any other: nothing ambiguous goes on.
+Clients tolerate servers' mistakes, and RFC 9112 allows a proxy to repair
+some of them. A malformed head is rewritten with a single framing, and must
+then pass the strict parser like any other: nothing ambiguous is passed on.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _BARE_CR = re.compile(rb"\r(?!\n|\Z)")
 _FIRST_LINE = re.compile(rb"HTTP/1\.[01] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r?\n")
 _PROTOCOL = b"HTTP/1."
 _TLS = (b"\x15\x03", b"\x16\x03")
-"""How an alert and a handshake begin (RFC 8446 5.1)."""
+"""The first bytes of an alert and of a handshake (RFC 8446 5.1)."""
 _SETTINGS_OF_HTTP_2 = b"\x04\0\0\0\0\0"
-"""The first frame of a server, behind its length (RFC 9113 3.4, 4.1)."""
+"""A server's first frame, after its length (RFC 9113 3.4, 4.1)."""
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _SPACE = b" \t"
 
@@ -37,9 +37,9 @@ _HINT = "upstream: {lenient: true} repairs it"
 class AnswerRules:
     """How answers are read.
 
-    ``interim`` is how many interim answers (1xx) may come before an answer.
-    ``lenient`` says whether faults are repaired that RFC 9112 lets a proxy
-    repair. ``peer`` is who answers, in words.
+    ``interim`` bounds the interim answers (1xx) before an answer. ``lenient``
+    enables the repairs that RFC 9112 allows to a proxy. ``peer`` names the
+    sender in errors.
     """
 
     head: HeadLimits = HeadLimits()
@@ -49,11 +49,10 @@ class AnswerRules:
 
 
 class AnswerHeads:
-    """Takes the heads off the front of one connection's buffer, one after the other.
+    """Takes answer heads off the front of one connection's buffer.
 
-    ``faults`` are those that were repaired so far. What comes behind them
-    may be framed in another way than it seems, so the connection must not
-    be used again.
+    ``faults`` are those repaired so far. What follows them may be framed
+    differently than it seems, so the connection must not be reused.
     """
 
     def __init__(self, rules: AnswerRules) -> None:
@@ -62,11 +61,11 @@ class AnswerHeads:
         self._searched = 0
 
     def take(self, buffer: bytes) -> tuple[ResponseHead | None, bytes]:
-        """The head that the buffer begins with, if it is all there, and what is left.
+        """The head at the front of the buffer if it is complete, and the bytes after it.
 
-        What is left without a head is to be given again, with more behind
-        it. Raises ``BadUpstreamAnswer``, as early as no further byte can
-        make it an answer.
+        Without a head, pass the returned bytes again with more appended.
+        Raises ``BadUpstreamAnswer`` as soon as no further byte can make it an
+        answer.
         """
         rules = self._rules
         error: BadUpstreamAnswer | None = None
@@ -90,7 +89,7 @@ class AnswerHeads:
         return self._repaired(buffer[: ended.end()], error), buffer[ended.end() :]
 
     def _repaired(self, raw: bytes, error: BadUpstreamAnswer | None) -> ResponseHead:
-        """The head once it is repaired; ``error`` is what the strict parser says of it."""
+        """The repaired head; ``error`` is the strict parser's verdict on the original."""
         rules = self._rules
         fixed, faults = repaired(raw)
         if error is not None and not faults:
@@ -146,10 +145,10 @@ _Field = tuple[bytes, bytes]
 
 
 def repaired(raw: bytes) -> tuple[bytes, list[str]]:
-    """A head without the faults that a proxy may repair, and what these were.
+    """A head without the faults that a proxy may repair, and their names.
 
-    ``raw`` goes up to the empty line. Where there is another fault the
-    result has it too, for the strict parser to refuse.
+    ``raw`` goes up to the empty line. Other faults stay, for the strict
+    parser to refuse.
     """
     faults: list[str] = []
     if raw.count(b"\n") != raw.count(b"\r\n"):
@@ -161,7 +160,7 @@ def repaired(raw: bytes) -> tuple[bytes, list[str]]:
 
 
 def _fields(lines: Sequence[bytes], faults: list[str]) -> list[_Field]:
-    """Names, and what follows each: a colon and the value, or nothing in a line without one."""
+    """Names, each with what follows: a colon and the value, or nothing if there is no colon."""
     fields: list[_Field] = []
     for line in lines:
         if line[:1] in (b" ", b"\t") and fields:
@@ -179,15 +178,15 @@ def _fields(lines: Sequence[bytes], faults: list[str]) -> list[_Field]:
 
 
 def _framed(fields: list[_Field], faults: list[str]) -> list[_Field]:
-    """The fields with one framing (RFC 9112 6.3), where they mean but one."""
+    """The fields with a single framing (RFC 9112 6.3), if they allow only one."""
     codings = _listed(fields, b"transfer-encoding")
     left = [coding for coding in codings if coding.lower() != b"identity"]
     if len(left) < len(codings):
-        faults.append(_IDENTITY)  # the name of no coding at all, in RFC 2616 3.6
+        faults.append(_IDENTITY)  # in RFC 2616 3.6, the name for no coding
         fields = _with(fields, b"transfer-encoding", b", ".join(left))
     if left and all(coding.lower() == b"chunked" for coding in left):
         if len(left) > 1:
-            faults.append(_CHUNKED_TWICE)  # whoever reads such answers undoes it once
+            faults.append(_CHUNKED_TWICE)  # clients that accept such answers decode it once
             fields = _with(fields, b"transfer-encoding", left[0])
         if any(name.lower() == b"content-length" for name, _ in fields):
             faults.append(_BOTH)  # rule 3: a proxy removes the length
@@ -206,7 +205,7 @@ def _listed(fields: Sequence[_Field], wanted: bytes) -> list[bytes]:
 
 
 def _with(fields: Sequence[_Field], wanted: bytes, value: bytes) -> list[_Field]:
-    """The fields with one of a name, where the first of that name was; none for no value."""
+    """The fields with a single one of a name, where the first was; none if ``value`` is empty."""
     left: list[_Field] = []
     for field in fields:
         if field[0].lower() != wanted:

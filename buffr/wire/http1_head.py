@@ -1,8 +1,8 @@
-"""Heads: bytes up to the empty line become a request or a response head.
+"""HTTP/1.1 heads: bytes up to the empty line are parsed into a request or a response head.
 
-llhttp (by httptools) splits and judges the fields, in its strict mode. What it
-leaves open is closed here: methods that it does not know, a transfer coding
-other than ``chunked``, repeated ``Host`` and length fields, and the bounds.
+llhttp (by httptools) splits and validates the fields in its strict mode. This
+module adds what llhttp does not do: methods that it does not know, transfer
+codings other than ``chunked``, repeated ``Host`` and length fields, and bounds.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ _READ_OTHERWISE = frozenset(
     b"ANNOUNCE CONNECT DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP "
     b"SET_PARAMETER TEARDOWN".split()
 )
-"""Methods for which llhttp expects RTSP or a tunnel's target."""
+"""Methods for which llhttp expects RTSP, or the target of a tunnel."""
 
 
 @frozen
 class HeadLimits:
-    """Bounds on one head: ``size_bytes`` with both line and fields, ``count`` of fields."""
+    """Bounds on one head: its ``size_bytes`` in all, and its ``count`` of fields."""
 
     size_bytes: int = 65536
     count: int = 256
 
 
 class _Fields:
-    """Collects what httptools calls back with; it asks for these names."""
+    """Collects httptools' callbacks, which have these names."""
 
     __slots__ = ("fields", "on_header")
 
@@ -75,7 +75,7 @@ def _split(parser_class: type, raw: bytes) -> Headers:
 
 
 def check_request_line(line: bytes) -> None:
-    """Judge a head's first line, line end included. Raises ``BadRequest``."""
+    """Validate a head's first line, including its line end. Raises ``BadRequest``."""
     _request_line(line)
 
 
@@ -93,27 +93,27 @@ def _request_line(raw: bytes) -> re.Match[bytes]:
 
 
 def _bad_line(raw: bytes) -> BadRequest:
-    """Why a line is refused, where its target is the only fault."""
+    """Why a line is refused, in detail if only its target is wrong."""
     target = _OTHER_TARGET.match(raw)
     if target is None:
         return BadRequest("malformed request line", hint="this port speaks HTTP/1.1")
     if b"#" in target[1]:
         return BadRequest(
             "a request target with a fragment (#)",
-            hint="a fragment stays with the client; a # in a path or query is written %23",
+            hint="a client keeps the fragment to itself; write # in a path or query as %23",
         )
     return BadRequest(
         "a request target with white space or a control character",
-        hint="such a character is percent-encoded, a space as %20",
+        hint="percent-encode it: a space is %20",
     )
 
 
 def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
-    """Read one request head, from its first byte to its empty line.
+    """Parse one request head, from its first byte to its empty line.
 
-    The target may be in any form; the listener decides which it serves.
-    Bytes beyond ASCII in it are percent-encoded (RFC 3986 2.1): servers read
-    them alike, and parsers that know other white space cut the line there.
+    The target may be in any form; the listener decides which ones it serves.
+    Its non-ASCII bytes are percent-encoded (RFC 3986 2.1): servers treat both
+    alike, and parsers with other ideas of white space would split the line.
     Raises ``BadRequest`` with 400, 417, 431, 501 or 505.
     """
     line = _request_line(raw)
@@ -152,12 +152,12 @@ def _percent_encoded(byte: re.Match[bytes]) -> bytes:
 
 
 def _request_fields(method: bytes | None, raw: bytes, line_end: int) -> Headers:
-    """The fields of a head; ``method`` is ``None`` where llhttp must not see its first line."""
+    """The fields of a head; ``method`` is ``None`` if llhttp must not see the first line."""
     try:
         if method is not None and method not in _READ_OTHERWISE:
             with suppress(httptools.HttpParserInvalidMethodError):
                 return _split(httptools.HttpRequestParser, raw)
-        # llhttp knows a list of methods only, and targets in ASCII.
+        # llhttp accepts only a list of methods, and targets in ASCII.
         return _split(httptools.HttpRequestParser, b"GET / HTTP/1.1\r\n" + raw[line_end:])
     except httptools.HttpParserError as error:
         raise BadRequest(f"malformed request head: {error}") from error
@@ -178,14 +178,14 @@ def _check_host(headers: Headers, minor: int, authority: bytes | None) -> None:
 def _lacks_brackets(host: bytes, authority: bytes) -> bool:
     """Whether ``Host`` is a tunnel's target without the brackets of its IPv6 address.
 
-    Some clients write it so. It says nothing that the target does not, and goes nowhere.
+    Some clients write it so. It adds nothing to the target, and is not passed on.
     """
     address, bracket, _ = authority.removeprefix(b"[").partition(b"]")
     return bool(bracket) and host in (address, authority.replace(b"[", b"").replace(b"]", b""))
 
 
 def _framing(headers: Headers, minor: int, error: type[BuffrError]) -> int | None:
-    """The body's length by the fields alone; ``None`` when no field says it."""
+    """The body's length according to the fields; ``None`` if no field gives it."""
     lengths = [value for name, value in headers if name.lower() == b"content-length"]
     codings = [value for name, value in headers if name.lower() == b"transfer-encoding"]
     if not codings:
@@ -226,16 +226,16 @@ def _expects_continue(headers: Headers, minor: int) -> bool:
 
 
 def _upgrade(headers: Headers, minor: int) -> bytes:
-    """The protocols that the client would switch to (RFC 9110 7.8); empty when it asks for none."""
+    """The protocols that the client asks to switch to (RFC 9110 7.8); empty if there are none."""
     if minor == 0 or not has_token(headers, b"connection", b"upgrade"):
         return b""
     return b", ".join(value for name, value in headers if name.lower() == b"upgrade").lower()
 
 
 def parse_response_head(raw: bytes, limits: HeadLimits, peer: str = "the upstream") -> ResponseHead:
-    """Read one response head, from its first byte to its empty line.
+    """Parse one response head, from its first byte to its empty line.
 
-    ``peer`` is who sent it, in the words of the error. Raises ``BadUpstreamAnswer``.
+    ``peer`` names its sender in errors. Raises ``BadUpstreamAnswer``.
     """
     line = _STATUS_LINE.match(raw)
     if line is None:

@@ -1,7 +1,8 @@
 """URLs in a request's fields that name its own server (RFC 4918 10.3 and 10.4).
 
-WebDAV's ``Destination``, and the resources in ``If``. A server takes them for
-its own only if their authority is its own, so they go the way of ``Host``.
+These are WebDAV's ``Destination`` and the resources in ``If``. A server
+accepts them only if they have its own authority, so they are rewritten like
+``Host``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Change = Callable[[bytes], bytes]
 
 
 def with_references(headers: Headers, change: Change) -> Headers:
-    """The fields with each such URL changed; the same ones where there is none."""
+    """The fields with each such URL changed; the same object if there is none."""
     if not any(name.lower() in _FIELDS for name, _ in headers):
         return headers
     return tuple([(name, _changed(name.lower(), value, change)) for name, value in headers])
@@ -39,9 +40,9 @@ def _changed(name: bytes, value: bytes, change: Change) -> bytes:
 
 
 def path_at(url: bytes, host: bytes) -> int | None:
-    """Where the path begins in a URL of this ``Host``, or in one that is a path.
+    """Where the path begins in a URL of this ``Host``, or in one that is only a path.
 
-    ``None`` for a URL of another server, and for what is not a URL.
+    ``None`` for a URL of another server, and for anything that is not a URL.
     """
     if url.startswith(b"/"):
         return None if url.startswith(b"//") else 0

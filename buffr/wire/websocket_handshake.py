@@ -26,7 +26,7 @@ _OF_THIS_HOP = frozenset((b"connection", b"upgrade"))
 
 
 def asks_websocket(request: Request) -> bool:
-    """Whether the client would switch to the WebSocket protocol on this hop (RFC 6455 4.1)."""
+    """Whether the client asks to switch to the WebSocket protocol (RFC 6455 4.1)."""
     return (
         bool(request.upgrade)
         and request.method == b"GET"
@@ -40,7 +40,7 @@ def accept_for(key: bytes) -> bytes:
 
 
 def check_request(request: Request) -> bytes:
-    """Judge a client's handshake; its key. Raises ``BadRequest`` with 400 or 426."""
+    """Validate a client's handshake. Returns its key. Raises ``BadRequest`` with 400 or 426."""
     if request.body_length:
         raise BadRequest("a WebSocket handshake with a body")
     versions = _values(request.headers, b"sec-websocket-version")
@@ -71,7 +71,7 @@ def _values(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def for_next_hop(headers: Headers) -> Headers:
-    """A handshake's fields as they go on: those of the hop say ``Upgrade: websocket`` anew."""
+    """A handshake's fields for the next hop, with ``Upgrade: websocket`` for that hop."""
     seen: set[bytes] = set()
     kept = []
     for name, value in end_to_end(headers, keep=_OF_THIS_HOP):
@@ -87,19 +87,19 @@ def for_next_hop(headers: Headers) -> Headers:
 
 
 def check_answer(head: ResponseHead, key: bytes) -> None:
-    """Judge an upstream's 101 (RFC 6455 4.1). Raises ``BadUpstreamAnswer``."""
+    """Validate an upstream's 101 (RFC 6455 4.1). Raises ``BadUpstreamAnswer``."""
     if not has_token(head.headers, b"upgrade", b"websocket") or not has_token(
         head.headers, b"connection", b"upgrade"
     ):
-        raise BadUpstreamAnswer("the upstream switched to another protocol than WebSocket")
+        raise BadUpstreamAnswer("the upstream switched to a protocol other than WebSocket")
     if first_value(head.headers, b"sec-websocket-accept") != accept_for(key):
-        raise BadUpstreamAnswer("the upstream's Sec-WebSocket-Accept does not fit the key")
+        raise BadUpstreamAnswer("the upstream's Sec-WebSocket-Accept does not match the key")
 
 
 def switching(headers: Headers, key: bytes, extension: bytes | None) -> ResponseHead:
-    """The 101 of a recording, as it answers a live handshake.
+    """The 101 of a recording, as the answer to a live handshake.
 
-    ``extension`` is what permessage-deflate is agreed on with.
+    ``extension`` is the field value that accepts permessage-deflate.
     """
     fields = [
         (b"Upgrade", b"websocket"),

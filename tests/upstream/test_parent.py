@@ -148,7 +148,7 @@ class TestAnswers:
         ("answer", "words"),
         [
             (b"HTTP/1.1 407 Who\r\nProxy-Authenticate: Basic\r\n\r\n", "credentials (407)"),
-            (b"HTTP/1.1 407 Who\r\nProxy-Authenticate: NTLM\r\n\r\n", "Basic alone"),
+            (b"HTTP/1.1 407 Who\r\nProxy-Authenticate: NTLM\r\n\r\n", "only Basic"),
             (b"HTTP/1.1 403 Not there\r\n\r\n", "refused the tunnel: 403 Not there"),
             (b"HTTP/1.1 302 Found\r\nLocation: /login\r\n\r\n", "302 Found"),
             (b"220 smtp.test ESMTP\r\n\r\n", "the parent proxy does not answer in HTTP/1"),
