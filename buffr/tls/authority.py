@@ -1,4 +1,9 @@
-"""buffr's own certificate authority: made once, kept in two files, trusted by clients."""
+"""buffr's own certificate authority: created once, kept in two files, trusted by clients.
+
+However many processes start together, the files are created exactly once.
+Their directory is the lock, so nothing but the two files is left in it. Each
+gets its name only when it is complete, the key before the certificate.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +36,8 @@ _PAUSE_S = 0.005
 class Authority:
     """A certificate authority that signs leaves, all for one key of this process.
 
-    ``others`` are the certificates that stand behind its own in its file.
-    ``created`` says that its files have just been made.
+    ``others`` are the certificates after its own in its file. ``created`` says
+    that its files have just been created.
     """
 
     issuer: Issuer
@@ -41,16 +46,16 @@ class Authority:
 
     @classmethod
     def load_or_create(cls, cert_path: Path, key_path: Path, now: datetime) -> Authority:
-        """The authority in these two PEM files, which are made when neither is there.
+        """The authority in these two PEM files, which are created if neither exists.
 
-        However many processes start together, one makes them and all get the
-        same. A new key has mode 0600, its certificate 0644, and directories
-        that are made for them 0700. ``now`` has a time zone.
+        However many processes start together, one creates them and all get the
+        same. A new key has mode 0600, its certificate 0644, and new
+        directories 0700. ``now`` has a time zone.
 
-        Raises ``ConfigError``, with one line: only one of the files is there,
-        a file cannot be read or written or is no PEM, the key is encrypted or
-        can be read by others, the two do not belong together, or the
-        certificate has expired, does not hold yet, or is none of a CA.
+        Raises ``ConfigError``, with one line: only one of the files exists, a
+        file cannot be read or written or is not PEM, the key is encrypted or
+        can be read by others, the two do not match, or the certificate has
+        expired, is not valid yet, or is not a CA's.
         """
         created = _create_where_missing(cert_path, key_path, now)
         refuse_shared_key(_WHAT, key_path)
@@ -64,21 +69,21 @@ class Authority:
 
     @property
     def trusted(self) -> tuple[x509.Certificate, ...]:
-        """What clients have to trust: all certificates of its file."""
+        """The certificates that clients have to trust: all in its file."""
         return (self.certificate, *self.others)
 
     @property
     def chain(self) -> tuple[x509.Certificate, ...]:
-        """What a server sends behind a leaf: nothing, where the authority is a root.
+        """What a server sends after a leaf: nothing if the authority is a root.
 
-        Where another has signed it, a client needs what is between the leaf
-        and the root that it has (RFC 8446 4.4.2).
+        If another authority has signed it, a client needs the certificates
+        between the leaf and the root that it trusts (RFC 8446 4.4.2).
         """
         return tuple(one for one in self.trusted if one.issuer != one.subject)
 
     @property
     def pem(self) -> bytes:
-        """What clients have to trust, in PEM."""
+        """The certificates that clients have to trust, in PEM."""
         return b"".join(one.public_bytes(Encoding.PEM) for one in self.trusted)
 
     @property
@@ -87,16 +92,16 @@ class Authority:
         return self.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
     def leaf(self, names: Sequence[str], now: datetime) -> x509.Certificate:
-        """A new certificate for these names, each as ``server_name`` gave it.
+        """A new certificate for these names, each as returned by ``server_name``.
 
-        Raises ``ConfigError`` when the authority has expired meanwhile.
+        Raises ``ConfigError`` if the authority has expired meanwhile.
         """
         check_times("the CA", self.certificate, now, hint="restart buffr with another CA")
         return self.issuer.leaf(names, now)
 
 
 def _create_where_missing(cert_path: Path, key_path: Path, now: datetime) -> bool:
-    """Whether this process has made the files; another may have, meanwhile."""
+    """Create the files if they are missing. Returns whether this process did."""
     try:
         if _filled(cert_path) and key_path.exists():
             return False
@@ -113,12 +118,12 @@ def _create_where_missing(cert_path: Path, key_path: Path, now: datetime) -> boo
 
 
 def _create(cert_path: Path, key_path: Path, now: datetime) -> bool:
-    """Make what is missing, alone.
+    """Create what is missing, with the lock held.
 
-    A shell that is told ``buffr ca > buffr-ca.pem`` has emptied that file
-    before buffr runs. So an empty certificate is as good as none, and is made
-    again for a key that is there: under the same name, so that clients who
-    trust the one that it was go on doing so.
+    For ``buffr ca > buffr-ca.pem``, the shell empties that file before buffr
+    runs. So an empty certificate counts as missing, and is created again for
+    an existing key: under the same name, so that clients that trust the old
+    one trust the new one as well.
     """
     has_key = key_path.exists()
     if _filled(cert_path):
@@ -140,7 +145,7 @@ def _create(cert_path: Path, key_path: Path, now: datetime) -> bool:
 
 
 def _filled(path: Path) -> bool:
-    """Whether something is there, an empty file apart."""
+    """Whether the path exists and is not an empty file."""
     if not path.exists():
         return False
     status = path.stat()
@@ -174,7 +179,7 @@ def _check(certificate: x509.Certificate, cert_path: Path, key_path: Path, now: 
 
 
 def _may_sign(extensions: x509.Extensions) -> bool:
-    """RFC 5280 4.2.1.9 and 4.2.1.3: a CA says so, and its key is for signing certificates."""
+    """Whether it is a CA whose key may sign certificates (RFC 5280 4.2.1.9, 4.2.1.3)."""
     try:
         if not extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
             return False
@@ -188,7 +193,7 @@ def _may_sign(extensions: x509.Extensions) -> bool:
 
 @frozen
 class PemFile:
-    """A file to be written: where, what, and with which permissions."""
+    """A file to be written: its path, content and mode."""
 
     path: Path
     data: bytes
@@ -196,7 +201,7 @@ class PemFile:
 
 
 def directories_for(path: Path) -> None:
-    """Make the directories of a file, closed to others; those that exist are left as they are."""
+    """Create a file's missing directories, with mode 0700."""
     missing = []
     directory = path.parent
     while not directory.exists():
@@ -208,10 +213,10 @@ def directories_for(path: Path) -> None:
 
 @contextmanager
 def locked(directory: Path, patience_s: float = 10.0) -> Iterator[None]:
-    """Be alone in a directory, among the processes that ask for the same.
+    """Hold the lock of a directory.
 
     A file system without locks (some network ones) locks nobody out. Raises
-    ``TimeoutError`` when another process holds the lock for longer than that.
+    ``TimeoutError`` if another process holds the lock for longer than ``patience_s``.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -237,10 +242,10 @@ def _wait_for_lock(descriptor: int, patience_s: float) -> None:
 
 
 def write_new(files: Sequence[PemFile]) -> None:
-    """Write the files under other names, and give them theirs in this order.
+    """Write the files under temporary names, then rename them in this order.
 
-    All are complete before the first has its name, and on the disk before
-    this returns. What is there under these names is replaced.
+    All are complete before the first is renamed, and on the disk before this
+    returns. Existing files are replaced.
     """
     with ExitStack() as leftovers:
         waiting = []
@@ -266,7 +271,7 @@ def _write(temporary: Path, one: PemFile) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Some file systems cannot; then the names are on the disk a little later."""
+    """Sync the names. Some file systems cannot; there they reach the disk a little later."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with suppress(OSError):

@@ -1,9 +1,9 @@
-"""TLS towards clients whose connections buffr answers in another's name.
+"""TLS towards clients: on intercepted connections, and on buffr's own ports.
 
-One ``LeafContexts`` holds a context for each name that is asked for, and one
-``ServerTLS`` belongs to each connection. A hello is answered from the name in
-it (RFC 6066 3), else from the one that the client has asked for before, in
-its CONNECT.
+One ``LeafContexts`` holds a context for each requested name, and one
+``ServerTLS`` belongs to each intercepted connection. The certificate is for
+the name in the hello (RFC 6066 3), otherwise for the name in the CONNECT. An
+own port has one certificate: a leaf of the authority, or a pair of files.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from buffr.tls.server_name import BadServerName, server_name
 __all__ = ["LeafContexts", "ServerTLS", "files_tls", "names_tls", "own_names", "server_context"]
 
 _PROTOCOLS = (b"http/1.1", b"http/1.0")
-"""The names of what is served (RFC 7301 6), the better one first."""
+"""The ALPN names of what is served (RFC 7301 6), in order of preference."""
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-"""For TLS 1.2; forward secret and authenticated ones (RFC 9325 4.2). TLS 1.3 has its own."""
+"""For TLS 1.2: forward secret and authenticated (RFC 9325 4.2). TLS 1.3 has its own."""
 _SESSION_CONTEXT = b"buffr"
 _RENEWED_AFTER = timedelta(days=30)
 
 
 def _plain_context() -> SSL.Context:
-    """TLS 1.2 and 1.3 without a certificate: whom it is left to, it refuses.
+    """TLS 1.2 and 1.3 without a certificate, so that it fails unless it is replaced.
 
-    Sessions are resumed by tickets (RFC 5077, RFC 8446 2.2), which the
-    client keeps; nothing is kept here.
+    Sessions are resumed by tickets (RFC 5077, RFC 8446 2.2), which the client
+    keeps; nothing is kept here.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
@@ -60,10 +60,10 @@ def _plain_context() -> SSL.Context:
 def server_context(
     certificate: x509.Certificate, key: PairKey, chain: Sequence[x509.Certificate] = ()
 ) -> SSL.Context:
-    """A context that serves this certificate, with HTTP/1.1 alone.
+    """A context that serves this certificate, with HTTP/1.1 only.
 
-    It stands on its own, and serves as well where a connection begun with
-    another is handed to it: that takes the protocol from here (RFC 7301).
+    It can be used from the start, or replace the context of a connection that
+    began with another one; ALPN is then taken from here (RFC 7301).
     """
     context = _plain_context()
     serving: Any = context  # separate stubs know pyOpenSSL's own X509 and PKey only
@@ -75,9 +75,9 @@ def server_context(
 
 
 def _choose_protocol(_: SSL.Connection, offered: list[bytes]) -> bytes:
-    """RFC 7301 3.2: HTTP/1.1 or HTTP/1.0, or the alert no_application_protocol.
+    """HTTP/1.1 or HTTP/1.0, otherwise the alert no_application_protocol (RFC 7301 3.2).
 
-    It is not called for a client that offers none, which gets HTTP/1.1.
+    It is not called for a client without ALPN, which gets HTTP/1.1.
     """
     for protocol in _PROTOCOLS:
         if protocol in offered:
@@ -93,12 +93,12 @@ class _Minted:
 
 
 class LeafContexts:
-    """A context for each name, minted when it is first asked for.
+    """A context for each name, minted on first use.
 
-    At most ``bound`` are kept, at 22 KB each; the one least recently used
-    goes first. ``now`` tells the time with its zone. ``minted`` counts. To be
-    used from one thread, and nothing waits in between: a name that many ask
-    for at once is minted once.
+    At most ``bound`` are kept, at 22 KB each; the least recently used one is
+    evicted first. ``now`` returns the time with its zone. ``minted`` counts
+    leaves. Use it from one thread; as nothing waits in between, a name that
+    many ask for at once is minted once.
     """
 
     def __init__(
@@ -116,10 +116,10 @@ class LeafContexts:
         return len(self._kept)
 
     def of(self, *names: str) -> SSL.Context:
-        """The context with one leaf for these names, each as ``server_name`` gave it.
+        """The context with one leaf for these names, each as returned by ``server_name``.
 
-        A leaf is minted anew after 30 days, or when the clock has been put
-        back. Raises ``ConfigError`` when the authority has expired meanwhile.
+        A leaf is renewed after 30 days, and if the clock has been set back.
+        Raises ``ConfigError`` if the authority has expired meanwhile.
         """
         now = self._now()
         kept = self._kept.get(names)
@@ -143,12 +143,11 @@ class LeafContexts:
 class ServerTLS:
     """TLS towards one client, for ``TLSMemoryBIOFactory``.
 
-    ``fallback_name`` is for a client that names no server, as it cannot for
-    an IP address: what it has asked for in its CONNECT, through
-    ``server_name``.
+    ``fallback_name`` is for a client that sends no server name, as for an IP
+    address: the host of its CONNECT, as returned by ``server_name``.
 
-    After the hello ``name`` is what the client has a certificate for. If it
-    gets none, the handshake fails, nothing is minted, and ``refusal`` says why.
+    After the hello, ``name`` is the name in the client's certificate. If there
+    is none, the handshake fails, nothing is minted, and ``refusal`` says why.
     """
 
     def __init__(self, contexts: LeafContexts, fallback_name: str) -> None:
@@ -176,17 +175,17 @@ class ServerTLS:
 
 
 class _Opening(HandshakeConnection):
-    """A connection that knows whom to ask for its context; its app data is Twisted's."""
+    """A connection that knows its ``ServerTLS``; Twisted uses its app data."""
 
     def __init__(self, context: SSL.Context, serving: ServerTLS) -> None:
         super().__init__(context, None)
         self.serving = serving
 
     def do_handshake(self) -> None:
-        """Go on with the handshake. Raises ``SSL.Error`` where the name is refused.
+        """Go on with the handshake. Raises ``SSL.Error`` if the name is refused.
 
-        OpenSSL does so too, for want of a certificate, but not where a client
-        resumes a session, which takes none (RFC 8446 2.2).
+        OpenSSL fails too, as it has no certificate, but not if the client
+        resumes a session, which needs none (RFC 8446 2.2).
         """
         try:
             super().do_handshake()
@@ -197,9 +196,9 @@ class _Opening(HandshakeConnection):
 
 
 def _choose_context(connection: SSL.Connection) -> None:
-    """OpenSSL calls it for each hello, with a name in it or without.
+    """OpenSSL's callback for each hello, with or without a name.
 
-    A connection that is left where it began has no certificate, and fails
+    A connection that keeps its first context has no certificate, and fails
     with the alert handshake_failure (RFC 8446 6.2). A TLS 1.2 client that
     resumes a session is served under the name of that session.
     """
@@ -212,7 +211,7 @@ def _choose_context(connection: SSL.Connection) -> None:
 @implementer(IOpenSSLServerConnectionCreator)
 @frozen
 class _PortTLS:
-    """TLS with one context, whatever name a client asks for."""
+    """TLS with the same context for all names."""
 
     context: Callable[[], SSL.Context]
 
@@ -224,22 +223,22 @@ class _PortTLS:
 
 
 def names_tls(contexts: LeafContexts, names: Sequence[str]) -> IOpenSSLServerConnectionCreator:
-    """TLS with one leaf of the authority for all these names: host names and IP addresses.
+    """TLS with one leaf of the authority for all these host names and IP addresses.
 
-    Raises ``ConfigError`` for a name that no certificate is made for.
+    Raises ``ConfigError`` for a name that is not valid in a certificate.
     """
     if not names:
-        raise ConfigError("tls_names: there is none", hint="name what clients connect to")
+        raise ConfigError("tls_names: is empty", hint="list the names that clients connect to")
     safe = tuple(dict.fromkeys(_safe(name) for name in names))
     contexts.of(*safe)
     return _PortTLS(lambda: contexts.of(*safe))
 
 
 def files_tls(cert_path: Path, key_path: Path, now: datetime) -> IOpenSSLServerConnectionCreator:
-    """TLS with the certificate in a PEM file, the chain behind it, and its key.
+    """TLS with the certificate in a PEM file, the chain after it, and its key.
 
-    Raises ``ConfigError`` as ``read_pair`` does, and for a certificate that
-    has expired or does not hold yet.
+    Raises ``ConfigError`` like ``read_pair``, and for a certificate that has
+    expired or is not valid yet.
     """
     pair = read_pair("TLS", cert_path, key_path)
     what = f"TLS certificate {cert_path}"
@@ -252,7 +251,7 @@ def files_tls(cert_path: Path, key_path: Path, now: datetime) -> IOpenSSLServerC
 
 
 def own_names(machine: str | None = None) -> tuple[str, ...]:
-    """What clients on this machine and beside it call it: by default with its own name."""
+    """The names that clients on this machine and its network use for it."""
     names = ["localhost", "127.0.0.1", "::1"]
     with suppress(BadServerName, UnicodeEncodeError):
         names.append(server_name((machine or socket.gethostname()).encode("ascii")))
@@ -267,5 +266,5 @@ def _safe(name: str) -> str:
 
 
 def _reasons(error: SSL.Error) -> str:
-    """What OpenSSL says: its errors are lists of (library, function, reason)."""
+    """OpenSSL's reasons: its errors are lists of (library, function, reason)."""
     return ", ".join(reason for queue in error.args for (_, _, reason) in queue)

@@ -1,4 +1,4 @@
-"""A TLS connection whose handshake fails in words."""
+"""A TLS connection whose handshake errors have a message."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["HandshakeConnection", "HandshakeLeft"]
 
 
 class HandshakeLeft(SSL.Error):
-    """The peer closed the session within the handshake."""
+    """The peer closed the session during the handshake."""
 
 
 class HandshakeConnection(SSL.Connection):
-    """As pyOpenSSL's, but a peer that ends the session within the handshake is an error in words.
+    """Like pyOpenSSL's, but raises ``HandshakeLeft`` if the peer leaves during the handshake.
 
     pyOpenSSL raises ``ZeroReturnError`` for a close_notify (RFC 8446 6.1). It
     has no arguments, and Twisted looks for the first one.
@@ -23,5 +23,5 @@ class HandshakeConnection(SSL.Connection):
         try:
             super().do_handshake()
         except SSL.ZeroReturnError:
-            reason = "the peer closed the session within the handshake"
+            reason = "the peer closed the session during the handshake"
             raise HandshakeLeft([("buffr", "handshake", reason)]) from None

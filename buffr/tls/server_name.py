@@ -1,8 +1,8 @@
-"""Which names certificates are made for.
+"""The names that certificates are made for.
 
-A name comes from a client, in its TLS hello or its CONNECT, and ends in a
-certificate that the client believes. So it is judged before anything is made
-of it: a value that is safe, or the one error.
+A name comes from a client, in its TLS hello or its CONNECT, and ends up in a
+certificate that the client trusts. So it is validated before it is used: the
+result is a safe value, or the one error.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ class BadServerName(BuffrError):
 
 
 def server_name(raw: bytes) -> str:
-    """The name to make a certificate for: of a host, or an IP address.
+    """The name to make a certificate for: a host name or an IP address.
 
-    Host names have letters, digits, hyphens and underscores in labels of at
-    most 63, 253 in all (RFC 1035 2.3.4); an internationalised one arrives in
-    its ASCII form (``xn--``, RFC 5890 2.3.2.1) and stays in it. The result is
-    in lower case and without the dot that ends an absolute name. An IPv6
-    address may stand in brackets, as in a CONNECT, and is given in its
-    shortest form (RFC 5952). RFC 6066 3 allows no addresses in SNI; clients
-    that send one anyway get what they ask for.
+    Host names have letters, digits, hyphens and underscores, in labels of at
+    most 63 characters, 253 in all (RFC 1035 2.3.4). An internationalised name
+    comes in its ASCII form (``xn--``, RFC 5890 2.3.2.1) and stays in it. The
+    result is in lower case, without the final dot of an absolute name. An IPv6
+    address may be in brackets, as in a CONNECT, and is returned in its
+    shortest form (RFC 5952). RFC 6066 3 forbids addresses in SNI; clients that
+    send one anyway get a certificate for it.
 
-    Raises ``BadServerName`` for everything else: no wildcards, no empty
-    labels, nothing beyond ASCII, and no name that ends in a number, which
-    many clients read as an IPv4 address in an odd spelling.
+    Raises ``BadServerName`` for everything else: wildcards, empty labels,
+    non-ASCII characters, and names that end in a number, which many clients
+    read as an unusual spelling of an IPv4 address.
     """
     if not raw:
         raise _bad(raw, "it is empty")
@@ -66,7 +66,7 @@ def server_name(raw: bytes) -> str:
 
 
 def is_address(name: str) -> bool:
-    """Whether a name that ``server_name`` gave is an IP address."""
+    """Whether a name that ``server_name`` returned is an IP address."""
     return ":" in name or name.rpartition(".")[2].isdigit()
 
 
@@ -76,14 +76,14 @@ def _check_label(label: str, raw: bytes) -> None:
     if len(label) > _LONGEST_LABEL:
         raise _bad(raw, f"one of its labels is longer than {_LONGEST_LABEL} characters")
     if not _LABEL.fullmatch(label):
-        raise _bad(raw, "only letters, digits, '-', '_' and '.' stand in a host's name")
+        raise _bad(raw, "a host name has only letters, digits, '-', '_' and '.'")
 
 
 def _ipv4(text: str, raw: bytes) -> str:
     try:
         return str(IPv4Address(text))
     except AddressValueError:
-        raise _bad(raw, "it ends in a number and is no IPv4 address") from None
+        raise _bad(raw, "it ends in a number, but is not an IPv4 address") from None
 
 
 def _ipv6(text: str, raw: bytes) -> str:
@@ -91,9 +91,9 @@ def _ipv6(text: str, raw: bytes) -> str:
     try:
         address = IPv6Address(bare)
     except AddressValueError:
-        raise _bad(raw, "it is neither a host's name nor an IPv6 address") from None
+        raise _bad(raw, "it is neither a host name nor an IPv6 address") from None
     if address.scope_id is not None:
-        raise _bad(raw, "an address with a zone holds on one machine only")
+        raise _bad(raw, "an address with a zone is valid on one machine only")
     return str(address)
 
 

@@ -1,4 +1,4 @@
-"""Which certificates of upstreams buffr trusts."""
+"""The certificates of upstreams that buffr trusts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FAULTS = {
 
 
 class _SystemAndFile(ssl.OpenSSLDefaultPaths):
-    """The system's roots, and those of a PEM file beside them."""
+    """The system's roots, and those of a PEM file."""
 
     def __init__(self, ca_file: Path) -> None:
         self._ca_file = ca_file
@@ -49,11 +49,11 @@ class _SystemAndFile(ssl.OpenSSLDefaultPaths):
 
 @frozen
 class Trust:
-    """What decides on TLS towards an upstream, beside its name. Files are PEM.
+    """What decides about TLS towards an upstream, apart from its name. Files are PEM.
 
-    ``ca_file`` adds to the system's roots; without ``verify`` everybody is
-    believed. ``client_cert`` and ``client_key`` are what buffr shows, or both
-    are ``None``.
+    ``ca_file`` adds to the system's roots. Without ``verify``, every
+    certificate is accepted. ``client_cert`` and ``client_key`` are what buffr
+    presents, or both are ``None``.
     """
 
     ca_file: Path | None = None
@@ -69,12 +69,12 @@ class Trust:
 
 
 class ClientContexts:
-    """TLS towards upstreams: one context for all that have the same trust.
+    """TLS towards upstreams: one context for all with the same trust.
 
     A context holds the system's roots, which take about 10 ms and 900 KB to
-    load; so it is made once, whatever number of names it serves. A file that
-    was replaced holds for upstreams that are made from then on; the system's
-    roots are those of the first use. ``made`` counts contexts.
+    load. So it is made once for any number of names. A replaced file applies
+    to upstreams made afterwards; the system's roots are those at first use.
+    ``made`` counts contexts.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class ClientContexts:
         self._kept: dict[Trust, tuple[_Stamps, SSL.Context]] = {}
 
     def tls(self, name: str, trust: Trust) -> IOpenSSLClientConnectionCreator:
-        """How to open TLS towards a name: its certificate is verified for it (RFC 9525).
+        """TLS towards a name, for which the certificate is verified (RFC 9525).
 
         Raises ``ConfigError`` for a file that cannot be used.
         """
@@ -116,7 +116,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _ClientTLS:
-    """TLS towards a name, whose certificate is verified for it if there is to be trust."""
+    """TLS towards a name, for which the certificate is verified unless ``verify`` is off."""
 
     def __init__(self, name: str, context: SSL.Context, *, verify: bool) -> None:
         self._context = context
@@ -141,7 +141,7 @@ class _ClientTLS:
 
 
 class _Verification:
-    """Judges the certificates of one handshake, and says what is wrong with them."""
+    """Verifies the certificates of one handshake, and reports what is wrong with them."""
 
     def __init__(self, identity: DNS_ID | IPAddress_ID, protocol: TLSMemoryBIOProtocol) -> None:
         self._identity = identity
@@ -168,7 +168,7 @@ class _Verification:
     def _fail(self, words: str) -> None:
         protocol, self._protocol = self._protocol, None
         if protocol is not None:
-            hint = "ca_file adds an authority to those that are trusted"
+            hint = "ca_file adds a trusted authority"
             protocol.failVerification(Failure(UpstreamFailed(words, hint=hint)))
 
 
@@ -206,7 +206,7 @@ def _own_certificate(cert: Path, key: Path) -> ssl.PrivateCertificate:
 
 
 def _check(ca_file: Path) -> None:
-    """Trust roots are read at the first connection; say what is wrong at the start."""
+    """Trust roots are read at the first connection; report faults at the start."""
     try:
         SSL.Context(SSL.TLS_CLIENT_METHOD).load_verify_locations(str(ca_file))
     except SSL.Error as error:

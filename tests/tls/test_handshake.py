@@ -21,7 +21,7 @@ from buffr.tls.trust import ClientContexts, Trust
 from buffr.upstream.failures import reason_of
 
 CLOSE_NOTIFY = b"\x15\x03\x03\x00\x02\x01\x00"
-SENTENCE = "TLS: the peer closed the session within the handshake"
+SENTENCE = "TLS: the peer closed the session during the handshake"
 
 
 @pytest.fixture(scope="module")
