@@ -6,6 +6,7 @@ import base64
 import itertools
 import json
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -365,3 +366,39 @@ class TestScopes:
             assert proxy.get(origin.url, proxy_headers=[basic("me", "")]).status == 200
             named_by_header = (b"X-Buffr-Scope", b"me")
             assert proxy.get(origin.url, proxy_headers=[named_by_header]).status == 200
+
+
+class TestOwnSettings:
+    """The forward proxy's port takes what every port takes."""
+
+    def test_its_access_replaces_the_global_one(self, tmp_path: Path) -> None:
+        own = {"access": {"key": KEY, "required": True}}
+        with (
+            FakeUpstream(named) as upstream,
+            forward_proxy(tmp_path, own, access={"key": "another", "required": True}) as proxy,
+        ):
+            refused = proxy.get(f"{upstream.url}/x", proxy_headers=[basic("me", "another")])
+            assert refused.status == 407
+            assert proxy.get(f"{upstream.url}/x", proxy_headers=[basic("me", KEY)]).status == 200
+
+    def test_its_access_lets_it_start_on_every_address(self, tmp_path: Path) -> None:
+        own = {"access": {"key": KEY}}
+        with forward_proxy(tmp_path, own, listen=EVERYWHERE):
+            pass
+
+    def test_tls(self, tmp_path: Path) -> None:
+        """Plain requests, and tunnels whose TLS is inside that of the port."""
+        own = {"tls": True, "access": {"key": KEY, "required": True}}
+        with (
+            secure_origin(named) as upstream,
+            FakeUpstream(named) as plain,
+            forward_proxy(tmp_path, own) as proxy,
+        ):
+            authority = str(tmp_path / "buffr-ca.pem")
+            given = ["--proxy-cacert", authority, "--cacert", authority]
+            for url in (f"https://localhost:{upstream.port}/a", f"{plain.url}/b"):
+                by = f"https://me:{KEY}@localhost:{proxy.port}"
+                command = ["curl", "-sS", "-m", "60", "-x", by, *given, url]
+                ran = subprocess.run(command, capture_output=True, check=False, timeout=90)
+                assert (ran.returncode, ran.stderr) == (0, b"")
+                assert ran.stdout.startswith(b"GET ")

@@ -31,7 +31,7 @@ from buffr.commands.run.child import CannotStart, Child, SignalWatch, look_for
 from buffr.commands.run.environment import TrustFiles, child_environment
 from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
 from buffr.commands.terminal import complain, paint_for
-from buffr.config import Config, ForwardHost, ForwardSettings, load
+from buffr.config import Config, ForwardSettings, load
 from buffr.errors import BuffrError, ConfigError
 from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.mode import Mode
@@ -235,7 +235,7 @@ def _cannot_fail(config: Config) -> bool:
     forward = config.forward
     assert forward is not None
     upstream = forward.upstream
-    files = (upstream.ca_file, upstream.client_cert, forward.cache.store)
+    files = (upstream.ca_file, upstream.client_cert, forward.cache.store, forward.cassette)
     named = (*forward.hosts, *config.warnings, *files)
     if any(one is not None for one in named) or forward.mode is Mode.CACHE:
         return False
@@ -276,6 +276,11 @@ def settings(given: argparse.Namespace, environ: Mapping[str, str]) -> Config:
             "forward.scope_cassettes: each run would have cassettes that no other run replays",
             hint="name the scope with --scope",
         )
+    if forward.tls:
+        raise ConfigError(
+            "forward.tls: a command's clients reach the proxy of this run by plain HTTP",
+            hint="remove it; the port is open to this machine alone",
+        )
     if given.cassette:
         if forward.mode is Mode.REPLAY and not Path(given.cassette).exists():
             raise ConfigError(
@@ -288,15 +293,8 @@ def settings(given: argparse.Namespace, environ: Mapping[str, str]) -> Config:
 
 def _with_one_cassette(forward: ForwardSettings, path: Path) -> ForwardSettings:
     """One cassette for all hosts without a row of their own."""
-    every = next((row for row in forward.hosts if row.host == EVERY_HOST), None) or ForwardHost(
-        host=EVERY_HOST,
-        mode=forward.mode,
-        cassette=path,
-        match=forward.match,
-        upstream=forward.upstream,
-    )
-    others = [row for row in forward.hosts if row.host != EVERY_HOST]
-    return evolve(forward, hosts=(*others, evolve(every, cassette=path)))
+    hosts = (evolve(row, cassette=path) if row.host == EVERY_HOST else row for row in forward.hosts)
+    return evolve(forward, cassette=path, hosts=tuple(hosts))
 
 
 def _log_stream(path: str | None, open_files: ExitStack) -> TextIO:
