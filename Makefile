@@ -44,6 +44,7 @@ types: setup-dev
 
 docs-reference: setup-dev  ## write what the docs take from the code: settings, tables of names
 	$(BIN)/python -m buffr.config.reference > docs/settings.md
+	$(BIN)/python -m buffr.commands.reference docs/commands.md
 	$(BIN)/python -m buffr.config.json_schema
 	$(BIN)/python -m buffr.matching.header_docs docs/explanation/matching.md
 	$(BIN)/python -m buffr.redaction.vocabulary_docs docs/explanation/redaction.md

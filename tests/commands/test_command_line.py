@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -18,12 +19,15 @@ from twisted.python import usage
 from buffr.commands.cli import parsed, run
 from buffr.commands.flags import FLAGS, MODES, flags_of
 from buffr.commands.parser import Misused, Parser, find
+from buffr.commands.reference import reference
 from buffr.commands.tap import Options
 from buffr.commands.tree import ROOT, Command
 from buffr.config.environment import _flags
 from buffr.config.forward import ForwardSettings
 from buffr.config.model import Config
 from buffr.config.reverse import ReverseRoute
+
+PROJECT = Path(__file__).parents[2]
 
 
 def leaves(command: Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -155,6 +159,18 @@ class TestArguments:
 
     def test_what_is_behind_two_dashes_is_no_flag(self) -> None:
         assert parsed(["cassette", "ls", "--", "--json"])[1].file == "--json"
+
+
+class TestDocs:
+    def test_the_page_has_each_command_and_flag(self) -> None:
+        """As ``make docs-reference`` writes it."""
+        page = (PROJECT / "docs/commands.md").read_text("utf-8")
+        assert reference(page) == page
+
+    def test_its_overview_names_each_command(self) -> None:
+        page = (PROJECT / "docs/commands.md").read_text("utf-8")
+        named = set(re.findall(r"[a-z]+", page.partition("## ")[0]))
+        assert [words for words in COMMANDS if words[-1] not in named] == []
 
 
 class TestFlags:
