@@ -1,7 +1,14 @@
-"""A program starts with 50,000 recordings of 2 KB: the time to its first replayed answer."""
+"""What a start costs: commands that end by themselves, and a server with 50,000 recordings.
+
+Commands: processor time, of themselves and their children. A server: the time to its first
+replayed answer, with recordings of 2 KB.
+"""
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from statistics import median
 
@@ -22,6 +29,11 @@ from benchmarks.table import Row
 __all__ = ["run"]
 
 _COUNT = 50_000
+_COMMANDS = {
+    "buffr version": ("version",),
+    "buffr --help": ("--help",),
+    "buffr run -- true": ("run", "--", "true"),
+}
 
 
 def run(bench: Bench) -> list[Row]:
@@ -44,7 +56,21 @@ def run(bench: Bench) -> list[Row]:
         figures["mitmproxy"] = _median_s(
             lambda: replaying_mitmproxy(bench, upstream, flows), last, 1
         )
-    return bench.rows("s to the first answer", figures, most=1.3)
+    rows = bench.rows("s to the first answer", figures, most=1.3)
+    for name, command in _COMMANDS.items():
+        words = (sys.executable, "-m", "buffr", *command)
+        cost_ms = median(_cost_ms(bench, words) for _ in range(2 * bench.rounds + 1))
+        rows += bench.rows(f"ms of processor time: {name}", {"buffr": cost_ms})
+    return rows
+
+
+def _cost_ms(bench: Bench, command: tuple[str, ...]) -> float:
+    """The processor time of a process and its children."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=bench.directory, capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return 1000 * used_s
 
 
 def _median_s(start: Callable[[], Process], request: Request, rounds: int) -> float:
