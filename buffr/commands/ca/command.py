@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import frozen
 
 from buffr.commands.ca import formats
-from buffr.commands.ca.guide import DEFAULT_PASSWORD, Places, hint_text, list_text
+from buffr.commands.ca.hints import DEFAULT_PASSWORD, Places, hint_text, list_text
 from buffr.commands.ca.system_roots import certifi_file, certificates_in, find_roots, system_places
 from buffr.commands.parser import Parser, one_of
 from buffr.config import Config, load

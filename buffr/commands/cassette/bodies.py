@@ -1,4 +1,7 @@
-"""Bodies as people read them: JSON indented, event streams by event, bytes counted."""
+"""Recorded bodies: their bytes, wherever they are, and what people read of them.
+
+JSON is indented, event streams are laid out by event, and bytes are counted.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,17 @@ import re
 
 import msgspec
 
-from buffr.commands.cassette.sizes import sized
 from buffr.commands.terminal import Paint, plain
+from buffr.errors import CassetteError
+from buffr.formats.codings import decoded
 from buffr.formats.json_text import STRING
+from buffr.interaction import Body
+from buffr.message import Headers
 
-__all__ = ["pretty"]
+__all__ = ["LARGEST_BYTES", "content", "pretty", "sized", "uncoded"]
+
+LARGEST_BYTES = 64 << 20
+"""More of one body is not held in memory, nor made of a compressed one."""
 
 _MOST_CHARACTERS = 1 << 20
 _LONGEST_LINE = 2000
@@ -20,6 +29,32 @@ _TOKEN = re.compile(
 )
 _COLOURS = {"name": "36", "string": "32", "number": "33", "word": "35"}
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_NEXT = 1024
+
+
+def content(body: Body, most_bytes: int = LARGEST_BYTES) -> bytes:
+    """A body's bytes, at most so many. Raises ``CassetteError`` for a file that is gone."""
+    if body.file is None:
+        return body.data[:most_bytes]
+    try:
+        with body.file.open("rb") as file:
+            return file.read(most_bytes)
+    except OSError as error:
+        raise CassetteError(f"{body.file}: {error.strerror}") from error
+
+
+def uncoded(data: bytes, headers: Headers) -> tuple[bytes, str]:
+    """What a body holds with its content codings undone, and these; as it is where it cannot be.
+
+    Then the codings are empty.
+    """
+    fields = [value for name, value in headers if name.lower() == b"content-encoding"]
+    codings = b", ".join(fields)
+    if not codings or not data:
+        return data, ""
+    undone = decoded(codings, data, limit_bytes=LARGEST_BYTES)
+    return (data, "") if undone is None else (undone, codings.decode("latin-1"))
 
 
 def pretty(data: bytes, media_type: str, paint: Paint) -> str:
@@ -97,3 +132,13 @@ def _coloured(line: str, paint: Paint) -> str:
         parts.append(paint(_COLOURS[str(token.lastgroup)], plain(token[0])))
         at = token.end()
     return "".join(parts) + plain(line[at:])
+
+
+def sized(size_bytes: int) -> str:
+    """``512 B``, ``1.5 KiB``."""
+    size = float(size_bytes)
+    for unit in _UNITS:
+        if size < _NEXT or unit == _UNITS[-1]:
+            break
+        size /= _NEXT
+    return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import zstandard
 from attrs import evolve
 
-from buffr.commands.cassette.content import LARGEST_BYTES
+from buffr.commands.cassette.bodies import LARGEST_BYTES
 from buffr.commands.cassette.entry import Entry, exchange
 from buffr.errors import CassetteError
 from buffr.stores.cache import CacheEntry

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 import re2
 from attrs import frozen
 
-from buffr.commands.cassette.content import content, uncoded
+from buffr.commands.cassette.bodies import content, uncoded
 from buffr.interaction import Body, HTTPInteraction, Interaction
 from buffr.message import Headers, media_type
 from buffr.redaction.scanner import FORM

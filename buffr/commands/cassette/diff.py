@@ -12,7 +12,7 @@ import msgspec
 from attrs import asdict, frozen
 
 from buffr.commands.cassette.arguments import snapshot_of
-from buffr.commands.cassette.content import content, uncoded
+from buffr.commands.cassette.bodies import content, uncoded
 from buffr.commands.cassette.ls import Row, row_at, row_of
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain

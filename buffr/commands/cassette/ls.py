@@ -12,8 +12,7 @@ import msgspec
 from attrs import asdict, evolve, frozen
 
 from buffr.commands.cassette.arguments import snapshot_of
-from buffr.commands.cassette.content import content, uncoded
-from buffr.commands.cassette.sizes import sized
+from buffr.commands.cassette.bodies import content, sized, uncoded
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError

@@ -7,8 +7,8 @@ from itertools import repeat
 
 from attrs import evolve, frozen
 
+from buffr.commands.cassette.bodies import content, uncoded
 from buffr.commands.cassette.candidates import Candidate, Text, candidates, texts_of
-from buffr.commands.cassette.content import content, uncoded
 from buffr.commands.cassette.detectors import Detected
 from buffr.errors import CassetteError
 from buffr.formats.json_text import pointers

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from buffr.commands.cassette.arguments import numbers, snapshot_of
-from buffr.commands.cassette.bodies import pretty
-from buffr.commands.cassette.content import content, uncoded
+from buffr.commands.cassette.bodies import content, pretty, uncoded
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError

@@ -13,8 +13,8 @@ import msgspec
 from attrs import asdict, define, field
 
 from buffr.commands.cassette.arguments import snapshot_of
+from buffr.commands.cassette.bodies import sized
 from buffr.commands.cassette.ls import Row, rows
-from buffr.commands.cassette.sizes import sized
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import plain
 

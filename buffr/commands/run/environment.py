@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import (
 )
 
 from buffr.commands.ca import formats
-from buffr.commands.ca.guide import DEFAULT_PASSWORD
+from buffr.commands.ca.hints import DEFAULT_PASSWORD
 from buffr.commands.ca.system_roots import certifi_file, certificates_in, find_roots, system_places
 from buffr.errors import ConfigError
 from buffr.tls.authority import Authority

@@ -48,7 +48,7 @@ FAIL_ON = ("miss", "record", "unused")
 
 _NOT_STARTED = 2
 _BACKLOG = 1024
-_PATIENCE_S = 0.15
+_PATIENCE_S = 0.25
 """Commands that end within this time, and ask for nothing, pay for no proxy."""
 _PROXY = ("twisted.internet.reactor", "buffr.commands.run.proxied")
 """What serves, in steps between which it is seen whether the command has ended."""

@@ -14,8 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs12
 
-from buffr.commands.ca.guide import Places, hint_text
-from buffr.commands.ca.hints import HINTS
+from buffr.commands.ca.hints import HINTS, Places, hint_text
 from buffr.commands.cli import run
 
 ROOT = Path(__file__).parents[3]

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from buffr.commands.ca.guide import table
-from buffr.commands.ca.hints import HINTS
+from buffr.commands.ca.hints import HINTS, table
 
 ROOT = Path(__file__).parents[3]
 
@@ -15,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 class TestTheDocs:
     @pytest.mark.parametrize("name", ["ca/README.md", "docs/certificates.md"])
     def test_have_the_table(self, name: str) -> None:
-        """As ``python -m buffr.commands.ca.guide`` writes it."""
+        """As ``python -m buffr.commands.ca.hints`` writes it."""
         text = (ROOT / name).read_text(encoding="utf-8")
         assert table() in text
         assert text.count("| `--install-hint` |") == 1
