@@ -129,6 +129,7 @@ class InterceptedConnection(Http1Connection):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._tls is not None:
             self._came_to_nothing(self._tls, reason.value)
+        self.__dict__.pop("dataReceived", None)  # or the connection would refer to itself
         super().connectionLost(reason)
 
     def _came_to_nothing(self, tls: TLSWatch, reason: BaseException | None) -> None:

@@ -37,7 +37,7 @@ class Upstream:
     ``keep_host`` sends the client's ``Host`` field instead of the origin's.
     ``proxy_headers`` is given if plain requests go to a parent proxy: they are
     in absolute-form then, with these fields. ``tunnels`` is the pool for
-    WebSockets then (RFC 6455 4.1). ``told`` gets each call's status, or
+    WebSockets then (RFC 6455 4.1). ``on_answer`` gets each call's status, or
     ``None`` if no answer came in time, and the seconds until its head.
     ``hops`` recognises a request that comes back; ``None`` disables that.
     """
@@ -53,7 +53,7 @@ class Upstream:
         hops: Hops | None = None,
     ) -> None:
         self.origin = origin
-        self.told: Callable[[int | None, float], None] | None = None
+        self.on_answer: Callable[[int | None, float], None] | None = None
         self._proxy_headers = proxy_headers
         self._base_path = origin.base_path_bytes
         self._pool = pool
@@ -80,18 +80,18 @@ class Upstream:
         pooled connection turns out to be dead.
         Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``.
         """
-        if self.told is None:
+        if self.on_answer is None:
             return await self._sent(request, body, inform, client, expect_met=expect_met)
         began = monotonic()
         try:
             response = await self._sent(request, body, inform, client, expect_met=expect_met)
         except UpstreamTimeout:
-            self.told(None, monotonic() - began)
+            self.on_answer(None, monotonic() - began)
             raise
         except BuffrError as error:
-            self.told(error.status, monotonic() - began)
+            self.on_answer(error.status, monotonic() - began)
             raise
-        self.told(response.head.status, monotonic() - began)
+        self.on_answer(response.head.status, monotonic() - began)
         return response
 
     async def _sent(

@@ -70,7 +70,7 @@ class LiveGateway:
         counting.names = dict(list(counting.names.items())[-len(names) :]) | names
         for route, name in names.items():
             if route.upstream is not None:
-                route.upstream.upstream.told = partial(counting.figures.asked, name)
+                route.upstream.upstream.on_answer = partial(counting.figures.asked, name)
 
     def change(self, config: Config) -> None:
         """Go by other settings from now on. Raises ``ConfigError``; nothing has changed then."""
