@@ -18,7 +18,7 @@ __all__ = ["declare", "run", "settings"]
 
 HANDLES_SIGNALS = True
 _SHOWN = ("target", "port", "listen", "config", "data-dir", "keep-host", "ca-file", "log-format")
-_OF_CASSETTES = ("cassette", "repeat", "replay-delays", "allow-unrecorded")
+_OF_CASSETTES = ("cassette", "store", "repeat", "replay-delays", "allow-unrecorded")
 _OF_CACHES = ("store", "ttl", "allow-unrecorded")
 _API = "https://api.openai.com"
 _TEXTS = {

@@ -47,6 +47,7 @@ _STORE = Kind(
 _OVERRIDES: tuple[Override, ...] = get_args(Override)
 _METHODS = ("GET", "HEAD", "POST")
 _CACHE = frozenset((Mode.CACHE,))
+_STORED = frozenset(Mode) - {Mode.PASSTHROUGH}
 
 
 def _methods(names: tuple[str, ...]) -> frozenset[bytes]:
@@ -60,11 +61,11 @@ class CacheSettings:
     store: CacheStoreName | None = setting(
         _STORE,
         None,
-        "Where mode cache keeps answers.",
+        "Where recordings, or the answers of mode cache, are kept.",
         variable="BUFFR_STORE",
         flag="store",
-        default_text="`sqlite:buffr-cache.db` in the data directory",
-        modes=_CACHE,
+        default_text="the cassette; in mode cache `sqlite:buffr-cache.db` in the data directory",
+        modes=_STORED,
     )
     ttl_s: float | None = setting(
         kinds.duration(),

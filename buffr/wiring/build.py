@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, assert_never
 
 from attrs import evolve
@@ -39,7 +40,7 @@ from buffr.tls.server_name import server_name
 from buffr.wire.http1_head import HeadLimits
 from buffr.wiring.access_keys import with_keys
 from buffr.wiring.caches import Caches
-from buffr.wiring.cassettes import Cassettes
+from buffr.wiring.cassettes import Cassettes, place_of
 from buffr.wiring.forward_routes import ForwardRoutes
 from buffr.wiring.gateway import gateway_routes
 from buffr.wiring.keeping import spool_dir_of
@@ -50,6 +51,9 @@ from buffr.wiring.service import BuffrService
 from buffr.wiring.upstreams import Upstreams
 
 __all__ = ["build"]
+
+_ANY_HOST = "misc"
+"""Stands for hosts that nobody asked for yet."""
 
 
 def build(
@@ -123,11 +127,11 @@ class _Builder:
 
     def build(self) -> BuffrService:
         config = self._config
-        self._cassettes.expect((row.cassette, row.mode) for row in config.reverse)
+        self._cassettes.expect((place_of(row), row.mode) for row in config.reverse)
         for row in config.reverse:
             self._reverse(row)
         if config.gateway is not None:
-            self._cassettes.expect((row.cassette, row.mode) for row in config.gateway.routes)
+            self._cassettes.expect((place_of(row), row.mode) for row in config.gateway.routes)
             self._gateway(config.gateway)
         if config.forward is not None:
             self._expect_hosts(config.forward)
@@ -156,7 +160,8 @@ class _Builder:
             announce["target"] = row.target.url
         match route:
             case Recorded():
-                announce["cassette"] = str(row.cassette)
+                place = place_of(row)
+                announce["cassette" if isinstance(place, Path) else "store"] = str(place)
             case Cached():
                 announce["store"] = str(self._caches.path_of(row.cache) or "memory:")
             case Passing():
@@ -215,14 +220,15 @@ class _Builder:
 
     def _expect_hosts(self, settings: ForwardSettings) -> None:
         """Learn where hosts that nobody asked for yet will have their recordings."""
-        self._cassettes.expect((row.cassette, row.mode) for row in settings.hosts)
+        self._cassettes.expect((place_of(row), row.mode) for row in settings.hosts)
         for row in settings.hosts:
             if row.mode is Mode.CACHE:
                 self._caches.expect(row.cache)
         if any(row.host == EVERY_HOST for row in settings.hosts):
             return
-        if settings.cassette is not None:
-            self._cassettes.expect([(settings.cassette, settings.mode)])
+        place = place_of(settings.of(_ANY_HOST))
+        if settings.cassette is not None or not isinstance(place, Path):
+            self._cassettes.expect([(place, settings.mode)])
         elif settings.mode.records:
             self._cassettes.expect_in(self._config.data_dir)
         if settings.mode is Mode.CACHE:

@@ -42,7 +42,7 @@ class Caches:
         self._keeping = Keeping(config.allow_unrecorded, _warn)
         self._kept: dict[Path, bool] = {}
         self._expected: list[Path] = []
-        self._openings = Openings()
+        self._openings: Openings[Path] = Openings()
 
     def rules(self, settings: CacheSettings) -> CacheRules:
         """What a route's settings say over what HTTP says."""

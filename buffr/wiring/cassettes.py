@@ -1,19 +1,20 @@
-"""The cassettes of one service: one object a file, however many routes share it."""
+"""The recordings of one service: one object a cassette or set, however many routes share it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from buffr.config import Config
+from buffr.config import Config, scope_cassette
+from buffr.config.caching import CacheSettings
 from buffr.errors import ConfigError, Unwritable
 from buffr.interaction import Interaction
 from buffr.log import say
@@ -23,14 +24,16 @@ from buffr.policy.mode import Mode
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.store import Cassette
-from buffr.stores.interactions import Access
-from buffr.stores.writable import check_directory, check_file
+from buffr.stores.interactions import Access, InteractionSet, SetName
+from buffr.stores.memory import MemoryInteractions
+from buffr.stores.sqlite.interactions import SQLiteInteractions
+from buffr.stores.writable import check_beside, check_directory, check_file
 from buffr.transport.streams import Signal
 from buffr.transport.turn import Turn
 from buffr.wiring.keeping import Keeping, make_directory
 from buffr.wiring.open_once import Openings
 
-__all__ = ["Cassettes", "SharedCassette"]
+__all__ = ["Cassettes", "Place", "SharedCassette", "place_of"]
 
 _MOST_SAID = 10_000
 _ELSEWHERE = (
@@ -41,12 +44,32 @@ _ANOTHER_DIRECTORY = "choose another one (--data-dir)"
 _UNRECORDED = "requests are answered and, while this lasts, not recorded"
 
 
+Place = Path | SetName
+"""Where a route's recordings are: in a cassette, or in a set of a SQLite file or of memory."""
+
+
+class _Row(Protocol):
+    """What says where recordings are."""
+
+    @property
+    def cassette(self) -> Path: ...
+    @property
+    def cache(self) -> CacheSettings: ...
+
+
+def place_of(row: _Row, scope: str = "") -> Place:
+    """Where a row's recordings are: its cassette, or in its store the set of that name."""
+    cassette, store = scope_cassette(row.cassette, scope), row.cache.store
+    return cassette if store is None else SetName(store.path, cassette.stem)
+
+
 @define(eq=False)
 class SharedCassette:
-    """A cassette, its real path when it was made, and how many use it."""
+    """A cassette or set, where it really was when it was made, and how many use it."""
 
-    cassette: Cassette
-    real: Path
+    cassette: InteractionSet
+    place: Place
+    real: Place
     users: int = 0
 
 
@@ -67,48 +90,50 @@ class Cassettes:
         self._rules = rules
         self._spool_dir = spool_dir
         self._keeping = Keeping(config.allow_unrecorded, _warn)
-        self._modes: dict[Path, Mode] = {}
-        self._paths: dict[Path, Path] = {}
+        self._modes: dict[Place, Mode] = {}
+        self._places: dict[Place, Place] = {}
         self._directories: list[Path] = []
         self._unwritable: set[Path] = set()
-        self._made: dict[Path, SharedCassette] = {}
-        self._closing: dict[Path, Signal] = {}
-        self._begun: set[Path] = set()
-        self._said: set[Path] = set()
-        self._openings = Openings()
+        self._memory: dict[Place, MemoryInteractions] = {}
+        self._made: dict[Place, SharedCassette] = {}
+        self._closing: dict[Place, Signal] = {}
+        self._begun: set[Place] = set()
+        self._said: set[Place] = set()
+        self._openings: Openings[Place] = Openings()
 
-    def expect(self, rows: Iterable[tuple[Path, Mode]]) -> None:
+    def expect(self, rows: Iterable[tuple[Place, Mode]]) -> None:
         """Learn which modes share a file. Raises ``ConfigError`` where they do not go together."""
-        for path, mode in rows:
+        for place, mode in rows:
             if not mode.uses_cassette:
                 continue
-            self._paths.setdefault(path.resolve(), path)
-            known = self._modes.setdefault(path.resolve(), mode)
+            real = _real(place)
+            self._places.setdefault(real, place)
+            known = self._modes.setdefault(real, mode)
             if known is not mode and Mode.RECORD in (known, mode):
                 raise ConfigError(
-                    f"cassette {path}: mode record sets it aside and starts it anew",
+                    f"{_named(place)}: mode record sets it aside and starts it anew",
                     hint="give the routes in other modes a cassette of their own",
                 )
             if known is not mode:
-                self._modes[path.resolve()] = Mode.AUTO
+                self._modes[real] = Mode.AUTO
 
     def expect_in(self, directory: Path) -> None:
         """Learn of a directory that cassettes will be made in, for hosts yet unknown."""
         self._directories.append(directory)
 
-    def of(self, path: Path, mode: Mode) -> Cassette:
-        """The cassette at a path, for good; not yet opened when it is new."""
-        return self._shared(path, _real(path), mode).cassette
+    def of(self, place: Place, mode: Mode) -> InteractionSet:
+        """The recordings at a place, for good; not yet opened when they are new."""
+        return self._shared(place, _real(place), mode).cassette
 
-    async def borrow(self, path: Path, mode: Mode) -> SharedCassette:
-        """The cassette at a path, for one user who gives it back; see ``opened``.
+    async def borrow(self, place: Place, mode: Mode) -> SharedCassette:
+        """The recordings at a place, for one user who gives them back; see ``opened``.
 
         One that is just being closed is waited for.
         """
-        real = _real(path)
+        real = _real(place)
         while real in self._closing:
             await self._closing[real].wait()
-        return self._shared(path, real, mode)
+        return self._shared(place, real, mode)
 
     def give_back(self, shared: SharedCassette) -> bool:
         """One user needs it no longer. Whether it was the last one: then it is closed."""
@@ -130,30 +155,57 @@ class Cassettes:
         await self._openings.settled(shared.real)
         self._openings.done.discard(shared.real)
         cassette = shared.cassette
+        if isinstance(cassette, MemoryInteractions):
+            cassette.views.clear()  # a host that comes back finds what it recorded
+            return
         await cassette.close()
         if cassette.access == "anew" and not cassette.replaces:
             self._begun.add(shared.real)
         cassette.release()
 
-    def _shared(self, path: Path, real: Path, mode: Mode) -> SharedCassette:
-        if not path.name:
-            raise ConfigError(f"cassette {path}: is a directory", hint="name a file in it")
+    def _shared(self, place: Place, real: Place, mode: Mode) -> SharedCassette:
+        if isinstance(place, Path) and not place.name:
+            raise ConfigError(f"cassette {place}: is a directory", hint="name a file in it")
         shared = self._made.get(real)
         if shared is None:
-            shared = self._made[real] = SharedCassette(self._new(path, real, mode), real)
+            made = self._new(place, real, mode)
+            shared = self._made[real] = SharedCassette(made, place, real)
         shared.users += 1
         return shared
 
-    def _new(self, path: Path, real: Path, mode: Mode) -> Cassette:
+    def _new(self, place: Place, real: Place, mode: Mode) -> InteractionSet:
         access = _ACCESS.get(self._modes.get(real, mode), "append")
         if access == "anew" and real in self._begun:
             access = "append"  # what is there was recorded by this process
+        if isinstance(place, SetName):
+            return self._new_set(place, real, access)
         return Cassette(
-            path,
+            place,
             redact=self._redact,
             call_from_thread=self._reactor.callFromThread,
             turn=self._turn,
             warn=_warn,
+            durability=self._config.durability,
+            file_mode=self._config.file_mode,
+            access=access,
+        )
+
+    def _new_set(self, name: SetName, real: Place, access: Access) -> InteractionSet:
+        if name.file is None:
+            memory = self._memory.get(real)
+            if memory is None:
+                most_bytes = self._config.cache.most_bytes
+                memory = self._memory[real] = MemoryInteractions(self._redact, most_bytes)
+            memory.access = access
+            return memory
+        return SQLiteInteractions(
+            name,
+            name.file,
+            redact=self._redact,
+            call_from_thread=self._reactor.callFromThread,
+            turn=self._turn,
+            warn=_warn,
+            aside=partial(deferToThreadPool, self._reactor, self._reactor.getThreadPool()),
             durability=self._config.durability,
             file_mode=self._config.file_mode,
             access=access,
@@ -170,13 +222,15 @@ class Cassettes:
         ``Unwritable`` where something could not be recorded.
         """
         for real, shared in self._made.items():
+            if isinstance(real, SetName):  # which is made when it is opened
+                self._check_set(shared)
             self._say_missing(shared)
             shared.cassette.open()
             self._openings.done.add(real)
-        for real, path in self._paths.items():
-            if self._modes[real].records:
+        for real, place in self._places.items():
+            if self._modes[real].records and (isinstance(place, Path) or real not in self._made):
                 made = self._made.get(real)
-                self._check(path, None if made is None else made.cassette)
+                self._check(place, None if made is None else made.cassette)
         for directory in self._directories:
             self._check_directory(directory)
         if self._spool_dir is not None:
@@ -187,23 +241,36 @@ class Cassettes:
                 otherwise="large bodies are not taken",
             )
 
-    def _check(self, path: Path, cassette: Cassette | None) -> None:
-        """Raise ``Unwritable`` where a cassette could not be written, unless that is allowed."""
+    def _check(self, place: Place, cassette: InteractionSet | None) -> None:
+        """Raise ``Unwritable`` where nothing could be recorded, unless that is allowed."""
+        file = _file_of(place)
+        if file is None:
+            return
 
         def check() -> None:
-            make_directory(path.parent)
-            if cassette is None:
-                check_file(path)
-            else:
+            make_directory(file.parent)
+            if cassette is not None:
                 cassette.check_writable()
+            elif isinstance(place, SetName):
+                check_beside(file)
+            else:
+                check_file(file)
 
         kept = self._keeping.checked(
-            f"cassette {path}", check, elsewhere=_ELSEWHERE, otherwise=_UNRECORDED
+            _named(place), check, elsewhere=_ELSEWHERE, otherwise=_UNRECORDED
         )
         if not kept:
-            self._unwritable.add(path.resolve())
+            self._unwritable.add(file.resolve())
         if cassette is not None:
             cassette.losses_noted = not kept
+
+    def _check_set(self, shared: SharedCassette) -> None:
+        """As ``_check``; a file that cannot be written is read, as far as it is there."""
+        if shared.cassette.access == "replay":
+            return
+        self._check(shared.place, shared.cassette)
+        if shared.cassette.losses_noted:
+            shared.cassette.access = "replay"
 
     def _check_directory(self, directory: Path) -> None:
         def check() -> None:
@@ -221,12 +288,13 @@ class Cassettes:
 
     def _say_missing(self, shared: SharedCassette) -> None:
         """Say when there is nothing to replay: once for each file, however often it is let go."""
-        path, real = shared.cassette.path, shared.real
-        if shared.cassette.access != "replay" or path.exists():
+        real = shared.real
+        if shared.cassette.access != "replay" or shared.cassette.exists():
             return
         if real not in self._said and len(self._said) < _MOST_SAID:
             self._said.add(real)
-            _warn(f"cassette {path}: there is no such file yet; every request is a miss")
+            what = "there is no such file yet" if _file_of(real) else "nothing is there yet"
+            _warn(f"{_named(shared.place)}: {what}; every request is a miss")
 
     async def opened(self, shared: SharedCassette) -> None:
         """Have a cassette read while the service runs. Raises ``CassetteError``."""
@@ -235,19 +303,27 @@ class Cassettes:
     def _in_thread(self, shared: SharedCassette) -> Deferred[None]:
         self._say_missing(shared)
         pool = self._reactor.getThreadPool()
-        return deferToThreadPool(self._reactor, pool, self._open_later, shared.cassette)
+        return deferToThreadPool(self._reactor, pool, self._open_later, shared)
 
-    def _open_later(self, cassette: Cassette) -> None:
+    def _open_later(self, shared: SharedCassette) -> None:
         """Open while the service runs. Nothing is refused any more: each loss is in the log."""
+        cassette = shared.cassette
+        if isinstance(shared.real, SetName):
+            try:
+                self._check_set(shared)
+            except Unwritable as error:
+                _warn(f"{error.message}; {_UNRECORDED}")
+                cassette.access = "replay"
+            cassette.open(in_steps=True)
+            return
         cassette.open(in_steps=True)
         if cassette.access == "replay":
             return
-        real = cassette.path.resolve()
-        if {real, real.parent} & self._unwritable:
+        if {shared.real, shared.real.parent} & self._unwritable:
             cassette.losses_noted = True
             return
         try:
-            self._check(cassette.path, cassette)
+            self._check(shared.place, cassette)
         except Unwritable as error:
             _warn(f"{error.message}; {_UNRECORDED}")
 
@@ -259,8 +335,19 @@ class Cassettes:
             await next(iter(self._closing.values())).wait()
 
 
-def _real(path: Path) -> Path:
-    return path.resolve()
+def _real(place: Place) -> Place:
+    if isinstance(place, Path):
+        return place.resolve()
+    return place if place.file is None else evolve(place, file=place.file.resolve())
+
+
+def _file_of(place: Place) -> Path | None:
+    return place if isinstance(place, Path) else place.file
+
+
+def _named(place: Place) -> str:
+    """For the log."""
+    return f"cassette {place}" if isinstance(place, Path) else f"store {place}"
 
 
 def _close_failed(failure: Failure) -> None:

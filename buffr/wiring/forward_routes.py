@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from attrs import frozen
 from twisted.internet.protocol import Protocol
 
-from buffr.config import scope_cassette
 from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.errors import AccessDenied
 from buffr.exchanges.pace import Pace, PacedUpstream
@@ -19,7 +16,7 @@ from buffr.policy.access import is_private
 from buffr.policy.mode import Mode
 from buffr.stores.interactions import IndexedStore
 from buffr.tls.server_name import is_address
-from buffr.wiring.cassettes import SharedCassette
+from buffr.wiring.cassettes import Place, SharedCassette, place_of
 from buffr.wiring.held_routes import Held, HeldRoutes, Name
 from buffr.wiring.matchers import cache_matcher_for, matcher_for
 from buffr.wiring.paces import new_pace
@@ -81,27 +78,25 @@ class ForwardRoutes:
             route = self._held.find((origin, None)) or self._passing(origin)
         else:
             row = self._settings.of(origin.host)
-            name = origin, self._cassette_path(row, scope)
+            name = origin, self._place(row, scope)
             route = self._held.find(name) or await self._made(name, row)
         if len(self.ready) >= _MOST_READY:
             self.ready.clear()
         self.ready[origin, scope] = route
         return route
 
-    def _cassette_path(self, row: ForwardHost, scope: str) -> Path | None:
+    def _place(self, row: ForwardHost, scope: str) -> Place | None:
         if not row.mode.uses_cassette:
             return None
-        if self._settings.scope_cassettes and scope:
-            return scope_cassette(row.cassette, scope)
-        return row.cassette
+        return place_of(row, scope if self._settings.scope_cassettes else "")
 
     async def _made(self, name: Name, row: ForwardHost) -> Route:
         """A new route; that of another request if it was made meanwhile."""
-        origin, path = name
-        if path is None:
+        origin, place = name
+        if place is None:
             route = await self._without_cassette(origin, row)
             return self._held.find(name) or self._hold(name, route, None)
-        view = await self._view(path, row)
+        view = await self._view(place, row)
         try:
             known = self._held.find(name)
             if known is None:
@@ -136,10 +131,10 @@ class ForwardRoutes:
         self._held.add(name, Held(route, cassette, self._maker.reactor.seconds()))
         return route
 
-    async def _view(self, path: Path, row: ForwardHost) -> _View:
+    async def _view(self, place: Place, row: ForwardHost) -> _View:
         """What the row's origins share of a cassette, which is borrowed and opened for one more."""
         cassettes = self._maker.cassettes
-        cassette = await cassettes.borrow(path, row.mode)
+        cassette = await cassettes.borrow(place, row.mode)
         try:
             views = self._views.setdefault(cassette, {})
             # Made before the file is read, so that its index is not made on the reactor's thread.

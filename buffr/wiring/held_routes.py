@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 
 from attrs import define
 
 from buffr.exchanges.route import Route
 from buffr.origin import Origin
-from buffr.wiring.cassettes import SharedCassette
+from buffr.wiring.cassettes import Place, SharedCassette
 
 __all__ = ["Held", "HeldRoutes", "Name"]
 
-Name = tuple[Origin, Path | None]
-"""An origin, and the cassette's path: with scopes, one origin may have several."""
+Name = tuple[Origin, Place | None]
+"""An origin, and where its recordings are: with scopes, one origin may have several."""
 
 
 @define(eq=False)

@@ -10,7 +10,7 @@ from buffr.log import say
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import IgnoreRule, MatchRules, Normalisation
 from buffr.redaction.rules import RedactionRules
-from buffr.stores.cassette.store import Cassette
+from buffr.stores.interactions import InteractionSet
 
 __all__ = ["cache_matcher_for", "matcher_for"]
 
@@ -18,7 +18,7 @@ __all__ = ["cache_matcher_for", "matcher_for"]
 def matcher_for(
     settings: MatchSettings,
     rules: RedactionRules,
-    cassette: Cassette,
+    cassette: InteractionSet,
     websocket: WebSocketSettings,
     *,
     with_origin: bool,

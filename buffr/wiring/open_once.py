@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -13,15 +13,17 @@ from buffr.transport.streams import Signal
 
 __all__ = ["Openings"]
 
+Name = TypeVar("Name", bound=Hashable)
+
 
 @define(eq=False)
-class Openings:
-    """Which files are open, and which are being opened, by their real paths."""
+class Openings(Generic[Name]):
+    """Which files are open, and which are being opened, by their real paths or other names."""
 
-    done: set[Path] = field(factory=set)
-    _under_way: dict[Path, Signal] = field(factory=dict)
+    done: set[Name] = field(factory=set)
+    _under_way: dict[Name, Signal] = field(factory=dict)
 
-    async def once(self, real: Path, opened: Callable[[], Awaitable[None]]) -> None:
+    async def once(self, real: Name, opened: Callable[[], Awaitable[None]]) -> None:
         """Have a file opened, or wait for who does; one that failed is tried again.
 
         It goes on when the one who asked for it leaves: what a thread has
@@ -49,7 +51,7 @@ class Openings:
         if failures:
             failures[0].raiseException()
 
-    async def settled(self, real: Path) -> None:
+    async def settled(self, real: Name) -> None:
         """Return when nobody is opening a file."""
         while real in self._under_way:
             await self._under_way[real].wait()

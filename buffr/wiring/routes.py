@@ -26,7 +26,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Store
 from buffr.upstream.upstream import Upstream
 from buffr.wiring.caches import Caches
-from buffr.wiring.cassettes import Cassettes
+from buffr.wiring.cassettes import Cassettes, place_of
 from buffr.wiring.matchers import cache_matcher_for, matcher_for
 from buffr.wiring.paces import pace_for
 from buffr.wiring.upstreams import Upstreams
@@ -101,7 +101,7 @@ class RouteMaker:
         upstream: PacedUpstream | None,
         origin: Origin | None,
     ) -> Recorded:
-        cassette = self.cassettes.of(row.cassette, row.mode)
+        cassette = self.cassettes.of(place_of(row), row.mode)
         matcher = matcher_for(
             row.match, self.rules, cassette, row.websocket, with_origin=origin is not None
         )

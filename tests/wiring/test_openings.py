@@ -12,7 +12,8 @@ FILE = Path("/kept/file")
 
 class TestOnce:
     def test_those_who_come_meanwhile_wait_for_the_first(self) -> None:
-        openings, calls = Openings(), list[Deferred[None]]()
+        openings: Openings[Path] = Openings()
+        calls = list[Deferred[None]]()
 
         def opened() -> Deferred[None]:
             calls.append(Deferred())
@@ -26,7 +27,8 @@ class TestOnce:
 
     def test_what_failed_is_tried_again_by_who_waited(self) -> None:
         """The error is told to the first alone."""
-        openings, calls = Openings(), list[Deferred[None]]()
+        openings: Openings[Path] = Openings()
+        calls = list[Deferred[None]]()
 
         def opened() -> Deferred[None]:
             calls.append(Deferred())
@@ -43,7 +45,8 @@ class TestOnce:
 
     def test_it_goes_on_when_the_first_leaves(self) -> None:
         """What a thread has begun cannot be taken back; nobody begins it again beside it."""
-        openings, calls = Openings(), list[Deferred[None]]()
+        openings: Openings[Path] = Openings()
+        calls = list[Deferred[None]]()
 
         def opened() -> Deferred[None]:
             calls.append(Deferred())

@@ -388,7 +388,9 @@ class SQLiteInteractions:
         if self._closed:
             raise StoreFailed(f"{self.where} is closed")
         if self.access == "replay":
-            raise StoreFailed(f"{self.where} is open for replay only")
+            failure = StoreFailed(f"{self.where} is open for replay only")
+            failure.noted = self.losses_noted
+            raise failure
         await self._backlog.enter(size_bytes)
         done: Deferred[Any] = Deferred()
         self._thread.put(Work(partial(self._append, interaction), done))
