@@ -1,5 +1,5 @@
-# What buffr depends on, as a file that stays the same while that does: pyproject.toml
-# changes for other reasons too, and the layer with the dependencies is to be kept then.
+# The list of dependencies as a file of its own: pyproject.toml also changes for other reasons,
+# and the layer with the dependencies should then be reused.
 FROM python:3.13-slim AS requirements
 COPY pyproject.toml .
 RUN python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > /requirements.txt
@@ -22,8 +22,8 @@ FROM python:3.13-slim
 LABEL org.opencontainers.image.title="buffr" \
       org.opencontainers.image.description="A proxy that remembers" \
       org.opencontainers.image.licenses="MIT"
-# Whoever the container runs as may write to the volumes (--user). What is in them is closed
-# to others: the CA's key and new cassettes have mode 0600.
+# Any user of the container may write to the volumes (--user). The files in them are private:
+# the CA's key and new cassettes have mode 0600.
 RUN python -m pip uninstall --yes --quiet --root-user-action=ignore pip \
     && rm -r "$(python -c 'import ensurepip; print(*ensurepip.__path__)')" \
     && groupadd --gid 1000 buffr \

@@ -1,9 +1,9 @@
-"""A caching proxy inside a program, on this machine alone: two names, two TTLs.
+"""A caching proxy inside a program, without a network: two names, two TTLs.
 
     python examples/embedded_ttls.py
 
-An upstream that tells the time stands in for a reference API. What is asked
-again within its TTL is answered from the cache, and says so.
+An upstream that returns the time stands in for a reference API. A request that is
+repeated within the TTL is answered from the cache, as `Cache-Status` shows.
 """
 
 from __future__ import annotations
