@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from buffr.policy.mode import Decision, Fetch, Mode, Refuse, Replay, decide, needs_key
+from buffr.interaction import Body
+from buffr.message import ResponseHead
+from buffr.policy.cache.directives import request_directives
+from buffr.policy.cache.rules import CacheRules
+from buffr.policy.mode import (
+    CacheDecision,
+    Decision,
+    Fetch,
+    Mode,
+    Refuse,
+    Replay,
+    Reuse,
+    decide,
+    decide_cached,
+    needs_key,
+)
+from buffr.stores.cache import CacheEntry, StoredEntry
 
 RECORDED = Fetch(record=True, share=False)
 SHARED = Fetch(record=True, share=True)
@@ -83,3 +99,81 @@ class TestNeedsKey:
             assert needs_key(mode, share=share) or not (
                 isinstance(decision, Fetch) and decision.share
             )
+
+
+RULES = CacheRules()
+FRESH_UNTIL = 1000.0
+
+
+def stored(*said: tuple[bytes, bytes]) -> StoredEntry:
+    """A stored answer, fresh until a moment."""
+    head = ResponseHead(200, b"OK", said)
+    entry = CacheEntry(
+        key=b"k",
+        route="r",
+        method=b"GET",
+        url="http://a/",
+        vary=(),
+        head=head,
+        body=Body.of(b"x"),
+        trailers=(),
+        born_at=0.0,
+        responded_at=0.0,
+        fresh_until=FRESH_UNTIL,
+        keep_until=2 * FRESH_UNTIL,
+    )
+    return StoredEntry(1, entry)
+
+
+def cached(
+    kept: StoredEntry | None,
+    asked: bytes = b"",
+    now: float = 0.0,
+    rules: CacheRules = RULES,
+    *,
+    for_upstream: bool = False,
+    ranged: bool = False,
+) -> CacheDecision:
+    said = request_directives(((b"Cache-Control", asked),) if asked else ())
+    return decide_cached(rules, said, kept, now, for_upstream=for_upstream, ranged=ranged)
+
+
+def fetch(why: bytes, *, share: bool = True) -> Fetch:
+    return Fetch(record=True, share=share, why=why)
+
+
+class TestCached:
+    """Mode cache, in the same words as the other modes."""
+
+    def test_a_fresh_answer_is_reused(self) -> None:
+        kept = stored()
+        assert cached(kept) == Reuse(kept, revalidate=False)
+
+    def test_a_stale_one_is_validated(self) -> None:
+        assert cached(stored(), now=FRESH_UNTIL) == fetch(b"stale")
+
+    def test_one_that_may_serve_while_it_is_brought_up_to_date(self) -> None:
+        kept = stored((b"Cache-Control", b"stale-while-revalidate=10"))
+        assert cached(kept, now=FRESH_UNTIL + 5) == Reuse(kept, revalidate=True)
+        assert cached(kept, now=FRESH_UNTIL + 10) == fetch(b"stale")
+
+    def test_nothing_stored(self) -> None:
+        assert cached(None) == fetch(b"uri-miss")
+        assert cached(None, for_upstream=True) == fetch(b"request", share=False)
+        assert cached(None, ranged=True) == fetch(b"uri-miss", share=False)
+
+    @pytest.mark.parametrize("asked", [b"no-cache", b"no-store", b"max-age=0"])
+    def test_a_client_that_wants_a_new_answer(self, asked: bytes) -> None:
+        """It gets one of its own; unless the route's settings override requests."""
+        assert cached(stored(), asked, now=1.0) == fetch(b"request", share=False)
+        assert isinstance(cached(stored(), asked, 1.0, overriding()), Reuse)
+
+    def test_a_client_that_wants_no_new_answer(self) -> None:
+        assert cached(None, b"only-if-cached") == Refuse()
+        assert cached(stored(), b"only-if-cached", now=FRESH_UNTIL) == Refuse()
+        assert isinstance(cached(stored(), b"only-if-cached"), Reuse)
+        assert cached(None, b"only-if-cached", rules=overriding()) == fetch(b"uri-miss")
+
+
+def overriding() -> CacheRules:
+    return CacheRules(override=frozenset(("request",)))
