@@ -14,7 +14,6 @@ from buffr.config.listener import ListenerSettings
 from buffr.config.route import RouteSettings, cassette_name
 from buffr.config.schema import described, setting, varied
 from buffr.config.shapes import ListOf, Rows
-from buffr.policy.bypass import Bypass
 from buffr.policy.hosts import EVERY_HOST, HostTable, plain_host
 
 __all__ = ["ForwardHost", "ForwardSettings", "host_cassette"]
@@ -103,15 +102,10 @@ class ForwardSettings(RouteSettings, ListenerSettings):
     )
     data_dir: Path = Path()
     _table: HostTable[ForwardHost] = field(init=False, eq=False, repr=False)
-    _bypass: Bypass = field(init=False, eq=False, repr=False)
 
     @_table.default
     def _default_table(self) -> HostTable[ForwardHost]:
         return HostTable(self.hosts)
-
-    @_bypass.default
-    def _default_bypass(self) -> Bypass:
-        return Bypass.of(self.bypass)
 
     def of(self, host: str) -> ForwardHost:
         """The settings for a host, listed or not."""
@@ -121,13 +115,3 @@ class ForwardSettings(RouteSettings, ListenerSettings):
     def _for_hosts(self, host: str) -> dict[str, Any]:
         shared = {one.name: getattr(self, one.name) for one in attrs.fields(RouteSettings)}
         return shared | {"cassette": self.cassette or host_cassette(self.data_dir, host)}
-
-    def names(self, host: str, port: int | None = None) -> bool:
-        """Whether a row for a host, or an entry of ``bypass``, names it other than by ``'*'``.
-
-        Without a port, only rows count.
-        """
-        row = self._table.find(host)
-        if row is not None and row.host != EVERY_HOST:
-            return True
-        return port is not None and self._bypass.names(host, port)

@@ -24,7 +24,8 @@ from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import Drafted, ListOf, Rows, Section
 from buffr.policy.access import Access, is_loopback
 from buffr.policy.bypass import Bypass
-from buffr.policy.hosts import plain_host
+from buffr.policy.destinations import Destinations
+from buffr.policy.hosts import HostTable
 from buffr.policy.mode import Mode
 
 __all__ = ["Config", "Durability", "LogFormat", "Redaction"]
@@ -210,21 +211,23 @@ class Config:
         chosen = None if self.forward is None else self.forward.deny_private
         return not self.on_loopback if chosen is None else chosen
 
-    def denies_private_at(self, host: str, port: int) -> bool:
-        """Whether the forward proxy refuses private addresses for this destination.
+    @property
+    def destinations(self) -> Destinations:
+        """Where the forward proxy's clients may go.
 
-        Those that settings name are exempt: reverse targets, rows of ``hosts``
-        and entries of ``bypass`` other than ``*``. ``NO_PROXY`` exempts
-        nothing: it often names metadata addresses.
+        ``NO_PROXY`` exempts no private address: it often names metadata addresses.
         """
-        if not self.denies_private or self.forward is None:
-            return False
-        if self.forward.names(host, port):
-            return False
+        forward = self.forward
         targets = [route.target for route in self.reverse if route.target is not None]
         if self.gateway is not None:
             targets += [route.target for route in self.gateway.routes]
-        return (plain_host(host), port) not in {(one.host, one.port) for one in targets}
+        return Destinations(
+            bypass=self.bypass,
+            private_denied=forward is not None and self.denies_private,
+            rows=HostTable(() if forward is None else forward.hosts),
+            named=Bypass.of(() if forward is None else forward.bypass),
+            targets=frozenset((one.host, one.port) for one in targets),
+        )
 
     @property
     def bypass(self) -> Bypass:

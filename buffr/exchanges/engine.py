@@ -40,7 +40,7 @@ from buffr.log import ExchangeLog, say
 from buffr.matching.identity import Identity
 from buffr.matching.key import recording_name
 from buffr.message import Request, ResponseHead
-from buffr.policy.mode import Fetch, Refuse, Replay, decide, needs_key
+from buffr.policy.mode import Fetch, Refuse, Replay, decide
 from buffr.transport.eager import AT_ONCE_BYTES, aside
 from buffr.transport.streams import BodyStream
 from buffr.wire.websocket_handshake import asks_websocket, check_request
@@ -181,7 +181,7 @@ class Engine:
         """Answer with a recording, or record an answer."""
         request, place = exchange.request, None
         key = check_request(request) if asks_websocket(request) else b""
-        if not needs_key(route.mode, share=route.share):
+        if not route.identifies:
             exchange.body = _on_its_way(route, body, record=route.mode.records)
         else:
             exchange.body = (

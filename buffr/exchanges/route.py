@@ -18,7 +18,7 @@ from buffr.origin import Origin
 from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
 from buffr.policy.cache.storing import Timing
-from buffr.policy.mode import Mode
+from buffr.policy.mode import Mode, needs_key
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Store
 from buffr.stores.cache import CacheStore
@@ -134,6 +134,12 @@ class Recorded(_AnyRoute):
     replay_delays: bool
     ages: Ages | None = None
     variants: Variants = field(factory=Variants)
+    identifies: bool = field(init=False)
+    """Whether requests are identified, and so read whole, before anything is done."""
+
+    @identifies.default
+    def _default_identifies(self) -> bool:
+        return needs_key(self.mode, share=self.share)
 
 
 @frozen(eq=False, kw_only=True)

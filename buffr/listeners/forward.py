@@ -42,18 +42,22 @@ _LONGEST_AGENT = 120
 _ESTABLISHED = ResponseHead(200, b"Connection Established", ())
 
 
+class Destinations(Protocol):
+    """Which hosts may be asked for. Makes nothing for them."""
+
+    def bypassed(self, host: str, port: int) -> bool:
+        """Whether the origin's traffic is relayed without being intercepted."""
+
+    def check(self, host: str, port: int) -> None:
+        """Raise ``AccessDenied`` for an origin that is not allowed."""
+
+
 class Routes(Protocol):
     """The routes of a forward proxy, by origin."""
 
     @property
     def ready(self) -> Mapping[tuple[Origin, str], Route]:
         """Routes by origin and scope that exist already."""
-
-    def bypassed(self, host: str, port: int) -> bool:
-        """Whether the origin's traffic is relayed without being intercepted."""
-
-    def check(self, host: str, port: int) -> None:
-        """Raise ``AccessDenied`` for an origin that is not allowed. Makes nothing for it."""
 
     async def of(self, origin: Origin, scope: str) -> Route:
         """The route of an origin, made if necessary. A bypassed one has mode passthrough.
@@ -153,6 +157,7 @@ class ForwardProxy:
         engine: Engine,
         reactor: IReactorTime,
         access: Access,
+        destinations: Destinations,
         routes: Routes,
         tls_for: Callable[[str], IOpenSSLServerConnectionCreator],
         hops: Hops | None = None,
@@ -161,6 +166,7 @@ class ForwardProxy:
         self._engine = engine
         self._reactor = reactor
         self._access = access
+        self._destinations = destinations
         self._routes = routes
         self._tls_for = tls_for
         self._hops = hops
@@ -200,12 +206,12 @@ class ForwardProxy:
         host, port = authority_form(request)
         if request.hops and self._hops is not None:
             self._hops.check(request.hops, b"CONNECT", host_and_port(host, port).encode("ascii"))
-        if self._routes.bypassed(host, port):
+        if self._destinations.bypassed(host, port):
             await self._relay(host, port, sink, request.hops)
             return
         # Refuse what is not allowed here, where the client still reads plain answers. Make
         # nothing yet: many clients open tunnels and never use them.
-        self._routes.check(host, port)
+        self._destinations.check(host, port)
         sink.tunnel(_ESTABLISHED, self._start(host, port, scope, request))
 
     async def _relay(self, host: str, port: int, sink: ClientSink, hops: bytes) -> None:

@@ -250,6 +250,7 @@ class _Builder:
             self._engine,
             self._reactor,
             self._config.access_to_forward,
+            routes.destinations,
             routes,
             lambda host: ServerTLS(leaves, server_name(host.encode("ascii"))),
             self._upstreams.hops,

@@ -6,16 +6,13 @@ from attrs import frozen
 from twisted.internet.protocol import Protocol
 
 from buffr.config.forward import ForwardHost, ForwardSettings
-from buffr.errors import AccessDenied
 from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead, Repeat
 from buffr.exchanges.route import Route
 from buffr.matching.matcher import Matcher
 from buffr.origin import Origin
-from buffr.policy.access import is_private
 from buffr.policy.mode import Mode
 from buffr.stores.interactions import IndexedStore
-from buffr.tls.server_name import is_address
 from buffr.wiring.cassettes import Place, SharedCassette, place_of
 from buffr.wiring.held_routes import Held, HeldRoutes, Name
 from buffr.wiring.matchers import cache_matcher_for, matcher_for
@@ -52,29 +49,16 @@ class ForwardRoutes:
         limits = maker.config.limits
         self._settings = settings
         self._maker = maker
-        self._bypass = maker.config.bypass
+        self.destinations = maker.config.destinations
         self._held = HeldRoutes(limits.hosts, limits.host_idle_s, self._let_go)
         self.ready: dict[tuple[Origin, str], Route] = {}
         self._views: dict[SharedCassette, dict[str, _View]] = {}
         self._playheads: Remembered[Playhead] = Remembered(_MOST_REMEMBERED)
         self._paces: Remembered[Pace] = Remembered(_MOST_REMEMBERED)
 
-    def bypassed(self, host: str, port: int) -> bool:
-        return self._bypass.matches(host, port)
-
-    def check(self, host: str, port: int) -> None:
-        """Refuse an address at once; where a name leads is seen when it is dialled."""
-        if self._denies(host, port) and is_address(host) and is_private(host):
-            raise AccessDenied(
-                "private addresses are not served", hint="forward.deny_private sets it"
-            )
-
-    def _denies(self, host: str, port: int) -> bool:
-        return self._maker.config.denies_private_at(host, port)
-
     async def of(self, origin: Origin, scope: str) -> Route:
-        self.check(origin.host, origin.port)
-        if self.bypassed(origin.host, origin.port):
+        self.destinations.check(origin.host, origin.port)
+        if self.destinations.bypassed(origin.host, origin.port):
             route = self._held.find((origin, None)) or self._passing(origin)
         else:
             row = self._settings.of(origin.host)
@@ -121,7 +105,7 @@ class ForwardRoutes:
         return route
 
     def _upstream(self, origin: Origin, row: ForwardHost) -> PacedUpstream:
-        deny_private = self._denies(origin.host, origin.port)
+        deny_private = self.destinations.denies_private(origin.host, origin.port)
         upstream = self._maker.upstreams.of(
             origin, row.upstream, keep_host=row.keep_host, deny_private=deny_private
         )
@@ -172,7 +156,7 @@ class ForwardRoutes:
     def _passing(self, origin: Origin) -> Route:
         """A bypassed host's plain requests are relayed, whatever the mode."""
         general, maker = self._settings, self._maker
-        deny_private = self._denies(origin.host, origin.port)
+        deny_private = self.destinations.denies_private(origin.host, origin.port)
         upstream = maker.upstreams.of(
             origin, general.upstream, keep_host=general.keep_host, deny_private=deny_private
         )
@@ -197,9 +181,9 @@ class ForwardRoutes:
 
     async def dial(self, host: str, port: int, protocol: Protocol, *, hops: bytes = b"") -> None:
         origin = Origin("https", host, port)
-        self.check(host, port)
+        self.destinations.check(host, port)
         options = self._settings.upstream
-        deny_private = self._denies(host, port)
+        deny_private = self.destinations.denies_private(host, port)
         await self._maker.upstreams.dial(
             origin, options, protocol, deny_private=deny_private, hops=hops
         )

@@ -418,7 +418,7 @@ class TestPrivateDestinations:
     def test_who_is_exempt(self, host: str, port: int, denied: object) -> None:
         """What settings name is exempt; ``*`` names nothing, and ``NO_PROXY`` is no setting."""
         config = loaded(self.TEXT, {"NO_PROXY": "corp,169.254.169.254"})
-        assert config.denies_private_at(host, port) is denied
+        assert config.destinations.denies_private(host, port) is denied
         assert config.bypass.matches("corp", port)
 
     @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ class TestPrivateDestinations:
         """It is on where other machines reach the proxy, unless a setting says otherwise."""
         config = loaded(f"forward: {section}\nlisten: '{listen}'\naccess: {{key: x}}\n")
         assert config.denies_private is denies
-        assert config.denies_private_at("a", 1) is denies
+        assert config.destinations.denies_private("a", 1) is denies
 
 
 class TestBypass:

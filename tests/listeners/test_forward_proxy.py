@@ -118,7 +118,9 @@ class Bench:
         self.created: list[str] = []
         log = ExchangeLog(self.reactor, self.lines.append, "text")
         self.engine = Engine(self.reactor, log, lambda: 0.0)
-        self.proxy = ForwardProxy(self.engine, self.reactor, access, self.routes, self._tls)
+        self.proxy = ForwardProxy(
+            self.engine, self.reactor, access, self.routes, self.routes, self._tls
+        )
         self.listener = self.proxy.listener = HTTPListener(
             self.reactor,
             "127.0.0.1",
