@@ -11,7 +11,7 @@ from typing import Any
 
 from buffr.config.model import Config
 from buffr.config.reference import default_of
-from buffr.config.schema import SCHEMA_FILE, Branch, Kind, Setting, tree_of
+from buffr.config.schema import SCHEMA_FILE, Branch, Kind, Setting, settings_of, tree_of
 from buffr.config.shapes import Drafted, ListOf, MapOf, NamedRows, Rows, Rules, Section
 from buffr.policy.mode import Mode
 
@@ -87,6 +87,10 @@ def _shape(shape: object, models: dict[type, Schema]) -> Schema:
                 "propertyNames": _shape(shape.name, models),
                 "additionalProperties": _reference(shape.model, models),
             }
+        case Section(model, word) if word:
+            declared: Any = model
+            (short,) = [one for one in settings_of(declared) if one.key == word]
+            return {"anyOf": [_shape(short.shape, models), _reference(model, models)]}
         case Section() | Drafted():
             return {"allOf": [_reference(shape.model, models)]}
     raise TypeError(shape)

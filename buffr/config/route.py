@@ -26,8 +26,10 @@ __all__ = [
     "Credentials",
     "FrameMatch",
     "IgnoreRule",
+    "MatchPart",
     "MatchSettings",
     "NormaliseSettings",
+    "Preset",
     "Repeat",
     "RouteSettings",
     "VariantsRule",
@@ -105,6 +107,8 @@ class WebSocketSettings:
     )
 
 
+Preset = Literal["buffr", "vcr", "har"]
+MatchPart = Literal["method", "scheme", "host", "port", "path", "query", "body", "headers"]
 Credentials = Literal["constant", "distinct"]
 VariantsRule = Literal["lenient", "strict"]
 
@@ -170,8 +174,23 @@ class NormaliseSettings:
 
 @frozen(kw_only=True)
 class MatchSettings:
-    """What counts in matching. ``header`` names are in lower case."""
+    """What counts in matching. ``header`` names are in lower case.
 
+    ``on`` is ``None`` where the preset says which parts count.
+    """
+
+    preset: Preset = setting(
+        kinds.one_of(get_args(Preset)),
+        "buffr",
+        "Whose rules decide what counts: buffr's own, those of VCR.py, or those of tools that"
+        " replay HAR files. `match: vcr` is short for `match: {preset: vcr}`. A cache ignores it.",
+    )
+    on: tuple[MatchPart, ...] | None = setting(
+        ListOf(kinds.one_of(get_args(MatchPart)), tuple, least=1),
+        None,
+        "The parts of a request that count; `headers` are those of the table of headers.",
+        default_text="by preset",
+    )
     ignore: tuple[IgnoreRule, ...] = setting(
         Rules(IgnoreRule), (), "Rules for what does not count; an invalid one is skipped."
     )
@@ -218,8 +237,8 @@ class RouteSettings:
     A reverse port, a row of the gateway and a host behind the forward proxy
     take all of it, and the forward proxy itself, for its hosts. ``cassette``
     is ``None`` only there. ``share`` and ``record_statuses`` are ``None``
-    where the mode decides, and ``replay_delays`` is where the general
-    setting does.
+    where the mode decides, ``repeat`` is where ``match`` does, and
+    ``replay_delays`` where the general setting does.
     """
 
     mode: Mode = setting(
@@ -241,12 +260,13 @@ class RouteSettings:
         doc="Whether the upstream gets the client's `Host` instead of its own.",
         flag="keep_host",
     )
-    repeat: Repeat = setting(
+    repeat: Repeat | None = setting(
         REPEAT,
-        "cycle",
+        None,
         "What follows the last of several recordings of one request: "
         "the first again, the last again, or a miss.",
         flag="repeat",
+        default_text="`cycle`; `once` with `match: vcr`, `last` with `match: har`",
         modes=RECORDINGS,
     )
     replay_delays: bool | None = setting(
@@ -283,7 +303,7 @@ class RouteSettings:
         "Limits on requests to the upstream. Replayed answers do not count.",
     )
     match: MatchSettings = setting(
-        Section(MatchSettings),
+        Section(MatchSettings, word="preset"),
         MatchSettings(),
         "How requests are matched.",
         modes=RECORDINGS | {Mode.CACHE},

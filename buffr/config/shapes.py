@@ -135,13 +135,22 @@ _SEPARATOR = re.compile(r"[,\s]+")
 
 @frozen
 class Section(Generic[T_co]):
-    """A mapping that is read into a model of its own."""
+    """A mapping that is read into a model of its own.
+
+    ``word`` names the key that a single word in its place stands for.
+    """
 
     model: type[T_co]
-    allowed = "a mapping"
+    word: str = ""
     empty_ok = True
 
+    @property
+    def allowed(self) -> str:
+        return f"a mapping, or a word for its {self.word}" if self.word else "a mapping"
+
     def read(self, written: Written, path: str, problems: Problems) -> T_co | None:
+        if self.word and isinstance(written, Scalar) and written.tag is not Tag.NULL:
+            written = Table(written.at, (Entry(written.at, self.word, written),))
         found = len(problems.errors)
         given = read_table(self.model, written, path, problems)
         if given is None or len(problems.errors) > found:

@@ -28,7 +28,7 @@ class Playhead:
     """
 
     def __init__(self, repeat: Repeat, max_scopes: int = 10_000) -> None:
-        self._repeat = repeat
+        self.repeat = repeat
         self._max_scopes = max_scopes
         self._scopes: dict[str, dict[bytes, tuple[int, int]]] = {}
 
@@ -42,7 +42,7 @@ class Playhead:
         heads = self._heads(scope)
         answers, at = heads.get(digest, (0, 0))
         if at >= len(places):
-            match self._repeat:
+            match self.repeat:
                 case Repeat.CYCLE:
                     at = 0
                 case Repeat.LAST:

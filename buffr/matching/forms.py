@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 from buffr.matching.members import Out
 from buffr.matching.pieces import Pause, Piece, Text
 
-__all__ = ["canonical_form", "field_name", "form_in_slices", "without_fields"]
+__all__ = ["canonical_form", "field_name", "form_in_slices", "sorted_pairs", "without_fields"]
 
 _RESERVED = re.compile(rb"[^0-9A-Za-z_.~-]")
 _CUT_ESCAPE = re.compile(rb"%.?\Z", re.DOTALL)
@@ -32,6 +32,19 @@ def without_fields(form: bytes, names: frozenset[bytes]) -> bytes:
     if not names:
         return form
     return b"&".join([field for field in form.split(b"&") if field_name(field) not in names])
+
+
+def sorted_pairs(query: bytes) -> bytes:
+    """A query's fields sorted by decoded name and value, in one spelling of their encodings.
+
+    Fields without a value are left out, as ``urllib.parse.parse_qsl`` leaves them out.
+    """
+    pairs = []
+    for field in query.split(b"&"):
+        name, _, value = field.partition(b"=")
+        if value:
+            pairs.append((_plain(name), _plain(value)))
+    return b"&".join([b"%b=%b" % (_quoted(name), _quoted(value)) for name, value in sorted(pairs)])
 
 
 def canonical_form(form: bytes, replace: Replace) -> bytes:

@@ -56,13 +56,14 @@ _NOTHING, _READ, _IN_KEY, _OF_OPTIONS, _SELECTS, _SECRET = range(6)
 class _Uses(dict[bytes, tuple[bytes, int]]):
     """What a field is read for, by its name as sent: the lower-case name beside it."""
 
-    __slots__ = ("_credentials", "_named", "_without")
+    __slots__ = ("_by_table", "_credentials", "_named", "_without")
 
     def __init__(self, rules: MatchRules) -> None:
         super().__init__()
         self._credentials = rules.redaction
         self._named = frozenset(name.lower().encode() for name in rules.header)
         self._without = frozenset() if rules.normalise.conditions else _CONDITIONS
+        self._by_table = "headers" in rules.on
 
     def __missing__(self, name: bytes) -> tuple[bytes, int]:
         lower = name.lower()
@@ -79,6 +80,8 @@ class _Uses(dict[bytes, tuple[bytes, int]]):
             return _NOTHING
         if name in (_CONTENT_TYPE, _CONTENT_ENCODING, _UPGRADE, SUBPROTOCOL):
             return _READ
+        if not self._by_table:
+            return _NOTHING
         match class_of(name):
             case HeaderClass.IDENTITY:
                 return _NOTHING if name in self._without else _IN_KEY
@@ -122,6 +125,11 @@ class HeaderRules:
     redactor: Redactor
     distinct: bool = False
     _uses: _Uses = field(init=False)
+    _by_table: bool = field(init=False)
+
+    @_by_table.default
+    def _as_ruled(self) -> bool:
+        return "headers" in self.rules.on
 
     @_uses.default
     def _no_name_met_yet(self) -> _Uses:
@@ -176,7 +184,7 @@ class HeaderRules:
         asked = _names_websocket(upgrade) if websocket is None else websocket
         handshake = self._handshake(offered, known) if asked else ()
         parts = tuple(_parts(compared.items())) if compared else ()
-        if content_type is not None:
+        if content_type is not None and self._by_table:
             parts += _of_content_type(method, content_type)
         return CountedFields(content_type, b",".join(codings), handshake, parts, tuple(selecting))
 

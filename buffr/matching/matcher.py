@@ -120,6 +120,8 @@ class Matcher:
         self._rules = rules
         self.strict_variants = rules.variants == "strict"
         self.body_bytes = rules.body_bytes
+        self._on = rules.on
+        self._by_body = "body" in rules.on
         self._distinct = rules.credentials == "distinct"
         self._salt = salt or _no_salt
         self._salt_now = self._salt()
@@ -144,6 +146,9 @@ class Matcher:
             rules.normalise.signatures,
             not rules.normalise.query_order,
             rules.normalise.idempotency,
+            "path" in rules.on,
+            "query" in rules.on,
+            rules.query_pairs,
         )
         self._header = HeaderRules(
             rules, self.ignore, self._redaction, credential, redactor, self._distinct
@@ -176,7 +181,7 @@ class Matcher:
         name = request if origin is None else (request, origin)
         known = self._requests.get(name) or self._live_head(request, origin, name)
         identity: Identity | None
-        if not body:
+        if not body or not self._by_body:
             identity = known.bare
         elif isinstance(body, LongBody):
             identity = self._identity(request, origin, known, body)
@@ -199,7 +204,7 @@ class Matcher:
     ) -> Identity | None:
         """What identifies a request, if that is known already. ``body`` is not empty."""
         known = self._requests.get(request if origin is None else (request, origin))
-        if known is None:
+        if known is None or not self._by_body:
             return None
         one = (known.head, known.selecting, known.secrets.values, body)
         identity = self._identities.get(one)
@@ -216,6 +221,8 @@ class Matcher:
         else:
             values = (self._body.value_of(head.kind, body, secrets, form),) if body else (b"",)
         keys = _keys(head, values)
+        if body and self._rules.bodiless:
+            keys += head.keys(b"")
         if self._redaction.exact:
             return Identity(keys, known.selecting)
         others: tuple[MatchKey, ...] = ()
@@ -253,7 +260,9 @@ class Matcher:
 
     def takes_long(self, request: Request, body: bytes) -> bool:
         """Whether a body of at most ``IN_MEMORY`` bytes holds more than that."""
-        return bool(body) and self._body.takes_long(self._kind_of(request), body)
+        if not body or not self._by_body:
+            return False
+        return self._body.takes_long(self._kind_of(request), body)
 
     def _kind_of(self, request: Request) -> BodyKind:
         known = self._requests.get(request)
@@ -278,6 +287,8 @@ class Matcher:
 
     def is_read(self, request: RecordedRequest) -> bool:
         """Whether a recording's long body need not be read: what it counts as is known."""
+        if not self._by_body:
+            return True
         return self._body.is_read(self._recorded_head(request).head.kind, request.body)
 
     @property
@@ -297,7 +308,7 @@ class Matcher:
         Raises ``CassetteError`` when a body's file is needed and cannot be read.
         """
         known = self._recorded_head(request)
-        if not request.body.size_bytes:
+        if not request.body.size_bytes or not self._by_body:
             return known.head.exact(b"")
         return known.head.exact(self._body.recorded(known.head.kind, request.body, known.secrets))
 
@@ -309,7 +320,9 @@ class Matcher:
         request = entry.request
         known = self._recorded_head(request)
         head = known.head
-        if request.body.size_bytes and not value:
+        if not self._by_body:
+            value = b""
+        elif request.body.size_bytes and not value:
             value = self._body.recorded(head.kind, request.body, known.secrets)
         variant = None
         if not _is_headerless(request):
@@ -361,7 +374,7 @@ class Matcher:
     def _recorded_head(self, request: RecordedRequest) -> _Known:
         origin: tuple[Part, ...] = ()
         if self._with_origin:
-            origin = _origin_parts(request.scheme, request.host, request.port)
+            origin = self._origin_parts(request.scheme, request.host, request.port)
         method, target, headers = request.method, request.target, request.headers
         secrets = self._redaction.known(target, headers)
         head, fields = self._shared_head(method, target, headers, origin, secrets)
@@ -377,6 +390,19 @@ class Matcher:
         fields = self._header.read(method, headers, origin=origin)
         self._last_fields = (headers, method, origin, fields)
         return fields
+
+    def _origin_parts(
+        self, scheme: str | None, host: str | None, port: int | None
+    ) -> tuple[Part, ...]:
+        """Those of the origin that are known and count; a part that does not is empty."""
+        values = zip(_ORIGIN_PARTS, (scheme, host, port), strict=True)
+        return tuple(
+            [
+                (name, str(value).lower().encode() if name in self._on else b"")
+                for name, value in values
+                if value is not None
+            ]
+        )
 
     def _live_head(self, request: Request, origin: Origin | None, name: object) -> _Known:
         secrets = self._redaction.known(request.target, request.headers)
@@ -400,7 +426,7 @@ class Matcher:
     ) -> tuple[_Head, CountedFields]:
         parts: tuple[Part, ...] = ()
         if self._with_origin and origin is not None:
-            parts = _origin_parts(origin.scheme, origin.host, origin.port)
+            parts = self._origin_parts(origin.scheme, origin.host, origin.port)
         return self._shared_head(
             request.method,
             request.target,
@@ -434,7 +460,8 @@ class Matcher:
         if head is None:
             reading = Reading(self._rules.redaction, names)
             path, query = self._target.parts(target, secrets, reading)
-            request: tuple[Part, ...] = (("method", method), ("path", path), ("query", query))
+            counted = method if "method" in self._on else b""
+            request: tuple[Part, ...] = (("method", counted), ("path", path), ("query", query))
             kind = _kind(content_type, codings)
             doubtful = frozenset() if self._redaction.exact else frozenset(reading.doubtful)
             parts = (*origin, *request, *compared)
@@ -465,14 +492,6 @@ def _is_headerless(request: RecordedRequest) -> bool:
 def _head_bytes(target: bytes, headers: Headers) -> int:
     """About what it takes to remember a head by its fields."""
     return 500 + len(target) + sum([100 + 2 * len(value) for _, value in headers])
-
-
-def _origin_parts(scheme: str | None, host: str | None, port: int | None) -> tuple[Part, ...]:
-    return tuple(
-        (name, str(value).lower().encode())
-        for name, value in zip(_ORIGIN_PARTS, (scheme, host, port), strict=True)
-        if value is not None
-    )
 
 
 def differences(live: MatchKey, recorded: MatchKey) -> tuple[str, ...]:

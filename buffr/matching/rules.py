@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Literal
 
 from attrs import field, frozen
 
 from buffr.redaction.rules import RedactionRules
 
-__all__ = ["FrameMatch", "IgnoreRule", "MatchRules", "Normalisation"]
+__all__ = [
+    "ALL_PARTS",
+    "PRESETS",
+    "FrameMatch",
+    "IgnoreRule",
+    "MatchRules",
+    "Normalisation",
+    "Preset",
+]
 
 FrameMatch = Literal["strict", "json", "any", "type"]
+
+ALL_PARTS = frozenset(("method", "scheme", "host", "port", "path", "query", "body", "headers"))
+"""What can identify a request; ``headers`` are those of the table in ``header_table``."""
+
+
+@frozen(kw_only=True)
+class Preset:
+    """How another tool compares requests.
+
+    ``on`` are the parts that count. ``query_pairs``: a query counts as its
+    decoded pairs, sorted, without those that have no value. ``bodiless``:
+    recordings without a request body answer whatever body the request has,
+    as the tool may not have kept it. ``repeat`` says what follows the last
+    recording of a request, as ``Playhead`` has it.
+    """
+
+    on: frozenset[str] = ALL_PARTS
+    query_pairs: bool = False
+    bodiless: bool = False
+    repeat: Literal["cycle", "last", "once"] = "cycle"
+
+
+PRESETS = MappingProxyType(
+    {
+        "buffr": Preset(),
+        "vcr": Preset(on=ALL_PARTS - {"body", "headers"}, query_pairs=True, repeat="once"),
+        "har": Preset(on=ALL_PARTS - {"headers"}, bodiless=True, repeat="last"),
+    }
+)
 
 
 @frozen(kw_only=True)
@@ -72,7 +110,8 @@ class MatchRules:
     ``body_bytes``, decoded, are compared by their bytes. With strict ``variants`` a
     recording never answers another variant of its request. ``frame`` says how WebSocket
     messages are, as ``FrameRules`` has it, and ``frame_type`` names the member
-    for ``type``.
+    for ``type``. ``on``, ``query_pairs`` and ``bodiless`` are as ``Preset``
+    has them; the fields of ``header`` count whatever ``on`` says.
     """
 
     redaction: RedactionRules = field(factory=RedactionRules)
@@ -87,3 +126,6 @@ class MatchRules:
     frame: FrameMatch = "json"
     frame_type: str = "type"
     normalise: Normalisation = field(factory=Normalisation)
+    on: frozenset[str] = ALL_PARTS
+    query_pairs: bool = False
+    bodiless: bool = False

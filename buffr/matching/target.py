@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
 
-from buffr.matching.forms import field_name, without_fields
+from buffr.matching.forms import field_name, sorted_pairs, without_fields
 from buffr.matching.idempotency import is_token
 from buffr.matching.ignore import Ignore
 from buffr.matching.reading import Reading
@@ -67,6 +67,9 @@ class TargetRules:
     signatures_left_out: bool = True
     query_in_order: bool = True
     tokens_left_out: bool = False
+    path_counts: bool = True
+    query_counts: bool = True
+    query_as_pairs: bool = False
 
     def parts(
         self, target: bytes, known: Known = NOTHING_KNOWN, reading: Reading | None = None
@@ -84,8 +87,12 @@ class TargetRules:
         replaced = self.redaction.text(named, known)
         path, mark, query = legal_target(replaced).partition(b"?")
         path = in_one_spelling(self.ignore.replaced("request.path", path))
+        if not self.path_counts:
+            path = b""
+        if not self.query_counts:
+            return path, b""
         if not query:
-            return path, mark
+            return path, b"" if self.query_as_pairs else mark
         counting = without_fields(query, self.left_out)
         if self.tokens_left_out:
             counting = _without_tokens(counting)
@@ -97,6 +104,9 @@ class TargetRules:
             fields = sorted(counting.split(b"&"), key=field_name)
             counting = b"&".join(fields)
         counting = self.ignore.replaced("request.query", counting)
+        if self.query_as_pairs:
+            pairs = sorted_pairs(counting)
+            return path, mark + pairs if pairs else b""
         return path, mark + in_one_spelling(counting)
 
 

@@ -7,7 +7,7 @@ from twisted.internet.protocol import Protocol
 
 from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.exchanges.pace import Pace, PacedUpstream
-from buffr.exchanges.playhead import Playhead, Repeat
+from buffr.exchanges.playhead import Playhead
 from buffr.exchanges.route import Route
 from buffr.matching.matcher import Matcher
 from buffr.origin import Origin
@@ -15,7 +15,7 @@ from buffr.policy.mode import Mode
 from buffr.stores.interactions import IndexedStore
 from buffr.wiring.cassettes import Place, SharedCassette, place_of
 from buffr.wiring.held_routes import Held, HeldRoutes, Name
-from buffr.wiring.matchers import cache_matcher_for, matcher_for
+from buffr.wiring.matchers import cache_matcher_for, matcher_for, repeat_of
 from buffr.wiring.paces import new_pace
 from buffr.wiring.remembered import Remembered
 from buffr.wiring.routes import RouteMaker
@@ -136,7 +136,7 @@ class ForwardRoutes:
             row.match, self._maker.rules, cassette.cassette, row.websocket, with_origin=True
         )
         store = cassette.cassette.view(matcher.recorded_key)
-        repeat = Repeat(row.repeat)
+        repeat = repeat_of(row.repeat, row.match)
         playhead = self._playheads.of((str(cassette.real), row.host), lambda: Playhead(repeat))
         return _View(cassette, store, matcher, playhead)
 

@@ -6,13 +6,19 @@ from attrs import asdict, evolve
 from twisted.logger import LogLevel
 
 from buffr.config.route import MatchSettings, WebSocketSettings
+from buffr.exchanges.playhead import Repeat
 from buffr.log import say
 from buffr.matching.matcher import Matcher
-from buffr.matching.rules import IgnoreRule, MatchRules, Normalisation
+from buffr.matching.rules import PRESETS, IgnoreRule, MatchRules, Normalisation
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.interactions import InteractionSet
 
-__all__ = ["cache_matcher_for", "matcher_for"]
+__all__ = ["cache_matcher_for", "matcher_for", "repeat_of"]
+
+
+def repeat_of(repeat: str | None, match: MatchSettings) -> Repeat:
+    """What follows the last recording of a request: as it is set, or by the preset."""
+    return Repeat(repeat or PRESETS[match.preset].repeat)
 
 
 def matcher_for(
@@ -29,6 +35,9 @@ def matcher_for(
         frame=websocket.match,
         frame_type=websocket.type_field,
         credentials=settings.credentials,
+        on=PRESETS[settings.preset].on if settings.on is None else frozenset(settings.on),
+        query_pairs=PRESETS[settings.preset].query_pairs,
+        bodiless=PRESETS[settings.preset].bodiless,
     )
     return _said(Matcher(compared, with_origin=with_origin, salt=lambda: cassette.salt))
 

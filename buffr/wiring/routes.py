@@ -27,16 +27,16 @@ from buffr.stores.base import Store
 from buffr.upstream.upstream import Upstream
 from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes, place_of
-from buffr.wiring.matchers import cache_matcher_for, matcher_for
+from buffr.wiring.matchers import cache_matcher_for, matcher_for, repeat_of
 from buffr.wiring.paces import pace_for
 from buffr.wiring.upstreams import Upstreams
 
 __all__ = ["RouteMaker", "reverse_route"]
 
 
-def _shares(mode: Mode, chosen: bool | None, repeat: str) -> bool:  # noqa: FBT001  # as set
+def _shares(mode: Mode, chosen: bool | None, repeat: Repeat) -> bool:  # noqa: FBT001  # as set
     """Whether flights are shared; by default in auto, but for answers that count each."""
-    return (mode is Mode.AUTO and repeat != "once") if chosen is None else chosen
+    return (mode is Mode.AUTO and repeat is not Repeat.ONCE) if chosen is None else chosen
 
 
 class _Common(TypedDict):
@@ -119,6 +119,7 @@ class RouteMaker:
     ) -> Recorded:
         """A route that replays or records; in mode replay it asks no upstream."""
         mode, delays, re_record_after_s = row.mode, row.replay_delays, row.re_record_after_s
+        repeat = repeat_of(row.repeat, row.match)
         return Recorded(
             **self._common(origin, keeps=mode.records),
             mode=mode,
@@ -126,9 +127,9 @@ class RouteMaker:
             store=store,
             matcher=matcher,
             bodies=RouteBodies(self.bodies, matcher, store),
-            playhead=playhead or Playhead(Repeat(row.repeat)),
+            playhead=playhead or Playhead(repeat),
             explainer=Explainer(self.reactor, store, matcher, self.rules),
-            share=_shares(mode, row.share, row.repeat),
+            share=_shares(mode, row.share, repeat),
             record_statuses=row.record_statuses or recorded_by_default(mode),
             replay_delays=self.config.replay_delays if delays is None else delays,
             ages=None if re_record_after_s is None else Ages(re_record_after_s),

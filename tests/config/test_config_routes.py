@@ -363,7 +363,8 @@ reverse:
             ("match: {json: id}", "match.json: 'id' must be a JSONPath, which begins with $"),
             ("match: {credentials: none}", "match.credentials: 'none' must be constant or"),
             ("match: {ignore: request.body}", "match.ignore: must be a list of mappings"),
-            ("match: [query]", "match: must be a mapping with ignore, json"),
+            ("match: [query]", "match: must be a mapping with preset, on, ignore, json"),
+            ("match: vcrpy", "match.preset: 'vcrpy' must be buffr, vcr or har"),
         ],
     )
     def test_refused(self, setting: str, line: str) -> None:
