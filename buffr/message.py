@@ -94,6 +94,8 @@ def end_to_end(headers: Headers, *, keep: frozenset[bytes] = frozenset()) -> Hea
     ``keep`` holds lower-case names that stay although they are hop-by-hop,
     because the caller frames the next hop in the same way.
     """
+    if _HOP_BY_HOP.isdisjoint(map(bytes.lower, map(_name_of, headers))):
+        return headers
     named = {
         item.strip().lower()
         for key, value in headers

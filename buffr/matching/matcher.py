@@ -169,6 +169,7 @@ class Matcher:
         self._variants: Memo[object, Variant] = Memo(entries=4096, size_bytes=4 << 20)
         self._bare: Memo[object, Identity] = Memo(entries=2048, size_bytes=4 << 20)
         self._identities: Memo[object, Identity] = Memo(entries=16384, size_bytes=16 << 20)
+        self._digests: Memo[object, bytes] = Memo(entries=1024, size_bytes=4 << 20)
 
     def live(
         self, request: Request, body: bytes | LongBody, origin: Origin | None = None
@@ -192,6 +193,9 @@ class Matcher:
                 identity = self._identity(request, origin, known, body)
                 # The raw body, its value, and what the objects around them take.
                 self._identities.put(one, identity, 2 * len(body) + _IDENTITY_BYTES)
+                if not (identity.salted or identity.loose or self._alters_keys):
+                    # Its recording has the same head and body, and is filed in a moment.
+                    self._digests.put((known.head, body), identity.keys[0].digest, len(body) + 300)
         assert identity is not None
         if identity.salted and self._salt() != self._salt_now:
             self._salt_now = self._salt()
@@ -292,6 +296,15 @@ class Matcher:
         return self._body.is_read(self._recorded_head(request).head.kind, request.body)
 
     @property
+    def _alters_keys(self) -> bool:
+        """Whether a body may mean something else beside other credentials of its request.
+
+        By default none that has no stand-in: a rule of the user's may match in one.
+        """
+        exact = self._redaction.exact
+        return exact or self._distinct or self.ignore.concerns("request.body")
+
+    @property
     def cuts_bodies(self) -> bool:
         """Whether rules leave parts of bodies out."""
         rules = self._rules
@@ -320,13 +333,16 @@ class Matcher:
         request = entry.request
         known = self._recorded_head(request)
         head = known.head
-        if not self._by_body:
-            value = b""
-        elif request.body.size_bytes and not value:
-            value = self._body.recorded(head.kind, request.body, known.secrets)
         variant = None
         if not _is_headerless(request):
             variant = self._variant(known.selecting, entry.choosing)
+        if not self._by_body:
+            value = b""
+        elif request.body.size_bytes and not value:
+            digest = self._digests.get((head, request.body.data))
+            if digest is not None:
+                return RecordedKey(digest, variant)
+            value = self._body.recorded(head.kind, request.body, known.secrets)
         if self._distinct or not (MARK in head.start or MARK in value):
             return RecordedKey(head.digest(value), variant)
         key = head.exact(value)

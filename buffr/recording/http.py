@@ -39,7 +39,7 @@ def recorded_request(request: Request, body: Body, origin: Origin | None = None)
     """
     kept = _UPGRADE if asks_websocket(request) else _NONE
     fields = end_to_end(request.headers, keep=kept)
-    headers = tuple(field for field in fields if field[0].lower() != b"host")
+    headers = tuple([field for field in fields if field[0].lower() != b"host"])
     if origin is None:
         return RecordedRequest(request.method, request.target, headers, body)
     return RecordedRequest(

@@ -211,6 +211,8 @@ class Bodies:
 
 def _codings(headers: Headers) -> bytes:
     named = [value for name, value in headers if name.lower() == b"content-encoding"]
+    if not named:
+        return b""
     codings = b",".join(named)
     return b"" if are_plain(codings) else codings
 

@@ -27,6 +27,7 @@ class UTF16:
         return self.mark + text.decode("utf-8").encode(self.codec)
 
 
+_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MARKED = (
     UTF16("utf-16-le", codecs.BOM_UTF16_LE),
     UTF16("utf-16-be", codecs.BOM_UTF16_BE),
@@ -48,9 +49,10 @@ def _utf16_of(text: bytes) -> UTF16 | None:
     """How a text is encoded that seems to be in UTF-16: by its mark, or as ASCII looks in it."""
     if len(text) < _SHORTEST or len(text) % 2:
         return None
-    for charset in _MARKED:
-        if text.startswith(charset.mark):
-            return charset
+    if text.startswith(_MARKS):
+        return _MARKED[_MARKS.index(text[:2])]
+    if text.find(0, 0, _SHORTEST) < 0:
+        return None
     # RFC 4627 3 told JSON's encoding by the zeros of its first characters.
     zeros = [byte == 0 for byte in text[:_SHORTEST]]
     if zeros == [False, True] * (_SHORTEST // 2):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -29,8 +30,9 @@ from buffr.redaction.own_credentials import NOTHING_KNOWN, Known, known_secrets
 from buffr.redaction.pseudonym import STAND_IN, pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner, scanner_of
-from buffr.redaction.spans import Found, collapsed, replaced, settled
+from buffr.redaction.spans import Found, replaced, settled
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
+from buffr.transport.memo import Memo
 from buffr.transport.spool import Spool
 
 __all__ = ["IN_MEMORY", "Redactor"]
@@ -40,8 +42,18 @@ IN_MEMORY = 1 << 20
 
 _LARGEST_DOCUMENT = 32 << 20
 _MOST_NOTED = 4096
+_FIELD_BYTES = 500
 _FRAME = ((b"content-type", b""),)
 _LONGEST_REASON = 123
+
+
+Field = tuple[bytes, bytes]
+
+
+@lru_cache(maxsize=16)
+def _fields_of(_: Scanner, __: bytes) -> Memo[Field, Field]:
+    """The fields that came lately, as they are stored under the rules of a scanner."""
+    return Memo(entries=4096, size_bytes=2 << 20)
 
 
 def _unsaid(_warning: str) -> None:
@@ -83,6 +95,7 @@ class Redactor:
     _values: HeaderValues = field(init=False, eq=False, repr=False)
     _scanner: Scanner = field(init=False, eq=False, repr=False)
     _spools: _Spools = field(init=False, eq=False, repr=False)
+    _fields: Memo[Field, Field] = field(init=False, eq=False, repr=False)
 
     @_values.default
     def _values_of_salt(self) -> HeaderValues:
@@ -91,6 +104,10 @@ class Redactor:
     @_scanner.default
     def _scanner_of_rules(self) -> Scanner:
         return scanner_of(self.rules)
+
+    @_fields.default
+    def _fields_of_salt(self) -> Memo[Field, Field]:
+        return _fields_of(self._scanner, self.salt)
 
     @_spools.default
     def _spools_of_directory(self) -> _Spools:
@@ -119,12 +136,22 @@ class Redactor:
         """Header or trailer fields without credentials: same names, same order."""
         if not self.rules.enabled:
             return headers
-        kept = tuple([(name, self._value(name, value)) for name, value in headers])
-        # One look at all of them, as there is mostly nothing to find.
-        # Stand-ins of credentials behind a scheme look like credentials.
-        if not self._scanner.in_text(collapsed(b"\n".join([value for _, value in kept])), known):
+        get, field = self._fields.get, self._field
+        kept = tuple([get(one) or field(one) for one in headers])
+        if not known or not known.stand_in(b"\n".join([value for _, value in kept])):
             return kept
-        return tuple([(name, self._text(value, known)) for name, value in kept])
+        return tuple(
+            [(name, self._text(self._value(name, value), known)) for name, value in headers]
+        )
+
+    def _field(self, field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+        """A field without what its name or its value's shape tells; most come again and again."""
+        name, value = field
+        kept = name, self._text(self._value(name, value), NOTHING_KNOWN)
+        if kept[1] == value:
+            kept = field
+        self._fields.put(field, kept, 2 * len(value) + _FIELD_BYTES)
+        return kept
 
     def target(self, target: bytes, known: Known = NOTHING_KNOWN) -> bytes:
         """A request-target without credentials in its query and its path."""

@@ -232,13 +232,13 @@ class Upstream:
 
     def _host(self, headers: Headers) -> Headers:
         host = self.origin.authority
-        if any(name.lower() == b"host" for name, _ in headers):
-            if self._keep_host:
-                return headers
-            return tuple(
-                (name, host if name.lower() == b"host" else value) for name, value in headers
-            )
-        return ((b"Host", host), *headers)
+        if first_value(headers, b"host") is None:
+            return ((b"Host", host), *headers)
+        if self._keep_host:
+            return headers
+        return tuple(
+            [(name, host if name.lower() == b"host" else value) for name, value in headers]
+        )
 
     def retire(self) -> None:
         """Close idle connections. What is under way may end."""

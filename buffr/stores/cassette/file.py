@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
-from attrs import define, frozen
+from attrs import define
 
 from buffr.stores.cassette.elements import HeldFile
 from buffr.stores.cassette.layout import TAIL
@@ -33,8 +34,7 @@ _READ_TRIES = 10
 _NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 
 
-@frozen
-class Status:
+class Status(NamedTuple):
     """What ``stat`` tells of a file without opening it.
 
     ``ctime_ns`` is when anything of it was last changed, times included.
@@ -61,8 +61,7 @@ class Status:
         return self.inode == other.inode and self.device == other.device
 
 
-@frozen
-class Stamp:
+class Stamp(NamedTuple):
     """By what a file that was read is known again: its status, and its last bytes.
 
     A file system's clock is coarse; two edits may bear one time.

@@ -7,6 +7,7 @@ import msgspec
 from buffr.interaction import Body
 from buffr.message import Headers
 from buffr.stores.cassette.fields import UTF_8, fold
+from buffr.transport.memo import Memo
 
 __all__ = [
     "ELEMENT",
@@ -29,6 +30,13 @@ ELEMENT, EXCHANGE, MESSAGE, FIELD = b"    ", b"      ", b"        ", b"         
 VALUE = b"            "
 
 
+_HEAD_BYTES = 500
+_FIELD_BYTES = 200
+
+_heads: Memo[tuple[Headers, str], list[list[bytes]]] = Memo(entries=1024, size_bytes=1 << 20)
+"""The text of heads that came lately: a client sends many requests with the same fields."""
+
+
 def object_text(members: list[list[bytes]], indent: bytes) -> list[bytes]:
     """An object's text in parts, which are joined once: bodies may be long."""
     inner = b"\n" + indent + b"  "
@@ -47,6 +55,16 @@ def list_text(items: list[bytes], indent: bytes) -> bytes:
 
 def field_members(fields: Headers, encoding: str) -> list[list[bytes]]:
     """Header fields, whose bytes are written as text in this encoding."""
+    asked = fields, encoding
+    known = _heads.get(asked)
+    if known is None:
+        known = [[b"".join(member)] for member in _field_members(fields, encoding)]
+        size_bytes = _HEAD_BYTES + sum([3 * len(value) + _FIELD_BYTES for _, value in fields])
+        _heads.put(asked, known, size_bytes)
+    return known
+
+
+def _field_members(fields: Headers, encoding: str) -> list[list[bytes]]:
     members = []
     folded, names = fold(fields, encoding)
     if encoding != UTF_8:
