@@ -45,6 +45,7 @@ from buffr.matching.rules import Normalisation
 from buffr.redaction.fields import Replace, constant, in_query
 from buffr.redaction.for_keys import KeyRedaction
 from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
+from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.streaming import Stretches
 
 __all__ = [
@@ -54,6 +55,8 @@ __all__ = [
     "BodyRules",
     "LongBody",
     "digest_value",
+    "shortened",
+    "under_coding",
     "unmistakable",
     "with_trailers",
 ]
@@ -61,10 +64,11 @@ __all__ = [
 IN_MEMORY = 1024 * 1024
 
 # Another one where long bodies get other values.
-_VERSION = 1
+_VERSION = 2
 
 _DIGEST_MARK = b"sha256:"
 _TRAILERS_MARK = b"aws-chunked:"
+_CODED_MARK = b"under-coding:"
 _PIECE = 256 * 1024
 _FORM_DATA = b"multipart/form-data"
 _FORM = b"application/x-www-form-urlencoded"
@@ -72,6 +76,7 @@ _HTTP = b"application/http"
 _MESSAGES = frozenset((_HTTP, b"message/http", b"message/rfc822", b"message/global"))
 _DEEPEST = 8
 _FIRST_BYTES = 4096
+_MOST_GROWN = 2 * IN_MEMORY
 _LONGEST_VALUE = 64 * 1024
 
 
@@ -82,9 +87,19 @@ def digest_value(hex_digest: str) -> bytes:
 
 def unmistakable(value: bytes) -> bytes:
     """A body's value: one that spells what stands for another is told by its digest."""
-    if value.startswith((_DIGEST_MARK, _TRAILERS_MARK)):
+    if value.startswith((_DIGEST_MARK, _TRAILERS_MARK, _CODED_MARK)):
         return digest_value(sha256(value).hexdigest())
     return value
+
+
+def shortened(value: bytes) -> bytes:
+    """A value that is longer than ``IN_MEMORY`` by its digest."""
+    return value if len(value) <= IN_MEMORY else digest_value(sha256(value).hexdigest())
+
+
+def under_coding(codings: bytes, value: bytes) -> bytes:
+    """The value of a body that differs from others by its coding, by what it holds there."""
+    return b"%b%b\n%b" % (_CODED_MARK, codings, value)
 
 
 def with_trailers(value: bytes, trailers: bytes) -> bytes:
@@ -274,7 +289,7 @@ class BodyRules:
     def takes_long(self, kind: BodyKind, body: bytes) -> bool:
         """Whether a body of at most ``IN_MEMORY`` bytes holds more than that under its codings."""
         kind = kind.beginning(body)
-        if not kind.codings or not kind.coded or not self.normalise.content_coding:
+        if not kind.codings or not kind.coded:
             return False
         return are_known(kind.codings) and _undone(kind, body) is None
 
@@ -284,7 +299,9 @@ class BodyRules:
             return not (kind.coded or (body.file is None and unlabelled(body.data)))
         if body.key is not None and body.key.rules == self.version(kind):
             return True
-        return not (kind.codings or self.reads(kind, b"{"))
+        # One that grew beyond IN_MEMORY by its stand-ins has not the digest of the live one.
+        grown = body.size_bytes <= _MOST_GROWN
+        return not (kind.codings or grown or self.reads(kind, b"{"))
 
     def version(self, kind: BodyKind) -> str:
         """Names these rules as they are for bodies of a kind."""
@@ -310,6 +327,8 @@ class BodyRules:
         kind = kind.beginning(body)
         if kind.codings and self.normalise.content_coding:
             body, trailers = self._uncoded(kind, body, known)
+        elif (hidden := self._hidden(kind, body, known)) is not None:
+            return under_coding(kind.codings, shortened(unmistakable(hidden)))
         else:
             body = self.redaction.body(body, kind.media_type, known)
         body = self.ignore.replaced(self.part, body)
@@ -317,7 +336,22 @@ class BodyRules:
             value = self.json.canonical(body) or unmistakable(body)
         else:
             value = unmistakable(joined(self.meaning(kind, body, reading)))
+        if len(value) > IN_MEMORY:
+            value = shortened(value)
         return with_trailers(value, trailers) if trailers else value
+
+    def _hidden(self, kind: BodyKind, body: bytes, known: Known) -> bytes | None:
+        """What a body holds that is compared under its coding, where some of that is hidden.
+
+        What is stored of it was coded again, by another encoder.
+        """
+        if not kind.coded or kind.aws_chunked:
+            return None
+        plain = decoded(kind.codings, body, limit_bytes=IN_MEMORY)
+        if plain is None:
+            return None
+        hidden = self.redaction.body(plain, kind.media_type, known)
+        return None if hidden == plain and STAND_IN not in plain else hidden
 
     def _uncoded(self, kind: BodyKind, body: bytes, known: Known) -> tuple[bytes, bytes]:
         """A body without its codings and without credentials, and the trailers within it."""

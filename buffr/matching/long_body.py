@@ -21,6 +21,7 @@ from buffr.matching.body import (
     BodyRules,
     LongBody,
     digest_value,
+    under_coding,
     unmistakable,
     with_trailers,
 )
@@ -105,8 +106,13 @@ class _Reader:
             for _ in stream:
                 pass
             exact = digest_value(stored.hexdigest())
+        elif (hidden := self._hidden()) is not None:
+            meant = exact = hidden
+            over = False
+            for _ in came():
+                pass
         else:
-            meant, over = self._plain(as_stored(), self.source)
+            meant, over = self._plain(self._collapsed(as_stored()), self.source)
             exact = digest_value(stored.hexdigest())
         return LongBody(meant, exact, raw.digest(), over)
 
@@ -114,16 +120,35 @@ class _Reader:
         stretches = self.rules.redaction.stretches(self.kind.media_type, self.known)
         return stretches.over(pieces)
 
+    def _collapsed(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        return self.rules.redaction.collapsing().over(pieces)
+
+    def _hidden(self) -> bytes | None:
+        """The value of a body that is compared under its coding, where some of it is hidden."""
+        kind, redaction = self.kind, self.rules.redaction
+        if not kind.coded or kind.aws_chunked or not are_known(kind.codings):
+            return None
+        found, stored = redaction.stretches(kind.media_type, self.known), redaction.collapsing()
+        try:
+            taken = self._take(stored.over(found.over(decoding(kind.codings, self.source()))))
+        except BadCoding:
+            return None
+        if not (found.changed or stored.changed):
+            return None
+        if taken.text is None or taken.size_bytes > IN_MEMORY:
+            return under_coding(kind.codings, digest_value(taken.digest))
+        return under_coding(kind.codings, unmistakable(bytes(taken.text)))
+
     def _tried(self, read: Callable[[], tuple[bytes, bool]]) -> tuple[bytes, bool]:
         """What was read; the body as it is where it is not what its coding says."""
         try:
             return read()
         except BadCoding:
-            return self._plain(self._redacted(self.source()), self.source)
+            return self._plain(self._collapsed(self._redacted(self.source())), self.source)
         except BadChunks:
             found = self._by_signatures()
             if found is None:
-                return self._plain(self._redacted(self.source()), self.source)
+                return self._plain(self._collapsed(self._redacted(self.source())), self.source)
             return found, False
 
     def _plain(self, redacted: Iterable[bytes], source: Source) -> tuple[bytes, bool]:
@@ -150,7 +175,7 @@ class _Reader:
         def plain() -> Iterator[bytes]:
             return decoding(self.kind.codings, source())
 
-        return self._plain(self._redacted(plain()), plain)
+        return self._plain(self._collapsed(self._redacted(plain())), plain)
 
     def _unframed(self, stream: Iterable[bytes]) -> tuple[bytes, bool]:
         """The same of the payload in AWS's chunks."""

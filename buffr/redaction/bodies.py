@@ -31,7 +31,7 @@ from buffr.redaction.spans import Edit, Found, is_binary, replaced, settled
 from buffr.redaction.streaming import Stretches
 from buffr.transport.spool import Spool
 
-__all__ = ["Bodies", "Redacted"]
+__all__ = ["Bodies", "Redacted", "holds_more"]
 
 _IN_MEMORY = 32 << 20
 _MOST_DECODED = 1 << 30
@@ -215,6 +215,19 @@ def _codings(headers: Headers) -> bytes:
         return b""
     codings = b",".join(named)
     return b"" if are_plain(codings) else codings
+
+
+def holds_more(body: Body, headers: Headers, size_bytes: int) -> bool:
+    """Whether a body in memory holds more than so many bytes under its codings, at any step.
+
+    One that is not what its codings say holds nobody knows what, and counts as well.
+    """
+    if body.file is not None:
+        return False
+    codings = _codings(headers) or _unlabelled(body)
+    if not codings or not are_known(codings):
+        return False
+    return decoded(codings, body.data, limit_bytes=size_bytes) is None
 
 
 def _unlabelled(body: Body) -> bytes:

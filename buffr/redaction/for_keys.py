@@ -19,7 +19,7 @@ from buffr.redaction.own_credentials import NOTHING_KNOWN, Known, known_secrets
 from buffr.redaction.pseudonym import MARK, STAND_IN, pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner, scanner_of
-from buffr.redaction.spans import Found, collapsed, nameless, replaced
+from buffr.redaction.spans import Found, collapsed, nameless, replaced, stand_ins
 from buffr.redaction.streaming import Stretches
 
 __all__ = ["KeyRedaction"]
@@ -115,9 +115,19 @@ class KeyRedaction:
             lambda _: STAND_IN,
         )
 
+    def collapsing(self) -> Stretches:
+        """For the same, as it is or as it is stored: its stand-ins become those of keys."""
+        return Stretches(
+            lambda text, _: [] if self.exact else stand_ins(text),
+            lambda found: self._collapsed(found.secret),
+        )
+
     def _without(self, text: bytes, found: list[Found]) -> bytes:
         if found:
             text, _ = replaced(text, found, self._stand_in)
+        return self._collapsed(text)
+
+    def _collapsed(self, text: bytes) -> bytes:
         return nameless(text) if self.distinct else collapsed(text, self._counted)
 
     def _stand_in(self, found: Found) -> bytes:

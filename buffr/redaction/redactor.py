@@ -22,7 +22,7 @@ from buffr.interaction import (
 )
 from buffr.message import Headers, ResponseHead
 from buffr.redaction import fields
-from buffr.redaction.bodies import Bodies, Redacted
+from buffr.redaction.bodies import Bodies, Redacted, holds_more
 from buffr.redaction.cuts import recut, rescaled
 from buffr.redaction.forms import stand_in
 from buffr.redaction.headers import COOKIES, SET_COOKIES, HeaderValues
@@ -247,11 +247,9 @@ class Redactor:
     def _request_body(
         self, body: Body, headers: Headers, known: Known, noted: list[Found]
     ) -> Redacted | None:
-        what = "the request's body"
-        if body.size_bytes <= IN_MEMORY:
-            return self._body(body, headers, known, what, noted=noted)
-        # Its match key is a digest, which no name and no salt may change.
-        return self._body(body, headers, known, what, noted=noted, large=True)
+        # The match key of a long one is a digest, which no name and no salt may change.
+        large = body.size_bytes > IN_MEMORY or holds_more(body, headers, IN_MEMORY)
+        return self._body(body, headers, known, "the request's body", noted=noted, large=large)
 
     def _frame(self, frame: Frame, known: Known, noted: list[Found]) -> Frame:
         reason = self._prose(frame.reason, known) if frame.reason else ""

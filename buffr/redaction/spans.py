@@ -28,10 +28,12 @@ __all__ = [
     "new_offsets",
     "replaced",
     "settled",
+    "stand_ins",
 ]
 
 _CONSTANT = re.compile(CONSTANT)
 _COUNTED = re.compile(COUNTED)
+_BARE = re.compile(STAND_IN)
 _UPPER_MARK = HEX_MARK.upper()
 _DIGEST_ONLY = re.compile(rb"REDACTED_[0-9a-f]{8}")
 _DIGEST = re.compile(rb"(?:-|0000)([0-9a-fA-F]{8})\Z")
@@ -170,6 +172,14 @@ def collapsed(text: bytes, data: re.Pattern[bytes] | None = None) -> bytes:
     if data is None:
         return _CONSTANT.sub(STAND_IN, text)
     return _CONSTANT.sub(lambda one: one[0] if data.fullmatch(one[0]) else STAND_IN, text)
+
+
+def stand_ins(text: bytes) -> list[Found]:
+    """The stand-ins in a text, in order; those that tell nothing as well."""
+    if STAND_IN not in text and not has_stand_in(text):
+        return []
+    every = [*_COUNTED.finditer(text), *_CONSTANT.finditer(text), *_BARE.finditer(text)]
+    return _merged(Found(*one.span(), b"", one[0], "stand-in") for one in every)
 
 
 def has_stand_in(text: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from attrs import define, evolve, field
 
@@ -17,9 +18,11 @@ from buffr.interaction import (
     RecordedRequest,
     choosing_fields,
 )
+from buffr.matching.key import RecordedKey
 from buffr.stores.cassette.index import Index, KeyOf
 from buffr.stores.cassette.requests import stored_request
 from buffr.stores.interactions import Access, InteractionView, Redact, not_recorded
+from buffr.transport.eager import aside
 
 __all__ = ["MemoryInteractions"]
 
@@ -35,7 +38,8 @@ def _as_it_is(_: bytes) -> Callable[[Interaction], Interaction]:
 class MemoryInteractions:
     """Keeps interactions as ``redact`` leaves them; bodies in files are read into memory.
 
-    Takes no more than ``most_bytes``, zero for any number.
+    Takes no more than ``most_bytes``, zero for any number. Long bodies are searched and
+    filed on threads of the ``reactor``, where there is one.
     """
 
     redact: Redact = _as_it_is
@@ -43,6 +47,7 @@ class MemoryInteractions:
     access: Access = "append"
     where: str = "memory:"
     path: Path | None = None
+    reactor: Any = None
     views: list[InteractionView] = field(init=False, factory=list)
     salt: bytes = field(init=False, factory=lambda: secrets.token_hex(16).encode())
     losses_noted: bool = field(init=False, default=False)
@@ -102,18 +107,34 @@ class MemoryInteractions:
         if self._closed:
             raise StoreFailed("the store is closed")
         size_bytes = _OVERHEAD_BYTES + sum([body.size_bytes for body in interaction.bodies])
+        held = 0
         try:
             if 0 < self.most_bytes < self._held_bytes + size_bytes:
                 raise StoreFailed(f"the memory for recordings is full ({self.most_bytes} bytes)")
-            kept = self.redact(self.salt)(interaction).with_bodies(_in_memory)
+            held = size_bytes
+            self._held_bytes += held
+            if self.reactor is None:
+                kept, keys = self._made(interaction)
+            else:
+                kept, keys = await aside(self.reactor, size_bytes, self._made, interaction)
         except (OSError, StoreFailed) as error:
+            self._held_bytes -= held
             raise not_recorded(self.redact, interaction, error) from error
-        kept = evolve(kept, request=stored_request(kept.request))
-        self._held_bytes += size_bytes
         self._interactions.append(kept)
         if kept.whole:
             for view in self.views:
-                view.index.add(_entry_of(kept), len(self._interactions) - 1)
+                place = len(self._interactions) - 1
+                view.index.add(_entry_of(kept), place, keys.get(view.index.key_of))
+
+    def _made(self, interaction: Interaction) -> tuple[Interaction, dict[KeyOf, RecordedKey]]:
+        """An interaction as it is kept, and how the views file it. For any thread."""
+        kept = self.redact(self.salt)(interaction).with_bodies(_in_memory)
+        kept = evolve(kept, request=stored_request(kept.request))
+        if not kept.whole:
+            return kept, {}
+        entry = _entry_of(kept)
+        key_ofs = [view.index.key_of for view in self.views]
+        return kept, {key_of: key_of(entry) for key_of in key_ofs}
 
     async def close(self) -> None:
         self._closed = True

@@ -195,7 +195,8 @@ class Cassettes:
             memory = self._memory.get(real)
             if memory is None:
                 most_bytes = self._config.cache.most_bytes
-                memory = self._memory[real] = MemoryInteractions(self._redact, most_bytes)
+                memory = MemoryInteractions(self._redact, most_bytes, reactor=self._reactor)
+                self._memory[real] = memory
             memory.access = access
             return memory
         return SQLiteInteractions(

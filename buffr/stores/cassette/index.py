@@ -24,6 +24,8 @@ KeyOf = Callable[[IndexEntry], RecordedKey]
 """How an interaction is filed. Called on any thread."""
 
 _SMALLEST_CODED = 1024
+"""In fewer bytes DEFLATE holds less than a megabyte; there is no such bound for others."""
+_DEFLATED = frozenset((b"gzip", b"x-gzip", b"deflate", b"identity"))
 _VARIANT_BITS = 32
 _VARIANT_MASK = (1 << _VARIANT_BITS) - 1
 
@@ -159,9 +161,9 @@ def _takes_long(request: RecordedRequest) -> bool:
     size_bytes = request.body.size_bytes
     if size_bytes > INLINE_BYTES:
         return True
-    if size_bytes <= _SMALLEST_CODED:
-        return False
     coded = first_value(request.headers, b"content-encoding")
+    if size_bytes <= _SMALLEST_CODED:
+        return bool(size_bytes and coded and coded.lower() not in _DEFLATED)
     return bool(coded) or request.body.data.startswith(GZIP_START)
 
 
