@@ -51,13 +51,13 @@ class Verdict:
 class Pages(Protocol):
     """What the pages show. All but ``judge`` takes constant time."""
 
-    def status(self) -> Page: ...
+    async def status(self) -> Page: ...
     def configuration(self) -> Page: ...
-    def cache(self) -> Page: ...
-    def cache_of(self, name: str) -> Page | None:
+    async def cache(self) -> Page: ...
+    async def cache_of(self, name: str) -> Page | None:
         """``None`` for a name that no route has."""
 
-    def domains(self) -> Page: ...
+    async def domains(self) -> Page: ...
     async def judge(self, given: Any) -> Verdict:
         """Judge settings, as they come from JSON."""
 
@@ -139,24 +139,24 @@ class AdminPages:
             raise _Failed(404, "ENDPOINT_NOT_FOUND", "there is no such page of the gateway's own")
         _only(request, b"GET")
         try:
-            return 200, self._read(page, name.decode("ascii", "replace"))
+            return 200, await self._read(page, name.decode("ascii", "replace"))
         except BuffrError as error:  # the store cannot be read
             code = f"{page.decode('ascii').upper()}_ERROR"
             raise _Failed(500, code, error.message) from None
 
-    def _read(self, page: bytes, name: str) -> Page:
+    async def _read(self, page: bytes, name: str) -> Page:
         match page:
             case b"health":
                 return {"status": "healthy"}
             case b"status":
-                return self._pages.status()
+                return await self._pages.status()
             case b"config":
                 return self._pages.configuration()
             case b"domains":
-                return self._pages.domains()
+                return await self._pages.domains()
         if not name:
-            return self._pages.cache()
-        found = self._pages.cache_of(name)
+            return await self._pages.cache()
+        found = await self._pages.cache_of(name)
         if found is None:
             raise _Failed(404, "DOMAIN_NOT_FOUND", "the gateway has no route of this name")
         return {"domain": name, **found}

@@ -50,11 +50,11 @@ class GatewayReport:
     reactor: Any
     wall: Callable[[], float] = time.time
 
-    def status(self) -> Page:
+    async def status(self) -> Page:
         figures = self.counting.figures
         looked_up = figures.hits + figures.misses
         calls = figures.upstream.calls
-        components = self._components()
+        components = await self._components()
         found = {one["status"] for one in components.values()}
         return {
             "status": "error" if "error" in found else "healthy",
@@ -70,12 +70,12 @@ class GatewayReport:
             },
         }
 
-    def _components(self) -> dict[str, dict[str, Any]]:
+    async def _components(self) -> dict[str, dict[str, Any]]:
         paces = [found.route.pace for found in self.routes.values()]
         states = [pace.state() for pace in paces if pace is not None]
         throttled = [one for one in states if one.delay_s > 0 or one.held_s > 0]
         try:
-            stats, health = self._whole(), "healthy"
+            stats, health = await self._whole(), "healthy"
         except BuffrError:
             stats, health = _NOTHING, "error"
         return {
@@ -119,15 +119,15 @@ class GatewayReport:
         routes = (found.route for found in self.routes.values())
         return next((route.store for route in routes if isinstance(route, Cached)), None)
 
-    def _whole(self) -> CacheStats:
+    async def _whole(self) -> CacheStats:
         store = self._store
-        return _NOTHING if store is None else store.stats(self.wall())
+        return _NOTHING if store is None else await store.stats(self.wall())
 
-    def _of(self, name: str) -> CacheStats:
+    async def _of(self, name: str) -> CacheStats:
         route = self.routes[name.encode("ascii")].route
         if not isinstance(route, Cached):
             return _NOTHING
-        return route.store.stats(self.wall(), route.name)
+        return await route.store.stats(self.wall(), route.name)
 
     def configuration(self) -> Page:
         configuration, masked = as_data(self.config)
@@ -141,11 +141,12 @@ class GatewayReport:
             "sanitized_fields": masked,
         }
 
-    def cache(self) -> Page:
-        stats, figures, store = self._whole(), self.counting.figures, self._store
+    async def cache(self) -> Page:
+        stats, figures, store = await self._whole(), self.counting.figures, self._store
         looked_up = figures.hits + figures.misses
         counters = CacheCounters() if store is None else store.counters
-        own_ttl = sum(self._of(row.name).entries for row in self.settings.routes if self._own(row))
+        own = [row.name for row in self.settings.routes if self._own(row)]
+        own_ttl = sum([(await self._of(name)).entries for name in own])
         return {
             "cache_backend": self._backend,
             "database_path": "in-memory" if self.database is None else str(self.database),
@@ -180,10 +181,10 @@ class GatewayReport:
         mappings = {str(name): mapping for name, mapping in theirs["domain_mappings"].items()}
         return mappings[row.name].get("ttl_seconds") is not None
 
-    def cache_of(self, name: str) -> Page | None:
+    async def cache_of(self, name: str) -> Page | None:
         if name not in {row.name for row in self.settings.routes}:
             return None
-        stats = self._of(name)
+        stats = await self._of(name)
         return {
             "cache_entries": stats.entries,
             "total_size_bytes": stats.bytes,
@@ -192,10 +193,12 @@ class GatewayReport:
             "entries": [],
         }
 
-    def domains(self) -> Page:
-        return {"domain_mappings": {row.name: self._domain(row) for row in self.settings.routes}}
+    async def domains(self) -> Page:
+        return {
+            "domain_mappings": {row.name: await self._domain(row) for row in self.settings.routes}
+        }
 
-    def _domain(self, row: GatewayRow) -> dict[str, Any]:
+    async def _domain(self, row: GatewayRow) -> dict[str, Any]:
         calls = self.counting.figures.by_domain.get(row.name)
         rate = calls.errors / calls.calls if calls is not None and calls.calls else 0.0
         status = "healthy"
@@ -207,7 +210,7 @@ class GatewayReport:
             "status": status,
             "last_successful_request": None if calls is None else _moment(calls.last_success_at),
             "total_requests": self.counting.look_ups.get(row.name, LookUps()).requests,
-            "cache_entries": self._of(row.name).entries,
+            "cache_entries": (await self._of(row.name)).entries,
             "error_rate": rate,
             "last_error": None if calls is None else calls.last_error,
         }

@@ -113,7 +113,7 @@ class Running:
             store, now = self.gateway.store, time.time()
             if store is None:
                 return None
-            return store.stats(now), {name: store.stats(now, name) for name in names}
+            return await store.stats(now), {name: await store.stats(now, name) for name in names}
 
         try:
             return self.thread.call(stats)
@@ -192,7 +192,7 @@ class StoppedStore:
 
         async def stats(store: SQLiteStore) -> StoreFigures:
             now = time.time()
-            return store.stats(now), {name: store.stats(now, name) for name in names}
+            return await store.stats(now), {name: await store.stats(now, name) for name in names}
 
         return self._with(stats)
 

@@ -131,7 +131,7 @@ class CacheStore(Protocol):
     ) -> int:
         """Remove the entries to which all that is given applies; how many those were."""
 
-    def stats(self, now: float, route: str | None = None) -> CacheStats:
+    async def stats(self, now: float, route: str | None = None) -> CacheStats:
         """In constant time. Raises ``StoreFailed``."""
 
     async def close(self) -> None:

@@ -135,7 +135,7 @@ class MemoryCache:
             self._take(place)
         return len(gone)
 
-    def stats(self, now: float, route: str | None = None) -> CacheStats:
+    async def stats(self, now: float, route: str | None = None) -> CacheStats:
         shelves = list(self._of(route))
         times = [shelf.responded_at for shelf in shelves if shelf.responded_at]
         stale = [shelf.fresh_until[: bisect_right(shelf.fresh_until, now)] for shelf in shelves]

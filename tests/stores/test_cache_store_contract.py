@@ -201,20 +201,20 @@ class TestStats:
     def test_what_is_there_is_counted(self, store: CacheStore, turns: Turns) -> None:
         turns.run(store.put(entry(key(1), route="a", responded_at=1000)))
         turns.run(store.put(entry(key(2), route="b", responded_at=1100)))
-        stats = store.stats(1061.0)
+        stats = turns.run(store.stats(1061.0))
         assert (stats.entries, stats.expired) == (2, 1)
         assert (stats.oldest_at, stats.newest_at) == (1000, 1100)
         assert stats.bytes > 12
-        one = store.stats(1061.0, "b")
+        one = turns.run(store.stats(1061.0, "b"))
         assert (one.entries, one.expired, one.oldest_at) == (1, 0, 1100)
 
     def test_an_empty_store(self, store: CacheStore, turns: Turns) -> None:
-        stats = store.stats(0.0)
+        stats = turns.run(store.stats(0.0))
         assert (stats.entries, stats.bytes, stats.oldest_at, stats.newest_at) == (0, 0, None, None)
 
 
 async def _stats(store: CacheStore) -> CacheStats:
-    return store.stats(2000.0)
+    return await store.stats(2000.0)
 
 
 _ACTIONS = st.lists(
@@ -249,7 +249,7 @@ class TestMemory:
             elif action == "clear":
                 turns.run(store.clear(url="https://api.example/x", stored_before=float(size)))
         held = [one.entry for each in range(5) for one in turns.run(store.find(key(each)))]
-        stats = store.stats(turns.seconds)
+        stats = turns.run(store.stats(turns.seconds))
         assert stats.entries == len(held) <= 6
         assert sum(one.body.size_bytes for one in held) <= stats.bytes <= 20_000
         assert stats.expired == sum(one.fresh_until <= turns.seconds for one in held)

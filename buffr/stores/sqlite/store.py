@@ -234,7 +234,7 @@ class SQLiteStore:
         self._thread.put(Sweep(done))
         return await done
 
-    def stats(self, now: float, route: str | None = None) -> CacheStats:
+    async def stats(self, now: float, route: str | None = None) -> CacheStats:
         where, of_route = ("", ()) if route is None else (" WHERE route = ?", (route,))
         self._reading.rows("BEGIN", ())
         try:
