@@ -85,6 +85,8 @@ class AnswerHeads:
             self._searched = max(0, len(buffer) - 3)
             return None, buffer
         self._check_size(ended.start())
+        # Of the whole head, too: the field with the fault may be one that a repair removes.
+        self._check_no_bare_cr(buffer, 0, ended.end())
         self._searched = 0
         return self._repaired(buffer[: ended.end()], error), buffer[ended.end() :]
 
@@ -121,12 +123,16 @@ class AnswerHeads:
     def _check_partial(self, buffer: bytes) -> None:
         self._check_size(len(buffer))
         since, peer = max(0, self._searched - 1), self._rules.peer
-        if _BARE_CR.search(buffer, since):
-            raise BadUpstreamAnswer(f"{peer}'s head has a bare CR")
+        self._check_no_bare_cr(buffer, since, len(buffer))
         if not self._rules.lenient and _BARE_LF.search(buffer, since):
             raise self._refusal([_LINE_END])
         if b"\n" in buffer and not _FIRST_LINE.match(buffer):
             raise BadUpstreamAnswer(f"{peer}'s status line is malformed")
+
+    def _check_no_bare_cr(self, buffer: bytes, start: int, end: int) -> None:
+        """Refuse what other readers may take for a line's end (RFC 9112 2.2)."""
+        if _BARE_CR.search(buffer, start, end):
+            raise BadUpstreamAnswer(f"{self._rules.peer}'s head has a bare CR")
 
     def _refusal(self, faults: Sequence[str]) -> BadUpstreamAnswer:
         words = ", and ".join(faults)

@@ -101,6 +101,10 @@ REFUSED = {
     "a line without a colon": (LINE + b"garbage\r\nX-A : b\r\n\r\n", "malformed"),
     "no name": (LINE + b" : b\r\n\r\n", "malformed"),
     "a bare CR": (LINE + b"X-A: b\rX-B: c\r\n\r\n", ""),
+    "a bare CR in a length that goes": (
+        LINE + b"Transfer-Encoding: chunked\r\nContent-Length: 2\rX-A: b\n\n",
+        "bare CR",
+    ),
     "CR CR LF": (LINE + b"X-A: b\r\r\n\r\n", ""),
     "a NUL": (LINE + b"X-A: b\0\nX-B: c\r\n\r\n", "malformed"),
     "a status of four digits": (b"HTTP/1.1 9999 X\n\n", "status line"),
@@ -239,6 +243,10 @@ HEADS = st.binary(max_size=100).map(lambda tail: LINE + tail + b"\r\n\r\n") | da
 class TestHostile:
     @given(HEADS)
     @example(LINE + b"Transfer-Encoding: chunked\n\r\nContent-Length: 5\r\n\r\n")
+    @example(
+        LINE + b"Transfer-Encoding: chunked\r\nContent-Length: 1\r\n"
+        b"Content-Length: 2\rHTTP/1.1 200 OK\nX-A: b\nContent-Length: 5\n\n"
+    )
     def test_an_answer_with_one_framing_or_a_refusal(self, raw: bytes) -> None:
         """And the same however it is cut."""
         found: list[tuple[Headers, bytes] | None] = []
