@@ -5,26 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, assert_never
 
-from attrs import asdict
-from twisted.internet.defer import DeferredLock
+from attrs import asdict, frozen
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 
 from buffr.interaction import Broken, IndexEntry, RecordedRequest
+from buffr.log import say
 from buffr.matching.identity import Identity
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher
-from buffr.matching.near_miss import NearMiss, near_misses, variant_miss
+from buffr.matching.near_miss import MOST, NearMiss, near_misses, variant_miss
 from buffr.matching.nearest import NearIndex
 from buffr.message import Request
 from buffr.redaction.request_hint import RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Found, Store
 from buffr.transport.eager import AT_ONCE_BYTES, aside
+from buffr.transport.memo import Memo
 
-__all__ = ["Explainer", "as_data", "as_text", "in_short"]
+__all__ = ["Explained", "Explainer", "as_data", "as_text", "in_short"]
 
-_STEP = 100
+_SOON_S = 0.05
+_STEP = 16
+_REST_S = 0.004
+"""Between two steps while nobody waits: those who are answered meanwhile come first."""
+_MANY = 1000
 _MOST_VARIANTS = 10
 _VARIANT = "is another variant of this request"
 _USED_UP = "is the same request: its recordings are used up, since repeat is once"
@@ -32,13 +40,32 @@ _BROKEN = "is the same request, but cannot be replayed"
 _MOST_WHY = 200
 _ENOUGH = "  it matches with this in the route's settings:"
 _PARTIAL = "  this in the route's settings leaves out what is noise; the rest still differs:"
+_EXPLAINED_BYTES = 4 << 20
+_KEYS_BYTES = 4 << 20
+_OBJECTS_BYTES = 2000
+"""About what the objects of a key or of an explanation take beside their texts."""
+
+
+@frozen(eq=False)
+class Explained:
+    """Why nothing answers a request: its operation, what came near, and both in words.
+
+    ``short`` is for a log line, ``text`` for people, ``data`` for programs.
+    """
+
+    operation: str | None
+    nearest: tuple[NearMiss, ...]
+    short: str
+    text: str
+    data: list[dict[str, Any]]
 
 
 class Explainer:
     """Finds the recordings of a store that come nearest to a request.
 
     Its index is made in small steps between other work, and follows the
-    store. ``first`` is the number of the store's first place then.
+    store. ``first`` is the number of the store's first place then. What was
+    explained is remembered, within bounds, until the store changes.
     """
 
     def __init__(
@@ -49,37 +76,73 @@ class Explainer:
         self._store = store
         self._matcher = matcher
         self._redaction = redaction
+        self._next = 0
+        self._waiting = 0
+        self._catching_up = DeferredLock()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
         self._index = NearIndex()
         self._broken: dict[bytes, tuple[int, str]] = {}
-        self._next = 0
-        self._catching_up = DeferredLock()
+        self._keys: Memo[int, MatchKey] = Memo(entries=4096, size_bytes=_KEYS_BYTES)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._explained: Memo[tuple[Request, bytes], Explained] = Memo(
+            entries=4096, size_bytes=_EXPLAINED_BYTES
+        )
+
+    def begin(self) -> None:
+        """Have the index made before it is needed, in what time other work leaves."""
+        deferLater(self._reactor, _SOON_S, self._get_ready).addErrback(_not_ready)
+
+    def _get_ready(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._made())
+
+    async def _made(self) -> None:
+        await self._caught_up()
+        if len(self._index) >= _MANY:
+            say(LogLevel.debug, "misses can be explained", recordings=str(len(self._index)))
 
     async def catch_up(self) -> None:
         """Take in what the store has and the index has not."""
+        self._waiting += 1
+        try:
+            await self._caught_up()
+        finally:
+            self._waiting -= 1
+
+    async def _caught_up(self) -> None:
+        if self._is_level(await self._store.places()):
+            return
         await self._catching_up.acquire()
         try:
             await self._catch_up()
         finally:
             self._catching_up.release()
 
+    def _is_level(self, places: range) -> bool:
+        return places.start == self.first and places.stop == self._next
+
     async def _catch_up(self) -> None:
-        while True:
-            places = await self._store.places()
+        while not self._is_level(places := await self._store.places()):
+            self._forget()
             if places.start != self.first or places.stop < self._next:
                 self.first = self._next = places.start
-                self._index = NearIndex()
-                self._broken.clear()
-            if self._next == places.stop:
-                return
-            size_bytes = 0
-            step = range(self._next, min(self._next + _STEP, places.stop))
-            for place, found in zip(step, await self._store.entries(step), strict=True):
-                size_bytes += await self._take(place, found)
-                self._next = place + 1
-                if size_bytes > AT_ONCE_BYTES:
-                    break
+                self._begin_anew()
+            await self._step(places.stop)
             if self._next < places.stop:
-                await deferLater(self._reactor, 0)
+                await deferLater(self._reactor, 0 if self._waiting else _REST_S)
+
+    async def _step(self, stop: int) -> None:
+        """Take in a few: as many as one turn has time for."""
+        size_bytes = 0
+        for place in range(self._next, min(self._next + _STEP, stop)):
+            (found,) = await self._store.entries((place,))
+            size_bytes += await self._take(place, found)
+            self._next = place + 1
+            if size_bytes > AT_ONCE_BYTES:
+                return
 
     async def _take(self, place: int, found: IndexEntry | Broken | None) -> int:
         """Take in what is at a place; the size of the body that was looked at."""
@@ -98,6 +161,36 @@ class Explainer:
     async def _recorded(self, request: RecordedRequest) -> MatchKey:
         size_bytes = request.body.size_bytes
         return await aside(self._reactor, size_bytes, self._matcher.recorded, request)
+
+    async def explained(
+        self,
+        request: Request,
+        body: bytes | None,
+        identity: Identity,
+        variants: Sequence[Found] = (),
+    ) -> Explained:
+        """Why nothing answers a request; ``variants`` as ``nearest`` has it.
+
+        ``body`` is ``None`` where it is too long to be in memory.
+        """
+        await self.catch_up()
+        remembered = self._explained
+        if body is None or variants:
+            return await self._explain(request, body or b"", identity, variants)
+        known = remembered.get((request, body))
+        if known is None:
+            known = await self._explain(request, body, identity)
+            size_bytes = len(body) + 4 * len(known.text) + _OBJECTS_BYTES
+            remembered.put((request, body), known, size_bytes)
+        return known
+
+    async def _explain(
+        self, request: Request, body: bytes, identity: Identity, variants: Sequence[Found] = ()
+    ) -> Explained:
+        operation = (await self.hint(request, body)).operation
+        nearest, first = await self.nearest(identity, variants), self.first
+        words = in_short(nearest, first), as_text(nearest, first)
+        return Explained(operation, nearest, *words, as_data(nearest, first))
 
     async def hint(self, request: Request, body: bytes) -> RequestHint:
         """What tells a request from others like it."""
@@ -129,15 +222,30 @@ class Explainer:
         keys = identity.keys
         near = self._index.nearest(keys[0])
         recorded = [
-            (place, await self._recorded(found.request))
-            for place, found in zip(near, await self._store.entries(near), strict=True)
-            if isinstance(found, IndexEntry)
+            (place, key) for place in near if (key := await self._key_at(place)) is not None
         ]
-        size_bytes = sum([_size_of(key) for key in (*keys[:1], *[key for _, key in recorded])])
+        # Of some the differences are told, and only these are searched for credentials.
+        sizes = sorted([_size_of(key) for _, key in recorded], reverse=True)[:MOST]
+        size_bytes = sum(sizes) + _size_of(keys[0])
         misses = await aside(
             self._reactor, size_bytes, near_misses, keys, recorded, self._redaction
         )
         return (*self._broken_one(keys), *misses)
+
+    async def _key_at(self, place: int) -> MatchKey | None:
+        keys = self._keys
+        key = keys.get(place)
+        if key is None:
+            (found,) = await self._store.entries((place,))
+            if isinstance(found, IndexEntry):
+                key = await self._recorded(found.request)
+                keys.put(place, key, _size_of(key) + _OBJECTS_BYTES)
+        return key
+
+
+def _not_ready(failure: Failure) -> None:
+    # A miss tries again, and whoever asked is told then.
+    say(LogLevel.warn, "misses cannot be explained yet", err=failure.getErrorMessage())
 
 
 def _size_of(key: MatchKey) -> int:

@@ -10,13 +10,12 @@ from twisted.logger import LogLevel
 from buffr.errors import NoMatch
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.exchange import Exchange, shown
-from buffr.exchanges.explain import as_data, as_text, in_short
+from buffr.exchanges.explain import Explained
 from buffr.exchanges.route import Recorded
 from buffr.log import say
 from buffr.matching.body import IN_MEMORY
 from buffr.matching.captures import Captured
 from buffr.matching.identity import Identity
-from buffr.matching.near_miss import NearMiss
 from buffr.message import Request
 from buffr.policy.mode import Mode, may_substitute
 from buffr.stores.base import Found, Store
@@ -145,28 +144,26 @@ async def no_match(exchange: Exchange, route: Recorded) -> NoMatch:
     """What to raise for a request without a recording: it tells the nearest ones."""
     request = exchange.request
     words = shown(request, route)
-    body = exchange.body.identity if isinstance(exchange.body.identity, bytes) else b""
-    operation = (await route.explainer.hint(request, body)).operation
-    named = f" ({operation})" if operation else ""
+    body = exchange.body.identity if isinstance(exchange.body.identity, bytes) else None
+    why = await route.explainer.explained(request, body, exchange.identity, exchange.variants)
+    named = f" ({why.operation})" if why.operation else ""
     message = f"no recorded interaction matches {words}{named}"
     hint = "record it in mode auto or record"
-    nearest = await route.explainer.nearest(exchange.identity, exchange.variants)
-    first = route.explainer.first
-    error = NoMatch(f"{message}: {_why(nearest, first, route.store)}", hint=hint)
-    error.explanation = as_text(nearest, first)
+    error = NoMatch(f"{message}: {_short(why, route.store)}", hint=hint)
+    error.explanation = why.text
     error.details = {
         "request": {"method": request.method.decode("ascii"), "shown": words},
-        "nearest": as_data(nearest, first),
+        "nearest": why.data,
     }
     return _for(request, error)
 
 
-def _why(nearest: tuple[NearMiss, ...], first: int, store: Store) -> str:
+def _short(why: Explained, store: Store) -> str:
     """What came nearest; and where the store as a whole has a fault, that too."""
     trouble = store.trouble
-    if trouble and not nearest:
+    if trouble and not why.nearest:
         return trouble
-    return in_short(nearest, first) + (f" ({trouble})" if trouble else "")
+    return why.short + (f" ({trouble})" if trouble else "")
 
 
 def _for(request: Request, error: NoMatch) -> NoMatch:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, assert_never
+from weakref import WeakSet
 
 from attrs import evolve
 from twisted.application.internet import TimerService
@@ -22,8 +23,9 @@ from buffr.config.gateway import GatewaySettings
 from buffr.config.limits import Limits
 from buffr.config.listener import ListenerSettings
 from buffr.exchanges.engine import Engine
+from buffr.exchanges.explain import Explainer
 from buffr.exchanges.metrics import Figures
-from buffr.exchanges.route import Cached, Passing, Recorded
+from buffr.exchanges.route import Cached, Passing, Recorded, Route
 from buffr.listeners.client import ConnectionLimits, Handler
 from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.gateway import GatewayRoute
@@ -119,6 +121,7 @@ class _Builder:
             self._spool_dir,
         )
         self._leaves: LeafContexts | None = None
+        self._explainers: WeakSet[Explainer] = WeakSet()
         self._live_gateway: LiveGateway | None = None
         self._forward_routes: ForwardRoutes | None = None
 
@@ -145,6 +148,7 @@ class _Builder:
             grace_s=config.limits.shutdown_s,
             warnings=config.warnings,
             observer=LineObserver(sys.stderr, formatter) if self._on_console else None,
+            explainers=self._explainers,
         )
         service.gateway = self._live_gateway
         if self._forward_routes is not None:
@@ -155,6 +159,7 @@ class _Builder:
 
     def _reverse(self, row: ReverseRoute) -> None:
         route = reverse_route(row, self._maker)
+        self._expect_misses(route)
         announce = {"mode": row.mode.value}
         if row.target is not None:
             announce["target"] = row.target.url
@@ -173,9 +178,16 @@ class _Builder:
         handler = reverse_handler(self._engine, route, gate)
         self._listen(row.port, handler, announce, self._port_tls(row))
 
+    def _expect_misses(self, route: Route) -> None:
+        if isinstance(route, Recorded) and route.mode is Mode.REPLAY:
+            self._explainers.add(route.explainer)
+
     def _gateway(self, settings: GatewaySettings) -> None:
         def routes(settings: GatewaySettings, config: Config) -> dict[bytes, GatewayRoute]:
-            return gateway_routes(settings, evolve(self._maker, config=config))
+            made = gateway_routes(settings, evolve(self._maker, config=config))
+            for each in made.values():
+                self._expect_misses(each.route)
+            return made
 
         figures = self._figures
         if figures is None and settings.admin.enabled:

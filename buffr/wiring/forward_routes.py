@@ -88,6 +88,8 @@ class ForwardRoutes:
                 route = self._maker.recorded(
                     row, view.matcher, view.store, upstream, origin, view.playhead
                 )
+                if row.mode is Mode.REPLAY:
+                    route.explainer.begin()
                 return self._hold(name, route, view.cassette)
         except BaseException:
             self._give_back(view.cassette)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import IServiceCollection, MultiService
@@ -15,6 +15,7 @@ from twisted.python.components import Componentized
 
 from buffr.errors import BuffrError
 from buffr.exchanges.engine import Engine
+from buffr.exchanges.explain import Explainer
 from buffr.listeners.listener import HTTPListener
 from buffr.log import say
 from buffr.upstream.hops import Announced, announce_port
@@ -56,6 +57,7 @@ class BuffrService(MultiService):
     with a line and exit code 1. Stopping closes the ports, lets running
     exchanges finish within ``grace_s`` seconds, keeps what was recorded, and
     lets go of the rest. ``observer`` takes the process's log events.
+    ``explainers`` get ready for misses once the ports are open.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class BuffrService(MultiService):
         grace_s: float,
         warnings: Sequence[str],
         observer: ILogObserver | None,
+        explainers: Iterable[Explainer] = (),
     ) -> None:
         super().__init__()
         self.listeners = tuple(listeners)
@@ -78,6 +81,7 @@ class BuffrService(MultiService):
         self._grace_s = grace_s
         self._warnings = tuple(warnings)
         self._observer = observer
+        self._explainers = explainers
         self._announced: list[Announced | None] = []
         for listener in listeners:
             listener.setServiceParent(self)
@@ -113,6 +117,8 @@ class BuffrService(MultiService):
         """Open the ports, and tell other buffrs on this machine. Raises ``ConfigError``."""
         super().startService()
         self._announced = [announce_port(listener.port) for listener in self.listeners]
+        for explainer in self._explainers:
+            explainer.begin()
 
     def stopService(self) -> Deferred[Any]:
         return Deferred.fromCoroutine(self._stop())

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from buffr.exchanges.explain import Explainer, as_data, as_text, in_short
-from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.interaction import Body, Broken, HTTPInteraction, IndexEntry, RecordedRequest
 from buffr.matching.matcher import Matcher
 from buffr.matching.near_miss import NearMiss
 from buffr.matching.rules import MatchRules
 from buffr.message import Request, ResponseHead
 from buffr.redaction.rules import RedactionRules
+from buffr.stores.base import Store
 from buffr.stores.memory import MemoryInteractions
 
 TRIAL = unittest.SynchronousTestCase()
@@ -55,13 +57,102 @@ class Bench:
         interaction = HTTPInteraction(request, ResponseHead(200, b"OK", ()), truncated=truncated)
         TRIAL.successResultOf(Deferred.fromCoroutine(self.store.append(interaction)))
 
-    def miss(self, path: bytes, body: bytes) -> tuple[NearMiss, ...]:
+    def start_miss(self, path: bytes, body: bytes) -> Deferred[tuple[NearMiss, ...]]:
         request = Request(b"POST", path, JSON, body_length=len(body))
         identity = self.matcher.live(request, body)
-        asking = Deferred.fromCoroutine(self.explainer.nearest(identity))
+        return Deferred.fromCoroutine(self.explainer.nearest(identity))
+
+    def miss(self, path: bytes, body: bytes) -> tuple[NearMiss, ...]:
+        asking = self.start_miss(path, body)
         while not asking.called:
             self.clock.advance(0)
         return TRIAL.successResultOf(asking)
+
+    def explained(self, path: bytes, body: bytes) -> str:
+        request = Request(b"POST", path, JSON, body_length=len(body))
+        identity = self.matcher.live(request, body)
+        asking = Deferred.fromCoroutine(self.explainer.explained(request, body, identity))
+        while not asking.called:
+            self.clock.advance(0)
+        return TRIAL.successResultOf(asking).text
+
+
+class Counted:
+    """A store that counts by turns how many of its entries are read."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self.clock = clock
+        self.read: dict[float, list[int]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def entries(self, places: Sequence[int]) -> Sequence[IndexEntry | Broken | None]:
+        self.read.setdefault(self.clock.seconds(), []).extend(places)
+        return await self._store.entries(places)
+
+    def take_read(self) -> list[list[int]]:
+        """The places that were read, turn by turn, since the last call."""
+        read, self.read = self.read, {}
+        return list(read.values())
+
+
+class TestIndexing:
+    """The index is made in small steps, from each recording once."""
+
+    def bench(self) -> tuple[Bench, Counted]:
+        bench = Bench()
+        for number in range(100):
+            bench.record(b"/chat", b'{"q": "%d", "pad": "%b"}' % (number, b"x" * 1000))
+        counted = Counted(bench.store, bench.clock)
+        bench.explainer = Explainer(bench.clock, counted, bench.matcher, RedactionRules())
+        return bench, counted
+
+    def test_before_the_first_miss(self) -> None:
+        """A turn reads a few recordings, or a few kilobytes of bodies; a miss then no more."""
+        bench, counted = self.bench()
+        bench.explainer.begin()
+        assert counted.take_read() == []
+        for _ in range(2000):
+            bench.clock.advance(0.001)
+        read = counted.take_read()
+        assert [place for turn in read for place in turn] == list(range(100))
+        assert max(map(len, read)) < 10
+        assert len(bench.miss(b"/chat", b'{"q": "new"}')) == 3
+        assert sum(map(len, counted.take_read())) <= 8
+
+    def test_a_miss_waits_for_one_rest_at_most(self) -> None:
+        """From then on the steps follow each other; each place is read once."""
+        bench, counted = self.bench()
+        bench.explainer.begin()
+        bench.clock.advance(0.05)
+        asking = bench.start_miss(b"/chat", b'{"q": "new"}')
+        bench.clock.advance(0.01)
+        for _ in range(100):
+            bench.clock.advance(0)
+        assert len(TRIAL.successResultOf(asking)) == 3
+        made = [place for turn in counted.take_read() for place in turn][:100]
+        assert made == list(range(100))
+
+
+class TestRemembered:
+    """The same miss again is explained out of memory, until the store changes."""
+
+    def test_as_before(self) -> None:
+        bench, counted = TestIndexing().bench()
+        first = bench.explained(b"/chat", b'{"q": "new"}')
+        counted.take_read()
+        assert bench.explained(b"/chat", b'{"q": "new"}') == first
+        assert bench.explained(b"/chat", b'{"q": "other"}') != first
+        assert bench.explained(b"/other", b'{"q": "new"}') != first
+        assert sum(map(len, counted.take_read())) <= 8
+
+    def test_not_when_the_store_has_more(self) -> None:
+        bench, _ = TestIndexing().bench()
+        assert "interaction 100 " not in bench.explained(b"/chat", b'{"q": "new"}')
+        bench.record(b"/chat", b'{"q": "nef"}')
+        assert "interaction 100 comes near" in bench.explained(b"/chat", b'{"q": "new"}')
 
 
 class TestTurns:
