@@ -17,10 +17,10 @@ _BEGIN = "<!-- headers: begin, written by `make docs-reference` -->\n"
 _END = "<!-- headers: end -->\n"
 
 _TITLES = {
-    HeaderClass.IDENTITY: "Identity: in the key, and absence is a value",
+    HeaderClass.IDENTITY: "Identity: part of the key, and so is its absence",
     HeaderClass.OPTIONS: "Identity of `OPTIONS` requests",
-    HeaderClass.VARIANT: "Variant: chooses among the recordings of one key",
-    HeaderClass.NEGOTIATED: "Variant where the recorded answer's `Vary` names it",
+    HeaderClass.VARIANT: "Variant: selects among the recordings of one key",
+    HeaderClass.NEGOTIATED: "Variant if the recorded answer's `Vary` names it",
     HeaderClass.PRIVATE: "Noise, but two requests that differ in it never share a call",
     HeaderClass.NOISE: "Noise",
 }
@@ -37,7 +37,7 @@ def with_table(page: str) -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield "| Class | Header fields | Because |"
+    yield "| Class | Header fields | Meaning |"
     yield "| --- | --- | --- |"
     for header_class, title in _TITLES.items():
         rows = [row for row in TABLE if row.header_class is header_class]

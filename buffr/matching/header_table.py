@@ -53,12 +53,12 @@ TABLE = (
     _row(
         HeaderClass.IDENTITY,
         "x-amz-target soapaction x-restli-method",
-        "names the operation, where the URL is the same for all",
+        "the operation, if all operations have the same URL",
     ),
     _row(
         HeaderClass.IDENTITY,
         "x-http-method-override x-http-method x-method-override",
-        "the method that is meant",
+        "the intended method",
     ),
     _row(
         HeaderClass.IDENTITY,
@@ -71,13 +71,13 @@ TABLE = (
         " if-unmodified-since if-schedule-tag-match x-contentful-version",
         "conditions and ranges (RFC 9110 13.1, 14)",
     ),
-    _row(HeaderClass.IDENTITY, "last-event-id", "where an event stream goes on"),
+    _row(HeaderClass.IDENTITY, "last-event-id", "where an event stream continues"),
     _row(HeaderClass.IDENTITY, "mcp-method mcp-name", "the call of an MCP client"),
     _row(
         HeaderClass.OPTIONS,
         "access-control-request-method access-control-request-headers"
         " access-control-request-private-network access-control-request-local-network",
-        "what a CORS preflight asks for",
+        "what a CORS preflight requests",
     ),
     _row(
         HeaderClass.IDENTITY,
@@ -92,7 +92,7 @@ TABLE = (
         HeaderClass.IDENTITY,
         "dropbox-api-arg x-goog-fieldmask x-dashscope-sse x-dashscope-async x-vault-wrap-ttl"
         " x-copy-from slug content-disposition",
-        "arguments of the operation that some APIs put beside the body",
+        "arguments of the operation that some APIs pass outside the body",
     ),
     _row(
         HeaderClass.IDENTITY,
@@ -138,7 +138,7 @@ TABLE = (
     _row(
         HeaderClass.PRIVATE,
         "x-ms-token-* x-ms-lease-id x-ms-proposed-lease-id x-ms-source-lease-id",
-        "credentials of Azure, and leases, which clients make up",
+        "credentials of Azure, and leases, which clients generate",
     ),
     _row(HeaderClass.IDENTITY, "x-ms-*", "all other parameters of Azure operations in headers"),
     _row(
@@ -163,19 +163,19 @@ TABLE = (
         HeaderClass.VARIANT,
         "prefer consistencylevel openai-organization openai-project x-goog-user-project"
         " anthropic-workspace-id",
-        "how the answer is to be given, and whom it is billed to",
+        "the form of the answer, and who is billed for it",
     ),
     _row(
         HeaderClass.NEGOTIATED,
         "accept accept-language origin",
-        "content negotiation. `Accept` counts, too, where the recorded `Content-Type` is not"
+        "content negotiation. `Accept` also counts if the recorded `Content-Type` is not"
         " acceptable to the live request",
     ),
     _row(
         HeaderClass.PRIVATE,
         "authorization proxy-authorization cookie cookie2 dpop signature signature-input"
         " accept-encoding",
-        "credentials count in no key; see [Credentials](#credentials)",
+        "credentials, which are not part of the key; see [Credentials](#credentials)",
     ),
     _row(
         HeaderClass.NOISE,
@@ -183,15 +183,15 @@ TABLE = (
         " content-length content-type content-encoding content-md5 digest content-digest"
         " repr-digest want-digest want-content-digest want-repr-digest http2-settings"
         " x-buffr-scope x-buffr-flight-timeout",
-        "the connection, and how the body is read and framed. `Content-Type` counts by its media"
-        " type in PATCH, and by its `action` in SOAP 1.2",
+        "the connection, and the encoding and framing of the body. The media type of"
+        " `Content-Type` counts in PATCH, and its `action` in SOAP 1.2",
     ),
     _row(
         HeaderClass.NOISE,
         "user-agent x-user-agent referer from date x-date cache-control pragma via max-forwards"
         " dnt priority early-data upgrade-insecure-requests sec-* service-worker* purpose"
         " x-purpose x-moz http-referer x-title",
-        "the client and the page that it shows",
+        "the client and the page that it displays",
     ),
     _row(
         HeaderClass.NOISE,

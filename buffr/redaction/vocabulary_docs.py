@@ -34,14 +34,14 @@ def with_tables(page: str) -> str:
 
 
 def _lines() -> Iterator[str]:
-    yield "| A name with | Its value is hidden |"
+    yield "| A name that contains | Its value is hidden |"
     yield "| --- | --- |"
     yield f"| the word {_listed(SECRET_WORDS)} | unless it cannot be a secret |"
     yield f"| the words {_listed(SECRET_PAIRS)} | unless it cannot be a secret |"
-    yield f"| the word {_listed(OPAQUE_WORDS)} | if it looks made up |"
-    yield f"| the words {_listed(OPAQUE_PAIRS)} | if it looks made up |"
+    yield f"| the word {_listed(OPAQUE_WORDS)} | if it looks random |"
+    yield f"| the words {_listed(OPAQUE_PAIRS)} | if it looks random |"
     yield ""
-    yield "Never, whatever the words of the name (patterns of whole names; `x-` is optional):"
+    yield "Never redacted, whatever the words (patterns for whole names; `x-` is optional):"
     yield ""
     for pattern in NEVER:
         yield f"- `{pattern}`"

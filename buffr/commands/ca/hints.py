@@ -1,13 +1,13 @@
-"""How each kind of client is told to trust buffr's CA: the one table.
+"""How to make each kind of client trust buffr's CA: the one table.
 
-The command's hints, ``ca/README.md`` and ``docs/certificates.md`` are made of
+The command's hints, ``ca/README.md`` and ``docs/certificates.md`` are generated from
 it. Lines are for a POSIX shell; ``{ca}`` stands for the ``buffr ca`` command,
 ``{pem}``, ``{bundle}`` and ``{p12}`` for files, ``{password}`` for the
 password of the last.
 
-Most variables name a store that takes the place of the client's own, so they
-get the bundle: the system's roots and ours. Hosts that buffr tunnels without
-looking in go on being verified with it.
+Most variables name a store that replaces the client's own, so they
+get the bundle: the system's roots and buffr's CA, so that hosts that buffr tunnels without
+interception are still verified.
 
 ``python -m buffr.commands.ca.hints`` writes the table of the documentation.
 """
@@ -66,110 +66,110 @@ HINTS = (
         "curl",
         "curl, libcurl",
         (_BUNDLE, "export CURL_CA_BUNDLE={bundle}"),
-        "One call: `curl --cacert {pem}`. A curl that uses the platform's TLS "
-        "(Windows) looks in the platform's store.",
+        "For one call: `curl --cacert {pem}`. A curl that uses the platform's TLS "
+        "(Windows) reads the platform's store.",
     ),
     Hint(
         "wget",
         "wget",
         (_BUNDLE, "echo ca_certificate={bundle} >> ~/.wgetrc"),
-        "One call: `wget --ca-certificate={bundle}`. A wget that is built with OpenSSL also takes "
+        "For one call: `wget --ca-certificate={bundle}`. A wget built with OpenSSL also reads "
         "`SSL_CERT_FILE`.",
     ),
     Hint(
         "requests",
         "Python: requests",
         (_BUNDLE, "export REQUESTS_CA_BUNDLE={bundle}"),
-        "Takes the place of certifi's roots. Not for sessions with `trust_env = False`.",
+        "Replaces certifi's roots. Not for sessions with `trust_env = False`.",
     ),
     Hint(
         "httpx",
         "Python: httpx, and SDKs built on it",
         _OPENSSL,
-        "Takes the place of certifi's roots. Not for clients with `trust_env=False` "
-        "or a `verify` of their own.",
+        "Replaces certifi's roots. Not for clients with `trust_env=False` or their own `verify`.",
     ),
     Hint(
         "aiohttp",
         "Python: aiohttp, urllib, ssl",
         _OPENSSL,
-        "aiohttp uses proxies of the environment only with `ClientSession(trust_env=True)`.",
+        "aiohttp uses the environment's proxies only with `ClientSession(trust_env=True)`.",
     ),
     Hint(
         "node",
         "Node.js",
         ("export NODE_EXTRA_CA_CERTS={pem}",),
-        "Beside Node's own roots; read when it starts. With `NODE_USE_ENV_PROXY=1` fetch and "
-        "http(s) use `HTTPS_PROXY` (from 22.21 and 24.5 on).",
+        "Added to Node's own roots; read when Node starts. With `NODE_USE_ENV_PROXY=1`, fetch and "
+        "http(s) use `HTTPS_PROXY` (since 22.21 and 24.5).",
     ),
     Hint(
         "npm",
         "npm; pnpm and yarn 1 read the same variable",
         (_BUNDLE, "export npm_config_cafile={bundle}"),
-        "Takes the place of Node's roots. For good: `npm config set cafile {bundle}`. Scripts that "
-        "npm runs are as node.",
+        "Replaces Node's roots. Permanently: `npm config set cafile {bundle}`. For scripts "
+        "that npm runs, see node.",
     ),
     Hint(
         "pip",
         "pip",
         (_BUNDLE, "export PIP_CERT={bundle}"),
-        "One call: `pip --cert {bundle} ...`. For good: `pip config set global.cert {bundle}`.",
+        "For one call: `pip --cert {bundle} ...`. Permanently: "
+        "`pip config set global.cert {bundle}`.",
     ),
     Hint(
         "uv",
         "uv",
         _OPENSSL,
-        "Takes the place of the roots in uv. With the CA in the system's store (debian, alpine, "
+        "Replaces the roots in uv. With the CA in the system's store (debian, alpine, "
         "macos, windows): `export UV_SYSTEM_CERTS=1`.",
     ),
     Hint(
         "poetry",
         "Poetry",
         (_BUNDLE, "export REQUESTS_CA_BUNDLE={bundle} PIP_CERT={bundle}"),
-        "One source: `poetry config certificates.NAME.cert {bundle}`. The second variable is for "
-        "pip, where Poetry runs it.",
+        "For one source: `poetry config certificates.NAME.cert {bundle}`. The second variable is "
+        "for pip, if Poetry runs it.",
     ),
     Hint(
         "cargo",
         "Rust: cargo",
         (_BUNDLE, "export CARGO_HTTP_CAINFO={bundle}"),
-        "For good: `cainfo` under `[http]` in `~/.cargo/config.toml`. Registries over git are as "
-        "git with `net.git-fetch-with-cli = true`.",
+        "Permanently: `cainfo` under `[http]` in `~/.cargo/config.toml`. For registries over git, "
+        "see git, with `net.git-fetch-with-cli = true`.",
     ),
     Hint(
         "go",
         "Go",
         _OPENSSL,
-        "On Linux and the BSDs. On macOS and Windows Go asks the platform's store: see macos.",
+        "On Linux and the BSDs. On macOS and Windows, Go reads the platform's store: see macos.",
     ),
     Hint(
         "java",
-        "Java and what runs on the JVM",
+        "Java and other JVM languages",
         (
             "{ca} --format p12 --password {password} > {p12}",
             _JAVA,
         ),
-        "Takes the place of Java's own roots. To stand beside them: `keytool -importcert "
-        "-noprompt -cacerts -storepass changeit -alias buffr -file {pem}`. Java reads no "
-        "`HTTPS_PROXY`: give it `-Dhttps.proxyHost` and `-Dhttps.proxyPort`.",
+        "Replaces Java's own roots. To add to them instead: `keytool -importcert "
+        "-noprompt -cacerts -storepass changeit -alias buffr -file {pem}`. Java ignores "
+        "`HTTPS_PROXY`: set `-Dhttps.proxyHost` and `-Dhttps.proxyPort`.",
     ),
     Hint(
         "ruby",
-        "Ruby: Net::HTTP and what is built on it",
+        "Ruby: Net::HTTP and libraries built on it",
         _OPENSSL,
-        "Not for clients with a `ca_file` of their own.",
+        "Not for clients with their own `ca_file`.",
     ),
     Hint(
         "dotnet",
         ".NET: HttpClient",
         _OPENSSL,
-        "On Linux. On macOS and Windows .NET asks the platform's store.",
+        "On Linux. On macOS and Windows, .NET reads the platform's store.",
     ),
     Hint(
         "git",
         "git over HTTPS",
         (_BUNDLE, "export GIT_SSL_CAINFO={bundle}"),
-        "One repository: `git config http.sslCAInfo {bundle}`.",
+        "For one repository: `git config http.sslCAInfo {bundle}`.",
     ),
     Hint(
         "docker",
@@ -178,8 +178,8 @@ HINTS = (
             _BUNDLE,
             _DOCKER,
         ),
-        "In an image of your own: as debian or alpine. For `docker pull` through buffr: as "
-        "debian on the daemon's machine, then restart the daemon.",
+        "In your own image: see debian or alpine. For `docker pull` through buffr: see debian, on "
+        "the daemon's machine, then restart the daemon.",
     ),
     Hint(
         "debian",
@@ -189,7 +189,7 @@ HINTS = (
             "sudo update-ca-certificates",
         ),
         "Undo: remove that file, then `sudo update-ca-certificates --fresh`. Not for Firefox, "
-        "Chromium, Java, Node and Python clients with roots of their own.",
+        "Chromium, Java, Node and Python clients with their own roots.",
     ),
     Hint(
         "apt",
@@ -200,7 +200,7 @@ HINTS = (
             "echo 'Acquire::https::CaInfo \"/etc/ssl/buffr-ca-bundle.pem\";' > 99buffr",
             "sudo install -m 644 99buffr /etc/apt/apt.conf.d/99buffr",
         ),
-        "apt reads it as the user `_apt`, so it cannot stay in a home directory. The proxy: "
+        "apt reads it as the user `_apt`, so it cannot be in a home directory. With the proxy: "
         "`sudo https_proxy=$https_proxy apt-get update`. Undo: remove the two files.",
     ),
     Hint(
@@ -221,9 +221,9 @@ HINTS = (
     ),
     Hint(
         "windows",
-        "Windows: Edge, Chrome, .NET, curl, what asks Windows",
+        "Windows: Edge, Chrome, .NET, curl, anything that uses Windows' store",
         ("certutil -user -addstore Root {pem}",),
-        "In a command prompt, with the file as Windows names it; PowerShell: `Import-Certificate "
+        "In a command prompt, with the Windows path of the file; PowerShell: `Import-Certificate "
         "-CertStoreLocation Cert:\\CurrentUser\\Root -FilePath {pem}`. For all users: as "
         "administrator, without `-user`. Undo: in `certmgr.msc`, among the trusted roots.",
     ),
@@ -235,7 +235,7 @@ HINTS = (
             _NSS_MADE,
             "certutil -A -n buffr -t C,, -i {pem} -d sql:$HOME/.pki/nssdb",
         ),
-        "certutil is in libnss3-tools. A snap or Flatpak has a home of its own. "
+        "certutil is in libnss3-tools. A snap or Flatpak has its own home directory. "
         "Undo: `certutil -D -n buffr -d sql:$HOME/.pki/nssdb`.",
     ),
     Hint(

@@ -45,7 +45,7 @@ ADDED = "buffr's CA"
 
 @frozen
 class Variable:
-    """What a variable is set to, and whom it is for."""
+    """What a variable is set to, and which clients read it."""
 
     name: str
     value: str
@@ -54,38 +54,38 @@ class Variable:
 
 VARIABLES = (
     Variable("HTTP_PROXY", PROXY, "plain HTTP: Go, Node, .NET, Python"),
-    Variable("http_proxy", PROXY, "plain HTTP: curl, wget, Ruby, which know lower case only"),
+    Variable("http_proxy", PROXY, "plain HTTP: curl, wget, Ruby, which only read lower case"),
     Variable("HTTPS_PROXY", PROXY, "HTTPS, by CONNECT: nearly all clients"),
-    Variable("https_proxy", PROXY, "HTTPS, for those that know lower case only: wget"),
-    Variable("ALL_PROXY", PROXY, "every scheme without a variable of its own: curl, git, httpx"),
-    Variable("all_proxy", PROXY, "the same, where lower case wins"),
+    Variable("https_proxy", PROXY, "HTTPS, for clients that only read lower case: wget"),
+    Variable("ALL_PROXY", PROXY, "every scheme without its own variable: curl, git, httpx"),
+    Variable("all_proxy", PROXY, "the same, if lower case takes precedence"),
     Variable("WS_PROXY", PROXY, "WebSocket: aiohttp"),
     Variable("WSS_PROXY", PROXY, "WebSocket over TLS: aiohttp"),
     Variable("NODE_USE_ENV_PROXY", "1", "Node: fetch, http and https read the above (22.21, 24.5)"),
     Variable("SSL_CERT_FILE", BUNDLE, "OpenSSL: Python's ssl, httpx, aiohttp, Ruby, Go, .NET"),
-    Variable("REQUESTS_CA_BUNDLE", BUNDLE, "Python: requests, which has roots of its own"),
-    Variable("CURL_CA_BUNDLE", BUNDLE, "curl, and what runs it"),
-    Variable("GIT_SSL_CAINFO", BUNDLE, "git, which gives libcurl a file itself"),
+    Variable("REQUESTS_CA_BUNDLE", BUNDLE, "Python: requests, which has its own roots"),
+    Variable("CURL_CA_BUNDLE", BUNDLE, "curl, and programs that run it"),
+    Variable("GIT_SSL_CAINFO", BUNDLE, "git, which passes a file to libcurl itself"),
     Variable("AWS_CA_BUNDLE", BUNDLE, "the AWS CLI, boto3"),
-    Variable("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", BUNDLE, "gRPC's C core, which has roots in it"),
-    Variable("PIP_CERT", BUNDLE, "pip, which has roots of its own"),
-    Variable("npm_config_cafile", BUNDLE, "npm, where its settings name another file"),
+    Variable("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", BUNDLE, "gRPC's C core, which has built-in roots"),
+    Variable("PIP_CERT", BUNDLE, "pip, which has its own roots"),
+    Variable("npm_config_cafile", BUNDLE, "npm, if its settings name another file"),
     Variable("CARGO_HTTP_CAINFO", BUNDLE, "cargo"),
     Variable("HTTPLIB2_CA_CERTS", BUNDLE, "Python: httplib2, Google's API client"),
     Variable("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", BUNDLE, "gcloud"),
-    Variable("PERL_LWP_SSL_CA_FILE", BUNDLE, "Perl: LWP, which takes Mozilla::CA"),
+    Variable("PERL_LWP_SSL_CA_FILE", BUNDLE, "Perl: LWP, which uses Mozilla::CA"),
     Variable("BUNDLE_SSL_CA_CERT", BUNDLE, "Ruby: bundler"),
     Variable("NIX_SSL_CERT_FILE", BUNDLE, "Nix, and OpenSSL as Nix builds it"),
     Variable("WGETRC", "the user's own, and the bundle", "wget, which has no variable for roots"),
     Variable(
         "APT_CONFIG", "the user's own, and the bundle", "apt, which has no variable for roots"
     ),
-    Variable("NODE_EXTRA_CA_CERTS", ADDED, "Node, npm, Bun: beside the roots in them"),
-    Variable("DENO_CERT", ADDED, "Deno: beside the roots in it"),
+    Variable("NODE_EXTRA_CA_CERTS", ADDED, "Node, npm, Bun: added to their built-in roots"),
+    Variable("DENO_CERT", ADDED, "Deno: added to its built-in roots"),
     Variable(
         "JAVA_TOOL_OPTIONS",
-        "what it holds, then proxy and trust store",
-        "every JVM: it reads none of the above",
+        "its old value, then proxy and trust store",
+        "every JVM, which ignores all of the above",
     ),
 )
 
