@@ -126,6 +126,7 @@ class ExchangeLog:
         self._format = self._form.line
         self._plain = form == "text"
         self._lines: list[str] = []
+        self._flush = self.flush  # a bound method is an object of its own each time
         self._second = -1
         self._second_text = self._zone = ""
 
@@ -182,7 +183,7 @@ class ExchangeLog:
 
     def _add(self, line: str) -> None:
         if not self._lines:
-            self.turn.at_end(self.flush)
+            self.turn.at_end(self._flush)
         self._lines.append(line)
 
     def flush(self) -> None:

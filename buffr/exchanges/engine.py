@@ -186,7 +186,9 @@ class Engine:
         else:
             exchange.body = (
                 RequestBody(body, body)
-                if isinstance(body, bytes) and not request.is_coded and body[:3] != GZIP_START
+                if isinstance(body, bytes)
+                and not request.is_coded
+                and not body.startswith(GZIP_START)
                 else await read_whole(route, request, body, exchange.sink)
             )
             data = exchange.body.identity

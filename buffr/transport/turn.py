@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -22,18 +22,31 @@ class Turn:
     _reactor: IReactorTime
     number: int = field(init=False, default=0)
     watched: bool = field(init=False, default=False)
-    _told: list[Callable[[], None]] = field(init=False, factory=list)
+    _first: Callable[[], None] | None = field(init=False, default=None)
+    _others: list[Callable[[], None]] = field(init=False, factory=list)
+    _ended: Callable[[], None] = field(init=False)
+
+    @_ended.default
+    def _made_once(self) -> Callable[[], None]:
+        return self._end
 
     def at_end(self, call: Callable[[], None]) -> None:
         """Call a function when this turn is over."""
         if not self.watched:
             self.watched = True
-            self._reactor.callLater(0, self._end)
-        self._told.append(call)
+            self._first = call
+            self._reactor.callLater(0, self._ended)
+        else:
+            self._others.append(call)
 
     def _end(self) -> None:
         self.number += 1
         self.watched = False
-        told, self._told = self._told, []
-        for call in told:
+        first, self._first = self._first, None
+        others: Sequence[Callable[[], None]] = ()
+        if self._others:
+            others, self._others = self._others, []
+        if first is not None:
+            first()
+        for call in others:
             call()
