@@ -4,18 +4,18 @@ BIN := $(VENV)/bin
 
 .PHONY: run test test-full setup setup-dev format lint types bench autobahn clean docs-reference cache-conformance image-test sdk-upgrades
 
-run: setup  ## serve what buffr.yaml says
-	@echo "buffr: put http://127.0.0.1:8080 in the place of https://api.openai.com in your client's base URL,"
-	@echo "       with its path: OPENAI_BASE_URL=http://127.0.0.1:8080/v1 (buffr.yaml says what is served)"
+run: setup  ## serve what buffr.yaml configures
+	@echo "buffr: in your client's base URL, replace https://api.openai.com with http://127.0.0.1:8080"
+	@echo "       and keep the path: OPENAI_BASE_URL=http://127.0.0.1:8080/v1 (configured in buffr.yaml)"
 	$(BIN)/buffr serve --config buffr.yaml
 
 WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --dist worksteal
 
-test: setup-dev  ## all tests but the long ones
+test: setup-dev  ## all tests except the slow ones
 	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-test-full: setup-dev  ## long loads and kills too, and ten times the examples of hypothesis
+test-full: setup-dev  ## also long loads and kills, and ten times as many hypothesis examples
 	$(BIN)/python -m pytest $(PARALLEL) --hypothesis-profile=deep
 
 setup: $(VENV)/installed
@@ -31,7 +31,7 @@ $(VENV)/installed-dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@ $(VENV)/installed
 
-format: setup-dev  ## let ruff lay out the code
+format: setup-dev  ## format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -42,7 +42,7 @@ lint: setup-dev
 types: setup-dev
 	$(BIN)/mypy
 
-docs-reference: setup-dev  ## write what the docs take from the code: settings, tables of names
+docs-reference: setup-dev  ## write the docs that are generated from the code: settings, tables of names
 	$(BIN)/python -m buffr.config.reference > docs/settings.md
 	$(BIN)/python -m buffr.commands.reference docs/commands.md
 	$(BIN)/python -m buffr.config.json_schema
@@ -50,22 +50,22 @@ docs-reference: setup-dev  ## write what the docs take from the code: settings, 
 	$(BIN)/python -m buffr.redaction.vocabulary_docs docs/explanation/redaction.md
 	$(BIN)/python tests/redaction/missed.py docs/explanation/redaction.md
 
-bench: setup-dev  ## measure beside peers; needs wrk and nginx
+bench: setup-dev  ## run the benchmarks; needs wrk and nginx
 	$(BIN)/python -m benchmarks
 
 WSTEST ?= wstest
-autobahn: setup-dev  ## Autobahn's WebSocket cases, direct and by buffr; WSTEST is its program
+autobahn: setup-dev  ## Autobahn's WebSocket cases, directly and through buffr; WSTEST is its program
 	$(BIN)/python -m benchmarks.autobahn --wstest $(WSTEST)
 
-image-test: setup-dev  ## build the image and start what docker-compose.yml says, with no engine; as root
+image-test: setup-dev  ## build the image and start docker-compose.yml without an engine; as root
 	$(BIN)/python -m pytest -rs -s tests/image/checks.py
 
 SCRATCH := build/sdk-upgrades
-sdk-upgrades: setup-dev  ## cassettes of one release of an SDK, replayed by another; needs the net, npm and go
+sdk-upgrades: setup-dev  ## cassettes of one SDK release, replayed with another; needs the network, npm and go
 	test -x $(SCRATCH)/bin/uv || { $(PYTHON) -m venv $(SCRATCH) && $(SCRATCH)/bin/pip install --quiet uv; }
 	UV=$(abspath $(SCRATCH)/bin/uv) $(BIN)/python -m pytest -rs -s --tb=short tests/upgrades/upgrades.py
 
-cache-conformance: setup-dev  ## the public suite for HTTP caches; SUITE is its checkout
+cache-conformance: setup-dev  ## the public test suite for HTTP caches; SUITE is its checkout
 	$(BIN)/python -m benchmarks.conformance $(SUITE)
 
 clean:
