@@ -6,9 +6,9 @@ from typing import Final
 
 from attrs import frozen
 from msgspec import DecodeError
-from msgspec.json import Decoder
+from msgspec.json import Decoder, Encoder
 
-from buffr.matching.canonical_json import Digits
+from buffr.matching.canonical_json import Digits, as_written
 from buffr.matching.forms import field_name
 from buffr.matching.key import MatchKey
 
@@ -89,6 +89,7 @@ def _in_body(part: str, old: bytes, new: bytes) -> list[Change]:
 
 
 _decode = Decoder(float_hook=Digits).decode
+_encode = Encoder(enc_hook=as_written).encode
 
 
 def _compare(part: str, place: Place, old: object, new: object, found: list[Change]) -> None:
@@ -118,8 +119,21 @@ def _compare_lists(
             end += 1
         old, new = old[: len(old) - end], new[: len(new) - end]
     for index in range(start, max(len(old), len(new))):
-        value, other = (each[index] if index < len(each) else ABSENT for each in (old, new))
-        _compare(part, (*place, index), value, other, found)
+        value = old[index] if index < len(old) else ABSENT
+        other = new[index] if index < len(new) else ABSENT
+        if not _spelled_alike(value, other):
+            _compare(part, (*place, index), value, other, found)
+
+
+def _spelled_alike(old: object, new: object) -> bool:
+    """Whether two values are the same for sure, found faster than member by member.
+
+    Python alone takes true for 1.
+    """
+    try:
+        return old == new and _encode(old) == _encode(new)
+    except (OverflowError, UnicodeEncodeError):
+        return False
 
 
 def _alike(old: object, new: object) -> bool:

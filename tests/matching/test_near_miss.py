@@ -60,6 +60,16 @@ class TestDifferences:
             Difference("body", "/new", None, "true"),
         }
 
+    def test_values_that_python_takes_for_equal(self) -> None:
+        """In lists, too, where what is the same is passed over in one step."""
+        recorded = Sent(b"/", {"e": [{"a": 1}, [True], {"same": [1, True, None]}, 2]})
+        live = Sent(b"/", {"e": [{"a": True}, [1], {"same": [1, True, None]}, 2.0]})
+        assert set(miss(recorded, live).differences) == {
+            Difference("body", "/e/0/a", "1", "true"),
+            Difference("body", "/e/1/0", "true", "1"),
+            Difference("body", "/e/3", "2", "2.0"),
+        }
+
     def test_telling_names(self) -> None:
         """Keys that hold credentials as they are show none under a name that tells of one."""
         rules = MatchRules(credentials="exact")
