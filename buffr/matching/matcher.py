@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
+from hashlib import sha256
 
 from attrs import evolve, field, frozen
 
@@ -34,6 +35,9 @@ __all__ = ["MatchRules", "Matcher", "differences", "legal_target"]
 
 _IDENTITY_BYTES = 1600
 """The size of an identity's objects without its body's text, measured with CPython 3.11."""
+_KEY_BYTES = 500
+"""That of one of its keys, with its share of the rest."""
+_SHORT_BYTES = 200
 _ORIGIN_PARTS = ("scheme", "host", "port")
 
 
@@ -168,7 +172,7 @@ class Matcher:
         self._selectings: Memo[object, Selecting] = Memo(entries=2048, size_bytes=4 << 20)
         self._variants: Memo[object, Variant] = Memo(entries=4096, size_bytes=4 << 20)
         self._bare: Memo[object, Identity] = Memo(entries=2048, size_bytes=4 << 20)
-        self._identities: Memo[object, Identity] = Memo(entries=16384, size_bytes=16 << 20)
+        self._identities: Memo[object, Identity] = Memo(entries=32768, size_bytes=40 << 20)
         self._digests: Memo[object, bytes] = Memo(entries=1024, size_bytes=4 << 20)
 
     def live(
@@ -187,12 +191,11 @@ class Matcher:
         elif isinstance(body, LongBody):
             identity = self._identity(request, origin, known, body)
         else:
-            one = (known.head, known.selecting, known.secrets.values, body)
+            one = (known.head, known.selecting, known.secrets.values, _named(body))
             identity = self._identities.get(one)
             if identity is None:
                 identity = self._identity(request, origin, known, body)
-                # The raw body, its value, and what the objects around them take.
-                self._identities.put(one, identity, 2 * len(body) + _IDENTITY_BYTES)
+                self._identities.put(one, identity, _identity_bytes(identity))
                 if not (identity.salted or identity.loose or self._alters_keys):
                     # Its recording has the same head and body, and is filed in a moment.
                     self._digests.put((known.head, body), identity.keys[0].digest, len(body) + 300)
@@ -210,7 +213,7 @@ class Matcher:
         known = self._requests.get(request if origin is None else (request, origin))
         if known is None or not self._by_body:
             return None
-        one = (known.head, known.selecting, known.secrets.values, body)
+        one = (known.head, known.selecting, known.secrets.values, _named(body))
         identity = self._identities.get(one)
         return None if identity is None or identity.salted else identity
 
@@ -503,6 +506,17 @@ def _no_salt() -> bytes:
 def _is_headerless(request: RecordedRequest) -> bool:
     """Whether a recording says nothing of its request's fields, but that it asks to upgrade."""
     return all(name.lower() == b"upgrade" for name, _ in request.headers)
+
+
+def _named(body: bytes) -> object:
+    """What a body is remembered by: thousands of long ones need not stay in memory for it."""
+    return body if len(body) <= _SHORT_BYTES else (len(body), sha256(body).digest())
+
+
+def _identity_bytes(identity: Identity) -> int:
+    """About what is remembered with a body's name: its value, and the objects around it."""
+    keys = identity.keys
+    return _SHORT_BYTES + len(keys[0].parts[-1][1]) + _KEY_BYTES * len(keys)
 
 
 def _head_bytes(target: bytes, headers: Headers) -> int:

@@ -101,6 +101,15 @@ class TestLive:
             matcher.live(Request(b"POST", b"/%d" % number, JSON), b"%d" % number)
         assert matcher.live(request, b"[ 1 ]").keys[0].digest == first[0].digest
 
+    def test_ten_thousand_bodies_are_remembered(self) -> None:
+        """Of a kilobyte each, asked for in turn: none is read a second time."""
+        matcher, request = reverse(), Request(b"POST", b"/chat", JSON)
+        bodies = [b'{"n": %d, "pad": "%b"}' % (n, b"x" * 1000) for n in range(10_000)]
+        first = [matcher.live(request, body) for body in bodies]
+        again = [matcher.live(request, body) for body in bodies]
+        assert all(one is other for one, other in zip(first, again, strict=True))
+        assert len({identity.keys[0].digest for identity in first}) == len(bodies)
+
     def test_heads_are_kept_apart(self) -> None:
         """One body under two content types, targets or methods: what is remembered fits each."""
         matcher = reverse()
