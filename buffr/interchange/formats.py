@@ -80,6 +80,7 @@ _HAS = tuple(
         (Format.WIREMOCK, rb'\A\s*\{.*"request"\s*:\s*\{.*"response"\s*:\s*\{'),
         (Format.WIREMOCK, rb'\A\s*\{\s*"mappings"\s*:\s*\['),
         (Format.TALKBACK, rb"\A\s*\{\s*meta:\s*\{"),
+        (Format.VCR, rb"^(http_)?interactions:\s+-\s+request:.*?^ +uri: "),
         (Format.GO_VCR, rb"^ *url: .*^ *(code|duration): |^ *(code|duration): .*^ *url: "),
         (Format.VCR, rb"^(http_)?interactions:|^\[\[interactions\]\]"),
     )
@@ -96,8 +97,6 @@ def format_of(source: Source) -> Format | None:
     if source.is_archive:
         return Format.HAR if any(name.endswith(".har") for name in source.members()) else None
     beginning = source.beginning()
-    if not beginning:
-        raise SourceError(f"{source.path} is empty")
     if _OWN.search(beginning):
         raise SourceError(f"{source.path}: it is a cassette of buffr already")
     if _FLOW.match(beginning):

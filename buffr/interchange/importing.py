@@ -134,11 +134,20 @@ def _below(path: Path, warn: Callable[[str], None]) -> Iterator[Path]:
                 yield from _below(each, warn)
 
 
-def target_for(path: Path, root: Path, output: Path | None) -> Path:
+def target_for(path: Path, root: Path, output: Path | None, taken: set[Path]) -> Path:
     """The cassette of a file: beside it, or at its place below ``output``.
 
-    Raises ``CassetteError`` where that would be the file itself.
+    It has the file's whole name where another cassette, in ``taken``, has it
+    without the suffix. Raises ``CassetteError`` where it would be the file itself.
     """
+    target = _target_for(path, root, output)
+    if target in taken:
+        target = target.with_name(f"{path.name}.json")
+    taken.add(target)
+    return target
+
+
+def _target_for(path: Path, root: Path, output: Path | None) -> Path:
     beside = path.with_suffix(".json") if path.is_file() else path.with_name(f"{path.name}.json")
     if output is not None:
         inner = beside.relative_to(root) if beside.is_relative_to(root) else Path(beside.name)

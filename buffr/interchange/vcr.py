@@ -7,6 +7,7 @@ was whether the body is decoded or not.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from base64 import b64decode
 from binascii import Error
@@ -48,6 +49,7 @@ class _Request(msgspec.Struct):
     uri: str
     headers: _Fields | None = None
     body: Any = None
+    parsed_body: Any = None
     body_type: str | None = None
     body_content: str | None = None
 
@@ -62,6 +64,7 @@ class _Response(msgspec.Struct):
     status_code: int | None = None
     headers: _Fields | None = None
     body: Any = None
+    parsed_body: Any = None
     content: Any = None
     body_type: str | None = None
     body_content: str | None = None
@@ -130,22 +133,16 @@ def _imported(given: _Interaction) -> Imported:
         code = status
     if code is None:
         raise NotImported("its answer has no status")
-    body = response.body if response.content is None else {"string": response.content}
-    answered = _Written(body, response.body_type, response.body_content)
-    answer = Answer(code, _fields(response.headers), _bytes(answered), reason=reason)
-    losses = [_RESPELLED] if "json" in (_kind(request), _kind(response)) else []
+    answer = Answer(code, _fields(response.headers), _body_of(response), reason=reason)
+    losses = [_RESPELLED] if _is_parsed(request) or _is_parsed(response) else []
     return exchange(asked, answer, recorded_at=utc(given.recorded_at), losses=losses)
 
 
-def _kind(message: _Request | _Response) -> str | None:
-    """How cassetter wrote a body."""
-    if message.body_type is not None:
-        return message.body_type
-    return (
-        str(message.body["type"])
-        if isinstance(message.body, dict) and "type" in message.body
-        else None
-    )
+def _is_parsed(message: _Request | _Response) -> bool:
+    """Whether a body was stored as what its JSON means."""
+    body = message.body
+    kind = body.get("type") if isinstance(body, dict) else message.body_type
+    return message.parsed_body is not None or kind == "json"
 
 
 def _fields(given: _Fields | None) -> Headers:
@@ -160,27 +157,18 @@ def _as_text(value: Any) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-class _Written(msgspec.Struct):
+def _body_of(message: _Request | _Response) -> bytes:
     """A body in whatever way one of the tools wrote it."""
-
-    body: Any
-    body_type: str | None
-    body_content: str | None
-
-
-def _body_of(request: _Request) -> bytes:
-    return _bytes(_Written(request.body, request.body_type, request.body_content))
-
-
-def _bytes(given: _Written) -> bytes:
-    body = given.body
-    if given.body_type is not None:
-        return _typed(given.body_type, given.body_content)
+    body = message.body
+    if message.parsed_body is not None:  # a serializer of pydantic's projects
+        return json.dumps(message.parsed_body).encode("utf-8", "surrogatepass")
+    if message.body_type is not None:
+        return _typed(message.body_type, message.body_content)
+    if isinstance(message, _Response) and message.content is not None:
+        return _plain(message.content)
     if isinstance(body, dict) and "type" in body:
         return _typed(str(body["type"]), body.get("content"))
-    if isinstance(body, dict):
-        return _spelled(body)
-    return _plain(body)
+    return _spelled(body) if isinstance(body, dict) else _plain(body)
 
 
 def _spelled(body: dict[str, Any]) -> bytes:

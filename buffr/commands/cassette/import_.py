@@ -98,11 +98,12 @@ def _imported(given: argparse.Namespace, importing: Importing) -> tuple[list[Fil
     if output is not None and output.suffix == ".json":
         found = [path for root in roots for path in found_in(root, complain)]
         return importing.run(found, output), True
-    reports, done = [], True
+    reports: list[FileReport] = []
+    done, taken = True, set[Path]()
     for root in roots:
         try:
             for path in found_in(root, complain):
-                target = target_for(path, root, output)
+                target = target_for(path, root, output, taken)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 reports += importing.run([path], target)
         except BuffrError as error:
