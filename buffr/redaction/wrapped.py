@@ -24,8 +24,11 @@ needs more states than there is room for.
 """
 
 _PLAIN = rb"[A-Za-z0-9._~+/=:-]"
-_PERCENT = re.compile(rb"%b*(?:%%[0-9A-Fa-f]{2}%b*)+" % (_PLAIN, _PLAIN))
-_ESCAPED = re.compile(rb"%b*(?:\\+u00[0-9A-Fa-f]{2}%b*)+" % (_PLAIN, _PLAIN))
+# Begun where plain characters begin, or at an escape, and nothing is given back: a long text
+# of plain characters is looked at once.
+_RUN = rb"(?:(?<!%b)%b++)?+(?:%%b%b*+)++" % (_PLAIN, _PLAIN, _PLAIN)
+_PERCENT = re.compile(_RUN % rb"%[0-9A-Fa-f]{2}")
+_ESCAPED = re.compile(_RUN % rb"\\++u00[0-9A-Fa-f]{2}")
 _PERCENT_UNIT = re.compile(rb"%([0-9A-Fa-f]{2})|.", re.DOTALL)
 _ESCAPED_UNIT = re.compile(rb"\\+u00([0-9A-Fa-f]{2})|.", re.DOTALL)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{40,}={0,2}")

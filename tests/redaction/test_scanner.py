@@ -11,7 +11,7 @@ from time import process_time
 import pytest
 
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.scanner import FORM, MULTIPART, Scanner
+from buffr.redaction.scanner import FORM, MULTIPART, Scanner, scanner_of
 from buffr.redaction.spans import Found, replaced
 
 SIZE = 1 << 19
@@ -116,3 +116,15 @@ def test_lists_of_ids() -> None:
     started = process_time()
     assert not scanner.in_body(ids.encode(), b"application/json")
     assert process_time() - started < SECONDS
+
+
+class TestLinear:
+    """Texts on which a search that gives characters back would take minutes."""
+
+    @pytest.mark.parametrize("escape", [b" %41", b" \\u0041"])
+    @pytest.mark.parametrize("unit", [b"a", b"a=", b"aB3/", b"%zz", b"\\"])
+    def test_long_plain_text_beside_an_escape_is_looked_at_once(
+        self, unit: bytes, escape: bytes
+    ) -> None:
+        text = unit * (1_000_000 // len(unit)) + escape
+        assert scanner_of(RedactionRules()).in_body(text, b"text/plain") == []
