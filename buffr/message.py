@@ -18,6 +18,7 @@ __all__ = [
     "ResponseHead",
     "end_to_end",
     "first_value",
+    "has_any",
     "has_token",
     "media_type",
     "response_length",
@@ -72,6 +73,11 @@ def first_value(headers: Headers, name: bytes) -> bytes | None:
     return None
 
 
+def has_any(headers: Headers, names: frozenset[bytes]) -> bool:
+    """Whether there is a field with one of these lower-case names."""
+    return not names.isdisjoint(map(bytes.lower, map(_name_of, headers)))
+
+
 def has_token(headers: Headers, name: bytes, token: bytes) -> bool:
     """Whether a comma-separated field lists this lower-case token."""
     return any(
@@ -94,7 +100,7 @@ def end_to_end(headers: Headers, *, keep: frozenset[bytes] = frozenset()) -> Hea
     ``keep`` holds lower-case names that stay although they are hop-by-hop,
     because the caller frames the next hop in the same way.
     """
-    if _HOP_BY_HOP.isdisjoint(map(bytes.lower, map(_name_of, headers))):
+    if not has_any(headers, _HOP_BY_HOP):
         return headers
     named = {
         item.strip().lower()
@@ -129,7 +135,7 @@ class Request:
     @cached_property
     def is_for_buffr(self) -> bool:
         """Whether it has fields that are for buffr itself."""
-        return not _FOR_BUFFR.isdisjoint(map(bytes.lower, map(_name_of, self.headers)))
+        return has_any(self.headers, _FOR_BUFFR)
 
     @property
     def scopes(self) -> tuple[bytes, ...]:

@@ -19,7 +19,7 @@ from buffr.upstream.connection import Connection, Outgoing, Response, Switched
 from buffr.upstream.hops import Hops, Mark
 from buffr.upstream.pool import Pool
 from buffr.wire.http1_body import request_head
-from buffr.wire.references import path_at, with_references
+from buffr.wire.references import has_references, path_at, with_references
 from buffr.wire.websocket_deflate import Deflate, accepted, without_others
 from buffr.wire.websocket_handshake import check_answer, for_next_hop
 
@@ -215,6 +215,8 @@ class Upstream:
 
     def _references(self, headers: Headers) -> Headers:
         """Rewrite URLs with the client's authority to the upstream's, like ``Host``."""
+        if not has_references(headers):
+            return headers
         own = first_value(headers, b"host") or b""
         origin, base = self.origin, self._base_path
         if own == origin.authority and not base:

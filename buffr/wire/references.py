@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from buffr.message import Headers
+from buffr.message import Headers, has_any
 
-__all__ = ["path_at", "with_references"]
+__all__ = ["has_references", "path_at", "with_references"]
 
 _FIELDS = frozenset((b"destination", b"if"))
 _ORIGIN = re.compile(rb"(https?)://([^/?#]*)", re.IGNORECASE)
@@ -22,9 +22,14 @@ _DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 Change = Callable[[bytes], bytes]
 
 
+def has_references(headers: Headers) -> bool:
+    """Whether there are fields with such URLs."""
+    return has_any(headers, _FIELDS)
+
+
 def with_references(headers: Headers, change: Change) -> Headers:
     """The fields with each such URL changed; the same object if there is none."""
-    if not any(name.lower() in _FIELDS for name, _ in headers):
+    if not has_references(headers):
         return headers
     return tuple([(name, _changed(name.lower(), value, change)) for name, value in headers])
 
