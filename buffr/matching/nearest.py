@@ -31,7 +31,7 @@ _HEAD_WORTH = (400, 200, 100, 30, 30, 20)
 _LENGTH_WORTH, _RARE_WORTH, _COMMON_WORTH = 2, 8, 1
 _COLUMNS = len(_HEAD_WORTH) + 1 + 2 * len(_STRETCHES)
 
-_MOST_MATCHES = 16
+_MOST_MATCHES = 8
 _packed = Struct("=q").pack
 _WIDTH = 8
 _VARIABLE = re.compile(rb"[0-9a-fA-F-]{8,}|[0-9]+")
@@ -54,7 +54,7 @@ class NearIndex:
         for column, value in zip(self._columns, self._row(key), strict=True):
             column.extend(_packed(value))
 
-    def nearest(self, key: MatchKey, most: int = 8) -> list[int]:
+    def nearest(self, key: MatchKey, most: int = 5) -> list[int]:
         """The places of at most so many recordings, the nearest one first.
 
         Those with the same path come first, then those with the most equal
