@@ -194,8 +194,8 @@ class RouteBodies:
             (entry,) = await store.entries((place,))
             parts: tuple[Part, ...] = ()
             if isinstance(entry, IndexEntry):
-                parts = self._matcher.recorded(entry.request).parts
-            head = self._heads[place] = parts[:-1]
+                parts = self._matcher.recorded_head(entry.request)
+            head = self._heads[place] = parts
         return head
 
     async def _read_one(self, store: Store, place: int) -> None:

@@ -328,6 +328,10 @@ class Matcher:
             return known.head.exact(b"")
         return known.head.exact(self._body.recorded(known.head.kind, request.body, known.secrets))
 
+    def recorded_head(self, request: RecordedRequest) -> tuple[Part, ...]:
+        """The parts of a recording's key that come before its body, which is not looked at."""
+        return self._recorded_head(request).head.parts
+
     def recorded_key(self, entry: IndexEntry, value: bytes = b"") -> RecordedKey:
         """How a recording is filed; ``value`` is that of its long body where it was read.
 

@@ -15,6 +15,7 @@ from recordings import recording
 from buffr.errors import CassetteError
 from buffr.interaction import (
     Body,
+    Broken,
     Direction,
     Frame,
     FrameKind,
@@ -178,9 +179,9 @@ class TestBrokenRecordings:
             % changed("http.response.headers", {"X": ["a\nb"]}, exchange())
         )
         deck = Deck(path, access="replay")
-        broken = deck.cassette.recordings.broken(0)
+        (broken,) = deck.turns.run(deck.store.entries((0,)))
         assert deck.cassette.request(0) is None
-        assert broken is not None
+        assert isinstance(broken, Broken)
         assert broken.request.target == b"/broken"
         assert "headers.X: a line end" in broken.why
 
@@ -196,7 +197,7 @@ class TestBrokenRecordings:
         path.write_text(json.dumps({"interactions": others}))
         deck = Deck(path, access="replay")
         assert deck.said == []
-        assert [deck.cassette.recordings.broken(place) for place in range(3)] == [None] * 3
+        assert deck.turns.run(deck.store.entries(range(3))) == [None] * 3
 
 
 class TestGoodRecordings:

@@ -7,15 +7,20 @@ import os
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, get_ident
 
 import pytest
 from cassettes import QUIET_S, Deck, paths
 from go_schema import interactions
-from recordings import recording
+from recordings import key, key_of, recording
+from twisted.python.failure import Failure
 
 from buffr.errors import StoreFailed
+from buffr.interaction import IndexEntry
+from buffr.matching.key import RecordedKey
+from buffr.stores.base import Found
 
 Write = Callable[[Path, bytes], None]
 
@@ -351,3 +356,48 @@ def git(path: Path, *arguments: str) -> None:
 def commit(path: Path) -> None:
     git(path, "add", path.name)
     git(path, "commit", "--quiet", "-m", "x")
+
+
+class TestTurns:
+    """What others do to the file keeps the reactor's thread for a moment at most."""
+
+    def test_thousands_of_recordings_are_filed_in_parts(self, path: Path) -> None:
+        """With keys that were made on the cassette's thread; nobody misses what is to come."""
+        deck = Deck(path)
+        deck.append(recording(b"/first"))
+        other = Deck(path)
+        made_on: set[int] = set()
+
+        def noted(entry: IndexEntry) -> RecordedKey:
+            made_on.add(get_ident())
+            return key_of(entry)
+
+        store = deck.cassette.view(noted)
+        deck.turns.run(store.find([key(b"/first")]))
+        made_on.clear()
+        for number in range(1300):
+            other.append(recording(b"/%d" % number))
+        asked = [deck.turns.start(store.find([key(b"/%d" % at)])) for at in (0, 700, 1299)]
+        filed = [1]
+        while not all(asked):
+            deck.turns.step()
+            filed.append(len(deck.cassette.recordings.places()))
+        steps = [after - before for before, after in pairwise(filed)]
+        assert sum(steps) == 1300
+        assert 100 < max(steps) <= 600
+        places = [found.places for (found,) in asked if isinstance(found, Found)]
+        assert [list(each) for each in places] == [[1], [701], [1300]]
+        assert made_on
+        assert get_ident() not in made_on
+
+    def test_a_large_recording_is_read_for_a_miss_on_the_thread(self, path: Path) -> None:
+        deck = Deck(path)
+        deck.append(recording(b"/small"), recording(b"/large", b"x" * 300_000))
+        entries = deck.turns.start(deck.store.entries((0, 1)))
+        assert entries == []
+        while not entries:
+            deck.turns.step()
+        (found,) = entries
+        assert not isinstance(found, Failure)
+        targets = [each.request.target for each in found if isinstance(each, IndexEntry)]
+        assert targets == [b"/small", b"/large"]

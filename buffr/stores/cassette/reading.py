@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from buffr.errors import CassetteError
 from buffr.interaction import IndexEntry
@@ -28,6 +28,9 @@ _MOST_BROKEN = 20
 _READ_TRIES = 10
 _BLOCK_BYTES = 1 << 20
 _AT_ONCE_BYTES = 8192
+_FEW = 16
+_PART = 512
+"""So many are filed in a millisecond or two, if their keys are made."""
 
 
 @frozen(eq=False)
@@ -52,7 +55,7 @@ class Appended:
     """Interactions that the file now holds as its last ones.
 
     ``entries`` are as stored; ``None`` where nothing is to be looked up.
-    ``filed`` has the keys of those with long bodies, by their numbers here.
+    ``filed`` has keys that were made before, by their numbers here.
     """
 
     spans: Spans
@@ -60,21 +63,32 @@ class Appended:
     file_bytes: int
     filed: Mapping[tuple[int, KeyOf], RecordedKey] = field(factory=dict)
 
-    def with_keys(self, keys: Sequence[KeyOf]) -> Appended:
-        """The same, with the keys that take longer to make than the reactor may be kept."""
-        long = [
-            (number, entry)
-            for number, entry in enumerate(self.entries)
-            if entry is not None and entry.request.body.size_bytes > _AT_ONCE_BYTES
-        ]
-        if not long:
-            return self
-        filed: dict[tuple[int, KeyOf], RecordedKey] = {}
-        for number, entry in long:
-            for key_of in keys:
-                with suppress(Exception):  # whoever files it then is told
-                    filed[number, key_of] = key_of(entry)
-        return evolve(self, filed=filed)
+    def parts(self, keys: Sequence[KeyOf]) -> Iterator[Appended]:
+        """The same in parts, of which each takes the reactor a moment to file.
+
+        With the keys that would take it longer: of long bodies, and of all
+        where there are many.
+        """
+        total = len(self.entries)
+        for first in range(0, total, _PART):
+            end = min(first + _PART, total)
+            spans = self.spans if total <= _PART else self.spans.part(first, end)
+            entries = self.entries[first:end]
+            yield Appended(spans, entries, self.file_bytes, _filed(entries, keys))
+
+
+def _filed(
+    entries: Sequence[IndexEntry | None], keys: Sequence[KeyOf]
+) -> dict[tuple[int, KeyOf], RecordedKey]:
+    filed: dict[tuple[int, KeyOf], RecordedKey] = {}
+    few = len(entries) <= _FEW
+    for number, entry in enumerate(entries):
+        if entry is None or (few and entry.request.body.size_bytes <= _AT_ONCE_BYTES):
+            continue
+        for key_of in keys:
+            with suppress(Exception):  # whoever files it then is told
+                filed[number, key_of] = key_of(entry)
+    return filed
 
 
 News = Loaded | Moved | Appended

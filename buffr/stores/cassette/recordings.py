@@ -129,13 +129,27 @@ class Recordings:
         entry = self.entry(place)
         return None if entry is None else entry.request
 
-    def broken(self, place: int) -> Broken | None:
-        """The request at a place that cannot be replayed, if it can be read at least."""
+    async def found(self, place: int) -> IndexEntry | Broken | None:
+        """What stands at a place: as it is looked up, or what is never replayed and why."""
         stored = self.elements.at(place)
         if stored is None:
             return None
+        if stored.size_bytes <= _LARGE_BYTES or self._closed:
+            return self._found(stored)
+        done: Deferred[IndexEntry | Broken | None] = Deferred()
+        self._start(Work(partial(self._found, stored), done))
+        return await done
+
+    def _found(self, stored: Stored) -> IndexEntry | Broken | None:
+        """For any thread."""
+        directory = self._bodies.directory
         with suppress(ValueError, OSError, Disturbed):
-            return broken_request(decode_index(stored.read()), self._bodies.directory)
+            element = decode_index(stored.read())
+            with suppress(ValueError):
+                entry = index_entry(element, directory)
+                if entry is not None:
+                    return entry
+            return broken_request(element, directory)
         return None
 
     def end(self) -> None:

@@ -44,6 +44,10 @@ class Spans:
         """Spans that go on behind these, without any elements yet."""
         return Spans(*self.end_of(len(self)))
 
+    def part(self, first: int, end: int) -> Spans:
+        """Those of the elements from ``first`` up to ``end``."""
+        return Spans(*self.end_of(first), self._ends[first:end], self._sums[first:end])
+
     def end_of(self, count: int) -> tuple[int, int]:
         """Offset and checksum behind the first so many elements."""
         if count == 0:

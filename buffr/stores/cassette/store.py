@@ -428,7 +428,7 @@ class CassetteStore:
 
     async def entries(self, places: Sequence[int]) -> Sequence[IndexEntry | Broken | None]:
         recordings = self.cassette.recordings
-        return [recordings.entry(place) or recordings.broken(place) for place in places]
+        return [await recordings.found(place) for place in places]
 
     @property
     def trouble(self) -> str:

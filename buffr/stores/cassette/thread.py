@@ -93,6 +93,7 @@ class CassetteThread:
         self._urgent: deque[Refresh | Work] = deque()
         self._jobs: SimpleQueue[Append | Stop | None] = SimpleQueue()
         self._thread: Thread | None = None
+        self._landed = Known(None)
 
     @property
     def started(self) -> bool:
@@ -101,6 +102,7 @@ class CassetteThread:
     def put(self, job: Job) -> None:
         if self._thread is None:
             self._ledger.reader.pause = let_others_run
+            self._landed = self._ledger.known
             # A daemon, so that a process which forgot to close still ends.
             self._thread = Thread(target=self._run, name=f"cassette {self._ledger.file.path}")
             self._thread.daemon = True
@@ -156,8 +158,7 @@ class CassetteThread:
             result = job.run()
         except Exception:  # noqa: BLE001  # the thread must live on
             result = Failure()
-        news, known = self._take_news(), self._ledger.known
-        self._land(Outcome(news, known, work=job, result=result))
+        self._land(Outcome(self._take_news(), self._ledger.known, work=job, result=result))
 
     def _append(self, group: list[Append]) -> None:
         failure = None
@@ -173,12 +174,20 @@ class CassetteThread:
         self._land(Outcome(news, known, appends=group, failure=failure))
 
     def _take_news(self) -> list[News]:
-        """What is new, with the keys that are made here rather than on the reactor."""
-        keys = self._keys()
-        return [
-            item.with_keys(keys) if isinstance(item, Appended) else item
-            for item in self._ledger.take_news()
-        ]
+        """What is new, in parts that the reactor takes in one by one.
+
+        All but the last part have landed before this returns. The file counts
+        as what it was until then, so that nobody looks for what is to come.
+        """
+        keys, told = self._keys(), list[News]()
+        for item in self._ledger.take_news():
+            for part in item.parts(keys) if isinstance(item, Appended) else (item,):
+                told.append(part)
+                if len(told) > 1:
+                    self._land(Outcome([told.pop(0)], self._landed))
+                    let_others_run()
+        self._landed = self._ledger.known
+        return told
 
     def _refresh(self, *, refreshed: bool = False, stopped: bool = False) -> None:
         fault = ""
