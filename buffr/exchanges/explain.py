@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, assert_never
+from weakref import ref
 
 from attrs import asdict, frozen
 from twisted.internet.defer import Deferred, DeferredLock
@@ -94,12 +95,10 @@ class Explainer:
 
     def begin(self) -> None:
         """Have the index made before it is needed, in what time other work leaves."""
-        deferLater(self._reactor, _SOON_S, self._get_ready).addErrback(_not_ready)
+        deferLater(self._reactor, _SOON_S, _get_ready, ref(self)).addErrback(_not_ready)
 
-    def _get_ready(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._made())
-
-    async def _made(self) -> None:
+    async def get_ready(self) -> None:
+        """Make the index."""
         await self._caught_up()
         if len(self._index) >= _MANY:
             say(LogLevel.debug, "misses can be explained", recordings=str(len(self._index)))
@@ -241,6 +240,12 @@ class Explainer:
                 key = await self._recorded(found.request)
                 keys.put(place, key, _size_of(key) + _OBJECTS_BYTES)
         return key
+
+
+def _get_ready(explainer: ref[Explainer]) -> Deferred[None] | None:
+    """A route that was let go meanwhile has its index not made, and is not kept for it."""
+    alive = explainer()
+    return None if alive is None else Deferred.fromCoroutine(alive.get_ready())
 
 
 def _not_ready(failure: Failure) -> None:
