@@ -80,13 +80,20 @@ def _date_text(seconds: float) -> str:
 
 @frozen
 class LogFormat:
-    """How a line is written, and a time in it, whose milliseconds stand behind the only dot."""
+    """How a line is written, and a time in it, whose milliseconds stand behind the only dot.
+
+    Every line begins with ``before_time`` and the time.
+    """
 
     line: Callable[[str, str, dict[str, str], str], str]
     time: Callable[[float], str]
+    before_time: str
 
 
-FORMATS = {"text": LogFormat(logfmt, _clock_text), "json": LogFormat(_json_line, _date_text)}
+FORMATS = {
+    "text": LogFormat(logfmt, _clock_text, "time="),
+    "json": LogFormat(_json_line, _date_text, '{"time": "'),
+}
 
 
 def duration(seconds: float) -> str:
@@ -124,6 +131,7 @@ class ExchangeLog:
         self._write = write
         self._form = FORMATS[form]
         self._format = self._form.line
+        self._before_time = self._form.before_time
         self._plain = form == "text"
         self._lines: list[str] = []
         self._flush = self.flush  # a bound method is an object of its own each time
@@ -156,6 +164,15 @@ class ExchangeLog:
         if detail:
             # Who gets an error finds its line in the log.
             self.flush()
+
+    def rest_of(self, request: str, status: int, src: str) -> str:
+        """What follows the time in the line of an exchange without trouble, done at once."""
+        pairs = {"status": str(status), "dur": duration(0), "src": src}
+        return self._format("INFO", request, pairs, "").removeprefix(self._before_time)
+
+    def again(self, now: float, rest: str) -> None:
+        """Note an exchange as ``exchange`` does, by what ``rest_of`` gave."""
+        self._add(f"{self._before_time}{self._time(now)}{rest}")
 
     def session(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, assert_never
 
 from twisted.internet.defer import CancelledError
@@ -29,7 +30,8 @@ from buffr.exchanges.exchange import (
     shown_session,
 )
 from buffr.exchanges.fetch import Fetches
-from buffr.exchanges.lookup import identity_of, next_place, no_match
+from buffr.exchanges.hit import Hit
+from buffr.exchanges.lookup import identity_of, next_place, no_match, only_recording
 from buffr.exchanges.replay import Replays
 from buffr.exchanges.request_body import RequestBody, read_whole, stream_through
 from buffr.exchanges.route import Cached, Passing, Recorded, Route
@@ -201,6 +203,8 @@ class Engine:
             case Replay(place):
                 exchange.body.close()
                 exchange.src = "cassette"
+                if exchange.sink.memorable and not key:
+                    return await self._replay_memorably(exchange, route, place)
                 return await self._replays.answer(exchange, route, place, key)
             case Fetch() as fetch if route.upstream is not None:
                 if key:
@@ -211,6 +215,32 @@ class Engine:
                 raise await no_match(exchange, route)
             case other:
                 assert_never(other)
+
+    async def _replay_memorably(
+        self, exchange: Exchange, route: Recorded, place: int
+    ) -> tuple[int, str | None]:
+        """Replay, and let the sink know what the same request needs to be a hit again."""
+        generation = route.store.generation()
+        found = None if generation is None else await only_recording(exchange, route, place)
+        answered = await self._replays.answer(exchange, route, place, b"")
+        if found is None or exchange.request.hops:
+            return answered
+        status, words = answered[0], shown(exchange.request, route)
+        tell = partial(
+            self._hit_again,
+            self._log.rest_of(words, status, exchange.src),
+            Finished(words, status, "INFO", exchange.src, "", 0.0, route),
+        )
+        hit = Hit(route, exchange.scope, found.name, found.places, generation, tell)
+        exchange.sink.remember(hit)
+        return answered
+
+    def _hit_again(self, line: str, finished: Finished) -> None:
+        """Note a hit that was answered out of the listener's memo."""
+        self.counters.hits += 1
+        self._log.again(self._wall(), line)
+        if self.observer is not None:
+            self.observer.finished(finished)
 
     async def _identity_aside(self, exchange: Exchange, route: Recorded, body: bytes) -> Identity:
         """What identifies a request with a long body, which is searched on a thread."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from attrs import define, frozen
 
+from buffr.exchanges.hit import Hit
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Route
 from buffr.matching.identity import Identity
@@ -80,6 +81,13 @@ class Observer(Protocol):
 
 class SwitchingSink(Sink, Protocol):
     """A sink whose exchange can go on in another protocol."""
+
+    @property
+    def memorable(self) -> bool:
+        """Whether the same request may be answered with the same bytes when it comes again."""
+
+    def remember(self, hit: Hit) -> None:
+        """Keep what was sent for when the request comes again; only if it is ``memorable``."""
 
     @property
     def connection(self) -> Client:

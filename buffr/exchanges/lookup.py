@@ -20,7 +20,7 @@ from buffr.message import Request
 from buffr.policy.mode import Mode, may_substitute
 from buffr.stores.base import Found, Store
 
-__all__ = ["captured", "identity_of", "next_place", "no_match"]
+__all__ = ["captured", "identity_of", "next_place", "no_match", "only_recording"]
 
 _RETRYING_SDKS = (
     (b"x-fern-language", b"", 424),  # Cohere's, and all others that Fern generates
@@ -61,6 +61,21 @@ async def next_place(exchange: Exchange, route: Recorded, wall: Callable[[], flo
     if route.ages is None:
         return route.playhead.next(exchange.scope, found.name, found.places)
     return await _next_by_age(exchange, route, route.ages, found, wall())
+
+
+async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Found | None:
+    """What was found for an exchange, if nothing else can answer such a request.
+
+    That is one recording, found by its key alone, whose answer follows from
+    the request's bytes and does not take time.
+    """
+    if route.ages is not None or route.matcher.sync or route.replay_delays:
+        return None
+    identity = exchange.identity
+    found = await route.store.find(identity.keys)
+    if found is None or found.others or list(found.places) != [place]:
+        return None
+    return found if identity.selecting.compared.get(found.variant) == () else None
 
 
 async def _chosen(exchange: Exchange, route: Recorded, found: Found | None) -> Found | None:

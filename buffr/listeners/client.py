@@ -18,7 +18,9 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, ClientGone
+from buffr.exchanges.hit import Hit
 from buffr.listeners.error_answer import error_answer
+from buffr.listeners.hit_memo import Guard, HitMemo
 from buffr.log import say
 from buffr.message import Headers, Piece, Request, ResponseHead
 from buffr.transport.duplex import Duplex
@@ -67,6 +69,7 @@ class Listener(Protocol):
 
     limits: ConnectionLimits
     memo: HeadMemo
+    hits: HitMemo
     stopping: bool
     now: float
     """The time in seconds, updated about once a second."""
@@ -110,8 +113,10 @@ class ClientSink(ABC):
         "body",
         "connection",
         "done",
+        "guard",
         "half_closed",
         "left",
+        "memorable",
         "proxy",
         "request",
         "running",
@@ -127,6 +132,10 @@ class ClientSink(ABC):
         self.body = body
         self.proxy = False
         """Whether the client uses buffr as its proxy, and knows it."""
+        self.memorable = False
+        """Whether the answer may be given again to a request of the same bytes."""
+        self.guard: Guard | None = None
+        """Set by a handler that may admit or route such a request in another way later."""
         self.begun = False
         """Whether the head of the answer was given."""
         self.done = False
@@ -201,6 +210,10 @@ class ClientSink(ABC):
     @abstractmethod
     def tunnel(self, head: ResponseHead, successor: TwistedProtocol) -> None:
         """As ``switch``, for CONNECT: a Twisted protocol gets the bytes, and a transport."""
+
+    @abstractmethod
+    def remember(self, hit: Hit) -> None:
+        """As in ``SwitchingSink``. Only a sink that is ``memorable`` is asked."""
 
     # What the version of HTTP adds.
 

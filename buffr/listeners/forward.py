@@ -25,6 +25,7 @@ from buffr.exchanges.engine import Engine
 from buffr.exchanges.route import Route
 from buffr.listeners.client import ClientSink, Handler
 from buffr.listeners.handshakes import HandshakeReports
+from buffr.listeners.hit_memo import Guard
 from buffr.listeners.http1 import Http1Connection, State
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.request_target import absolute_form, authority_form, origin_form, scoped
@@ -39,6 +40,7 @@ from buffr.upstream.hops import Hops
 __all__ = ["ForwardProxy", "InterceptedConnection", "Routes", "TLSWatch"]
 
 _LONGEST_AGENT = 120
+_MOST_HANDLERS = 1024
 _ESTABLISHED = ResponseHead(200, b"Connection Established", ())
 
 
@@ -171,6 +173,7 @@ class ForwardProxy:
         self._tls_for = tls_for
         self._hops = hops
         self._handshakes = HandshakeReports()
+        self._handlers: dict[tuple[Origin, str, bytes], Handler] = {}
 
     async def handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
         """Answer a request outside any tunnel. Raises ``BuffrError``."""
@@ -183,6 +186,11 @@ class ForwardProxy:
             return
         sink.proxy = True
         origin, request = absolute_form(request)
+        if sink.memorable:
+            routed = self._routed(origin, scope)
+            sink.guard = lambda client, route: (
+                self._access.lets_in(client, credentials) and routed(client, route)
+            )
         await self._answer(origin, request, body, sink, scope)
 
     async def _answer(
@@ -201,6 +209,18 @@ class ForwardProxy:
         finally:
             uses.under_way -= 1
             uses.lately = True
+
+    def _routed(self, origin: Origin, scope: str) -> Guard:
+        """Whether a route is still the one of its origin. If so, it counts as used."""
+        name, ready = (origin, scope), self._routes.ready
+
+        def same(_client: str, route: Route) -> bool:
+            if ready.get(name) is not route:
+                return False
+            route.uses.lately = True
+            return True
+
+        return same
 
     async def _connect(self, request: Request, sink: ClientSink, scope: str) -> None:
         host, port = authority_form(request)
@@ -249,12 +269,22 @@ class ForwardProxy:
         return TunnelStart(listener, tls, plain)
 
     def _inside(self, origin: Origin, scope: str, hops: bytes) -> Handler:
-        """The handler of requests inside a tunnel to one origin; they have their CONNECT's hops."""
+        """The handler of requests inside tunnels to one origin; they have their CONNECT's hops."""
+        name = origin, scope, hops
+        handler = self._handlers.get(name)
+        if handler is None:
+            if len(self._handlers) >= _MOST_HANDLERS:
+                self._handlers.clear()
+            handler = self._handlers[name] = self._new_handler(origin, scope, hops)
+        return handler
 
+    def _new_handler(self, origin: Origin, scope: str, hops: bytes) -> Handler:
         async def handle(request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
             request, own = scoped(origin_form(request), scope)
             if hops:
                 request = evolve(request, hops=hops)
+            if sink.memorable:
+                sink.guard = self._routed(origin, own)
             await self._answer(origin, request, body, sink, own)
 
         return handle

@@ -12,9 +12,11 @@ from attrs import evolve, frozen
 
 from buffr.errors import BadRequest, NoSuchRoute
 from buffr.exchanges.engine import Engine
+from buffr.exchanges.hit import Hit
 from buffr.exchanges.route import Route
 from buffr.listeners.client import ClientSink
 from buffr.listeners.gateway_addresses import Outside, WayBack, inner_target, is_below, leads_out
+from buffr.listeners.hit_memo import key_guard
 from buffr.listeners.request_target import named_origin, scoped
 from buffr.message import Headers, Request, ResponseHead, first_value
 from buffr.origin import Origin
@@ -88,6 +90,8 @@ class Gateway:
         origin = None
         if request.target[0] != _SLASH:
             origin, request = named_origin(request)
+        if sink.memorable:
+            sink.guard = key_guard(self._gate, request)
         admitted = self._gate.admit(request, sink.client_address)
         inside = self._known.get(admitted)
         if inside is None:
@@ -237,6 +241,13 @@ class _GatewaySink:
         self.flush = sink.flush
         self.abort = sink.abort
         self.drain = sink.drain
+
+    @property
+    def memorable(self) -> bool:
+        return self._sink.memorable
+
+    def remember(self, hit: Hit) -> None:
+        self._sink.remember(hit)
 
     def inform(self, head: ResponseHead) -> None:
         self._sink.inform(self._way_back.head(head))

@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from buffr.errors import BadRequest, BuffrError, ClientGone
 from buffr.listeners.client import Handler, Listener
+from buffr.listeners.hit_memo import KnownHit, RequestBytes
 from buffr.listeners.http1_sink import Http1Sink
 from buffr.message import Request
 from buffr.transport.direct_send import send_at_once
@@ -111,11 +112,14 @@ class Http1Connection(Protocol):
         self.since = listener.now
         """When the connection last made progress, between exchanges."""
         self._listener = listener
-        self._handle = handle or listener.handle
+        self._own_handler = handle
+        """Without one it is the listener's, which becomes another one with its settings."""
         self._limits = listener.limits
         self._heads = RequestHeads(listener.memo, listener.limits.head)
         self._state = IDLE
         self._buffer = b""
+        self._segment = b""
+        """What came when the connection was idle, until it is known to be more than one request."""
         self._sink: Http1Sink | None = None
         """That of the exchange under way, or of the last one while it is FLUSHING."""
         self._waiting: Request | None = None
@@ -149,9 +153,14 @@ class Http1Connection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         state = self._state
-        if state is IDLE or state is WAITING:
+        if state is IDLE:
+            if self._is_known(data):
+                return
+            self._segment = data
+        elif state is WAITING:
             # A head has its time as a whole, from its first byte on.
             self.since = self._listener.now
+            self._segment = b""
         elif state is RECEIVING:
             self._body_bytes(data)
             return
@@ -161,11 +170,27 @@ class Http1Connection(Protocol):
             return
         elif state >= LINGERING:
             return
+        else:
+            self._segment = b""
         self._buffer = self._buffer + data if self._buffer else data
         if state <= WAITING:
             self._step()
         if self._buffer:
             self._bound_buffer()
+
+    def _is_known(self, data: bytes) -> bool:
+        """Answer a request at once whose bytes and answer are remembered, if that still holds."""
+        listener = self._listener
+        self.since = listener.now
+        known = listener.hits.get((self._own_handler or listener.handle, data))
+        if known is None or listener.stopping or not known.again(self.client_address):
+            return False
+        self.transport.write(known.data)
+        known.hit.tell()
+        return True
+
+    def remember(self, request: RequestBytes, known: KnownHit) -> None:
+        self._listener.hits.put(request, known)
 
     def _bound_buffer(self) -> None:
         """Read no more while the buffer is full of requests that wait for their turn."""
@@ -215,7 +240,11 @@ class Http1Connection(Protocol):
         self._become(ANSWERING)
         self._sink = sink = Http1Sink(self._listener, self, request, body)
         sink.half_closed = self._half_closed
-        sink.start(self._handle)
+        handler = self._own_handler or self._listener.handle
+        segment, self._segment = self._segment, b""
+        if segment and not self._buffer and self._listener.hits.is_repeated(segment):
+            sink.memorable, sink.raw, sink.sent = True, (handler, segment), b""
+        sink.start(handler)
         return True
 
     def _between_heads(self) -> None:
@@ -235,7 +264,7 @@ class Http1Connection(Protocol):
             self._close(unread=False)  # the rest of the body will not come
         else:
             sink.half_closed = self._half_closed
-            sink.start(self._handle)
+            sink.start(self._own_handler or self._listener.handle)
 
     def _body_bytes(self, data: bytes) -> None:
         decoder, sink = self._decoder, self._sink

@@ -8,7 +8,9 @@ from typing import Protocol
 from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from buffr.errors import BuffrError
+from buffr.exchanges.hit import Hit
 from buffr.listeners.client import Carrier, ClientSink
+from buffr.listeners.hit_memo import KnownHit, RequestBytes
 from buffr.message import (
     UNTIL_CLOSE,
     Headers,
@@ -49,6 +51,9 @@ class _Connection(Carrier, Protocol):
     def break_off(self) -> None:
         """Close after what was sent: the framing shows that more should have come."""
 
+    def remember(self, request: RequestBytes, known: KnownHit) -> None:
+        """Answer a request of these bytes in the same way when it comes again."""
+
     def hand_over(self, successor: TwistedProtocol) -> None:
         """Leave the connection to another protocol."""
 
@@ -62,9 +67,13 @@ class Http1Sink(ClientSink):
     authenticated through it.
     """
 
-    __slots__ = ("_bodiless", "_chunks", "_delimited", "_head", "_keep_alive")
+    __slots__ = ("_bodiless", "_chunks", "_delimited", "_head", "_keep_alive", "raw", "sent")
 
     connection: _Connection
+
+    # Set where the sink is ``memorable``; ``sent`` is the answer once it went out whole.
+    raw: RequestBytes
+    sent: bytes
 
     # Set when the answer begins; ``_head`` waits to be sent together with the first piece.
     _head: bytes
@@ -90,11 +99,19 @@ class Http1Sink(ClientSink):
         elif chunked:
             body = chunked_whole(body, sizes, trailers)
         connection = self.connection
-        connection.transport.write(self._head + body if body else self._head)
+        data = self._head + body if body else self._head
+        connection.transport.write(data)
         self.done = True
+        if self.memorable:
+            self.sent = data
         connection.answered(keep_alive=self._keep_alive)
 
+    def remember(self, hit: Hit) -> None:
+        if self.sent and self._keep_alive:
+            self.connection.remember(self.raw, KnownHit(self.sent, hit, self.guard))
+
     def begin(self, head: ResponseHead) -> None:
+        self.memorable = False  # what goes out in pieces is not kept
         self._chunks = ChunkWriter() if self._frame(head) else None
 
     def _frame(self, head: ResponseHead) -> bool:

@@ -23,6 +23,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from buffr.errors import BuffrError, ConfigError
 from buffr.listeners.client import ClientConnection, ConnectionLimits, Handler
+from buffr.listeners.hit_memo import HitMemo
 from buffr.listeners.http1 import Http1Connection
 from buffr.log import say
 from buffr.origin import host_and_port
@@ -76,6 +77,7 @@ class HTTPListener(ServerFactory, Service):
         self.handle = handler
         self.limits = limits
         self.memo = HeadMemo()
+        self.hits = HitMemo()
         self.stopping = False
         self.now = reactor.seconds()
         self._reactor = reactor

@@ -8,6 +8,7 @@ from typing import Any
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.route import Route
 from buffr.listeners.client import ClientSink, Handler
+from buffr.listeners.hit_memo import key_guard
 from buffr.listeners.request_target import origin_form, scoped
 from buffr.message import Request
 from buffr.policy.key_gate import KeyGate
@@ -27,6 +28,8 @@ def reverse_handler(engine: Engine, route: Route, gate: KeyGate | None = None) -
         if request.target[0] != _SLASH:
             request = origin_form(request)
         if gate is not None:
+            if sink.memorable:
+                sink.guard = key_guard(gate, request)
             request = gate.admit(request, sink.client_address).request
         request, scope = scoped(request)
         return engine.handle(route, request, body, sink, scope)

@@ -63,6 +63,14 @@ class Access:
             raise ProxyKeyNeeded(what, hint=_HINT)
         return scope
 
+    def lets_in(self, client: str, authorization: bytes | None) -> bool:
+        """Whether ``admit`` raises nothing."""
+        try:
+            self.admit(client, authorization)
+        except AccessDenied:
+            return False
+        return True
+
     def check_scope(self, scope: str) -> None:
         """Raise ``ProxyKeyNeeded``, which asks for a user name, where a scope is required."""
         if self.require_scope and not scope:

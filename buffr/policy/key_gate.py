@@ -69,6 +69,14 @@ class KeyGate:
             raise AccessDenied("the client's network is not allowed here")
         raise KeyNeeded("this port asks for its key, and the request has none, or a wrong one")
 
+    def lets_in(self, request: Request, client: str) -> bool:
+        """Whether ``admit`` raises nothing."""
+        try:
+            self.admit(request, client)
+        except (AccessDenied, KeyNeeded):
+            return False
+        return True
+
     def _taken_off(self, request: Request) -> _Found:
         key = self.access.key
         if key is None:

@@ -52,6 +52,12 @@ class Store(Protocol):
     returns it without suspending, and a hit never suspends.
     """
 
+    def generation(self) -> object:
+        """What look-ups go by now: while it is the same object, each finds what it found.
+
+        ``None`` where the store has to be asked first, by ``find``.
+        """
+
     async def find(self, keys: Sequence[MatchKey]) -> Found | None:
         """The whole interactions of the first key that has any.
 

@@ -154,6 +154,11 @@ class InteractionView:
     building: Signal | None = None
     """While the index is being made of what was there before."""
 
+    def generation(self) -> object:
+        if self.building is not None or self.interactions.changed():
+            return None
+        return self.index.generation
+
     async def find(self, keys: Sequence[MatchKey]) -> Found | None:
         interactions = self.interactions
         if interactions.changed():

@@ -12,6 +12,7 @@ from twisted.trial import unittest
 
 from buffr.errors import BuffrError
 from buffr.listeners.client import ClientConnection, ClientSink, ConnectionLimits, Handler
+from buffr.listeners.hit_memo import HitMemo
 from buffr.listeners.http1 import Http1Connection
 from buffr.message import Headers, Request, ResponseHead
 from buffr.testing.wire import Wire
@@ -88,6 +89,7 @@ class Bench:
     ) -> None:
         self.limits = limits
         self.memo = memo or HeadMemo()
+        self.hits = HitMemo()
         self.stopping = False
         self.now = 1000.0
         self.prompt = prompt

@@ -14,6 +14,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
+from buffr.exchanges.hit import Hit
 from buffr.listeners.client import ClientSink, Listener
 from buffr.message import Headers, Piece, Request, ResponseHead
 from buffr.transport.duplex import Duplex, DuplexUser
@@ -118,6 +119,9 @@ class StreamSink(ClientSink):
         """The client takes so much more."""
         self.answered.window_bytes += size_bytes
         self._go_on()
+
+    def remember(self, hit: Hit) -> None:
+        raise AssertionError
 
     def _break_off(self) -> None:
         self.answered.reset = True

@@ -7,6 +7,7 @@ from twisted.internet.protocol import Protocol
 
 from buffr.errors import BuffrError
 from buffr.listeners.client import ClientConnection, ClientSink, ConnectionLimits, Handler
+from buffr.listeners.hit_memo import HitMemo
 from buffr.message import Request
 from buffr.testing.wire import Wire
 from buffr.transport.streams import BodyStream
@@ -32,6 +33,7 @@ class Listener:
 
     limits: ConnectionLimits = ConnectionLimits(head_s=20, idle_s=70)
     memo: HeadMemo = field(factory=HeadMemo)
+    hits: HitMemo = field(factory=HitMemo)
     stopping: bool = False
     now: float = 1000.0
     known: list[ClientConnection] = field(factory=list)

@@ -49,6 +49,8 @@ class Index:
     """
 
     key_of: KeyOf
+    generation: object = field(init=False, factory=object)
+    """Another one whenever something was added."""
     late: LateIndex = field(init=False)
     _places: dict[bytes, int | _Group | list[_Group]] = field(init=False, factory=dict)
     _variants: list[Variant | None] = field(init=False, factory=list)
@@ -67,6 +69,7 @@ class Index:
             self.late.places.append(place)
 
     def add_key(self, key: RecordedKey, place: int) -> None:
+        self.generation = object()
         number = self._number(key.variant)
         known = self._places.get(key.digest)
         if known is None:

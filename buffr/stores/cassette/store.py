@@ -393,6 +393,11 @@ class CassetteStore:
     building: Signal | None = None
     """While the index is being made of what the file had before."""
 
+    def generation(self) -> object:
+        if self.building is not None or self.cassette.changed():
+            return None
+        return self.index.generation
+
     async def find(self, keys: Sequence[MatchKey]) -> Found | None:
         cassette = self.cassette
         if cassette.changed():

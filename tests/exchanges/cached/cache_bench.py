@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from buffr.errors import BuffrError
 from buffr.exchanges.cached.answer import Caching
 from buffr.exchanges.exchange import Counters, Exchange
+from buffr.exchanges.hit import Hit
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.route import Cached
@@ -73,6 +74,11 @@ class Client:
         pass
 
     def switch(self, head: ResponseHead) -> Duplex:
+        raise AssertionError
+
+    memorable = False
+
+    def remember(self, hit: Hit) -> None:
         raise AssertionError
 
     @property
