@@ -101,13 +101,13 @@ def _host(host: str) -> str:
         try:
             return str(ipaddress.IPv6Address(host[1:-1] if "%" not in host else ""))
         except ValueError:
-            raise ValueError("has a host that is no IPv6 address") from None
+            raise ValueError("has a host that is not an IPv6 address") from None
     if not _NAME.fullmatch(host):
-        raise ValueError("has a host that is no name (one beyond ASCII is written as xn--...)")
+        raise ValueError("has an invalid host name (outside ASCII, write it as xn--...)")
     # Resolvers take 127.1 and 0x7f000001 for addresses; four plain numbers are one for sure.
     if _NUMBERS.fullmatch(host.rpartition(".")[2]):
         try:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
-            raise ValueError("has a host that is no IPv4 address") from None
+            raise ValueError("has a host that is not an IPv4 address") from None
     return host

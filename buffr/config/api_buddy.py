@@ -323,7 +323,7 @@ def read_api_buddy(given: object, name: str = "") -> ApiBuddySettings:
         problems.error(name, "logging.file_path", "is missing; enable_file asks for it")
     host = values["server"]["host"]
     if not (is_loopback(host) or values["security"]["require_secure_key"]):
-        text = f"whoever reaches {host} may use it; set security.require_secure_key"
+        text = f"anyone who can reach {host} may use it; set security.require_secure_key"
         problems.warn(name, "server.host", text)
     if values["admin"]["include_sensitive_config"]:
         path = "admin.include_sensitive_config"
@@ -331,7 +331,7 @@ def read_api_buddy(given: object, name: str = "") -> ApiBuddySettings:
     for limited in limits:
         if limited not in {domain.name for domain in domains}:
             path = f"throttling.domain_limits.{shown_key(limited)}"
-            problems.warn(name, path, "is no name in domain_mappings")
+            problems.warn(name, path, "is not a name in domain_mappings")
     if problems.errors:
         raise InvalidSettings("\n".join(problems.errors))
     return _settings(values, domains, limits, problems, with_defaults(given))

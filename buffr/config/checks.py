@@ -59,7 +59,7 @@ def _port(draft: Draft, index: int, problems: Problems) -> Given:
         return port
     number = _FIRST_PORT + index
     if number > _HIGHEST_PORT:
-        problems.error(draft.at, f"{draft.path}.port", f"is missing; {number} is no port")
+        problems.error(draft.at, f"{draft.path}.port", f"is missing; {number} is not a port")
     return Given(draft.at, number, broken=number > _HIGHEST_PORT)
 
 
@@ -73,7 +73,7 @@ def _refuse_shared_ports(drafts: tuple[Draft, ...], ports: list[Given], problems
             problems.error(
                 port.at,
                 f"{draft.path}.port",
-                f"{port.value}{by_default} is the port of {taken[port.value]} already; "
+                f"{port.value}{by_default} is already the port of {taken[port.value]}; "
                 "must be another, or 0 for a free one",
             )
         else:
@@ -225,7 +225,7 @@ def _warn_of_shared_cassettes(routes: list[ReverseRoute], problems: Problems) ->
         if route.target and other.target and route.target != other.target:
             text = (
                 f"holds recordings of {other.target.url} and of {route.target.url}, "
-                "which answer for each other; give each a cassette"
+                "which answer for each other; give each its own cassette"
             )
             problems.warn(shown(str(route.cassette)), "", text)
 
@@ -268,7 +268,7 @@ def _row(draft: Draft, data_dir: Path) -> GatewayRow:
 def _refuse_name(rows: tuple[Draft, ...], problems: Problems) -> None:
     for row in rows:
         if row.given["name"].value == _ADMIN:
-            text = "is the place of gateway.admin; rename it, or leave gateway.admin.enabled out"
+            text = "is reserved for gateway.admin; rename it, or turn gateway.admin.enabled off"
             problems.error(row.at, row.path, text)
 
 
@@ -287,12 +287,12 @@ def check_gateway(draft: Draft, config: Config, problems: Problems) -> None:
             problems.error(
                 given.at if given else draft.at,
                 f"{draft.path}.port",
-                f"{port}{by_default} is the port of {path} already; "
+                f"{port}{by_default} is already the port of {path}; "
                 "must be another, or 0 for a free one",
             )
     own = config.access if gateway.access is None else gateway.access
     if not config.on_loopback and config.access_to(gateway.access).is_open and not own.required:
-        text = f"whoever reaches {config.listen} may use it; give access.key or access.allow"
+        text = f"anyone who can reach {config.listen} may use it; set access.key or access.allow"
         problems.warn(draft.at, draft.path, text)
 
 
@@ -341,7 +341,7 @@ def _refuse_twins(rows: tuple[Draft, ...], problems: Problems) -> None:
         if host is None or host.broken:
             continue
         if host.value in known:
-            text = f"is the host of {known[host.value]} already"
+            text = f"is already the host of {known[host.value]}"
             problems.error(host.at, f"{row.path}.host", text)
         else:
             known[host.value] = row.path
@@ -356,7 +356,7 @@ def check_forward(draft: Draft, config: Config, problems: Problems) -> None:
     if not (config.on_loopback or access.key or access.allow or access.required):
         text = (
             f"refuses to start on {config.listen}, where other machines reach it, for everybody; "
-            "give access.key (BUFFR_KEY), or access.allow (BUFFR_ALLOW) with networks, or both"
+            "set access.key (BUFFR_KEY), access.allow (BUFFR_ALLOW), or both"
         )
         problems.error(draft.at, draft.path, text)
 
@@ -371,7 +371,7 @@ def _refuse_shared_port(
             problems.error(
                 given.at if given else draft.at,
                 f"{draft.path}.port",
-                f"{port}{by_default} is the port of reverse[{index}] already; "
+                f"{port}{by_default} is already the port of reverse[{index}]; "
                 "must be another, or 0 for a free one",
             )
 

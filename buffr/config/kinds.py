@@ -139,7 +139,7 @@ _NO = frozenset(("false", "no", "off"))
 def _parse_bool(scalar: Scalar) -> bool:
     word = scalar.text.lower()
     if scalar.tag not in {Tag.BOOL, Tag.UNTYPED}:
-        raise Refused("is no yes or no" if word not in _YES | _NO else "is text in quotes")
+        raise Refused("is quoted text" if word in _YES | _NO else "")
     if word in _YES or (scalar.tag is Tag.UNTYPED and word == "1"):
         return True
     if word in _NO or (scalar.tag is Tag.UNTYPED and word == "0"):
@@ -153,7 +153,7 @@ def _parse_no_delay(scalar: Scalar) -> bool:
 
 def _parse_path(scalar: Scalar) -> Path:
     if scalar.tag not in {Tag.TEXT, Tag.UNTYPED}:
-        raise Refused(f"is {scalar.tag.value} to YAML, unless it stands in quotes")
+        raise Refused(f"is {scalar.tag.value} in YAML unless quoted")
     if not scalar.text or "\0" in scalar.text:
         raise Refused
     return Path(scalar.text)
@@ -207,7 +207,7 @@ def _parse_host(parse: Callable[[str], str]) -> Callable[[Scalar], str]:
 def _server_name(text: str) -> str:
     name = host_name(text)
     if ":" in name or name[-1].isdigit():
-        raise ValueError("is an address, which no TLS hello can name")
+        raise ValueError("is an address; a TLS hello can name hosts only")
     return name
 
 

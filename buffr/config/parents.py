@@ -45,7 +45,7 @@ class ParentProxy:
         user_info, at, address = rest.rpartition("@")
         origin = Origin.parse(f"{scheme}://{address}")
         if origin.base_path or re.search("[/?#]", user_info):
-            raise ValueError("has a path; a proxy has none, and in a password / is written as %2F")
+            raise ValueError("has a path, which a proxy cannot have; write / in a password as %2F")
         return cls(origin, _basic(user_info) if at else None)
 
     @property

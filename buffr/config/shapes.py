@@ -270,7 +270,7 @@ class Rows:
         if isinstance(written, Broken):
             return None
         if not isinstance(written, Listing):
-            problems.error(written.at, path, f"must be {self.allowed}, each behind a '-'")
+            problems.error(written.at, path, f"must be {self.allowed}, each after a '-'")
             return None
         drafts = []
         for index, item in enumerate(written.items):
@@ -317,7 +317,7 @@ class Rules(Generic[T_co]):
         if isinstance(written, Broken):
             return None
         if not isinstance(written, Listing):
-            problems.error(written.at, path, f"must be {self.allowed}, each behind a '-'")
+            problems.error(written.at, path, f"must be {self.allowed}, each after a '-'")
             return None
         rules = []
         for index, item in enumerate(written.items):

@@ -176,7 +176,7 @@ class _Conversion:
             case yaml.MappingNode() if node.tag == _PREFIX + "map":
                 return Table(at, self._entries(node, path))
         return self._broken(
-            node, path, "tags are not read; put a value that begins with '!' in quotes"
+            node, path, "tags are not supported; quote a value that begins with '!'"
         )
 
     def _entries(self, node: yaml.MappingNode, path: str) -> tuple[Entry, ...]:
@@ -184,12 +184,12 @@ class _Conversion:
         for key_node, value_node in node.value:
             at = self._at(key_node)
             if not isinstance(key_node, yaml.ScalarNode):
-                self._problems.error(at, path, "a key must be a word, and not a list or mapping")
+                self._problems.error(at, path, "a key must be a word, not a list or a mapping")
                 continue
             key = key_node.value
             inner = f"{path}.{shown_key(key)}" if path else shown_key(key)
             if key_node.tag == _MERGE:
-                self._problems.error(at, inner, "merge keys are not read; alias a whole value")
+                self._problems.error(at, inner, "merge keys are not supported; alias a whole value")
             elif key in entries:
                 self._problems.error(at, inner, f"given twice, first at {entries[key].at}")
             else:

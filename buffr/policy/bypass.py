@@ -36,7 +36,7 @@ class _Rules:
 
     def add(self, entry: str) -> None:
         if "://" in entry:
-            raise ValueError("is a URL; a host stands alone")
+            raise ValueError("is a URL; give the host alone")
         if "/" in entry:
             self.ranges.append((_range(entry), _ANY_PORT))
             return
@@ -53,7 +53,7 @@ class _Rules:
             if not below_only:
                 self.exact.setdefault(name, set()).add(port)
         elif below_only or within:
-            raise ValueError("has an address where only a name can stand")
+            raise ValueError("has an address where only a name is allowed")
         else:
             self.ranges.append((_only(address), port))
 
@@ -130,7 +130,7 @@ def _split(entry: str) -> tuple[str, int]:
         return host, _ANY_PORT
     digits = rest[1:]
     if rest[0] != ":" or not (digits.isascii() and digits.isdigit() and len(digits) <= 5):
-        raise ValueError("has a port that is no number")
+        raise ValueError("has a port that is not a number")
     port = int(digits)
     if not 1 <= port <= 65535:
         raise ValueError("has a port that is not from 1 to 65535")
@@ -144,7 +144,7 @@ def _range(entry: str) -> _Network:
             return IPv4Network(entry, strict=False)
         network = IPv6Network(entry, strict=False)
     except (AddressValueError, NetmaskValueError, ValueError):
-        raise ValueError("is no range of addresses") from None
+        raise ValueError("is not an address range") from None
     if network.subnet_of(_MAPPED):
         mapped = IPv4Address(int(network.network_address) & 0xFFFFFFFF)
         return IPv4Network((mapped, network.prefixlen - 96))

@@ -82,7 +82,7 @@ def host_pattern(text: str) -> str:
         return host_name(text)
     name = host_name(text[2:])
     if ":" in name or _is_number(name):
-        raise ValueError("has an address behind its *, which stands for names alone")
+        raise ValueError("has an address after its *, which is for names only")
     return f"*.{name}"
 
 
@@ -90,22 +90,22 @@ def host_name(text: str) -> str:
     """A name or an IP literal in the one spelling. ``ValueError`` says what is wrong with it."""
     name = text.lower()
     if not name.isascii():
-        raise ValueError("is not in ASCII; an international name is written as xn--...")
+        raise ValueError("is not in ASCII; write an international name as xn--...")
     if "/" in name:
-        raise ValueError("has a slash; a host stands alone")
+        raise ValueError("has a slash; give the host alone")
     if name.startswith("[") or name.count(":") > 1:
         return _ipv6(name)
     if ":" in name:
-        raise ValueError("has a port; a host stands for all of its ports")
+        raise ValueError("has a port; a host covers all its ports")
     name = name.removesuffix(".")
     if not _NAME.fullmatch(name):
-        raise ValueError("is no name of a host")
+        raise ValueError("is not a host name")
     # Resolvers take 127.1 and 0x7f000001 for addresses; four plain numbers are one for sure.
     if _is_number(name):
         try:
             return str(IPv4Address(name))
         except AddressValueError:
-            raise ValueError("is no IPv4 address") from None
+            raise ValueError("is not an IPv4 address") from None
     return name
 
 
@@ -117,8 +117,8 @@ def _ipv6(name: str) -> str:
     except AddressValueError:
         pass
     if name.startswith("[") and "]:" in name:
-        raise ValueError("has a port; a host stands for all of its ports")
-    raise ValueError("is no IPv6 address")
+        raise ValueError("has a port; a host covers all its ports")
+    raise ValueError("is not an IPv6 address")
 
 
 def _is_number(name: str) -> bool:

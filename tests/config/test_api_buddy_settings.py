@@ -242,7 +242,7 @@ class TestWarnings:
     def test_an_open_port_is_said_in_its_own_words(self, host: str) -> None:
         (warning,) = of(server={"host": host}).warnings
         assert warning == (
-            f"server.host: whoever reaches {host} may use it; set security.require_secure_key"
+            f"server.host: anyone who can reach {host} may use it; set security.require_secure_key"
         )
         assert of(server={"host": host}, security={"require_secure_key": True}).warnings == ()
 
@@ -254,7 +254,7 @@ class TestWarnings:
 
     def test_a_limit_of_nobody_is_said(self) -> None:
         (warning,) = of(throttling={"domain_limits": {"apo": 3}}).warnings
-        assert warning == "throttling.domain_limits.apo: is no name in domain_mappings"
+        assert warning == "throttling.domain_limits.apo: is not a name in domain_mappings"
 
 
 class TestRecognition:

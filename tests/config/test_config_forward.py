@@ -162,20 +162,20 @@ data_dir: d
             ("host: a", "host: is for a row of forward.hosts"),
             ("hosts: [{host: a, port: 1}]", "hosts[0].port: is for the whole forward proxy; set"),
             ("hosts: [{host: a, target: 'http://a'}]", "hosts[0].target: is not for the forward"),
-            ("deny_private: 1", "deny_private: '1' is no yes or no"),
-            ("bypass: a b", "bypass: 'a b' is no name of a host; must be a host (which"),
-            ("bypass: [ok, 'http://a']", "bypass[1]: 'http://a' is a URL; a host stands alone;"),
-            ("bypass: [10.0.0.0/33]", "bypass[0]: '10.0.0.0/33' is no range of addresses;"),
-            ("bypass: ['a,b']", "bypass[0]: 'a,b' is no name of a host;"),
+            ("deny_private: 1", "deny_private: '1' must be true or false"),
+            ("bypass: a b", "bypass: 'a b' is not a host name; must be a host (which"),
+            ("bypass: [ok, 'http://a']", "bypass[1]: 'http://a' is a URL; give the host alone;"),
+            ("bypass: [10.0.0.0/33]", "bypass[0]: '10.0.0.0/33' is not an address range;"),
+            ("bypass: ['a,b']", "bypass[0]: 'a,b' is not a host name;"),
             ("bypass: {a: b}", "bypass: is a mapping; must be a list (or one) of: a host"),
-            ("hosts: {host: a}", "hosts: must be a list of mappings, each behind a '-'"),
+            ("hosts: {host: a}", "hosts: must be a list of mappings, each after a '-'"),
             ("hosts: [a]", "hosts[0]: must be a mapping with host, cassette"),
             ("hosts: [{mode: auto}]", "hosts[0].host: is missing; must be a host like"),
-            ("hosts: [{host: 'a:1'}]", "hosts[0].host: 'a:1' has a port; a host stands for all"),
-            ("hosts: [{host: 'a.*'}]", "hosts[0].host: 'a.*' is no name of a host;"),
-            ('hosts: [{host: "m\u00fc.de"}]', "hosts[0].host: 'm\\xfc.de' is not in ASCII; an"),
-            ("hosts: [{host: a}, {host: A.}]", "hosts[1].host: is the host of hosts[0] already"),
-            ("hosts: [{host: '*'}, {host: '*'}]", "hosts[1].host: is the host of hosts[0] already"),
+            ("hosts: [{host: 'a:1'}]", "hosts[0].host: 'a:1' has a port; a host covers all"),
+            ("hosts: [{host: 'a.*'}]", "hosts[0].host: 'a.*' is not a host name;"),
+            ('hosts: [{host: "m\u00fc.de"}]', "hosts[0].host: 'm\\xfc.de' is not in ASCII; write"),
+            ("hosts: [{host: a}, {host: A.}]", "hosts[1].host: is already the host of hosts[0]"),
+            ("hosts: [{host: '*'}, {host: '*'}]", "hosts[1].host: is already the host of hosts[0]"),
             ("hosts: [{host: '*', verify: no}]", "hosts[0].verify: is false for all hosts; name"),
             ("hosts: [{host: a, client_cert: x}]", "hosts[0].client_key: is missing; client_cert"),
             ("hosts: [{host: a, client_key: x}]", "hosts[0].client_cert: is missing; client_cert"),
@@ -185,8 +185,8 @@ data_dir: d
                 "hosts[0].resolve: has no effect behind the parent proxy of via",
             ),
             ("hosts: [{host: a, resolve: '[::1]'}]", "hosts[0].resolve: '[::1]' must be an IP"),
-            ("hosts: [{host: a, sni: 10.0.0.1}]", "hosts[0].sni: '10.0.0.1' is an address, which"),
-            ("hosts: [{host: a, sni: '*.b'}]", "hosts[0].sni: '*.b' is no name of a host;"),
+            ("hosts: [{host: a, sni: 10.0.0.1}]", "hosts[0].sni: '10.0.0.1' is an address; a TLS"),
+            ("hosts: [{host: a, sni: '*.b'}]", "hosts[0].sni: '*.b' is not a host name;"),
             ("hosts: [{host: a, repeat: twice}]", "hosts[0].repeat: 'twice' must be cycle, last"),
         ],
     )
@@ -266,8 +266,8 @@ class TestPorts:
     @pytest.mark.parametrize(
         ("section", "line"),
         [
-            ("{port: 9}", "s.yaml:2: forward.port: 9 is the port of reverse[1] already; must be"),
-            ("{}", "s.yaml:2: forward.port: 8080, the default here, is the port of reverse[0]"),
+            ("{port: 9}", "s.yaml:2: forward.port: 9 is already the port of reverse[1]; must be"),
+            ("{}", "s.yaml:2: forward.port: 8080, the default here, is already the port of"),
         ],
     )
     def test_shared(self, section: str, line: str) -> None:
@@ -456,7 +456,7 @@ class TestBypass:
         config = loaded("forward: {bypass: a}\n", flags={"bypass": "b,c:80 ,*.d"})
         assert self.bypass(config) == ("b", "c:80", "*.d")
         (line,) = refused("forward: {}\n", flags={"bypass": "b,x/y"})
-        assert line.startswith("--bypass: forward.bypass: 'x/y' is no range of addresses; must be")
+        assert line.startswith("--bypass: forward.bypass: 'x/y' is not an address range; must be")
 
     def test_star_in_the_environment(self) -> None:
         """NO_PROXY=* says that buffr needs no proxy, and not that it records nothing."""
@@ -470,9 +470,9 @@ class TestBypass:
         config = loaded("forward: {}\n", {"NO_PROXY": "a,http://b,c:x,127.1,ok"})
         assert config.no_proxy == ("a", "ok")
         assert config.warnings == (
-            "NO_PROXY: 'http://b' is a URL; a host stands alone; skipped",
-            "NO_PROXY: 'c:x' has a port that is no number; skipped",
-            "NO_PROXY: '127.1' is no IPv4 address; skipped",
+            "NO_PROXY: 'http://b' is a URL; give the host alone; skipped",
+            "NO_PROXY: 'c:x' has a port that is not a number; skipped",
+            "NO_PROXY: '127.1' is not an IPv4 address; skipped",
         )
 
 

@@ -106,18 +106,18 @@ class TestRefused:
         rows = {"admin": {"target": TARGET}}
         assert gateway(routes=rows).routes[0].name == "admin"
         (line,) = refused(text(routes=rows, admin={"enabled": True}))
-        assert "gateway.routes.admin: is the place of gateway.admin" in line
+        assert "gateway.routes.admin: is reserved for gateway.admin" in line
 
     def test_a_port_that_another_listener_has(self) -> None:
         both = json.loads(text()) | {"reverse": [{"target": TARGET}]}
         (line,) = refused(json.dumps(both))
-        assert "gateway.port: 8080, the default here, is the port of reverse[0] already" in line
+        assert "gateway.port: 8080, the default here, is already the port of reverse[0]" in line
 
 
 class TestAccess:
     def test_an_open_one_that_others_reach_is_said(self) -> None:
         settings = json.loads(text()) | {"listen": "0.0.0.0"}  # nothing listens
         (warning,) = loaded(json.dumps(settings)).warnings
-        assert "gateway: whoever reaches 0.0.0.0 may use it; give access.key" in warning
+        assert "gateway: anyone who can reach 0.0.0.0 may use it; set access.key" in warning
         for access in ({"key": "k"}, {"allow": "10.0.0.0/8"}, {"required": True}):
             assert loaded(json.dumps(settings | {"access": access})).warnings == ()

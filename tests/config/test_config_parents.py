@@ -54,8 +54,8 @@ class TestURLs:
             ("p.example:3128", "does not begin with http://"),
             ("//p.example", "does not begin with http://"),
             ("socks5://p:1080", "does not begin with http://"),
-            ("http://", "no name"),
-            ("http://u:p@", "no name"),
+            ("http://", "invalid host name"),
+            ("http://u:p@", "invalid host name"),
             ("http://p:0", "port that is not"),
             ("http://p:x", "host or port"),
             ("http://p/path", "has a path"),
@@ -66,7 +66,7 @@ class TestURLs:
             ("http://u%3Av:p@p:1", "colon in its user name"),
             ("http://u:\u00fc@p:1", "percent-encoded"),
             ("http://u:\udcff@p:1", "percent-encoded"),
-            ("http://127.1:80", "no IPv4"),
+            ("http://127.1:80", "not an IPv4"),
         ],
     )
     def test_refused(self, text: str, why: str) -> None:
@@ -156,7 +156,7 @@ class TestEnvironment:
         ("value", "why"),
         [
             (f"socks5://u:{SECRET}@p:1080", "does not begin with http:// or https://"),
-            (f"http://u:{SECRET}/x@p:1", "has a path; a proxy has none, and in a password /"),
+            (f"http://u:{SECRET}/x@p:1", "has a path, which a proxy cannot have; write /"),
             ("http://p:99999", "has a port that is not from 1 to 65535"),
         ],
     )
@@ -190,7 +190,7 @@ class TestVia:
         ("written", "why"),
         [
             (f"'socks5://u:{SECRET}@p'", "does not begin with http:// or https://; must be"),
-            (f"'http://u:{SECRET}/@p'", "has a path; a proxy has none, and in a password / is"),
+            (f"'http://u:{SECRET}/@p'", "has a path, which a proxy cannot have; write / in a"),
             (f"{SECRET}", "does not begin with"),
             (f"[{SECRET}]", "is a list; must be http(s)://[USER:PASSWORD@]HOST[:PORT], or none"),
         ],

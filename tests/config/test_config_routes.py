@@ -195,7 +195,7 @@ class TestPorts:
         text = f"reverse:\n- {{target: {A}, port: 80}}\n- {{target: {B}, port: 80}}\n"
         assert refused(text) == [
             (
-                "s.yaml:3: reverse[1].port: 80 is the port of reverse[0] already; "
+                "s.yaml:3: reverse[1].port: 80 is already the port of reverse[0]; "
                 "must be another, or 0 for a free one"
             )
         ]
@@ -205,9 +205,8 @@ class TestPorts:
         text = f"reverse:\n- {{target: {A}, port: 8081}}\n- {{target: {B}}}\n"
         assert refused(text) == [
             (
-                "s.yaml:3: reverse[1].port: 8081, the default here, is the port of reverse[0] "
-                "already; "
-                "must be another, or 0 for a free one"
+                "s.yaml:3: reverse[1].port: 8081, the default here, is already the port "
+                "of reverse[0]; must be another, or 0 for a free one"
             )
         ]
 
@@ -231,8 +230,8 @@ class TestTargets:
             ("[{mode: replay}]", "reverse[0].cassette: is missing; must be a path, since there"),
             ("[{}]", "reverse[0].target: is missing; must be http://HOST"),
             ("[http://a]", "reverse[0]: must be a mapping with target, port"),
-            ("http://a", "reverse: must be a list of mappings, each behind a '-'"),
-            ("{target: http://a}", "reverse: must be a list of mappings, each behind a '-'"),
+            ("http://a", "reverse: must be a list of mappings, each after a '-'"),
+            ("{target: http://a}", "reverse: must be a list of mappings, each after a '-'"),
         ],
     )
     def test_missing(self, text: str, line: str) -> None:
@@ -277,7 +276,7 @@ class TestCassettes:
         assert loaded(text).warnings == (
             (
                 "'a.json': holds recordings of http://a and of https://a, "
-                "which answer for each other; give each a cassette"
+                "which answer for each other; give each its own cassette"
             ),
         )
 
@@ -354,7 +353,7 @@ reverse:
         [
             ("mode: off", "mode: 'off' must be auto"),
             ("repeat: twice", "repeat: 'twice' must be cycle, last or once"),
-            ("keep_host: 1", "keep_host: '1' is no yes or no; must be true or false"),
+            ("keep_host: 1", "keep_host: '1' must be true or false"),
             ("port: 99999", "port: '99999' must be a whole number from 0 to 65535"),
             ("port: 22:22", "port: '22:22' must be a whole number"),
             ("record_statuses: []", "record_statuses: is empty; must be a list (or one) of: a"),
@@ -436,8 +435,8 @@ class TestTLS:
             ("tls_names: a", "tls_names: needs tls: true"),
             ("tls: no, tls_names: a", "tls_names: needs tls: true"),
             ("tls_names: a, cert: c, key: k", "tls_names: is for certificates of buffr's CA;"),
-            ("tls: 1", "tls: '1' is no yes or no"),
-            ("tls: true, tls_names: '*.a'", "tls_names: '*.a' is no name of a host;"),
+            ("tls: 1", "tls: '1' must be true or false"),
+            ("tls: true, tls_names: '*.a'", "tls_names: '*.a' is not a host name;"),
             ("tls: true, tls_names: [a, 'b:1']", "tls_names[1]: 'b:1' has a port;"),
         ],
     )

@@ -156,7 +156,7 @@ class TestMapping:
             ({True: 1}, "has the key 'True'; a key must be a word"),
             ({"limits": {"connect_s": 1e-12}}, "limits.connect_s: '0' must be seconds, or like"),
             ({"limits": {"connect_s": float("nan")}}, "limits.connect_s: 'nan' must be seconds"),
-            ({"data_dir": True}, "data_dir: 'true' is true or false to YAML, unless it"),
+            ({"data_dir": True}, "data_dir: 'true' is true or false in YAML unless"),
         ],
     )
     def test_what_no_file_can_hold(self, mapping: dict[Any, Any], line: str) -> None:

@@ -162,10 +162,10 @@ class TestBooleans:
 class TestText:
     @pytest.mark.parametrize("word", ["5", "true", "no", "1.5", "2024-01-01"])
     def test_a_path_is_text(self, word: str) -> None:
-        """What YAML takes for something else is hardly meant as a path."""
+        """A value that YAML reads as another type is probably not meant as a path."""
         (line,) = refused(f"{ONE_ROUTE}data_dir: {word}\n")
         assert f"'{word}' is " in line
-        assert "unless it stands in quotes; must be a path" in line
+        assert "unless quoted; must be a path" in line
         assert str(loaded(f"{ONE_ROUTE}data_dir: '{word}'\n").data_dir) == word
 
     @pytest.mark.parametrize("text", ["", "a\0b"])

@@ -140,7 +140,10 @@ class TestSettings:
             assert (found.status_code, found.json()["errors"]) == (200, [])
             assert found.json()["merged_config"]["server"]["host"] == "my-host"
             assert found.json()["warnings"] == [
-                "server.host: whoever reaches my-host may use it; set security.require_secure_key",
+                (
+                    "server.host: anyone who can reach my-host may use it; "
+                    "set security.require_secure_key"
+                ),
                 "server.request_timeout not specified, using default value: 30",
             ]
             for given, error in (
