@@ -94,6 +94,7 @@ class _Known:
     secrets: Known
     selecting: Selecting
     bare: Identity | None = None
+    headerless: bool = False
 
 
 class Matcher:
@@ -166,6 +167,7 @@ class Matcher:
             credential,
         )
         self.frames = FrameRules.of(rules.frame, rules.frame_type, self._body, self.sync)
+        self._last_head: tuple[Headers, tuple[object, ...], _Known] | None = None
         self._last_fields: tuple[Headers, bytes, tuple[Part, ...], CountedFields] | None = None
         self._requests: Memo[object, _Known] = Memo(entries=2048, size_bytes=8 << 20)
         self._heads: Memo[object, _Head] = Memo(entries=2048, size_bytes=4 << 20)
@@ -341,12 +343,12 @@ class Matcher:
         known = self._recorded_head(request)
         head = known.head
         variant = None
-        if not _is_headerless(request):
+        if not known.headerless:
             variant = self._variant(known.selecting, entry.choosing)
         if not self._by_body:
             value = b""
         elif request.body.size_bytes and not value:
-            digest = self._digests.get((head, request.body.data))
+            digest = self._digests.get((head, request.body.data)) if len(self._digests) else None
             if digest is not None:
                 return RecordedKey(digest, variant)
             value = self._body.recorded(head.kind, request.body, known.secrets)
@@ -395,13 +397,20 @@ class Matcher:
         return known
 
     def _recorded_head(self, request: RecordedRequest) -> _Known:
+        """What is known by a recording's head, which is often that of the one before it."""
+        headers, last = request.headers, self._last_head
+        one = request.method, request.target, request.scheme, request.host, request.port
+        if last is not None and last[0] is headers and last[1] == one:
+            return last[2]
         origin: tuple[Part, ...] = ()
         if self._with_origin:
             origin = self._origin_parts(request.scheme, request.host, request.port)
-        method, target, headers = request.method, request.target, request.headers
-        secrets = self._redaction.known(target, headers)
-        head, fields = self._shared_head(method, target, headers, origin, secrets)
-        return _Known(head, secrets, self._selecting(fields, secrets))
+        secrets = self._redaction.known(request.target, headers)
+        head, fields = self._shared_head(request.method, request.target, headers, origin, secrets)
+        selecting = self._selecting(fields, secrets)
+        known = _Known(head, secrets, selecting, headerless=_is_headerless(request))
+        self._last_head = (headers, one, known)
+        return known
 
     def _recorded_fields(
         self, method: bytes, headers: Headers, origin: tuple[Part, ...]

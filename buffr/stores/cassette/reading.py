@@ -29,7 +29,7 @@ _READ_TRIES = 10
 _BLOCK_BYTES = 1 << 20
 _AT_ONCE_BYTES = 8192
 _FEW = 16
-_PART = 512
+_PART = 256
 """So many are filed in a millisecond or two, if their keys are made."""
 
 
