@@ -1,0 +1,136 @@
+"""How much work a request is: calls into buffr, which no busy machine changes.
+
+A time says little where tests run; a call more for each request shows here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from buffr.testing import FakeUpstream, answer
+
+_PROGRAM = """
+import os, signal, sys
+import buffr
+root = os.path.dirname(buffr.__file__) + os.sep
+calls = 0
+def count(frame, event, _):
+    global calls
+    if event == "call" and frame.f_code.co_filename.startswith(root):
+        calls += 1
+def report(*_):
+    global calls
+    sys.setprofile(None)
+    with open(os.environ["REPORT"], "a") as file:
+        print(calls, file=file)
+    calls = 0
+    sys.setprofile(count)
+from twisted.internet import reactor
+reactor.callWhenRunning(lambda: signal.signal(signal.SIGUSR1, report))
+from buffr.commands.cli import main
+main()
+"""
+_COUNT = 100
+_WARM = 20
+_BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 1900}]}).encode()
+_FIELDS = (
+    b"Host: a\r\nUser-Agent: x/1\r\nAccept: application/json\r\nAccept-Encoding: gzip\r\n"
+    b"Authorization: Bearer sk-aaaaaaaaaaaaaaaaaaaaaaaa1\r\n"
+)
+
+
+def get(_: int) -> bytes:
+    return b"GET /a HTTP/1.1\r\n" + _FIELDS + b"\r\n"
+
+
+def post(_: int) -> bytes:
+    head = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(_BODY)
+    return b"POST /p HTTP/1.1\r\n" + _FIELDS + head + _BODY
+
+
+def traced(number: int) -> bytes:
+    return get(0)[:-2] + b"traceparent: 00-%032x-0000000000000001-01\r\n\r\n" % (number + 1)
+
+
+MOST = {
+    "a replayed GET": (get, 55),
+    "a replayed POST": (post, 56),
+    "a replayed GET with a trace id of its own": (traced, 110),
+}
+"""The calls that there may be, which only a better answer may raise."""
+
+
+@frozen
+class Counting:
+    """buffr in a process that counts; a signal has it write the number and begin anew."""
+
+    process: subprocess.Popen[bytes]
+    client: socket.socket
+    report: Path
+
+    def ask(self, data: bytes) -> None:
+        self.client.sendall(data)
+        received = b""
+        while not received.endswith(b"y" * 200):
+            more = self.client.recv(65536)
+            assert more
+            received += more
+
+    def counted(self) -> int:
+        before = self._reports()
+        self.process.send_signal(signal.SIGUSR1)
+        while len(self._reports()) == len(before):
+            time.sleep(0.01)
+        return self._reports()[-1]
+
+    def _reports(self) -> list[int]:
+        text = self.report.read_text() if self.report.exists() else ""
+        return [int(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def counting(tmp_path: Path) -> Iterator[Counting]:
+    with FakeUpstream(lambda _: answer(b"y" * 200)) as upstream:
+        report = tmp_path / "report"
+        command = [sys.executable, "-c", _PROGRAM, "auto", "--target", upstream.url, "--port", "0"]
+        environment = {**os.environ, "REPORT": str(report)}
+        with subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            assert process.stdout is not None
+            found = None
+            while found is None:
+                line = process.stdout.readline()
+                assert line
+                found = re.search(rb"msg=listening.*addr=127.0.0.1:(\d+)", line)
+            with socket.create_connection(("127.0.0.1", int(found[1]))) as client:
+                yield Counting(process, client, report)
+            process.terminate()
+            process.communicate()
+
+
+class TestCalls:
+    @pytest.mark.parametrize("kind", MOST)
+    def test_a_request_is_not_more_work_than_it_was(self, kind: str, counting: Counting) -> None:
+        made: Callable[[int], bytes]
+        made, most = MOST[kind]
+        for number in range(_WARM):
+            counting.ask(made(number))
+        counting.counted()
+        for number in range(_WARM, _WARM + _COUNT):
+            counting.ask(made(number))
+        # A few calls are a timer's, whatever is asked.
+        calls = counting.counted()
+        assert 0 < calls <= most * _COUNT + 50
