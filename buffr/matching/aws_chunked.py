@@ -1,9 +1,9 @@
 """Bodies under ``Content-Encoding: aws-chunked``: payloads in signed or unsigned chunks.
 
 AWS Signature Version 4 signs each chunk of an upload in its own head
-(``x-amz-content-sha256: STREAMING-…``), and puts checksums behind the last
-one. The signatures are new for each request, and how large the chunks are is
-the client's affair.
+(``x-amz-content-sha256: STREAMING-…``), and puts checksums after the last one.
+The signatures are new for each request, and the client chooses the chunk
+sizes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 __all__ = ["BadChunks", "Unframing", "is_aws_chunked", "unframed_by_signatures"]
 
-# In a stored body a stand-in takes the signature's place.
+# In a stored body a stand-in replaces the signature.
 _SIGNATURE = rb";chunk-signature=[^\r\n]{1,200}"
 _HEAD = re.compile(rb"([0-9a-fA-F]{1,16})(?:%b)?\r\n" % _SIGNATURE)
 _SIGNED_HEAD = re.compile(rb"(?:\A|\r\n)[0-9a-fA-F]{1,16}%b(?:\r\n|\Z)" % _SIGNATURE)
@@ -24,28 +24,31 @@ _SIGNATURE_OF_TRAILERS = b"x-amz-trailer-signature"
 
 
 def is_aws_chunked(codings: bytes) -> bool:
-    """Whether ``Content-Encoding`` says that a body comes in such chunks."""
+    """Whether ``Content-Encoding`` declares this coding."""
     return b"aws-chunked" in codings.lower()
 
 
 class BadChunks(ValueError):
-    """A body is not in chunks although it says so."""
+    """A body that is declared as aws-chunked is not."""
 
 
 class Unframing:
-    """Takes the payload out of its chunks.
+    """Extracts the payload from its chunks.
 
-    ``trailers`` are the fields behind it, a line each without their
-    signature, once all is read.
+    ``trailers`` are the fields after it, one a line and without their
+    signature, once everything is read.
     """
 
     def __init__(self) -> None:
         self.trailers = b""
 
     def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """The payload of a body in pieces. Raises ``BadChunks``, after what could be read."""
+        """The payload of a body in pieces.
+
+        Raises ``BadChunks``, after yielding what could be read.
+        """
         held = bytearray()
-        left = 0  # of a chunk, with the end of line behind it
+        left = 0  # of a chunk, including its line end
         ended = False
         for piece in pieces:
             held += piece
@@ -77,10 +80,10 @@ class Unframing:
 
 
 def unframed_by_signatures(body: bytes) -> tuple[bytes, bytes] | None:
-    """The payload and the trailers of signed chunks; ``None`` where there are none.
+    """The payload and the trailers of signed chunks; ``None`` if there are none.
 
-    Where a credential was replaced in a stored body the sizes of its chunks no
-    longer fit; the signatures show where they begin.
+    If a credential was replaced in a stored body, the chunk sizes no longer
+    fit: the signatures show where the chunks begin.
     """
     first, *parts = _SIGNED_HEAD.split(body)
     if first or not parts or len(parts[-1]) > _LONGEST_TRAILERS:

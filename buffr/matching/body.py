@@ -1,18 +1,17 @@
 """The body's part of a match key: what a body means.
 
-- A content coding is undone, where it is gzip, deflate, br or zstd, and the
-  chunks of ``aws-chunked`` go with their signatures;
-- JSON, by its media type or because it begins like an object or an array, has
-  one spelling, without idempotency tokens; what cannot be read as JSON goes by
-  its exact bytes;
-- so has an urlencoded form;
-- a multipart body goes by its parts, at any depth, without their boundaries
+- The content codings gzip, deflate, br and zstd are undone, and
+  ``aws-chunked`` payloads are extracted from their signed chunks;
+- JSON (by its media type, or because it begins like an object or an array) is
+  compared in canonical form, without idempotency tokens; if it cannot be
+  parsed as JSON, its exact bytes count;
+- an urlencoded form is also compared in canonical form;
+- a multipart body is compared by its parts, at any depth, without boundaries
   and identifiers;
-- any other body by its exact bytes; none is no bytes.
+- any other body is compared by its exact bytes; no body counts as no bytes.
 
-The value of what is longer than ``IN_MEMORY`` by all that is ``sha256:`` and a
-lower-case hex digest. How a body that is longer before that is read,
-``long_body`` has.
+A resulting value longer than ``IN_MEMORY`` becomes ``sha256:`` and a
+lower-case hex digest. ``long_body`` reads a body that is itself longer.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ __all__ = [
 
 IN_MEMORY = 1024 * 1024
 
-# Another one where long bodies get other values.
+# Increase this when long bodies get other values.
 _VERSION = 2
 
 _DIGEST_MARK = b"sha256:"
@@ -81,24 +80,24 @@ _LONGEST_VALUE = 64 * 1024
 
 
 def digest_value(hex_digest: str) -> bytes:
-    """The value of a body that is told by its digest."""
+    """The value of a body that is represented by its digest."""
     return _DIGEST_MARK + hex_digest.encode("ascii")
 
 
 def unmistakable(value: bytes) -> bytes:
-    """A body's value: one that spells what stands for another is told by its digest."""
+    """A body's value; if it looks like one of the marked forms, its digest instead."""
     if value.startswith((_DIGEST_MARK, _TRAILERS_MARK, _CODED_MARK)):
         return digest_value(sha256(value).hexdigest())
     return value
 
 
 def shortened(value: bytes) -> bytes:
-    """A value that is longer than ``IN_MEMORY`` by its digest."""
+    """The value, or its digest if it is longer than ``IN_MEMORY``."""
     return value if len(value) <= IN_MEMORY else digest_value(sha256(value).hexdigest())
 
 
 def under_coding(codings: bytes, value: bytes) -> bytes:
-    """The value of a body that differs from others by its coding, by what it holds there."""
+    """The value of a body that is compared under its coding, from its decoded content."""
     return b"%b%b\n%b" % (_CODED_MARK, codings, value)
 
 
@@ -108,10 +107,10 @@ def with_trailers(value: bytes, trailers: bytes) -> bytes:
 
 
 class BodyDigest:
-    """Takes a body that comes in pieces, and holds at most about ``IN_MEMORY`` of it at once.
+    """Takes a body in pieces, and keeps no more than about ``IN_MEMORY`` of it in memory.
 
-    A long body is digested as it is stored: ``redaction`` says how, ``known``
-    are the request's credentials.
+    A long body is digested in its stored form: ``redaction`` defines that
+    form, ``known`` are the request's credentials.
     """
 
     def __init__(self, redaction: KeyRedaction | None = None, known: Known = NOTHING_KNOWN) -> None:
@@ -132,9 +131,9 @@ class BodyDigest:
             self._hashed.update(self._stretches.feed(data[start : start + _PIECE]))
 
     def end(self) -> tuple[bytes, bool]:
-        """The whole body and true, if it was small enough; else its value and false.
+        """The whole body and true if it was short enough, else its value and false.
 
-        Nothing may be added any more.
+        ``update`` must not be called afterwards.
         """
         if self._stretches is None:
             return bytes(self._start), True
@@ -144,11 +143,12 @@ class BodyDigest:
 
 @frozen
 class LongBody:
-    """A body that took long to read: its values.
+    """The values of a body that takes long to read.
 
-    ``meant`` is by what it means, ``exact`` by its bytes as they are stored;
-    ``raw_digest`` is the SHA-256 of them as they came. ``over``: it is too long
-    for rules, and both are by its bytes.
+    ``meant`` is computed from its meaning, ``exact`` from its bytes as they
+    are stored; ``raw_digest`` is the SHA-256 of the bytes as received.
+    ``over``: the body is too long for rules, and both values come from its
+    bytes.
     """
 
     meant: bytes
@@ -158,7 +158,7 @@ class LongBody:
 
     @property
     def values(self) -> tuple[bytes, ...]:
-        """All by which a recording may be filed, the best one first."""
+        """All values under which a recording may be filed, the best one first."""
         return (self.meant,) if self.meant == self.exact else (self.meant, self.exact)
 
 
@@ -191,11 +191,14 @@ class BodyKind:
 
     @property
     def coded(self) -> bool:
-        """Whether a body is under a coding other than AWS's chunks."""
+        """Whether a body has a content coding other than aws-chunked."""
         return not are_plain(self.codings)
 
     def beginning(self, start: bytes) -> BodyKind:
-        """The kind of a body that begins with ``start``: gzip shows itself without a field."""
+        """The kind of a body that begins with ``start``.
+
+        Gzip is recognised without a header field.
+        """
         if not start.startswith(GZIP_START) or self.coded or not unlabelled(start):
             return self
         return evolve(self, codings=b"gzip")
@@ -218,10 +221,10 @@ class BodyKind:
 
 @frozen(eq=False)
 class BodyRules:
-    """What of a body counts.
+    """Which parts of a body count.
 
-    ``credential`` says what takes the place of a form's credentials. ``part``
-    is what ignore rules call the body.
+    ``credential`` replaces a form's credentials. ``part`` is the body's name
+    in ignore rules.
     """
 
     normalise: Normalisation = field(factory=Normalisation)
@@ -240,7 +243,7 @@ class BodyRules:
 
     @_version.default
     def _digest_of_rules(self) -> str:
-        """What tells these rules from all others by which a long body has another value."""
+        """Identifies these rules among all rules that give a long body another value."""
         credentials = self.redaction.rules
         named = [getattr(credentials, one.name) for one in fields(type(credentials)) if one.init]
         said = (
@@ -257,7 +260,7 @@ class BodyRules:
     def value(
         self, kind: BodyKind, body: bytes | BodyDigest, known: Known = NOTHING_KNOWN
     ) -> bytes:
-        """The value of a whole body, or of one that was fed to a digest."""
+        """The value of a whole body, or of a body that was fed to a digest."""
         if isinstance(body, BodyDigest):
             found, whole = body.end()
             return self.value_of(kind, found, known) if whole else found
@@ -266,17 +269,19 @@ class BodyRules:
         return self.exact(kind, body, known)
 
     def exact(self, kind: BodyKind, body: bytes, known: Known = NOTHING_KNOWN) -> bytes:
-        """The value of a long body by its bytes as they are stored."""
+        """The value of a long body, computed from its bytes as they are stored."""
         hashed = sha256()
         for piece in self.redaction.stretches(kind.media_type, known).over((body,)):
             hashed.update(piece)
         return digest_value(hashed.hexdigest())
 
     def recorded(self, kind: BodyKind, body: Body, known: Known = NOTHING_KNOWN) -> bytes:
-        """The value of a recorded body; of a long one by its bytes unless another is known.
+        """The value of a recorded body. A long one is compared by its bytes unless its key is
+        stored.
 
-        A body in a file of its own is named by their digest, and not read
-        unless it is short. Raises ``CassetteError`` when it cannot be.
+        A long body in a separate file is identified by the file's name, its
+        digest, without reading the file. Raises ``CassetteError`` if a file
+        cannot be read.
         """
         if body.size_bytes <= IN_MEMORY:
             return self.value_of(kind, _content(body), known)
@@ -287,29 +292,30 @@ class BodyRules:
         return digest_value(body.file.name)
 
     def takes_long(self, kind: BodyKind, body: bytes) -> bool:
-        """Whether a body of at most ``IN_MEMORY`` bytes holds more than that under its codings."""
+        """Whether a body of up to ``IN_MEMORY`` bytes decodes to more than that."""
         kind = kind.beginning(body)
         if not kind.codings or not kind.coded:
             return False
         return are_known(kind.codings) and _undone(kind, body) is None
 
     def is_read(self, kind: BodyKind, body: Body) -> bool:
-        """Whether it is known what a recorded body means, or its bytes tell."""
+        """Whether the meaning of a recorded body is known, or its bytes suffice."""
         if body.size_bytes <= IN_MEMORY:
             return not (kind.coded or (body.file is None and unlabelled(body.data)))
         if body.key is not None and body.key.rules == self.version(kind):
             return True
-        # One that grew beyond IN_MEMORY by its stand-ins has not the digest of the live one.
+        # A body that grew beyond IN_MEMORY through its stand-ins has another digest than the live
+        # one.
         grown = body.size_bytes <= _MOST_GROWN
         return not (kind.codings or grown or self.reads(kind, b"{"))
 
     def version(self, kind: BodyKind) -> str:
-        """Names these rules as they are for bodies of a kind."""
+        """The version of these rules for bodies of this kind."""
         said = (self._version, kind.content_type, kind.codings)
         return sha256(repr(said).encode()).hexdigest()[:16]
 
     def key_of(self, kind: BodyKind, body: LongBody) -> BodyKey | None:
-        """What may be kept beside a long body; ``None`` where it tells no more than its bytes."""
+        """The key to store with a long body; ``None`` if its bytes say as much."""
         mark, told = body.meant[: len(_DIGEST_MARK)], body.meant[len(_DIGEST_MARK) :]
         if body.over or body.meant == body.exact or mark != _DIGEST_MARK:
             return None
@@ -318,10 +324,10 @@ class BodyRules:
     def value_of(
         self, kind: BodyKind, body: bytes, known: Known, reading: Reading | None = None
     ) -> bytes:
-        """The value of a whole body of at most ``IN_MEMORY`` bytes.
+        """The value of a whole body of up to ``IN_MEMORY`` bytes.
 
-        ``reading`` says which fields of a form are credentials; as a
-        recording's are by default.
+        ``reading`` decides which form fields are credentials; the default is
+        the one for recordings.
         """
         trailers = b""
         kind = kind.beginning(body)
@@ -341,9 +347,10 @@ class BodyRules:
         return with_trailers(value, trailers) if trailers else value
 
     def _hidden(self, kind: BodyKind, body: bytes, known: Known) -> bytes | None:
-        """What a body holds that is compared under its coding, where some of that is hidden.
+        """The redacted content of a body that is compared under its coding, if redaction changes
+        it.
 
-        What is stored of it was coded again, by another encoder.
+        The stored body was encoded again, by another encoder.
         """
         if not kind.coded or kind.aws_chunked:
             return None
@@ -354,19 +361,19 @@ class BodyRules:
         return None if hidden == plain and STAND_IN not in plain else hidden
 
     def _uncoded(self, kind: BodyKind, body: bytes, known: Known) -> tuple[bytes, bytes]:
-        """A body without its codings and without credentials, and the trailers within it."""
+        """The body without codings and credentials, and the trailers within it."""
         trailers = b""
         if kind.aws_chunked and kind.coded:
             body, trailers = _unframed(body) or (body, b"")
         plain = decoded(kind.codings, body, limit_bytes=IN_MEMORY)
         body = self.redaction.body(body if plain is None else plain, kind.media_type, known)
-        # A stored body was searched for credentials in its chunks.
+        # A stored body was redacted in its chunked form.
         if kind.aws_chunked and not kind.coded:
             return _unframed(body) or unframed_by_signatures(body) or (body, b"")
         return body, trailers
 
     def reads(self, kind: BodyKind, start: bytes) -> bool:
-        """Whether what a body means is not told by its bytes; ``start`` are its first ones."""
+        """Whether a body must be parsed to know what it means; ``start`` are its first bytes."""
         return (
             self.ignore.concerns(self.part)
             or (self.reads_json and kind.is_json(start))
@@ -377,7 +384,7 @@ class BodyRules:
     def meaning(
         self, kind: BodyKind, text: Text, reading: Reading | None = None, pause: Pause = go_on
     ) -> list[Piece]:
-        """What counts of a body without codings and credentials, in one spelling."""
+        """What counts in a body without codings and credentials, in canonical form."""
         fields = reading or Reading(self.redaction.rules)
         ids = ContentIDs(b"", b"")
         if self.normalise.multipart and kind.has_ids:
@@ -389,7 +396,7 @@ class BodyRules:
 
 @frozen(eq=False)
 class _Contents:
-    """Spells what stands in a text: a whole body, or the content of a part of it."""
+    """Writes a text in canonical form: a whole body, or the content of one of its parts."""
 
     rules: BodyRules
     text: Text
@@ -451,7 +458,7 @@ class _Contents:
         return list(Boundaryless(boundary).over((unlike_stand_ins(self._stretch(start, end)),)))
 
     def _part(self, depth: int, part: Part, said: Disposition) -> list[Piece] | None:
-        """The content of a part of a form; ``None`` for one that does not count."""
+        """The content of a form's part; ``None`` if it does not count."""
         content_type = part.value(b"content-type")
         if content_type is not None:
             kind = BodyKind(content_type)
@@ -478,7 +485,7 @@ def _without_tokens(kind: BodyKind, text: bytes) -> list[Piece] | None:
 
 
 def _unframed(body: bytes) -> tuple[bytes, bytes] | None:
-    """The payload in AWS's chunks, and the trailers; ``None`` for what is in none."""
+    """The payload of aws-chunked and its trailers; ``None`` if the body is not in chunks."""
     unframing = Unframing()
     try:
         return b"".join(unframing.over((body,))), unframing.trailers
@@ -498,4 +505,4 @@ def _content(body: Body) -> bytes:
     try:
         return body.file.read_bytes()
     except OSError as error:
-        raise CassetteError(f"{body.file}: a recorded body cannot be read: {error}") from error
+        raise CassetteError(f"{body.file}: cannot read a recorded body: {error}") from error

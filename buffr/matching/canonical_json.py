@@ -1,13 +1,13 @@
 r"""One spelling for every JSON document (RFC 8259), so that documents can be compared as bytes.
 
-Members are sorted by name, white space goes, strings have one spelling
-(``\\u00e9`` is ``é``). Everything that could tell two documents apart stays:
+Members are sorted by name, white space is removed, strings have one spelling
+(``\\u00e9`` is ``é``). Everything that may distinguish two documents stays:
 numbers keep their digits (``1.0`` is not ``1``, ``-0`` is not ``0``), members
 with one name stay side by side in their order.
 
-Two readers, one result. msgspec's is ten times faster, but drops all but the
-last of several members with one name, and reads ``-0`` as ``0``; where its
-result could have lost something, the standard library's reader does the work.
+Two parsers, one result. msgspec's is ten times faster, but keeps only the last
+of several members with the same name, and reads ``-0`` as ``0``; if its result
+may have lost something, the standard library's parser is used instead.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ __all__ = [
 DEEPEST = 128
 """Arrays and objects nested deeper than this are not read.
 
-Both readers recurse; a limit of their own would depend on how deep in the
-stack they are called, and a recording would no longer match its request.
+Both parsers recurse; their own limits depend on how deep in the stack they are
+called, and a recording would no longer match its request.
 """
 
 _NOT_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
@@ -50,7 +50,7 @@ _ESCAPED_COLON_OR_MINUS = re.compile(rb"u00(?:3[aA]|2[dD])")
 
 
 class Digits(float):
-    """A number with a fraction or an exponent that knows how it was written."""
+    """A number with a fraction or an exponent that keeps its original digits."""
 
     __slots__ = ("written",)
     written: str
@@ -66,17 +66,17 @@ def as_written(number: object) -> Raw:
     return Raw(number.written)
 
 
-# Numbers with a fraction or an exponent come to the hook as they are written.
+# Numbers with a fraction or an exponent reach the hook as text.
 _decode = Decoder(float_hook=Raw).decode
 _decode_to_edit = Decoder(float_hook=Digits).decode
 _encode = Encoder(order="deterministic", enc_hook=as_written).encode
 
 
 def canonical(body: bytes) -> bytes | None:
-    """The document's one spelling; ``None`` for what is not JSON or not read.
+    """The document in canonical form; ``None`` if it is not JSON or outside the limits.
 
-    Not read: nesting deeper than ``DEEPEST``, lone surrogates, bytes that are
-    not UTF-8, a byte order mark, ``NaN`` and ``Infinity``.
+    Outside the limits: nesting deeper than ``DEEPEST``, lone surrogates, bytes
+    that are not UTF-8, a byte order mark, ``NaN`` and ``Infinity``.
     """
     marks = body.translate(None, _NOT_MARKS)
     if len(marks) > DEEPEST and _too_deep(body, marks.translate(None, b":-")):
@@ -85,7 +85,7 @@ def canonical(body: bytes) -> bytes | None:
         result = _encode(_decode(body))
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return slow_canonical(body)
-    # Whatever msgspec changes makes the document shorter: nothing was lost, not even a space.
+    # Every change by msgspec shortens the document: with equal lengths nothing was lost.
     if len(result) == len(body):
         return result
     if _may_have_lost(marks, result.translate(None, _NOT_MARKS)) or _escapes_marks(body):
@@ -94,11 +94,11 @@ def canonical(body: bytes) -> bytes | None:
 
 
 def canonical_edited(body: bytes, edit: Callable[[object], object]) -> bytes | None:
-    """The one spelling of what ``edit`` makes of the document.
+    """The document in canonical form after ``edit``.
 
-    It gets dicts, lists, strings, ints, ``Digits``, booleans and ``None``, which
-    it may change, and may not look into ``Raw``: an object that has several
-    members with one name.
+    ``edit`` gets dicts, lists, strings, ints, ``Digits``, booleans and
+    ``None``, which it may change, and ``Raw``, which it must leave alone: an
+    object with several members of the same name.
     """
     try:
         return _encode(edit(document_of(body)))
@@ -107,19 +107,19 @@ def canonical_edited(body: bytes, edit: Callable[[object], object]) -> bytes | N
 
 
 def document_of(body: bytes) -> object:
-    """The document that is given to an ``edit``. Raises ``ValueError`` for what is not read."""
+    """The document that ``edit`` gets. Raises ``ValueError`` if it cannot be parsed."""
     plain = canonical(body)
     if plain is None:
-        raise ValueError("it is not JSON")
+        raise ValueError("not JSON")
     document: object = _decode_to_edit(plain)
     return document if _encode(document) == plain else _slow_document(plain, Digits)
 
 
 def _may_have_lost(marks: bytes, kept: bytes) -> bool:
-    """Whether msgspec's result could lack something, by the marks before and after.
+    """Whether msgspec's result may lack something, judged by the marks before and after.
 
-    A lost member is a lost colon, and ``-0`` read as ``0`` a lost minus sign;
-    nothing adds one but unescaping, see ``_escapes_marks``.
+    A lost member is a lost colon, and ``-0`` read as ``0`` is a lost minus
+    sign; only unescaping adds one, see ``_escapes_marks``.
     """
     return marks.count(b":") != kept.count(b":") or marks.count(b"-") != kept.count(b"-")
 
@@ -129,7 +129,7 @@ def _escapes_marks(body: bytes) -> bool:
 
 
 def slow_canonical(body: bytes) -> bytes | None:
-    """As ``canonical``, by the standard library's reader; ``body`` is not too deep."""
+    """Like ``canonical``, with the standard library's parser; ``body`` must not be too deep."""
     try:
         return _encode(_slow_document(body, Raw))
     except (ValueError, RecursionError):
@@ -162,9 +162,9 @@ def _refuse(constant: str) -> NoReturn:
 def _too_deep(body: bytes, brackets: bytes) -> bool:
     """Whether arrays and objects nest deeper than ``DEEPEST``; ``brackets`` are all of the body's.
 
-    Few brackets cannot nest deeply; many mostly vanish when pairs are taken
-    out from the inside; only what is left then (brackets inside strings, or
-    real depth) is counted one by one.
+    A few brackets cannot nest deeply. Most of many disappear when pairs are
+    removed from the inside; only the rest (brackets inside strings, or real
+    depth) is counted one by one.
     """
     for _ in range(8):
         if len(brackets) <= DEEPEST:

@@ -1,4 +1,4 @@
-"""What ignore rules with ``sync_response`` match: in a recorded request, and in a live one."""
+"""What ignore rules with ``sync_response`` match, in recorded and in live requests."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from buffr.message import Headers, Request
 __all__ = ["Captured", "SyncRules", "pairs", "without_redacted"]
 
 Captured = tuple[tuple[bytes, ...], ...]
-"""For each rule what it matched, in order."""
+"""For each rule, its matches in order."""
 
 _MOST = 64
 
 
 def pairs(recorded: Captured, live: Captured) -> tuple[tuple[bytes, bytes], ...]:
-    """What each rule matched in the recording, beside what it matched in the live request.
+    """What each rule matched in the recording, paired with what it matched in the live request.
 
-    The first match beside the first and so on; what is left over has no pair.
+    Matches are paired in order; a surplus match has no pair.
     """
     return tuple(
         pair
@@ -36,8 +36,8 @@ def pairs(recorded: Captured, live: Captured) -> tuple[tuple[bytes, bytes], ...]
 class SyncRules:
     """The rules with ``sync_response``, in their order. ``bool()`` says whether there are any.
 
-    Of a request its target as keys see it, its header fields, and its body
-    without content codings are looked at, one of at most ``limit_bytes``.
+    They search a request's target (as keys use it), its header fields, and its
+    body without content codings, if it has up to ``limit_bytes``.
     """
 
     patterns: tuple[Pattern, ...]
@@ -45,7 +45,7 @@ class SyncRules:
 
     @classmethod
     def of(cls, ignore: Ignore, limit_bytes: int) -> SyncRules:
-        """Those among the ignore rules."""
+        """The rules with ``sync_response`` among the ignore rules."""
         found = [pattern for pattern in ignore.patterns if pattern.rule.sync_response]
         return cls(tuple(found), limit_bytes)
 
@@ -53,7 +53,7 @@ class SyncRules:
         return bool(self.patterns)
 
     def live(self, request: Request, body: bytes) -> Captured:
-        """What the rules match in a live request; ``body`` is empty where it is too long."""
+        """What the rules match in a live request; ``body`` is empty if it is too long."""
         return self._in(request.target, request.headers, body)
 
     def recorded(
@@ -61,8 +61,8 @@ class SyncRules:
     ) -> Captured:
         """What the rules matched when a request was recorded.
 
-        ``stored`` are the interaction's own captures, pairs of a pattern and
-        what it matched; for a rule without any the recorded request tells.
+        ``stored`` are the interaction's own captures: pairs of a pattern and
+        its match. For a rule without any, the recorded request is searched.
         """
         computed = self._in(request.target, request.headers, request.body.data)
         by_pattern: dict[str, list[bytes]] = {}
@@ -74,7 +74,10 @@ class SyncRules:
         )
 
     def to_store(self, request: RecordedRequest) -> tuple[tuple[str, str], ...]:
-        """The captures of an interaction: what is no text is left to the stored request."""
+        """The captures to store with an interaction.
+
+        Captures that are not text stay in the request only.
+        """
         found = self._in(request.target, request.headers, request.body.data)
         return tuple(
             (pattern.rule.pattern, match.decode())
@@ -111,7 +114,7 @@ class SyncRules:
 
 
 def without_redacted(interaction: Interaction, limit_bytes: int) -> Interaction:
-    """The interaction without captures that its request, as it is stored, does not hold."""
+    """The interaction without captures that are missing from its stored request."""
     if isinstance(interaction, WebSocketInteraction) or not interaction.captures:
         return interaction
     request = interaction.request
@@ -126,7 +129,7 @@ def without_redacted(interaction: Interaction, limit_bytes: int) -> Interaction:
 
 
 def _plain(headers: Headers, body: bytes, limit_bytes: int) -> bytes:
-    """A body without its content codings, as far as they are known; nothing of a long one."""
+    """The body without its content codings, as far as they are known; empty if it is long."""
     if len(body) > limit_bytes:
         return b""
     codings = b",".join([value for key, value in headers if key.lower() == b"content-encoding"])

@@ -15,7 +15,7 @@ from buffr.matching.key import MatchKey
 __all__ = ["ABSENT", "MOST", "Absent", "Change", "Place", "changes"]
 
 MOST = 200
-"""More changes are not looked for."""
+"""The search stops after this many changes."""
 
 _LARGEST_READ = 256 * 1024
 
@@ -24,21 +24,21 @@ _ORIGIN_PARTS = frozenset(("scheme", "host", "port"))
 
 
 class Absent:
-    """The value of what is not there."""
+    """Stands for a value that is absent."""
 
 
 ABSENT: Final = Absent()
 
 Place = tuple[str | int, ...]
-"""Where in a part: names and indices of JSON, the name of a field; empty for all of it."""
+"""A place in a part: names and indices in JSON, a field's name; empty for the whole part."""
 
 
 @frozen(eq=False)
 class Change:
-    """One place with its two values: of JSON as Python reads it, else bytes.
+    """One place and its two values: Python objects for JSON, otherwise bytes.
 
-    ``json`` says that the place is one in a JSON document, otherwise it is one
-    among the fields of a query or form.
+    ``json`` says that the place is in a JSON document, otherwise it is a field
+    of a query or form.
     """
 
     part: str
@@ -49,9 +49,9 @@ class Change:
 
 
 def changes(live: MatchKey, recorded: MatchKey) -> tuple[Change, ...]:
-    """All changes, at most ``MOST``, in the order of the keys' parts.
+    """All changes, up to ``MOST``, in the order of the keys' parts.
 
-    A part of the origin that one of the two lacks is no change.
+    A part of the origin that one key lacks is not a change.
     """
     ours, theirs = dict(live.parts), dict(recorded.parts)
     found: list[Change] = []
@@ -111,7 +111,7 @@ def _compare_lists(
     shorter = min(len(old), len(new))
     start = 0
     if len(old) != len(new):
-        # Where elements were put in or taken out, the ones behind them are still the same.
+        # Where elements were inserted or removed, those after them are still the same.
         while start < shorter and _alike(old[start], new[start]):
             start += 1
         end = 0
@@ -126,9 +126,9 @@ def _compare_lists(
 
 
 def _spelled_alike(old: object, new: object) -> bool:
-    """Whether two values are the same for sure, found faster than member by member.
+    """Whether two values are certainly equal, found faster than member by member.
 
-    Python alone takes true for 1.
+    Only Python considers true and 1 equal.
     """
     try:
         return old == new and _encode(old) == _encode(new)
@@ -160,7 +160,7 @@ def _by_name(form: bytes) -> dict[bytes, list[bytes]]:
 
 
 def _in_fields(part: str, old: bytes, new: bytes) -> list[Change]:
-    """Changed fields by their names; none when only the order is another."""
+    """Changed fields by name; none if only their order differs."""
     before, after = _by_name(old), _by_name(new)
     found: list[Change] = []
     for name in {**before, **after}:

@@ -1,4 +1,4 @@
-"""What requests have in common that one call to the upstream may answer together."""
+"""What requests must have in common to share one call to the upstream."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from buffr.message import Headers, Request, end_to_end
 __all__ = ["Fingerprint", "fingerprint", "is_shareable"]
 
 Fingerprint = tuple[bytes, bytes, Headers, bytes]
-"""Method, target, fields and body, byte for byte. Held in memory only: it has credentials."""
+"""Method, target, fields and body, byte for byte. Kept in memory only: it contains credentials."""
 
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 _SAYS_NOTHING = frozenset((b"", b"{}"))
@@ -17,14 +17,14 @@ _USERS = frozenset((b"proxy-authorization",))
 
 
 def fingerprint(request: Request, body: bytes) -> Fingerprint:
-    """Equal for requests that differ in noise at most.
+    """Equal for requests that differ in nothing but noise.
 
-    ``body`` are its bytes as they came, or what tells them apart. Idempotency
-    keys count here, although they are no part of a match key: two calls with
-    two of them are meant twice.
+    ``body`` is the body as received, or what identifies it. Idempotency keys
+    count here although they are not part of a match key: two calls with
+    different keys are meant to happen twice.
     """
     fields = [(name.lower(), value) for name, value in end_to_end(request.headers, keep=_USERS)]
-    # Where Host is passed on it may choose the answer.
+    # If Host is passed on, it may affect the answer.
     told = [each for each in fields if each[0] == b"host" or tells_flights_apart(each[0])]
     return request.method, request.target, tuple(sorted(told, key=_name)), body
 
@@ -34,9 +34,10 @@ def _name(field: tuple[bytes, bytes]) -> bytes:
 
 
 def is_shareable(request: Request, body: bytes) -> bool:
-    """Whether equal requests may mean one call: not unsafe ones that say nothing of their own.
+    """Whether equal requests may be one call: not if they are unsafe and have no identifying
+    content.
 
-    Two that purge a queue are two.
+    Two requests that purge a queue are two calls.
     """
     if request.method in _SAFE:
         return True

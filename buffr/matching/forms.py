@@ -1,4 +1,4 @@
-"""Urlencoded forms, as bodies and as queries: their fields, in order."""
+"""Urlencoded forms, in bodies and queries: their fields, in order."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _CUT_ESCAPE = re.compile(rb"%.?\Z", re.DOTALL)
 _WINDOW = 64 * 1024
 
 Replace = Callable[[bytes, bytes], bytes | None]
-"""Is asked about a field's decoded name and value, and says what value takes its place.
+"""Gets a field's decoded name and value, and returns the value to use instead.
 
-``None`` leaves the field out.
+``None`` removes the field.
 """
 
 
@@ -28,7 +28,7 @@ def field_name(field: bytes) -> bytes:
 
 
 def without_fields(form: bytes, names: frozenset[bytes]) -> bytes:
-    """The form without the fields that have these names; all other bytes stay."""
+    """The form without the fields of these names; all other bytes are unchanged."""
     if not names:
         return form
     return b"&".join([field for field in form.split(b"&") if field_name(field) not in names])
@@ -48,9 +48,9 @@ def sorted_pairs(query: bytes) -> bytes:
 
 
 def canonical_form(form: bytes, replace: Replace) -> bytes:
-    """The form in one spelling of its percent-encodings, with its fields in their order.
+    """The form with canonical percent-encoding and its fields in their order.
 
-    ``a`` and ``a=`` stay two.
+    ``a`` and ``a=`` stay different.
     """
     fields = []
     for field in form.split(b"&"):
@@ -64,9 +64,9 @@ def canonical_form(form: bytes, replace: Replace) -> bytes:
 def form_in_slices(
     form: Text, replace: Replace, pause: Pause, window: int = _WINDOW
 ) -> list[Piece]:
-    """The same of a long form. Of a long value ``replace`` sees its start only.
+    """The same for a long form. ``replace`` gets only the start of a long value.
 
-    A slice has at most ``window`` bytes, and some more.
+    A slice has about ``window`` bytes.
     """
     out = Out(b"")
     between = b""
@@ -108,7 +108,7 @@ def _fields(form: Text, pause: Pause, window: int) -> Iterator[tuple[int, int]]:
 
 
 def _slices(form: Text, start: int, end: int, window: int) -> Iterator[bytes]:
-    """A long value, decoded; no escape is cut."""
+    """A long value in decoded slices; no escape sequence is split."""
     while start < end:
         stop = min(end, start + window)
         cut = _CUT_ESCAPE.search(form, max(start, stop - 2), stop)

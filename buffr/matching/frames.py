@@ -1,4 +1,4 @@
-"""What of a WebSocket message counts when a client's is compared with a recorded one."""
+"""Which parts of a WebSocket message count when it is compared with a recorded one."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _KIND = BodyKind()
 class FrameRules:
     """How messages are compared.
 
-    ``match`` is ``json``: JSON in its one spelling, without what the rules
-    leave out, all else by its bytes; ``strict``: always by bytes; ``type``:
-    JSON objects by their member ``type_field`` alone; or ``any``: any message
-    is any other. ``sync`` are the rules whose matches are replaced in what the
-    server sends. Credentials are told apart as in ``body``; ``known`` are those
-    of the handshake.
+    ``match`` is ``json``: JSON in canonical form, without what the rules leave
+    out, anything else by its bytes; ``strict``: always by bytes; ``type``:
+    JSON objects by their member ``type_field`` alone; or ``any``: all messages
+    are equal. The matches of the rules in ``sync`` are replaced in the
+    server's messages. Credentials are handled as in ``body``; ``known`` are
+    those of the handshake.
     """
 
     match: FrameMatch
@@ -49,9 +49,9 @@ class FrameRules:
         return cls(match, type_field, frames, sync, body.redaction.rules)
 
     def same(self, recorded: Frame, kind: FrameKind, data: bytes | BodyDigest) -> bool:
-        """Whether a message counts as a recorded one.
+        """Whether a message is equal to a recorded one.
 
-        Raises ``CassetteError`` when its file is needed and cannot be read.
+        Raises ``CassetteError`` if its file is needed and cannot be read.
         """
         if self.match == "any":
             return True
@@ -62,7 +62,7 @@ class FrameRules:
         return self._value(data) == self._recorded_value(recorded)
 
     def alike(self, one: Frame, other: Frame) -> bool:
-        """Whether two recorded frames count as one."""
+        """Whether two recorded frames are equal."""
         if one.kind is not other.kind:
             return False
         if one.kind is FrameKind.CLOSE:
@@ -74,13 +74,13 @@ class FrameRules:
     def differences(
         self, recorded: Frame, kind: FrameKind, data: bytes | BodyDigest
     ) -> tuple[Difference, ...]:
-        """Where a message differs from the recorded one, as it may be shown."""
+        """Where a message differs from the recorded one, fit to be shown."""
         live = _parts(kind, self._value(data))
         old = _parts(recorded.kind, self._recorded_value(recorded))
         return differences(MatchKey(live), MatchKey(old), self.redaction)
 
     def shown(self, data: bytes | BodyDigest) -> tuple[Difference, ...]:
-        """A message for which there is nothing recorded, as it may be shown."""
+        """A message without a recorded counterpart, fit to be shown."""
         value = self._value(data)
         old: tuple[Part, ...] = (("frame", b"{}"),) if value.startswith(b"{") else ()
         return differences(MatchKey((("frame", value),)), MatchKey(old), self.redaction)

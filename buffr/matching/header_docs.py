@@ -1,6 +1,6 @@
-"""The table of header fields as a page of the documentation shows it.
+"""The documentation's table of header fields.
 
-``python -m buffr.matching.header_docs PAGE`` writes it into a page.
+``python -m buffr.matching.header_docs PAGE`` updates it in a page.
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ _TITLES = {
 
 
 def with_table(page: str) -> str:
-    """The page with the table of today between its marks. Raises ``ValueError`` without them."""
+    """The page with the current table between its markers.
+
+    Raises ``ValueError`` without markers.
+    """
     before, begin, rest = page.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not (begin and end):
-        raise ValueError("the page has no marks for the table")
+        raise ValueError("the page has no markers for the table")
     table = "".join(f"{line}\n" for line in _lines())
     return f"{before}{begin}\n{table}\n{end}{after}"
 

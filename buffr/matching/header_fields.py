@@ -1,4 +1,4 @@
-"""The header fields that count: those in the key, and those that choose among recordings."""
+"""The header fields that count: those in the key, and those that select among recordings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 
 __all__ = ["CountedFields", "HeaderRules"]
 
-# The answer to a request with one of these depends on it (RFC 9110 13.1, 14.2).
+# The answer depends on these fields (RFC 9110 13.1, 14.2).
 _CONDITIONS = frozenset(
     (
         b"range",
@@ -40,7 +40,7 @@ _UPGRADE = b"upgrade"
 _PREFLIGHT_FIELDS = b"access-control-request-headers"
 _WITH_URLS = frozenset((b"destination", b"if"))
 
-# These name the client to buffr, and are taken off before a request is recorded.
+# These identify the client to buffr, and are removed before a request is recorded.
 _NEVER_RECORDED = frozenset((b"proxy-authorization", b"x-buffr-key", b"x-api-buddy-key"))
 
 _AUTHORITY = re.compile(rb"(?i)https?://([^/<>\s]*)")
@@ -54,7 +54,7 @@ _NOTHING, _READ, _IN_KEY, _OF_OPTIONS, _SELECTS, _SECRET = range(6)
 
 
 class _Uses(dict[bytes, tuple[bytes, int]]):
-    """What a field is read for, by its name as sent: the lower-case name beside it."""
+    """How each field is used, by its name as sent; beside it the lower-case name."""
 
     __slots__ = ("_by_table", "_credentials", "_named", "_without")
 
@@ -95,11 +95,12 @@ class _Uses(dict[bytes, tuple[bytes, int]]):
 
 @frozen
 class CountedFields:
-    """What of a request's fields counts.
+    """A request's header fields that count.
 
-    ``handshake`` and ``in_key`` are parts of a key, in its order; the first
-    are those of a request for a WebSocket. ``selecting`` may choose among
-    recordings of the key: lower-case names and values, as sent.
+    ``handshake`` and ``in_key`` are parts of a key, in its order;
+    ``handshake`` belongs to a request for a WebSocket. ``selecting`` may
+    select among the recordings of the key: lower-case names and values, as
+    sent.
     """
 
     content_type: bytes | None
@@ -113,9 +114,9 @@ class CountedFields:
 class HeaderRules:
     """Which fields are compared.
 
-    ``credential`` says what takes the place of credentials in URLs.
-    ``redactor`` gives the pseudonyms of fields that are credentials: of those
-    that ``match.header`` names, and of all where they are ``distinct``.
+    ``credential`` replaces credentials in URLs. ``redactor`` makes the
+    pseudonyms of credential fields: those that ``match.header`` names, and all
+    of them if they are ``distinct``.
     """
 
     rules: MatchRules
@@ -144,14 +145,14 @@ class HeaderRules:
         websocket: bool | None = None,
         origin: tuple[Part, ...] = (),
     ) -> CountedFields:
-        """What counts of a request's fields.
+        """The fields of a request that count.
 
-        Several fields with one name are one list (RFC 9110 5.3). One that is
-        not sent is no part. ``websocket`` says whether the request asks for
-        one (``None``: as its fields say). ``known`` credentials
-        are none wherever they stand. ``origin`` are the parts of the
-        request's own, which does not count in URLs of fields; without one
-        no authority does.
+        Several fields with the same name are one list (RFC 9110 5.3). An
+        absent field is not a part. ``websocket`` says whether the request asks
+        for one (``None``: decided by its fields). ``known`` credentials are
+        removed wherever they appear. ``origin`` are the parts of the request's
+        own origin, which is ignored in URLs in fields; without it every
+        authority is ignored.
         """
         content_type: bytes | None = None
         codings: list[bytes] = []
@@ -189,13 +190,13 @@ class HeaderRules:
         return CountedFields(content_type, b",".join(codings), handshake, parts, tuple(selecting))
 
     def selecting(self, fields: Iterable[tuple[bytes, bytes]], known: Known) -> Selecting:
-        """What may choose among recordings, of the ``selecting`` fields that were read."""
+        """What may select among recordings, from the ``selecting`` fields that were read."""
         return Selecting(
             tuple([(name, self._compared(name, value, known)) for name, value in fields])
         )
 
     def _handshake(self, offered: list[bytes], known: Known) -> tuple[Part, ...]:
-        """What of a handshake counts: its keys, versions and extensions never do."""
+        """The parts of a handshake that count: its keys, versions and extensions never do."""
         upgrade: Part = ("upgrade", b"websocket")
         items = [item.strip(b" \t") for item in b",".join(offered).split(b",")]
         names = b", ".join([item for item in items if item])
@@ -223,7 +224,7 @@ class HeaderRules:
 
 
 def _without_authority(value: bytes, origin: tuple[Part, ...]) -> bytes:
-    """URLs without their scheme and authority, where it is the request's own."""
+    """URLs without their scheme and authority, if those are the request's own."""
     told = dict(origin)
     if len(told) != _PARTS_OF_ORIGIN:
         return _AUTHORITY.sub(b"", value)
@@ -238,7 +239,10 @@ def _parts(fields: Iterable[tuple[bytes, list[bytes]]]) -> Iterable[Part]:
 
 
 def _of_content_type(method: bytes, value: bytes) -> tuple[Part, ...]:
-    """What of ``Content-Type`` says what is asked: the kind of a patch, the action of SOAP 1.2."""
+    """The parts of ``Content-Type`` that say what is requested.
+
+    A patch's type, or SOAP 1.2's action.
+    """
     media_type = value.partition(b";")[0].strip().lower()
     if method == b"PATCH":
         return (("header content-type", media_type),)

@@ -1,9 +1,9 @@
-"""What each end-to-end header field of a request means for matching: the one table.
+"""What each end-to-end request header field means for matching: the only table.
 
-A field is *identity* (in the match key, and its absence is a value), a
-*variant* (chooses among the recordings of one key) or *noise* (neither). A
-field that the table does not name is a variant where a recorded answer's
-``Vary`` names it. ``docs/explanation/matching.md`` prints the table.
+A field is *identity* (in the match key, where its absence is a value too), a
+*variant* (selects among the recordings of one key) or *noise* (neither). A
+field that the table does not name is a variant if a recorded answer's ``Vary``
+names it. ``docs/explanation/matching.md`` shows the table.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class HeaderClass(Enum):
     OPTIONS = "identity of OPTIONS"
     """Part of the match key of a CORS preflight."""
     VARIANT = "variant"
-    """Chooses among the recordings of one key, whatever their ``Vary`` says."""
+    """Selects among the recordings of one key, whatever their ``Vary`` says."""
     NEGOTIATED = "variant by Vary"
-    """Chooses among them where the recorded answer's ``Vary`` names it."""
+    """Selects among them if the recorded answer's ``Vary`` names it."""
     PRIVATE = "noise, but for flights"
-    """Neither, and yet two requests that differ in it never share a call to the upstream."""
+    """Neither, but two requests that differ in it never share a call to the upstream."""
     NOISE = "noise"
     """Neither."""
 
@@ -224,11 +224,11 @@ TABLE = (
         "retries, deadlines and times",
     ),
 )
-"""The first row that names a field decides; a whole name before a prefix."""
+"""The first row that names a field applies; an exact name wins over a prefix."""
 
 
 class _Classes(dict[bytes, HeaderClass]):
-    """The class of every name that was asked for; there are few, again and again."""
+    """Remembers the class of each requested name; a few names recur all the time."""
 
     __slots__ = ("_prefixes",)
 
@@ -270,5 +270,5 @@ def class_of(name: bytes) -> HeaderClass:
 
 
 def tells_flights_apart(name: bytes) -> bool:
-    """Whether two requests that differ in this field never share a call; lower-case name."""
+    """Whether two requests that differ in this field never share a call; the name in lower case."""
     return _CLASSES[name] is not HeaderClass.NOISE

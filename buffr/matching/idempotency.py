@@ -1,10 +1,11 @@
-"""Idempotency tokens that a program makes up for each call: they say nothing of what is asked.
+"""Idempotency tokens that a program generates for each call: they do not say what is requested.
 
-SDKs send one with a call, and the same one with its retries, so that a server
-acts once. The names are those of the AWS service models (the members with the
-trait ``idempotencyToken``, except those whose name means something else in
+An SDK sends one with a call, and the same one with its retries, so that the
+server acts once. The names are those of the AWS service models (members with
+the trait ``idempotencyToken``, except those whose name means something else in
 another operation, such as ``requestId`` or ``QueryExecutionId``), of Square,
-and of those who use the same words. A value counts unless it looks generated.
+and of APIs that use the same words. Only a value that looks generated is left
+out.
 """
 
 from __future__ import annotations
@@ -52,14 +53,14 @@ _FEWEST_DIGITS = 3
 
 _NAME = b"(?:%b)" % b"|".join(sorted(_NAMES_AS_SENT, reverse=True))
 _IN_XML = re.compile(rb"(<(?:[\w.-]+:)?%b>)\s*([^<>\s]{10,128})\s*(?=</)" % _NAME)
-# A text string of up to 23 bytes, and one of up to 255 (RFC 8949 3).
+# Text strings of up to 23 bytes, and of up to 255 (RFC 8949 3).
 _IN_CBOR = re.compile(rb"([\x60-\x77])(%b)\x78(.)" % _NAME, re.DOTALL)
 
 
 def is_generated(value: bytes) -> bool:
-    """Whether a machine made a value up: a UUID, a hash, a time, or random characters.
+    """Whether a value is machine-generated: a UUID, a hash, a time, or random characters.
 
-    What stands for one in a recording counts as one, too.
+    A stand-in in a recording counts as generated, too.
     """
     if _GENERATED.fullmatch(value) is not None or is_pseudonym(value):
         return True
@@ -71,28 +72,29 @@ def is_generated(value: bytes) -> bool:
 
 
 def is_token(name: bytes, value: bytes) -> bool:
-    """Whether a field of a form or query holds a token.
+    """Whether a field of a query or form is a token.
 
-    The last part of a dotted name counts, as query protocols nest structures.
+    Only the last part of a dotted name counts: query protocols nest
+    structures.
     """
     return name.rpartition(b".")[2] in _NAMES_AS_SENT and is_generated(value)
 
 
 def is_token_member(name: str, value: bytes) -> bool:
-    """Whether a member of a JSON document is a token; ``value`` is as it is written."""
+    """Whether a member of a JSON document is a token; ``value`` is as written."""
     return name in _NAMES and value[:1] == b'"' == value[-1:] and is_generated(value[1:-1])
 
 
 def may_hold_tokens(document: bytes) -> bool:
-    """Whether a JSON document may have members that are tokens: one quick look at their names.
+    """Whether a JSON document may contain tokens: a quick search for their names.
 
-    ``CallerReference`` stands in XML only.
+    ``CallerReference`` is used in XML only.
     """
     return b'oken"' in document or b"dempotency" in document or b'rRequestId"' in document
 
 
 def without_tokens(document: Any) -> Any:
-    """A JSON document without the members that are tokens, at any depth. It is changed."""
+    """A JSON document without its tokens, at any depth. The argument is changed."""
     waiting = [document]
     while waiting:
         holder = waiting.pop()
@@ -108,12 +110,12 @@ def without_tokens(document: Any) -> Any:
 
 
 def without_tokens_in_xml(text: bytes) -> bytes:
-    """XML without the content of those elements."""
+    """XML without the content of token elements."""
     return _IN_XML.sub(lambda one: one[1] if is_generated(one[2]) else one[0], text)
 
 
 def without_tokens_in_cbor(text: bytes) -> bytes:
-    """CBOR (RFC 8949) with those values empty: a name is the key of a map before its value."""
+    """CBOR (RFC 8949) with empty token values: a name is a map's key before its value."""
     parts: list[bytes] = []
     at = 0
     for found in _IN_CBOR.finditer(text):

@@ -1,4 +1,4 @@
-"""What identifies a live request: the keys of its recordings, and what chooses among them."""
+"""What identifies a live request: the keys of its recordings, and what selects among them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["Identity", "identity_of", "loosened"]
 
 @frozen(eq=False)
 class Identity:
-    """All that a look-up needs of a live request.
+    """Everything that a lookup needs to know about a live request.
 
     ``keys`` go from exact to lenient: lenient ones leave out parts of the
-    origin, and take what could be data for credentials. ``headerless`` find
-    recordings without request headers, where the request has some that are
-    part of its key. ``loose`` are those of ``keys`` that leave out all values
-    that count by their pseudonyms; ``is_credential`` says that the request
-    has none of these: what stands there is a credential for sure. ``salted``:
-    the keys depend on the store's salt.
+    origin, and treat possible data as credentials. ``headerless`` find
+    recordings without request headers, if the request has some that are part
+    of its key. ``loose`` are those of ``keys`` without the values that count
+    by their pseudonyms; ``is_credential`` says that the request has no such
+    value: its credentials are certain. ``salted``: the keys depend on the
+    store's salt.
     """
 
     keys: tuple[MatchKey, ...]
@@ -40,7 +40,7 @@ def identity_of(
     headerless: tuple[MatchKey, ...],
     redaction: KeyRedaction,
 ) -> Identity:
-    """The identity by the exact reading's ``keys`` and those of its ``others``."""
+    """The identity from the ``keys`` of the exact reading and those of the ``others``."""
     exact = keys[0].parts
     if not others and not any(STAND_IN in value for _, value in exact):
         return Identity(keys, selecting, headerless)
@@ -55,6 +55,6 @@ def identity_of(
 
 
 def loosened(key: MatchKey, redaction: KeyRedaction) -> MatchKey | None:
-    """The key without values that may be data; ``None`` where it has none."""
+    """The key without values that may be data; ``None`` if it has none."""
     parts = tuple([(name, redaction.loosened(value)) for name, value in key.parts])
     return None if parts == key.parts else MatchKey(parts)

@@ -1,4 +1,4 @@
-"""Ignore rules at work: patterns whose matches make no difference."""
+"""Ignore rules: patterns whose matches make no difference."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from buffr.matching.rules import IgnoreRule
 __all__ = ["HEADER", "Ignore", "Pattern"]
 
 HEADER = "request.header."
-"""What the part of a rule for a header field begins with; its name follows."""
+"""Prefix of a rule's part for a header field; the field's name follows."""
 
 _PARTS = frozenset(("request.body", "request.path", "request.query", "websocket.frame"))
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -44,7 +44,7 @@ def _compile(pattern: Pattern) -> _Compiled:
 
 @frozen(eq=False)
 class Pattern:
-    """A rule with its pattern compiled. No pattern makes RE2 slow on a hostile text."""
+    """A rule with its compiled pattern. RE2 is linear in the text, whatever the pattern."""
 
     rule: IgnoreRule
     _compiled: _Compiled = field(init=False, default=Factory(_compile, takes_self=True))
@@ -54,7 +54,7 @@ class Pattern:
         return self._compiled.sub(lambda _: literal, text)
 
     def replaced_in(self, text: Text, pause: Pause) -> Text:
-        """The same of a long text: RE2 itself lets others run."""
+        """The same for a long text: RE2 releases the interpreter's lock."""
         literal = self.rule.replace_with.encode()
         out, at = bytearray(), 0
         for match in self._compiled.finditer(text):
@@ -90,7 +90,7 @@ def _known(part: str) -> bool:
 
 @frozen(eq=False)
 class Ignore:
-    """All rules that are valid, in their order, by the part that they are for."""
+    """All valid rules, in their order, by the part to which they apply."""
 
     patterns: tuple[Pattern, ...] = ()
     _parts: dict[str, tuple[Pattern, ...]] = field(
@@ -99,12 +99,12 @@ class Ignore:
 
     @classmethod
     def of(cls, rules: tuple[IgnoreRule, ...]) -> tuple[Ignore, tuple[str, ...]]:
-        """The rules that are valid, and a warning for each one that is not."""
+        """The valid rules, and a warning for each invalid one."""
         patterns: list[Pattern] = []
         warnings: list[str] = []
         for place, rule in enumerate(rules):
             if not _known(rule.part):
-                warnings.append(f"match.ignore[{place}]: there is no part {rule.part!r}; skipped")
+                warnings.append(f"match.ignore[{place}]: unknown part {rule.part!r}; skipped")
                 continue
             try:
                 patterns.append(Pattern(rule))
@@ -126,13 +126,13 @@ class Ignore:
         return text
 
     def replaced_in(self, part: str, text: Text, pause: Pause) -> Text:
-        """The same of a long text."""
+        """The same for a long text."""
         for pattern in self.of_part(part):
             text = pattern.replaced_in(text, pause)
         return text
 
     def in_header(self, name: bytes, value: bytes) -> bytes:
-        """The same for a header field with this lower-case name."""
+        """The same for the header field with this lower-case name."""
         return self.replaced(HEADER + name.decode("latin-1"), value)
 
 

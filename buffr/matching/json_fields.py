@@ -20,10 +20,10 @@ _LONGEST_TOKEN = 256
 
 @frozen(eq=False)
 class JSONFields:
-    """Takes what its ``paths`` (RFC 9535) find out of a document, and tokens where ``tokens``.
+    """Removes from a document what its ``paths`` (RFC 9535) select and, with ``tokens``, tokens.
 
-    ``walk`` leads from a document's root to what is found step by step;
-    ``whole`` are the paths that need all of it.
+    ``walk`` leads step by step from a document's root to the selected values;
+    ``whole`` are the paths that need the whole document.
     """
 
     paths: tuple[JSONPath, ...] = ()
@@ -43,7 +43,7 @@ class JSONFields:
     def of(
         cls, paths: tuple[str, ...], *, tokens: bool = False
     ) -> tuple[JSONFields, tuple[str, ...]]:
-        """The paths that are valid, and a warning for each one that is not."""
+        """The valid paths, and a warning for each invalid one."""
         compiled: list[JSONPath] = []
         warnings: list[str] = []
         for place, path in enumerate(paths):
@@ -57,7 +57,7 @@ class JSONFields:
         return cls(tuple(compiled), tokens), tuple(warnings)
 
     def canonical(self, body: bytes) -> bytes | None:
-        """The one spelling of a JSON body without the fields; ``None`` for what is not JSON."""
+        """A JSON body in canonical form without the fields; ``None`` if it is not JSON."""
         if not (self.paths or (self.tokens and may_hold_tokens(body))):
             return canonical(body)
         if not self.whole:
@@ -72,9 +72,9 @@ class JSONFields:
         return walk_to(place for path in self.whole for place in path.places(document))
 
     def spelled(self, document: bytes, walk: Walk | None) -> bytes | None:
-        """The one spelling of a document without what a walk leads to, and tokens.
+        """A document in canonical form without tokens and without what a walk leads to.
 
-        All of it without a walk; ``None`` for what is not JSON.
+        All of it without a walk; ``None`` if it is not JSON.
         """
         if walk is None:
             return canonical(document)
@@ -84,7 +84,7 @@ class JSONFields:
         return canonical_edited(document, partial(_without, walk, tokens=tokens))
 
     def in_slices(self, text: Text, pause: Pause) -> list[Piece] | None:
-        """As ``canonical``, of a long text."""
+        """Like ``canonical``, for a long text."""
         walk = self.walk
         if self.whole:
             try:
@@ -95,16 +95,16 @@ class JSONFields:
         return spelled_in_slices(text, walk, self, pause)
 
     def document(self, text: bytes) -> Any:
-        """A small document as Python has it. Raises ``ValueError``."""
+        """A small document as Python objects. Raises ``ValueError``."""
         return document_of(text)
 
     def is_token(self, name: str, value: Piece) -> bool:
-        """Whether a member is a token, by its name and the spelling of its value."""
+        """Whether a member is a token, by its name and the text of its value."""
         return self.tokens and is_token_member(name, bytes(value[:_LONGEST_TOKEN]))
 
 
 def _may_find(walk: Walk, document: bytes) -> bool:
-    """Whether a walk may find anything in a document: one quick look at the names in it."""
+    """Whether a walk may select anything in a document: a quick search for its names."""
     if walk.idle or walk.wanted is None or b"\\" in document:
         return not walk.idle
     return any(name.encode("utf-8", "surrogatepass") in document for name in walk.wanted)

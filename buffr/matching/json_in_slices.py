@@ -1,10 +1,10 @@
-"""The one spelling of a long JSON document, made in slices.
+"""The canonical form of a long JSON document, made in slices.
 
-A document is read from its outside in. Small values, and runs of small
-elements, go through ``canonical`` as they stand, at most ``_WINDOW`` bytes at
-a time; only what encloses them is read here, and long strings are not copied.
-No step takes much longer than a millisecond, and a ``pause`` follows each. What is held
-beside the text is little more than the text.
+A document is read from the outside in. Small values, and runs of small
+elements, go through ``canonical`` unchanged, up to ``_WINDOW`` bytes at a
+time; only what encloses them is parsed here, and long strings are not copied.
+No step takes much longer than a millisecond, and a ``pause`` follows each.
+Beside the text this needs little more memory than the text itself.
 
 The result is that of ``canonical``, wherever the slices end.
 """
@@ -36,7 +36,7 @@ _STRING = STRING.encode()
 
 
 def _nested(levels: int) -> bytes:
-    """A container of so many levels; nothing but brackets and strings is looked at."""
+    """A container with this many levels; only brackets and strings are looked at."""
     inner = b"|" + _nested(levels - 1) if levels > 1 else b""
     return rb'[\[{](?:[^"\[\]{}]++|%b%b)*+[\]}]' % (_STRING, inner)
 
@@ -67,28 +67,28 @@ class Fields(Protocol):
     """What is left out of documents."""
 
     def spelled(self, document: bytes, walk: Walk | None) -> bytes | None:
-        """The one spelling of a small document without what a walk leads to, and tokens.
+        """A small document in canonical form without tokens and without what a walk leads to.
 
         All of it without a walk.
         """
 
     def document(self, text: bytes) -> Any:
-        """A small document as Python has it. Raises ``ValueError``."""
+        """A small document as Python objects. Raises ``ValueError``."""
 
     def is_token(self, name: str, value: Piece) -> bool:
-        """Whether a member is left out, by its name and the spelling of its value."""
+        """Whether a member is left out, by its name and the text of its value."""
 
 
 class _NotJSON(ValueError):
-    """The text is no document, or one that is not read."""
+    """The text is not a document, or outside the limits."""
 
 
 def spelled_in_slices(
     text: Text, walk: Walk, fields: Fields, pause: Pause, window: int = _WINDOW
 ) -> list[Piece] | None:
-    """The document without what a walk leads to; ``None`` where ``canonical`` has none.
+    """The document without what a walk leads to; ``None`` if ``canonical`` returns ``None``.
 
-    A slice has at most ``window`` bytes, and ``window`` at least 16.
+    A slice has up to ``window`` bytes; ``window`` must be 16 or more.
     """
     reader = _Speller(text, pause, fields, window)
     try:
@@ -102,10 +102,10 @@ def spelled_in_slices(
 
 
 def document_in_slices(text: Text, fields: Fields, pause: Pause, window: int = _WINDOW) -> Any:
-    """The document as Python has it, for those who need it whole.
+    """The whole document as Python objects.
 
-    Objects with several members of one name are ``None``, and long strings cut short.
-    Raises ``ValueError`` for what is not JSON.
+    Objects with several members of the same name are ``None``, and long
+    strings are cut short. Raises ``ValueError`` if it is not JSON.
     """
     reader = _Loader(text, pause, fields, window)
     document, at = reader.value(reader.space(0), 0)
@@ -131,27 +131,30 @@ class _Reader:
         return end
 
     def mark(self, at: int) -> bytes:
-        """The byte that stands there. Raises ``_NotJSON`` at the end."""
+        """The byte at this position. Raises ``_NotJSON`` at the end."""
         if at >= len(self.text):
             raise _NotJSON
         return bytes(self.text[at : at + 1])
 
     def small(self, at: int, mark: bytes, depth: int) -> int:
-        """Where a small value ends; 0 where it is not small."""
+        """Where a small value ends; 0 if it is not small."""
         self.pause()
         if mark in b"[{" and depth + _LEVELS_IN_SMALL > DEEPEST:
-            return 0  # here levels are counted one by one
+            return 0  # levels are counted one by one from here on
         found = _match_value(self.text, at, at + self.window)
         # A number that reaches the end of the window may go on.
         if found is not None and (mark in b'[{"' or found.end() < at + self.window):
             self.window = min(self.largest, 2 * self.window)
             return found.end()
-        # Inside it there will be others that are not small: look less far.
+        # Values inside it will not be small either: look less far.
         self.window = max(min(_SMALLEST_WINDOW, self.largest), self.window // 2)
         return 0
 
     def run(self, match: _Match, at: int, depth: int) -> int:
-        """Where small elements or members in a row end, commas included; ``at`` for none."""
+        """Where a run of small elements or members ends, commas included.
+
+        Returns ``at`` if there is none.
+        """
         self.pause()
         if depth + _LEVELS_IN_SMALL > DEEPEST:
             return at
@@ -162,7 +165,7 @@ class _Reader:
         return found.end()
 
     def within(self, container: bytes, start: int, end: int) -> bytes:
-        """A container of such a run."""
+        """A container with the elements of a run."""
         return container % bytes(self.text[start:end]).rstrip(b" \t\n\r")[:-1]
 
     def scalar(self, at: int) -> int:
@@ -173,21 +176,21 @@ class _Reader:
         return found.end()
 
     def inside(self, at: int, closing: bytes, depth: int) -> tuple[bool, int]:
-        """Whether the container that starts at ``at`` ends at once, and where it goes on."""
+        """Whether the container that starts at ``at`` is empty, and where to continue."""
         if depth > DEEPEST:
             raise _NotJSON
         at = self.space(at + 1)
         return (True, at + 1) if self.mark(at) == closing else (False, at)
 
     def next(self, at: int, closing: bytes) -> int:
-        """Where the next value starts behind a comma, which none may close."""
+        """Where the next value starts after a comma, which must not be the last element."""
         at = self.space(at)
         if self.mark(at) == closing:
             raise _NotJSON
         return at
 
     def behind(self, at: int, closing: bytes) -> tuple[bool, int]:
-        """Whether a container ends behind a value, and where it goes on."""
+        """Whether a container ends after a value, and where to continue."""
         at = self.space(at)
         mark = self.mark(at)
         if mark == closing:
@@ -197,7 +200,7 @@ class _Reader:
         return False, self.next(at + 1, closing)
 
     def name(self, at: int) -> tuple[str, bytes, int]:
-        """A member's name, its spelling, and where the value starts."""
+        """A member's name, its text, and where the value starts."""
         found = _match_plain_name(self.text, at, at + self.largest)
         # White space that reaches the end of the window may go on.
         if found is not None and found.end() < at + self.largest:
@@ -213,7 +216,7 @@ class _Reader:
         return _decode_text(spelled), spelled, self.space(at + 1)
 
     def string(self, at: int) -> tuple[list[Piece], int]:
-        """The spelling of a string of any length, and where it ends."""
+        """The canonical form of a string of any length, and where it ends."""
         text, out = self.text, Out(b'"')
         at = start = at + 1
         while True:
@@ -248,16 +251,16 @@ def _end(found: re.Match[bytes] | None) -> int:
 
 
 def _whole_characters(text: Text, at: int, end: int) -> int:
-    """The end, or the start of the character in UTF-8 that it would cut."""
+    """The end, or the start of the UTF-8 character that it would split."""
     while at < end < len(text) and text[end] & 0xC0 == 0x80:
         end -= 1
     return end
 
 
 class _Speller(_Reader):
-    """Spells values: each method gives the pieces, and where the value ends.
+    """Writes values in canonical form: each method returns pieces, and where the value ends.
 
-    Without a walk nothing is left out, tokens neither.
+    Without a walk nothing is left out, not even tokens.
     """
 
     def value(self, at: int, walk: Walk | None, depth: int) -> tuple[list[Piece], int]:
@@ -275,7 +278,7 @@ class _Speller(_Reader):
                     return self._object(at, None, depth + 1)
             case b'"':
                 return self.string(at)
-        # A number with very many digits.
+        # A number with a great many digits.
         end = self.scalar(at)
         return [self._spelled(bytes(self.text[at:end]), None)], end
 
@@ -329,7 +332,7 @@ class _Speller(_Reader):
         return members.end(self.pause, may_repeat=walk is None), at
 
     def _add_all(self, members: Members, run: bytes, walk: Walk | None) -> bool:
-        """Add small members; false, and none is added, where several have one name."""
+        """Add small members; false without adding any if several have the same name."""
         spelled = self._spelled(run, None)
         found = [(name, bytes(raw)) for name, raw in _decode_members(spelled).items()]
         names = [_encode_text(name) for name, _ in found]
@@ -342,14 +345,14 @@ class _Speller(_Reader):
         return True
 
     def _left(self, name: str, value: bytes, walk: Walk) -> bytes:
-        """What is left of a member's value; empty where the member is left out."""
+        """The rest of a member's value; empty if the member is left out."""
         if walk.ends or self.fields.is_token(name, value):
             return b""
         return self._spelled(value, walk) if value[:1] in (b"{", b"[") else value
 
 
 class _Loader(_Reader):
-    """Reads values as Python has them: each method gives one, and where it ends."""
+    """Reads values as Python objects: each method returns one, and where it ends."""
 
     _LONGEST_TEXT = 1 << 20
 

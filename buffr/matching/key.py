@@ -1,4 +1,4 @@
-"""The match key: what identifies a request, and what chooses among its recordings."""
+"""The match key: what identifies a request, and what selects among its recordings."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Part = tuple[str, bytes]
 
 
 def encoded(part: Part) -> bytes:
-    """A part as it goes into the digest: no other parts in a row look the same."""
+    """A part in the form that is digested; no two sequences of parts have the same form."""
     name, value = part
     return b"%b %d:%b" % (name.encode(), len(value), value)
 
 
 def digest_of(encoded_parts: bytes) -> bytes:
     """The digest of a key: 16 bytes."""
-    # With the processors' own instructions SHA-256 takes 0.6 ns a byte, BLAKE2b 0.9.
+    # With the processor's SHA instructions, SHA-256 takes 0.6 ns a byte, BLAKE2b 0.9.
     return sha256(encoded_parts).digest()[:16]
 
 
@@ -37,9 +37,9 @@ def digest_of(encoded_parts: bytes) -> bytes:
 class MatchKey:
     """Ordered parts, and their digest.
 
-    The digest finds a recording; the parts explain why none was found. It is
-    worked out when it is asked for, since lenient keys mostly are not;
-    whoever gives one vouches that it is that of the parts.
+    The digest finds a recording; the parts explain why none was found. The
+    digest is computed on demand, since most lenient keys never need it; a
+    caller that passes one guarantees that it is the digest of the parts.
     """
 
     parts: tuple[Part, ...]
@@ -56,12 +56,12 @@ class MatchKey:
 
 @frozen(eq=False)
 class Variant:
-    """What of a recorded request chose its answer, beside the key.
+    """The parts of a recorded request that selected its answer, beside the key.
 
-    ``fixed`` are the fields that choose always, ``negotiated`` those that the
+    ``fixed`` are the fields that always select, ``negotiated`` those that the
     answer's ``Vary`` names; lower-case names and comparable values, sorted.
-    ``media_type`` is the answer's where a live ``Accept`` other than
-    ``accept`` has to admit it; else empty.
+    ``media_type`` is the answer's if a live ``Accept`` other than ``accept``
+    must admit it; otherwise empty.
     """
 
     fixed: tuple[Part, ...] = ()
@@ -69,7 +69,7 @@ class Variant:
     accept: bytes = b""
     media_type: bytes = b""
     name: bytes = field(init=False)
-    """Tells it from the other variants of a key."""
+    """Identifies this variant among those of a key."""
 
     @name.default
     def _digest(self) -> bytes:
@@ -79,21 +79,21 @@ class Variant:
 
 
 def recording_name(digest: bytes, variant: Variant | None) -> bytes:
-    """What the recordings of one key and variant are counted by."""
+    """The name under which the recordings of one key and variant are counted."""
     return digest if variant is None else digest + variant.name
 
 
 Counted = tuple[bytes, bytes]
-"""A name that may mean a credential or data, with the origin it is for; a value's pseudonym."""
+"""A name that may mean a credential or data, with its origin, and the value's pseudonym."""
 
 
 @frozen(eq=False)
 class RecordedKey:
     """How a store files a recording.
 
-    ``variant`` is ``None`` where the recording has no request headers: it
-    answers whatever they are. ``loose`` is the digest of the key with the
-    values of ``counted`` left out; ``None`` without any.
+    ``variant`` is ``None`` if the recording has no request headers: it answers
+    whatever they are. ``loose`` is the digest of the key without the values of
+    ``counted``; ``None`` if there are none.
     """
 
     digest: bytes

@@ -1,8 +1,8 @@
-"""Bodies that take long to read: what they mean, in bounded memory and with turns for others.
+"""Bodies that take long to read: their meaning, in bounded memory and with pauses.
 
-A body is read piece by piece from where it is, once or twice. What comes of it
-is kept as one text only where something in it has to be understood, and at
-most ``limit_bytes`` of it.
+A body is read piece by piece from its source, once or twice. The result is
+kept as one text only if something in it must be parsed, and no more than
+``limit_bytes`` of it.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from buffr.redaction.own_credentials import Known
 __all__ = ["ReadLong", "Source", "long_body"]
 
 Source = Callable[[], Iterable[bytes]]
-"""Gives the pieces of a body, as they came or as they are stored, from its start each time."""
+"""Gives the pieces of a body, as received or as stored, from its start each time."""
 
 _FIRST_BYTES = 4096
 
 
 ReadLong = Callable[[Source, Pause], LongBody]
-"""Gives the values of a body. Raises what the source raises."""
+"""Computes the values of a body. Raises what the source raises."""
 
 
 def long_body(
@@ -53,7 +53,7 @@ def long_body(
 class _Taken:
     """A stream that was read to its end: its digest, and its text if it is not too long.
 
-    ``needed``: more than its bytes has to be known of it.
+    ``needed``: its digest alone does not suffice.
     """
 
     size_bytes: int = 0
@@ -124,7 +124,7 @@ class _Reader:
         return self.rules.redaction.collapsing().over(pieces)
 
     def _hidden(self) -> bytes | None:
-        """The value of a body that is compared under its coding, where some of it is hidden."""
+        """The value of a body that is compared under its coding, if some of it is redacted."""
         kind, redaction = self.kind, self.rules.redaction
         if not kind.coded or kind.aws_chunked or not are_known(kind.codings):
             return None
@@ -140,7 +140,7 @@ class _Reader:
         return under_coding(kind.codings, unmistakable(bytes(taken.text)))
 
     def _tried(self, read: Callable[[], tuple[bytes, bool]]) -> tuple[bytes, bool]:
-        """What was read; the body as it is where it is not what its coding says."""
+        """What was read; the body unchanged if it does not match its declared coding."""
         try:
             return read()
         except BadCoding:
@@ -163,7 +163,7 @@ class _Reader:
         return digest_value(taken.digest), taken.over
 
     def _decoded(self) -> tuple[bytes, bool]:
-        """The same of what a body holds under its codings."""
+        """The same for the decoded content."""
         if self.kind.aws_chunked:
             unframing = Unframing()
             with suppress(BadChunks):
@@ -178,7 +178,7 @@ class _Reader:
         return self._plain(self._collapsed(self._redacted(plain())), plain)
 
     def _unframed(self, stream: Iterable[bytes]) -> tuple[bytes, bool]:
-        """The same of the payload in AWS's chunks."""
+        """The same for an aws-chunked payload."""
         unframing = Unframing()
         meant, over = self._plain(
             unframing.over(stream), lambda: Unframing().over(self._redacted(self.source()))
@@ -186,7 +186,7 @@ class _Reader:
         return with_trailers(meant, unframing.trailers), over
 
     def _by_signatures(self) -> bytes | None:
-        """The value of stored chunks whose sizes no longer fit, as far as they fit into memory."""
+        """The value of stored chunks whose sizes no longer fit, if they fit into memory."""
         taken = self._take(self._redacted(self.source()), needed=True)
         if taken.text is None:
             return None

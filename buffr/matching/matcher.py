@@ -36,17 +36,17 @@ __all__ = ["MatchRules", "Matcher", "differences", "legal_target"]
 _IDENTITY_BYTES = 1600
 """The size of an identity's objects without its body's text, measured with CPython 3.11."""
 _KEY_BYTES = 500
-"""That of one of its keys, with its share of the rest."""
+"""The size of one of its keys, with its share of the rest."""
 _SHORT_BYTES = 200
 _ORIGIN_PARTS = ("scheme", "host", "port")
 
 
 @frozen(eq=False)
 class _Head:
-    """What of a key comes before the body: the parts, with those of the origin in front.
+    """The part of a key before the body: all other parts, those of the origin first.
 
     The last ``header_parts`` are those of header fields. ``doubtful`` are the
-    query's fields that could be read otherwise.
+    query's fields that may be credentials or data.
     """
 
     kind: BodyKind
@@ -67,7 +67,7 @@ class _Head:
         return digest_of(self.start + encoded(("body", body)))
 
     def keys(self, body: bytes) -> tuple[MatchKey, ...]:
-        """Exact to lenient: lenient keys leave out port, scheme and host in turn.
+        """From exact to lenient: lenient keys leave out port, scheme and host in turn.
 
         What a recording lacks matches anything.
         """
@@ -88,7 +88,7 @@ class _Head:
 
 @frozen(eq=False)
 class _Known:
-    """What is remembered of a request by its head alone."""
+    """What is remembered about a request from its head alone."""
 
     head: _Head
     secrets: Known
@@ -101,20 +101,20 @@ class Matcher:
     """Makes the keys of live and of recorded requests.
 
     A request and its recording, redacted or not, have the same key.
-    ``with_origin`` says that scheme, host and port are parts of it, as behind
-    a forward proxy. ``salt`` gives that of the store, which may become another
-    one when its file does; ``distinct`` credentials need it, and raise
-    ``ValueError`` without. ``warnings`` name the rules that are invalid, and
-    skipped. With ``strict_variants`` a recording answers no other variant of
-    its request. ``sync`` are those whose matches are replaced in answers, and
-    ``frames`` compares WebSocket messages.
+    ``with_origin`` makes scheme, host and port parts of it, as behind a
+    forward proxy. ``salt`` returns the store's salt, which may change when its
+    file does; ``distinct`` credentials need it, and raise ``ValueError``
+    without it. ``warnings`` name the rules that are invalid, and skipped. With
+    ``strict_variants`` a recording answers no other variant of its request.
+    The matches of ``sync`` are replaced in answers, and ``frames`` compares
+    WebSocket messages.
     """
 
     def __init__(
         self, rules: MatchRules, *, with_origin: bool, salt: Callable[[], bytes] | None = None
     ) -> None:
         if rules.credentials == "distinct" and salt is None:
-            raise ValueError("distinct credentials are told apart by salted pseudonyms")
+            raise ValueError("distinct credentials need a salt for their pseudonyms")
         self.ignore, ignore_warnings = Ignore.of(rules.ignore)
         self._json_fields, json_warnings = JSONFields.of(
             rules.json, tokens=rules.normalise.idempotency
@@ -133,7 +133,7 @@ class Matcher:
         self._prepare()
 
     def _prepare(self) -> None:
-        """What depends on the salt, with nothing remembered."""
+        """Set up what depends on the salt, with nothing remembered."""
         rules = self._rules
         redactor = Redactor(rules.redaction, self._salt_now)
         self._redaction = KeyRedaction(
@@ -182,8 +182,8 @@ class Matcher:
     ) -> Identity:
         """What identifies a request.
 
-        ``request`` may be one object for many requests with the same head:
-        what is known about it is remembered.
+        ``request`` may be the same object for many requests with the same
+        head: what is known about it is remembered.
         """
         name = request if origin is None else (request, origin)
         known = self._requests.get(name) or self._live_head(request, origin, name)
@@ -199,7 +199,7 @@ class Matcher:
                 identity = self._identity(request, origin, known, body)
                 self._identities.put(one, identity, _identity_bytes(identity))
                 if not (identity.salted or identity.loose or self._alters_keys):
-                    # Its recording has the same head and body, and is filed in a moment.
+                    # Its recording has the same head and body, and is filed soon.
                     self._digests.put((known.head, body), identity.keys[0].digest, len(body) + 300)
         assert identity is not None
         if identity.salted and self._salt() != self._salt_now:
@@ -222,7 +222,7 @@ class Matcher:
     def _identity(
         self, request: Request, origin: Origin | None, known: _Known, body: bytes | LongBody
     ) -> Identity:
-        """The keys of every reading of a request."""
+        """The keys of all readings of a request."""
         head, secrets = known.head, known.secrets
         form = Reading(self._rules.redaction)
         if isinstance(body, LongBody):
@@ -252,12 +252,12 @@ class Matcher:
         return evolve(identity, keys=(*identity.keys, *_keys(before, values)), salted=True)
 
     def _as_before(self, target: bytes, head: _Head, secrets: Known) -> _Head | None:
-        """The head as earlier builds stored it: all stand-ins are called by their fields.
+        """The head as earlier versions stored it: every stand-in is named after its field.
 
-        ``?key=AIza…`` was stored like an opaque value; the very same value is
-        found by its pseudonym.
+        ``?key=AIza…`` was stored like an opaque value; exactly the same value
+        is found by its pseudonym.
         """
-        at = head.origin_parts + 2  # behind method and path
+        at = head.origin_parts + 2  # after method and path
         query = head.parts[at]
         if STAND_IN not in query[1]:
             return None
@@ -268,7 +268,7 @@ class Matcher:
         return evolve(head, parts=(*head.parts[:at], stored, *head.parts[at + 1 :]))
 
     def takes_long(self, request: Request, body: bytes) -> bool:
-        """Whether a body of at most ``IN_MEMORY`` bytes holds more than that."""
+        """Whether a body of up to ``IN_MEMORY`` bytes decodes to more than that."""
         if not body or not self._by_body:
             return False
         return self._body.takes_long(self._kind_of(request), body)
@@ -281,30 +281,31 @@ class Matcher:
         return self._head_of(request, None, secrets)[0].kind
 
     def long_body(self, request: Request) -> ReadLong:
-        """What reads the long body of a request, on any thread."""
+        """A function that reads a request's long body, on any thread."""
         secrets = self._redaction.known(request.target, request.headers)
         return partial(long_body, self._body, self._kind_of(request), secrets, self.body_bytes)
 
     def recorded_long_body(self, request: RecordedRequest) -> ReadLong:
-        """The same of a recording."""
+        """The same for a recording."""
         known = self._recorded_head(request)
         return partial(long_body, self._body, known.head.kind, known.secrets, self.body_bytes)
 
     def key_of(self, request: RecordedRequest, body: LongBody) -> BodyKey | None:
-        """What may be kept beside a recording's long body."""
+        """The key to store with a recording's long body."""
         return self._body.key_of(self._recorded_head(request).head.kind, body)
 
     def is_read(self, request: RecordedRequest) -> bool:
-        """Whether a recording's long body need not be read: what it counts as is known."""
+        """Whether a recording's long body need not be read: its value is known."""
         if not self._by_body:
             return True
         return self._body.is_read(self._recorded_head(request).head.kind, request.body)
 
     @property
     def _alters_keys(self) -> bool:
-        """Whether a body may mean something else beside other credentials of its request.
+        """Whether a body may mean something else with other credentials in its request.
 
-        By default none that has no stand-in: a rule of the user's may match in one.
+        By default only a body with a stand-in may: a user's rule may match
+        inside one.
         """
         exact = self._redaction.exact
         return exact or self._distinct or self.ignore.concerns("request.body")
@@ -316,14 +317,14 @@ class Matcher:
         return bool(rules.json or rules.form) or self.ignore.concerns("request.body")
 
     def frames_of(self, request: Request) -> FrameRules:
-        """How the messages of a session are compared that this request asks for."""
+        """How the messages of the session that this request opens are compared."""
         known = self._redaction.known(request.target, request.headers)
         return evolve(self.frames, known=known) if known else self.frames
 
     def recorded(self, request: RecordedRequest) -> MatchKey:
-        """The key of a recording, with the parts that it knows.
+        """The key of a recording, with the parts that the recording has.
 
-        Raises ``CassetteError`` when a body's file is needed and cannot be read.
+        Raises ``CassetteError`` if a body's file is needed and cannot be read.
         """
         known = self._recorded_head(request)
         if not request.body.size_bytes or not self._by_body:
@@ -335,9 +336,9 @@ class Matcher:
         return self._recorded_head(request).head.parts
 
     def recorded_key(self, entry: IndexEntry, value: bytes = b"") -> RecordedKey:
-        """How a recording is filed; ``value`` is that of its long body where it was read.
+        """How a recording is filed; ``value`` is that of its long body, if that was read.
 
-        Raises as ``recorded`` does.
+        Raises the same errors as ``recorded``.
         """
         request = entry.request
         known = self._recorded_head(request)
@@ -372,7 +373,7 @@ class Matcher:
     def variant(
         self, selecting: Selecting, request: RecordedRequest, answer: Headers
     ) -> Variant | None:
-        """The variant as which the recording of a live request and its answer is filed."""
+        """The variant under which the recording of a live request and its answer is filed."""
         if _is_headerless(request):
             return None
         return self._variant(selecting, choosing_fields(answer))
@@ -382,7 +383,7 @@ class Matcher:
         known = self._variants.get(name)
         if known is None:
             made = selecting.variant(choosing)
-            # One object for all that are alike, so that they compare fast.
+            # Equal variants are one object, so that comparing them is fast.
             known = self._variants.get(made.name) or made
             self._variants.put(made.name, known, 800)
             self._variants.put(name, known, _head_bytes(b"", choosing))
@@ -415,7 +416,7 @@ class Matcher:
     def _recorded_fields(
         self, method: bytes, headers: Headers, origin: tuple[Part, ...]
     ) -> CountedFields:
-        """What counts of a recording's fields, which are often those of the one before it."""
+        """The fields of a recording that count; often the same as those of the one before."""
         last = self._last_fields
         if last is not None and last[0] is headers and last[1:3] == (method, origin):
             return last[3]
@@ -426,7 +427,7 @@ class Matcher:
     def _origin_parts(
         self, scheme: str | None, host: str | None, port: int | None
     ) -> tuple[Part, ...]:
-        """Those of the origin that are known and count; a part that does not is empty."""
+        """The parts of the origin that are known and count; one that does not count is empty."""
         values = zip(_ORIGIN_PARTS, (scheme, host, port), strict=True)
         return tuple(
             [
@@ -517,30 +518,31 @@ def _no_salt() -> bytes:
 
 
 def _is_headerless(request: RecordedRequest) -> bool:
-    """Whether a recording says nothing of its request's fields, but that it asks to upgrade."""
+    """Whether a recording has no request header fields, except a request to upgrade."""
     return all(name.lower() == b"upgrade" for name, _ in request.headers)
 
 
 def _named(body: bytes) -> object:
-    """What a body is remembered by: thousands of long ones need not stay in memory for it."""
+    """The name under which a body is remembered: long ones need not stay in memory."""
     return body if len(body) <= _SHORT_BYTES else (len(body), sha256(body).digest())
 
 
 def _identity_bytes(identity: Identity) -> int:
-    """About what is remembered with a body's name: its value, and the objects around it."""
+    """The approximate size of what is remembered under a body's name."""
     keys = identity.keys
     return _SHORT_BYTES + len(keys[0].parts[-1][1]) + _KEY_BYTES * len(keys)
 
 
 def _head_bytes(target: bytes, headers: Headers) -> int:
-    """About what it takes to remember a head by its fields."""
+    """The approximate size of what is remembered under a head's fields."""
     return 500 + len(target) + sum([100 + 2 * len(value) for _, value in headers])
 
 
 def differences(live: MatchKey, recorded: MatchKey) -> tuple[str, ...]:
     """The names of the parts that differ, in the keys' order.
 
-    A part of the origin that either lacks is no difference; any other is.
+    A part of the origin that either key lacks is not a difference; any other
+    is.
     """
     ours, theirs = dict(live.parts), dict(recorded.parts)
     return tuple(

@@ -1,4 +1,4 @@
-"""Long texts put together of pieces, and the members of long objects in their order."""
+"""Long texts joined from pieces, and the members of long objects in order."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _FEW_PIECES = 3
 
 
 class SameNames(Exception):
-    """Members of an object have one name: then nothing is left out of it."""
+    """Several members of an object have the same name: nothing is left out of such an object."""
 
 
 class Out:
-    """Pieces of a text; small ones are put together."""
+    """The pieces of a text; small ones are joined."""
 
     def __init__(self, start: bytes) -> None:
         self._pieces: list[Piece] = []
@@ -51,13 +51,14 @@ class Out:
 
 
 Member = tuple[str, list[Piece]]
-"""A name, and the member as it is spelled; an empty piece for one that is left out."""
+"""A name, and the member in canonical form; an empty piece if it is left out."""
 
 
 class Members:
-    """The members of an object, sorted by name; those of one name stay in their order.
+    """The members of an object, sorted by name; those with the same name stay in order.
 
-    They are sorted a few at a time: to sort very many at once takes long.
+    They are sorted a few at a time, because sorting very many at once takes
+    long.
     """
 
     _AT_ONCE = 2048

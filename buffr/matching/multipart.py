@@ -1,8 +1,8 @@
-"""Multipart bodies in one spelling: what parts say counts, how a client writes them does not.
+"""Multipart bodies in canonical form: the content of parts counts, the client's notation does not.
 
-Boundaries are new for each request (RFC 2046 5.1), those of inner bodies too,
-and so are the identifiers and dates of parts. What reads like the stand-in for
-a boundary is written otherwise in contents, so that none reads like parts.
+Boundaries are new for each request (RFC 2046 5.1), inner ones included, and so
+are the identifiers and dates of parts. Content that looks like the stand-in
+for a boundary is escaped, so that it is never taken for one.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
 _LONGEST_HEAD = 64 * 1024
 _MOST_SPACE = 1024
 
-# New for each message, or said once more by the content.
+# New for each message, or repeated from the content.
 _NOISE = frozenset(
     b"""
     content-length content-md5 date message-id mime-version received return-path user-agent
@@ -56,11 +56,11 @@ _COUNTED_IN_HTTP = frozenset((HeaderClass.IDENTITY, HeaderClass.OPTIONS, HeaderC
 _PLAIN_ENCODINGS = frozenset((b"7bit", b"8bit", b"binary"))
 
 Content = Callable[[bytes | None, int, int], list[Piece]]
-"""The one spelling of what stands somewhere in the text, by its ``Content-Type``."""
+"""A stretch of the text in canonical form, by its ``Content-Type``."""
 
 
 def _linear(pattern: bytes) -> Any:
-    """An RE2 pattern: long texts are searched without holding the interpreter."""
+    """An RE2 pattern: it searches long texts without holding the interpreter's lock."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.log_errors = False
@@ -71,10 +71,10 @@ _CONTENT_ID = _linear(rb"(?mi)^content-id:[ \t]*<?([^<>\r\n]{1,255})")
 
 
 class ContentIDs:
-    """The ``Content-ID`` of each part at any depth, numbered in their order.
+    """The ``Content-ID`` of each part at any depth, numbered in order.
 
-    Whoever is referred to by one is found again in the stand-ins: in URLs
-    ``cid:`` (RFC 2392), in ``<>`` in fields, and a long one anywhere.
+    References to them are replaced by stand-ins: in ``cid:`` URLs (RFC 2392),
+    in ``<>`` in fields, and anywhere if the identifier is long.
     """
 
     _MOST = 1024
@@ -129,10 +129,10 @@ class ContentIDs:
 def form(
     text: Text, found: Multipart, content: Callable[[Part, Disposition], list[Piece] | None]
 ) -> list[Piece] | None:
-    """A form (RFC 7578) in one spelling; ``None`` for what is none.
+    """A form (RFC 7578) in canonical form; ``None`` if it is not a form.
 
-    Its parts in their order, each by name, file name, media type and
-    ``content``, which leaves a part out by ``None``.
+    Its parts in order, each with its name, file name, media type and
+    ``content``; a part whose ``content`` is ``None`` is left out.
     """
     out: list[Piece] = []
     if not _is_bare(text, found):
@@ -155,7 +155,7 @@ def form(
 
 
 def mixed(text: Text, found: Multipart, ids: ContentIDs, content: Content) -> list[Piece] | None:
-    """Any other multipart body in one spelling: parts by their fields and contents."""
+    """Any other multipart body in canonical form: parts by their fields and contents."""
     if not _is_bare(text, found):
         return None
     out: list[Piece] = []
@@ -166,7 +166,7 @@ def mixed(text: Text, found: Multipart, ids: ContentIDs, content: Content) -> li
 
 
 def _is_bare(text: Text, found: Multipart) -> bool:
-    """Whether nothing stands around the parts but white space, and little of it."""
+    """Whether there is nothing but a little white space around the parts."""
     spans = (found.preamble, found.epilogue)
     return all(end - start <= _MOST_SPACE and not text[start:end].strip() for start, end in spans)
 
@@ -174,9 +174,9 @@ def _is_bare(text: Text, found: Multipart) -> bool:
 def message(
     text: Text, start: int, end: int, ids: ContentIDs, content: Content, *, http: bool
 ) -> list[Piece] | None:
-    """A message within a part, of HTTP or of e-mail, in one spelling; ``None`` for what is none.
+    """An HTTP or e-mail message within a part, in canonical form; ``None`` if it is not one.
 
-    Its first line if it is one of ``http``, the fields that count, its body.
+    With ``http`` its first line, then the fields that count, and its body.
     """
     head = bytes(text[start : min(end, start + _LONGEST_HEAD)])
     gap = _HEAD_END.search(head)
@@ -193,19 +193,19 @@ def message(
 
 
 def _counts(name: bytes, value: bytes) -> bool:
-    """Whether a field of a part, or of an e-mail, does."""
+    """Whether a field of a part or an e-mail counts."""
     if name == b"content-transfer-encoding":
         return value.lower() not in _PLAIN_ENCODINGS
     return name not in _NOISE
 
 
 def _counts_in_http(name: bytes, _value: bytes) -> bool:
-    """Whether a field of a request within a part does, as of any other request."""
+    """Whether a field of an HTTP request within a part counts, as in any other request."""
     return class_of(name) in _COUNTED_IN_HTTP
 
 
 def _lines(fields: Headers, ids: ContentIDs, counts: Callable[[bytes, bytes], bool]) -> bytes:
-    """The fields that count, sorted, a line each."""
+    """The fields that count, sorted, one a line."""
     lines = []
     for name, value in fields:
         lower = name.lower()
@@ -220,7 +220,7 @@ def _part(head: bytes, content: list[Piece]) -> list[Piece]:
 
 
 def _guarded(pieces: Iterable[Piece]) -> Iterator[Piece]:
-    """The same with what begins like a stand-in written otherwise."""
+    """The same pieces with everything escaped that looks like the start of a stand-in."""
     before = b""
     for piece in pieces:
         for at in range(0, len(piece), _AT_ONCE):
@@ -234,12 +234,12 @@ def _guarded(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 
 def unlike_stand_ins(text: Text) -> bytes:
-    """The text with what begins like a stand-in written otherwise."""
+    """The text with everything escaped that looks like the start of a stand-in."""
     return bytes(text).replace(_LIKE_STAND_IN, _OTHERWISE)
 
 
 def _plain_type(value: bytes) -> bytes:
-    """A media type in one spelling, without a boundary."""
+    """A media type in canonical form, without a boundary."""
     media_type, _, rest = value.partition(b";")
     said = [
         b";%b=%b" % (name, written.strip())
@@ -254,21 +254,21 @@ def _quoted(value: bytes) -> bytes:
 
 
 class Boundaryless:
-    """Gives a multipart body back with one stand-in for its boundary.
+    """Replaces a multipart body's boundary by a stand-in.
 
-    The body comes in pieces, cut anywhere; what comes out in total does not
-    depend on the cuts. Every line that begins with the delimiter counts, after
-    a bare line feed too; a stand-in keeps what follows it on its line.
+    The body comes in pieces, split anywhere; the total result does not depend
+    on where. Every line that begins with the delimiter counts, after a bare
+    line feed too; the rest of its line stays.
     """
 
     def __init__(self, boundary: bytes) -> None:
         self._delimiter = b"\n--" + boundary
-        # The first delimiter needs no line break before it: one is lent, and taken back.
+        # The first delimiter needs no line break before it: one is added, and removed again.
         self._held = b"\n"
         self._lent = 1
 
     def feed(self, data: bytes) -> bytes:
-        """The next stretch of the result, without an end that may become a delimiter."""
+        """The next piece of the result, without an end that may become a delimiter."""
         whole = (self._held + data).replace(self._delimiter, _STAND_IN)
         keep = len(whole)
         last = whole.rfind(b"\n", max(0, keep - len(self._delimiter) + 1))
@@ -282,7 +282,7 @@ class Boundaryless:
         return self._without_lent(self._held)
 
     def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """The same for all pieces."""
+        """The result for all pieces."""
         for piece in pieces:
             yield self.feed(piece)
         yield self.end()

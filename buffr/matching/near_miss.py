@@ -1,4 +1,4 @@
-"""Why a request found no recording: how near some came, what differs, and what would help."""
+"""Why a request matched no recording: how near some came, what differs, and what would help."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _BEFORE_CHANGE = 24
 
 @frozen
 class Difference:
-    """One place that differs, as it may be shown: short, and without credentials.
+    """One difference, fit to be shown: short, and without credentials.
 
-    ``pointer`` is a JSON pointer (RFC 6901) into a JSON body, or the name of a
-    field behind a slash; empty for all of the part. ``None`` is what is absent.
+    ``pointer`` is a JSON pointer (RFC 6901) into a JSON body, or a slash and
+    the name of a field; empty for the whole part. ``None`` means absent.
     """
 
     part: str
@@ -55,12 +55,12 @@ class Difference:
 
 @frozen
 class NearMiss:
-    """A recording that came near. ``score`` is 1 for a hit, and 0 for nothing in common.
+    """A recording that nearly matches. ``score`` is 1 for a hit, 0 for nothing in common.
 
     The first ``MOST_DIFFERENCES`` are given. ``rule`` leaves out the noise
-    among all of them. ``broken`` says why it is never replayed, although the
-    request is the same. A ``variant`` has the request's key, and differs in
-    fields that choose among recordings.
+    among all of them. ``broken`` says why it is never replayed although the
+    request matches. A ``variant`` has the request's key, and differs in fields
+    that select among recordings.
     """
 
     place: int
@@ -72,7 +72,7 @@ class NearMiss:
 
 
 def variant_miss(place: int, found: Iterable[FieldDifference]) -> NearMiss:
-    """What is told of a recording of the same request that answers another variant."""
+    """The near miss for a recording of the same request that answers another variant."""
     told = [
         Difference(f"header {each.name}", "", _header_text(each.recorded), _header_text(each.live))
         for each in found
@@ -93,7 +93,8 @@ def near_misses(
     """The nearest three of some recordings, given by their places and keys.
 
     Those with the request's path come first, then those with the best score.
-    ``live`` are the request's keys: of its readings the nearest one counts.
+    ``live`` are the keys of the request's readings, of which the nearest
+    counts.
     """
     exact = live[0]
     path = dict(exact.parts).get("path")
@@ -139,7 +140,7 @@ def _score(live: MatchKey, recorded: MatchKey) -> float:
 
 
 def _likeness(old: bytes, new: bytes) -> float:
-    """How much of the longer text the common beginning and end of both are, from 0 to 1."""
+    """The share of the longer text in the common beginning and end of both, from 0 to 1."""
     longer, shorter = max(len(old), len(new)), min(len(old), len(new))
     start = _common(old, new, shorter)
     end = _common(old[::-1], new[::-1], shorter - start)
@@ -147,7 +148,7 @@ def _likeness(old: bytes, new: bytes) -> float:
 
 
 def _common(old: AnyStr, new: AnyStr, most: int) -> int:
-    """The length of the common beginning, by halves: comparing one by one is slow."""
+    """The length of the common beginning, by bisection: one by one would be slow."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
@@ -163,7 +164,7 @@ def _pointer(place: Place) -> str:
 
 
 def shown(change: Change, redaction: RedactionRules) -> Difference:
-    """A change as it may be shown: its values cut short, and without credentials."""
+    """A change, fit to be shown: its values cut short, and without credentials."""
     name = next((part for part in reversed(change.place) if isinstance(part, str)), "")
     old, new = (
         "REDACTED" if _is_credential(name, value, redaction) else _text(value, redaction)
@@ -182,7 +183,7 @@ def _is_credential(name: str, value: object, redaction: RedactionRules) -> bool:
     text = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
     if redaction.holds_credential(name.encode(), text):
         return True
-    # A stand-in of a value that counts tells which one differs, and nothing else.
+    # The stand-in for a value that counts only shows which value differs.
     return STAND_IN not in text and redaction.hides(name.encode(), text)
 
 
@@ -194,7 +195,7 @@ def _text(value: object, redaction: RedactionRules) -> str | None:
         return None
     if not isinstance(value, bytes):
         return _encode(_without_credentials(value, redaction)).decode("utf-8")
-    # What could not be read field by field could hold a credential in one.
+    # If the body could not be parsed field by field, any field may contain a credential.
     if not value.startswith((b"{", b"[")):
         try:
             return value.decode("utf-8")
@@ -217,7 +218,7 @@ def _without_credentials(value: object, redaction: RedactionRules) -> object:
 
 
 def _excerpt(text: str | None, change_at: int) -> str | None:
-    """At most ``_LONGEST_SHOWN`` characters, around the first that differs."""
+    """Up to ``_LONGEST_SHOWN`` characters, around the first that differs."""
     if text is None or len(text) <= _LONGEST_SHOWN:
         return text
     start = max(0, change_at - _BEFORE_CHANGE)

@@ -1,9 +1,9 @@
-"""Which recordings come nearest to a request that none answers.
+"""The recordings nearest to a request that none of them answers.
 
-The index holds numbers only, 17 a recording, in columns: hashes of a key's
-parts, and of stretches of its body. Looking for one number in a column is a
-search for eight bytes in place, so that 50,000 recordings take a few milliseconds,
-and adding one takes a few microseconds.
+The index consists of numbers, 17 a recording, in columns: hashes of a key's
+parts, and of stretches of its body. Finding a number in a column is a search
+for eight bytes, so 50,000 recordings take a few milliseconds, and adding one
+takes a few microseconds.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from buffr.matching.key import MatchKey, Part
 
 __all__ = ["NearIndex"]
 
-# Stretches of a body lie between these distances from its beginning, and from its end: one
-# change leaves most of them as they are, and those behind it too when it changes the length.
+# Stretches of a body lie between these distances from its beginning and from its end: one change
+# leaves most of them as they are, and those after it too if it changes the length.
 _EDGES = (0, 64, 256, 768, 2048, 8192)
 _STRETCHES = tuple(pairwise(_EDGES))
 
-# What it is worth to have the same: path, path but for its numbers, path but for its end,
-# method and origin and headers, query, names in the query. A path outweighs all below it.
+# The weight of an equal path, path except for its numbers, path except for its end, method and
+# origin and headers, query, names in the query. A path outweighs everything after it.
 _HEAD_WORTH = (400, 200, 100, 30, 30, 20)
 
-# The length of the body says little; a stretch says much where few have it.
+# The length of the body says little; a stretch says much if few have it.
 _LENGTH_WORTH, _RARE_WORTH, _COMMON_WORTH = 2, 8, 1
 _COLUMNS = len(_HEAD_WORTH) + 1 + 2 * len(_STRETCHES)
 
@@ -38,7 +38,7 @@ _VARIABLE = re.compile(rb"[0-9a-fA-F-]{8,}|[0-9]+")
 
 
 class NearIndex:
-    """Recordings by what they have in common with others; a place is the store's number."""
+    """Finds recordings by what they have in common with a key; a place is the store's number."""
 
     def __init__(self) -> None:
         self._places = array("q")
@@ -49,16 +49,16 @@ class NearIndex:
         return len(self._places)
 
     def add(self, place: int, key: MatchKey) -> None:
-        """Take in a recording's key."""
+        """Add a recording's key."""
         self._places.append(place)
         for column, value in zip(self._columns, self._row(key), strict=True):
             column.extend(_packed(value))
 
     def nearest(self, key: MatchKey, most: int = 5) -> list[int]:
-        """The places of at most so many recordings, the nearest one first.
+        """The places of up to ``most`` recordings, the nearest one first.
 
         Those with the same path come first, then those with the most equal
-        parts; among these, those with the most of the body in common.
+        parts, then those with the most of the body in common.
         """
         row = self._row(key)
         sought = [_packed(value) for value in row]
@@ -82,11 +82,11 @@ class NearIndex:
     def _row(self, key: MatchKey) -> tuple[int, ...]:
         *head, (_, body) = key.parts
         parts = tuple(head)
-        # Recordings with the same head often come in a row.
+        # Consecutive recordings often have the same head.
         if parts != self._last[0]:
             self._last = (parts, _head_row(parts))
         row = self._last[1]
-        # A body is like another one only under the same path: one search finds both.
+        # Bodies are compared only under the same path: one search finds both.
         path, size = row[0], len(body)
         begins = [hash(body[start:end]) ^ path for start, end in _STRETCHES]
         ends = [
@@ -112,11 +112,11 @@ def _head_row(parts: tuple[Part, ...]) -> tuple[int, ...]:
 
 
 def _matches(column: bytearray, sought: bytes) -> list[int]:
-    """The last indices at which a column has a value, at most ``_MOST_MATCHES``."""
+    """The last indices at which a column has a value, up to ``_MOST_MATCHES``."""
     end, found = len(column), list[int]()
     rfind = column.rfind
     while (at := rfind(sought, 0, end)) >= 0:
-        # Eight bytes may also be found across two numbers.
+        # The eight bytes may also be found across two numbers.
         end = at + _WIDTH - 1
         if at % _WIDTH == 0:
             end = at

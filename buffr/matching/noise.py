@@ -1,4 +1,4 @@
-"""Values that are new for each request, and mean nothing: identifiers, times, counters, hashes."""
+"""Values that are new for each request and mean nothing: identifiers, times, counters, hashes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Noise", "noise_between", "whole_noise"]
 
 @frozen
 class Noise:
-    """A kind of noise: a pattern as RE2 and Python read it alike, and what takes its place."""
+    """A kind of noise: a pattern that RE2 and Python read alike, and its replacement."""
 
     kind: str
     pattern: str
@@ -35,14 +35,14 @@ _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = "[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?"
 _ZONE = "(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 
-# From the special to the general: a UUID begins like a hash.
+# From special to general: a UUID begins like a hash.
 _KINDS = (
     Noise("uuid", f"{_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}", "<uuid>"),
     Noise("time", f"{_DATE}(?:(?:[Tt+ ]|%20){_CLOCK}{_ZONE})?", "<time>"),
     Noise("time", f"[A-Z][a-z]{{2}}, [0-9]{{2}} [A-Z][a-z]{{2}} [0-9]{{4}} {_CLOCK} GMT", "<time>"),
     Noise("time", "[0-9]{8}T[0-9]{6}Z?", "<time>"),
     Noise("time", _CLOCK, "<time>"),
-    # Seconds since 1970, or their thousandths and so on: from 2001 to 2033.
+    # Seconds since 1970, or milliseconds and so on: from 2001 to 2033.
     Noise("time", r"\b1[0-9]{9}(?:[0-9]{3}){0,3}(?:\.[0-9]+)?\b", "<time>"),
     Noise("hash", r"\b(?:[0-9a-f]{16,128}|[0-9A-F]{16,128})\b", "<hash>"),
 )
@@ -59,14 +59,14 @@ _LONGEST_TEXT = 16 * 1024
 
 
 def _is_random(text: str) -> bool:
-    """Whether letters and digits alternate as in no word and in no plain number."""
+    """Whether letters and digits alternate as in no word and no plain number."""
     return len(re.findall(r"[0-9]+", text)) >= 2 and re.search("[A-Za-z]", text) is not None
 
 
 def whole_noise(text: str, name: str = "") -> str | None:
-    """The kind of noise that a whole value is; ``name`` is that of its field.
+    """The kind of noise that a whole value is; ``name`` is its field's name.
 
-    A plain number is noise only under a name that says so, such as ``seq``.
+    A plain number is noise only if the name says so, as ``seq`` does.
     """
     for noise in _KINDS:
         if noise.is_all_of(text):
@@ -79,9 +79,9 @@ def whole_noise(text: str, name: str = "") -> str | None:
 
 
 def noise_between(old: str, new: str) -> tuple[Noise, ...]:
-    """The kinds of noise that make all the difference between two texts, in order.
+    """The kinds of noise that explain the whole difference between two texts, in order.
 
-    Empty when there is more to it, or when the texts are long.
+    Empty if there is more to it, or if the texts are long.
     """
     if max(len(old), len(new)) > _LONGEST_TEXT:
         return ()
@@ -102,7 +102,7 @@ def _alike_without(kinds: Iterable[Noise], old: str, new: str) -> bool:
 
 
 def _counters(old: str, new: str) -> list[Noise]:
-    """Numbers behind the same word and sign in both texts, such as ``run-0001``."""
+    """Numbers after the same word and sign in both texts, such as ``run-0001``."""
     before, after = dict(_COUNTER.findall(old)), dict(_COUNTER.findall(new))
     words = [word for word in before if word in after and before[word] != after[word]]
     return [Noise("counter", re.escape(word) + "[0-9]+", word + "<n>") for word in words]

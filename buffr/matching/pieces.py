@@ -1,4 +1,4 @@
-"""Texts in pieces: what a body counts as may be too long to put together."""
+"""Texts in pieces: the canonical form of a body may be too long to join."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ Text = bytes | bytearray
 """A whole text."""
 
 Piece = bytes | memoryview
-"""A stretch of one, or what takes its place."""
+"""A stretch of a text, or its replacement."""
 
 Pause = Callable[[], None]
-"""Called now and then by work that takes long, so that others get a turn."""
+"""Called now and then by long work, so that other work gets a turn."""
 
 _VIEWED = 4096
 _AT_ONCE = 1 << 20
 
 
 def go_on() -> None:
-    """A ``Pause`` that is none."""
+    """A ``Pause`` that does nothing."""
 
 
 def stretch(text: Text, start: int, end: int) -> Piece:
-    """What stands there; not copied where it is long."""
+    """The stretch; not copied if it is long."""
     if end - start < _VIEWED:
         return bytes(text[start:end])
     return memoryview(text)[start:end]

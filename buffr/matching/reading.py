@@ -1,10 +1,10 @@
-"""How a request is read where it has fields that hold credentials or data.
+"""How a request is read if it has fields that may contain credentials or data.
 
-``?key=en`` and ``?key=de`` are two requests, ``?key=<one token>`` and
-``?key=<another one>`` are one. A recording's value tells which: it is in clear
-where it is data. A live one may also be a dummy for a credential, ``?key=test``.
-So such a request is read as it is first, and then with the values of those
-fields as credentials.
+``?key=en`` and ``?key=de`` are two requests; ``?key=`` with one token or with
+another is the same request. A recording's value shows which it is: data is
+stored in clear. A live value may also be a dummy for a credential,
+``?key=test``. So such a request is read literally first, and then with the
+values of those fields as credentials.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _MOST_NAMES = 3
 
 @frozen(eq=False)
 class Reading:
-    """Takes the fields with these ``names``, as they are spelled, for credentials too.
+    """Treats the fields with these ``names``, as spelled, as credentials too.
 
-    ``doubtful`` gathers the names of the others that it was asked about and
-    that could be read so.
+    ``doubtful`` collects the names of other fields that it was asked about and
+    that may be credentials.
     """
 
     rules: RedactionRules
@@ -35,7 +35,7 @@ class Reading:
         return self.rules.is_credential_field(name)
 
     def holds_credential(self, name: bytes, value: bytes) -> bool:
-        """Whether it does, as it is read here."""
+        """Whether a field contains a credential in this reading."""
         if self.rules.holds_credential(name, value):
             return True
         if not self.rules.is_credential_field(name):
@@ -47,7 +47,7 @@ class Reading:
 
 
 def other_readings(doubtful: frozenset[bytes]) -> tuple[frozenset[bytes], ...]:
-    """The names that are those of credentials in each other reading, from few to all."""
+    """For each other reading the names that it treats as credentials, from few to all."""
     if not doubtful:
         return ()
     if not 1 < len(doubtful) <= _MOST_NAMES:

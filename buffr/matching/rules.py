@@ -1,4 +1,4 @@
-"""What decides whether two requests are one, as settings say it."""
+"""The settings that decide whether two requests are the same."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Preset:
 
     ``on`` are the parts that count. ``query_pairs``: a query counts as its
     decoded pairs, sorted, without those that have no value. ``bodiless``:
-    recordings without a request body answer whatever body the request has,
-    as the tool may not have kept it. ``repeat`` says what follows the last
-    recording of a request, as ``Playhead`` has it.
+    recordings without a request body answer a request with any body, as the
+    tool may not have stored it. ``repeat`` says what follows the last
+    recording of a request, as in ``Playhead``.
     """
 
     on: frozenset[str] = ALL_PARTS
@@ -57,10 +57,10 @@ class IgnoreRule:
 
     ``part`` is ``request.body``, ``request.path``, ``request.query``,
     ``websocket.frame``, or ``request.header.`` and a name. Every match of
-    ``pattern`` (RE2 syntax) is replaced by ``replace_with``, literally, in live
-    and in recorded requests, before they are compared. ``sync_response`` says
-    that the first match of the recording becomes that of the live request in
-    the answer that is replayed.
+    ``pattern`` (RE2 syntax) is replaced by the literal text ``replace_with``,
+    in live and in recorded requests, before they are compared. With
+    ``sync_response`` the recording's first match is replaced by the live
+    request's in the replayed answer.
     """
 
     part: str
@@ -71,15 +71,16 @@ class IgnoreRule:
 
 @frozen(kw_only=True)
 class Normalisation:
-    """What is made alike before requests are compared; all of it can be switched off.
+    """What is normalised before requests are compared; each step can be switched off.
 
     ``json``: canonical JSON. ``multipart``: bodies without their boundary.
-    ``form``: one spelling for urlencoded forms. ``content_coding``: compressed
-    bodies are compared as what they hold. ``signatures``: what signs a URL for
-    a time is left out. ``conditions``: ``Range`` and the ``If-`` fields count
-    when they are sent, as the answer depends on them. ``idempotency``: tokens
-    that a program makes up for each call do not count. ``query_order``: query
-    fields of different names may come in any order; this one is off.
+    ``form``: canonical urlencoded forms. ``content_coding``: compressed bodies
+    are compared by their decoded content. ``signatures``: the signature of a
+    pre-signed URL is left out. ``conditions``: ``Range`` and the ``If-``
+    fields count if they are sent, as the answer depends on them.
+    ``idempotency``: tokens that a program generates for each call do not
+    count. ``query_order``: query fields with different names may come in any
+    order; this one is off.
     """
 
     json: bool = True
@@ -98,20 +99,21 @@ class MatchRules:
 
     ``redaction`` names the credentials. With ``credentials="constant"`` their
     values make no difference, so that a dummy key replays what a real one
-    recorded. With ``"distinct"`` they do, as far as their pseudonyms tell them
-    apart: those of passwords, ``Basic`` and secrets under 20 characters do not.
-    With ``"exact"`` those in URLs and bodies count as they are, for keys that
-    are never written down as they are.
+    recorded. With ``"distinct"`` they do, as far as their pseudonyms differ:
+    those of passwords, ``Basic`` and secrets under 20 characters do not. With
+    ``"exact"``, credentials in URLs and bodies count literally, for keys that
+    are never stored in clear.
 
-    Left out of comparison: what the ``ignore`` rules match, the values that the
-    JSONPaths (RFC 9535) of ``json`` find in JSON bodies, the ``query`` fields
-    and the fields of urlencoded ``form`` bodies with these names. ``header``
-    fields are compared beside what always is. Bodies of more than
-    ``body_bytes``, decoded, are compared by their bytes. With strict ``variants`` a
-    recording never answers another variant of its request. ``frame`` says how WebSocket
-    messages are, as ``FrameRules`` has it, and ``frame_type`` names the member
-    for ``type``. ``on``, ``query_pairs`` and ``bodiless`` are as ``Preset``
-    has them; the fields of ``header`` count whatever ``on`` says.
+    Left out of the comparison: the matches of the ``ignore`` rules, the values
+    that the JSONPaths (RFC 9535) of ``json`` select in JSON bodies, and the
+    ``query`` fields and the fields of urlencoded ``form`` bodies with these
+    names. ``header`` fields are compared in addition to those that always are.
+    Bodies of more than ``body_bytes``, decoded, are compared by their bytes.
+    With strict ``variants`` a recording never answers another variant of its
+    request. ``frame`` says how WebSocket messages are compared, as in
+    ``FrameRules``, and ``frame_type`` names the member for ``type``. ``on``,
+    ``query_pairs`` and ``bodiless`` are those of ``Preset``; the fields of
+    ``header`` count whatever ``on`` says.
     """
 
     redaction: RedactionRules = field(factory=RedactionRules)

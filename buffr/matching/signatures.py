@@ -1,4 +1,4 @@
-"""Pre-signed URLs without what signs them for a time: it is new for each request."""
+"""Pre-signed URLs without their temporary signature: it is new for each request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from buffr.matching.forms import field_name, without_fields
 
 __all__ = ["unsigned"]
 
-# What shows that a query is signed, and the fields that then sign it or change with the time.
+# The fields that show that a query is signed, and those that sign it or change with the time.
 _SCHEMES = (
     (
         frozenset((b"x-amz-signature",)),
@@ -48,7 +48,7 @@ _SCHEMES = (
 
 
 def unsigned(query: bytes) -> bytes:
-    """The query without its signature, key, and times; one that is not signed stays as it is."""
+    """The query without its signature, key and times; a query that is not signed is unchanged."""
     if b"ig" not in query.lower():
         return query
     by_name: dict[bytes, set[bytes]] = {}

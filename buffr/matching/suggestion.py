@@ -1,4 +1,4 @@
-"""The rule that would make two requests one, where only noise tells them apart."""
+"""The rule that would make two requests match, if they differ only by noise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Suggestion", "suggested"]
 class Suggestion:
     """What to add under ``match`` in the settings.
 
-    It is ``partial`` where more differs than the noise that it leaves out.
+    It is ``partial`` if more differs than the noise that it leaves out.
     """
 
     ignore: tuple[IgnoreRule, ...] = ()
@@ -29,7 +29,7 @@ class Suggestion:
     partial: bool = False
 
     def yaml(self) -> str:
-        """As it can be pasted into the settings: lines, the first one ``match:``."""
+        """The lines to paste into the settings, the first one ``match:``."""
         lines = ["match:"]
         for name, values in (("json", self.json), ("query", self.query), ("form", self.form)):
             if values:
@@ -46,12 +46,12 @@ class Suggestion:
 
 
 def _quoted(text: str) -> str:
-    """A YAML scalar in single quotes, in which nothing but the quote is special."""
+    """A YAML scalar in single quotes, where only the quote itself is special."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def suggested(found: tuple[Change, ...]) -> Suggestion | None:
-    """The rule that leaves out what is noise among these changes; ``None`` where none is."""
+    """The rule that leaves out the noise among these changes; ``None`` if there is none."""
     paths: dict[Place, None] = {}
     fields: dict[str, dict[str, None]] = {"query": {}, "body": {}}
     ignore: dict[IgnoreRule, None] = {}
@@ -92,9 +92,10 @@ def _text(value: object, *, decode: bool) -> str | None:
 
 
 def _is_noise(change: Change, name: str) -> bool:
-    """Whether what is there on both sides is noise as a whole.
+    """Whether the values on both sides are entirely noise.
 
-    What only one of them has is another request: a rule would hide that for good.
+    A value that only one side has means another request: a rule would hide
+    that for good.
     """
     for value in (change.recorded, change.live):
         text = None if isinstance(value, Absent) else _text(value, decode=not change.json)
@@ -120,7 +121,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def _generalised(places: list[Place]) -> list[str]:
-    """JSONPaths (RFC 9535); places that differ by an index only are one with ``[*]``."""
+    """JSONPaths (RFC 9535); places that differ only by an index become one with ``[*]``."""
     shapes: dict[Place, list[Place]] = {}
     for place in places:
         shape = tuple("*" if isinstance(part, int) else f".{part}" for part in place)

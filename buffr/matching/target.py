@@ -1,4 +1,4 @@
-"""Request-targets as keys see them."""
+"""Request targets in the form that keys use."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
 
 __all__ = ["TargetRules", "in_one_spelling", "legal_target"]
 
-# RFC 3986 3.3 and 3.4. Square brackets are illegal in a query too, but many clients
-# send them as they are, and there nothing has ever decoded them.
+# RFC 3986 3.3 and 3.4. Square brackets are illegal in a query too, but many clients send them
+# unencoded, and they are never decoded there.
 _ILLEGAL_IN_PATH = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^%!$&'()*+,\-./0-9:;=@A-Z_a-z~]")
 _ILLEGAL_IN_QUERY = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^%!$&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]")
 
@@ -29,10 +29,10 @@ def _encode(found: re.Match[bytes]) -> bytes:
 
 
 def legal_target(target: bytes) -> bytes:
-    """The target with every byte that RFC 3986 forbids in it percent-encoded.
+    """The target with every byte percent-encoded that RFC 3986 forbids.
 
-    Recordings of the Go program hold decoded paths (``/a b``, ``/ü``); the
-    request had them encoded. A legal target stays as it is, ``%2f`` too.
+    Recordings of the Go program contain decoded paths (``/a b``, ``/ü``) that
+    were encoded in the request. A legal target is unchanged, ``%2f`` included.
     """
     path, mark, query = target.partition(b"?")
     legal = _ILLEGAL_IN_PATH.sub(_encode, path)
@@ -49,16 +49,17 @@ def _respelled(found: re.Match[bytes]) -> bytes:
 
 
 def in_one_spelling(text: bytes) -> bytes:
-    """A path or query in one of its equal spellings (RFC 3986 6.2.2.1 and 6.2.2.2).
+    """A path or query in one of its equivalent spellings (RFC 3986 6.2.2.1 and 6.2.2.2).
 
-    ``%7E`` is ``~``, and ``%2f`` is ``%2F``, but neither is ``/``. Dots stay.
+    ``%7E`` becomes ``~`` and ``%2f`` becomes ``%2F``, but neither becomes
+    ``/``. Dots are unchanged.
     """
     return _ESCAPE.sub(_respelled, text) if b"%" in text else text
 
 
 @frozen(eq=False)
 class TargetRules:
-    """What of a target counts. ``credential`` says what takes the place of a credential's value."""
+    """Which parts of a target count. ``credential`` replaces a credential's value."""
 
     redaction: KeyRedaction
     credential: Replace
@@ -76,11 +77,12 @@ class TargetRules:
     ) -> tuple[bytes, bytes]:
         """The path, and the query with its ``?``.
 
-        Bytes count in their order: ``%2F`` is not ``/``, ``/x?`` is not
-        ``/x``. A query of which nothing counts is no query. Ignore rules see
-        the target as it was sent, before equal spellings become one. ``known``
-        credentials are none wherever they stand. ``reading`` says which fields
-        are credentials; as a recording's are by default.
+        Bytes count in order: ``%2F`` is not ``/``, ``/x?`` is not ``/x``. A
+        query in which nothing counts is the same as no query. Ignore rules see
+        the target as it was sent, before equivalent spellings are unified.
+        ``known`` credentials are replaced wherever they appear. ``reading``
+        decides which fields are credentials; the default is the one for
+        recordings.
         """
         reading = reading or Reading(self.redaction.rules)
         named = in_target(target, reading, self.credential)
@@ -111,7 +113,7 @@ class TargetRules:
 
 
 def _without_tokens(query: bytes) -> bytes:
-    """The query without idempotency tokens that a program made up."""
+    """The query without generated idempotency tokens."""
     if b"oken=" not in query:
         return query
     kept = [

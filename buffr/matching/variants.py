@@ -1,4 +1,4 @@
-"""Variants: recordings of one key that header fields of the request tell apart."""
+"""Variants: recordings of one key that differ in header fields of the request."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Difference:
 
 
 def _as_set(value: bytes) -> bytes:
-    """A list whose order, white space and repetitions say nothing."""
+    """A list whose order, white space and repetitions do not count."""
     items = {b"".join(item.split()).lower() for item in value.split(b",")}
     return b", ".join(sorted(items - {b""}))
 
@@ -46,15 +46,15 @@ def _comparable(name: str, value: bytes) -> bytes:
 
 @define(eq=False)
 class Selecting:
-    """The fields of a live request that may choose among recordings: lower-case names, values.
+    """The fields of a live request that may select among recordings: lower-case names, values.
 
-    Several fields with one name are one list (RFC 9110 5.3). Credentials and
-    noise are not among them.
+    Several fields with the same name are one list (RFC 9110 5.3). Credentials
+    and noise are not among them.
     """
 
     fields: tuple[tuple[bytes, bytes], ...] = ()
     compared: dict[Variant | None, tuple[Difference, ...]] = field(init=False)
-    """Of the variants that were asked about; ``None`` fits whatever is asked."""
+    """The differences from each variant that was checked; ``None`` fits every request."""
     _values: dict[str, bytes] = field(init=False)
     _fixed: tuple[Part, ...] = field(init=False)
 
@@ -80,11 +80,11 @@ class Selecting:
         return tuple(sorted(chosen))
 
     def value(self, name: str) -> bytes | None:
-        """A field's comparable value: what its absence means, or ``None``."""
+        """A field's comparable value: the meaning of its absence, or ``None``."""
         return self._values.get(name, _ANYTHING.get(name))
 
     def differences(self, variant: Variant | None) -> tuple[Difference, ...]:
-        """In what the request is not that of a variant; empty where it is."""
+        """How the request differs from a variant; empty if it does not."""
         known = self.compared.get(variant)
         if known is None:
             if len(self.compared) >= _MOST_COMPARED:
@@ -110,7 +110,7 @@ class Selecting:
                 yield Difference("accept", variant.accept, accept, rule)
 
     def variant(self, answer: Headers) -> Variant:
-        """What the recording of this request would be filed as, with an answer's fields."""
+        """The variant under which this request's recording is filed, given the answer's fields."""
         vary, media_type = names_in_vary(answer), b""
         if "accept" not in vary:
             media_type = _media_type(answer)
@@ -128,10 +128,10 @@ def variant_of(fields: Iterable[tuple[bytes, bytes]], answer: Headers) -> Varian
 
 
 def names_in_vary(answer: Headers) -> tuple[str, ...]:
-    """The request fields that an answer's ``Vary`` names and that may choose, sorted.
+    """The request fields that an answer's ``Vary`` names and that may select, sorted.
 
-    Those that never choose are left out, and ``*``, which names nothing that a
-    request could be compared by.
+    Fields that never select are left out, and so is ``*``, which names nothing
+    to compare.
     """
     names: set[str] = set()
     for name, value in answer:
