@@ -1,1 +1,1 @@
-"""What never reaches the disk."""
+"""Finds credentials, and replaces them before anything is stored or logged."""

@@ -1,4 +1,4 @@
-"""Which secrets a recording still holds."""
+"""Finds the secrets that a recording still contains."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Finding:
     """A secret in clear.
 
     ``where`` is a part of the interaction, such as ``request header Cookie``
-    or ``response body``; ``name`` that of the field that holds it, or of its
-    shape; ``shape`` what gave it away: ``header``, ``query``, ``json``,
-    ``form``, ``url``, ``echo``, or a well-known token such as ``github-token``.
-    The secret itself is not told, but for ``start``: four characters of a long
-    one. ``offset`` is where it is in the decoded body, if that was in memory.
-    ``secret`` is for comparisons, and is never shown.
+    or ``response body``; ``name`` is the name of its field or of its shape;
+    ``shape`` says how it was found: ``header``, ``query``, ``json``, ``form``,
+    ``url``, ``echo``, or a well-known token such as ``github-token``.
+    ``start`` is all that is shown of the secret: the first four characters of
+    a long one. ``offset`` is its position in the decoded body, if that was in
+    memory. ``secret`` is for comparisons, and is never shown.
     """
 
     where: str
@@ -51,10 +51,11 @@ class Finding:
 def find_secrets(
     interaction: Interaction, rules: RedactionRules, allowed: frozenset[bytes] = frozenset()
 ) -> list[Finding]:
-    """The secrets that redaction would replace, each once by place and name, in order.
+    """The secrets that redaction would replace, each once per place and name, in order.
 
-    Values that are ``allowed`` are none. Looks whether or not ``rules.enabled``.
-    Raises ``OSError`` when a body's file cannot be read.
+    Values that are ``allowed`` do not count. Searches even if
+    ``rules.enabled`` is false. Raises ``OSError`` if a body's file cannot be
+    read.
     """
     request, response = interaction.request, interaction.response
     known = known_secrets(rules, request.target, request.headers, response.headers)
@@ -83,7 +84,7 @@ def _rest(look: _Look, interaction: Interaction) -> Iterator[Finding]:
 
 
 def start_of(secret: bytes) -> str:
-    """What is shown of a secret: four characters of a long one."""
+    """The part of a secret that may be shown: the first four characters of a long one."""
     return secret[:_SHOWN].decode("latin-1") if len(secret) >= _SHORTEST_SHOWN else ""
 
 
@@ -161,8 +162,8 @@ class _Look:
 
 
 def _no_room() -> Spool:
-    raise AssertionError("nothing is written while it is only looked for")
+    raise AssertionError("a search writes nothing")
 
 
 def _passed_over(_reason: str) -> None:
-    """What cannot be decoded is searched as it is."""
+    """What cannot be decoded is searched undecoded."""

@@ -1,8 +1,7 @@
-"""Bodies without secrets.
+"""Redacted bodies.
 
-A body in which nothing is found stays as it is, byte for byte. One under a
-content coding is decoded to be searched, and encoded again when something
-was found.
+A body without a finding is unchanged, byte for byte. A body with a content
+coding is decoded for the search, and encoded again if something was replaced.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ _PIECE_BYTES = 256 * 1024
 
 @frozen
 class Redacted:
-    """A body in which something was found: what is stored instead.
+    """A redacted body: what is stored instead of the original.
 
-    ``edits`` say what was changed; ``None`` when the body was encoded again,
-    or too much was changed to tell.
+    ``edits`` are the changes; ``None`` if the body was encoded again, or had
+    too many changes to list.
     """
 
     body: Body
@@ -54,11 +53,12 @@ class Redacted:
 class Bodies:
     """Searches bodies, in memory or in files, which are read in pieces.
 
-    ``stand_in`` says what takes a secret's place. ``spool`` makes room for a
-    body that goes to a file. JSONPaths are looked for in documents of at most
-    ``document_bytes``. ``unsafe`` is told why a body cannot be searched;
-    when it returns, the bytes are searched as they are. ``pieces``: what is told in
-    pieces over the lines of a body in memory is found, too.
+    ``stand_in`` returns the replacement for a secret. ``spool`` creates a file
+    for a large body. JSONPaths are applied to documents of up to
+    ``document_bytes``. ``unsafe`` is called with the reason if a body cannot
+    be searched; if it returns, the bytes are searched undecoded. With
+    ``pieces``, secrets spread over the lines of a body in memory are found,
+    too.
     """
 
     scanner: Scanner
@@ -71,9 +71,9 @@ class Bodies:
     def redacted(
         self, body: Body, headers: Headers, known: Known, *, whole: bool = True
     ) -> Redacted | None:
-        """What is stored of a body; ``None`` when it stays as it is.
+        """What is stored for a body; ``None`` if it is unchanged.
 
-        ``whole`` is false for a body that broke off.
+        ``whole`` is false for a body that was cut off.
         """
         if not body.size_bytes:
             return None
@@ -81,10 +81,10 @@ class Bodies:
         gzip = b"" if codings else _unlabelled(body)
         if not gzip:
             return self._redacted(body, kind, codings, known, whole=whole)
-        # What nothing says to be gzip may as well begin like it and go on otherwise.
+        # Without a header field that says gzip, a body may begin like gzip and continue otherwise.
         found = self._redacted(body, kind, gzip, known, whole=False)
         if found is not None and whole and _is_broken(gzip, body):
-            self.unsafe("it begins like gzip, with a credential in it, and goes on otherwise")
+            self.unsafe("it begins like gzip and contains a credential, but is not gzip")
         return found
 
     def _redacted(
@@ -97,7 +97,7 @@ class Bodies:
         return self._in_pieces(body, kind, codings, known, whole=whole)
 
     def found(self, body: Body, headers: Headers, known: Known) -> Iterator[Found]:
-        """The secrets in a body. Where they stand is told within stretches of a long one."""
+        """The secrets in a body. In a long one, their positions are relative to its stretches."""
         kind, codings = media_type(headers), _codings(headers) or _unlabelled(body)
         if body.file is None:
             plain = self._decoded(codings, body.data, whole=True)
@@ -137,11 +137,11 @@ class Bodies:
         return found
 
     def _decoded(self, codings: bytes, data: bytes, *, whole: bool) -> bytes | None:
-        """A body in memory, decoded; ``None`` when that is too much for memory."""
+        """A decoded body in memory; ``None`` if it is too large for that."""
         if not codings:
             return data
         if not are_known(codings):
-            self.unsafe(f"its Content-Encoding {codings.decode('latin-1')} is not known")
+            self.unsafe(f"its Content-Encoding {codings.decode('latin-1')} is unknown")
             return data
         plain = decoded(codings, data, limit_bytes=_IN_MEMORY)
         if plain is not None:
@@ -150,20 +150,20 @@ class Bodies:
 
     def _as_it_is(self, codings: bytes, data: bytes) -> bytes:
         if is_binary(data):
-            self.unsafe(f"it is not what its Content-Encoding {codings.decode('latin-1')} says")
+            self.unsafe(f"it does not match its Content-Encoding {codings.decode('latin-1')}")
         return data
 
     def _in_pieces(
         self, body: Body, kind: bytes, codings: bytes, known: Known, *, whole: bool
     ) -> Redacted | None:
         if self.scanner.places and body.size_bytes > self.document_bytes:
-            self.unsafe(f"it is too large to look for JSONPaths in it ({body.size_bytes} bytes)")
+            self.unsafe(f"it is too large for a JSONPath search ({body.size_bytes} bytes)")
         elif self.scanner.places and body.file is not None:
             data = b"".join(_pieces(body))
             return self.redacted(Body.of(data), ((b"content-type", kind),), known)
         known_codings = codings if are_known(codings) else b""
         if codings and not known_codings:
-            self.unsafe(f"its Content-Encoding {codings.decode('latin-1')} is not known")
+            self.unsafe(f"its Content-Encoding {codings.decode('latin-1')} is unknown")
 
         def plain() -> Iterator[bytes]:
             return self._plain(body, known_codings, whole=whole)
@@ -190,7 +190,10 @@ class Bodies:
         )
 
     def _plain(self, body: Body, codings: bytes, *, whole: bool = True) -> Iterator[bytes]:
-        """A body decoded, in pieces: of a broken one what there is, or its bytes as they are."""
+        """A decoded body, in pieces.
+
+        A damaged body yields as much as decodes, or its bytes undecoded.
+        """
         if not codings:
             yield from _pieces(body)
             return
@@ -199,12 +202,12 @@ class Bodies:
             for piece in decoding(codings, _pieces(body)):
                 size += len(piece)
                 if size > _MOST_DECODED:
-                    self.unsafe("it is too large when it is decoded")
+                    self.unsafe("it is too large when decoded")
                     return
                 yield piece
         except BadCoding:
             if whole:
-                self.unsafe(f"it is not what its Content-Encoding {codings.decode('latin-1')} says")
+                self.unsafe(f"it does not match its Content-Encoding {codings.decode('latin-1')}")
             if not size:
                 yield from _pieces(body)
 
@@ -218,9 +221,10 @@ def _codings(headers: Headers) -> bytes:
 
 
 def holds_more(body: Body, headers: Headers, size_bytes: int) -> bool:
-    """Whether a body in memory holds more than so many bytes under its codings, at any step.
+    """Whether a body in memory decodes to more than this size, at any step.
 
-    One that is not what its codings say holds nobody knows what, and counts as well.
+    A body that does not match its codings counts as well, as its size is
+    unknown.
     """
     if body.file is not None:
         return False
@@ -231,7 +235,7 @@ def holds_more(body: Body, headers: Headers, size_bytes: int) -> bool:
 
 
 def _unlabelled(body: Body) -> bytes:
-    """The coding of a body that is gzip, and whose fields do not say so."""
+    """The coding of a gzip body whose header fields do not declare it."""
     return unlabelled(body.data if body.file is None else next(_pieces(body), b""))
 
 
@@ -259,7 +263,7 @@ def _pieces(body: Body) -> Iterator[bytes]:
     with path.open("rb", buffering=0) as file:
         offset = 0
         while True:
-            # An open file's other readers move its position.
+            # Other readers of an open file move its position.
             file.seek(offset)
             piece = file.read(_PIECE_BYTES)
             if not piece:

@@ -1,4 +1,4 @@
-"""Where a body is cut, after something in it was replaced."""
+"""The chunks of a body after something in it was replaced."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["recut", "rescaled"]
 
 
 def recut(chunks: Sequence[Chunk], edits: Iterable[Edit]) -> tuple[Chunk, ...]:
-    """The chunks of the new body: cut where the old one was.
+    """The chunks of the new body, divided where the old one was.
 
-    A stand-in goes whole into the chunk in which the secret began. A chunk of
-    which nothing is left is none; the next one waits for it.
+    A stand-in goes whole into the chunk in which the secret began. A chunk
+    that becomes empty is dropped, and its delay is added to the next one.
     """
     return tuple(_at(chunks, new_offsets(_ends(chunks), edits)))
 
 
 def rescaled(chunks: Sequence[Chunk], old_bytes: int, new_bytes: int) -> tuple[Chunk, ...]:
-    """The same for a body that was encoded again: cut in the old proportions."""
+    """The same for a body that was encoded again: divided in the old proportions."""
     if not old_bytes:
         return tuple(chunks)
     return tuple(_at(chunks, (end * new_bytes // old_bytes for end in _ends(chunks))))

@@ -1,7 +1,8 @@
-"""Secrets that stand behind a name: members of JSON, XML elements, parameters of URLs.
+"""Secrets after a name: members of JSON, XML elements, parameters of URLs.
 
 They are found in any text, however it is nested or cut: JSON in a string of
-JSON, in the events of a stream, a line each. Nothing has to be parsed whole.
+JSON, in the events of a stream, one document a line. Nothing needs to be
+parsed as a whole.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from buffr.redaction.spans import Found
 
 __all__ = ["Named"]
 
-# What the names of secrets end with, or hold; the rules decide about each.
+# Words that the names of secrets end with or contain; the rules decide about each name.
 _STEMS = (
     "token|key|secret|pass(?:word|wd|phrase)?|pwd|auth|authorization|credentials?|cookie|jwt"
     "|bearer|assertion|signature|sig|hmac|access[-_]?id|assertion|response"
@@ -45,7 +46,7 @@ _NESTED = frozenset((1, 3, 7, 15, 31, 63, 127))
 
 
 def _alike(name: str) -> str:
-    """A pattern for a name and its other spellings: ``apiKey`` and ``API_KEY`` are one."""
+    """A pattern for all spellings of a name: ``apiKey`` and ``API_KEY`` are the same."""
     letters = [re.escape(letter) for letter in re.sub(r"[-_.+\s]", "", name)]
     return "[-_. ]?".join(letters)
 
@@ -61,7 +62,7 @@ def _plain(raw: bytes) -> bytes:
 class Named:
     """Finds the values of names that ``rules`` call credentials.
 
-    A text that ``screened`` (RE2) does not match has none.
+    A text that does not match ``screened`` (RE2) has none.
     """
 
     def __init__(self, rules: RedactionRules) -> None:
@@ -77,7 +78,7 @@ class Named:
         self.screened = boundless(f"(?i:{'|'.join(patterns)})")
 
     def find(self, text: bytes) -> Iterator[Found]:
-        """The secrets in a text, in no order."""
+        """The secrets in a text, in no particular order."""
         for match in self._member.finditer(text):
             yield from self._of_member(match[1], text, match.end())
         for match in self._element.finditer(text):
@@ -154,9 +155,10 @@ def _whole(
 
 
 def _string_at(text: bytes, at: int) -> tuple[int, int, int] | None:
-    """Where a string's content starts and ends, and where the text goes on behind it.
+    """Where a string's content starts and ends, and where the text continues after it.
 
-    It may stand inside other strings, its quotes escaped, and may lack its end.
+    The string may be nested in other strings with its quotes escaped, and its
+    end may be missing.
     """
     start = at
     while text.startswith(b"\\", start):
@@ -169,7 +171,7 @@ def _string_at(text: bytes, at: int) -> tuple[int, int, int] | None:
         return None
     end = start + 1
     if depth not in _NESTED:
-        # No nesting of JSON: each depth would be one more reason to read on to the end.
+        # Nested JSON is not followed: each level would be another reason to read to the end.
         end = text.find(b'"', end)
         last = len(text) if end < 0 else end
         value = text[start + 1 : last].rstrip(b"\\")
@@ -181,5 +183,5 @@ def _string_at(text: bytes, at: int) -> tuple[int, int, int] | None:
             return start + 1, len(text), len(text)
         if text[end - 1 : end] != b"\\":
             return start + 1, end, end + len(quote)
-        # More backslashes: a quote of a string that is nested deeper.
+        # More backslashes: a quote of a more deeply nested string.
         end = text.index(b'"', end) + 1

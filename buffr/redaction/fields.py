@@ -1,6 +1,6 @@
-"""The credential fields of queries and URLs: where they stand, and nothing of what replaces them.
+"""Finds the credential fields of queries and URLs; the caller chooses the replacements.
 
-Every function leaves all bytes but the credential values as they are.
+Every function leaves all bytes but the credential values unchanged.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ __all__ = [
 ]
 
 Replace = Callable[[bytes, bytes], bytes]
-"""What takes the place of a value: called with the field's name and the value, both as sent."""
+"""Returns a value's replacement, given the field's name and the value, both as sent."""
 
 
 class FieldRules(Protocol):
-    """Tells which fields hold credentials, by their names and values as they stand there."""
+    """Decides which fields contain credentials, by their names and values as they appear."""
 
     def is_credential_field(self, name: bytes) -> bool:
-        """Whether a field with this name may."""
+        """Whether a field with this name may contain a credential."""
 
     def holds_credential(self, name: bytes, value: bytes) -> bool:
-        """Whether one with this value does. What is no credential holds none at its end either."""
+        """Whether a field with this value contains a credential.
+
+        If not, no suffix of the value does.
+        """
 
 
 _URL_HEADERS = frozenset(
@@ -48,9 +51,9 @@ _URL_HEADERS = frozenset(
     )
 )
 
-# Some servers end a field at ";" and some applications nest a query in a query, so
-# a name may begin after these; a credential's value always goes on to the next "&".
-# A "#" that came raw is percent-encoded when a recording is read back.
+# Some servers end a field at ";" and some applications nest a query in a query, so a name may begin
+# after these; a credential's value always extends to the next "&". A "#" that was sent unencoded is
+# percent-encoded when a recording is read back.
 _NAME_STARTS = re.compile(rb"[;?#]|%23")
 
 _USERINFO = re.compile(rb"(?<=://)[^/?#\s]*(?=@)")
@@ -63,7 +66,7 @@ _LINK_URLS = re.compile(rb'(?<=<)[^<>]*+(?=>)|(?<=")[^"]*+(?=")')
 
 
 def _value_of(text: bytes, rules: FieldRules) -> tuple[bytes, int] | None:
-    """The name of the credential that a field holds, and where its value starts."""
+    """The name of a field's credential, and where its value starts."""
     if _NAME_STARTS.search(text) is None:
         name, equals_sign, value = text.partition(b"=")
         if equals_sign and rules.holds_credential(name, value):
@@ -77,7 +80,7 @@ def _value_of(text: bytes, rules: FieldRules) -> tuple[bytes, int] | None:
             return None
         name = _NAME_STARTS.split(text[start:equals])[-1]
         if rules.is_credential_field(name):
-            # A value reaches to the end: that of an inner name was looked at already.
+            # A value extends to the end: the values of inner names are part of it.
             if rules.holds_credential(name, b"" if is_data else text[equals + 1 :]):
                 return name, equals + 1
             is_data = True
@@ -96,7 +99,7 @@ def _in_field(text: bytes, rules: FieldRules, replace: Replace) -> bytes:
 
 
 def fields_of(query: bytes, rules: FieldRules) -> Iterator[tuple[bytes, int, int]]:
-    """The names of the credential fields, and where their values stand in the query or form."""
+    """The names of a query's or form's credential fields, and the positions of their values."""
     at = 0
     for text in query.split(b"&") if b"=" in query else ():
         found = _value_of(text, rules)
@@ -106,7 +109,7 @@ def fields_of(query: bytes, rules: FieldRules) -> Iterator[tuple[bytes, int, int
 
 
 def constant(_name: bytes, _value: bytes) -> bytes:
-    """A ``Replace`` that tells no two values apart."""
+    """A ``Replace`` with the same result for every value."""
     return b"REDACTED"
 
 
@@ -116,14 +119,14 @@ def as_sent(_name: bytes, value: bytes) -> bytes:
 
 
 def in_query(query: bytes, rules: FieldRules, replace: Replace) -> bytes:
-    """Replace the values of the credential fields of a query, given without its ``?``."""
+    """Replace the values of a query's credential fields; the query has no ``?``."""
     if b"=" not in query:
         return query
     return b"&".join([_in_field(text, rules, replace) for text in query.split(b"&")])
 
 
 def in_target(target: bytes, rules: FieldRules, replace: Replace) -> bytes:
-    """Replace the credential values of a request-target (RFC 9112 3.2), and its userinfo."""
+    """Replace the credential values of a request target (RFC 9112 3.2), and its userinfo."""
     path, mark, query = target.partition(b"?")
     if not path.startswith(b"/"):
         path = _without_userinfo(path, replace)
@@ -150,7 +153,7 @@ def _in_url(text: bytes, rules: FieldRules, replace: Replace) -> bytes:
 
 
 def _in_links(text: bytes, rules: FieldRules, replace: Replace) -> bytes:
-    # RFC 8288 3. A malformed value is taken for one URL.
+    # RFC 8288 3. A malformed value is treated as one URL.
     if _LINK.fullmatch(text) is None:
         return _in_url(text, rules, replace)
     return _LINK_URLS.sub(lambda found: _in_url(found[0], rules, replace), text)

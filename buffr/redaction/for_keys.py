@@ -1,8 +1,9 @@
-"""What match keys see of a request: as it would be stored, its stand-ins all alike.
+"""A request as match keys use it: redacted as for storage, with equal stand-ins.
 
-A live request, its recording, and a recording that still holds the secrets
-in clear look the same. Opaque values under names that may mean data (``key``,
-``token``) keep their pseudonyms, so that two of them are two.
+A live request, its recording, and a recording that still contains the secrets
+in clear all look the same. Opaque values under names that may mean data
+(``key``, ``token``) keep their pseudonyms, so that different values stay
+different.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ __all__ = ["KeyRedaction"]
 
 @frozen(eq=False)
 class KeyRedaction:
-    """Redacts texts for keys. ``salt`` is that of the recordings' pseudonyms.
+    """Redacts texts for keys. ``salt`` is the salt of the recordings' pseudonyms.
 
-    With ``distinct`` all stand-ins tell secrets apart, as far as they can.
-    ``exact`` leaves all as it is, for keys that are never written down.
+    With ``distinct``, all stand-ins distinguish secrets, as far as they can.
+    ``exact`` leaves everything unchanged, for keys that are never stored.
     """
 
     rules: RedactionRules = field(factory=RedactionRules)
@@ -50,7 +51,7 @@ class KeyRedaction:
         return re.compile(rb"REDACTED-(%b)(?:-[0-9a-f]{8})?(?!-?[a-z0-9])" % slugs)
 
     def credential(self, name: bytes, value: bytes) -> bytes:
-        """What takes the place of the value of a credential field in a query or form."""
+        """The replacement for the value of a credential field in a query or form."""
         if self.exact:
             return value
         if self.distinct:
@@ -60,7 +61,7 @@ class KeyRedaction:
         return self.by_field(name, value)
 
     def by_field(self, name: bytes, value: bytes) -> bytes:
-        """The same for a value of which only the field's name says what it is."""
+        """The same for a value that only its field's name marks as a credential."""
         if not value or not self.rules.may_mean_data(name):
             return STAND_IN
         return collapsed(pseudonym(name, value, self.salt), self._counted)
@@ -76,7 +77,7 @@ class KeyRedaction:
         return [(found[1], found[0]) for found in self._counted.finditer(value)]
 
     def known(self, target: bytes, headers: Headers) -> Known:
-        """The credentials of a request that are looked for in all of it."""
+        """The credentials of a request that are searched for in all of its parts."""
         return NOTHING_KNOWN if self.exact else known_secrets(self.rules, target, headers)
 
     def header(self, name: bytes, value: bytes, known: Known = NOTHING_KNOWN) -> bytes:
@@ -92,22 +93,22 @@ class KeyRedaction:
         return self.text(named, known)
 
     def text(self, text: bytes, known: Known = NOTHING_KNOWN) -> bytes:
-        """A target, or the reason of an answer."""
+        """A request target, or an answer's reason phrase."""
         return text if self.exact else self._without(text, self._scanner.in_text(text, known))
 
     def body(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> bytes:
-        """A whole body, or a frame, decoded."""
+        """A whole decoded body or frame."""
         if self.exact:
             return text
         searched, charset = as_searched(text)
         if self._scanner.is_clear(searched, media_type, known):
             return text
         hidden = self._without(searched, self._scanner.in_body(searched, media_type, known))
-        # In which charset a body hides something makes no difference.
+        # The charset of a text with secrets makes no difference.
         return text if charset is not None and hidden == searched else hidden
 
     def stretches(self, media_type: bytes, known: Known = NOTHING_KNOWN) -> Stretches:
-        """For a body that is too long for memory. Its stand-ins are those of its recording."""
+        """Redacts a body that is too long for memory. The stand-ins are those of its recording."""
         if self.exact:
             return Stretches(lambda _, __: [], lambda _: STAND_IN)
         return Stretches(
@@ -116,7 +117,7 @@ class KeyRedaction:
         )
 
     def collapsing(self) -> Stretches:
-        """For the same, as it is or as it is stored: its stand-ins become those of keys."""
+        """Redacts such a body, live or stored, with the stand-ins of keys."""
         return Stretches(
             lambda text, _: [] if self.exact else stand_ins(text),
             lambda found: self._collapsed(found.secret),
@@ -131,7 +132,7 @@ class KeyRedaction:
         return nameless(text) if self.distinct else collapsed(text, self._counted)
 
     def _stand_in(self, found: Found) -> bytes:
-        # Where it will be collapsed its digest goes, and costs more than all the rest.
+        # The digest is dropped when stand-ins are collapsed, and costs more than everything else.
         counts = self.distinct or found.counted or self.rules.may_mean_data(found.name)
         return pseudonym(
             found.name,

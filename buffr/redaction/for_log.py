@@ -1,4 +1,4 @@
-"""Request-targets as logs and miss answers may show them."""
+"""Request targets for logs and miss answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _USERINFO_AND_AT = re.compile(rb"(?:(?<=://)|^)[^/?#\s]*@")
 
 @frozen
 class _ByName:
-    """Every field that may hold a credential does."""
+    """Treats every field that may contain a credential as one."""
 
     rules: RedactionRules
 
@@ -35,10 +35,10 @@ class _ByName:
 def target_for_log(
     target: bytes, rules: RedactionRules, credentials: tuple[Secret, ...] = ()
 ) -> bytes:
-    """A target without credential values, userinfo, and ``credentials`` of its request.
+    """A target without credential values, userinfo, and the request's ``credentials``.
 
-    Holds whether or not ``rules.enabled``: that is about what is recorded. A
-    name that may be that of a credential hides its value, whatever that is.
+    Applies even if ``rules.enabled`` is false, which is about recordings only.
+    If a name may be that of a credential, its value is hidden, whatever it is.
     """
     named = in_target(_USERINFO_AND_AT.sub(b"", target), _ByName(rules), _for_log)
     known = Known(credentials) if credentials else NOTHING_KNOWN
@@ -47,7 +47,7 @@ def target_for_log(
 
 
 def credentials_in(target: bytes, headers: Headers, rules: RedactionRules) -> tuple[Secret, ...]:
-    """The credentials of a request that stand in its target too; mostly none."""
+    """The credentials of a request that also appear in its target; usually none."""
     known = known_secrets(rules, target, headers)
     return tuple([secret for secret in known.secrets if secret.stands_in(target)])
 

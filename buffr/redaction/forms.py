@@ -1,8 +1,8 @@
-"""Stand-ins that keep the form of what they stand for, so that programs read them on.
+"""Stand-ins in the format of the secret, so that programs can still parse them.
 
-A JWT (RFC 7519) stays three parts whose harmless claims can be read, a UUID a
-UUID, hexadecimal digits as many hexadecimal digits. Everything else is
-``REDACTED`` and a name.
+A JWT (RFC 7519) remains three parts whose harmless claims are readable, a UUID
+remains a UUID, and hexadecimal digits keep their number. Everything else
+becomes ``REDACTED`` and a name.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _READABLE = frozenset(
     cty alg kid idp at_use_nbf entitlements grant_type events
     """.decode().split()
 )
-"""Claims that say nothing of whom the token is for."""
+"""Claims that do not identify the token's subject."""
 
 
 def stand_in(
@@ -43,9 +43,10 @@ def stand_in(
     counted: bool = False,
     compared: bool = False,
 ) -> bytes:
-    """What is stored for a secret: as ``pseudonym``, or in the secret's own form.
+    """The stand-in for a secret: as in ``pseudonym``, or in the secret's own format.
 
-    ``name`` and ``secret`` are as sent; the others as there.
+    ``name`` and ``secret`` are as sent; the other arguments are as in
+    ``pseudonym``.
     """
     plain = pseudonym(name, secret, salt, digest=digest, counted=counted, compared=compared)
     if not secret or is_pseudonym(secret):
@@ -79,7 +80,7 @@ def _of_jwt(jwt: re.Match[bytes], plain: bytes, salt: bytes) -> bytes:
 
 
 def _claims(claims: dict[str, Any], salt: bytes, depth: int) -> dict[str, Any]:
-    """Claims in which only those that say nothing of a person keep their texts."""
+    """The claims, where only those that do not identify a person keep their texts."""
     return {
         name: value if name in _READABLE else _hidden(name, value, salt, depth)
         for name, value in claims.items()

@@ -1,7 +1,7 @@
-"""Secrets inside the values of credential headers: what of a value stays, and what is replaced.
+"""Secrets in the values of credential headers: which part of a value stays, which is replaced.
 
-A part that is not understood is replaced whole, so that nothing slips
-through because it is malformed.
+A part that cannot be parsed is replaced as a whole, so that nothing escapes by
+being malformed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SET_COOKIES = frozenset((b"set-cookie", b"set-cookie2"))
 
 _CREDENTIALS = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++)([ \t]++)(\S.*+)", re.DOTALL)
 
-# Only words known to be schemes stay: in "hunter2 hunter3" the first word is half of a secret.
+# Only known schemes stay: in "hunter2 hunter3" the first word is half of a secret.
 _SCHEMES = frozenset(
     b"""
     bearer basic digest negotiate ntlm token apikey api-key key bot jwt oauth dpop gnap hawk hoba
@@ -55,14 +55,18 @@ _ATTRIBUTES = {
 class HeaderValues:
     """Replaces secrets in header values; ``salt`` keys their digests.
 
-    Fields with one of the ``compared`` names, in lower case, tell requests apart.
+    Fields with one of the ``compared`` names, in lower case, distinguish
+    requests.
     """
 
     salt: bytes
     compared: Container[bytes] = ()
 
     def credential(self, name: bytes, value: bytes, *, counted: bool = False) -> bytes:
-        """``Bearer secret`` keeps its scheme (RFC 9110 11.4); any other value goes whole."""
+        """``Bearer secret`` keeps its scheme (RFC 9110 11.4).
+
+        Any other value is replaced as a whole.
+        """
         found = _CREDENTIALS.fullmatch(value)
         scheme, space, secret = b"", b"", value
         if found is not None and found[1].lower() in _SCHEMES:
@@ -99,7 +103,7 @@ class HeaderValues:
             return text
         before, _, after = text.partition(bare)
         name, _, value = bare.partition(b"=")
-        # "c2VjcmV0c2VjcmV0c2VjcmV0==" is no cookie without a value, but a secret without a name.
+        # "c2VjcmV0c2VjcmV0c2VjcmV0==" is not a cookie without a value, but a secret without a name.
         nameless = not value.strip(b"=") and (value or len(name) >= GUESSABLE_BYTES)
         if nameless or b"=" not in bare or not _COOKIE_NAME.fullmatch(name):
             return before + stand_in(header, bare, self.salt) + after
@@ -112,21 +116,21 @@ class HeaderValues:
         known = _ATTRIBUTES.get(name.strip(b" \t").lower())
         if not bare or (known is not None and known.fullmatch(value.strip(b" \t"))):
             return text
-        # The rest of a value with a ";" in it looks like an attribute that nobody knows.
+        # The rest of a value with a ";" in it looks like an unknown attribute.
         return text.replace(bare, stand_in(header, bare, self.salt))
 
 
 def _has_space(value: bytes) -> bool:
-    """Several words are parameters: a digest of them would be new each time, or help to guess."""
+    """Several words are parameters: their digest would be new each time, or help to guess."""
     return b" " in value or b"\t" in value
 
 
 def secret_spans(name: bytes, value: bytes) -> list[tuple[int, int, bytes, bool]]:
-    """Where in a credential header's value its secrets stand, and what each one is called.
+    """Where the secrets are in a credential header's value, and the name of each.
 
-    ``name`` is in lower case. The last of each says whether a digest of it
-    helps nobody to guess. A scheme or a cookie's name is no secret; of several
-    words behind a scheme all are one.
+    ``name`` is in lower case. The last item says whether the secret is safe
+    from guessing by its digest. A scheme or a cookie's name is not a secret;
+    several words after a scheme are one secret.
     """
     if name in COOKIES or name in SET_COOKIES:
         pairs = value.split(b";") if name in COOKIES else [value.partition(b";")[0]]

@@ -1,4 +1,4 @@
-"""Places in JSON documents that settings name by JSONPaths (RFC 9535)."""
+"""Places in JSON documents that settings select by JSONPaths (RFC 9535)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _DOCUMENT = re.compile(rb"^(?:data:)?[ \t]*([\[{].*)$", re.MULTILINE)
 
 
 class JSONPlaces:
-    """Finds what its paths name, in a document, or in documents of a line each.
+    """Finds what its paths select, in one document or in documents on a line each.
 
-    Those may be events of a stream. Raises ``ValueError`` for a path that is
-    none.
+    Such lines may be events of a stream. Raises ``ValueError`` for an invalid
+    path.
     """
 
     def __init__(self, paths: tuple[str, ...]) -> None:
@@ -36,7 +36,7 @@ class JSONPlaces:
         return bool(self._paths)
 
     def find(self, text: bytes) -> Iterator[Found]:
-        """The values at the places: strings, numbers, and all those in an object or array."""
+        """The values at the places: strings, numbers, and all of these in an object or array."""
         if not self._paths:
             return
         whole = _read(text)
@@ -71,10 +71,10 @@ class JSONPlaces:
 
 
 def documents(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """The documents of a text with one a line, as events have them: where each starts, and it.
+    """The documents of a text with one document a line, as in events, with their offsets.
 
-    One that is a whole document is its only one. Others than objects and
-    arrays are passed over.
+    If the whole text is a document, it is the only one. Documents that are
+    neither an object nor an array are skipped.
     """
     if _read(text) is not None:
         yield 0, text
@@ -85,14 +85,14 @@ def documents(text: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def strings(document: bytes) -> Iterator[tuple[Place, int, int]]:
-    """Every string of a valid document that is a value, and where its content stands."""
+    """Every string value of a valid document, and the position of its content."""
     for place, start, end in scalars(document):
         if document.startswith(b'"', start):
             yield place, start + 1, end - 1
 
 
 def _read(text: bytes) -> Any | None:
-    """A document that is an object or an array."""
+    """The document, if it is an object or an array."""
     if text.lstrip()[:1] not in (b"{", b"["):
         return None
     try:

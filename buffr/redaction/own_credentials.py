@@ -1,4 +1,4 @@
-"""The credentials that one exchange itself carries, wherever else they turn up in it."""
+"""The credentials that one exchange itself carries, wherever else they appear in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 __all__ = ["NOTHING_KNOWN", "Known", "Secret", "known_secrets", "spellings_of"]
 
 SHORTEST = 16
-"""Shorter values are looked for where they are expected only: they could be a word."""
+"""Shorter values are only searched for in the expected places: they may be words."""
 
 _SHORTEST_PASSWORD = 8
 _LONGEST = 16 * 1024
@@ -38,9 +38,9 @@ _SHORTEST_IN_BASE64 = 12
 
 @frozen
 class Secret:
-    """A plain value, and what it is called. ``digest``: nobody could guess it from one.
+    """A plain value and its name. ``digest``: its digest does not help to guess it.
 
-    ``counted``: in match keys it counts by its pseudonym.
+    ``counted``: match keys include its pseudonym.
     """
 
     value: bytes
@@ -49,15 +49,15 @@ class Secret:
     counted: bool = False
 
     def stands_in(self, text: bytes) -> bool:
-        """Whether it does, in any spelling."""
+        """Whether the text contains the secret, in any spelling."""
         return any(map(text.__contains__, _shortest_spellings(self.value)))
 
 
 @frozen(eq=False)
 class Known:
-    """Finds known secrets in texts: as they are, percent-encoded, escaped as in JSON, in base64.
+    """Finds known secrets in texts: literally, percent-encoded, escaped as in JSON, in base64.
 
-    ``values`` are the secrets alone.
+    ``values`` are the plain secrets.
     """
 
     secrets: tuple[Secret, ...]
@@ -71,7 +71,7 @@ class Known:
         return bool(self.secrets)
 
     def with_found(self, found: Iterable[Found]) -> Known:
-        """These and what was found, as far as it could hardly be a word of another text."""
+        """These secrets and those that were found, except values that may be ordinary words."""
         values = set(self.values)
         more: dict[bytes, Secret] = {}
         for each in found:
@@ -83,11 +83,11 @@ class Known:
         return Known((*self.secrets, *tuple(more.values())[:room])) if more and room else self
 
     def stand_in(self, text: bytes) -> bool:
-        """Whether any of them does."""
+        """Whether the text contains any of them."""
         return any(secret.stands_in(text) for secret in self.secrets)
 
     def find(self, text: bytes) -> Iterator[Found]:
-        """All places of all of them, in no order."""
+        """All occurrences of all secrets, in no particular order."""
         for secret in self.secrets:
             if not secret.stands_in(text):
                 continue
@@ -112,13 +112,13 @@ NOTHING_KNOWN = Known(())
 
 @lru_cache(maxsize=256)
 def spellings_of(value: bytes) -> tuple[bytes, ...]:
-    """All that are looked for."""
+    """All spellings that are searched for."""
     return tuple(dict.fromkeys(_spelled(value)))
 
 
 @lru_cache(maxsize=256)
 def _shortest_spellings(value: bytes) -> tuple[bytes, ...]:
-    """Those without which no other can stand in a text."""
+    """The spellings of which at least one is in any text that contains the secret."""
     short: list[bytes] = []
     for spelling in sorted(spellings_of(value), key=len):
         if not any(part in spelling for part in short):
@@ -144,7 +144,7 @@ def _spelled(value: bytes) -> Iterator[bytes]:
         yield encoded
         yield encoded.rstrip(b"=")
     for skipped in range(3):
-        # Three bytes are four characters: what begins in the middle of three is left out.
+        # Three bytes make four characters: a group that begins before the value is left out.
         whole = value[skipped:][: (len(value) - skipped) // 3 * 3]
         if len(whole) >= _SHORTEST_IN_BASE64:
             yield b64encode(whole)
@@ -157,7 +157,9 @@ def _lower_escapes(quoted: bytes) -> bytes:
 
 
 def known_secrets(rules: RedactionRules, target: bytes, *heads: Headers) -> Known:
-    """The secrets of a request's target and of the given heads: long enough to be found again."""
+    """The secrets of a request target and of these header sections that are long enough to search
+    for.
+    """
     found: dict[bytes, Secret] = {}
     is_telling = rules.telling_headers
     for headers in heads:
@@ -193,7 +195,7 @@ def _is_unmistakable(secret: bytes) -> bool:
 
 
 def _is_strong(password: bytes) -> bool:
-    """Whether a password could hardly be a word of an answer."""
+    """Whether a password is unlikely to be a word of an answer."""
     size = len(password)
     return SHORTEST <= size <= _LONGEST or (size >= _SHORTEST_PASSWORD and not password.isalpha())
 
@@ -216,7 +218,7 @@ def _of_value(
     elif b" " not in value and b"," not in value:
         yield Secret(value, called, digest)
     else:
-        # Parameters: a user name, a path or a list of headers is no secret.
+        # Parameters: a user name, a path or a list of headers is not a secret.
         for part in value.replace(b",", b" ").split():
             parameter, equals, inner = part.partition(b"=")
             bare = inner.strip(b'"')

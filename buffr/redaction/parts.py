@@ -17,11 +17,12 @@ def find_in_parts(text: bytes, rules: RedactionRules) -> Iterator[Found]:
     end = data_end = 0
     for head in field_heads(text):
         start, called = head.start, head.disposition.name
-        # Inside the last value, which goes whole: each of thousands would go to the end again.
+        # Inside the last value, which is replaced as a whole: otherwise thousands of parts would
+        # each be searched to the end.
         if start < end or head.disposition.file_name is not None:
             continue
         sure = rules.is_credential_member(called) or rules.holds_credential(called, b"")
-        # What stands inside a value that is data is none either.
+        # Whatever is nested in a value that is data is not a credential either.
         if not sure and (start < data_end or not rules.is_credential_field(called)):
             continue
         stop = field_end(text, start)

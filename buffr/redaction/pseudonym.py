@@ -1,9 +1,9 @@
-"""What stands in the place of a secret.
+"""Stand-ins for secrets.
 
-``REDACTED-name-hex8`` stands for credentials that are all one in match keys:
-those that were always known. ``REDACTED_name_hex8`` stands for values that
-are hidden on disk, and still tell requests apart by their digests. In both
-the digest may be missing.
+``REDACTED-name-hex8`` is the stand-in for a credential from the fixed lists;
+match keys treat all of these as equal. ``REDACTED_name_hex8`` is the stand-in
+for a value that is hidden on disk but still distinguishes requests by its
+digest. In both the digest may be missing.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ __all__ = [
 ]
 
 STAND_IN = b"REDACTED"
-"""What every stand-in begins with, and is where it tells nothing."""
+"""The beginning of every stand-in, and the whole of one that reveals nothing."""
 
 MARK = b"REDACTED-"
-"""What a stand-in for a credential begins with."""
+"""The beginning of a stand-in for a credential."""
 
 COUNTED_MARK = b"REDACTED_"
-"""What a stand-in for a value begins with that counts in match keys."""
+"""The beginning of a stand-in for a value that counts in match keys."""
 
 HEX_MARK = b"4edac7ed"
-"""What a stand-in begins with that is a UUID or hexadecimal digits, in either case."""
+"""The beginning of a stand-in that is a UUID or hexadecimal digits, in either case."""
 
 NO_DIGEST = b"00000000"
-"""What a stand-in of hexadecimal digits has in the place of a digest that would help to guess."""
+"""In a stand-in of hexadecimal digits, replaces a digest that would help to guess."""
 
 GUESSABLE_BYTES = 20
-"""Shorter secrets get no digest: whoever has the salt could try them all."""
+"""Shorter secrets have no digest: with the salt, all of them could be tried."""
 
 _JWT = rb"(?:eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.)?"
 _UUID = rb"4edac7ed-000%b-4000-8000-0000([0-9a-f]{8})"
@@ -65,12 +65,12 @@ _LONGEST_NAME = 40
 
 
 def is_pseudonym(value: bytes) -> bool:
-    """Whether a value is one that redaction has put there; such a value stays as it is."""
+    """Whether a value was put there by redaction; such a value is not redacted again."""
     return _FORM.fullmatch(value) is not None
 
 
 def slug_of(name: bytes) -> bytes:
-    """What a stand-in is called by, for a name as sent."""
+    """The name in a stand-in, from a field's name as sent."""
     return _NOT_IN_NAMES.sub(b"-", _plain(name))[:_LONGEST_NAME].strip(b"-") or b"value"
 
 
@@ -87,17 +87,17 @@ def pseudonym(
     counted: bool = False,
     compared: bool = False,
 ) -> bytes:
-    """``REDACTED-<name>-<hex8>``, or with ``_`` where it is ``counted``.
+    """``REDACTED-<name>-<hex8>``, or with ``_`` if it is ``counted``.
 
-    Legal in a URL, a cookie and a token.
+    Valid in a URL, a cookie and a token.
 
     ``name`` and ``secret`` are as sent; the digest is that of the
-    percent-decoded secret, so that one secret has one digest wherever it
-    stands. It is left out (``digest`` false, or a name like ``password``, or
-    a short secret) where it would help to guess. One that is
-    ``counted`` has one under any name if it is random: else two requests
-    would become one. One that is ``compared``, since a rule says that it
-    tells requests apart, has one under any name. An empty secret stays empty.
+    percent-decoded secret, so that a secret has the same digest everywhere. It
+    is left out (if ``digest`` is false, for a name like ``password``, or for a
+    short secret) where it would help to guess. A ``counted`` secret that is
+    random has a digest under any name: otherwise two requests would become
+    one. A ``compared`` secret, which distinguishes requests by a rule, has one
+    under any name. An empty secret stays empty.
     """
     if not secret or is_pseudonym(secret):
         return secret
@@ -114,5 +114,5 @@ def _is_guessable(name: bytes, secret: bytes, *, counted: bool) -> bool:
         return True
     if _GUESSABLE_NAME.search(_plain(name)) is None:
         return False
-    # Words that somebody has put together change rarely from letters to digits.
+    # Words that a person has joined rarely alternate between letters and digits.
     return not counted or 6 * len(_CHANGES.findall(secret)) < len(secret)

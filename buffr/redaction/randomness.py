@@ -1,4 +1,4 @@
-"""Whether a value is made up by a machine, as tokens are, or says something."""
+"""Whether a value is machine-generated, as tokens are, or means something."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _SHORTEST = 16
 _STRETCH = re.compile(rb"[A-Za-z0-9._~+=:|%%-]{%d,}" % _SHORTEST)
 _SEPARATORS = re.compile(rb"[._~+=:|%-]+")
 
-# Words, numbers, dates and the names of files have letters or digits between their
-# separators; random text has both.
+# Words, numbers, dates and file names have letters or digits between their separators; random text
+# has both.
 _MIXED_RUN_BYTES = 6
 
 _LETTERS = re.compile(rb"[A-Za-z]{20,}")
@@ -26,19 +26,21 @@ _NO_SECRETS = frozenset(
     """.split()
 ) | {b""}
 
-# A slash is in base64, and in paths: these hardly have all of the rest and no dot.
+# A slash occurs in base64 and in paths: paths rarely have all the other signs and no dot.
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{20,}={0,2}")
 
 
 def looks_random(value: bytes) -> bool:
-    """Whether a value could hardly be a word, a path or a name: 16 bytes or more of the
-    alphabet of tokens, and letters and digits in one run of six or more.
+    """Whether a value is unlikely to be a word, a path or a name.
+
+    That is 16 bytes or more of the alphabet of tokens, with letters and digits
+    in one run of six or more.
     """
     return _STRETCH.fullmatch(value) is not None and _is_mixed(value)
 
 
 def holds_random(value: bytes) -> bool:
-    """Whether any stretch of a value does; pseudonyms do not count."""
+    """Whether any stretch of a value is random; pseudonyms do not count."""
     if len(value) < _SHORTEST:
         return False
     plain = collapsed(value)
@@ -48,8 +50,10 @@ def holds_random(value: bytes) -> bool:
 
 
 def looks_made_up(value: bytes) -> bool:
-    """Whether a value under a telling name is a secret: it holds random text, or is one long
-    run of hexadecimal digits, or of letters in mixed case as nobody writes words.
+    """Whether a value under a telling name is a secret.
+
+    It is if it contains random text, or is one long run of hexadecimal digits,
+    or of letters in a mixed case that no word has.
     """
     return holds_random(value) or any(map(_is_scrambled, _LETTERS.findall(value)))
 
@@ -60,7 +64,7 @@ def _is_scrambled(run: bytes) -> bool:
 
 
 def says_nothing(value: bytes) -> bool:
-    """Whether a value cannot be a secret: nothing, a switch, or a small number."""
+    """Whether a value cannot be a secret: empty, a switch, or a small number."""
     return value.strip().lower() in _NO_SECRETS or (value.isdigit() and len(value) < _SHORTEST_PIN)
 
 

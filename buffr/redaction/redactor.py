@@ -1,4 +1,4 @@
-"""Takes the credentials out of an interaction before it is stored."""
+"""Removes the credentials from an interaction before it is stored."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from buffr.transport.spool import Spool
 __all__ = ["IN_MEMORY", "Redactor"]
 
 IN_MEMORY = 1 << 20
-"""Request bodies up to this size are compared by what they mean, larger ones by a digest."""
+"""Request bodies up to this size are compared by their meaning, larger ones by a digest."""
 
 _LARGEST_DOCUMENT = 32 << 20
 _MOST_NOTED = 4096
@@ -52,7 +52,7 @@ Field = tuple[bytes, bytes]
 
 @lru_cache(maxsize=16)
 def _fields_of(_: Scanner, __: bytes) -> Memo[Field, Field]:
-    """The fields that came lately, as they are stored under the rules of a scanner."""
+    """The most recent fields, as they are stored under the rules of a scanner."""
     return Memo(entries=4096, size_bytes=2 << 20)
 
 
@@ -61,7 +61,7 @@ def _unsaid(_warning: str) -> None:
 
 
 class _Spools:
-    """Files of redacted bodies, for as long as the redactor is there that made them."""
+    """The files of redacted bodies. They live as long as their redactor."""
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
@@ -79,13 +79,13 @@ class _Spools:
 
 @frozen
 class Redactor:
-    """Replaces credentials by ``REDACTED-<name>-<hex8>``, where ``rules`` or their shape tell them.
+    """Replaces credentials by ``REDACTED-<name>-<hex8>``, found by ``rules`` or by their shape.
 
-    ``salt`` is kept beside what is stored, so that one secret has one
-    pseudonym in all of it. Redacting twice is redacting once. With
-    ``rules.enabled`` false everything passes as it is. ``warn`` takes lines
-    for the log from any thread. Files of large bodies are made in
-    ``spool_dir``, and live as long as the redactor.
+    ``salt`` is stored beside the recordings, so that a secret has the same
+    pseudonym in all of them. Redacting twice changes nothing more. If
+    ``rules.enabled`` is false, everything passes unchanged. ``warn`` is called
+    with lines for the log, from any thread. Files of large bodies are created
+    in ``spool_dir``, and live as long as the redactor.
     """
 
     rules: RedactionRules
@@ -114,11 +114,11 @@ class Redactor:
         return _Spools(self.spool_dir)
 
     def interaction(self, interaction: Interaction) -> Interaction:
-        """The interaction as it may be stored.
+        """The interaction in the form in which it may be stored.
 
-        Raises ``UnsafeRecording`` when it has credentials and cannot be
-        searched for them, as ``rules.unsafe`` says; ``OSError`` when a body's
-        file cannot be read, or has no room.
+        Raises ``UnsafeRecording`` if it has credentials and cannot be searched
+        for them and ``rules.unsafe`` is set accordingly; ``OSError`` if a
+        body's file cannot be read or written.
         """
         if not self.rules.enabled:
             return interaction
@@ -126,7 +126,7 @@ class Redactor:
         known = known_secrets(self.rules, request.target, request.headers, response.headers)
         noted: list[Found] = []
         redacted = self._request(request, known, noted)
-        # Keys know nothing of answers, so what is found there is not looked for in requests.
+        # Keys do not depend on answers: what is found in an answer is not searched for in requests.
         told = known.with_found(noted)
         if isinstance(interaction, WebSocketInteraction):
             return self._session(interaction, redacted, known, told)
@@ -145,7 +145,10 @@ class Redactor:
         )
 
     def _field(self, field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-        """A field without what its name or its value's shape tells; most come again and again."""
+        """A field without the secrets that its name or its value's shape reveals.
+
+        Most fields recur.
+        """
         name, value = field
         kept = name, self._text(self._value(name, value), NOTHING_KNOWN)
         if kept[1] == value:
@@ -154,13 +157,13 @@ class Redactor:
         return kept
 
     def target(self, target: bytes, known: Known = NOTHING_KNOWN) -> bytes:
-        """A request-target without credentials in its query and its path."""
+        """A request target without credentials in its query and its path."""
         if not self.rules.enabled:
             return target
         return self._text(fields.in_target(target, self.rules, self.pseudonym), known)
 
     def pseudonym(self, name: bytes, value: bytes) -> bytes:
-        """What is stored for the value of a credential field with this name."""
+        """The stored value of a credential field with this name."""
         if not self.rules.enabled:
             return value
         return self._made(self._scanner.name_of(name, value), value)
@@ -189,7 +192,7 @@ class Redactor:
         )
 
     def _answer(self, interaction: HTTPInteraction, known: Known) -> tuple[Redacted | None, Known]:
-        """The answer's body, and what is known with the secrets in it."""
+        """The answer's redacted body, and the known secrets including those found in it."""
         body, headers = interaction.body, interaction.response.headers
         what, whole = "the answer's body", interaction.truncated is None
         noted: list[Found] = []
@@ -214,7 +217,7 @@ class Redactor:
         return evolve(session, request=request, response=head, frames=tuple(frames))
 
     def _in_pieces(self, frames: list[Frame], direction: Direction, known: Known) -> None:
-        """Take out what one side tells in pieces, over several messages."""
+        """Remove secrets that one side sends in pieces, over several messages."""
         numbers = [
             number
             for number, frame in enumerate(frames)
@@ -237,7 +240,7 @@ class Redactor:
         body, headers = request.body, self.headers(request.headers, known)
         found = self._request_body(body, request.headers, known, noted)
         if found is not None:
-            # Keys are made of bodies without credentials.
+            # Keys are made from bodies without credentials.
             body = evolve(found.body, key=body.key)
             headers = _with_length(headers, body.size_bytes)
         return evolve(
@@ -247,7 +250,7 @@ class Redactor:
     def _request_body(
         self, body: Body, headers: Headers, known: Known, noted: list[Found]
     ) -> Redacted | None:
-        # The match key of a long one is a digest, which no name and no salt may change.
+        # The match key of a long body is a digest, which must not depend on names or the salt.
         large = body.size_bytes > IN_MEMORY or holds_more(body, headers, IN_MEMORY)
         return self._body(body, headers, known, "the request's body", noted=noted, large=large)
 
@@ -288,13 +291,13 @@ class Redactor:
             raise UnsafeRecording(
                 message, hint="set redact.unsafe to warn to have it recorded all the same"
             )
-        self.warn(f"{message}; it is recorded as it is")
+        self.warn(f"{message}; it is recorded unredacted")
 
     def _captured(self, text: str, known: Known) -> str:
         return self._text(text.encode(), known).decode()
 
     def _prose(self, reason: str, known: Known) -> str:
-        """The reason of a close frame: anything that fits into 123 bytes (RFC 6455 5.5)."""
+        """The reason of a close frame: any text of up to 123 bytes (RFC 6455 5.5)."""
         text = reason.encode()
         found = self._scanner.in_body(text, b"", known)
         told = replaced(text, found, self._stand_in)[0] if found else text
@@ -310,7 +313,7 @@ class Redactor:
     def _made(
         self, name: bytes, secret: bytes, *, digest: bool = True, counted: bool = False
     ) -> bytes:
-        # Where the name may mean data it is needed to tell which values these are.
+        # If the name may mean data, the digest distinguishes the values.
         make = pseudonym if self.rules.may_mean_data(name) and not counted else stand_in
         return make(name, secret, self.salt, digest=digest, counted=counted)
 
@@ -331,7 +334,7 @@ class Redactor:
 
 
 def _with_length(headers: Headers, size_bytes: int) -> Headers:
-    """The fields with the true ``Content-Length``, where they have one."""
+    """The fields with the correct ``Content-Length``, if they have one."""
     length = b"%d" % size_bytes
     return tuple(
         [(name, length if name.lower() == b"content-length" else value) for name, value in headers]
@@ -345,7 +348,7 @@ def _cut(chunks: tuple[Chunk, ...], old: Body, new: Redacted) -> tuple[Chunk, ..
 
 
 def _fragments(sizes: tuple[int, ...], new: Redacted) -> tuple[int, ...]:
-    """The sizes of a message's frames; those that hold nothing any more are left out."""
+    """The sizes of a message's frames; those that became empty are left out."""
     if new.edits is None:
         return ()
     chunks = recut(tuple([Chunk(size) for size in sizes]), new.edits)

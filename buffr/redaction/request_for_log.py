@@ -1,4 +1,4 @@
-"""A recorded request in one line, as logs, reports and listings may show it."""
+"""A recorded request in one line, for logs, reports and listings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def request_for_log(request: RecordedRequest, rules: RedactionRules) -> str:
-    """Method and URL, as far as the recording has it."""
+    """Method and URL, as far as the recording has them."""
     return f"{request.method.decode('utf-8')} {url_for_log(request, rules)}"
 
 
 def url_for_log(request: RecordedRequest, rules: RedactionRules) -> str:
-    """The URL, as far as the recording has it; nobody has checked what stands in a cassette."""
+    """The URL, as far as the recording has it; the content of a cassette is not trusted."""
     credentials = credentials_in(request.target, request.headers, rules)
     target = target_for_log(request.target, rules, credentials).decode("latin-1")
     return f"{_where(request)}{target}"

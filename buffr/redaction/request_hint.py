@@ -1,4 +1,4 @@
-"""What tells a request from others with its method and URL, in a few words for people."""
+"""What distinguishes a request from others with its method and URL, in a few words."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from buffr.redaction.spans import is_binary, replaced
 __all__ = ["LARGEST_READ", "RequestHint", "hint_of", "operation_of"]
 
 LARGEST_READ = 1 << 20
-"""Larger bodies are not looked into."""
+"""Larger bodies are not read."""
 
 _OPERATION_FIELDS = (b"x-amz-target", b"soapaction", b"mcp-method", b"x-ms-operation")
 _SOAP_1_2_ACTION = re.compile(rb'action="?([^";]+)')
 _OPERATION_MEMBERS = ("operationName", "method")
-"""Of GraphQL over HTTP, and of JSON-RPC."""
+"""Members of GraphQL over HTTP, and of JSON-RPC."""
 _TEXT_MEMBERS = ("messages", "input", "contents", "prompt", "query", "question", "text", "q")
 _INNER_MEMBERS = ("content", "text", "parts", "input")
 _DEEPEST = 8
@@ -34,7 +34,7 @@ _LONGEST_NAME = 60
 
 @frozen
 class RequestHint:
-    """``about`` is the beginning and the end of what is asked, such as the last message's text."""
+    """``about`` is the beginning and the end of the question, such as the last message's text."""
 
     operation: str | None = None
     model: str | None = None
@@ -48,7 +48,7 @@ class RequestHint:
 
 
 def operation_of(headers: Headers) -> str | None:
-    """The operation that a header names, where the URL is the same for all."""
+    """The operation that a header names, for APIs where all operations share a URL."""
     for name, value in headers:
         lower = name.lower()
         if lower in _OPERATION_FIELDS:
@@ -61,10 +61,10 @@ def operation_of(headers: Headers) -> str | None:
 
 
 def hint_of(target: bytes, headers: Headers, body: bytes, rules: RedactionRules) -> RequestHint:
-    """What there is to say of a request, without credentials.
+    """A short description of a request, without credentials.
 
-    ``body`` is without content codings; of one over ``LARGEST_READ`` nothing
-    is said.
+    ``body`` has no content codings; a body over ``LARGEST_READ`` is not
+    described.
     """
     operation = operation_of(headers)
     if not body or len(body) > LARGEST_READ or is_binary(body):
@@ -105,7 +105,7 @@ def _of_members(operation: str | None, document: Mapping[str, object]) -> Reques
 
 
 def _texts(value: object, members: tuple[str, ...], deepest: int) -> Iterator[str]:
-    """The texts in it, that of the last element of a list first."""
+    """The texts in a value; in a list, those of the last element first."""
     if deepest == 0:
         return
     if isinstance(value, str):
@@ -134,7 +134,7 @@ def _name(text: str | None) -> str | None:
 
 
 def _short(text: str | None) -> str | None:
-    """On one line, and long ones by their beginning and end: prompts begin alike."""
+    """In one line, long texts by their beginning and end: prompts often begin alike."""
     line = " ".join((text or "").split())
     if len(line) > _BEGINNING + _END + 1:
         line = f"{line[:_BEGINNING]}…{line[-_END:]}"

@@ -1,4 +1,4 @@
-"""Which names carry credentials."""
+"""Which names mean credentials."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ CREDENTIAL_FIELDS = frozenset(
 """Query and form fields whose values are credentials, in normal form (see ``RedactionRules``)."""
 
 AMBIGUOUS_FIELDS = frozenset((b"key", b"token", b"auth", b"credential", b"credentials"))
-"""Fields whose values are credentials or data: ``key=en``, ``auth=basic``. The value tells."""
+"""Fields whose values are credentials or data: ``key=en``, ``auth=basic``. The value decides."""
 
 CREDENTIAL_MEMBERS = frozenset(
     b"""
@@ -83,9 +83,9 @@ CREDENTIAL_MEMBERS = frozenset(
     x_goog_signature x_goog_credential shared_access_signature
     """.replace(b"_", b"").split()
 )
-"""Members of JSON, and their like, whose values are credentials, in normal form.
+"""Members of JSON and similar formats whose values are credentials, in normal form.
 
-Fewer than of queries: ``key`` and ``token`` mean too much else.
+Fewer than for queries: ``key`` and ``token`` have too many other meanings.
 """
 
 _POSSIBLE_MEMBERS = frozenset(
@@ -95,7 +95,7 @@ _POSSIBLE_MEMBERS = frozenset(
 _SESSION_KEYS = (b"sessionkey", b"session-key")
 
 _SESSION_TOKENS = (b"sessiontoken", b"session-token")
-"""Always hidden, but they tell conversations apart."""
+"""Always hidden, but they distinguish conversations."""
 
 _FIELD_ENDINGS = (
     b"password",
@@ -115,10 +115,10 @@ _MEMBER_ENDINGS = (
     b"secretaccesskey",
 )
 
-# As the last of several nested names, filter[key]=name, these mean something else.
+# As the last of several nested names, as in filter[key]=name, these mean something else.
 _COMMON_WORDS = frozenset((b"key", b"token", b"sig", b"signature", b"auth", b"bearer"))
 
-# So that what is remembered about names is bounded in bytes too.
+# Bounds the memory for remembered names.
 _LONGEST_KNOWN = 64
 _MOST_KNOWN = 1024
 
@@ -159,7 +159,7 @@ def _named(sure: frozenset[bytes], possible: frozenset[bytes], name: bytes) -> _
 
 
 class _JudgedHeaders(dict[bytes, bool]):
-    """What is known of the names that were asked for: there are few, again and again."""
+    """Remembers the decision for each requested name; a few names recur all the time."""
 
     __slots__ = ("_credentials",)
 
@@ -181,7 +181,7 @@ class _JudgedHeaders(dict[bytes, bool]):
 
 
 class _TellingHeaders(_JudgedHeaders):
-    """The same of names whose words may tell of a secret, too."""
+    """The same for names whose words may indicate a secret."""
 
     __slots__ = ()
 
@@ -199,17 +199,17 @@ def _is_member(names: frozenset[bytes], name: bytes) -> bool:
 class RedactionRules:
     """What is a credential: by the names of header fields, of query fields and of JSON members.
 
-    A field's name is compared percent-decoded, without case, and without
+    Names of fields are compared percent-decoded, without case, and without
     ``-``, ``_``, ``.`` and space, so that ``API_KEY``, ``apiKey`` and
-    ``%61pi-key`` are one. Names that end like a credential
+    ``%61pi-key`` are the same. Names that end like a credential
     (``X-Acme-Api-Key``, ``db_password``) count too.
 
-    ``ambiguous`` fields hold credentials or data, as their values tell.
-    ``json`` has more members, by bare names or by JSONPaths (RFC 9535), which
-    begin with ``$``. ``patterns`` (RE2) match more secrets anywhere; of one
-    with a group the first group is the secret. ``unsafe``: a recording that
-    cannot be searched is refused, or written with a warning. ``compared``
-    header fields tell requests apart, by a rule for matching.
+    ``ambiguous`` fields contain credentials or data, depending on their
+    values. ``json`` adds members, by bare names or by JSONPaths (RFC 9535),
+    which begin with ``$``. ``patterns`` (RE2) match more secrets anywhere; if
+    a pattern has a group, the first group is the secret. ``unsafe``: a
+    recording that cannot be searched is refused, or written with a warning.
+    ``compared`` header fields distinguish requests, by a matching rule.
     """
 
     headers: frozenset[bytes] = field(default=CREDENTIAL_HEADERS, converter=_headers)
@@ -224,11 +224,11 @@ class RedactionRules:
     json_paths: tuple[str, ...] = field(init=False)
     _own_members: frozenset[bytes] = field(init=False)
     counted: frozenset[bytes] = field(init=False)
-    """What stand-ins are called whose values count in match keys: the names may mean data."""
+    """The names in stand-ins whose values count in match keys, because they may mean data."""
     judged_headers: Mapping[bytes, bool] = field(init=False, eq=False, repr=False)
-    """``is_credential_header`` of any name, without a call."""
+    """``is_credential_header`` for any name, without a call."""
     telling_headers: Mapping[bytes, bool] = field(init=False, eq=False, repr=False)
-    """Whether any value of a header with this name may be one to hide, without a call."""
+    """Whether a header with this name may have a value to hide, without a call."""
 
     @judged_headers.default
     def _none_judged_yet(self) -> Mapping[bytes, bool]:
@@ -260,7 +260,7 @@ class RedactionRules:
         )
 
     def may_mean_data(self, name: bytes) -> bool:
-        """Whether opaque values under this name, as sent, may be no credentials."""
+        """Whether opaque values under this name, as sent, may be data."""
         return slug_of(name) in self.counted
 
     @classmethod
@@ -290,11 +290,12 @@ class RedactionRules:
         return self.may_mean_data(name) and slug_of(name) not in _SESSION_TOKENS
 
     def is_credential_header(self, name: bytes) -> bool:
-        """Whether a header field with this name, in any case, holds a credential."""
+        """Whether a header field with this name, in any case, contains a credential."""
         return self.judged_headers[name]
 
     def hides(self, name: bytes, value: bytes) -> bool:
-        """Whether a value is hidden for the words of its name, although no list has the name.
+        """Whether a value is hidden because of the words of its name, although no list has the
+        name.
 
         Such values count in match keys. ``value`` is decoded.
         """
@@ -306,17 +307,18 @@ class RedactionRules:
         return False
 
     def is_credential_field(self, name: bytes) -> bool:
-        """Whether a query field with this name, as it stands in the query, may hold a credential.
+        """Whether a query field with this name, as written in the query, may contain a credential.
 
         In a nested name the last part decides: ``user[password]``, ``key[]``.
         """
         return self._names(name) is not _Names.NOTHING
 
     def holds_credential(self, name: bytes, value: bytes) -> bool:
-        """Whether a query field does; ``name`` and ``value`` as they stand there, or decoded.
+        """Whether a query field contains a credential; ``name`` and ``value`` as written, or
+        decoded.
 
-        What has an ambiguous name does when any of it looks like a token, or
-        is the stand-in for one.
+        A field with an ambiguous name does if any part of its value looks like
+        a token, or is the stand-in for one.
         """
         names = self._names(name)
         if names is not _Names.POSSIBLE:
@@ -330,17 +332,21 @@ class RedactionRules:
         return known(self.fields, self.ambiguous, name)
 
     def is_credential_member(self, name: bytes) -> bool:
-        """Whether a member of JSON, or an XML element, with this name holds a credential.
+        """Whether a member of JSON, or an XML element, with this name contains a credential.
 
-        Names of credential headers count too: services like to echo what they got.
+        Names of credential headers count too: services often echo what they
+        received.
         """
         return _is_member(self._own_members, name) or self.is_credential_header(name)
 
     def may_be_credential_member(self, name: bytes) -> bool:
-        """Whether it does if its value looks like one."""
+        """Whether it contains a credential if its value looks like one."""
         return _plain(name) in _POSSIBLE_MEMBERS
 
     def ends_like_credential(self, name: bytes) -> bool:
-        """Whether only the end of a member's name says so: the value is none if it has words."""
+        """Whether only the end of a member's name says so.
+
+        A value with several words is then data.
+        """
         plain = _plain(name)
         return plain not in CREDENTIAL_MEMBERS and plain.endswith(_MEMBER_ENDINGS)

@@ -1,4 +1,4 @@
-"""All that finds secrets in a text, together."""
+"""All searches for secrets in a text, combined."""
 
 from __future__ import annotations
 
@@ -27,10 +27,9 @@ _LONG = 16 * 1024
 
 
 class Scanner:
-    """Finds secrets by names, by their shapes, and those that are known.
+    """Finds secrets by their names, by their shapes, and known secrets.
 
-    ``places`` are those that need whole documents. Raises ``ValueError`` for
-    rules that are not understood.
+    ``places`` need whole documents. Raises ``ValueError`` for invalid rules.
     """
 
     def __init__(self, rules: RedactionRules) -> None:
@@ -38,7 +37,7 @@ class Scanner:
         self._shapes = Shapes(rules.patterns)
         self._named = Named(rules)
         self._telling = Telling(rules)
-        # Mostly there is nothing to find.
+        # Most texts contain nothing.
         marks = f"{MARK.decode()}|{COUNTED_MARK.decode()}|(?i:{HEX_MARK.decode()})"
         named = (self._named.screened, self._telling.screened)
         screened = (marks, *named, *self._shapes.screened, *SCREENED)
@@ -46,19 +45,20 @@ class Scanner:
         self.places = JSONPlaces(rules.json_paths)
 
     def has_known_shape(self, value: bytes) -> bool:
-        """Whether a value as a whole is a token of a well-known shape."""
+        """Whether the whole value is a token of a well-known shape."""
         return self._shapes.name_of(value) is not None
 
     def name_of(self, name: bytes, value: bytes) -> bytes:
-        """What the stand-in of a field's value is called by: a known shape says more than
-        a name that may mean data.
+        """The name in the stand-in for a field's value.
+
+        A known shape says more than a name that may mean data.
         """
         if not self.rules.may_mean_data(name):
             return name
         return self._shapes.name_of(value) or name
 
     def is_clear(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> bool:
-        """Whether a whole body has neither secrets nor stand-ins, as far as one look can tell."""
+        """Whether a quick search proves that a whole body has neither secrets nor stand-ins."""
         if self.places or media_type in (FORM, MULTIPART):
             return False
         if shows_base64(text) or self._screen.shows(text):
@@ -66,7 +66,7 @@ class Scanner:
         return not known.secrets or not known.stand_in(text)
 
     def in_body(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> list[Found]:
-        """The secrets in a whole body, decoded, in order."""
+        """The secrets in a whole decoded body, in order."""
         found = self._in_any(text, media_type, known, begins=True)
         if self.places:
             found += self.places.find(text)
@@ -75,9 +75,10 @@ class Scanner:
     def in_stretch(
         self, text: bytes, media_type: bytes, known: Known, *, begins: bool
     ) -> list[Found]:
-        """The same for a stretch of a body, without those that only a whole document shows.
+        """The same for a stretch of a body, without searches that need a whole document.
 
-        ``begins``: it begins where the body does, so a form's field does.
+        ``begins``: the stretch is the beginning of the body, and so of a
+        form's field.
         """
         found = self._in_any(text, media_type, known, begins=begins)
         return settled(found) if found else found
@@ -85,7 +86,7 @@ class Scanner:
     def _in_any(self, text: bytes, media_type: bytes, known: Known, *, begins: bool) -> list[Found]:
         found: list[Found] = []
         base64 = shows_base64(text)
-        # The screen takes longer for much base64 than the searches do.
+        # For much base64 the screen takes longer than the searches.
         if (base64 and len(text) >= _LONG) or self._screen.shows(text):
             found += [
                 *self._named.find(text),
@@ -106,7 +107,7 @@ class Scanner:
     def in_pieces(
         self, texts: Sequence[bytes], known: Known = NOTHING_KNOWN
     ) -> dict[int, list[Found]]:
-        """The secrets that are told in pieces over several texts, or over the lines of one."""
+        """The secrets that are spread over several texts, or over the lines of one."""
 
         def find(joined: bytes) -> list[Found]:
             found = list(self._shapes.find(joined))
@@ -115,7 +116,7 @@ class Scanner:
         return find_spread(texts, find)
 
     def in_text(self, text: bytes, known: Known = NOTHING_KNOWN) -> list[Found]:
-        """The secrets in a header's value, or in a target, in order."""
+        """The secrets in a header's value, or in a request target, in order."""
         found = list(self._shapes.find(text))
         if b"=" in text and (text.startswith(b"/") or b"://" in text):
             found += self._telling.in_target(text)
@@ -126,7 +127,7 @@ class Scanner:
         return settled(found) if found else found
 
     def _in_decoded(self, text: bytes) -> Iterator[Found]:
-        """The secrets in what stood in another spelling: JSON in a query, for one."""
+        """The secrets in a text that was decoded first, such as JSON in a query."""
         yield from self._shapes.find(text)
         if b'"' in text:
             yield from self._named.find(text)
@@ -143,5 +144,5 @@ class Scanner:
 
 @lru_cache(maxsize=16)
 def scanner_of(rules: RedactionRules) -> Scanner:
-    """The scanner of some rules: its patterns are compiled once."""
+    """The scanner for these rules: its patterns are compiled once."""
     return Scanner(rules)

@@ -1,4 +1,4 @@
-"""One quick look at a text: whether there may be anything in it that is searched for."""
+"""A quick check of a text: whether any of the patterns may match in it."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ def latin1() -> re2.Options:
 
 
 def boundless(pattern: str) -> str:
-    """A pattern that matches more: what may stand there so many times may stand there any times.
+    """A more general pattern: bounded repetitions become unbounded.
 
-    An automaton has a state for each count it could be at, and prose has it
-    count in several places at once: of these states there are too many to keep.
+    An automaton has a state for each count it could be at, and in prose it
+    counts at several positions at once: too many states to keep.
     """
     return _ONE_UP_TO.sub("+", _UP_TO.sub("*", pattern))
 
 
 class Screen:
-    """RE2's patterns as one automaton, which reads a text once, about 1.5 ns a byte."""
+    """Several RE2 patterns as one automaton, which reads a text once, about 1.5 ns a byte."""
 
     def __init__(self, patterns: Iterable[str], *, probe: bytes) -> None:
-        """``probe`` is a text that they match: without room, an automaton matches nothing."""
+        """``probe`` is a text that they match.
+
+        An automaton that is out of memory matches nothing.
+        """
         self._matching: Callable[[bytes], object] = _anything
         try:
             patterns_set = re2.Set.SearchSet(latin1())
@@ -46,7 +49,7 @@ class Screen:
             self._matching = patterns_set.Match
 
     def shows(self, text: bytes) -> bool:
-        """Whether one of them may match somewhere; true if that would be too large to tell."""
+        """Whether a pattern may match somewhere; true if the automaton is too large to know."""
         return self._matching(text) is not None
 
 

@@ -1,4 +1,4 @@
-"""Tokens that their own shape gives away: a prefix that their makers chose to be found by."""
+"""Tokens that are recognised by their own shape: a prefix that their issuers chose for that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["PROBE", "Shape", "Shapes", "compiled"]
 _UNBROKEN_RUN = re.compile(rb"[A-Za-z0-9]{12,}")
 _LONG_RUN = re.compile(rb"[A-Za-z0-9_]{16,}")
 
-# What may stand right before a token: the end of an escape, or no character of a token at all.
+# What may be right before a token: the end of an escape, or a character that is not in tokens.
 _FREE = re.compile(rb"(?:\A|[^A-Za-z0-9_+-]|\\[bfnrt]|\\u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2})\Z")
 _BEFORE_BYTES = 6
 _LONGEST_SCREENED = 16 * 1024
@@ -48,7 +48,7 @@ def _is_jwt(value: bytes) -> bool:
 
 
 def _is_no_public_token(value: bytes) -> bool:
-    """A publishable key is public, and the id of a checkout is an id (Stripe has both)."""
+    """A publishable key is public, and a checkout's id is only an id (Stripe has both)."""
     return value.partition(b"_")[0] not in _PUBLIC and any(
         _has_digit_and_letter(run) for run in _UNBROKEN_RUN.findall(value)
     )
@@ -60,10 +60,10 @@ def _always(_value: bytes) -> bool:
 
 @frozen(eq=False)
 class Shape:
-    """``pattern`` is RE2 for the token, or for what is around its first group.
+    """``pattern`` is RE2 for the token, or for its context with the token in the first group.
 
-    ``check`` looks at the token once more. ``anywhere``: it may also stand in
-    the middle of a word. ``counted``: in match keys it counts by its pseudonym.
+    ``check`` verifies the token. ``anywhere``: it may also be in the middle of
+    a word. ``counted``: match keys include its pseudonym.
     """
 
     name: str
@@ -167,7 +167,7 @@ WEBHOOKS = (
     _webhook("tines", r"/webhook/[a-z0-9]{32}/([a-z0-9]{32})"),
     _webhook("pipedream", r"([a-z0-9]{14,20})\.m\.pipedream\.net"),
 )
-"""Addresses that are credentials, since whoever knows them may post there."""
+"""Addresses that are credentials, since knowing one is enough to post there."""
 
 TOKENS = (
     Shape("api-token", "|".join(VENDORS), _has_digit_and_letter, counted=True),
@@ -180,7 +180,7 @@ PROBE = b"-----BEGIN PRIVATE KEY-----"
 
 
 def compiled(pattern: str) -> Any:
-    """An RE2 pattern for bytes. No pattern makes RE2 slow on a hostile text."""
+    """An RE2 pattern for bytes. RE2 is linear in the text, whatever the pattern."""
     return re2.compile(pattern.encode(), latin1())
 
 
@@ -205,8 +205,8 @@ def _within(pattern: Any, text: bytes, start: int, end: int) -> list[Any]:
 class Shapes:
     """Finds tokens: those with a well-known shape, and what the patterns of settings match.
 
-    A text in which none of ``screened`` (RE2) matches has none. Raises
-    ``ValueError`` for a pattern that RE2 does not understand.
+    A text in which nothing of ``screened`` (RE2) matches has none. Raises
+    ``ValueError`` for a pattern that is not valid RE2.
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
@@ -234,7 +234,7 @@ class Shapes:
                 yield shape, pattern, _within(pattern, text, start, end)
 
     def _windows(self, text: bytes) -> list[tuple[int, int]]:
-        """Where tokens may stand: their patterns take a microsecond a byte, their starts less."""
+        """Where tokens may be: their patterns take a microsecond a byte, their prefixes less."""
         windows: list[tuple[int, int]] = []
         for found in self._token_starts.finditer(text):
             start, end = max(0, found.start() - _MOST_BEFORE), found.end() + _MOST_BEHIND
@@ -244,15 +244,15 @@ class Shapes:
         return windows
 
     def name_of(self, value: bytes) -> bytes | None:
-        """What a value is called that is a token of one of these shapes as a whole."""
+        """The name of the shape that a whole value has, if any."""
         for found in self.find(value):
             if not found.counted and found.start == 0 and found.end == len(value):
                 return found.name
         return None
 
     def find(self, text: bytes) -> Iterator[Found]:
-        """The tokens in a text, in no order; they may overlap."""
-        # In a long text whoever asks has looked, and base64 takes the screen a long time.
+        """The tokens in a text, in no particular order; they may overlap."""
+        # A long text was screened by the caller, and base64 takes the screen a long time.
         if len(text) <= _LONGEST_SCREENED and not self._screen.shows(text):
             return
         for shape, pattern, matches in self._matches(text):

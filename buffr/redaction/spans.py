@@ -42,19 +42,18 @@ _AT_EDGE = 4
 
 
 Edit = tuple[int, int, int]
-"""What was changed in a text: where it started and ended, and how long its stand-in is."""
+"""A change in a text: where it started and ended, and the length of the stand-in."""
 
 
 @frozen
 class Found:
-    """A secret that stands at ``text[start:end]``.
+    """A secret at ``text[start:end]``.
 
-    ``name`` is what its stand-in is called by, ``secret`` its plain value,
-    whatever spelling the text has of it. ``rule`` says what found it.
-    ``quotes``: the stand-in needs them, as it replaces a JSON number.
-    ``digest``: nobody could guess it from one. ``doubtful``: its name may
-    mean something else than a credential. ``counted``: in match keys it
-    counts by its pseudonym.
+    ``name`` is the name for its stand-in, ``secret`` its plain value, however
+    the text spells it. ``rule`` says what found it. ``quotes``: the stand-in
+    needs quotes, as it replaces a JSON number. ``digest``: its digest does not
+    help to guess it. ``doubtful``: its name may mean something else than a
+    credential. ``counted``: match keys include its pseudonym.
     """
 
     start: int
@@ -69,10 +68,10 @@ class Found:
 
 
 def settled(found: Iterable[Found]) -> list[Found]:
-    """The secrets in order, overlapping ones as one: the first and longest gives its name.
+    """The secrets in order, overlapping ones merged: the first and longest determines the name.
 
-    What counts in match keys never overlaps what does not: that is found
-    alike in every recording, old ones too.
+    Secrets that count in match keys never overlap those that do not: the
+    latter are found alike in every recording, including old ones.
     """
     every = list(found)
     if not any(each.counted for each in every):
@@ -83,14 +82,14 @@ def settled(found: Iterable[Found]) -> list[Found]:
 
 
 def _overlaps(one: Found, others: Sequence[Found]) -> bool:
-    """Whether it does with any of the others, which are in order and apart."""
+    """Whether it overlaps any of the others, which are in order and disjoint."""
     at = bisect_right(others, one.start, key=lambda other: other.end)
     return at < len(others) and others[at].start < one.end
 
 
 def _merged(found: Iterable[Found]) -> list[Found]:
     kept: list[Found] = []
-    # The shape of a token says more than a name that may mean anything, such as "token".
+    # The shape of a token says more than a name with many meanings, such as "token".
     for each in sorted(found, key=lambda one: (one.start, -one.end, one.doubtful)):
         if kept and each.start < kept[-1].end:
             if each.end > kept[-1].end:
@@ -103,10 +102,10 @@ def _merged(found: Iterable[Found]) -> list[Found]:
 def replaced(
     text: bytes, found: Sequence[Found], stand_in: Callable[[Found], bytes]
 ) -> tuple[bytes, list[Edit]]:
-    """The text with a stand-in for each secret, and what was changed.
+    """The text with a stand-in for each secret, and the changes.
 
-    In a binary text a stand-in is as long as what it replaces, so that the
-    lengths and offsets that such formats hold stay true.
+    In a binary text a stand-in is as long as the secret, so that lengths and
+    offsets in such formats stay correct.
     """
     parts: list[bytes] = []
     edits: list[Edit] = []
@@ -130,7 +129,7 @@ def _fitted(stand_in: bytes, size: int) -> bytes:
 
 
 def is_binary(text: bytes) -> bool:
-    """Whether a text, which may be cut out of a longer one, is none in UTF-8."""
+    """Whether a text, which may be cut out of a longer one, is not UTF-8."""
     if b"\0" in text:
         return True
     middle = text[:-_AT_EDGE].lstrip(_CONTINUATION) if len(text) > 2 * _AT_EDGE else text
@@ -143,9 +142,9 @@ def is_binary(text: bytes) -> bool:
 
 
 def new_offsets(offsets: Iterable[int], edits: Iterable[Edit]) -> Iterator[int]:
-    """Where ascending offsets of the old text fall in the new one.
+    """Where ascending offsets of the old text are in the new one.
 
-    One inside a secret falls behind its stand-in.
+    An offset inside a secret moves to the end of its stand-in.
     """
     coming = iter(edits)
     edit = next(coming, None)
@@ -161,10 +160,10 @@ def new_offsets(offsets: Iterable[int], edits: Iterable[Edit]) -> Iterator[int]:
 
 
 def collapsed(text: bytes, data: re.Pattern[bytes] | None = None) -> bytes:
-    """The text with all stand-ins for credentials alike, so that it tells nothing of them.
+    """The text with equal stand-ins for all credentials, so that it reveals nothing about them.
 
-    Those that ``data`` matches whole stay: their names may mean data. Of those
-    that count in match keys only the digests stay.
+    Stand-ins that ``data`` matches as a whole stay: their names may mean data.
+    Of those that count in match keys only the digests stay.
     """
     if not has_stand_in(text):
         return text
@@ -175,7 +174,7 @@ def collapsed(text: bytes, data: re.Pattern[bytes] | None = None) -> bytes:
 
 
 def stand_ins(text: bytes) -> list[Found]:
-    """The stand-ins in a text, in order; those that tell nothing as well."""
+    """The stand-ins in a text, in order, including those that reveal nothing."""
     if STAND_IN not in text and not has_stand_in(text):
         return []
     every = [*_COUNTED.finditer(text), *_CONSTANT.finditer(text), *_BARE.finditer(text)]
@@ -183,14 +182,14 @@ def stand_ins(text: bytes) -> list[Found]:
 
 
 def has_stand_in(text: bytes) -> bool:
-    """Whether a text may have a stand-in that tells something."""
+    """Whether a text may have a stand-in that distinguishes secrets."""
     return MARK in text or COUNTED_MARK in text or HEX_MARK in text or _UPPER_MARK in text
 
 
 def nameless(text: bytes) -> bytes:
-    """The text with stand-ins that tell secrets apart, but not where each was found.
+    """The text with stand-ins that distinguish secrets, but not where each was found.
 
-    What an answer gave as ``access_token`` comes back as ``authorization``.
+    An ``access_token`` in an answer comes back as ``authorization``.
     """
     if not has_stand_in(text):
         return text
@@ -199,7 +198,7 @@ def nameless(text: bytes) -> bytes:
 
 def _counted_digest(found: re.Match[bytes]) -> bytes:
     if _DIGEST_ONLY.fullmatch(found[0]):
-        return found[0]  # this has been done already
+        return found[0]  # already done
     digest = next(filter(None, found.groups()), b"")
     return COUNTED_MARK + (b"" if digest == NO_DIGEST else digest.lower())
 

@@ -1,7 +1,7 @@
-"""Secrets that are told in pieces: over the events of a stream, or over several messages.
+"""Secrets in pieces: over the events of a stream, or over several messages.
 
-A model that spells a key gives a few letters in each event, at the same place
-of each one's JSON. The strings of one place are read as one text.
+A model that spells a key sends a few letters in each event, at the same place
+in each event's JSON. The strings at the same place are read as one text.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class _Piece:
 
 
 def find_spread(texts: Sequence[bytes], find: Find) -> dict[int, list[Found]]:
-    """What ``find`` finds in strings that are read on from document to document.
+    """What ``find`` finds in strings that continue from document to document.
 
-    ``texts`` hold documents of JSON, one each or one a line, as events do. By
-    the number of the text: the first piece of a secret gives its stand-in, of
-    the others nothing is left.
+    ``texts`` contain JSON documents, one each or one a line, as events do. The
+    result is by the number of the text: the first piece of a secret becomes
+    the stand-in, the other pieces become empty.
     """
     places: dict[Place, list[_Piece]] = defaultdict(list)
     for place, piece in islice(_pieces(texts), _MOST_STRINGS):

@@ -1,7 +1,7 @@
-"""A body that is too long for memory, redacted as it goes by.
+"""Redacts a body that is too long for memory, as a stream.
 
-A secret may stand across any number of pieces: the end of what came is held
-back until no secret in it can go on.
+A secret may span any number of pieces: the end of the input is retained until
+no secret in it can continue.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _LONGEST_SECRET = 8 << 20
 MOST_EDITS = 65536
 
 Find = Callable[[bytes, bool], list[Found]]
-"""Finds the secrets in a stretch; the flag says whether it begins where the body does."""
+"""Finds the secrets in a stretch; the flag says whether it is the beginning of the body."""
 
 
 class Stretches:
-    """Takes a body in pieces of any size, and gives it back without secrets.
+    """Takes a body in pieces of any size, and returns it without secrets.
 
-    ``changed`` says whether any was found so far; ``edits`` holds the first
-    ``MOST_EDITS`` changes, and ``overfull`` that there are more.
+    ``changed`` says whether any was found so far; ``edits`` has the first
+    ``MOST_EDITS`` changes, and ``overfull`` says that there are more.
     """
 
     def __init__(self, find: Find, stand_in: Callable[[Found], bytes]) -> None:
@@ -42,7 +42,7 @@ class Stretches:
         self._offset = 0
 
     def feed(self, data: bytes) -> bytes:
-        """The next stretch of the result; mostly empty when little was fed."""
+        """The next stretch of the result; often empty if the input was short."""
         self._held += data
         if len(self._held) < _AT_ONCE + _HELD_BACK:
             return b""
@@ -53,7 +53,7 @@ class Stretches:
         return self._take(ends=True)
 
     def over(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        """The same for all pieces."""
+        """The result for all pieces."""
         for piece in pieces:
             for start in range(0, len(piece), _AT_ONCE):
                 out = self.feed(piece[start : start + _AT_ONCE])

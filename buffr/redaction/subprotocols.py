@@ -1,8 +1,8 @@
 """Secrets among the subprotocols of a WebSocket handshake (RFC 6455 11.3.4).
 
-A browser's WebSocket can send no header of its own, so some APIs take the
-key as one more subprotocol: ``openai-insecure-api-key.sk-...``, a bearer
-token behind ``token`` or ``base64url.bearer.``, a JSON Web Token alone.
+A browser's WebSocket cannot send additional headers, so some APIs accept the
+key as another subprotocol: ``openai-insecure-api-key.sk-...``, a bearer token
+after ``token`` or ``base64url.bearer.``, a JSON Web Token alone.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ SUBPROTOCOL = b"sec-websocket-protocol"
 
 _RUNS_OF_DIGITS = re.compile(rb"[0-9]+")
 _RANDOM_BYTES = 24
-"""Names of protocols are words, with a version at most; secrets this long are not."""
+"""Names of protocols are words, possibly with a version; only secrets are this long."""
 
 
 def in_subprotocols(value: bytes, rules: RedactionRules, replace: Replace) -> bytes:
-    """A list of subprotocols with what is secret in it replaced; the other bytes stay."""
+    """A list of subprotocols with secrets replaced; the other bytes are unchanged."""
     items = value.split(b",")
     kept = []
     expected = False

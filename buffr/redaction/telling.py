@@ -1,9 +1,9 @@
-"""Secrets behind telling names, wherever a text has a name and a value.
+"""Secrets after telling names, wherever a text has a name and a value.
 
 Parameters of URLs, members of JSON and of GraphQL literals, lists under a
-plural, pairs of ``name`` and ``value``, attributes and fields of XML and
-HTML, lines of dotenv, YAML and INI files, header fields in command lines.
-What is found here counts in match keys by its pseudonym.
+plural, pairs of ``name`` and ``value``, attributes and fields of XML and HTML,
+lines of dotenv, YAML and INI files, header fields in command lines. Match keys
+include the pseudonyms of what is found here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from buffr.redaction.spans import Found
 
 __all__ = ["Telling"]
 
-# What a telling name has in it; the vocabulary decides about each.
+# Words in telling names; the vocabulary decides about each name.
 _STEMS = (
     "token|key|secret|pass|pwd|auth|sess|sid|sign|sig|hmac|jwt|bearer|cookie|csrf|xsrf|otp|pin"
     "|contrase|ticket|licen[cs]e|cred|assertion|saml|appid|app_id|dpop|verifier|proof|login|code|hash"
@@ -29,7 +29,7 @@ _STEMS = (
 _NAME = rf"[A-Za-z0-9_.\[\]-]{{0,64}}(?:{_STEMS})[A-Za-z0-9_.\[\]-]{{0,32}}"
 _SPACED = rf"[A-Za-z0-9_. -]{{0,64}}(?:{_STEMS})[A-Za-z0-9_. -]{{0,32}}"
 
-# A value goes on to what ends it in its place; of four characters at least.
+# A value extends to the delimiter of its place, and has four characters or more.
 _IN_URL = r"[^&\s\"'<>\\#;,(){}\[\]|]{4,}"
 _PARAMETER = rf"(?:[?&;#,]|u0026|%26|%3[bBfF]|amp;)({_NAME})(?:=|%3[dD])({_IN_URL})"
 _MEMBER = rf"\\*[\"']({_SPACED})\\*[\"']\s{{0,8}}:\s{{0,8}}(\[\s{{0,8}})?\\*[\"']([^\"'\\]{{4,}})"
@@ -42,7 +42,7 @@ _LINE = (
 )
 _QUOTED_FIELD = rf"[\"' ]({_NAME}):[ \t]{{1,4}}([^\"'\\\r\n]{{4,}})"
 
-# Two attributes or members in either order: one has the name, the other the value.
+# Two attributes or members in either order: one is the name, the other the value.
 _FIELD = r"<(?:input|meta|param|property|entry|field)\b([^<>]{1,800})>"
 _NAME_ATTRIBUTE = re.compile(rb"(?i)\b(?:name|id|key|property)\s*=\s*\\*[\"']([^\"'\\]+)")
 _VALUE_ATTRIBUTE = re.compile(rb"(?i)\b(?:value|content)\s*=\s*\\*[\"']([^\"'\\]{4,})")
@@ -55,7 +55,7 @@ _VALUE_FIRST = (
     r"[^{}]{0,200}\"(?:name|key|field|header|id|k)\\*\"\s{0,8}:\s{0,8}\\*\"(%s)\\*\""
 )
 _MORE_OF_LIST = re.compile(rb"\s*,\s*\\*[\"']([^\"'\\]{4,})")
-# One word, or what begins as only credentials do: a scheme, a parameter, a token.
+# One word, or a beginning that only credentials have: a scheme, a parameter, a token.
 _NO_PROSE = re.compile(
     rb"(?i)\S+\Z|(?:bearer|basic|digest|token|negotiate) |[^\s=]+=|(?=\S*[0-9])(?=\S*[a-z])\S{8,}"
 )
@@ -66,9 +66,9 @@ _SHORTEST_CODE = 20
 
 
 class Telling:
-    """Finds values by the words of their names, as ``RedactionRules.hides`` judges them.
+    """Finds values by the words of their names, as judged by ``RedactionRules.hides``.
 
-    A text that ``screened`` (RE2) does not match has none.
+    A text that does not match ``screened`` (RE2) has none.
     """
 
     def __init__(self, rules: RedactionRules) -> None:
@@ -97,7 +97,7 @@ class Telling:
         self.screened = boundless(f"(?i:{'|'.join(patterns)})")
 
     def find(self, text: bytes) -> Iterator[Found]:
-        """The secrets in a text, in no order."""
+        """The secrets in a text, in no particular order."""
         for pattern, name, value in self._pairs:
             for match in pattern.finditer(text):
                 yield from self._judged(match[name], text, *match.span(value))
@@ -110,14 +110,14 @@ class Telling:
             yield from self._of_field(text, match)
 
     def in_target(self, text: bytes) -> Iterator[Found]:
-        """Those in the parameters of a target, or of a URL in a header field."""
+        """The secrets in the parameters of a request target, or of a URL in a header field."""
         for match in self._parameter.finditer(text):
             yield from self._judged(match[1], text, *match.span(2))
 
     def _of_member(self, text: bytes, match: re.Match[bytes]) -> Iterator[Found]:
         name, (start, end) = match[1], match.span(3)
         if self._rules.is_credential_member(name):
-            return  # ``Named`` has those
+            return  # found by ``Named``
         yield from self._judged(name, text, start, end)
         if match[2] is None:
             return
@@ -146,6 +146,6 @@ class Telling:
 
     def _hides(self, name: bytes, value: bytes) -> bool:
         if name.lower() in _CODE:
-            # Of OAuth (RFC 6749 4.1.2); other codes are short, or words.
+            # An OAuth code (RFC 6749 4.1.2); other codes are short, or words.
             return len(value) >= _SHORTEST_CODE and looks_made_up(value)
         return self._rules.hides(name, value)

@@ -1,7 +1,7 @@
-"""Shapes of tokens that services chose to be found by, as kept secret scanners list them.
+"""Shapes of vendors' tokens, from well-maintained secret scanners.
 
-In match keys they count by their pseudonyms: their prefixes are shorter than
-those of ``shapes``, and two of them are never one request.
+Match keys include their pseudonyms: their prefixes are shorter than those in
+``shapes``, and two different tokens never make one request.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _MANY = re.compile(r"\{([0-9]+)(?:,[0-9]*)?\}")
 _ANY_START = re.compile(r"\[[A-Za-z0-9_~.-]{9,}\](?:\{[0-9]+\})?")
 _CHOICE = re.compile(r"^[^(]*\|")
 _ENOUGH = 8
-# Their starts are those of words, or of hexadecimal digits.
+# Their prefixes are also those of words, or of hexadecimal digits.
 _LATER = {
     "_[A-Za-z0-9]{29}_mmk": "_mmk",
     "[MNO]": r"\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{8}",
@@ -22,10 +22,10 @@ _LATER = {
 }
 
 KINDS = "live|test|prod|sandbox|pat|oat|aat|sat|uat|tkn|token|secret|api|auth|oauth|pw"
-"""Words that tokens have behind the name of their service."""
+"""Words in tokens after the name of their service."""
 
 TELLING_INFIX = (
-    # Behind an equals sign stands the value of a parameter that is called so.
+    # After an equals sign comes the value of a parameter with this name.
     rf"[A-Za-z][A-Za-z0-9]{{1,15}}[_-](?:{KINDS})[_-][A-Za-z0-9_-]{{14,}}={{0,2}}"
     r"|live_[A-Za-z0-9_=-]{35,}"
 )
@@ -101,9 +101,9 @@ VENDORS = (
 
 
 def screened() -> tuple[str, ...]:
-    """Shorter patterns, which match wherever one of the tokens stands.
+    """Shorter patterns that match wherever one of the tokens is.
 
-    An automaton of the whole ones has more states than there is room for.
+    An automaton for the whole ones would have too many states.
     """
     infix = rf"[A-Za-z0-9][_-](?:{KINDS})[_-][A-Za-z0-9_=-]{{{_ENOUGH}}}"
     return (infix, r"live_[A-Za-z0-9_=-]{8}", *map(_start_of, VENDORS))

@@ -1,7 +1,7 @@
-"""What the words of a name say about its value: of a header, a field, a member, a variable.
+"""What the words of a name say about its value: a header, a field, a member, a variable.
 
-Wider than the lists of ``rules``: what only this finds is hidden on disk, in
-logs and in misses, and still counts in match keys by its pseudonym.
+Wider than the lists in ``rules``: what only this finds is hidden on disk, in
+logs and in misses, but match keys still include its pseudonym.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FACTS = (
 )
 
 NEVER = (
-    # Positions in lists and streams, which a client sends back.
+    # Positions in lists and streams, which clients send back.
     r"(?:.*-)?(?:cursor|page-token|next-token|previous-token|continuation(?:-token)?)",
     r"(?:.*-)?(?:sync-token|resume-token|start-token|scroll-id|marker|next-page|last-event-id)",
     r"(?:next|previous|page|sync|delta|skip|continuation|start|resume)-token-?.*",
@@ -52,7 +52,7 @@ NEVER = (
     r"(?:.*-)?idempoten(?:cy|ce|t)(?:-.*)?|(?:.*-)?client-request-token|caller-reference",
     r"traceparent|tracestate|baggage|b3|sentry-trace|x-cloud-trace-context|cf-ray|x-amz-cf-id",
     r"x-amz-id-2|served-by",
-    # What is public.
+    # Public values.
     r"(?:.*-)?public-?key(?:-.*)?|(?:.*-)?(?:site|publishable|verification|ssh-public)-key",
     r"(?:.*-)?fingerprint|(?:.*-)?key-fingerprint|(?:.*-)?thumbprint|jwks?(?:-uri)?|kid|x5.*",
     rf"(?:.*-)?(?:{_ABOUT})-(?:{_FACTS})(?:-(?!.*(?:key|secret|token|password)s?\Z).*)?",
@@ -62,10 +62,10 @@ NEVER = (
     r"(?:api|client|sdk|app)-(?:version|name|platform)|www-authenticate|proxy-authenticate",
     r"access-control-.*|public-key-pins.*|x-stainless-.*|user-agent|server-timing|alt-svc",
 )
-"""Names that hold no secret, as patterns for their normal form: never redacted by this module.
+"""Names that never mean a secret, as patterns for their normal form: not redacted here.
 
-In the normal form words are in lower case, with one dash between them. A leading
-``x-`` is optional.
+In the normal form words are in lower case, with one dash between them. A
+leading ``x-`` is optional.
 """
 
 
@@ -130,7 +130,7 @@ def _sense(name: bytes) -> Sense:
     normal = _normal(plain)
     if not normal or _NEVER.fullmatch(normal):
         return Sense.NOTHING
-    # "DPoP" is one word, "apiKey" are two.
+    # "DPoP" is one word, "apiKey" is two.
     whole = _SEPARATORS.sub(b"-", plain).lower().decode("latin-1")
     words = [*whole.split("-"), *normal.split("-")]
     pairs = {f"{one}-{other}" for one, other in pairwise(words)}
@@ -142,7 +142,7 @@ def _sense(name: bytes) -> Sense:
 
 
 def sense_of(name: bytes) -> Sense:
-    """What a name as it stands says, whatever its case and its separators are."""
+    """What a name says, whatever its case and its separators."""
     if len(name) > _LONGEST:
         return _sense.__wrapped__(name[-_LONGEST:])
     return _sense(name)
@@ -150,5 +150,5 @@ def sense_of(name: bytes) -> Sense:
 
 @lru_cache(maxsize=8192)
 def is_never(name: bytes) -> bool:
-    """Whether a name, as it stands, is one of ``NEVER``."""
+    """Whether a name as written is one of ``NEVER``."""
     return _NEVER.fullmatch(_normal(_plain(name[-_LONGEST:]))) is not None

@@ -1,6 +1,6 @@
-"""The vocabulary of telling names as a page of the documentation shows it.
+"""The documentation's tables of the vocabulary of telling names.
 
-``python -m buffr.redaction.vocabulary_docs PAGE`` writes it into a page.
+``python -m buffr.redaction.vocabulary_docs PAGE`` updates them in a page.
 """
 
 from __future__ import annotations
@@ -24,11 +24,14 @@ _END = "<!-- vocabulary: end -->\n"
 
 
 def with_tables(page: str) -> str:
-    """The page with the tables of today between its marks. Raises ``ValueError`` without them."""
+    """The page with the current tables between its markers.
+
+    Raises ``ValueError`` without markers.
+    """
     before, begin, rest = page.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not (begin and end):
-        raise ValueError("the page has no marks for the vocabulary")
+        raise ValueError("the page has no markers for the vocabulary")
     tables = "".join(f"{line}\n" for line in _lines())
     return f"{before}{begin}\n{tables}\n{end}{after}"
 

@@ -17,15 +17,15 @@ from buffr.redaction.spans import Found
 __all__ = ["SCREENED", "find_in_base64", "find_wrapped", "shows_base64"]
 
 SCREENED = (r"%[2-7][0-9A-Fa-f]", r"\\u00[2-7]")
-"""Patterns (RE2) without which a text has no escapes to decode.
+"""Patterns (RE2): a text that matches none has no escapes to decode.
 
-Base64 is looked for by itself: an automaton that also counts its characters
-needs more states than there is room for.
+Base64 is searched for separately: an automaton that also counts its characters
+would have too many states.
 """
 
 _PLAIN = rb"[A-Za-z0-9._~+/=:-]"
-# Begun where plain characters begin, or at an escape, and nothing is given back: a long text
-# of plain characters is looked at once.
+# Starts where plain characters start, or at an escape, without backtracking: a long text of plain
+# characters is read once.
 _RUN = rb"(?:(?<!%b)%b++)?+(?:%%b%b*+)++" % (_PLAIN, _PLAIN, _PLAIN)
 _PERCENT = re.compile(_RUN % rb"%[0-9A-Fa-f]{2}")
 _ESCAPED = re.compile(_RUN % rb"\\++u00[0-9A-Fa-f]{2}")
@@ -42,7 +42,7 @@ Find = Callable[[bytes], Iterable[Found]]
 
 
 def shows_base64(text: bytes) -> bool:
-    """Whether there may be base64 in a text: a long run of its characters that is no word."""
+    """Whether a text may contain base64: a long run of its characters that is not a word."""
     first = _long_run(text)
     if first is None:
         return False
@@ -50,9 +50,9 @@ def shows_base64(text: bytes) -> bool:
 
 
 def find_wrapped(text: bytes, find: Find) -> Iterator[Found]:
-    """What ``find`` finds in stretches of a text once they are decoded, in no order.
+    """What ``find`` finds in stretches of a text after decoding, in no particular order.
 
-    In match keys it counts by its pseudonym.
+    Match keys include its pseudonym.
     """
     if b"%" in text:
         yield from _in_units(text, _PERCENT, _PERCENT_UNIT, find)
@@ -62,7 +62,7 @@ def find_wrapped(text: bytes, find: Find) -> Iterator[Found]:
 
 
 def find_in_base64(text: bytes, find: Find) -> Iterator[Found]:
-    """The same for base64 alone."""
+    """The same for base64 only."""
     for run in _BASE64.finditer(text):
         if not run[0].isalpha():
             yield from _in_base64(run, find)
@@ -93,7 +93,7 @@ def _in_base64(run: re.Match[bytes], find: Find) -> Iterator[Found]:
     if plain is None or STAND_IN in plain or _UNPRINTABLE.search(plain[:_LOOKED_AT]):
         return
     for found in find(plain):
-        # All of it: what is left of base64 with a hole in it is nothing.
+        # All of it: the rest of damaged base64 is useless.
         yield Found(*run.span(), found.name, raw, "base64", counted=True)
         return
 
