@@ -68,5 +68,5 @@ class TestPage:
         assert with_table(page) == page
 
     def test_a_page_without_marks(self) -> None:
-        with pytest.raises(ValueError, match="no marks"):
+        with pytest.raises(ValueError, match="no markers"):
             with_table("# Matching\n")

@@ -38,7 +38,7 @@ def with_missed(page: str) -> str:
     before, begin, rest = page.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not (begin and end):
-        raise ValueError("the page has no marks for what is missed")
+        raise ValueError("the page has no markers for what is missed")
     lines = "".join(f"{line}\n" for line in _lines())
     return f"{before}{begin}\n{lines}\n{end}{after}"
 
