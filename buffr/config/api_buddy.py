@@ -1,7 +1,7 @@
-"""The settings of reference-api-buddy, read as they are.
+"""Reads the settings of reference-api-buddy unchanged.
 
-They come as a mapping, of a JSON file or of a program. What is given is
-checked; what is missing has that program's defaults.
+They come as a mapping, from a JSON file or a program. Values that are present
+are checked; missing ones have that program's defaults.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 @frozen
 class Key:
-    """One setting: its default, what it must be, and whether a value is that."""
+    """One setting: its default, a description of valid values, and their test."""
 
     default: Any
     allowed: str
@@ -69,7 +69,7 @@ def _whole(default: int | None, least: int, most: int = 10**12, besides: str = "
 def _seconds(default: float, *, zero: bool) -> Key:
     def accepts(value: object) -> bool:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and (0 if zero else 1e-3) <= value <= 10**8  # type: ignore[operator]  # as looked
+        return number and (0 if zero else 1e-3) <= value <= 10**8  # type: ignore[operator]  # checked above
 
     return Key(default, f"a number of seconds, {'0 or more' if zero else 'more than 0'}", accepts)
 
@@ -82,7 +82,7 @@ def _text(default: str | None, allowed: str = "text") -> Key:
     return Key(default, allowed, _is_text)
 
 
-# No file has such a name, and no YAML such a character.
+# Not allowed in file names, or in YAML.
 _IN_NO_NAME = re.compile("[\0\ud800-\udfff]")
 
 
@@ -91,7 +91,7 @@ def _is_text(value: object) -> bool:
 
 
 def _is(value: object, *kinds: Kind[Any]) -> bool:
-    """Whether it is text of one of these kinds."""
+    """Whether a value is text of one of these kinds."""
     if not isinstance(value, str):
         return False
     for kind in kinds:
@@ -130,7 +130,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
     "server": {
         "host": Key(
             "127.0.0.1",
-            "an address to listen on, or the name of a host",
+            "an address to listen on, or a host name",
             lambda value: _is(value, ADDRESS, HOST_NAME),
         ),
         "port": _whole(8080, 0, 65535, " (0 takes a free port)"),
@@ -159,7 +159,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "date_format": _text("%Y-%m-%d %H:%M:%S"),
         "enable_console": _bool(default=True),
         "enable_file": _bool(default=False),
-        "file_path": _text(None, "a file's name"),
+        "file_path": _text(None, "a file name"),
         "max_file_size": _whole(10485760, 0),
         "backup_count": _whole(5, 0),
     },
@@ -168,11 +168,11 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = {
         "rate_limit_per_minute": _whole(10, 1, 10**6),
         "include_sensitive_config": _bool(default=False),
         "log_access": _bool(default=True),
-        # buffr's own: the original takes every name.
+        # buffr's own: the original accepts every name.
         "allowed_hosts": Key([], "a list of host names", _are_hosts),
     },
     "callbacks": {
-        "on_shutdown": Key(None, "a function of a program; a file has none", callable),
+        "on_shutdown": Key(None, "a function, which only a program can set", callable),
     },
 }
 
@@ -185,13 +185,13 @@ DOMAIN: Mapping[str, Key] = {
 
 
 def level_of(value: object) -> str:
-    """The level's name, empty for none."""
+    """The level's name, empty if it is invalid."""
     text = value.upper() if isinstance(value, str) else ""
     return text if text in _LEVELS else ""
 
 
 def logger_name(value: object) -> str:
-    """A logger's name; programs give the logger itself, too."""
+    """A logger's name; programs may also pass the logger itself."""
     name = value if isinstance(value, str) else getattr(value, "name", "")
     return name if isinstance(name, str) else ""
 
@@ -204,12 +204,12 @@ _KINDS: Mapping[type, str] = {
     str: "a string",
     list: "an array",
 }
-"""What JSON calls values that are no object."""
+"""JSON's names for values that are not objects."""
 _THEIRS = frozenset(("domain_mappings", "throttling", "security", "server", "callbacks"))
 
 
 class InvalidSettings(ConfigError, ValueError):
-    """Settings are wrong; a line for each that is, by its key in reference-api-buddy."""
+    """Settings are invalid; a line for each, by its key in reference-api-buddy."""
 
 
 @frozen(kw_only=True)
@@ -226,7 +226,7 @@ class Domain:
 
 @frozen(kw_only=True)
 class LogSettings:
-    """Where log lines go. ``max_file_bytes`` 0 never begins a new file."""
+    """Where log lines go. ``max_file_bytes`` 0 never rotates the file."""
 
     level: str
     parent_logger: str | None
@@ -240,10 +240,10 @@ class LogSettings:
 
 @frozen(kw_only=True)
 class ApiBuddySettings:
-    """Everything that the other program's settings say.
+    """All settings of the other program.
 
-    ``database`` is ``None`` for a cache in memory. ``given`` is the mapping
-    that it all came from, with every default in it.
+    ``database`` is ``None`` for a cache in memory. ``given`` is the original
+    mapping, with every default filled in.
     """
 
     host: str
@@ -270,12 +270,12 @@ class ApiBuddySettings:
 
 
 def looks_like_api_buddy(given: object) -> bool:
-    """Whether settings are the other program's: by keys that buffr does not have."""
+    """Whether settings are the other program's, judged by keys that buffr does not have."""
     return isinstance(given, Mapping) and not _THEIRS.isdisjoint(given)
 
 
 def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The mapping with every default in it; what is given is not checked."""
+    """The mapping with every default filled in; its values are not checked."""
     merged: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for name, keys in SECTIONS.items():
         section = merged.get(name, {})
@@ -288,7 +288,7 @@ def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def defaults_used(given: Mapping[str, Any]) -> Iterator[str]:
-    """A line for each setting whose default counts in a section that is given."""
+    """A line for each setting that is missing in a section and therefore has its default."""
     for name, keys in SECTIONS.items():
         section = given.get(name)
         if not isinstance(section, Mapping):
@@ -300,11 +300,11 @@ def defaults_used(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def read_api_buddy(given: object, name: str = "") -> ApiBuddySettings:
-    """The settings. ``name`` says in messages where they are from.
+    """Read the settings. ``name`` is their source in messages.
 
     Raises ``InvalidSettings`` with a line for each problem. Keys that the other
     program does not know are ignored with a warning, as it ignores them.
-    What passes here, buffr's own settings take (``api_buddy_yaml``).
+    Everything accepted here is valid in buffr's own settings (``api_buddy_yaml``).
     """
     problems = Problems()
     if not isinstance(given, Mapping):
@@ -320,14 +320,14 @@ def read_api_buddy(given: object, name: str = "") -> ApiBuddySettings:
     domains = _domains(given.get("domain_mappings"), values, limits, problems, name)
     log = values["logging"]
     if log["enable_file"] and log["file_path"] is None:
-        problems.error(name, "logging.file_path", "is missing; enable_file asks for it")
+        problems.error(name, "logging.file_path", "is missing; enable_file requires it")
     host = values["server"]["host"]
     if not (is_loopback(host) or values["security"]["require_secure_key"]):
         text = f"anyone who can reach {host} may use it; set security.require_secure_key"
         problems.warn(name, "server.host", text)
     if values["admin"]["include_sensitive_config"]:
         path = "admin.include_sensitive_config"
-        problems.warn(name, path, "is ignored: secrets are masked whatever it says")
+        problems.warn(name, path, "is ignored: secrets are always masked")
     for limited in limits:
         if limited not in {domain.name for domain in domains}:
             path = f"throttling.domain_limits.{shown_key(limited)}"
@@ -381,7 +381,7 @@ def _settings(
 
 
 def _file(path: str) -> str | None:
-    """The file that a path or a URI (sqlite.org/uri.html) names; ``None`` for memory."""
+    """The file of a path or a URI (sqlite.org/uri.html); ``None`` for memory."""
     if ":memory:" in path:
         return None
     if not path.startswith("file:"):
@@ -392,7 +392,7 @@ def _file(path: str) -> str | None:
 
 
 def _own_name(host: str) -> tuple[str, ...]:
-    """The host that is listened on, where it is a name."""
+    """The host to listen on, if it is a name."""
     try:
         return () if address_of(host) is not None else (host_name(host),)
     except ValueError:
@@ -435,7 +435,7 @@ def _warn_of_unknown(
 def _limits(given: object, problems: Problems, name: str) -> dict[str, int]:
     path = "throttling.domain_limits"
     if not isinstance(given, Mapping):
-        problems.error(name, path, "must be a mapping of names to requests an hour")
+        problems.error(name, path, "must be a mapping of names to requests per hour")
         return {}
     limits = {}
     for key, value in given.items():
@@ -464,11 +464,11 @@ def _domains(
         text = str(key)
         path = f"domain_mappings.{shown_key(text)}"
         if not _is_name(text):
-            what = f"the name is a path's first segment: {ROUTE_NAME.allowed}, and not 'admin'"
+            what = f"the name must be {ROUTE_NAME.allowed}, and not 'admin'"
             problems.error(name, path, what)
             continue
         if not isinstance(mapping, Mapping):
-            problems.error(name, path, "must be a mapping with upstream")
+            problems.error(name, path, "must be a mapping with the key upstream")
             continue
         one = _section(mapping, DOMAIN, path, problems, name)
         upstream = _upstream(one["upstream"], path, problems, name)

@@ -1,4 +1,4 @@
-"""The settings of reference-api-buddy in buffr's own words."""
+"""Converts the settings of reference-api-buddy into buffr's own."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from buffr.config.schema import SCHEMA_FILE
 __all__ = ["OVERRIDE", "as_config", "as_settings", "as_yaml"]
 
 OVERRIDE = ("no-cache", "must-revalidate")
-"""A TTL counts for these answers too: that is what it is for. Those that are one
-client's own (``private``, ``no-store``, ``Set-Cookie``) stay out of the cache."""
+"""A TTL applies to these answers too: that is its purpose. Answers for one client
+(``private``, ``no-store``, ``Set-Cookie``) stay out of the cache."""
 
 _METHODS = ("GET", "HEAD", "POST")
 
@@ -29,13 +29,13 @@ _NOBODY = Domain(
     per_minute=None,
     per_hour=1,
 )
-"""Stands in for routes where there are none, which a settings' file must have."""
+"""A placeholder if there are no routes, which a settings file must have."""
 _OURS = "gateway"
-"""Lines of warnings that speak of the settings as buffr has them begin so."""
+"""The prefix of warnings about buffr's own form of the settings."""
 
 
 def as_settings(settings: ApiBuddySettings) -> dict[str, Any]:
-    """What a settings' file of buffr would say."""
+    """The content of the equivalent settings file of buffr."""
     access: dict[str, Any] = {"required": settings.require_key}
     if settings.key is not None and settings.require_key:
         access["key"] = settings.key
@@ -89,7 +89,7 @@ def _duration(seconds: float) -> str:
 
 
 def as_yaml(settings: ApiBuddySettings) -> str:
-    """As ``as_settings``, as the text of a file, which tells editors its schema."""
+    """Like ``as_settings``, as the text of a file that names its schema for editors."""
     head = f"# yaml-language-server: $schema={SCHEMA_FILE}\n"
     return head + yaml.safe_dump(as_settings(settings), sort_keys=False, allow_unicode=True)
 
@@ -97,8 +97,8 @@ def as_yaml(settings: ApiBuddySettings) -> str:
 def as_config(settings: ApiBuddySettings, environ: Mapping[str, str]) -> Config:
     """The settings as buffr's own; ``server.host`` must be an address.
 
-    Parent proxies are those of ``environ``, the process's environment. All
-    that ``read_api_buddy`` takes is taken here.
+    Parent proxies come from ``environ``, the process's environment. Everything
+    that ``read_api_buddy`` accepts is accepted here.
     """
     others = {name: value for name, value in environ.items() if not name.startswith("BUFFR_")}
     domains = settings.domains or (_NOBODY,)

@@ -1,4 +1,4 @@
-"""What mode cache does over what HTTP says, as settings say it."""
+"""Settings of mode cache: its store, and where it departs from what HTTP says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["CacheBounds", "CacheSettings", "CacheStoreName"]
 
 @frozen
 class CacheStoreName:
-    """Where entries are kept: in memory where ``path`` is ``None``, else in a SQLite file."""
+    """Where entries are kept: in a SQLite file, or in memory if ``path`` is ``None``."""
 
     path: Path | None
 
@@ -56,12 +56,12 @@ def _methods(names: tuple[str, ...]) -> frozenset[bytes]:
 
 @frozen(kw_only=True)
 class CacheSettings:
-    """What mode cache does over what HTTP says. Times are seconds."""
+    """How mode cache departs from what HTTP says. Times are seconds."""
 
     store: CacheStoreName | None = setting(
         _STORE,
         None,
-        "Where recordings, or the answers of mode cache, are kept.",
+        "Where recordings, or the stored answers of mode cache, are kept.",
         variable="BUFFR_STORE",
         flag="store",
         default_text="the cassette; in mode cache `sqlite:buffr-cache.db` in the data directory",
@@ -70,11 +70,11 @@ class CacheSettings:
     ttl_s: float | None = setting(
         kinds.duration(),
         None,
-        "Mode cache: how long a successful answer is fresh, whatever it says itself.",
+        "Mode cache: how long a successful answer is fresh, overriding its own headers.",
         key="ttl",
         variable="BUFFR_TTL",
         flag="ttl",
-        default_text="what the answer says",
+        default_text="from the answer",
         modes=_CACHE,
     )
     ttl_by_status: tuple[tuple[StatusSet, float], ...] = setting(
@@ -82,56 +82,56 @@ class CacheSettings:
             kinds.STATUSES, kinds.duration(zero="stale at once"), tuple
         ),
         (),
-        "Mode cache: as `ttl`, for answers with these statuses.",
+        "Mode cache: the same as `ttl`, for answers with these statuses.",
         modes=_CACHE,
     )
     override: frozenset[Override] = setting(
         ListOf[Override, frozenset[Override]](kinds.one_of(_OVERRIDES), frozenset),
         frozenset(),
-        "Mode cache: what is not obeyed.",
+        "Mode cache: the directives and rules that are ignored.",
         modes=_CACHE,
     )
     methods: frozenset[bytes] = setting(
         ListOf(kinds.one_of(_METHODS), _methods, least=1),
         frozenset((b"GET", b"HEAD")),
-        "Mode cache: the methods whose answers are kept; `POST` by its body.",
+        "Mode cache: the methods whose answers are stored. For `POST`, the body counts as well.",
         default_text="`[GET, HEAD]`",
         modes=_CACHE,
     )
     stale_if_error_s: float | None = setting(
         kinds.duration(zero="never"),
         None,
-        "Mode cache: how long a stale answer stands in for an error of the upstream.",
+        "Mode cache: how long a stale answer may be used in place of an error from the upstream.",
         key="stale_if_error",
-        default_text="what the answer says; 1h where the upstream cannot be reached",
+        default_text="from the answer; 1h if the upstream cannot be reached",
         modes=_CACHE,
     )
     flight_timeout_s: float = setting(
         kinds.duration(),
         60.0,
-        "Mode cache: how long a request waits for another one's answer.",
+        "Mode cache: how long a request waits for the answer to an identical request in progress.",
         key="flight_timeout",
         modes=_CACHE,
     )
     tags: tuple[str, ...] = setting(
         ListOf(kinds.NAME, tuple),
         (),
-        "Mode cache: names by which this route's answers are cleared.",
+        "Mode cache: names under which this route's answers can be cleared.",
         modes=_CACHE,
     )
 
 
 @frozen(kw_only=True)
 class CacheBounds:
-    """What each store of mode cache holds at most."""
+    """The size limits of each store of mode cache."""
 
-    most_bytes: int = setting(kinds.size(2**16), 2**30, "Bytes that a store holds.", key="bytes")
+    most_bytes: int = setting(kinds.size(2**16), 2**30, "The size of a store.", key="bytes")
     most_entries: int = setting(
-        kinds.whole(1, 100_000_000), 100_000, "Answers that a store holds.", key="entries"
+        kinds.whole(1, 100_000_000), 100_000, "The number of answers in a store.", key="entries"
     )
     memory_bytes: int = setting(
-        kinds.size(0), 32 * 2**20, "Bytes of a SQLite store that are held in memory too."
+        kinds.size(0), 32 * 2**20, "How much of a SQLite store is also kept in memory."
     )
     most_body_bytes: int = setting(
-        kinds.size(), 64 * 2**20, "A larger body is not stored.", key="body_bytes"
+        kinds.size(), 64 * 2**20, "Larger bodies are not stored.", key="body_bytes"
     )

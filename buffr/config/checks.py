@@ -1,4 +1,4 @@
-"""Rows out of drafts: their defaults, and what does not go together."""
+"""Turns drafts into rows: fills in defaults, and refuses settings that contradict each other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FORWARD = "forward"
 def finish_routes(
     drafts: tuple[Draft, ...], data_dir: Path, problems: Problems
 ) -> tuple[ReverseRoute, ...]:
-    """The routes with their defaults; a route with a problem is left out."""
+    """The routes with their defaults; a route with a problem is omitted."""
     ports = [_port(draft, index, problems) for index, draft in enumerate(drafts)]
     _refuse_shared_ports(drafts, ports, problems)
     routes = []
@@ -99,7 +99,7 @@ def _without_target(
         text = f"is missing; must be {kinds.TARGET.allowed}"
         problems.error(draft.at, f"{draft.path}.target", text)
     elif "cassette" not in values:
-        text = "is missing; must be a path, since there is no target to name it after"
+        text = "is missing; must be a path, since there is no target to derive it from"
         problems.error(draft.at, f"{draft.path}.cassette", text)
     else:
         return made(ReverseRoute, values)
@@ -107,27 +107,29 @@ def _without_target(
 
 
 def _check_listener(draft: Draft, problems: Problems) -> None:
-    """Refuse what a port cannot be."""
+    """Refuse contradictory settings of a listener."""
     given = draft.given
     _refuse_half(draft, "cert", "key", problems)
     tls = given.get("tls")
     if tls is not None and tls.value is False and "cert" in given:
-        text = "is false, although a cert is given; remove one of them"
+        text = "is false, but cert is set; remove one of them"
         problems.error(tls.at, f"{draft.path}.tls", text)
     names = given.get("tls_names")
     if names is None:
         return
     if "cert" in given:
-        text = "is for certificates of buffr's CA; the given cert has its own names"
+        text = (
+            "applies to certificates of buffr's CA only; the certificate in cert has its own names"
+        )
         problems.error(names.at, f"{draft.path}.tls_names", text)
     elif tls is None or tls.value is False:
-        problems.error(names.at, f"{draft.path}.tls_names", "needs tls: true")
+        problems.error(names.at, f"{draft.path}.tls_names", "requires tls: true")
 
 
 def _check_route(model: type, draft: Draft, users: Sequence[Draft], problems: Problems) -> None:
-    """Refuse what a route cannot be, and warn of risks.
+    """Refuse contradictory settings of a route, and warn about risks.
 
-    ``users`` are the drafts that decide in which modes its settings are used.
+    ``users`` are the drafts that determine the modes in which its settings are used.
     """
     _refuse_half(draft, "client_cert", "client_key", problems)
     _refuse_address_behind_parent(draft, problems)
@@ -136,7 +138,7 @@ def _check_route(model: type, draft: Draft, users: Sequence[Draft], problems: Pr
 
 
 def _refuse_half(draft: Draft, one: str, other: str, problems: Problems) -> None:
-    """Two settings come together or not at all."""
+    """Refuse one of two settings that go together without the other."""
     for name, missing in ((one, other), (other, one)):
         if name in draft.given and missing not in draft.given:
             text = f"is missing; {one} and {other} go together"
@@ -144,7 +146,7 @@ def _refuse_half(draft: Draft, one: str, other: str, problems: Problems) -> None
 
 
 def _refuse_address_behind_parent(draft: Draft, problems: Problems) -> None:
-    """A parent proxy gets the host's name, and connects to what that resolves to there."""
+    """Refuse ``resolve`` behind a parent proxy, which resolves the host by itself."""
     resolve, via = draft.given.get("resolve"), draft.given.get("via")
     if resolve is not None and via is not None and not via.broken and via.value != "none":
         text = "has no effect behind the parent proxy of via; remove one of them"
@@ -152,24 +154,24 @@ def _refuse_address_behind_parent(draft: Draft, problems: Problems) -> None:
 
 
 def _check_verify(draft: Draft, problems: Problems) -> None:
-    """Refuse to trust every host, and warn of one whose certificate is not verified."""
+    """Refuse to trust every host, and warn about one whose certificate is not verified."""
     verify, host = draft.given.get("verify"), draft.given.get("host")
     if verify is None or verify.value is not False:
         return
     path = f"{draft.path}.verify"
     if draft.path == _FORWARD or (host is not None and host.value == EVERY_HOST):
-        text = "is false for all hosts; name the hosts whose certificates need no verification"
+        text = "is false for all hosts; set it for individual hosts only"
         problems.error(verify.at, path, text)
     else:
         problems.warn(verify.at, path, f"the certificate of {_named(draft)} is not verified")
 
 
 def _refuse_unused(model: type, draft: Draft, users: Sequence[Draft], problems: Problems) -> None:
-    """Refuse settings that none of the modes has a use for.
+    """Refuse settings that none of the modes use.
 
-    It is only a warning where the setting and the mode come from different
-    sources, as ``BUFFR_MODE`` makes a whole file replay; and in passthrough,
-    which is how buffr is switched off for a while.
+    It is only a warning if the setting and the mode come from different
+    sources, since ``BUFFR_MODE`` makes a whole file replay; and in mode
+    passthrough, which serves to switch buffr off temporarily.
     """
     declared = {one.name: one for one in settings_of(model)}
     default = Given("", declared["mode"].default)
@@ -185,7 +187,7 @@ def _refuse_unused(model: type, draft: Draft, users: Sequence[Draft], problems: 
             continue
         path, level = f"{draft.path}.{one.key}", _level(one, value)
         if switched_off or level == _BY_VARIABLE or (level == 0) != from_file:
-            problems.warn(value.at, path, f"is not used, since it is for {_listed(one.modes)}")
+            problems.warn(value.at, path, f"is not used; it applies to {_listed(one.modes)}")
         else:
             text = f"has no effect in {_listed(modes)}, only in {_listed(one.modes)}"
             problems.error(value.at, path, f"{text}; remove it, or change the mode")
@@ -195,7 +197,7 @@ _BY_VARIABLE, _BY_FLAG = 1, 2
 
 
 def _level(one: Setting, given: Given) -> int:
-    """0 where a value is the row's own or the default."""
+    """0 if a value is the row's own or the default."""
     if one.variable and given.at == one.variable:
         return _BY_VARIABLE
     return _BY_FLAG if given.at.startswith("--") else 0
@@ -209,7 +211,7 @@ def _listed(modes: Collection[Mode]) -> str:
 
 
 def _named(draft: Draft) -> str:
-    """The upstream that a draft is for."""
+    """The upstream of a draft."""
     for name in ("host", "target"):
         given = draft.given.get(name)
         if given is not None and not given.broken:
@@ -218,7 +220,7 @@ def _named(draft: Draft) -> str:
 
 
 def _warn_of_shared_cassettes(routes: list[ReverseRoute], problems: Problems) -> None:
-    """Behind a reverse port the host is no part of a recording: only the route tells it."""
+    """Recordings of a reverse port do not contain the host: only the route determines it."""
     users: dict[Path, ReverseRoute] = {}
     for route in routes:
         other = users.setdefault(route.cassette, route)
@@ -234,7 +236,7 @@ _ADMIN = "admin"
 
 
 def finish_gateway(draft: Draft, data_dir: Path, problems: Problems) -> GatewaySettings | None:
-    """The gateway with its defaults; ``None`` where something is wrong with it."""
+    """The gateway with its defaults; ``None`` if something is wrong with it."""
     found = len(problems.errors)
     routes = draft.given.get("routes", Given(draft.at, ()))
     rows: tuple[Draft, ...] = () if routes.broken else routes.value
@@ -242,7 +244,7 @@ def finish_gateway(draft: Draft, data_dir: Path, problems: Problems) -> GatewayS
     for row in rows:
         _check_route(GatewayRow, row, [row], problems)
     if not rows and not routes.broken:
-        text = "is missing; must name at least one route, such as wiki: {target: https://...}"
+        text = "is missing; must contain at least one route, such as wiki: {target: https://...}"
         problems.error(routes.at, f"{draft.path}.routes", text)
     all_given = [draft, *rows]
     if any(one.broken or any(x.broken for x in one.given.values()) for one in all_given):
@@ -273,7 +275,7 @@ def _refuse_name(rows: tuple[Draft, ...], problems: Problems) -> None:
 
 
 def check_gateway(draft: Draft, config: Config, problems: Problems) -> None:
-    """Refuse a port that another listener has, and warn where everybody may come in."""
+    """Refuse a port that another listener has, and warn if access is unrestricted."""
     gateway = config.gateway
     if gateway is None:
         return
@@ -297,7 +299,7 @@ def check_gateway(draft: Draft, config: Config, problems: Problems) -> None:
 
 
 def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardSettings | None:
-    """The forward proxy with its defaults; ``None`` where something is wrong with it."""
+    """The forward proxy with its defaults; ``None`` if something is wrong with it."""
     found = len(problems.errors)
     hosts = draft.given.get("hosts", Given(draft.at, ()))
     rows: tuple[Draft, ...] = () if hosts.broken else hosts.value
@@ -325,7 +327,7 @@ def finish_forward(draft: Draft, data_dir: Path, problems: Problems) -> ForwardS
 
 def _host(row: Draft, defaults: dict[str, Any], data_dir: Path) -> ForwardHost:
     own = {name: one.value for name, one in row.given.items()}
-    # A row's own parent proxy or address takes the place of either.
+    # A row's own parent proxy or address replaces both.
     ways = {"via", "resolve"}
     if ways & own.keys():
         defaults = {name: value for name, value in defaults.items() if name not in ways}
@@ -348,15 +350,15 @@ def _refuse_twins(rows: tuple[Draft, ...], problems: Problems) -> None:
 
 
 def check_forward(draft: Draft, config: Config, problems: Problems) -> None:
-    """Refuse what does not go together with the other settings."""
+    """Refuse settings that contradict those of other sections."""
     if config.forward is not None:
         _refuse_shared_port(draft, config.forward.port, config.reverse, problems)
     own = None if config.forward is None else config.forward.access
     access = config.access if own is None else own
     if not (config.on_loopback or access.key or access.allow or access.required):
         text = (
-            f"refuses to start on {config.listen}, where other machines reach it, for everybody; "
-            "set access.key (BUFFR_KEY), access.allow (BUFFR_ALLOW), or both"
+            f"refuses to start without access control on {config.listen}, where other machines "
+            "can reach it; set access.key (BUFFR_KEY), access.allow (BUFFR_ALLOW), or both"
         )
         problems.error(draft.at, draft.path, text)
 
@@ -380,12 +382,12 @@ _EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 def refuse_loops(drafts: Iterable[Draft], config: Config, problems: Problems) -> None:
-    """Refuse a ``via`` that names one of buffr's own ports."""
+    """Refuse a ``via`` that points to one of buffr's own ports."""
     for draft in _with_rows(drafts):
         via = draft.given.get("via")
         if via is not None and isinstance(via.value, ParentProxy) and _is_own(via.value, config):
             problems.error(
-                via.at, f"{draft.path}.via", "is a port of buffr itself; must be another"
+                via.at, f"{draft.path}.via", "is one of buffr's own ports; must be another"
             )
 
 
@@ -399,12 +401,17 @@ def _with_rows(drafts: Iterable[Draft]) -> Iterator[Draft]:
 
 
 def without_loops(config: Config, problems: Problems) -> ParentProxies:
-    """The environment's parent proxies but for buffr itself, whose clients' shell started it."""
+    """The environment's parent proxies without buffr itself.
+
+    The shell that starts it may be configured for its clients.
+    """
 
     def usable(parent: ParentProxy | None, scheme: str) -> ParentProxy | None:
         if parent is None or not _is_own(parent, config):
             return parent
-        text = f"the environment's proxy for {scheme}:// is buffr itself; not used as parent"
+        text = (
+            f"the environment's proxy for {scheme}:// is buffr itself; not used as a parent proxy"
+        )
         problems.warn(parent.url, "", text)
         return None
 

@@ -1,7 +1,7 @@
 """The variables and flags that settings can come from.
 
-A variable that is empty counts as not set, since compose files and CI
-systems pass on empty ones.
+An empty variable counts as not set, since compose files and CI systems pass
+empty ones on.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MODE = "BUFFR_MODE"
 TARGETS = "BUFFR_TARGETS"
 PROXY = "BUFFR_PROXY"
 FILE = "BUFFR_CONFIG"
-"""Names the YAML file; whoever calls ``load`` has followed it already."""
+"""Names the YAML file; resolved by the caller of ``load``."""
 _WORDS = ("target", "port", "cassette", "mode")
 
 _NUMBERED = re.compile(r"BUFFR_(?P<index>0|[1-9][0-9]{0,8})_(?P<word>[A-Z]+)")
@@ -39,14 +39,14 @@ _PROXY_MODE = "proxy"
 
 @frozen(kw_only=True)
 class Overlays:
-    """What the environment, or the flags, say.
+    """The settings in the environment, or in the flags.
 
     ``config`` and ``route`` are fields of the models by name, ``route`` those
     of reverse routes and of the forward proxy, which share many.
-    ``wants_forward`` says that mode ``proxy`` is asked for, and ``at`` where.
+    ``wants_forward``: mode ``proxy`` was requested, by the source ``at``.
     ``forward`` is ``BUFFR_PROXY``; ``targets`` and ``numbered`` are the routes
-    of ``BUFFR_TARGETS`` and of ``BUFFR_0_TARGET`` and so on; ``None`` when
-    there are none of these variables.
+    of ``BUFFR_TARGETS`` and of ``BUFFR_0_TARGET`` and so on; ``None`` if
+    these variables are not set.
     """
 
     config: dict[str, Given]
@@ -80,9 +80,9 @@ def _flags(model: type) -> _Names:
 
 
 def read_flags(flags: Mapping[str, str], problems: Problems) -> Overlays:
-    """What the flags say; their names are spelled with underscores.
+    """Read the flags; their names are spelled with underscores.
 
-    ``proxy`` is ``true`` for the forward proxy, and mode ``proxy`` says so too.
+    ``proxy`` is ``true`` for the forward proxy, and mode ``proxy`` means the same.
     """
     known = _flags(Config) | _flags(ReverseRoute) | _flags(ForwardSettings)
     for name in sorted(flags.keys() - known.keys() - {_PROXY_FLAG}):
@@ -103,7 +103,7 @@ def read_flags(flags: Mapping[str, str], problems: Problems) -> Overlays:
 
 
 def read_variables(environ: Mapping[str, str], problems: Problems) -> Overlays:
-    """What the variables ``BUFFR_...`` say. An unknown one is a warning."""
+    """Read the variables ``BUFFR_...``. An unknown one causes a warning."""
     ours = {name: text for name, text in environ.items() if name.startswith("BUFFR_") and text}
     wants_forward = ours.get(MODE) == _PROXY_MODE
     if wants_forward:
@@ -124,7 +124,7 @@ def read_variables(environ: Mapping[str, str], problems: Problems) -> Overlays:
 def _route(
     names: Callable[[type], _Names], source: Mapping[str, str], *, forward: bool, problems: Problems
 ) -> dict[str, Given]:
-    """What is said of routes. A name that both kinds have is read as that of the likelier one."""
+    """Settings of routes. A name that both kinds share is read as that of the likelier one."""
     reverse, proxy = names(ReverseRoute), names(ForwardSettings)
     if forward:
         reverse = {name: one for name, one in reverse.items() if name not in proxy}
@@ -167,7 +167,7 @@ def _numbered(ours: Mapping[str, str], problems: Problems) -> tuple[Draft, ...]:
             Draft(f"BUFFR_{index}_TARGET", path, overlay(_names(index), ours, path, problems))
         )
         if index and index - 1 not in indexes:
-            text = f"there is no BUFFR_{index - 1}_TARGET; the numbers run from 0 without a gap"
+            text = f"BUFFR_{index - 1}_TARGET is missing; number the routes from 0 without a gap"
             problems.error(f"BUFFR_{index}_TARGET", path, text)
     return tuple(drafts)
 

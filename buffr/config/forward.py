@@ -22,22 +22,22 @@ _OTHERS = "misc.json"
 
 
 def host_cassette(data_dir: Path, host: str) -> Path:
-    """The cassette of a host, or of a pattern of hosts, that names none."""
+    """The default cassette for a host or a host pattern."""
     return data_dir / (_OTHERS if host == EVERY_HOST else cassette_name(host))
 
 
 @frozen(kw_only=True)
 class ForwardHost(RouteSettings):
-    """The settings for a host behind the forward proxy. ``host`` is as ``HostTable`` takes it.
+    """The settings for a host behind the forward proxy. ``host`` has ``HostTable``'s syntax.
 
-    What it leaves open is as the forward proxy has it.
+    Settings that it leaves out are inherited from the forward proxy.
     """
 
     inherits: ClassVar[str] = "forward"
     refuses: ClassVar[Mapping[str, str]] = {
-        one.name: f"is for the whole forward proxy; set forward.{one.name}"
+        one.name: f"applies to the whole forward proxy; set forward.{one.name}"
         for one in attrs.fields(ListenerSettings)
-    } | {"target": "is not for the forward proxy, whose upstream is the host that a client names"}
+    } | {"target": "does not apply to the forward proxy, whose upstream is the requested host"}
 
     host: str = field(
         metadata=described(
@@ -58,32 +58,32 @@ class ForwardHost(RouteSettings):
 class ForwardSettings(RouteSettings, ListenerSettings):
     """The forward proxy's port, and what applies to its hosts unless their rows differ.
 
-    ``hosts`` are complete: what a row leaves open is filled from here.
-    ``deny_private`` is ``None`` where the address decides;
-    ``Config.denies_private`` knows.
+    ``hosts`` are complete: settings that a row leaves out are filled in from here.
+    ``deny_private`` is ``None`` if the listen address decides, as in
+    ``Config.denies_private``.
     """
 
     refuses: ClassVar[Mapping[str, str]] = {
         "target": ForwardHost.refuses["target"],
-        "host": "is for a row of forward.hosts",
+        "host": "belongs in a row of forward.hosts",
     }
 
     cassette: Path | None = varied(
         RouteSettings,
         "cassette",
-        doc="One cassette for all hosts whose rows name none, relative to the working directory.",
+        doc="One cassette for all hosts whose rows set none, relative to the working directory.",
         default_text="one for each host",
     )
     bypass: tuple[str, ...] = setting(
         ListOf(kinds.BYPASS, tuple),
         (),
-        "Hosts whose connections are relayed unread, in addition to those of `NO_PROXY`.",
+        "Hosts whose connections are relayed unread, in addition to those in `NO_PROXY`.",
         flag="bypass",
     )
     scope_cassettes: bool = setting(
         kinds.BOOL,
         default=False,
-        doc="Whether each scope has cassettes of its own.",
+        doc="Whether each scope has its own cassettes.",
     )
     require_scope: bool = setting(
         kinds.BOOL,
@@ -93,12 +93,12 @@ class ForwardSettings(RouteSettings, ListenerSettings):
     deny_private: bool | None = setting(
         kinds.BOOL,
         None,
-        "Whether to refuse private destinations, except those that settings name.",
+        "Whether to refuse private destinations, except those named in the settings.",
         default_text="`true` if `listen` is not a loopback address",
     )
     hosts: tuple[ForwardHost, ...] = field(
         default=(),
-        metadata=described(Rows(ForwardHost), "Settings for single hosts."),
+        metadata=described(Rows(ForwardHost), "Settings for individual hosts."),
     )
     data_dir: Path = Path()
     _table: HostTable[ForwardHost] = field(init=False, eq=False, repr=False)

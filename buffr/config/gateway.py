@@ -22,17 +22,17 @@ __all__ = ["GatewayAdmin", "GatewayRow", "GatewaySettings"]
 
 @frozen(kw_only=True)
 class GatewayRow(RouteSettings):
-    """A route of the gateway: ``/NAME/path`` is ``path`` below ``target``."""
+    """A route of the gateway: ``/NAME/path`` maps to ``path`` below ``target``."""
 
     refuses: ClassVar[Mapping[str, str]] = {
-        one.name: f"is for the whole gateway; set gateway.{one.name}"
+        one.name: f"applies to the whole gateway; set gateway.{one.name}"
         for one in attrs.fields(ListenerSettings)
     }
 
     name: str
     target: Origin = field(
         metadata=described(
-            kinds.TARGET, "The upstream. The rest of the path, after the name, is appended to it."
+            kinds.TARGET, "The upstream. The path after the route's name is appended to it."
         )
     )
     mode: Mode = varied(RouteSettings, "mode", default=Mode.CACHE)
@@ -49,16 +49,18 @@ class GatewayAdmin:
     """The gateway's own pages below ``/admin/``."""
 
     enabled: bool = setting(
-        kinds.BOOL, default=False, doc="Whether `/admin/...` shows how the gateway is doing."
+        kinds.BOOL, default=False, doc="Whether `/admin/...` reports the state of the gateway."
     )
     rate_limit_per_minute: int = setting(
-        kinds.whole(1, 1_000_000), 10, "Requests of one client in any minute; else 429."
+        kinds.whole(1, 1_000_000),
+        10,
+        "Requests from one client in any minute. More are answered with 429.",
     )
     hosts: tuple[str, ...] = setting(
         ListOf(kinds.HOST_PATTERN, tuple),
         (),
-        "Names that clients reach these pages by, beside loopback names, the address that is "
-        "listened on and this machine's name; `'*'` is every name.",
+        "Host names under which clients may reach these pages, in addition to loopback names, the "
+        "listen address and this machine's name. `'*'` allows every name.",
     )
     log_access: bool = setting(
         kinds.BOOL, default=True, doc="Whether each request to `/admin/...` is logged."
@@ -74,6 +76,6 @@ class GatewaySettings(ListenerSettings):
         default=(),
         metadata=described(
             NamedRows(GatewayRow, kinds.ROUTE_NAME),
-            "The upstreams, each under the name that its paths begin with.",
+            "The upstreams, each under the name with which its paths begin.",
         ),
     )

@@ -1,7 +1,7 @@
-"""The JSON Schema of ``buffr.yaml``, made of what the models declare, for editors.
+"""The JSON Schema of ``buffr.yaml``, generated from the models, for editors.
 
 ``python -m buffr.config.json_schema`` writes ``buffr.schema.json`` in this
-directory, and its copy in ``docs`` where there is one.
+directory, and its copy in ``docs`` if there is one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Schema = dict[str, Any]
 
 
 def json_schema() -> Schema:
-    """The schema, in draft 7, which editors know best."""
+    """The schema, in draft 7, which editors support best."""
     models: dict[type, Schema] = {}
     root = _model(Config, models)
     definitions = {model.__name__: schema for model, schema in models.items()}

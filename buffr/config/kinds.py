@@ -1,6 +1,6 @@
 """Kinds of single values: how each is read, shown and described.
 
-A kind reads the text itself, and asks YAML's opinion only where it matters:
+A kind reads the text itself, and consults YAML's type only where it matters:
 ``true`` is not a file name, and ``"true"`` is text.
 """
 
@@ -76,7 +76,7 @@ class StatusSet:
     def of(cls, *entries: str) -> StatusSet:
         """From entries like ``200``, ``2xx``, ``400-499`` and ``!429``, in any order.
 
-        An entry that is none of these raises ``ValueError``.
+        Any other entry raises ``ValueError``.
         """
         included: list[range] = []
         excluded: list[range] = []
@@ -89,7 +89,7 @@ class StatusSet:
 
     @classmethod
     def union(cls, sets: Iterable[StatusSet]) -> StatusSet:
-        """One set out of the sets of single entries."""
+        """Combine the sets of single entries."""
         parts = tuple(sets)
         return cls(
             tuple(one for part in parts for one in part.included),
@@ -117,7 +117,7 @@ Word = TypeVar("Word", bound=str)
 
 
 def one_of(words: tuple[Word, ...]) -> Kind[Word]:
-    """One of some words, spelled as they are."""
+    """One of some words, spelled exactly like them."""
 
     def parse(scalar: Scalar) -> Word:
         for word in words:
@@ -159,7 +159,7 @@ def _parse_path(scalar: Scalar) -> Path:
     return Path(scalar.text)
 
 
-# A scope is the name of an interface.
+# A scope (RFC 4007) is the name of an interface.
 _SCOPED = re.compile(r"[0-9A-Fa-f:.]+(%[A-Za-z0-9._-]{1,32})?")
 
 
@@ -188,7 +188,7 @@ def _parse_network(scalar: Scalar) -> Network:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
         raise Refused from None
-    # 10.1.2.3/8 may be meant as one address, and would let in 16 million.
+    # 10.1.2.3/8 may be meant as one address, but would admit 16 million.
     if ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
         raise Refused(f"is an address within {network}")
     return network
@@ -268,7 +268,7 @@ _ANY_SCALAR = ["string", "number", "boolean"]
 
 
 def _matching(pattern: str, allowed: str, *, lower: bool = False) -> Kind[str]:
-    """Text of a certain shape, taken as it is written whatever YAML makes of it."""
+    """Text that matches a pattern, taken as written whatever type YAML gives it."""
     shape = re.compile(pattern, re.DOTALL)
 
     def parse(scalar: Scalar) -> str:
@@ -276,7 +276,7 @@ def _matching(pattern: str, allowed: str, *, lower: bool = False) -> Kind[str]:
             raise Refused
         return scalar.text.lower() if lower else scalar.text
 
-    # Letters of any case, and dots that stand for new lines: ECMA's dialect has neither.
+    # ECMA's dialect has no case-insensitive match, and its dot does not match line ends.
     known = {} if lower or _ANY_CHARACTER.search(pattern) else {"pattern": f"^(?:{pattern})$"}
     return Kind(allowed, parse, json={"type": _ANY_SCALAR, **known})
 
@@ -293,20 +293,21 @@ NO_DELAY = Kind("0 to keep recorded delays, anything else to drop them", _parse_
 PATH = Kind("a path", _parse_path)
 ADDRESS = Kind("an IP address or localhost", _parse_address)
 TARGET = Kind(
-    "http://HOST or https://HOST, with :PORT and /BASE/PATH where wanted",
+    "http://HOST or https://HOST, optionally with :PORT and /BASE/PATH",
     _parse_target,
     _show_target,
     json={"type": "string", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
 )
 IP_ADDRESS = Kind("an IP address", _parse_ip_address)
 NETWORK = Kind("an IP address or a range like 10.0.0.0/8", _parse_network)
-HOST_NAME = Kind("the name of a host, or an IP address", _parse_host(host_name))
-SERVER_NAME = Kind("the name of a host", _parse_host(_server_name))
+HOST_NAME = Kind("a host name or an IP address", _parse_host(host_name))
+SERVER_NAME = Kind("a host name", _parse_host(_server_name))
 HOST_PATTERN = Kind(
-    "a host like api.example.com, one like '*.example.com', or '*'", _parse_host(host_pattern)
+    "a host name like api.example.com, a pattern like '*.example.com', or '*'",
+    _parse_host(host_pattern),
 )
 BYPASS = Kind(
-    "a host (which stands for all below it too), '*.example.com', an IP address, "
+    "a host name (which includes its subdomains), '*.example.com', an IP address, "
     "any of these with :PORT, a range like 10.0.0.0/8, or '*'",
     _parse_host(_bypass_entry),
 )
@@ -341,12 +342,12 @@ STATUSES = Kind(
 NAME = _matching(r".{1,256}", "a name of 1 to 256 characters")
 ROUTE_NAME = _matching(
     r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,64}",
-    "a name of 1 to 64 letters, digits and . _ ~ -, as it stands in paths",
+    "a name of 1 to 64 letters, digits and . _ ~ -, as it appears in paths",
 )
 LITERAL = _matching(r".*", "text")
-HEADER_NAME = _matching(_TOKEN, "the name of a header", lower=True)
-JSON_PATH = _matching(r"\$.{0,1023}", "a JSONPath, which begins with $")
-MEMBER = _matching(r".{1,1024}", "the name of a JSON member, or a JSONPath, which begins with $")
+HEADER_NAME = _matching(_TOKEN, "a header name", lower=True)
+JSON_PATH = _matching(r"\$.{0,1023}", "a JSONPath, which starts with $")
+MEMBER = _matching(r".{1,1024}", "the name of a JSON member, or a JSONPath, which starts with $")
 PATTERN = _matching(r".{1,4096}", "a pattern in RE2 syntax, of 1 to 4096 characters")
 IGNORE_PART = _matching(
     rf"request\.(?:body|path|query|header\.{_TOKEN})|websocket\.frame",
@@ -355,7 +356,7 @@ IGNORE_PART = _matching(
 )
 
 
-# 18 digits: as much as int() reads at once and a C program counts.
+# 18 digits: they fit into 64 bits.
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}")
 _PLAIN_DECIMAL = r"(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,9})?"
 _DECIMAL = f"(?P<number>{_PLAIN_DECIMAL})"
@@ -380,7 +381,7 @@ _LARGEST_BYTES = 2**40
 
 
 def whole(minimum: int, maximum: int, *, besides: str = "") -> Kind[int]:
-    """A whole number between two bounds, which are allowed themselves."""
+    """A whole number between two inclusive bounds."""
 
     def parse(scalar: Scalar) -> int:
         if not _WHOLE.fullmatch(scalar.text) or not minimum <= int(scalar.text) <= maximum:
@@ -415,7 +416,7 @@ def size(minimum: int = 0, maximum: int = _LARGEST_BYTES) -> Kind[int]:
         "maximum": maximum,
         "pattern": rf"^{_PLAIN_DECIMAL} ?([KkMmGgTt][Ii]?[Bb]|[Bb]|)$",
     }
-    text = f"a size in bytes, or like 64KiB, 1MiB, 10MB, {allowed}"
+    text = f"a number of bytes, or a size like 64KiB, 1MiB, 10MB, {allowed}"
     return Kind(text, parse, _show_size, json=json)
 
 
@@ -427,7 +428,7 @@ def _show_size(size_bytes: int) -> str:
 
 
 def duration(*, zero: str = "") -> Kind[float]:
-    """A time in seconds. ``zero`` says what 0 means; without it, 0 is refused."""
+    """A time in seconds. ``zero`` describes the meaning of 0; without it, 0 is refused."""
 
     def parse(scalar: Scalar) -> float:
         match = _DURATION.fullmatch(scalar.text)
@@ -439,7 +440,7 @@ def duration(*, zero: str = "") -> Kind[float]:
         return seconds
 
     least = f"0 ({zero})" if zero else "more than 0"
-    allowed = f"seconds, or like 500ms, 30s, 10m, 12h, 30d, {least}, at most 3650d"
+    allowed = f"seconds, or a time like 500ms, 30s, 10m, 12h, 30d, {least}, up to 3650d"
     json = {
         "type": ["number", "string"],
         "maximum": _LONGEST_S,
@@ -473,6 +474,6 @@ FILE_MODE = Kind(
     "three octal digits like 0600, readable and writable for the owner, executable for nobody",
     _parse_file_mode,
     _show_file_mode,
-    # 0600 is a number to one version of YAML, in octal, and to the other in decimal.
+    # YAML 1.1 reads 0600 as octal, YAML 1.2 as decimal.
     json={"type": ["integer", "string"], "pattern": "^(0o?)?[0-7]{3}$"},
 )

@@ -1,4 +1,4 @@
-"""What every kind of listener can be told, declared once."""
+"""The settings that every kind of listener accepts, declared once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["AccessSettings", "ListenerAccess", "ListenerSettings"]
 
 @frozen(kw_only=True)
 class ListenerAccess:
-    """Who may use one listener: whoever has the key, or is in a network. ``{}`` is everybody."""
+    """Who may use one listener: clients with the key or in a network. ``{}`` admits everybody."""
 
     key: bytes | None = field(
-        default=None, repr=False, metadata=described(kinds.KEY, "The key that clients give.")
+        default=None, repr=False, metadata=described(kinds.KEY, "The key that clients must send.")
     )
     allow: tuple[Network, ...] = setting(
         ListOf[Network, tuple[Network, ...]](kinds.NETWORK, tuple),
@@ -29,15 +29,15 @@ class ListenerAccess:
     required: bool = setting(
         kinds.BOOL,
         default=False,
-        doc="Whether a key is required. If none is set, one is generated and logged at the start.",
+        doc="Whether a key is required. If none is set, one is generated and logged at startup.",
     )
 
 
 @frozen(kw_only=True)
 class AccessSettings:
-    """Who may use the listeners: whoever has the key, or is in a network.
+    """Who may use the listeners: clients with the key or in a network.
 
-    The forward proxy on a loopback address lets everybody on the machine in,
+    The forward proxy on a loopback address admits everybody on the machine,
     unless ``required`` is true.
     """
 
@@ -46,7 +46,8 @@ class AccessSettings:
         repr=False,
         metadata=described(
             kinds.KEY,
-            "The key that clients give; to the forward proxy as its URL's password, or a bearer.",
+            "The key that clients must send; to the forward proxy, as the password in its URL or "
+            "as a bearer token.",
             variable="BUFFR_KEY",
         ),
     )
@@ -59,18 +60,18 @@ class AccessSettings:
     required: bool = setting(
         kinds.BOOL,
         default=False,
-        doc="Whether a key is required, on a loopback forward proxy too. "
-        "If none is set, one is generated and logged at the start.",
+        doc="Whether a key is required, even for a forward proxy on a loopback address. "
+        "If none is set, one is generated and logged at startup.",
     )
 
 
-@frozen(kw_only=True, slots=False)  # so that a port can be a route as well
+@frozen(kw_only=True, slots=False)  # so that a port can also be a route
 class ListenerSettings:
-    """A listener's port. 0 is a free one.
+    """A listener's port. 0 takes a free one.
 
-    ``tls`` is true as well where ``cert`` and ``key`` are given, which come
-    both or not at all. Without them the certificate is issued by buffr's own
-    CA, and empty ``tls_names`` stand for this machine's names.
+    ``tls`` is also true if ``cert`` and ``key`` are set, which go together.
+    Without them the certificate is issued by buffr's own CA, and empty
+    ``tls_names`` mean this machine's names.
     """
 
     port: int = setting(
@@ -80,7 +81,7 @@ class ListenerSettings:
         kinds.BOOL,
         default=False,
         doc="Whether clients speak TLS to this port.",
-        default_text="`true` with `cert` and `key`, else `false`",
+        default_text="`true` with `cert` and `key`, otherwise `false`",
     )
     tls_names: tuple[str, ...] = setting(
         ListOf(kinds.HOST_NAME, tuple),
@@ -93,5 +94,5 @@ class ListenerSettings:
     )
     key: Path | None = setting(kinds.PATH, None, "The key (PEM) of `cert`.")
     access: ListenerAccess | None = setting(
-        Section(ListenerAccess), None, "Who may use this port, instead of the global `access`."
+        Section(ListenerAccess), None, "Who may use this port. Replaces the global `access`."
     )

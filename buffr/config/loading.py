@@ -1,4 +1,4 @@
-"""One ``Config`` out of a YAML file or a mapping, the environment and flags."""
+"""Builds one ``Config`` from a YAML file or a mapping, the environment and flags."""
 
 from __future__ import annotations
 
@@ -49,20 +49,19 @@ def load(
     *,
     mapping: Mapping[str, Any] | None = None,
 ) -> Config:
-    """The settings: flags over environment over the file over defaults.
+    """The settings: flags override the environment, the file and the defaults, in this order.
 
     ``path`` names a YAML file; ``None`` means that there is none. ``mapping``
-    stands in for a file: what YAML or JSON would make of its text, and paths
-    as ``Path`` too. ``environ`` is the process's environment, of which
-    ``BUFFR_...`` is read, and the names of proxies: ``HTTPS_PROXY``,
-    ``NO_PROXY`` and so on. ``flags`` holds the flags of the command line, as
-    text, by names like ``data_dir``. Relative paths in any of them are
-    relative to the working directory. ``sources`` chooses the source that
-    names the listeners.
+    replaces a file: data as YAML or JSON would load it, in which paths may be
+    ``Path`` objects. ``environ`` is the process's environment, of which
+    ``BUFFR_...`` and the proxy variables (``HTTPS_PROXY``, ``NO_PROXY`` and
+    so on) are read. ``flags`` holds the command line's flags, as text, by
+    names like ``data_dir``. Relative paths in any of them are relative to the
+    working directory. ``sources`` chooses the source of the listeners.
 
     ``ConfigError`` has one line for each problem found in any source, used
-    or not: where it is (``buffr.yaml:12``, ``BUFFR_PORT``, ``--port``, for a
-    mapping nothing), key path, value, and what is allowed.
+    or not: position (``buffr.yaml:12``, ``BUFFR_PORT``, ``--port``, empty for
+    a mapping), key path, value, and what is allowed.
     """
     problems = Problems()
     if mapping is None:
@@ -105,7 +104,7 @@ def _draft(given: Given | None) -> Any:
 
 
 def _read_file(path: Path | None, problems: Problems) -> dict[str, Given]:
-    """What the file gives for the fields of ``Config``, by their names."""
+    """The fields of ``Config`` that the file sets, by name."""
     if path is None:
         return {}
     name = printable(str(path))
@@ -126,7 +125,7 @@ _DEEPEST = 100
 
 
 def _written_of(value: object, path: str, depth: int, problems: Problems) -> Written:
-    """Plain data as if it had been read from a file."""
+    """Plain data, in the form of data read from a file."""
     match value:
         case None:
             return Scalar("", "", Tag.NULL)
@@ -150,7 +149,7 @@ def _written_of(value: object, path: str, depth: int, problems: Problems) -> Wri
             ]
             return Listing("", tuple(items))
     kind = type(value).__name__
-    problems.error("", path, f"is a Python {kind}; must be what YAML or JSON can hold")
+    problems.error("", path, f"is a Python {kind}; must be a type that YAML or JSON has")
     return Broken("")
 
 
@@ -181,7 +180,7 @@ def _text(path: Path, name: str, problems: Problems) -> str | None:
         problems.error(name, "", "is not a file name")
         return None
     if len(data) > _LARGEST_FILE_BYTES:
-        problems.error(name, "", "is over 1 MiB; settings are smaller")
+        problems.error(name, "", "is larger than 1 MiB, the limit for settings")
         return None
     try:
         return data.decode("utf-8-sig")

@@ -1,6 +1,6 @@
-"""The settings: frozen values, each field with how it is written and what it means.
+"""The settings: frozen values, each field with its syntax and its meaning.
 
-The table of all settings is made of these declarations, and so is
+The table of all settings is built from these declarations, and so is
 ``docs/settings.md``.
 """
 
@@ -37,31 +37,35 @@ Unsafe = Literal["refuse", "warn"]
 
 @frozen(kw_only=True)
 class Redaction:
-    """What is kept from the disk beside what always is. ``headers`` are in lower case."""
+    """What is redacted, in addition to the defaults. ``headers`` are in lower case."""
 
     enabled: bool = setting(
         kinds.BOOL, default=True, doc="Whether credentials are kept out of cassettes."
     )
     headers: tuple[str, ...] = setting(
-        ListOf(kinds.HEADER_NAME, tuple), (), "More headers whose values are credentials."
+        ListOf(kinds.HEADER_NAME, tuple), (), "Additional headers whose values are credentials."
     )
     query: tuple[str, ...] = setting(
-        ListOf(kinds.NAME, tuple), (), "More query and form fields whose values are credentials."
+        ListOf(kinds.NAME, tuple),
+        (),
+        "Additional query and form fields whose values are credentials.",
     )
     json: tuple[str, ...] = setting(
         ListOf(kinds.MEMBER, tuple),
         (),
-        "More members of JSON whose values are credentials, by name or by JSONPath.",
+        "Additional JSON members whose values are credentials, by name or JSONPath.",
     )
     patterns: tuple[str, ...] = setting(
         ListOf(kinds.PATTERN, tuple),
         (),
-        "What else is a credential, in RE2 syntax; of a pattern with a group, the group.",
+        "Patterns of further credentials, in RE2 syntax. If a pattern has a group, only the group "
+        "is redacted.",
     )
     unsafe: Unsafe = setting(
         kinds.one_of(get_args(Unsafe)),
         "refuse",
-        "What becomes of a recording that cannot be searched for the credentials it may hold.",
+        "What to do with a recording that cannot be searched for credentials: not store it, or "
+        "store it with a warning.",
     )
 
 
@@ -71,29 +75,28 @@ class Config:
 
     Paths are relative to the working directory, wherever the YAML file is.
     ``no_proxy`` holds the entries of ``NO_PROXY``, and ``parents`` the parent
-    proxies of the environment. ``warnings`` are lines to be logged at the
-    start. ``shown_as`` is what these came from, where that is another
-    program's settings.
+    proxies from the environment. ``warnings`` are lines to log at startup.
+    ``shown_as`` holds the original settings if they were another program's.
     """
 
     data_dir: Path = setting(
         kinds.PATH,
         Path(),
-        "Where files without a path of their own are kept, relative to the working directory.",
+        "The directory for files without a configured path, relative to the working directory.",
         variable="BUFFR_DATA_DIR",
         flag="data_dir",
     )
     listen: str = setting(
         kinds.ADDRESS,
         "127.0.0.1",
-        "The address that every listener listens on.",
+        "The address on which every listener listens.",
         variable="BUFFR_LISTEN",
         flag="listen",
     )
     replay_delays: bool = setting(
         kinds.BOOL,
         default=False,
-        doc="Whether a replay keeps the recorded delays; `BUFFR_REPLAY_NODELAY=0` says so too.",
+        doc="Whether a replay keeps the recorded delays. `BUFFR_REPLAY_NODELAY=0` means `true`.",
         variable="BUFFR_REPLAY_NODELAY",
         variable_shape=kinds.NO_DELAY,
         flag="replay_delays",
@@ -101,7 +104,7 @@ class Config:
     log_format: LogFormat = setting(
         kinds.one_of(get_args(LogFormat)),
         "text",
-        "The form of log lines.",
+        "The format of log lines.",
         key="log.format",
         variable="BUFFR_LOG_FORMAT",
         flag="log_format",
@@ -109,7 +112,7 @@ class Config:
     durability: Durability = setting(
         kinds.one_of(get_args(Durability)),
         "process",
-        "Whether a recording outlives a crash of the process, or of the machine too.",
+        "Whether recordings survive a crash of the process only, or of the machine too.",
         key="cassettes.durability",
     )
     file_mode: int = setting(
@@ -121,33 +124,33 @@ class Config:
     lenient: bool = setting(
         kinds.BOOL,
         default=True,
-        doc="Whether faults of upstreams' answers are repaired that RFC 9112 lets a proxy repair; "
-        "`false` answers them with 502.",
+        doc="Whether to repair the faults in upstreams' answers that RFC 9112 lets a proxy "
+        "repair. With `false`, such answers become 502.",
         key="upstream.lenient",
     )
     detect_loops: bool = setting(
         kinds.BOOL,
         default=True,
         doc="Whether requests to private addresses, and to other buffrs on this machine, carry "
-        "`X-Buffr-Via`, so that a ring of buffrs is answered with 508.",
+        "`X-Buffr-Via`, so that a loop of buffrs is answered with 508.",
         key="upstream.detect_loops",
         variable="BUFFR_DETECT_LOOPS",
     )
     allow_unrecorded: bool = setting(
         kinds.BOOL,
         default=False,
-        doc="Whether to start where a recording, or a cache's file, could not be written.",
+        doc="Whether to start even if recordings, or the file of a cache, cannot be written.",
         variable="BUFFR_ALLOW_UNRECORDED",
         flag="allow_unrecorded",
     )
-    redact: Redaction = setting(Section(Redaction), Redaction(), "What never reaches the disk.")
+    redact: Redaction = setting(Section(Redaction), Redaction(), "What is never written to disk.")
     limits: Limits = setting(Section(Limits), Limits(), "Sizes, counts and times.")
     cache: CacheBounds = setting(
-        Section(CacheBounds), CacheBounds(), "What a store of mode cache holds at most."
+        Section(CacheBounds), CacheBounds(), "Size limits of each store of mode cache."
     )
     reverse: tuple[ReverseRoute, ...] = field(
         default=(),
-        metadata=described(Rows(ReverseRoute), "Ports that stand for one upstream each."),
+        metadata=described(Rows(ReverseRoute), "Ports that each forward to one upstream."),
     )
     forward: ForwardSettings | None = field(
         default=None, metadata=described(Drafted(ForwardSettings), "The forward proxy's port.")
@@ -213,7 +216,7 @@ class Config:
 
     @property
     def destinations(self) -> Destinations:
-        """Where the forward proxy's clients may go.
+        """The destinations that the forward proxy's clients may reach.
 
         ``NO_PROXY`` exempts no private address: it often names metadata addresses.
         """
@@ -231,10 +234,10 @@ class Config:
 
     @property
     def bypass(self) -> Bypass:
-        """What the forward proxy does not look into: its own list, and ``NO_PROXY``.
+        """Hosts that the forward proxy does not intercept: its own list, and ``NO_PROXY``.
 
-        A ``*`` in ``NO_PROXY`` does not count here: it says that buffr shall
-        use no parent proxy, and hardly that it shall record nothing.
+        A ``*`` in ``NO_PROXY`` does not count here: it means that buffr should
+        use no parent proxy, hardly that it should record nothing.
         """
         own = () if self.forward is None else self.forward.bypass
         return Bypass.of(own + tuple(entry for entry in self.no_proxy if entry != "*"))
@@ -243,8 +246,8 @@ class Config:
     def access_to_forward(self) -> Access:
         """Who may use the forward proxy.
 
-        On a loopback address this machine's own clients need no key, unless
-        ``access.required`` says so.
+        On a loopback address, clients on this machine need no key unless
+        ``access.required`` is set.
         """
         own = None if self.forward is None else self.forward.access
         chosen = self.access if own is None else own
@@ -256,9 +259,9 @@ class Config:
         )
 
     def access_to(self, own: ListenerAccess | None) -> Access:
-        """Who may use a reverse port or the gateway: as it says itself, else as for all.
+        """Who may use a reverse port or the gateway: by its own ``access``, or the global one.
 
-        Where there is a key, it is asked of this machine's own clients, too.
+        A key that is set is required of clients on this machine, too.
         """
         chosen = self.access if own is None else own
         return Access(

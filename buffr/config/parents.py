@@ -1,4 +1,4 @@
-"""Parent proxies: the one that a route names, or those of buffr's own environment."""
+"""Parent proxies: the one set for a route, or those in buffr's environment."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class ParentProxy:
 
     @classmethod
     def parse(cls, text: str) -> ParentProxy:
-        """From ``http://[USER:PASSWORD@]HOST[:PORT]``; ``ValueError`` says what is wrong.
+        """Parse ``http://[USER:PASSWORD@]HOST[:PORT]``; ``ValueError`` explains what is wrong.
 
-        User and password are percent-encoded where they have to be. The error
-        does not repeat anything of the text.
+        User and password are percent-encoded where necessary. The error
+        does not repeat any part of the text.
         """
         scheme, slashes, rest = text.partition("://")
         if not slashes or scheme.lower() not in {"http", "https"}:
@@ -65,22 +65,22 @@ def _basic(user_info: str) -> bytes:
 
 
 Via = ParentProxy | Literal["none"]
-"""What a route says of its parent proxy: this one, or none."""
+"""The parent proxy set for a route: this one, or none."""
 
 
 @frozen(kw_only=True)
 class ParentProxies:
-    """The parent proxies that the environment names, for routes that name none."""
+    """The parent proxies set in the environment, for routes that set none."""
 
     http: ParentProxy | None = None
     https: ParentProxy | None = None
     bypass: Bypass = Bypass()
 
     def of(self, origin: Origin, via: Via | None = None) -> ParentProxy | None:
-        """The parent proxy for an origin, by what its route says and then the environment.
+        """The parent proxy for an origin: from its route, or from the environment.
 
-        The environment's parents are for other machines: nothing on a
-        loopback address, or under ``NO_PROXY``, is reached through them.
+        The environment's parents apply to other machines only: nothing on a
+        loopback address, or in ``NO_PROXY``, is reached through them.
         """
         if via is not None:
             return None if via == "none" else via
@@ -91,7 +91,7 @@ class ParentProxies:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host is ``localhost``, something below it, or an address that never leaves it."""
+    """Whether a host is ``localhost``, a subdomain of it, or a loopback address."""
     address = reached_address(host)
     if address is None:
         return host == "localhost" or host.endswith(".localhost")
@@ -101,9 +101,9 @@ def is_this_machine(host: str) -> bool:
 def read_parents(
     environ: Mapping[str, str], no_proxy: tuple[str, ...], problems: Problems
 ) -> ParentProxies:
-    """What ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY`` say, in lower case before upper.
+    """The proxies in ``HTTPS_PROXY``, ``HTTP_PROXY`` and ``ALL_PROXY``, lower case first.
 
-    One that cannot be used is told, without its value, and passed over.
+    One that cannot be used is reported, without its value, and skipped.
     """
     return ParentProxies(
         http=_parent("http_proxy", environ, problems),
@@ -119,13 +119,13 @@ def _parent(name: str, environ: Mapping[str, str], problems: Problems) -> Parent
             try:
                 return ParentProxy.parse(text if "://" in text else f"http://{text}")
             except ValueError as error:
-                problems.warn(one, "", f"{error}; not used as parent proxy")
+                problems.warn(one, "", f"{error}; not used as a parent proxy")
                 return None
     return None
 
 
 def read_no_proxy(environ: Mapping[str, str], problems: Problems) -> tuple[str, ...]:
-    """The entries of ``NO_PROXY`` and ``no_proxy``; what is no such entry is told and skipped."""
+    """The entries of ``NO_PROXY`` and ``no_proxy``; invalid ones are reported and skipped."""
     entries: dict[str, None] = {}
     for name in ("NO_PROXY", "no_proxy"):
         for word in environ.get(name, "").replace(",", " ").split():

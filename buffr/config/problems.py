@@ -1,7 +1,7 @@
-"""Problems found in settings, a line each, and how a value is shown in one.
+"""Problems found in settings, a line each, and how such a line shows a value.
 
-Such lines end in terminals and build logs: what may be a credential is
-masked, and what no terminal should get is escaped.
+The lines end up in terminals and build logs: possible credentials are
+masked, and characters unsafe for a terminal are escaped.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _PORT_OR_PASSWORD = re.compile(r"//([^/:@]*):(?![0-9]{1,5}(?:/|$))(?!\*).*", re.
 
 
 class Problems:
-    """Lines about what is wrong, in the order of finding.
+    """Lines that describe problems, in the order they were found.
 
-    An error stops the start; a warning is logged by it.
+    An error prevents the start; a warning is logged at startup.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ def _line(at: str, path: str, text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that would not print as itself."""
+    """The text with unprintable characters escaped."""
     return text if text.isprintable() else repr(text)[1:-1]
 
 
@@ -52,15 +52,15 @@ def shown(text: str) -> str:
 
 
 def shown_key(key: str) -> str:
-    """A key as it stands in a key path: bare when it is an ordinary word."""
+    """A key as it appears in a key path: bare if it is an ordinary word."""
     return key if _PLAIN_KEY.fullmatch(key) else shown(key)
 
 
 def _masked(text: str) -> str:
     """The text without a URL's user name, password and query.
 
-    It guesses wide: a value that is refused is often no URL, because of just
-    the characters that a password brought in.
+    It errs on the side of masking: a refused value is often not a URL, precisely
+    because of the characters in its password.
     """
     before, mark, after = text.rpartition("@")
     if mark:
@@ -74,7 +74,7 @@ def _masked(text: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'target'?``, or nothing when no known word is near."""
+    """``; did you mean 'target'?``, or nothing if no known word is similar."""
     if len(word) > _SHOWN_LENGTH:
         return ""
     near = difflib.get_close_matches(word, list(known), n=1)

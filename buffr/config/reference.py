@@ -1,6 +1,6 @@
-"""The reference of all settings, in Markdown, made of what the models declare.
+"""The reference of all settings, in Markdown, generated from the models.
 
-``python -m buffr.config.reference > docs/settings.md`` writes it anew.
+``python -m buffr.config.reference > docs/settings.md`` regenerates it.
 """
 
 from __future__ import annotations
@@ -24,63 +24,64 @@ _INTRO = """\
 <!-- Written by `python -m buffr.config.reference`; change the models in buffr/config instead. -->
 
 Settings come from a YAML file, from environment variables and from flags.
-The file is the one that `--config` or `BUFFR_CONFIG` names.
-A flag counts over a variable, a variable over the file, the file over the default.
-Whatever is wrong in any of them is reported, one line each, before anything listens:
-where it stands, its key path, its value, and what is allowed.
+`--config` or `BUFFR_CONFIG` names the file.
+Flags override variables, variables override the file, and the file overrides the defaults.
+Before anything listens, every problem is reported on a line of its own: where the setting was
+found, its key path, its value, and what is allowed.
 
-- A relative path, in the file too, is relative to the working directory.
-- In a variable or a flag, commas or white space stand between the values of a list.
-- A variable that is empty counts as not set. One that begins with `BUFFR_` and is unknown
-  is a warning.
-- Times are seconds, or written like `500ms`, `30s`, `10m`, `12h`, `30d`.
-- Sizes are bytes, or written like `64KiB`, `1MiB` (powers of 1024), `10MB` (powers of 1000).
-- In the file, keys must be known and may stand only once; tags and merge keys (`<<`) are not
-  read, aliases are. A value that begins with `!` stands in quotes.
+- Relative paths are relative to the working directory, even in the file.
+- In a variable or a flag, separate the values of a list by commas or white space.
+- An empty variable counts as not set. An unknown variable that begins with `BUFFR_` causes a
+  warning.
+- Times are in seconds, or have a unit: `500ms`, `30s`, `10m`, `12h`, `30d`.
+- Sizes are in bytes, or have a unit: `64KiB`, `1MiB` (powers of 1024), `10MB` (powers of 1000).
+- In the file, unknown and duplicate keys are errors. Aliases are supported; tags and merge keys
+  (`<<`) are not. Quote a value that begins with `!`.
 """
 
 _ROUTES = """\
-## Which listeners there are
+## Which listeners are started
 
-The first of these that is there gives the listeners, and replaces the others:
+The listeners come from the first of these sources that is present; the others are not used:
 
 1. `buffr proxy`, or `--mode proxy`: the forward proxy.
-2. `--target`: a single route, with what `--port`, `--cassette` and `--mode` or their variables
-   say. Mode replay with a cassette, by flags or variables, needs no target.
-3. `BUFFR_MODE=proxy`, where no flag names a mode: the forward proxy. Another mode, by flag or
+2. `--target`: a single route, with `--port`, `--cassette` and `--mode` or their variables. Mode
+   replay with a cassette, by flags or variables, needs no target.
+3. `BUFFR_MODE=proxy`, if no flag sets a mode: the forward proxy. Another mode, by flag or
    variable, with `BUFFR_TARGET`: a single route.
-4. `BUFFR_PROXY`: the forward proxy, with what otherwise stands under `forward:`, in YAML.
+4. `BUFFR_PROXY`: the forward proxy, with the content of `forward:`, in YAML.
 5. `BUFFR_TARGET`: a single route.
-6. `BUFFR_TARGETS`: the list that otherwise stands under `reverse:`, in YAML.
+6. `BUFFR_TARGETS`: the list of `reverse:`, in YAML.
 7. `BUFFR_0_TARGET`, `BUFFR_0_PORT`, `BUFFR_0_CASSETTE`, `BUFFR_0_MODE`, then `BUFFR_1_...`
    and so on, from 0 and without a gap.
-8. `reverse:`, `gateway:` and `forward:` in the file, all that are there. `forward: {}` is a
+8. `reverse:`, `gateway:` and `forward:` in the file, in any combination. `forward: {}` is a
    forward proxy with all defaults.
 
-A single route has the rules of the row under `reverse:` with its target (mode replay without
-one: with its cassette), under the flags and variables. `buffr auto --target URL --config FILE`,
-and each other command that names a mode, is refused if the file has listeners, and none of its
-rows this target.
+A single route takes the settings of the row under `reverse:` with its target (in mode replay
+without a target: with its cassette); flags and variables override them.
+`buffr auto --target URL --config FILE`, or any other command that names a mode, is refused if
+the file has listeners but no row with this target.
 
-The forward proxy of 1 and 3 is the one that `BUFFR_PROXY` describes, else `forward:` in the
-file, else one with all defaults.
+The forward proxy of 1 and 3 is described by `BUFFR_PROXY`, or else by `forward:` in the file.
+Without either, all its settings have their defaults.
 
-Where the file gives them, flags and variables still count over what a route says: `--mode`
-(`BUFFR_MODE`), `--keep-host`, `--repeat`, `--ca-file`, `--store` (`BUFFR_STORE`) and `--ttl`
-(`BUFFR_TTL`) for every route and every host; `--port` (`BUFFR_PORT`) and `--cassette`
-(`BUFFR_CASSETTE`) if there is only one listener. So
-`BUFFR_MODE=replay` makes a whole file replay in CI. Where 4, 6 or 7 gives them, only flags
-count over what a route says, and these variables for what it leaves open.
+If the listeners come from the file, flags and variables override the settings of its routes:
+`--mode` (`BUFFR_MODE`), `--keep-host`, `--repeat`, `--ca-file`, `--store` (`BUFFR_STORE`) and
+`--ttl` (`BUFFR_TTL`) for every route and every host; `--port` (`BUFFR_PORT`) and `--cassette`
+(`BUFFR_CASSETTE`) if there is only one listener. So `BUFFR_MODE=replay` makes a whole file
+replay in CI. If they come from 4, 6 or 7, only flags override the settings of a route; these
+variables apply to settings that it leaves out.
 
 ## Proxies behind buffr
 
-`HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY` (in lower case before upper) name the proxy that
-upstreams are reached through, unless a route says `via`. Hosts in `NO_PROXY` (and `no_proxy`)
-and on loopback addresses are reached without it. A proxy of the environment that cannot be
-used is a warning, and so is an entry of `NO_PROXY` that cannot be read.
+`HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY` (lower case takes precedence) name the proxy
+through which upstreams are reached, unless a route sets `via`. It is not used for hosts in
+`NO_PROXY` (and `no_proxy`) or on loopback addresses. A proxy in the environment that cannot be
+used, or an invalid entry of `NO_PROXY`, causes a warning.
 
-The forward proxy does not look into hosts in `NO_PROXY` either, but for a lone `*` there.
-They are no exception from `forward.deny_private`, as those in `forward.bypass` are.
+The forward proxy does not intercept connections to hosts in `NO_PROXY` either, except that a
+lone `*` is ignored. Unlike the hosts in `forward.bypass`, they are not exempt from
+`forward.deny_private`.
 """
 
 _SHARED = frozenset(one.name for one in settings_of(RouteSettings)) - {"cassette"}
@@ -93,9 +94,9 @@ def reference() -> str:
 
 
 def _sections(path: str, doc: str, model: type, written: dict[type, str]) -> Iterator[str]:
-    """A model's section, and then those of the models in it, each model once."""
+    """A model's section, then those of its nested models, each model once."""
     if model in written:
-        yield f"## `{path}`\n\n{doc} The settings in it are those of `{written[model]}`.\n"
+        yield f"## `{path}`\n\n{doc} Takes the same settings as `{written[model]}`.\n"
         return
     written[model] = path
     title = f"## `{path}`\n\n{doc}" if path else "## General"
@@ -124,7 +125,7 @@ def _stands_apart(one: Setting) -> bool:
 
 
 def _cells(one: Setting, prefix: str, inherits: str) -> tuple[str, ...]:
-    inherited = f"that of `{inherits}`" if inherits and one.name in _SHARED else ""
+    inherited = f"from `{inherits}`" if inherits and one.name in _SHARED else ""
     cells = (
         f"`{prefix}{one.key}`" if one.key else "(variable only)",
         one.doc,
@@ -142,7 +143,7 @@ def _modes(one: Setting) -> str:
 
 
 def default_of(one: Setting) -> str:
-    """A setting's default, as the page shows it."""
+    """A setting's default, as shown on the page."""
     if one.default_text:
         return one.default_text
     if one.default is attrs.NOTHING:

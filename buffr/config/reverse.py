@@ -18,9 +18,9 @@ __all__ = ["ReverseRoute"]
 
 @frozen(kw_only=True)
 class ReverseRoute(RouteSettings, ListenerSettings):
-    """A port that stands for one upstream.
+    """A port that forwards to one upstream.
 
-    ``target`` is ``None`` only in replay. Files are relative to the working
+    ``target`` is ``None`` only in mode replay. Files are relative to the working
     directory.
     """
 

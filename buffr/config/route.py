@@ -1,4 +1,4 @@
-"""What every kind of route can be told, declared once."""
+"""The settings that every kind of route accepts, declared once."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ _SCOPE_LENGTH = 64
 def cassette_name(host: str) -> str:
     """The file name of a host's cassette: ``api.example.com.json``, ``__1.json`` for ``::1``.
 
-    It is safe whatever the host is: no separator, no leading dot or dash, at
-    most 105 characters. A host that is too long is cut, and told from others
-    by a digest.
+    It is safe for any host: no separator, no leading dot or dash, no more than
+    105 characters. A host that is too long is cut, and a digest keeps it
+    distinct.
     """
     name = _UNSAFE.sub("_", host.lower())
     if name[:1] in {"", ".", "-"}:
@@ -61,18 +61,18 @@ def cassette_name(host: str) -> str:
 
 
 def default_cassette_name(origin: Origin) -> str:
-    """``api.example.com.json``; with the port where it is not the scheme's own.
+    """``api.example.com.json``; with the port if it is not the scheme's default.
 
-    Two services of one host are two upstreams, and answer nothing for each other.
+    Two services on one host are two upstreams, and must not answer for each other.
     """
     return cassette_name(origin.authority.decode("ascii").strip("[]").replace("]:", ":"))
 
 
 def scope_cassette(cassette: Path, scope: str) -> Path:
-    """A scope's own file beside a cassette: ``api.example.com@test-42.json``.
+    """A scope's own file next to a cassette: ``api.example.com@test-42.json``.
 
-    Without a scope it is the cassette itself. Scopes that differ in case
-    alone stay apart on every file system.
+    Without a scope it is the cassette itself. Scopes that differ only in case
+    stay distinct on every file system.
     """
     if not scope:
         return cassette
@@ -99,11 +99,11 @@ class WebSocketSettings:
     match: FrameMatch = setting(
         kinds.one_of(get_args(FrameMatch)),
         "json",
-        "How a client's messages are compared: JSON by what it means, strictly by bytes, "
-        "by their type alone, or not at all.",
+        "How a client's messages are compared with the recorded ones: JSON by meaning (`json`), "
+        "byte by byte (`strict`), by type only (`type`), or not at all (`any`).",
     )
     type_field: str = setting(
-        kinds.NAME, "type", "The JSON member that is a message's type, for `match: type`."
+        kinds.NAME, "type", "The JSON member that holds a message's type, for `match: type`."
     )
 
 
@@ -115,7 +115,7 @@ VariantsRule = Literal["lenient", "strict"]
 
 @frozen(kw_only=True)
 class IgnoreRule:
-    """A stretch of a request that does not count in matching.
+    """A pattern for text in a request that does not count in matching.
 
     ``part`` is ``request.body``, ``request.path``, ``request.query``,
     ``websocket.frame``, or ``request.header.`` and a lower-case name.
@@ -123,52 +123,56 @@ class IgnoreRule:
     """
 
     part: str = field(
-        metadata=described(kinds.IGNORE_PART, "The part that the pattern is for.", key="in")
+        metadata=described(
+            kinds.IGNORE_PART, "The part of the request to which the pattern applies.", key="in"
+        )
     )
-    pattern: str = field(metadata=described(kinds.PATTERN, "What is replaced before matching."))
-    replace_with: str = setting(kinds.LITERAL, "", "What takes its place, literally.")
+    pattern: str = field(metadata=described(kinds.PATTERN, "The text to replace before matching."))
+    replace_with: str = setting(kinds.LITERAL, "", "The replacement, taken literally.")
     sync_response: bool = setting(
         kinds.BOOL,
         default=False,
-        doc="Whether what was recorded in its place becomes the live one in a replayed answer.",
+        doc="Whether the recorded text is replaced with the live text in a replayed answer.",
     )
 
 
 @frozen(kw_only=True)
 class NormaliseSettings:
-    """What is made alike before requests are compared, each with its switch."""
+    """What is normalised before requests are compared, each with its switch."""
 
     json: bool = setting(
-        kinds.BOOL, default=True, doc="Whether JSON bodies are compared as what they mean."
+        kinds.BOOL, default=True, doc="Whether JSON bodies are compared by meaning."
     )
     form: bool = setting(
         kinds.BOOL,
         default=True,
-        doc="Whether the spelling of urlencoded forms makes no difference.",
+        doc="Whether differences in the encoding of urlencoded forms are ignored.",
     )
     multipart: bool = setting(
         kinds.BOOL,
         default=True,
-        doc="Whether multipart forms are compared part by part, whatever their boundary is.",
+        doc="Whether multipart forms are compared part by part, regardless of their boundary.",
     )
     content_coding: bool = setting(
-        kinds.BOOL, default=True, doc="Whether compressed bodies are compared as what they hold."
+        kinds.BOOL,
+        default=True,
+        doc="Whether compressed bodies are decompressed before they are compared.",
     )
     signatures: bool = setting(
-        kinds.BOOL, default=True, doc="Whether what signs a URL for a time does not count."
+        kinds.BOOL, default=True, doc="Whether the signature parts of signed URLs are ignored."
     )
     conditions: bool = setting(
-        kinds.BOOL, default=True, doc="Whether `Range` and `If-` headers count when they are sent."
+        kinds.BOOL, default=True, doc="Whether `Range` and `If-` headers count if they are present."
     )
     idempotency: bool = setting(
         kinds.BOOL,
         default=True,
-        doc="Whether idempotency tokens that a program makes up for each call do not count.",
+        doc="Whether idempotency tokens that a client generates for each call are ignored.",
     )
     query_order: bool = setting(
         kinds.BOOL,
         default=False,
-        doc="Whether query fields of different names may come in any order.",
+        doc="Whether query fields with different names may come in any order.",
     )
 
 
@@ -176,69 +180,70 @@ class NormaliseSettings:
 class MatchSettings:
     """What counts in matching. ``header`` names are in lower case.
 
-    ``on`` is ``None`` where the preset says which parts count.
+    ``on`` is ``None`` if the preset decides which parts count.
     """
 
     preset: Preset = setting(
         kinds.one_of(get_args(Preset)),
         "buffr",
-        "Whose rules decide what counts: buffr's own, those of VCR.py, or those of tools that"
-        " replay HAR files. `match: vcr` is short for `match: {preset: vcr}`. A cache ignores it.",
+        "The rules that decide what counts: buffr's own, those of VCR.py, or those of tools that"
+        " replay HAR files. `match: vcr` is short for `match: {preset: vcr}`. Not used in mode"
+        " cache.",
     )
     on: tuple[MatchPart, ...] | None = setting(
         ListOf(kinds.one_of(get_args(MatchPart)), tuple, least=1),
         None,
-        "The parts of a request that count; `headers` are those of the table of headers.",
+        "The parts of a request that count. `headers` means the headers that count by default.",
         default_text="by preset",
     )
     ignore: tuple[IgnoreRule, ...] = setting(
-        Rules(IgnoreRule), (), "Rules for what does not count; an invalid one is skipped."
+        Rules(IgnoreRule), (), "Rules for text that does not count. An invalid rule is skipped."
     )
     json: tuple[str, ...] = setting(
-        ListOf(kinds.JSON_PATH, tuple), (), "Places in a JSON body that do not count."
+        ListOf(kinds.JSON_PATH, tuple), (), "Paths in a JSON body that do not count."
     )
     query: tuple[str, ...] = setting(
         ListOf(kinds.NAME, tuple), (), "Query fields that do not count."
     )
     form: tuple[str, ...] = setting(ListOf(kinds.NAME, tuple), (), "Form fields that do not count.")
     header: tuple[str, ...] = setting(
-        ListOf(kinds.HEADER_NAME, tuple), (), "Headers that count beside what always does."
+        ListOf(kinds.HEADER_NAME, tuple), (), "Headers that count in addition to the defaults."
     )
     credentials: Credentials = setting(
         kinds.one_of(get_args(Credentials)),
         "constant",
-        "Whether all credentials count as one, or each as itself.",
+        "Whether all credentials count as equal, or as distinct.",
     )
     variants: VariantsRule = setting(
         kinds.one_of(get_args(VariantsRule)),
         "lenient",
         "Whether, in mode replay, the only recording of a request also answers one that"
-        " differs in version headers or in what the recorded `Vary` names.",
+        " differs in version headers or in headers that the recorded `Vary` names.",
     )
     body_bytes: int = setting(
         kinds.size(2**20),
         2**26,
-        "A body is compared by what it means up to this size, decoded; beyond it by its bytes, "
-        "and no rules for bodies apply.",
+        "Bodies up to this size, decoded, are compared by meaning. Larger ones are compared by "
+        "their bytes, and rules for bodies do not apply to them.",
     )
     normalise: NormaliseSettings = setting(
-        Section(NormaliseSettings), NormaliseSettings(), "What is made alike before matching."
+        Section(NormaliseSettings), NormaliseSettings(), "What is normalised before matching."
     )
 
 
 RECORDINGS = frozenset((Mode.AUTO, Mode.RECORD, Mode.REPLAY))
-"""The modes that have a use for recordings."""
+"""The modes that use recordings."""
 
 
 @frozen(kw_only=True)
 class RouteSettings:
-    """What a route can be told, whichever listener it belongs to.
+    """The settings of a route, whichever listener it belongs to.
 
     A reverse port, a row of the gateway and a host behind the forward proxy
-    take all of it, and the forward proxy itself, for its hosts. ``cassette``
-    is ``None`` only there. ``share`` and ``record_statuses`` are ``None``
-    where the mode decides, ``repeat`` is where ``match`` does, and
-    ``replay_delays`` where the general setting does.
+    accept all of them, and so does the forward proxy itself, for its hosts.
+    ``cassette`` is ``None`` only there. ``share`` and ``record_statuses`` are
+    ``None`` if the mode decides, ``repeat`` if ``match`` does, and
+    ``replay_delays`` if the global setting does.
     """
 
     mode: Mode = setting(
@@ -257,14 +262,14 @@ class RouteSettings:
     keep_host: bool = setting(
         kinds.BOOL,
         default=False,
-        doc="Whether the upstream gets the client's `Host` instead of its own.",
+        doc="Whether the upstream receives the client's `Host` instead of its own.",
         flag="keep_host",
     )
     repeat: Repeat | None = setting(
         REPEAT,
         None,
         "What follows the last of several recordings of one request: "
-        "the first again, the last again, or a miss.",
+        "the first again (`cycle`), the last again (`last`), or a miss (`once`).",
         flag="repeat",
         default_text="`cycle`; `once` with `match: vcr`, `last` with `match: har`",
         modes=RECORDINGS,

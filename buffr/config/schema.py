@@ -1,7 +1,7 @@
-"""Settings as data: what a model's field is called in each source, and how it is read.
+"""Settings as data: the name of a model's field in each source, and how it is read.
 
 The models declare their fields with ``setting``; everything else (reading,
-"did you mean", the reference in the docs) walks what is declared there.
+"did you mean", the reference in the docs) is derived from those declarations.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ _EMBEDDED = "buffr.config.embedded"
 
 
 class Shape(Protocol[T_co]):
-    """How a setting is read: a kind of single value, or one of the shapes below.
+    """How a setting is read: a kind of single value, or a shape of several values.
 
-    ``allowed`` goes on from "must be". ``empty_ok`` says that a key without a
-    value is as good as none. ``read`` adds to the problems and returns
-    ``None`` when it can make nothing of what is written.
+    ``allowed`` completes "must be". ``empty_ok``: a key without a value counts
+    as absent. ``read`` adds to the problems and returns ``None`` if what is
+    written is invalid.
     """
 
     @property
@@ -60,17 +60,17 @@ class Shape(Protocol[T_co]):
 
 
 class Refused(Exception):
-    """A value that its kind does not allow; the text says why, where that helps."""
+    """A value that its kind does not allow; the text says why, if that helps."""
 
 
 @frozen
 class Kind(Generic[T_co]):
     """A kind of single value.
 
-    ``allowed`` goes on from "must be". ``parse`` raises ``Refused``.
-    ``show`` writes a value as a user would. A ``secret`` value is in no
-    message. ``json`` is what JSON Schema can say of a value as YAML reads it:
-    it may allow more than ``parse``, and never less.
+    ``allowed`` completes "must be". ``parse`` raises ``Refused``. ``show``
+    writes a value as a user would. A ``secret`` value appears in no message.
+    ``json`` is the JSON Schema of the value as YAML reads it: it may allow
+    more than ``parse``, but never less.
     """
 
     allowed: str
@@ -81,7 +81,7 @@ class Kind(Generic[T_co]):
     empty_ok = False
 
     def read(self, written: Written, path: str, problems: Problems) -> T_co | None:
-        """The value; ``None`` when it is refused, which is then added to ``problems``."""
+        """The value; ``None`` if it is refused, after adding the problem to ``problems``."""
         match written:
             case Broken():
                 return None
@@ -104,13 +104,13 @@ class Kind(Generic[T_co]):
 
 @frozen
 class Setting:
-    """One setting: a field of a model, and what it is called in each source.
+    """One setting: a field of a model, and its name in each source.
 
-    ``key`` is the path of the YAML key within the model's section, empty when
+    ``key`` is the path of the YAML key within the model's section, empty if
     files cannot set it; ``variable`` and ``flag`` are empty likewise, and
-    ``flag`` is written as in a mapping of flags (``data_dir``).
-    ``default_text`` describes a default that is worked out. ``modes`` are
-    those that have a use for the setting, ``None`` for all. ``within`` is the
+    ``flag`` is spelled as in a mapping of flags (``data_dir``).
+    ``default_text`` describes a default that is computed. ``modes`` are
+    those that use the setting, ``None`` for all. ``within`` is the
     field of the model that holds another model with this field, or empty.
     """
 
@@ -132,7 +132,7 @@ class Setting:
 
     @property
     def may_be_empty(self) -> bool:
-        """Whether a key without a value leaves the setting as it is."""
+        """Whether a key without a value leaves the setting at its default."""
         return self.shape.empty_ok or (self.default is None and isinstance(self.shape, Kind))
 
     def read(self, written: Written, path: str, problems: Problems) -> object | None:
@@ -176,7 +176,7 @@ def setting(shape: Shape[T], default: T, doc: str, **columns: Any) -> T:
 
 
 def varied(base: type, name: str, **changes: Any) -> Any:
-    """A setting that ``base`` declares, declared anew with another default or other columns.
+    """A setting of ``base``, redeclared with another default or other columns.
 
     ``changes`` are columns as in ``described``, and ``default``.
     """
@@ -188,16 +188,16 @@ def varied(base: type, name: str, **changes: Any) -> Any:
 
 @frozen
 class _Embedded:
-    """A model whose settings are written among those of another one."""
+    """A model whose settings appear among those of another model."""
 
     model: type
     key: str
 
 
 def embedded(default: T, *, key: str = "") -> T:
-    """A field that holds a model of its own, whose settings are those of the outer one.
+    """A field that holds a nested model, whose settings appear among those of the outer one.
 
-    ``key`` is put before their keys.
+    ``key`` is prepended to their keys.
     """
     return attrs.field(default=default, metadata={_EMBEDDED: _Embedded(type(default), key)})
 
@@ -226,7 +226,7 @@ def _settings(model: type) -> list[Setting]:
 
 
 def made(model: Callable[..., T], values: Mapping[str, Any]) -> T:
-    """A model of values by field, those of embedded models among them."""
+    """Build a model from values by field, including those of embedded models."""
     own = dict(values)
     within: dict[str, dict[str, Any]] = {}
     declared = cast("type[attrs.AttrsInstance]", model)

@@ -1,4 +1,4 @@
-"""Shapes of written values, and how models are read from them."""
+"""Shapes of values in a source, and how models are read from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 @frozen
 class Given:
-    """A value from some source. ``broken``: its problem is reported, and ``value`` says nothing."""
+    """A value from some source. ``broken``: reported as a problem, and ``value`` is unusable."""
 
     at: str
     value: Any
@@ -39,9 +39,9 @@ class Given:
 def read_table(
     model: type, written: Written, path: str, problems: Problems
 ) -> dict[str, Given] | None:
-    """What a mapping gives for a model's fields, by their names; ``None`` if it is not one.
+    """The values of a model's fields in a mapping, by field name; ``None`` if it is not a mapping.
 
-    A model's ``refuses`` says of keys that other models know why it does not take them.
+    A model's ``refuses`` maps keys of other models to the reason they are not accepted.
     """
     given: dict[str, Given] = {}
     refuses = getattr(model, "refuses", {})
@@ -93,7 +93,7 @@ def _refuse_key(
 
 
 def _given(declared: Setting, written: Written, path: str, problems: Problems) -> Given | None:
-    """The value; ``None`` when the key is there and its value is left empty."""
+    """The value; ``None`` if the key is there but has no value."""
     found = len(problems.errors)
     value = declared.read(written, path, problems)
     if value is None:
@@ -112,10 +112,10 @@ def overlay(
     prefix: str,
     problems: Problems,
 ) -> dict[str, Given]:
-    """What variables or flags give for a model's fields, by their names.
+    """The values of a model's fields in variables or flags, by field name.
 
-    ``shapes`` maps a name in ``source`` to what it is called in a message,
-    the setting, and the shape that reads it.
+    ``shapes`` maps a name in ``source`` to its name in messages, the setting,
+    and the shape that reads it.
     """
     given = {}
     for name, (at, declared, shape) in shapes.items():
@@ -135,9 +135,9 @@ _SEPARATOR = re.compile(r"[,\s]+")
 
 @frozen
 class Section(Generic[T_co]):
-    """A mapping that is read into a model of its own.
+    """A mapping that is read into a nested model.
 
-    ``word`` names the key that a single word in its place stands for.
+    A single word in its place sets the key ``word``.
     """
 
     model: type[T_co]
@@ -162,9 +162,9 @@ class Section(Generic[T_co]):
 
 @frozen
 class ListOf(Generic[T, Whole]):
-    """A list of single values, or just one of them; ``whole`` makes the setting's value of them.
+    """A list of single values, or one of them; ``whole`` turns them into the setting's value.
 
-    In a variable or a flag, commas or white space stand between the values.
+    In a variable or a flag, the values are separated by commas or white space.
     """
 
     item: Shape[T]
@@ -208,7 +208,7 @@ Value = TypeVar("Value")
 
 @frozen
 class MapOf(Generic[Key, Value, Whole]):
-    """A mapping of single values; ``whole`` makes the setting's value of its pairs, in order."""
+    """A mapping of single values; ``whole`` turns its pairs, in order, into the setting's value."""
 
     key: Kind[Key]
     value: Kind[Value]
@@ -237,7 +237,7 @@ class MapOf(Generic[Key, Value, Whole]):
 
 @frozen
 class Draft:
-    """A row of a list of mappings as it is written: fields by name, before any default."""
+    """A mapping as written: fields by name, before any defaults."""
 
     at: str
     path: str
@@ -247,7 +247,7 @@ class Draft:
 
 @frozen
 class Drafted:
-    """A mapping whose defaults depend on other settings, so that it is read as a draft first."""
+    """A mapping whose defaults depend on other settings, so it is read as a draft first."""
 
     model: type
     allowed = "a mapping"
@@ -260,7 +260,7 @@ class Drafted:
 
 @frozen
 class Rows:
-    """A list of mappings whose defaults depend on each other, so that drafts are read first."""
+    """A list of mappings whose defaults depend on each other, so drafts are read first."""
 
     model: type
     allowed = "a list of mappings"
@@ -307,7 +307,7 @@ class NamedRows:
 
 @frozen
 class Rules(Generic[T_co]):
-    """A list of mappings, each a rule; one that is invalid is skipped with a warning."""
+    """A list of mappings, each a rule; an invalid one is skipped with a warning."""
 
     model: type[T_co]
     allowed = "a list of mappings"

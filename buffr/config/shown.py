@@ -1,4 +1,4 @@
-"""Settings as data that may be shown: what is secret is masked."""
+"""Settings as data for display, with secrets masked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MASK = "[REDACTED]"
 
 
 def as_data(model: Any, path: str = "") -> tuple[dict[str, Any], list[str]]:
-    """A model's settings by their keys, as JSON has them, and the paths of those masked."""
+    """A model's settings by key, as JSON data, and the paths of the masked ones."""
     data: dict[str, Any] = {}
     masked: list[str] = []
     kind: Any = type(model)

@@ -1,6 +1,6 @@
-"""Which listeners there are, out of all the places that can name them.
+"""Chooses the listeners from all the sources that can define them.
 
-The first of these that is there gives the listeners, and replaces the others:
+The first of these sources that is present is used; the others are not:
 
 1. the forward proxy, by ``buffr proxy`` or ``--mode proxy``;
 2. ``--target``: a single route;
@@ -11,19 +11,19 @@ The first of these that is there gives the listeners, and replaces the others:
 5. ``BUFFR_TARGET``;
 6. ``BUFFR_TARGETS``;
 7. ``BUFFR_0_TARGET``, ``BUFFR_1_TARGET`` and so on;
-8. ``reverse:``, ``gateway:`` and ``forward:`` of the file, all that are there.
+8. ``reverse:``, ``gateway:`` and ``forward:`` in the file, in any combination.
 
-A single route of 2, 3 or 5 has the rules of the file's row with its target, or
-where it has none with its cassette. A flag that names another is told
-where the file has listeners, and refused beside a mode.
+A single route of 2, 3 or 5 takes the settings of the file's row with its
+target, or without a target, with its cassette. If a flag names another target
+and the file has listeners, that is a warning, or with a mode an error.
 
-The forward proxy of 1 and 3 is what ``BUFFR_PROXY`` says, else ``forward:``
-of the file, else all defaults.
+The forward proxy of 1 and 3 is described by ``BUFFR_PROXY``, or else by
+``forward:`` in the file, or else has all defaults.
 
-What flags and variables say beside that holds over what the file says: mode,
-``keep_host``, ``repeat``, ``ca_file``, ``store`` and ``ttl`` for every route,
-a port and a cassette for the only one. Over what comes from variables only flags hold; a
-variable there is for what it leaves open.
+Other flags and variables override the file: mode, ``keep_host``, ``repeat``,
+``ca_file``, ``store`` and ``ttl`` for every route, a port and a cassette for
+the only one. Only flags override listeners that come from variables; variables
+then apply to settings that they leave out.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = ["Chosen", "choose"]
 
 _ROUTES_OWN = ("target", "cassette")
 _NO_ROUTE = (
-    "no route: give a target by flag (--target https://api.example.com), "
+    "no route: set a target by flag (--target https://api.example.com), "
     "by variable (BUFFR_TARGET=https://api.example.com), "
     "or in a YAML file (reverse: [{target: https://api.example.com}]); "
     "mode replay needs only a cassette (--cassette FILE, BUFFR_CASSETTE=FILE); "
@@ -54,7 +54,7 @@ _NO_ROUTE = (
 
 @frozen
 class Chosen:
-    """The listeners as written, with what flags and variables say over them."""
+    """The listeners as written, with flags and variables applied."""
 
     reverse: tuple[Draft, ...] = ()
     forward: Draft | None = None
@@ -62,7 +62,7 @@ class Chosen:
 
 
 def choose(file: Chosen, variables: Overlays, flags: Overlays, problems: Problems) -> Chosen:
-    """The listeners that count, out of those of the file, the variables and the flags."""
+    """The listeners to start, from the file, the variables and the flags."""
     single = variables.route | flags.route
     if flags.wants_forward:
         return _forward_alone(flags.at, file, variables, flags, problems)
@@ -86,10 +86,10 @@ def choose(file: Chosen, variables: Overlays, flags: Overlays, problems: Problem
 def _row_of(
     file: Chosen, single: dict[str, Given], flags: Overlays, problems: Problems
 ) -> Draft | None:
-    """The row of the file that a single route names by its target, or else by its cassette.
+    """The row of the file with a single route's target, or else its cassette.
 
-    A flag that names none of the rows there are is told, since their rules are
-    not applied then; with a mode (``buffr replay --target URL``) it is an error.
+    If a flag matches none of the rows, that is a warning, since their settings
+    are not applied; with a mode (``buffr replay --target URL``) it is an error.
     """
     name = "target" if "target" in single else "cassette"
     wanted = single[name]
@@ -102,15 +102,15 @@ def _row_of(
     if len(named) == 1 or wanted.at != f"--{name}":
         return named[0] if named else None
     refused = name == "target" and "mode" in flags.route
-    tell = problems.error if refused else problems.warn
+    report = problems.error if refused else problems.warn
     if named:
         places = " and ".join(row.path for row in named)
-        tell(wanted.at, "", f"{places} have this {name}; choose one by its --port")
+        report(wanted.at, "", f"{places} have this {name}; choose one by its --port")
     elif listed := [*file.reverse, *filter(None, (file.gateway, file.forward))]:
         places = ", ".join(_shown_row(row, name) for row in listed)
-        text = f"no row of the settings file has this {name}, so that its rules are not used; "
-        hint = f"it has {places}; add a row under 'reverse:', or leave the file out"
-        tell(wanted.at, "", text + hint)
+        text = f"no row of the settings file has this {name}, so its settings are not used; "
+        hint = f"it has {places}; add a row under 'reverse:', or omit the file"
+        report(wanted.at, "", text + hint)
     return None
 
 
@@ -134,22 +134,22 @@ def _is_route(given: dict[str, Given]) -> bool:
 
 
 def _names_of(model: type) -> set[str]:
-    """The settings of a model that variables and flags can give."""
+    """The settings of a model that variables or flags can set."""
     return {one.name for one in settings_of(model) if one.variable or one.flag}
 
 
 def _warn_of_unused(variables: Overlays, flags: Overlays, problems: Problems) -> None:
-    """Flags win over variables as a matter of course; of variables, one is there in vain."""
+    """Warn about unused variables, unless flags were given, which always override them."""
     if flags.route:
         return
-    why = "is not used, since other variables name a single route"
+    why = "is not used, since other variables define a single route"
     for at, there in _plural(variables).items():
         if there:
             problems.warn(at, "", why)
 
 
 def _plural(variables: Overlays) -> dict[str, bool]:
-    """The variables that name listeners all by themselves, and whether they are there."""
+    """The variables that define listeners by themselves, and whether they are set."""
     return {
         PROXY: variables.forward is not None,
         TARGETS: bool(variables.targets),
@@ -162,7 +162,7 @@ def _forward_alone(
 ) -> Chosen:
     _refuse_flags(flags, _names_of(ForwardSettings), problems)
     if at in {MODE, PROXY}:
-        why = f"is not used, since {at} asks for the forward proxy"
+        why = f"is not used, since {at} selects the forward proxy"
         in_vain = [one.at for name, one in variables.route.items() if name in _ROUTES_OWN]
         in_vain += [name for name, there in _plural(variables).items() if there and name != PROXY]
         for name in in_vain:
@@ -177,7 +177,7 @@ def _several(file: Chosen, variables: Overlays, flags: Overlays, problems: Probl
     if variables.targets is not None:
         chosen = Chosen(variables.targets)
         if variables.numbered:
-            problems.warn(variables.numbered[0].at, "", f"is not used, since {TARGETS} is given")
+            problems.warn(variables.numbered[0].at, "", f"is not used, since {TARGETS} is set")
     elif variables.numbered:
         chosen = Chosen(variables.numbered)
     others = [one for one in (chosen.forward, chosen.gateway) if one is not None]
@@ -204,7 +204,7 @@ def _several(file: Chosen, variables: Overlays, flags: Overlays, problems: Probl
 
 
 def _gateway_under(draft: Draft, variables: Overlays, flags: Overlays) -> Draft:
-    """A gateway, which only a file can give, under what is said of all routes."""
+    """A gateway, which only a file can define, with flags and variables applied."""
     under = _under(draft, GatewaySettings, variables, flags, from_variables=False)
     routes = under.given.get("routes")
     if routes is None or routes.broken:
@@ -218,21 +218,22 @@ def _gateway_under(draft: Draft, variables: Overlays, flags: Overlays) -> Draft:
 def _refuse_flags(flags: Overlays, known: set[str], problems: Problems) -> None:
     for name in sorted(flags.route.keys() - known if known else ()):
         ours = name in _names_of(ForwardSettings)
-        why = "is for the forward proxy" if ours else "is for a reverse port"
+        why = "applies to the forward proxy" if ours else "applies to a reverse port"
         problems.error(flags.route[name].at, name, why)
 
 
 def _for_each(
     chosen: Chosen, variables: Overlays, flags: Overlays, problems: Problems
 ) -> tuple[Overlays, Overlays]:
-    """What variables and flags say, without what is for a single listener where there are more."""
+    """Variables and flags, without those for a single listener if there are more."""
     count = len(chosen.reverse) + sum(one is not None for one in (chosen.forward, chosen.gateway))
     if count == 1 and chosen.reverse:
         return variables, flags
     names = ("port", "cassette") if count > 1 else ("cassette",)
-    why = f"is for a single route, and there are {count}" if count > 1 else "is for a reverse port"
+    only = "applies to a reverse port"
+    why = f"applies to a single route, but there are {count}" if count > 1 else only
     for name in names if count else ():
-        # The first buffr passed such a variable over; containers may rely on that.
+        # The first buffr ignored such a variable; containers may rely on that.
         if name in flags.route:
             problems.error(flags.route[name].at, name, why)
         elif name in variables.route:
@@ -250,7 +251,7 @@ def _under(
     known = _names_of(model)
     general = {name: one for name, one in variables.route.items() if name in known}
     flagged = {name: one for name, one in flags.route.items() if name in known}
-    # BUFFR_0_PORT says more than BUFFR_PORT.
+    # BUFFR_0_PORT is more specific than BUFFR_PORT.
     given = general | draft.given if from_variables else draft.given | general
     return evolve(draft, given=given | flagged)
 

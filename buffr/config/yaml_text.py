@@ -1,8 +1,8 @@
-"""What a source says, before anybody asks whether it makes sense.
+"""The values in a source as written, before validation.
 
-YAML is taken only as far as its node graph: no object is ever constructed,
-so every value is known by its written text (``0600`` stays ``0600``, ``on``
-stays ``on``) and by the place where it stands.
+YAML is parsed only as far as its node graph: no object is ever constructed,
+so every value keeps its text (``0600`` stays ``0600``, ``on`` stays ``on``)
+and its position.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Broken", "Entry", "Listing", "Scalar", "Source", "Table", "Tag", "Wr
 
 
 class Tag(enum.Enum):
-    """What YAML takes a scalar for; values from elsewhere are untyped."""
+    """The type that YAML gives a scalar; values from other sources are untyped."""
 
     TEXT = "text"
     NUMBER = "a number"
@@ -31,7 +31,7 @@ class Tag(enum.Enum):
 
 @frozen
 class Scalar:
-    """A single value, by its written text. ``at`` says where: ``buffr.yaml:12``, ``--port``."""
+    """A single value as written. ``at`` is its position: ``buffr.yaml:12``, ``--port``."""
 
     at: str
     text: str
@@ -48,7 +48,7 @@ class Listing:
 
 @frozen
 class Entry:
-    """A key with its value, and the place of the key."""
+    """A key with its value, and the position of the key."""
 
     at: str
     key: str
@@ -65,7 +65,7 @@ class Table:
 
 @frozen
 class Broken:
-    """Something whose problem is reported already."""
+    """A value whose problem has already been reported."""
 
     at: str
 
@@ -81,7 +81,7 @@ class Source:
     is_file: bool = True
 
     def at(self, line: int, column: int = 0) -> str:
-        """A place; lines and columns count from 1, and a column of 0 is not said."""
+        """A position; lines and columns count from 1, and a column of 0 is left out."""
         if self.is_file:
             return f"{self.name}:{line}:{column}" if column else f"{self.name}:{line}"
         return f"{self.name} line {line}" + (f" column {column}" if column else "")
@@ -99,16 +99,16 @@ _TAGS = {
     _PREFIX + "null": Tag.NULL,
     _PREFIX + "timestamp": Tag.DATE,
 }
-# These name what the user wrote, which may be a secret that begins with * or &.
+# These quote the user's text, which may be a secret that begins with * or &.
 _NAMED = re.compile(r"(alias|anchor|handle) .*", re.DOTALL)
-# "\ud800" is an escape that YAML allows, and half a character that no file name can hold.
+# YAML allows the escape "\ud800", half a character that no file name can contain.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def compose(text: str, source: Source, path: str, problems: Problems) -> Written | None:
-    """The one document in a YAML text; ``None`` when it is empty.
+    """The one document in a YAML text; ``None`` if it is empty.
 
-    ``path`` is the key path under which the text stands. Every problem is
+    ``path`` is the key path of the text. Every problem is
     added to ``problems``: syntax, two documents, a key given twice, a merge
     key, a tag, an alias inside itself.
     """
@@ -128,10 +128,10 @@ def compose(text: str, source: Source, path: str, problems: Problems) -> Written
         column = position - text.rfind("\n", 0, position)
         problems.error(source.at(line, column), path, "not YAML: a character that YAML forbids")
     except RecursionError:
-        problems.error(start, path, "not settings: nested too deep")
+        problems.error(start, path, "nested too deep")
     except (yaml.YAMLError, ValueError, OverflowError):
         # The scanner lets chr() fail on an escape such as "\Uffffffff".
-        problems.error(start, path, "not YAML: an escape that stands for no character")
+        problems.error(start, path, "not YAML: an escape for an invalid character")
     return Broken(start)
 
 
@@ -146,7 +146,7 @@ def _problem(error: yaml.MarkedYAMLError) -> str:
 
 
 class _Conversion:
-    """From YAML's node graph to ours. An alias is converted once, however often it is used."""
+    """Converts YAML's node graph to ours. An alias is converted once, however often it is used."""
 
     def __init__(self, source: Source, problems: Problems) -> None:
         self._source = source
@@ -156,7 +156,7 @@ class _Conversion:
 
     def written(self, node: yaml.Node, path: str) -> Written:
         if node in self._open:
-            return self._broken(node, path, "an alias stands inside what it names")
+            return self._broken(node, path, "an alias inside its own anchor")
         if node not in self._done:
             self._open.add(node)
             self._done[node] = self._converted(node, path)
@@ -167,7 +167,7 @@ class _Conversion:
         at = self._at(node)
         match node:
             case yaml.ScalarNode() if _SURROGATE.search(node.value):
-                return self._broken(node, path, "an escape stands for no character")
+                return self._broken(node, path, "an escape for an invalid character")
             case yaml.ScalarNode() if node.tag in _TAGS:
                 return Scalar(at, node.value, _TAGS[node.tag])
             case yaml.SequenceNode() if node.tag == _PREFIX + "seq":

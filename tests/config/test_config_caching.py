@@ -72,7 +72,7 @@ class TestRoutes:
     def test_another_mode_by_flag_leaves_it_unused(self, tmp_path: Path) -> None:
         text = "reverse: [{target: 'http://a', mode: cache, ttl: 1h}]"
         (warning,) = loaded(text, tmp_path, mode="auto").warnings
-        assert "reverse[0].ttl: is not used, since it is for mode cache" in warning
+        assert "reverse[0].ttl: is not used; it applies to mode cache" in warning
 
 
 class TestForward:

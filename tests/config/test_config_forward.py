@@ -157,26 +157,32 @@ data_dir: d
             ("mode: proxy", "mode: 'proxy' must be auto, record, replay, cache or passthrough"),
             ("prot: 1", "prot: unknown key; did you mean 'port'?"),
             ("client_cert: x", "client_key: is missing; client_cert and client_key go together"),
-            ("verify: false", "verify: is false for all hosts; name the hosts whose certificates"),
-            ("target: 'http://a'", "target: is not for the forward proxy, whose upstream is the"),
-            ("host: a", "host: is for a row of forward.hosts"),
-            ("hosts: [{host: a, port: 1}]", "hosts[0].port: is for the whole forward proxy; set"),
-            ("hosts: [{host: a, target: 'http://a'}]", "hosts[0].target: is not for the forward"),
+            ("verify: false", "verify: is false for all hosts; set it for individual hosts"),
+            ("target: 'http://a'", "target: does not apply to the forward proxy, whose upstream"),
+            ("host: a", "host: belongs in a row of forward.hosts"),
+            (
+                "hosts: [{host: a, port: 1}]",
+                "hosts[0].port: applies to the whole forward proxy; set",
+            ),
+            (
+                "hosts: [{host: a, target: 'http://a'}]",
+                "hosts[0].target: does not apply to the forward",
+            ),
             ("deny_private: 1", "deny_private: '1' must be true or false"),
-            ("bypass: a b", "bypass: 'a b' is not a host name; must be a host (which"),
+            ("bypass: a b", "bypass: 'a b' is not a host name; must be a host name (which"),
             ("bypass: [ok, 'http://a']", "bypass[1]: 'http://a' is a URL; give the host alone;"),
             ("bypass: [10.0.0.0/33]", "bypass[0]: '10.0.0.0/33' is not an address range;"),
             ("bypass: ['a,b']", "bypass[0]: 'a,b' is not a host name;"),
             ("bypass: {a: b}", "bypass: is a mapping; must be a list (or one) of: a host"),
             ("hosts: {host: a}", "hosts: must be a list of mappings, each after a '-'"),
             ("hosts: [a]", "hosts[0]: must be a mapping with host, cassette"),
-            ("hosts: [{mode: auto}]", "hosts[0].host: is missing; must be a host like"),
+            ("hosts: [{mode: auto}]", "hosts[0].host: is missing; must be a host name like"),
             ("hosts: [{host: 'a:1'}]", "hosts[0].host: 'a:1' has a port; a host covers all"),
             ("hosts: [{host: 'a.*'}]", "hosts[0].host: 'a.*' is not a host name;"),
             ('hosts: [{host: "m\u00fc.de"}]', "hosts[0].host: 'm\\xfc.de' is not in ASCII; write"),
             ("hosts: [{host: a}, {host: A.}]", "hosts[1].host: is already the host of hosts[0]"),
             ("hosts: [{host: '*'}, {host: '*'}]", "hosts[1].host: is already the host of hosts[0]"),
-            ("hosts: [{host: '*', verify: no}]", "hosts[0].verify: is false for all hosts; name"),
+            ("hosts: [{host: '*', verify: no}]", "hosts[0].verify: is false for all hosts; set it"),
             ("hosts: [{host: a, client_cert: x}]", "hosts[0].client_key: is missing; client_cert"),
             ("hosts: [{host: a, client_key: x}]", "hosts[0].client_cert: is missing; client_cert"),
             ("hosts: [{host: a, resolve: b.example}]", "hosts[0].resolve: 'b.example' must be an"),
@@ -305,7 +311,9 @@ class TestAccess:
     def test_refuses_to_start(self, listen: str) -> None:
         """A proxy for everybody is refused, and both ways out are named."""
         (line,) = refused(f"forward: {{}}\nlisten: '{listen}'\n")
-        assert line.startswith(f"s.yaml:1: forward: refuses to start on {listen}, ")
+        assert line.startswith(
+            f"s.yaml:1: forward: refuses to start without access control on {listen}"
+        )
         for name in ("access.key", "BUFFR_KEY", "access.allow", "BUFFR_ALLOW"):
             assert name in line
 

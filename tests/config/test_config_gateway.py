@@ -63,7 +63,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("given", "line"),
         [
-            ({"routes": {}}, "gateway.routes: is missing; must name at least one route"),
+            ({"routes": {}}, "gateway.routes: is missing; must contain at least one route"),
             ({"routes": []}, "gateway.routes: must be a mapping of names to mappings"),
             (
                 {"routes": {"a/b": {"target": TARGET}}},
@@ -79,7 +79,7 @@ class TestRefused:
             ({"access": {"kye": "x"}}, "gateway.access.kye: unknown key; did you mean 'key'?"),
             ({"admin": {"rate_limit_per_minute": 0}}, "gateway.admin.rate_limit_per_minute: '0'"),
             ({"cert": "x.pem"}, "gateway.key: is missing; cert and key go together"),
-            ({"tls_names": "h"}, "gateway.tls_names: needs tls: true"),
+            ({"tls_names": "h"}, "gateway.tls_names: requires tls: true"),
         ],
     )
     def test_in_one_line(self, given: dict[str, Any], line: str) -> None:

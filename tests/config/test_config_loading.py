@@ -116,7 +116,7 @@ class TestSections:
 
 class TestProblems:
     def test_a_line_each(self) -> None:
-        """All problems are told at once, each with place, key path, value and what is allowed."""
+        """All problems are reported at once: position, key path, value and what is allowed."""
         text = (
             "listen: example.com\n"
             "limits:\n"
@@ -129,13 +129,13 @@ class TestProblems:
         assert lines == [
             "s.yaml:1: listen: 'example.com' must be an IP address or localhost",
             (
-                "s.yaml:3: limits.head_bytes: '-1' must be a size in bytes, "
-                "or like 64KiB, 1MiB, 10MB, from 128 to 16MiB"
+                "s.yaml:3: limits.head_bytes: '-1' must be a number of bytes, "
+                "or a size like 64KiB, 1MiB, 10MB, from 128 to 16MiB"
             ),
             (
                 "s.yaml:6: reverse[1].target: 'ftp://b.example' does not begin with http:// or "
-                "https://; must be http://HOST or https://HOST, with :PORT and /BASE/PATH "
-                "where wanted"
+                "https://; must be http://HOST or https://HOST, optionally with :PORT and "
+                "/BASE/PATH"
             ),
             "BUFFR_LOG_FORMAT: log.format: 'xml' must be text or json",
             "--data-dir: data_dir: '' must be a path",
@@ -162,7 +162,7 @@ class TestProblems:
             ("data_dir: !x [1]\n", "s.yaml:2: data_dir: tags are not supported"),
             (
                 "limits: &a {head_s: *a}\n",
-                "s.yaml:2: limits.head_s: an alias stands inside what it",
+                "s.yaml:2: limits.head_s: an alias inside its own anchor",
             ),
         ],
     )
@@ -224,13 +224,13 @@ class TestFile:
             ("a: *s3cret\n", "s.yaml:1:4: not YAML: found undefined alias"),
             ("a: 1\n---\nb: 2\n", "s.yaml:2:1: not YAML: but found another document"),
             ("a: 1\nb\0c: 2\n", "s.yaml:2:2: not YAML: a character that YAML forbids"),
-            ('a: "\\U00110000"\n', "s.yaml:1: not YAML: an escape that stands for no character"),
-            ('a: "\\ud800"\n', "s.yaml:1: a: an escape stands for no character"),
+            ('a: "\\U00110000"\n', "s.yaml:1: not YAML: an escape for an invalid character"),
+            ('a: "\\ud800"\n', "s.yaml:1: a: an escape for an invalid character"),
             (b"a: 1\nb: \xff\n", "s.yaml:2: is not UTF-8"),
-            ("[" * 5000, "s.yaml:1: not settings: nested too deep"),
+            ("[" * 5000, "s.yaml:1: nested too deep"),
             ("- a\n", "s.yaml:1: must be a mapping of settings, such as 'reverse:'"),
             ("true\n", "s.yaml:1: must be a mapping of settings, such as 'reverse:'"),
-            ("#" * 2**20 + "\n", "s.yaml: is over 1 MiB; settings are smaller"),
+            ("#" * 2**20 + "\n", "s.yaml: is larger than 1 MiB, the limit for settings"),
         ],
     )
     def test_unreadable(self, text: str | bytes, line: str) -> None:

@@ -166,7 +166,7 @@ class TestEnvironment:
         assert urls(config) == ("http://a:1", None)
         (warning,) = config.warnings
         assert warning.startswith(f"HTTPS_PROXY: {why}")
-        assert warning.endswith("; not used as parent proxy")
+        assert warning.endswith("; not used as a parent proxy")
         assert SECRET not in warning
 
 
@@ -231,7 +231,7 @@ class TestLoops:
         for section in (f"{{via: '{url}'}}", f"{{hosts: [{{host: a, via: '{url}'}}]}}"):
             if own:
                 (line,) = refused(f"{base}forward: {section}\n")
-                assert line.endswith(".via: is a port of buffr itself; must be another")
+                assert line.endswith(".via: is one of buffr's own ports; must be another")
             else:
                 assert loaded(f"{base}forward: {section}\n")
 

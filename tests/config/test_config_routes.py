@@ -88,15 +88,15 @@ class TestSources:
             (
                 {"BUFFR_0_TARGET": A, "BUFFR_2_TARGET": B},
                 (
-                    "BUFFR_2_TARGET: reverse[2]: there is no BUFFR_1_TARGET; "
-                    "the numbers run from 0 without a gap"
+                    "BUFFR_2_TARGET: reverse[2]: BUFFR_1_TARGET is missing; "
+                    "number the routes from 0 without a gap"
                 ),
             ),
             (
                 {"BUFFR_1_TARGET": A},
                 (
-                    "BUFFR_1_TARGET: reverse[1]: there is no BUFFR_0_TARGET; "
-                    "the numbers run from 0 without a gap"
+                    "BUFFR_1_TARGET: reverse[1]: BUFFR_0_TARGET is missing; "
+                    "number the routes from 0 without a gap"
                 ),
             ),
             (
@@ -134,12 +134,12 @@ class TestSources:
         """A variable that another one replaces is told."""
         environ = {"BUFFR_TARGET": A, "BUFFR_TARGETS": f"[target: {B}]", "BUFFR_0_TARGET": C}
         assert loaded(None, environ).warnings == (
-            "BUFFR_TARGETS: is not used, since other variables name a single route",
-            "BUFFR_0_TARGET: is not used, since other variables name a single route",
+            "BUFFR_TARGETS: is not used, since other variables define a single route",
+            "BUFFR_0_TARGET: is not used, since other variables define a single route",
         )
         del environ["BUFFR_TARGET"]
         assert loaded(None, environ).warnings == (
-            "BUFFR_0_TARGET: is not used, since BUFFR_TARGETS is given",
+            "BUFFR_0_TARGET: is not used, since BUFFR_TARGETS is set",
         )
 
     def test_all_sources_are_checked(self) -> None:
@@ -178,11 +178,11 @@ class TestOverrides:
     def test_port_of_several_routes(self) -> None:
         """One port for several routes is refused by flag; by variable it is told and not used."""
         assert refused(TWO_ROUTES, flags={"port": "9"}) == [
-            "--port: port: is for a single route, and there are 2"
+            "--port: port: applies to a single route, but there are 2"
         ]
         config = loaded(TWO_ROUTES, {"BUFFR_PORT": "9"})
         assert [route.port for route in config.reverse] == [8080, 8081]
-        assert config.warnings == ("BUFFR_PORT: port: is for a single route, and there are 2",)
+        assert config.warnings == ("BUFFR_PORT: port: applies to a single route, but there are 2",)
 
 
 class TestPorts:
@@ -359,7 +359,7 @@ reverse:
             ("record_statuses: []", "record_statuses: is empty; must be a list (or one) of: a"),
             ("record_statuses: [2xx, 999x]", "record_statuses[1]: '999x' must be a status like"),
             ("record_statuses: [[200]]", "record_statuses[0]: is a list; must be a status like"),
-            ("match: {json: id}", "match.json: 'id' must be a JSONPath, which begins with $"),
+            ("match: {json: id}", "match.json: 'id' must be a JSONPath, which starts with $"),
             ("match: {credentials: none}", "match.credentials: 'none' must be constant or"),
             ("match: {ignore: request.body}", "match.ignore: must be a list of mappings"),
             ("match: [query]", "match: must be a mapping with preset, on, ignore, json"),
@@ -431,10 +431,13 @@ class TestTLS:
             ("cert: c.pem", "key: is missing; cert and key go together"),
             ("key: c.key", "cert: is missing; cert and key go together"),
             ("client_cert: c.pem", "client_key: is missing; client_cert and client_key go"),
-            ("tls: false, cert: c, key: k", "tls: is false, although a cert is given"),
-            ("tls_names: a", "tls_names: needs tls: true"),
-            ("tls: no, tls_names: a", "tls_names: needs tls: true"),
-            ("tls_names: a, cert: c, key: k", "tls_names: is for certificates of buffr's CA;"),
+            ("tls: false, cert: c, key: k", "tls: is false, but cert is set"),
+            ("tls_names: a", "tls_names: requires tls: true"),
+            ("tls: no, tls_names: a", "tls_names: requires tls: true"),
+            (
+                "tls_names: a, cert: c, key: k",
+                "tls_names: applies to certificates of buffr's CA only;",
+            ),
             ("tls: 1", "tls: '1' must be true or false"),
             ("tls: true, tls_names: '*.a'", "tls_names: '*.a' is not a host name;"),
             ("tls: true, tls_names: [a, 'b:1']", "tls_names[1]: 'b:1' has a port;"),

@@ -152,9 +152,12 @@ class TestMapping:
     @pytest.mark.parametrize(
         ("mapping", "line"),
         [
-            ({"data_dir": {1}}, "data_dir: is a Python set; must be what YAML or JSON can hold"),
+            ({"data_dir": {1}}, "data_dir: is a Python set; must be a type that YAML or JSON has"),
             ({True: 1}, "has the key 'True'; a key must be a word"),
-            ({"limits": {"connect_s": 1e-12}}, "limits.connect_s: '0' must be seconds, or like"),
+            (
+                {"limits": {"connect_s": 1e-12}},
+                "limits.connect_s: '0' must be seconds, or a time like",
+            ),
             ({"limits": {"connect_s": float("nan")}}, "limits.connect_s: 'nan' must be seconds"),
             ({"data_dir": True}, "data_dir: 'true' is true or false in YAML unless"),
         ],

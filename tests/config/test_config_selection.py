@@ -84,7 +84,7 @@ class TestOrder:
     def test_variables_in_vain(self) -> None:
         """A variable that another one replaces is told."""
         environ = PROXY | TARGET | TARGETS | NUMBERED | {"BUFFR_CASSETTE": "c.json"}
-        why = "is not used, since BUFFR_PROXY asks for the forward proxy"
+        why = "is not used, since BUFFR_PROXY selects the forward proxy"
         assert loaded(None, environ).warnings == (
             f"BUFFR_TARGET: {why}",
             f"BUFFR_CASSETTE: {why}",
@@ -93,7 +93,7 @@ class TestOrder:
         )
         environ = PROXY | TARGET | {"BUFFR_MODE": "auto"}
         assert loaded(None, environ).warnings == (
-            "BUFFR_PROXY: is not used, since other variables name a single route",
+            "BUFFR_PROXY: is not used, since other variables define a single route",
         )
         assert loaded(None, PROXY | TARGETS, {"proxy": "true"}).warnings == ()
 
@@ -177,25 +177,37 @@ class TestOver:
         assert config.forward is not None
         assert [config.forward.mode, config.reverse[0].mode] == [Mode.REPLAY, Mode.REPLAY]
         assert [config.forward.port, config.reverse[0].port] == [2, 1]
-        assert config.warnings == ("BUFFR_PORT: port: is for a single route, and there are 2",)
+        assert config.warnings == ("BUFFR_PORT: port: applies to a single route, but there are 2",)
         assert refused(FILE, flags={"port": "9"}) == [
-            "--port: port: is for a single route, and there are 2"
+            "--port: port: applies to a single route, but there are 2"
         ]
 
     @pytest.mark.parametrize(
         ("text", "flags", "line"),
         [
-            (None, {"proxy": "true", "target": "http://a"}, "--target: target: is for a reverse"),
-            (None, {"proxy": "true", "cassette": "c"}, "--cassette: cassette: is for a reverse"),
+            (
+                None,
+                {"proxy": "true", "target": "http://a"},
+                "--target: target: applies to a reverse",
+            ),
+            (
+                None,
+                {"proxy": "true", "cassette": "c"},
+                "--cassette: cassette: applies to a reverse",
+            ),
             (None, {"proxy": "true", "port": "x"}, "--port: forward.port: 'x' must be a whole"),
             (None, {"proxy": "maybe"}, "--proxy: 'maybe' must be true or false"),
-            ("forward: {}", {"cassette": "c"}, "--cassette: cassette: is for a reverse port"),
+            ("forward: {}", {"cassette": "c"}, "--cassette: cassette: applies to a reverse port"),
             (
                 "reverse: [{target: http://a}]",
                 {"bypass": "a"},
-                "--bypass: bypass: is for the forward proxy",
+                "--bypass: bypass: applies to the forward proxy",
             ),
-            (None, {"target": "http://a", "bypass": "a"}, "--bypass: bypass: is for the forward"),
+            (
+                None,
+                {"target": "http://a", "bypass": "a"},
+                "--bypass: bypass: applies to the forward",
+            ),
         ],
     )
     def test_flags_of_the_other_kind(
@@ -208,7 +220,7 @@ class TestOver:
     def test_variables_of_the_other_kind(self) -> None:
         """A variable may be there for others, and is told."""
         config = loaded("forward: {}", {"BUFFR_CASSETTE": "c.json"})
-        assert config.warnings == ("BUFFR_CASSETTE: cassette: is for a reverse port",)
+        assert config.warnings == ("BUFFR_CASSETTE: cassette: applies to a reverse port",)
 
 
 class TestRulesOfASingleRoute:

@@ -96,7 +96,7 @@ class TestRoutes:
         text = written(kind, row_of(one))
         if (kind, one.name) == ("forward", "verify"):
             (line,) = refused(text)
-            assert "forward.verify: is false for all hosts; name the hosts" in line
+            assert "forward.verify: is false for all hosts; set it" in line
             return
         (row,) = rows_in(loaded(text))
         assert value_in(row, one) != one.default
@@ -127,14 +127,14 @@ class TestRoutes:
     def test_passthrough_warns(self, kind: str, one: Setting) -> None:
         """It is how buffr is switched off for a while; a file need not be emptied for it."""
         (line,) = loaded(written(kind, row_of(one) | {"mode": "passthrough"})).warnings
-        assert f".{one.key}: is not used, since it is for mode" in line
+        assert f".{one.key}: is not used; it applies to mode" in line
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_a_mode_by_variable(self, kind: str) -> None:
         """``BUFFR_MODE`` is for a whole file: what it makes useless is a warning."""
         text = written(kind, {"mode": "cache", "ttl": "1h"})
         (warning,) = loaded(text, {"BUFFR_MODE": "replay"}).warnings
-        assert warning.endswith(".ttl: is not used, since it is for mode cache")
+        assert warning.endswith(".ttl: is not used; it applies to mode cache")
 
     def test_a_row_s_own_way_takes_the_place_of_the_general_one(self) -> None:
         """An address and a parent proxy exclude each other."""
@@ -167,6 +167,6 @@ class TestListeners:
     def test_rows_within_refuse_them(self, name: str) -> None:
         """And say where they belong."""
         (line,) = refused(f"forward: {{hosts: [{{host: a, {name}: 1}}]}}")
-        assert f"hosts[0].{name}: is for the whole forward proxy; set forward.{name}" in line
+        assert f"hosts[0].{name}: applies to the whole forward proxy; set forward.{name}" in line
         (line,) = refused(f"gateway: {{routes: {{a: {{target: 'http://a', {name}: 1}}}}}}")
-        assert f"routes.a.{name}: is for the whole gateway; set gateway.{name}" in line
+        assert f"routes.a.{name}: applies to the whole gateway; set gateway.{name}" in line
