@@ -138,6 +138,10 @@ class LeafContexts:
         self.minted += 1
         return server_context(leaf, self._authority.issuer.leaf_key, self._authority.chain)
 
+    def serving(self, host: str) -> ServerTLS:
+        """TLS towards one client that asked for a tunnel to this host. Raises ``BadServerName``."""
+        return ServerTLS(self, server_name(host.encode("ascii")))
+
 
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 from weakref import WeakSet
@@ -37,8 +38,7 @@ from buffr.policy.key_gate import KeyGate
 from buffr.policy.mode import Mode
 from buffr.policy.own_names import OwnNames
 from buffr.tls.authority import Authority
-from buffr.tls.contexts import LeafContexts, ServerTLS, files_tls, names_tls, own_names
-from buffr.tls.server_name import server_name
+from buffr.tls.contexts import LeafContexts, files_tls, names_tls, own_names
 from buffr.wire.http1_head import HeadLimits
 from buffr.wiring.access_keys import with_keys
 from buffr.wiring.caches import Caches
@@ -80,10 +80,6 @@ def build(
 def _sweep_every_s(limits: Limits) -> float:
     """Often enough that a host is let go not much later than the settings say."""
     return min(max(limits.host_idle_s / 4, 1.0), 60.0)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 class _Builder:
@@ -225,7 +221,7 @@ class _Builder:
 
     def _port_tls(self, row: ListenerSettings) -> IOpenSSLServerConnectionCreator | None:
         if row.cert is not None and row.key is not None:
-            return files_tls(row.cert, row.key, _now())
+            return files_tls(row.cert, row.key, datetime.now(UTC))
         if not row.tls:
             return None
         return names_tls(self._leaf_contexts(), row.tls_names or own_names())
@@ -249,8 +245,8 @@ class _Builder:
     def _leaf_contexts(self) -> LeafContexts:
         if self._leaves is None:
             config = self._config
-            authority = Authority.load_or_create(config.ca_cert, config.ca_key, _now())
-            self._leaves = LeafContexts(authority, _now)
+            authority = Authority.load_or_create(config.ca_cert, config.ca_key, datetime.now(UTC))
+            self._leaves = LeafContexts(authority, partial(datetime.now, UTC))
         return self._leaves
 
     def _forward(self, settings: ForwardSettings) -> None:
@@ -264,7 +260,7 @@ class _Builder:
             self._config.access_to_forward,
             routes.destinations,
             routes,
-            lambda host: ServerTLS(leaves, server_name(host.encode("ascii"))),
+            leaves.serving,
             self._upstreams.hops,
         )
         announce = {"mode": settings.mode.value, "proxy": "forward"}

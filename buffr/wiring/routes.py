@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, assert_never
 
@@ -155,7 +156,7 @@ class RouteMaker:
             name=name,
             rules=rules,
             store=store,
-            keys=CacheKeys(matcher, self.rules, rules, name, lambda: store.salt),
+            keys=CacheKeys(matcher, self.rules, rules, name, partial(getattr, store, "salt")),
             matcher=matcher,
             bodies=RouteBodies(self.bodies, matcher, None),
         )
