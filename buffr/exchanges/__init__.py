@@ -1,1 +1,1 @@
-"""The way of an exchange: decided on, answered from a store or by the upstream, recorded."""
+"""Exchanges: decided on, answered from a store or by the upstream, and recorded."""

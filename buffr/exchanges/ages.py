@@ -1,4 +1,4 @@
-"""Recordings that are too old to be trusted: which they are, and what takes their turn."""
+"""Finds recordings that are too old, and the recordings that replace them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_KNOWN = 100_000
 
 
 def recorded_s(recorded_at: str | None) -> float | None:
-    """When something was recorded, in seconds since 1970; ``None`` where that is unknown."""
+    """When something was recorded, in seconds since 1970; ``None`` if that is unknown."""
     if recorded_at is None:
         return None
     try:
@@ -27,10 +27,10 @@ def recorded_s(recorded_at: str | None) -> float | None:
 
 @define(eq=False)
 class Ages:
-    """Tells recordings older than ``most_s`` seconds from the others.
+    """Separates recordings older than ``most_s`` seconds from the others.
 
-    One that does not say when it was made never gets too old. ``told`` says
-    that somebody was told of an old one.
+    A recording without a date never becomes too old. ``told`` says that an old
+    one was logged.
     """
 
     most_s: float
@@ -40,10 +40,11 @@ class Ages:
     async def in_turn(
         self, store: Store, places: Sequence[int], now_s: float
     ) -> tuple[Sequence[int], frozenset[int]]:
-        """The places that take turns, and those of them that are too old.
+        """The places in order, and those among them that are too old.
 
-        A later recording has the turn of an old one: the first later one that
-        of the first. Raises ``CassetteError`` when one cannot be read.
+        A later recording replaces an old one: the first later one replaces the
+        first old one, and so on. Raises ``CassetteError`` if one cannot be
+        read.
         """
         old = []
         for place in places:

@@ -1,4 +1,4 @@
-"""Calls to an upstream: how one is made, and what is recorded of its answer."""
+"""Calls to an upstream: how they are made, and what is recorded of the answer."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ __all__ = ["RecordedCall", "UpstreamCall"]
 
 @define(eq=False)
 class UpstreamCall:
-    """Asks an upstream when it is its turn; keeps nothing of the answer.
+    """Asks an upstream when its turn comes; keeps nothing of the answer.
 
-    ``answer`` is given where the upstream was asked already. ``seconds`` is
-    a monotonic clock. ``departed`` says whether the upstream was asked yet.
+    ``answer`` is given if the upstream was already asked. ``seconds`` is a
+    monotonic clock. ``departed`` says whether the upstream has been asked.
     """
 
     exchange: Exchange
@@ -73,11 +73,11 @@ class UpstreamCall:
 
 @define(eq=False, kw_only=True)
 class RecordedCall(UpstreamCall):
-    """A call whose answer is recorded, where the route's ``record_statuses`` have its status.
+    """A call whose answer is recorded if its status is in the route's ``record_statuses``.
 
-    ``share`` keeps the body for all who join. ``timestamp`` is the time as
-    recordings have it; ``kept`` is told of what was recorded, ``failed`` of
-    what could not be.
+    ``share`` keeps the body for all clients that join. ``timestamp`` returns
+    the time as written in recordings; ``kept`` is called after a recording,
+    ``failed`` if it could not be written.
     """
 
     route: Recorded
@@ -109,7 +109,7 @@ class RecordedCall(UpstreamCall):
     def _interaction(self, head: ResponseHead, tape: Tape, truncated: str | None) -> Interaction:
         for each in (tape, self.body.tape):
             if each is not None and each.failure is not None:
-                raise BuffrError(f"a body could not be kept: {each.failure.strerror}")
+                raise BuffrError(f"a body could not be stored: {each.failure.strerror}")
         route = self.route
         request = recorded_request(self.exchange.request, self.body.recorded(), route.origin)
         if isinstance(self.body.identity, LongBody):

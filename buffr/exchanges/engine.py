@@ -1,4 +1,4 @@
-"""The pipeline: one coroutine an exchange, from a request to its answer."""
+"""The pipeline: one coroutine for each exchange, from a request to its answer."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Engine:
         sink: SwitchingSink,
         scope: str = "",
     ) -> None:
-        """Answer one request. Raises the ``BuffrError`` that keeps it from being answered.
+        """Answer one request. Raises a ``BuffrError`` if it cannot be answered.
 
         ``scope`` names the playhead that counts its repetitions.
         """
@@ -119,7 +119,7 @@ class Engine:
                 )
 
     def tunnel(self, shown: str) -> Callable[[], None]:
-        """Note a tunnel that nobody looks into; call what is returned when it ends."""
+        """Log the beginning of a bypassed tunnel; the caller calls the result when it ends."""
         started = self._wall()
 
         def ended() -> None:
@@ -132,7 +132,7 @@ class Engine:
         return ended
 
     def tunnel_failed(self, words: str, error: BuffrError, dur_s: float) -> None:
-        """Note a tunnel that nobody would have looked into, and that could not be made."""
+        """Log a bypassed tunnel that could not be opened."""
         error.noted = True
         self.counters.errors += 1
         self._log.exchange(
@@ -140,7 +140,7 @@ class Engine:
         )
 
     def _blame(self, error: BuffrError, exchange: Exchange) -> str:
-        """Count an error; the level of its line."""
+        """Count an error. Returns the level of its log line."""
         match error:
             case NoMatch() | NotCached():
                 exchange.src = "miss"
@@ -161,7 +161,7 @@ class Engine:
     async def _passed(
         self, exchange: Exchange, route: Cached | Passing, body: bytes | BodyStream
     ) -> tuple[int, str | None]:
-        """Relay, and keep nothing: the status, and why the answer broke off if it did."""
+        """Relay without keeping anything. Returns the status, and why the answer was cut off."""
         request = exchange.request
         exchange.body = _on_its_way(route, body)
         if asks_websocket(request):
@@ -180,7 +180,7 @@ class Engine:
     async def _recorded(
         self, exchange: Exchange, route: Recorded, body: bytes | BodyStream
     ) -> tuple[int, str | None]:
-        """Answer with a recording, or record an answer."""
+        """Answer from a recording, or record an answer."""
         request, place = exchange.request, None
         key = check_request(request) if asks_websocket(request) else b""
         if not route.identifies:
@@ -243,14 +243,14 @@ class Engine:
             self.observer.finished(finished)
 
     async def _identity_aside(self, exchange: Exchange, route: Recorded, body: bytes) -> Identity:
-        """What identifies a request with a long body, which is searched on a thread."""
+        """The identity of a request with a long body, which is searched on a thread."""
         known = route.matcher.remembered(exchange.request, body, route.origin)
         if known is not None:
             return known
         return await aside(self._reactor, len(body), identity_of, exchange, route)
 
     def _kept(self, exchange: Exchange, request: RecordedRequest, answer: ResponseHead) -> None:
-        """Count a recording, whose turn is over with this answer."""
+        """Count a recording whose turn this answer ends."""
         self._stored(exchange)
         route, identity = exchange.route, exchange.identity
         if isinstance(route, Recorded) and identity.keys and exchange.too_old is None:
@@ -277,11 +277,11 @@ class Engine:
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def close_sessions(self) -> None:
-        """Tell the WebSocket sessions under way that they are over."""
+        """Tell the WebSocket sessions in progress that they are over."""
         self._sessions.stop()
 
     async def stop(self) -> None:
-        """Give up what still waits for an upstream; returns when all is kept."""
+        """Give up calls that still wait for an upstream; returns once everything is recorded."""
         await self._fetches.stop()
         self._sessions.stop()
         await self._sessions.ended()
@@ -290,7 +290,7 @@ class Engine:
 
 
 def _on_its_way(route: Route, body: bytes | BodyStream, *, record: bool = False) -> RequestBody:
-    """A body that is sent as it comes, and identifies nothing."""
+    """A body that is forwarded as it arrives, and does not identify the request."""
     return (
         RequestBody(body) if isinstance(body, bytes) else stream_through(route, body, record=record)
     )

@@ -1,4 +1,4 @@
-"""An exchange: a live request on its way, and what is told of it when it is over."""
+"""An exchange: one live request, and the report about it when it is over."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _UNIDENTIFIED = Identity((), Selecting())
 
 @define
 class Counters:
-    """What has happened since the start; plain integers, read when somebody asks."""
+    """What has happened since the start; plain integers, read on demand."""
 
     hits: int = 0
     fetched: int = 0
@@ -53,11 +53,11 @@ class Counters:
 
 @frozen(eq=False)
 class Finished:
-    """A finished exchange, for whoever reports on it.
+    """A finished exchange, for observers.
 
     ``request``, ``level`` and ``src`` are as in the log; ``detail`` says why
-    it is no ordinary answer, in the words that the client got. There is no
-    ``route`` for a tunnel that nobody looked into.
+    the answer is not an ordinary one, in the words that the client got. A
+    bypassed tunnel has no ``route``.
     """
 
     request: str
@@ -70,17 +70,17 @@ class Finished:
 
 
 class Observer(Protocol):
-    """Is told what happens, as it happens. Must not raise."""
+    """Gets notified of events as they happen. Must not raise."""
 
     def finished(self, exchange: Finished) -> None:
-        """An exchange is over, or a tunnel that nobody looks into has begun."""
+        """An exchange is over, or a bypassed tunnel has begun."""
 
     def recorded(self, request: str) -> None:
         """An answer was recorded."""
 
 
 class SwitchingSink(Sink, Protocol):
-    """A sink whose exchange can go on in another protocol."""
+    """A sink whose exchange can switch to another protocol."""
 
     @property
     def memorable(self) -> bool:
@@ -94,7 +94,7 @@ class SwitchingSink(Sink, Protocol):
         """The connection that it answers on."""
 
     def switch(self, head: ResponseHead) -> Duplex:
-        """Answer with a head alone; the bytes that follow it both ways.
+        """Answer with a head only; returns the duplex for the bytes that follow.
 
         Raises ``ClientGone`` if the client is leaving.
         """
@@ -104,13 +104,12 @@ class SwitchingSink(Sink, Protocol):
 class Exchange:
     """One live request on its way through buffr.
 
-    ``src`` says where its answer comes from. ``body`` and ``identity`` are
-    there once the request is read as far as its route's mode needs it; without
-    that the identity has no keys.
-    ``frames`` counts those of a WebSocket session, once there is one.
+    ``src`` says where its answer comes from. ``body`` and ``identity`` are set
+    once the request was read as far as its route's mode needs; otherwise the
+    identity has no keys. ``frames`` counts the frames of a WebSocket session.
     ``too_old`` is the place of a recording that would answer if it were
     younger. ``variants`` are recordings of its key that answer other requests.
-    ``client`` is the connection that the request came on.
+    ``client`` is the connection on which the request arrived.
     """
 
     route: Route
@@ -127,10 +126,10 @@ class Exchange:
 
     @property
     def has_own_connection(self) -> bool:
-        """Whether its call is for this client alone: it goes on a connection that is bound to it.
+        """Whether its call uses a connection that is bound to this client.
 
-        Credentials for a connection make it one client's own, and with it
-        every request that follows.
+        Credentials for a connection make it this client's own, for this
+        request and every one that follows.
         """
         if self.request.authenticates_connection:
             return True
@@ -159,7 +158,7 @@ def _shown_whole(
 
 
 def shown(request: Request, route: Route) -> str:
-    """Method and target for people: credentials hidden, long ones cut."""
+    """Method and target for logs: without credentials, long targets cut."""
     method, target, rules = request.method, request.target, route.redaction
     credentials = _credentials_in(request, rules)
     if len(target) > _MAX_SHOWN:
@@ -169,5 +168,5 @@ def shown(request: Request, route: Route) -> str:
 
 
 def shown_session(request: Request, route: Route) -> str:
-    """As ``shown``, of a WebSocket session."""
+    """Like ``shown``, for a WebSocket session."""
     return f"WS {shown(request, route).partition(' ')[2]}"

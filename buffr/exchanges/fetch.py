@@ -1,4 +1,4 @@
-"""Answers of the upstream: flights, which exchanges share, and WebSocket sessions."""
+"""Answers of the upstream: flights that exchanges share, and WebSocket sessions."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = ["Fetches"]
 class Fetches:
     """Asks upstreams for exchanges, and records the answers on routes that record.
 
-    Where the upstream fails, a recording that is too old answers. ``timestamp``
-    is the time as recordings have it. ``kept`` is told of what was recorded,
-    ``failed`` of what could not be.
+    If the upstream fails, a recording that is too old answers. ``timestamp``
+    returns the time as written in recordings. ``kept`` is called after a
+    recording, ``failed`` if it could not be written.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Fetches:
         self._flights: Flights[UpstreamCall] = Flights(reactor)
 
     async def passed(self, exchange: Exchange, upstream: PacedUpstream) -> tuple[int, str | None]:
-        """Pass an answer on and keep nothing: its status, and why it broke off if it did."""
+        """Pass an answer on without keeping it. Returns its status, and why it was cut off."""
         call = UpstreamCall(exchange, upstream, self._reactor.seconds)
         flight = self._flights.depart(call, exchange.route)
         head, cut = await flight.follow(exchange.sink)
@@ -63,7 +63,7 @@ class Fetches:
     async def recorded(
         self, fetch: Fetch, exchange: Exchange, route: Recorded, upstream: PacedUpstream
     ) -> tuple[int, str | None]:
-        """Pass an answer on and record it: its status, and why it broke off if it did."""
+        """Pass an answer on and record it. Returns its status, and why it was cut off."""
         try:
             flight = self._flight(fetch, exchange, route, upstream)
             check = partial(_check_recorded, exchange, route)
@@ -80,7 +80,7 @@ class Fetches:
         key: bytes,
         recorded: Recorded | None = None,
     ) -> tuple[int, str | None]:
-        """Relay a session, or the answer that refuses it; recorded where its route is given."""
+        """Relay a session, or the answer that refuses it; recorded if a route is given."""
         self._counters.fetched += 1
         try:
             return await self._session(exchange, upstream, key, recorded)
@@ -109,7 +109,7 @@ class Fetches:
         recorded: Recorded | None,
         answer: Deferred[Response],
     ) -> tuple[int, str | None]:
-        """Pass on what was answered in the place of a session."""
+        """Pass on the answer that was sent instead of a session."""
         if recorded is None:
             call = UpstreamCall(exchange, upstream, self._reactor.seconds, answer)
             head, cut = await self._flights.depart(call, exchange.route).follow(exchange.sink)
@@ -124,12 +124,12 @@ class Fetches:
     def _flight(
         self, fetch: Fetch, exchange: Exchange, route: Recorded, upstream: PacedUpstream
     ) -> Flight[UpstreamCall]:
-        """The flight that an exchange joins, or its own."""
+        """The flight that an exchange joins, or a new one."""
         alone = exchange.has_own_connection
         name = None
         if fetch.share and not alone and is_shareable(exchange.request, exchange.body.exact):
-            # What has passed another buffr may be this very call, come back: it would wait for
-            # itself.
+            # A request that has passed another buffr may be this very call coming back: it would
+            # wait for itself.
             passed = bool(exchange.request.hops)
             name = (route, fingerprint(exchange.request, exchange.body.exact), passed)
             flight = self._flights.joinable(name)
@@ -162,11 +162,11 @@ class Fetches:
         )
 
     async def stop(self) -> None:
-        """Give up what still waits for an upstream; returns when all is kept."""
+        """Give up calls that still wait for an upstream; returns once everything is recorded."""
         await self._flights.stop()
 
 
 def _check_recorded(exchange: Exchange, route: Recorded, head: ResponseHead) -> None:
-    """Refuse an answer that takes the place of no recording, where there is an old one."""
+    """Refuse an answer that must not be recorded, if there is an old recording."""
     if exchange.too_old is not None and head.status not in route.record_statuses:
         raise UpstreamFailed(f"the upstream answered {head.status}")

@@ -25,23 +25,23 @@ _AHEAD_BYTES = 262144
 
 
 class Call(Protocol):
-    """What a flight does: it asks an upstream, and records the answer or does not."""
+    """The work of a flight: it asks an upstream, and may record the answer."""
 
     @property
     def departed(self) -> bool:
-        """Whether the upstream has been asked; until then nothing is lost by giving up."""
+        """Whether the upstream has been asked; until then giving up loses nothing."""
 
     async def open(self, inform: Callable[[ResponseHead], None]) -> Response:
-        """Send the request. Raises a ``BuffrError`` when no answer comes."""
+        """Send the request. Raises a ``BuffrError`` if no answer comes."""
 
     def tape(self, head: ResponseHead) -> Tape:
-        """Where the body goes; a kept tape when the answer is recorded or shared."""
+        """Where the body goes; a kept tape if the answer is recorded or shared."""
 
     async def keep(self, head: ResponseHead, tape: Tape, truncated: str | None) -> None:
-        """Record the answer, if it is one to record."""
+        """Record the answer, if it is to be recorded."""
 
     def close(self) -> None:
-        """Let go of what the request held."""
+        """Release what the request uses."""
 
 
 AnyCall = TypeVar("AnyCall", bound=Call)
@@ -49,19 +49,19 @@ AnyCall = TypeVar("AnyCall", bound=Call)
 
 @define(eq=False)
 class _Follower:
-    """How many pieces an exchange has passed on to its client."""
+    """The number of pieces that an exchange has passed on to its client."""
 
     sink: Sink
     position: int = 0
 
 
 class Flight(Generic[AnyCall]):
-    """One upstream ``call``, followed by one exchange or by several.
+    """One upstream ``call``, followed by one or more exchanges.
 
-    A late follower starts from the first piece. The upstream is held back
-    when even the fastest follower is behind, and given up ``linger_s``
-    seconds after the last one left. The last piece of a body, or the end of
-    one whose length nobody knew, goes out when the recording is kept.
+    A late follower starts from the first piece. Reading from the upstream
+    pauses if even the fastest follower is behind, and stops ``linger_s``
+    seconds after the last follower left. The last piece of a body, or the end
+    of one of unknown length, is sent once the recording is stored.
     """
 
     def __init__(
@@ -88,17 +88,17 @@ class Flight(Generic[AnyCall]):
 
     @property
     def joinable(self) -> bool:
-        """Whether one more exchange could have the whole answer."""
+        """Whether another exchange could get the whole answer."""
         beginning = self._begun is None or self._begun[1].from_start
         return beginning and self._cut is None and not self._done
 
     @property
     def over(self) -> bool:
-        """Whether the answer is over and kept, or never came."""
+        """Whether the answer is complete and recorded, or never came."""
         return self._done
 
     async def ended(self) -> None:
-        """Return when the answer is over and kept."""
+        """Return once the answer is complete and recorded."""
         while not self._done:
             await self._news.wait()
 
@@ -142,7 +142,7 @@ class Flight(Generic[AnyCall]):
     async def _take(self, body: BodyStream, tape: Tape) -> None:
         while (piece := await body.read()) is not None:
             tape.append(piece, self._clock.seconds())
-            # What is here already goes on together.
+            # Everything that has arrived is passed on together.
             if not body.ready or self._is_ahead(tape):
                 self._news.notify()
             if self._leaving is not None and not tape.kept:
@@ -152,9 +152,10 @@ class Flight(Generic[AnyCall]):
         tape.trailers, tape.uncertain = body.trailers, body.uncertain
 
     def _is_ahead(self, tape: Tape) -> bool:
-        """Whether the upstream is too far ahead of who decides its pace.
+        """Whether the upstream is too far ahead of the follower that sets the pace.
 
-        A kept tape can be read back, so the fastest decides; else the slowest.
+        A kept tape can be read again, so the fastest follower sets the pace;
+        otherwise the slowest.
         """
         if not self._followers:
             return False
@@ -169,10 +170,10 @@ class Flight(Generic[AnyCall]):
     async def follow(
         self, sink: Sink, check: Callable[[ResponseHead], None] = lambda _: None
     ) -> tuple[ResponseHead, str | None]:
-        """Pass the answer on to a client: its head, and why it broke off if it did.
+        """Pass the answer on to a client. Returns its head, and why it was cut off.
 
-        Raises what kept it from coming, and what ``check`` raises before any
-        of it goes out.
+        Raises the error that prevented an answer, and what ``check`` raises
+        before anything is sent.
         """
         follower = _Follower(sink)
         self._followers.add(follower)
@@ -213,7 +214,10 @@ class Flight(Generic[AnyCall]):
             sink.abort()
 
     def _released(self, response: Response, tape: Tape) -> int:
-        """How many pieces may go out: not the one that makes an unkept recording look kept."""
+        """How many pieces may be sent.
+
+        The count excludes the one that would make an unkept recording look kept.
+        """
         whole = response.length == tape.size_bytes
         return len(tape) - 1 if whole and tape.kept and not self._done else len(tape)
 
@@ -228,7 +232,7 @@ class Flight(Generic[AnyCall]):
             self._leaving = self._clock.callLater(wait, self.give_up)
 
     def give_up(self) -> None:
-        """Drop the upstream; what came so far is recorded as truncated."""
+        """Drop the upstream; what has arrived is recorded as truncated."""
         if self._leaving is not None and self._leaving.active():
             self._leaving.cancel()
         self._leaving = None
@@ -244,14 +248,14 @@ class Flight(Generic[AnyCall]):
 
 @frozen(eq=False)
 class _Known:
-    """What the registry knows of a flight."""
+    """What the registry knows about a flight."""
 
     name: Hashable | None
     subject: Hashable | None
 
 
 class Flights(Generic[AnyCall]):
-    """The flights that are under way: by the name that others join them by, and by subject."""
+    """The flights under way: by the name under which others join them, and by subject."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -260,7 +264,7 @@ class Flights(Generic[AnyCall]):
         self._by_subject: dict[Hashable, set[Flight[AnyCall]]] = {}
 
     def joinable(self, name: Hashable) -> Flight[AnyCall] | None:
-        """The flight of a name, if one more exchange may join it."""
+        """The flight with this name, if another exchange may join it."""
         flight = self._by_name.get(name)
         return flight if flight is not None and flight.joinable else None
 
@@ -272,9 +276,10 @@ class Flights(Generic[AnyCall]):
         name: Hashable | None = None,
         subject: Hashable | None = None,
     ) -> Flight[AnyCall]:
-        """Begin a call; others may join it by its ``name``, if it has one.
+        """Start a call; others may join it by its ``name``, if it has one.
 
-        ``subject`` is what it is about. The route is in use until it ends.
+        ``subject`` is the URL that it concerns. The route is in use until the
+        call ends.
         """
         route.uses.begin()
 
@@ -297,7 +302,7 @@ class Flights(Generic[AnyCall]):
         return tuple(self._by_subject.get(subject, ()))
 
     def close(self, flight: Flight[AnyCall]) -> None:
-        """Let nobody join a flight any more."""
+        """Prevent others from joining a flight."""
         known = self._under_way.get(flight)
         if known is not None and self._by_name.get(known.name) is flight:
             del self._by_name[known.name]
@@ -313,7 +318,7 @@ class Flights(Generic[AnyCall]):
             del self._by_subject[known.subject]
 
     async def stop(self) -> None:
-        """Give up all; returns when what came is kept."""
+        """Give up all flights; returns once what has arrived is recorded."""
         for flight in list(self._under_way):
             flight.give_up()
             await flight.ended()

@@ -1,7 +1,7 @@
-"""Long request bodies: what they count as in match keys is found on threads, a few at a time.
+"""Long request bodies: their values in match keys are computed on threads, a few at a time.
 
-A body of many megabytes takes long to read. Threads leave the reactor its
-turns, and wait for a slot, so that many large bodies at once take no more
+A body of many megabytes takes long to read. The threads give the reactor its
+turns, and wait for a slot, so that many large bodies at once need no more
 memory than a few.
 """
 
@@ -39,11 +39,14 @@ _HEADS_A_TURN = 50
 
 
 class _Abandoned(Exception):
-    """Nobody waits for the body any more."""
+    """The request is gone; its body is not needed any more."""
 
 
 class _Turns:
-    """Lets the reactor run now and then: a sleep, however short, hands it the interpreter."""
+    """Lets the reactor run now and then.
+
+    Any sleep, however short, releases the interpreter's lock.
+    """
 
     def __init__(self) -> None:
         self.abandoned = False
@@ -58,7 +61,7 @@ class _Turns:
 
 
 class _Opened:
-    """A body that can be read although its spool is closed meanwhile."""
+    """A body that stays readable if its spool is closed meanwhile."""
 
     def __init__(self, body: Body) -> None:
         """Raises ``OSError``."""
@@ -82,14 +85,14 @@ class _Opened:
 
 
 class LongBodies:
-    """Reads bodies, for all routes together; without a reactor at once, and in its stead."""
+    """Reads bodies, for all routes together; without a reactor synchronously."""
 
     def __init__(self, reactor: Any = None, at_once: int = _AT_ONCE) -> None:
         self._reactor = reactor
         self._slots = DeferredSemaphore(at_once)
 
     async def read(self, body: Body, read: ReadLong) -> LongBody:
-        """The values of a body. Raises ``OSError`` when it cannot be read."""
+        """The values of a body. Raises ``OSError`` if it cannot be read."""
         opened, turns = _Opened(body), _Turns()
         if self._reactor is None:
             with closing(opened):
@@ -116,18 +119,18 @@ class LongBodies:
         return values
 
     async def turn(self) -> None:
-        """Let others run."""
+        """Let other work run."""
         if self._reactor is not None:
             await deferLater(self._reactor, 0)
 
 
 class RouteBodies:
-    """Long bodies of one route: those of its requests, and those of its recordings.
+    """The long bodies of one route: those of its requests, and those of its recordings.
 
-    A cassette may hold many that nobody asks for, so those are read when a
-    request with the same head finds nothing: recordings of older buffrs, and
-    those made by other rules, say nothing of what their bodies mean. Until
-    then they are filed by their bytes.
+    A cassette may have many that are never requested, so they are only read
+    when a request with the same head finds nothing: recordings by older
+    versions, or under other rules, do not have the meaning of their bodies
+    stored. Until then they are filed by their bytes.
     """
 
     def __init__(self, bodies: LongBodies, matcher: Matcher, store: Store | None) -> None:
@@ -141,7 +144,7 @@ class RouteBodies:
         self._one_at_a_time = DeferredLock()
 
     async def read(self, request: Request, body: Body, words: Callable[[], str]) -> LongBody:
-        """The values of a request's body. Raises ``BuffrError`` when it cannot be read."""
+        """The values of a request's body. Raises ``BuffrError`` if it cannot be read."""
         try:
             values = await self._bodies.read(body, self._matcher.long_body(request))
         except OSError as error:
@@ -157,7 +160,7 @@ class RouteBodies:
         return values
 
     async def find(self, keys: Sequence[MatchKey]) -> Found | None:
-        """The recordings of the first key that has any, by what their bodies mean."""
+        """The recordings of the first key that has any, by the meaning of their bodies."""
         store = self._store
         if store is None or not store.late.places:
             return None
@@ -180,7 +183,7 @@ class RouteBodies:
                 await self._bodies.turn()
 
     def _current(self, store: Store) -> Sequence[int]:
-        """The places as they are now: the file may have been read anew."""
+        """The current places: the file may have been read again."""
         places = store.late.places
         if places is not self._places:
             self._places = places

@@ -1,4 +1,4 @@
-"""What has happened at a proxy: counted as it happens, read in constant time."""
+"""Events at a proxy: counted as they happen, read in constant time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _BUCKETS = 60
 
 
 def whole(number: float) -> float:
-    """The number; an ``int`` where it is whole, so that it is shown as it was given."""
+    """The number; an ``int`` if it is whole, so that it is shown as it was given."""
     return int(number) if number == int(number) else number
 
 
 @define
 class _LastHour:
-    """Counts what happened in the last hour, by the minute."""
+    """Counts events of the last hour, by the minute."""
 
     _buckets: list[int] = field(init=False, factory=lambda: [0] * _BUCKETS)
     _minute: int = field(init=False, default=0)
@@ -56,7 +56,7 @@ class UpstreamFigures:
     _hour_of_errors: _LastHour = field(init=False, factory=_LastHour)
 
     def add(self, now: float, status: int | None, dur_s: float) -> None:
-        """Count a call; ``status`` is ``None`` where no answer came in time."""
+        """Count a call; ``status`` is ``None`` if no answer came in time."""
         self.calls += 1
         self.total_ms += dur_s * 1000
         self.by_status["timeout" if status is None else str(status)] += 1
@@ -89,7 +89,7 @@ class UpstreamFigures:
 
 @define(eq=False)
 class Figures:
-    """All that is counted at one proxy since it was made. ``wall`` is seconds since the epoch."""
+    """All counts of one proxy since it was created. ``wall`` is seconds since the epoch."""
 
     wall: Callable[[], float]
     start_time: float = field(init=False)

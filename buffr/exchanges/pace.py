@@ -1,4 +1,4 @@
-"""Asking an upstream at the pace that its limits allow: the one place that calls one."""
+"""Calls an upstream at the pace that its limits allow: the only place that calls one."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ from buffr.wire.websocket_deflate import Deflate
 __all__ = ["Pace", "PacedUpstream"]
 
 _SLACK_S = 0.05
-"""A window is this much longer than its name says, so that a connection which is made in
-less time than its successor's does not bring two requests nearer than they left."""
+"""Added to each window.
+
+A connection may be made faster than the one before, so that two requests would
+arrive closer together than they left.
+"""
 _MOST_DOUBLED = 20
 
 
 class Pace:
     """Lets the requests of one route leave as its limits allow.
 
-    ``seconds`` is a clock that never goes back, ``wall`` tells dates apart.
-    What an upstream asks for is believed up to ``max_hold_s`` seconds.
+    ``seconds`` is a monotonic clock, ``wall`` is for dates. An upstream's own
+    limits are honoured up to ``max_hold_s`` seconds.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class Pace:
         self.refused_at: float | None = None
         """When a request was last refused, in wall-clock seconds."""
         self.refusal: RateLimited | None = None
-        """With what error that was."""
+        """The error with which it was refused."""
         self._reactor = reactor
         self._seconds = seconds
         self._wall = wall
@@ -74,7 +77,7 @@ class Pace:
         await waiter
 
     def heard(self, head: ResponseHead) -> None:
-        """Learn from the head of an upstream's answer how long it wants no more requests."""
+        """Learn from the head of an upstream's answer how long it accepts no more requests."""
         asked = silence_asked(head, self._wall())
         if asked is None and head.status == 429:
             self._unexplained = min(self._unexplained + 1, _MOST_DOUBLED)
@@ -86,30 +89,30 @@ class Pace:
             self._refuse(self._limiter.hold(self._seconds(), asked))
 
     def change(self, rules: RateRules, max_hold_s: float) -> None:
-        """Go by other limits from now on, also for what waits already."""
+        """Apply other limits from now on, also to requests that are already waiting."""
         self._max_hold_s = max_hold_s
         self._refuse(self._limiter.change(evolve(rules, slack_s=_SLACK_S), self._seconds()))
 
     @property
     def quiet(self) -> bool:
-        """Whether a new one would let requests leave from now on as this one does."""
+        """Whether a new one would let requests leave exactly as this one does."""
         return self._limiter.is_quiet(self._seconds())
 
     def state(self) -> LimiterState:
-        """Figures as of now."""
+        """The current state of the limits."""
         return self._limiter.state(self._seconds())
 
     def note(self) -> None:
-        """Count a request that somebody sends past this route."""
+        """Count a request that is sent without using this route."""
         self._limiter.note(self._seconds())
         self._set_timer()
 
     def wait_s(self) -> float:
-        """How long a request that comes now would wait for its turn."""
+        """How long a request that arrives now would wait for its turn."""
         return max(0.0, self._limiter.wait_s(self._seconds()))
 
     def is_exceeded(self) -> bool:
-        """Whether more was noted than the limits allow; see ``RateLimiter``."""
+        """Whether more requests were noted than the limits allow; see ``RateLimiter``."""
         violations = self.state().violations
         exceeded = self._limiter.is_exceeded(self._seconds())
         if self.state().violations > violations:
@@ -117,7 +120,7 @@ class Pace:
         return exceeded
 
     def left(self, within_s: float) -> list[float]:
-        """When requests have left lately, in wall-clock seconds to the millisecond."""
+        """The times of recent requests, in wall-clock seconds to the millisecond."""
         now, wall = self._seconds(), self._wall()
         left = self._limiter.left_since(now - within_s)
         return [round(wall - (now - moment), 3) for moment in left]
@@ -125,7 +128,7 @@ class Pace:
     def restore(
         self, left: Iterable[float] = (), *, departed: int = 0, violations: int = 0
     ) -> None:
-        """Go on as if just this had happened; ``left`` is in wall-clock seconds."""
+        """Restore a state; ``left`` is in wall-clock seconds."""
         now, wall = self._seconds(), self._wall()
         moments = [now - (wall - moment) for moment in left]
         self._limiter.restore(moments, departed=departed, violations=violations)
@@ -170,10 +173,10 @@ class Pace:
 
 @frozen(eq=False)
 class PacedUpstream:
-    """An upstream, and the pace at which it may be asked; without one nothing waits.
+    """An upstream, and the pace at which it may be called; without a pace nothing waits.
 
     Every call waits for its turn, is sent, and learns the upstream's own
-    limits from the answer. Answers come without their hop-by-hop fields.
+    limits from the answer. Answers have no hop-by-hop fields.
     """
 
     upstream: Upstream
@@ -189,7 +192,7 @@ class PacedUpstream:
         expect_met: bool = False,
         client: Client | None = None,
     ) -> Response:
-        """As ``Upstream.send``; ``leaving`` is called when it is the request's turn.
+        """Like ``Upstream.send``; ``leaving`` is called when it is the request's turn.
 
         Raises ``RateLimited``, too.
         """
@@ -212,7 +215,7 @@ class PacedUpstream:
         inform: Callable[[ResponseHead], None],
         client: Client | None = None,
     ) -> Response | tuple[Switched, Deflate | None]:
-        """As ``Upstream.upgrade``. Raises ``RateLimited``, too."""
+        """Like ``Upstream.upgrade``. Raises ``RateLimited``, too."""
         if self.pace is not None:
             await self.pace.turn()
         answer = await self.upstream.upgrade(

@@ -1,4 +1,4 @@
-"""Which of several interactions with one key is next, for each scope on its own."""
+"""Which of several interactions with the same key is next, separately for each scope."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ class Repeat(Enum):
     CYCLE = "cycle"
     """The first one again."""
     LAST = "last"
-    """The last one, again and again."""
+    """The last one, every time."""
     ONCE = "once"
-    """Nothing: it counts as not recorded."""
+    """Nothing: the request counts as not recorded."""
 
 
 class Playhead:
-    """Knows for each key, per scope, how often it was answered and which place is next.
+    """Knows for each key and scope how often it was answered, and which place is next.
 
-    A place that comes while they are played is next in its turn. A recording
-    made in this run counts as an answer too. Scopes are bounded: the one that
-    was idle longest is forgotten first.
+    A place that is added while others are played is next in its turn. A
+    recording made in this run counts as an answer too. The number of scopes is
+    bounded: the one that was idle longest is forgotten first.
     """
 
     def __init__(self, repeat: Repeat, max_scopes: int = 10_000) -> None:
@@ -34,11 +34,11 @@ class Playhead:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing was answered yet."""
+        """Whether nothing has been answered yet."""
         return not self._scopes
 
     def next(self, scope: str, digest: bytes, places: Sequence[int]) -> int | None:
-        """The place that answers now; ``None`` when the recordings are used up."""
+        """The place that answers now; ``None`` if the recordings are used up."""
         heads = self._heads(scope)
         answers, at = heads.get(digest, (0, 0))
         if at >= len(places):
@@ -53,17 +53,17 @@ class Playhead:
         return places[at]
 
     def answered(self, scope: str, digest: bytes) -> None:
-        """The key was answered by the upstream, and the answer recorded."""
+        """The upstream answered the key, and the answer was recorded."""
         heads = self._heads(scope)
         answers, at = heads.get(digest, (0, 0))
         heads[digest] = (answers + 1, at + 1)
 
     def count(self, digest: bytes) -> int:
-        """How often a key was answered, in the scope that asked for it most."""
+        """How often a key was answered, in the scope that requested it most."""
         return max((heads.get(digest, (0, 0))[0] for heads in self._scopes.values()), default=0)
 
     def reset(self, scope: str) -> None:
-        """Every key of the scope starts over."""
+        """Restart every key of the scope."""
         self._scopes.pop(scope, None)
 
     def _heads(self, scope: str) -> dict[bytes, tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Answers out of a store: a recording is played, or a session is."""
+"""Answers from a store: replays a recording or a session."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TURN_BYTES = 128 * 1024
 
 
 class Replays:
-    """Plays recordings to clients. ``key`` is that of a WebSocket handshake, else empty."""
+    """Replays recordings to clients. ``key`` is that of a WebSocket handshake, otherwise empty."""
 
     def __init__(self, reactor: IReactorTime, counters: Counters, sessions: Sessions) -> None:
         self._reactor = reactor
@@ -40,7 +40,10 @@ class Replays:
     async def answer(
         self, exchange: Exchange, route: Recorded, place: int, key: bytes
     ) -> tuple[int, str | None]:
-        """Play what is at a place of the store: the status, and why it broke off if it did."""
+        """Replay the recording at a place of the store.
+
+        Returns the status, and why it was cut off.
+        """
         interaction = await route.store.load(place)
         self._counters.hits += 1
         if isinstance(interaction, WebSocketInteraction):
@@ -66,11 +69,11 @@ class Replays:
     async def answer_with_old(
         self, exchange: Exchange, route: Recorded, error: BuffrError, key: bytes
     ) -> tuple[int, str | None]:
-        """Play a recording that is too old; raises the error where there is none."""
+        """Replay a recording that is too old; raises the error if there is none."""
         if exchange.too_old is None:
             raise error
         words = shown(exchange.request, exchange.route)
-        told = "not recorded anew: the old recording answers"
+        told = "not recorded again: the old recording answers"
         say(LogLevel.warn, told, request=words, err=error.message)
         exchange.src = "cassette"
         return await self.answer(exchange, route, exchange.too_old, key)
@@ -86,11 +89,11 @@ async def _with_live_values(
     interaction: HTTPInteraction,
     spool: Spool,
 ) -> HTTPInteraction:
-    """The interaction as it answers a request in which the rules captured ``live``.
+    """The interaction in the form that answers a request in which the rules captured ``live``.
 
-    Its body may be in the spool, and lives as long as that. A body whose
-    content coding is unknown or wrong stays as it is, and it is said. Raises
-    ``CassetteError`` when a body's file cannot be read.
+    Its body may be in the spool, and lives as long as the spool. A body whose
+    content coding is unknown or wrong is unchanged, and logged. Raises
+    ``CassetteError`` if a body's file cannot be read.
     """
     recorded = sync.recorded(interaction.request, interaction.captures)
     replacements = Replacements.of(pairs(recorded, live))
@@ -114,7 +117,7 @@ async def _with_live_values(
 
 
 async def _fill(reactor: IReactorTime, spool: Spool, pieces: Iterator[bytes]) -> None:
-    """Write all pieces, with a turn for others between them."""
+    """Write all pieces, letting other work run between them."""
     turn_at = _TURN_BYTES
     for piece in pieces:
         if spool.size_bytes + len(piece) > _MOST_BYTES:
@@ -122,7 +125,9 @@ async def _fill(reactor: IReactorTime, spool: Spool, pieces: Iterator[bytes]) ->
         try:
             spool.write(piece)
         except OSError as error:
-            raise BuffrError(f"no room to replace values in an answer: {error.strerror}") from error
+            raise BuffrError(
+                f"cannot store an answer with replaced values: {error.strerror}"
+            ) from error
         if spool.size_bytes >= turn_at:
             turn_at = spool.size_bytes + _TURN_BYTES
             await deferLater(reactor, 0)

@@ -1,4 +1,4 @@
-"""A request's body: read before it is sent where its identity is needed, else on its way."""
+"""A request's body: read before it is sent if its identity is needed, otherwise streamed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DIGEST_MARK = b"sha256:"
 class RequestBody:
     """A request's body: how it is sent, what identifies it, and where it is recorded from.
 
-    ``tape`` is ``None`` when the body is in ``outgoing`` as bytes.
+    ``tape`` is ``None`` if the body is in ``outgoing`` as bytes.
     """
 
     outgoing: bytes | BodyReader
@@ -39,14 +39,14 @@ class RequestBody:
 
     @property
     def exact(self) -> bytes:
-        """What tells bodies apart byte for byte: the bytes as they came, of many their digest.
+        """Distinguishes bodies byte for byte: the bytes as received, or the digest of a long body.
 
-        That is ``sha256:`` and the 32 bytes of a SHA-256. Empty where the body
-        is not read before it is sent.
+        That is ``sha256:`` and the 32 bytes of a SHA-256. Empty if the body is
+        not read before it is sent.
         """
         if isinstance(self.identity, LongBody):
             return _DIGEST_MARK + self.identity.raw_digest
-        # A short body that spells a digest must not be taken for the body that has it.
+        # A short body that spells a digest must not be mistaken for the body with that digest.
         spells_digest = self.identity.startswith(_DIGEST_MARK)
         return _DIGEST_MARK + sha256(self.identity).digest() if spells_digest else self.identity
 
@@ -58,7 +58,7 @@ class RequestBody:
 
     @property
     def whole(self) -> bool:
-        """Whether all of it was read; an upstream may answer before it has asked for all."""
+        """Whether all of it was read; an upstream may answer before it has read everything."""
         return not isinstance(self.outgoing, TeeReader) or self.outgoing.whole
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ def _tape(route: Route) -> Tape:
 async def read_whole(
     route: Recorded | Cached, request: Request, body: bytes | BodyStream, sink: Sink
 ) -> RequestBody:
-    """Read a body to its end before anything is done with it, as its identity is needed."""
+    """Read a whole body before anything else is done, as its identity is needed."""
     if isinstance(body, bytes):
         return RequestBody(body, await _identity(route, request, body))
     if request.expects_continue:
@@ -83,7 +83,7 @@ async def read_whole(
         while (piece := await body.read()) is not None:
             tape.append(piece, 0.0)
             if tape.failure is not None:
-                raise BuffrError(f"no room to hold the request's body: {tape.failure.strerror}")
+                raise BuffrError(f"cannot store the request's body: {tape.failure.strerror}")
         tape.trailers = body.trailers
         whole = tape.read_all() if tape.size_bytes <= IN_MEMORY else tape.body()
         identity = await _identity(route, request, whole)
@@ -96,7 +96,7 @@ async def read_whole(
 async def _identity(
     route: Recorded | Cached, request: Request, body: bytes | Body
 ) -> bytes | LongBody:
-    """The bytes of a body, or what stands for one that takes long to compare."""
+    """The bytes of a body, or its values if it takes long to compare."""
     if isinstance(body, bytes):
         coded = request.is_coded or body.startswith(GZIP_START)
         if not (coded and route.matcher.takes_long(request, body)):
@@ -106,14 +106,14 @@ async def _identity(
 
 
 def _words(route: Route, request: Request) -> str:
-    """Method and target for people, without credentials."""
+    """Method and target for logs, without credentials."""
     credentials = credentials_in(request.target, request.headers, route.redaction)
     target = target_for_log(request.target, route.redaction, credentials)
     return f"{request.method.decode('ascii')} {target.decode('ascii')}"
 
 
 def stream_through(route: Route, stream: BodyStream, *, record: bool) -> RequestBody:
-    """Send a body on as it comes."""
+    """Forward a body as it arrives."""
     if not record:
         return RequestBody(stream)
     tape = _tape(route)

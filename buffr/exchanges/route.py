@@ -1,4 +1,4 @@
-"""A route: what holds for the requests of a listener, by what becomes of their answers."""
+"""A route: all settings that apply to a listener's requests, by kind."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _MOST_TOLD = 4096
 
 @frozen
 class SessionLimits:
-    """Bounds on a WebSocket session: sizes in bytes, times in seconds; zero is without a bound.
+    """Limits of a WebSocket session: sizes in bytes, times in seconds; zero means unlimited.
 
-    ``message_bytes`` for a message, inflated; ``recorded_bytes`` for what is
-    kept of a session; ``idle_s`` for the silence of both sides. ``close_s``
-    is for the answer to a close frame, and for the end of a connection that
-    was closed; there zero is at once.
+    ``message_bytes`` limits an inflated message; ``recorded_bytes`` the
+    recorded part of a session; ``idle_s`` the silence of both sides.
+    ``close_s`` limits the wait for the answer to a close frame, and for the
+    end of a closed connection; there zero means none.
     """
 
     message_bytes: int = 0
@@ -48,15 +48,15 @@ class SessionLimits:
 class Uses:
     """What is under way on a route: exchanges, and flights that outlive theirs.
 
-    A route that is made on demand is let go when nothing is, and nothing was
-    ``lately``: whoever looks from time to time clears that.
+    A route that was created on demand is released if nothing is under way, and
+    nothing was ``lately``: a periodic check clears that flag.
     """
 
     under_way: int = 0
     lately: bool = False
 
     def begin(self) -> None:
-        """Something begins on the route; it is not let go before the same ``end``."""
+        """Something begins on the route; the route is not released before the matching ``end``."""
         self.under_way += 1
 
     def end(self) -> None:
@@ -68,14 +68,14 @@ class Uses:
 class Variants:
     """Whether the only recording of a request may answer another variant of it.
 
-    ``strict``: it never does. Remembers which differences were told.
+    ``strict``: never. Remembers which differences were logged.
     """
 
     strict: bool = False
     _told: set[Difference] = field(factory=set, init=False)
 
     def is_news(self, difference: Difference) -> bool:
-        """Whether nobody was told of this difference yet."""
+        """Whether this difference has not been logged yet."""
         if difference in self._told:
             return False
         if len(self._told) >= _MOST_TOLD:
@@ -88,13 +88,12 @@ class Variants:
 class _AnyRoute:
     """What every route has.
 
-    ``spool_dir`` takes bodies over ``body_memory_bytes`` while they are on
-    their way, as ``Spool`` has it. A call to the upstream goes on for
-    ``linger_s`` seconds after its last client left, where something is kept of
-    it. ``origin`` is part of what identifies a request, where one listener
-    serves many. ``src`` says in the log where live answers come from.
-    ``session_limits`` hold for WebSocket sessions. ``uses`` tells whether the
-    route can be let go.
+    ``spool_dir`` is for bodies over ``body_memory_bytes`` in transit, as in
+    ``Spool``. If its answer is kept, a call to the upstream continues for
+    ``linger_s`` seconds after its last client left. ``origin`` is part of a
+    request's identity, if one listener serves many origins. ``src`` is the
+    source of live answers in the log. ``session_limits`` apply to WebSocket
+    sessions. ``uses`` says whether the route can be released.
     """
 
     upstream: PacedUpstream | None
@@ -109,18 +108,18 @@ class _AnyRoute:
 
     @property
     def pace(self) -> Pace | None:
-        """What its requests to the upstream wait for."""
+        """The pace of its requests to the upstream, if there is one."""
         return None if self.upstream is None else self.upstream.pace
 
 
 @frozen(eq=False, kw_only=True)
 class Recorded(_AnyRoute):
-    """Modes auto, record and replay: interactions are replayed, or recorded.
+    """Modes auto, record and replay: interactions are replayed or recorded.
 
-    There is no ``upstream`` in mode replay. ``record_statuses`` are kept,
-    others pass through. ``bodies`` reads those of requests that are long.
-    ``explainer`` tells what came near to a request that nothing answers.
-    ``ages`` tells which recordings are too old; without it none is.
+    There is no ``upstream`` in mode replay. Answers with ``record_statuses``
+    are kept, others pass through. ``bodies`` reads long request bodies.
+    ``explainer`` reports the nearest recordings of a miss. ``ages`` finds
+    recordings that are too old; without it none is.
     """
 
     mode: Mode
@@ -135,7 +134,7 @@ class Recorded(_AnyRoute):
     ages: Ages | None = None
     variants: Variants = field(factory=Variants)
     identifies: bool = field(init=False)
-    """Whether requests are identified, and so read whole, before anything is done."""
+    """Whether requests are identified, and so read completely, first."""
 
     @identifies.default
     def _default_identifies(self) -> bool:
@@ -146,8 +145,8 @@ class Recorded(_AnyRoute):
 class Cached(_AnyRoute):
     """Mode cache: answers are kept for as long as HTTP and the ``rules`` allow.
 
-    ``name`` is that of its answers in the store: routes of one name share
-    them. ``timing`` is that of the rules.
+    ``name`` is the name of its answers in the store: routes with the same name
+    share them. ``timing`` is that of the rules.
     """
 
     upstream: PacedUpstream
@@ -166,7 +165,7 @@ class Cached(_AnyRoute):
 
 @frozen(eq=False, kw_only=True)
 class Passing(_AnyRoute):
-    """Mode passthrough, and bypassed hosts: what comes is relayed, and nothing kept."""
+    """Mode passthrough, and bypassed hosts: everything is relayed, and nothing is kept."""
 
     upstream: PacedUpstream
 

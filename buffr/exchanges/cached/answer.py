@@ -53,11 +53,11 @@ __all__ = ["Caching"]
 _ERRORS = frozenset((500, 502, 503, 504))
 _MOST_ALONE = 4096
 _ALONE_S = 60.0
-"""How long nobody waits for the answer to what had one that could not be shared."""
+"""After an answer that could not be shared, equal requests do not wait for one for this long."""
 
 
 class _UseStored(Exception):
-    """The client gets this stored answer, and not the one that came."""
+    """The client gets this stored answer instead of the upstream's."""
 
     def __init__(self, entry: CacheEntry, told: Headers) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _UseStored(Exception):
 
 @frozen(eq=False)
 class _Lookup:
-    """An exchange with what is known of it in the cache."""
+    """An exchange, and what the cache knows about it."""
 
     exchange: Exchange
     route: Cached
@@ -97,7 +97,10 @@ class Caching:
     async def answer(
         self, exchange: Exchange, route: Cached, body: bytes | BodyStream
     ) -> tuple[int, str | None]:
-        """Answer by what is stored, or by the upstream: the status, and why it broke off."""
+        """Answer from the store or the upstream.
+
+        Returns the status, and why the answer was cut off.
+        """
         request = exchange.request
         if exchange.has_own_connection or not methods_of(request) <= route.rules.methods:
             self._counters.fetched += 1
@@ -131,7 +134,7 @@ class Caching:
                 return await self._fetch(evolve(look, why=why), share=share)
             case Refuse():
                 exchange.body.close()
-                raise NotCached("the client wants a stored answer, and none can be used")
+                raise NotCached("the client asked for a stored answer, and none is usable")
             case other:
                 assert_never(other)
 
@@ -196,7 +199,7 @@ class Caching:
         self._loners[name] = self._reactor.seconds() + _ALONE_S
 
     def _revalidate(self, look: _Lookup) -> None:
-        """Have a stored answer brought up to date, while it still serves."""
+        """Revalidate a stored answer while it is still being served."""
         name = _name(look)
         if self._flights.joinable(name) is None:
             self._depart(look, name=name)
@@ -206,7 +209,7 @@ class Caching:
     async def _follow(
         self, look: _Lookup, flight: Flight[CacheCall], *, collapsed: bool
     ) -> tuple[int, str | None]:
-        """Pass the answer of a flight on. Raises ``Declined`` where it is not for this client."""
+        """Pass a flight's answer on. Raises ``Declined`` if it is not for this client."""
         told = partial(self._fields, look, flight.call, collapsed=collapsed)
         sink = CacheSink(look.exchange.sink, told, partial(_short, look, self._wall()))
         self._counters.fetched += not collapsed
@@ -226,7 +229,7 @@ class Caching:
     async def _wait(
         self, look: _Lookup, flight: Flight[CacheCall], sink: CacheSink, *, collapsed: bool
     ) -> tuple[ResponseHead, str | None]:
-        """Follow a flight, within the time that a head may take."""
+        """Follow a flight, within the time limit for an answer's head."""
         bound = look.asked.timeout_s
         if bound is None and collapsed:
             bound = look.route.rules.flight_timeout_s
@@ -256,7 +259,7 @@ class Caching:
     def _fields(
         self, look: _Lookup, call: CacheCall, head: ResponseHead, *, collapsed: bool
     ) -> Headers:
-        """The cache's own fields of an answer that came, if it is for this client."""
+        """The cache's own fields for an answer from the upstream, if it is for this client."""
         request = look.exchange.request.headers
         if collapsed and not call.is_for(head, request):
             raise Declined(call.selecting(head, request) if call.is_shared else None)
@@ -271,7 +274,7 @@ class Caching:
         return forwarded(look.why, head.status, call.verdict, collapsed=collapsed)
 
     def _stands_in(self, look: _Lookup, *, reached: bool) -> bool:
-        """Whether a stale answer takes the place of an error."""
+        """Whether a stale answer replaces an error."""
         if look.cached is None:
             return False
         asked, entry = look.asked.directives, look.cached.entry
@@ -289,14 +292,14 @@ class Caching:
         return self._flights.depart(call, route, name=name, subject=(route.name, storage.url))
 
     async def stop(self) -> None:
-        """Give up what still waits for an upstream; returns when all is kept."""
+        """Give up calls that still wait for an upstream; returns once everything is stored."""
         await self._flights.stop()
 
 
 async def _found(
     route: Cached, asked: Asked, method: bytes, headers: Headers
 ) -> StoredEntry | None:
-    """The stored variant: of the same credentials, else one that is meant for everybody."""
+    """The stored variant: for the same credentials, otherwise one that is for everybody."""
     conceal = route.keys.conceal
     found = select(await route.store.find(asked.own), method, headers, conceal)
     if found is None and asked.own != asked.shared:
@@ -307,17 +310,18 @@ async def _found(
 
 
 def _name(look: _Lookup) -> tuple[object, ...]:
-    """What alike requests have in common, whose answers may be one."""
+    """What equal requests have in common that may share an answer."""
     request, own = look.exchange.request, look.asked.own
     conditions = tuple(one for one in request.headers if one[0].lower() in CONDITIONS)
     forwarded_conditions = () if look.cached is not None else conditions
-    # What has passed another buffr may be this very call, come back: it would wait for itself.
+    # A request that has passed another buffr may be this very call coming back: it would wait for
+    # itself.
     passed = bool(request.hops)
     return look.route.name, own, request.method, forwarded_conditions, passed
 
 
 def _short(look: _Lookup, now: float, head: ResponseHead) -> ResponseHead | None:
-    """The 304 for a client that has the answer already."""
+    """The 304 for a client that already has the answer."""
     if look.asked.conditional and not_modified(look.exchange.request.headers, head, now):
         return not_modified_head(head)
     return None
@@ -326,7 +330,7 @@ def _short(look: _Lookup, now: float, head: ResponseHead) -> ResponseHead | None
 async def _send_stored(
     sink: Sink, request: Request, asked: Asked, entry: CacheEntry, told: Headers
 ) -> int:
-    """Answer with a stored response, or the part of it that is asked for (RFC 9110 14).
+    """Answer with a stored response, or with the requested part of it (RFC 9110 14).
 
     Returns the status. ``told`` are the cache's own fields.
     """

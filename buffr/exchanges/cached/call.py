@@ -1,4 +1,4 @@
-"""One call to an upstream for a cache: what is asked, and what is stored of the answer."""
+"""One call to an upstream for a cache: the request, and what is stored of the answer."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ __all__ = ["CacheCall", "Storage", "Surroundings"]
 _UNCACHED = Forbidden("method")
 _TOO_LARGE = Unstored("size")
 _HERD = frozenset((429, 500, 502, 503, 504))
-"""Errors that go to all who wait: each asking on its own would make them worse."""
+"""Errors that every waiting client gets: separate requests would make them worse."""
 
 
 @frozen(eq=False)
 class Storage:
-    """Where a call's answer may go.
+    """Where a call's answer may be stored.
 
-    ``asked`` gives the key for an answer to a request with this ``method``;
-    ``None`` where the answer is not stored. ``stale`` is what is stored
-    already, to be validated. ``changed`` takes an answer before all else.
+    ``asked`` gives the key for the answer to a request with this ``method``;
+    ``None`` if the answer is not stored. ``stale`` is the stored response to
+    validate. ``changed`` gets the answer's head first.
     """
 
     method: bytes
@@ -56,11 +56,11 @@ class Storage:
 
 @frozen(eq=False)
 class Surroundings:
-    """What a call is given by the engine.
+    """What the engine provides for a call.
 
-    ``wall`` gives seconds since the epoch, ``seconds`` those of a monotonic
-    clock. ``kept`` is told when an answer was stored, ``failed`` when it could
-    not be.
+    ``wall`` returns seconds since the epoch, ``seconds`` those of a monotonic
+    clock. ``kept`` is called when an answer was stored, ``failed`` when it
+    could not be.
     """
 
     wall: Callable[[], float]
@@ -70,11 +70,11 @@ class Surroundings:
 
 
 class CacheCall(UpstreamCall):
-    """Asks a route's upstream; on condition that what is stored no longer holds, if it can say so.
+    """A call to a route's upstream, conditional if the stored response has a validator.
 
-    ``validated`` is the stored response, brought up to date, if it still
-    holds. ``verdict`` says what may become of any other answer. ``outdated``
-    is set where something changed what is asked for since the call began.
+    ``validated`` is the stored response, updated, if it is still valid.
+    ``verdict`` says what may be done with any other answer. ``outdated`` is
+    set if the requested resource was changed since the call began.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class CacheCall(UpstreamCall):
         return response
 
     def _is_about(self, entry: CacheEntry, head: ResponseHead) -> bool:
-        """Whether the answer to a HEAD tells of what is stored for GET (RFC 9111 4.3.5)."""
+        """Whether the answer to a HEAD describes the response stored for GET (RFC 9111 4.3.5)."""
         return (
             self._storage.method == b"HEAD"
             and entry.method == b"GET"
@@ -123,7 +123,7 @@ class CacheCall(UpstreamCall):
         self._responded_at = self._around.wall()
         if self._storage.changed is not None:
             await self._storage.changed(response.head)
-            self.outdated = False  # not by what it did itself
+            self.outdated = False  # its own changes do not count
         self._judge(response.head)
         return response
 
@@ -152,17 +152,17 @@ class CacheCall(UpstreamCall):
 
     @property
     def is_shared(self) -> bool:
-        """Whether the answer may go to others who asked for the same at the same time."""
+        """Whether clients that made the same request at the same time may get the answer."""
         return self.validated is not None or isinstance(self.verdict, Stored)
 
     def selecting(self, head: ResponseHead, request: Headers) -> Headers:
-        """The fields of a request that must be alike for it to share the answer."""
+        """The fields that must be equal in another request for it to share the answer."""
         if self.validated is not None:
             head = self.validated.head
         return selecting_fields(head.headers, request, self._route.keys.conceal)
 
     def is_for(self, head: ResponseHead, request: Headers) -> bool:
-        """Whether the answer may go to one more request with the same key."""
+        """Whether another request with the same key may get the answer."""
         if not self.is_shared and not self._is_for_all(head):
             return False
         return self.selecting(head, request) == self.vary
@@ -194,7 +194,7 @@ class CacheCall(UpstreamCall):
         if key is None or not isinstance(verdict, Stored):
             return
         if tape.failure is not None:
-            raise BuffrError(f"a body could not be kept: {tape.failure.strerror}")
+            raise BuffrError(f"a body could not be stored: {tape.failure.strerror}")
         if tape.kept and self.body.whole and tape.uncertain is None:
             await self._route.store.put(self._entry(key, verdict, head, tape))
             self._around.kept(self.exchange)
@@ -222,7 +222,7 @@ class CacheCall(UpstreamCall):
 
 
 def _outgoing(request: Request, conditions: Headers) -> Request:
-    """The request for the upstream: our conditions instead of the client's."""
+    """The request for the upstream: with our conditions instead of the client's."""
     left_out = (*CONDITIONS, FLIGHT_TIMEOUT) if conditions else (FLIGHT_TIMEOUT,)
     fields = tuple(one for one in request.headers if one[0].lower() not in left_out)
     if not conditions and len(fields) == len(request.headers):

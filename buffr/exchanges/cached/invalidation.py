@@ -1,4 +1,4 @@
-"""What is not answered from the cache, and what it changes there (RFC 9111 4.4)."""
+"""Requests that are not answered from the cache, and what they invalidate (RFC 9111 4.4)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 
 
 def url_of(route: Cached, request: Request, target: bytes | None = None) -> str:
-    """The URL at the upstream as people may see it, without credentials."""
+    """The URL at the upstream, without credentials, for logs and reports."""
     asked = request.target if target is None else target
     credentials = credentials_in(asked, request.headers, route.redaction)
     told = target_for_log(asked, route.redaction, credentials)
@@ -40,7 +40,10 @@ async def through(
     route: Cached,
     body: bytes | BodyStream,
 ) -> tuple[int, str | None]:
-    """Forward a request, and remove what it may have changed: the status, and why it broke off."""
+    """Forward a request, and invalidate what it may have changed.
+
+    Returns the status, and why the answer was cut off.
+    """
     request = exchange.request
     if isinstance(body, bytes):
         exchange.body = RequestBody(body)
@@ -54,8 +57,8 @@ async def through(
             await _invalidate(flights, around, exchange, route, url, head.headers)
 
     def asked(head: ResponseHead) -> Asked | None:
-        """The key of a POST's answer that is what GET would give (RFC 9110 9.3.3)."""
-        if bound:  # no field of the request says for whom it is
+        """The key of a POST's answer that is what GET would return (RFC 9110 9.3.3)."""
+        if bound:  # no request field says which user it is for
             return None
         location = first_value(head.headers, b"content-location")
         if request.method != b"POST" or head.status != 200 or location is None:
@@ -92,7 +95,7 @@ async def _invalidate(
         if value is not None:
             urls.add(_named(exchange, route, value.decode("latin-1")) or url)
     for each in urls:
-        # What is on its way is not stored, and nobody joins it any more.
+        # Calls under way are not stored, and no request joins them any more.
         for flight in flights.about((route.name, each)):
             flight.call.outdated = True
             flights.close(flight)
@@ -103,7 +106,7 @@ async def _invalidate(
 
 
 def _named(exchange: Exchange, route: Cached, location: str) -> str | None:
-    """What a response names, if it is of the same origin: as the upstream, or the client, says."""
+    """The URL that a response names, if it has the origin of the upstream or of the request."""
     request, origin = exchange.request, route.upstream.upstream.origin
     base = f"{origin.scheme}://{origin.authority.decode('ascii')}"
     own = base + origin.base_path + request.target.decode("latin-1")

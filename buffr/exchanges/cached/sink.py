@@ -1,4 +1,4 @@
-"""A client that follows a flight of the cache: it gets its own answer out of the common one."""
+"""A client that follows one of the cache's flights, and gets its own version of the answer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["CacheSink", "Declined"]
 
 
 class Declined(Exception):
-    """The answer is not for this client; nothing of it went out.
+    """The answer is not for this client; nothing of it was sent.
 
-    ``vary`` are the client's selecting fields where others with the same ones
-    may share an answer; ``None`` where nobody may.
+    ``vary`` are the client's selecting fields if clients with equal ones may
+    share an answer; ``None`` if no client may.
     """
 
     def __init__(self, vary: Headers | None) -> None:
@@ -25,8 +25,8 @@ class Declined(Exception):
 class CacheSink:
     """Passes an answer on with the cache's own fields.
 
-    ``fields`` is called with the answer's head, once; it raises ``Declined``.
-    A client that ``has`` the response gets a 304, and nothing of the body.
+    ``fields`` is called once, with the answer's head; it raises ``Declined``.
+    If the client ``has`` the response, it gets a 304 without a body.
     """
 
     def __init__(

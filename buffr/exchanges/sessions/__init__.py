@@ -1,1 +1,1 @@
-"""WebSocket sessions: relayed from a live upstream, or spoken by a recording."""
+"""WebSocket sessions: relayed from a live upstream, or replayed from a recording."""

@@ -18,11 +18,12 @@ _MOMENT_S = 1.0
 
 
 class Leg:
-    """Writes and closes; what it reads is up to its kind.
+    """Writes and closes; subclasses define what is read.
 
-    ``mask`` gives the key of each frame that is sent to an upstream, and
-    none to a client. What comes after ``finish`` is dropped, and after
-    ``patience_s`` seconds the duplex with it; zero drops it at once.
+    ``mask`` returns the masking key of each frame that is sent to an upstream;
+    frames to a client are not masked. Data received after ``finish`` is
+    dropped, and after ``patience_s`` seconds the duplex is closed; zero closes
+    it at once.
     """
 
     duplex: Duplex
@@ -45,7 +46,7 @@ class Leg:
         duplex.start(self)
 
     def received(self, data: bytes) -> None:
-        """As in ``DuplexUser``."""
+        """See ``DuplexUser``."""
         raise NotImplementedError
 
     def write(self, data: bytes) -> None:
@@ -59,10 +60,11 @@ class Leg:
         self.write(self.close_frame(code, reason))
 
     def finish(self) -> None:
-        """Close when all is out.
+        """Close once everything is sent.
 
-        A peer that still sends would lose what is out to a reset: so our side
-        is closed first, and what comes is dropped.
+        Closing while the peer still sends would cause a reset, and the peer
+        would lose data: so our side is closed first, and received data is
+        dropped.
         """
         if self.finished or self.lost:
             return
@@ -73,11 +75,11 @@ class Leg:
         self._timer = self._clock.callLater(self._patience_s, self._give_up)
 
     def close_sending(self) -> bool:
-        """Send no more. Returns whether the peer can be told that, and may go on itself."""
+        """Send no more. Returns whether the peer can be notified of that, and may continue."""
         return self.duplex.end()
 
     def hurry(self) -> None:
-        """Have no more than a moment's patience from now on."""
+        """Wait only for a moment from now on."""
         self._patience_s = min(self._patience_s, _MOMENT_S)
         if self._timer is not None and self._timer.getTime() > self._clock.seconds() + _MOMENT_S:
             self._timer.reset(self._patience_s)
@@ -93,7 +95,7 @@ class Leg:
             self.duplex.abort()
 
     def pause_reading(self) -> None:
-        """Hold the peer back: what its bytes go to is full."""
+        """Stop reading: the destination of the peer's bytes is full."""
         if not self.lost:
             self.duplex.pause_reading()
 
@@ -102,13 +104,13 @@ class Leg:
             self.duplex.resume_reading()
 
     def pause_sending(self) -> None:
-        """As in ``DuplexUser``."""
+        """See ``DuplexUser``."""
 
     def resume_sending(self) -> None:
-        """As in ``DuplexUser``."""
+        """See ``DuplexUser``."""
 
     def ended(self) -> None:
-        """As in ``DuplexUser``."""
+        """See ``DuplexUser``."""
         self._all_read = True
         if self.finished:
             self.duplex.close()
@@ -116,11 +118,11 @@ class Leg:
             self.half_closed()
 
     def half_closed(self) -> None:
-        """The peer sends no more, before anything was over."""
+        """The peer sends no more, before the session was over."""
         self.duplex.close()
 
     def closed(self, reason: Failure) -> None:
-        """As in ``DuplexUser``."""
+        """See ``DuplexUser``."""
         self.lost = True
         if self._timer is not None:
             self._timer.cancel()
@@ -132,13 +134,13 @@ class Leg:
 
 
 _AT_ONCE_BYTES = 262144
-"""More than this is not judged in one turn of the reactor: deflated bytes may become many."""
+"""No more than this is judged in one turn of the reactor: deflated bytes may become many."""
 
 
 class ReadingLeg(Leg):
-    """Feeds its reader, and says what passes and what must not.
+    """Feeds its reader, and reports which frames pass and which must not.
 
-    It pushes into another duplex, which may hold it back.
+    It writes to another duplex, which may pause it.
     """
 
     def __init__(
@@ -157,19 +159,19 @@ class ReadingLeg(Leg):
 
     @property
     def ready(self) -> bool:
-        """Whether frames are read already."""
+        """Whether frames are being read."""
         return True
 
     @property
     def deaf(self) -> bool:
-        """Whether what comes is dropped."""
+        """Whether received data is dropped."""
         return self.finished
 
     def passed(self, batch: Sequence[Passed]) -> None:
         """Take what has been judged."""
 
     def fault(self, fault: WebSocketFault) -> None:
-        """End the session: what comes now must not pass."""
+        """End the session: what follows must not pass."""
 
     def received(self, data: bytes) -> None:
         if self.deaf:
@@ -181,7 +183,7 @@ class ReadingLeg(Leg):
         self._pass_on()
 
     def begin(self) -> None:
-        """Read what came before it was ready."""
+        """Read what was received before it was ready."""
         data, self._pending = self._pending, b""
         if data:
             self.received(data)

@@ -1,4 +1,4 @@
-"""WebSocket sessions under way: begun after the handshake, recorded when they are over."""
+"""WebSocket sessions in progress: started after the handshake, recorded when they are over."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _MOST_ALIKE = 100
 
 
 class Sessions:
-    """Holds the sessions of one engine, and ends them when it stops.
+    """The sessions of one engine, which ends them when it stops.
 
-    ``timestamp`` is the time as recordings have it. ``kept`` is told of a
-    recorded session, ``failed`` of one that could not be.
+    ``timestamp`` returns the time as written in recordings. ``kept`` is called
+    after a session was recorded, ``failed`` if it could not be.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class Sessions:
         deflate: Deflate | None,
         recorded: Recorded | None,
     ) -> str | None:
-        """Relay a session to its end; why it broke off, if it did.
+        """Relay a session to its end. Returns why it was cut off, if it was.
 
-        It is recorded where its route is given.
+        It is recorded if a route is given.
         """
         route = exchange.route
         limits = route.session_limits
@@ -104,9 +104,11 @@ class Sessions:
         key: bytes,
         live: Captured,
     ) -> str | None:
-        """Speak a recorded session; why it broke off, if it did. Raises ``SessionDrift``.
+        """Replay a recorded session. Returns why it was cut off, if it was. Raises
+        ``SessionDrift``.
 
-        ``live`` is what the rules with ``sync_response`` match in the handshake.
+        ``live`` is what the rules with ``sync_response`` match in the
+        handshake.
         """
         request = exchange.request
         agreed = answer_for(request.headers) if _was_compressed(recorded) else None
@@ -178,13 +180,13 @@ class Sessions:
         except BuffrError as error:
             self._failed(exchange, error)
         except OSError as error:
-            self._failed(exchange, BuffrError(f"a session could not be kept: {error.strerror}"))
+            self._failed(exchange, BuffrError(f"a session could not be stored: {error.strerror}"))
         else:
             if interaction.whole:
                 self._kept(exchange, request, head)
 
     def stop(self) -> None:
-        """Tell both sides of every session that it is over, and wait for nobody long."""
+        """Tell both sides of every session that it is over, with a short wait for each."""
         self._stopping = True
         for session in list(self._connected):
             session.hurry()
@@ -192,7 +194,7 @@ class Sessions:
             session.stop(_STOPPING)
 
     async def ended(self) -> None:
-        """Return when every session is over and kept."""
+        """Return once every session is over and recorded."""
         while self._running:
             await self._news.wait()
 
@@ -204,7 +206,7 @@ def _was_compressed(recorded: WebSocketInteraction) -> bool:
 
 
 async def _alike(exchange: Exchange, route: Recorded) -> list[WebSocketInteraction]:
-    """The recorded sessions that the handshake could have begun; not without end."""
+    """The recorded sessions that may begin with this handshake, up to a limit."""
     store = route.store
     found = await store.find(exchange.identity.keys)
     places = () if found is None else found.places

@@ -1,4 +1,4 @@
-"""A live session: frames go from one connection to the other as they came, observed on the way."""
+"""A live session: frames pass unchanged from one connection to the other, and are observed."""
 
 from __future__ import annotations
 
@@ -22,17 +22,20 @@ __all__ = ["RelayedSession"]
 
 _GOING_AWAY = 1001
 _HELD_S = 0.5
-"""How long a close frame waits for its session to be kept: a client's patience may be a second."""
+"""How long a close frame waits for its session to be recorded: a client may wait only a second."""
 _GRACE_S = 0.05
-"""After a fault, for answers to what came before it: many peers drop them for a close frame."""
+"""After a fault, the wait for answers to what came before it.
+
+Many peers drop them on a close frame.
+"""
 _AFTER_FAULT_S = 1.0
-"""How long the other side of a fault may take to end, at most."""
+"""The longest wait for the other side after a fault."""
 _WORDS = {Direction.CLIENT: "the client", Direction.SERVER: "the upstream"}
 _OTHER = {Direction.CLIENT: Direction.SERVER, Direction.SERVER: Direction.CLIENT}
 
 
 class RelayedSession:
-    """Two legs, and what was agreed on between them.
+    """Two legs, and what they negotiated.
 
     ``over`` is called back with how the session ended; then ``release`` lets
     the last bytes go, and closes. ``end`` is ``None`` after a close handshake.
@@ -88,7 +91,7 @@ class RelayedSession:
         return self.upstream if leg is self.client else self.client
 
     def passed(self, leg: RelayLeg, batch: Sequence[Passed]) -> None:
-        """Relay what has been judged, then keep it."""
+        """Relay what has been judged, then record it."""
         now = self._active_at = self._clock.seconds()
         peer = self.peer(leg)
         raw = b"".join([passed.raw for passed in batch])
@@ -97,7 +100,7 @@ class RelayedSession:
             if self._broken is not None:
                 raw = raw[: len(raw) - len(last)]
             elif peer.reader.closed and peer is self.client:
-                # A client that has its close frame has a recording that cannot be lost.
+                # Once a client has its close frame, its recording cannot be lost.
                 raw = raw[: len(raw) - len(last)]
                 self._held.append((peer, last))
         if raw:
@@ -126,9 +129,9 @@ class RelayedSession:
             self._closing = self._clock.callLater(self._limits.close_s, self._finish, end)
 
     def fault(self, leg: RelayLeg, fault: WebSocketFault) -> None:
-        """A frame must not pass: the other side is asked to close, then its sender is told.
+        """A frame must not pass: the other side is asked to close, then its sender is notified.
 
-        What the other side says until then still passes: it answers what came
+        What the other side sends until then still passes: it answers what came
         before the fault.
         """
         if self.ended:
@@ -152,7 +155,7 @@ class RelayedSession:
         self._closing = self._clock.callLater(patience_s, self._end_broken, broken)
 
     def breaks(self, leg: RelayLeg) -> bool:
-        """Whether nothing that this leg says counts any more."""
+        """Whether this leg's data does not count any more."""
         return self._broken is not None and self._broken.leg is leg
 
     def _end_broken(self, broken: _Broken) -> None:
@@ -164,7 +167,10 @@ class RelayedSession:
         self._finish(broken.end)
 
     def stop(self, why: str) -> None:
-        """End a session that goes on; what went by so far is whole, but for an open message."""
+        """End a session in progress.
+
+        Its recording is complete, except for an unfinished message.
+        """
         if self._broken is not None:
             self._end_broken(self._broken)
         elif not self.ended:
@@ -173,13 +179,13 @@ class RelayedSession:
     def _close_both(self, code: int, reason: str, end: SessionEnd) -> None:
         for leg in (self.client, self.upstream):
             sender = self.peer(leg).reader
-            # A close frame within another one would be read as its payload.
+            # A close frame within another frame would be read as its payload.
             if not (sender.inside or sender.closed):
                 leg.send_close(code, reason)
         self._finish(end)
 
     def half_closed(self, leg: RelayLeg) -> None:
-        """One side sends no more; what comes from the other still reaches it."""
+        """One side sends no more; data from the other side still reaches it."""
         if leg.reader.closed or self.ended or self.breaks(leg):
             return
         if self._broken is not None:
@@ -218,7 +224,7 @@ class RelayedSession:
         self.over.callback(end)
 
     def release(self) -> None:
-        """Send what was held back, and close both connections."""
+        """Send what was retained, and close both connections."""
         if self._holding is not None and self._holding.active():
             self._holding.cancel()
         for leg, data in self._held:
@@ -228,7 +234,7 @@ class RelayedSession:
             leg.finish()
 
     def hurry(self) -> None:
-        """Leave connections that the other ends do not close to themselves soon."""
+        """Close connections soon that the other ends leave open."""
         self.client.hurry()
         self.upstream.hurry()
 
@@ -255,7 +261,7 @@ class _Broken:
 
 
 class RelayLeg(ReadingLeg):
-    """One side of a live session; each side's bytes are held back when the other is full."""
+    """One side of a live session; reading from a side pauses while the other side is full."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A recorded session is spoken to a client, in the upstream's stead."""
+"""Replays a recorded session to a client, in place of the upstream."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ __all__ = ["FrameWriter", "ReplayedSession"]
 
 _BLOCK_BYTES = 65536
 _AT_ONCE_BYTES = 1 << 20
-"""Larger messages go out in blocks, as fast as the client takes them."""
+"""Larger messages are sent in blocks, as fast as the client reads them."""
 _NO_STATUS = b""
 
 
 class FrameWriter:
-    """Writes a server's frames: in the recorded fragments, compressed where they were.
+    """Writes a server's frames: in the recorded fragments, compressed if they were.
 
-    ``deflater`` is given where the client has agreed to permessage-deflate.
+    ``deflater`` is given if the client accepted permessage-deflate.
     """
 
     def __init__(self, deflater: Deflater | None) -> None:
@@ -79,13 +79,13 @@ class FrameWriter:
 
 
 def _sizes(frame: Frame) -> tuple[int, ...]:
-    """The fragments, or one of all where they no longer fit the message."""
+    """The fragments, or a single one if they no longer fit the message."""
     size_bytes = frame.data.size_bytes
     return frame.fragments if sum(frame.fragments) == size_bytes else (size_bytes,)
 
 
 def _blocks(frame: Frame) -> Iterator[bytes]:
-    """A large message, never compressed: how large it would get is known too late."""
+    """A large message, never compressed: its compressed size would be known too late."""
     read = reader(frame.data)
     at = 0
     kind: FrameKind | None = frame.kind
@@ -107,13 +107,13 @@ _LEFT = "the client closed the connection without a close frame"
 
 
 class ReplayedSession(ReadingLeg):
-    """The server's side of a session, by a transcript.
+    """The server's side of a session, played from a transcript.
 
-    ``over`` is called back with what kept the client from having it whole:
-    the ``Drift``, other words, or ``None``. ``delays`` keeps the recorded
-    cadence. ``others`` are the recordings with the same key: sessions that
-    begin alike are told apart where they differ. ``frames`` counts those that
-    went by, of both sides.
+    ``over`` is called back with what prevented the client from getting all of
+    it: the ``Drift``, a message, or ``None``. ``delays`` keeps the recorded
+    cadence. ``others`` are the recordings with the same key: sessions with the
+    same beginning are distinguished where they differ. ``frames`` counts the
+    frames of both sides.
     """
 
     def __init__(
@@ -211,7 +211,7 @@ class ReplayedSession(ReadingLeg):
             choosing.addErrback(self._failed)
 
     async def _choose(self, drift: Drift) -> None:
-        """Go on with another recording that fits all that was said, or say that none does."""
+        """Continue with another recording that fits everything so far, or report that none does."""
         try:
             for other in await self._others():
                 if self._transcript.switch(other):
@@ -227,7 +227,7 @@ class ReplayedSession(ReadingLeg):
             self._take()
 
     def _failed(self, failure: Failure) -> None:
-        """A defect of ours: no client may hang for it."""
+        """A defect in buffr must not leave a client waiting."""
         say(LogLevel.error, "defect", err=f"{type(failure.value).__name__}: {failure.value}")
         self._close_with(_INTERNAL_ERROR, "internal error", "internal error")
 
@@ -235,14 +235,14 @@ class ReplayedSession(ReadingLeg):
         self._close_with(fault.close_code, fault.message, f"the client sent {fault.message}")
 
     def stop(self, why: str) -> None:
-        """End a session that goes on."""
+        """End a session in progress."""
         if not self.deaf:
             self._close_with(_GOING_AWAY, why, why)
 
     # The recording's frames.
 
     def _play(self) -> None:
-        """Send what is due, as long as the client takes it."""
+        """Send what is due, as long as the client reads it."""
         together: list[bytes] = []
         size_bytes = 0
         try:
