@@ -1,4 +1,4 @@
-"""One recorded exchange, as stores keep it and recorders make and play it."""
+"""One recorded exchange: the value that recorders produce and play, and stores keep."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CHOOSING = frozenset((b"vary", b"content-type"))
 class Chunk:
     """A stretch of a body that arrived at once.
 
-    ``delay_ms`` is the time since the chunk before, or since the head for
+    ``delay_ms`` is the time since the previous chunk, or since the head for
     the first one.
     """
 
@@ -47,9 +47,9 @@ class Chunk:
 
 @frozen
 class BodyKey:
-    """What a long body of a request counts as in match keys: a SHA-256, in lower-case hex.
+    """The value of a long request body in match keys: a SHA-256 in lower-case hex.
 
-    ``rules`` names the rules by which it was found.
+    ``rules`` identifies the rules under which it was computed.
     """
 
     rules: str
@@ -58,11 +58,11 @@ class BodyKey:
 
 @frozen
 class Body:
-    """A body's bytes: in memory, or in a file of their own when they are many.
+    """A body's bytes: in memory, or in a separate file if they are many.
 
-    ``file`` holds the bytes when ``data`` is empty and ``size_bytes`` is not
-    zero; its name is the lower-case hex SHA-256 of the bytes. ``key`` is there
-    where it is known of a long body, so that it need not be read again.
+    ``file`` has the bytes if ``data`` is empty and ``size_bytes`` is not zero;
+    its name is the lower-case hex SHA-256 of the bytes. ``key`` is set if it
+    is known for a long body, so that the body need not be read again.
     """
 
     data: bytes = b""
@@ -77,7 +77,7 @@ class Body:
 
 @frozen(eq=False)
 class RecordedRequest:
-    """A request as it is stored: redacted, and without what belongs to the hop.
+    """A request in its stored form: redacted, and without hop-by-hop fields.
 
     ``scheme``, ``host`` and ``port`` are absent behind a reverse port, where
     they say nothing about the request. ``target`` is the client's.
@@ -98,10 +98,10 @@ class RecordedRequest:
 
 @frozen(eq=False)
 class IndexEntry:
-    """As much of a whole interaction as a store looks it up by.
+    """The part of a whole interaction that a store needs for lookups.
 
-    ``choosing`` are the answer's fields that say for which requests it was
-    chosen: ``Vary`` and ``Content-Type``.
+    ``choosing`` are the fields of the answer that say which requests it is
+    for: ``Vary`` and ``Content-Type``.
     """
 
     request: RecordedRequest
@@ -109,7 +109,7 @@ class IndexEntry:
 
 
 def choosing_fields(answer: Headers) -> Headers:
-    """The ``choosing`` of an ``IndexEntry``, out of all fields of an answer."""
+    """The ``choosing`` of an ``IndexEntry``, from all fields of an answer."""
     return tuple([each for each in answer if each[0].lower() in _CHOOSING])
 
 
@@ -117,11 +117,11 @@ def choosing_fields(answer: Headers) -> Headers:
 class HTTPInteraction:
     """A request and its answer.
 
-    ``chunks`` cut the response body where it was cut on the wire or in time;
-    empty means whole. ``truncated`` says why the answer is not whole; such
-    an interaction is kept, and never replayed. ``uncertain`` says why nobody
-    can tell for certain that it is whole, although clients take it so. ``recorded_at`` is RFC 3339
-    in UTC.
+    ``chunks`` divide the response body as it was divided on the wire or in
+    time; empty means whole. ``truncated`` says why the answer is incomplete;
+    such an interaction is kept, and never replayed. ``uncertain`` says why the
+    answer may be incomplete although clients accept it as complete.
+    ``recorded_at`` is RFC 3339 in UTC.
     """
 
     request: RecordedRequest
@@ -141,14 +141,14 @@ class HTTPInteraction:
 
     @cached_property
     def echoed_origin(self) -> bytes | None:
-        """The request's ``Origin``, where the answer allows just this one."""
+        """The request's ``Origin``, if the answer allows just that one."""
         origin = first_value(self.request.headers, b"origin")
         allowed = first_value(self.response.headers, b"access-control-allow-origin")
         return origin if origin == allowed else None
 
     @property
     def broke_off(self) -> str | None:
-        """Why it is not whole."""
+        """Why it is incomplete."""
         return self.truncated
 
     @property
@@ -157,7 +157,10 @@ class HTTPInteraction:
         return self.request.body, self.body
 
     def with_bodies(self, changed: Callable[[Body], Body]) -> Self:
-        """The same with each body as ``changed`` makes it; itself where nothing is new."""
+        """A copy with each body replaced by the result of ``changed``.
+
+        Returns itself if nothing changes.
+        """
         request, body = self.request.with_bodies(changed), changed(self.body)
         if request is self.request and body is self.body:
             return self
@@ -165,14 +168,14 @@ class HTTPInteraction:
 
 
 class Direction(StrEnum):
-    """Who sent a frame; the values are those of a cassette."""
+    """The sender of a frame; the values are those of a cassette."""
 
     CLIENT = "client_to_server"
     SERVER = "server_to_client"
 
 
 class FrameKind(StrEnum):
-    """What a frame is; the values are those of a cassette."""
+    """The kind of a frame; the values are those of a cassette."""
 
     TEXT = "text"
     BINARY = "binary"
@@ -187,10 +190,10 @@ class Frame:
 
     ``data`` is a message's or a ping's payload, unmasked and inflated; empty
     for a close frame, which has ``close_code`` (``None`` without a payload)
-    and ``reason``. ``delay_ms`` is the time since the frame before, of either
-    direction, or since the handshake. ``fragments`` are the payload sizes in
-    bytes, inflated, of the frames that a message came in; empty for one.
-    ``compressed`` says that it came under permessage-deflate (RFC 7692).
+    and ``reason``. ``delay_ms`` is the time since the previous frame, of
+    either direction, or since the handshake. ``fragments`` are the payload
+    sizes in bytes, inflated, of the frames of a fragmented message; empty for
+    a single frame. ``compressed`` means permessage-deflate (RFC 7692).
     """
 
     direction: Direction
@@ -205,10 +208,10 @@ class Frame:
 
 @frozen
 class SessionEnd:
-    """How a session ended, where no close handshake ended it.
+    """How a session ended, if not by a close handshake.
 
-    ``by`` is the side that went away, ``None`` for buffr itself. A
-    ``truncated`` one lacks what came later: it is kept, and never replayed.
+    ``by`` is the side that left, ``None`` for buffr itself. A ``truncated``
+    session lacks what came later: it is kept, and never replayed.
     """
 
     reason: str
@@ -221,7 +224,7 @@ class WebSocketInteraction:
     """An upgrade request, its answer, and the session's frames of both directions in order.
 
     ``request.method`` is ``GET``. ``response`` is the 101; its headers are
-    empty where the recording does not know them.
+    empty if the recording does not have them.
     """
 
     request: RecordedRequest
@@ -237,7 +240,7 @@ class WebSocketInteraction:
 
     @property
     def broke_off(self) -> str | None:
-        """Why it is not whole."""
+        """Why it is incomplete."""
         return None if self.end is None or not self.end.truncated else self.end.reason
 
     @property
@@ -246,7 +249,10 @@ class WebSocketInteraction:
         return (self.request.body, *[frame.data for frame in self.frames])
 
     def with_bodies(self, changed: Callable[[Body], Body]) -> Self:
-        """The same with each body as ``changed`` makes it; itself where nothing is new."""
+        """A copy with each body replaced by the result of ``changed``.
+
+        Returns itself if nothing changes.
+        """
         request = self.request.with_bodies(changed)
         datas = [changed(frame.data) for frame in self.frames]
         same = all(data is old.data for data, old in zip(datas, self.frames, strict=True))
@@ -264,12 +270,12 @@ Interaction = HTTPInteraction | WebSocketInteraction
 
 @frozen(eq=False)
 class Broken:
-    """An interaction that is in a store and is never replayed: its request, and why, in words."""
+    """An interaction in a store that is never replayed: its request, and the reason."""
 
     request: RecordedRequest
     why: str
 
     @classmethod
     def off(cls, request: RecordedRequest, reason: str) -> Self:
-        """One whose answer broke off."""
+        """An interaction whose answer was cut off."""
         return cls(request, "it was not recorded whole" + (f": {reason}" if reason else ""))

@@ -1,4 +1,4 @@
-"""Requests and responses as they stand on the wire, and RFC 9110's hop-by-hop rules."""
+"""Requests and responses as they are on the wire, and RFC 9110's hop-by-hop rules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Headers = tuple[tuple[bytes, bytes], ...]
-"""Fields in wire order: names in their own case, values without outer white space."""
+"""Fields in wire order: names in their original case, values without outer white space."""
 
 CHUNKED = -1
 """A body length: the chunked transfer coding frames the body (RFC 9112 7.1)."""
@@ -54,7 +54,7 @@ _OFFERS_CONNECTION_AUTH = re.compile(rb"(?:\A|,)[ \t]*" + _CONNECTION_AUTH, re.I
 _CHALLENGES = {401: b"www-authenticate", 407: b"proxy-authenticate"}
 
 HOPS = b"X-Buffr-Via"
-"""The field that says by which buffrs a request came."""
+"""The field that lists the buffr instances that a request has passed."""
 
 _SCOPE, _HOPS = b"x-buffr-scope", HOPS.lower()
 _FOR_BUFFR = frozenset((_SCOPE, _HOPS))
@@ -62,7 +62,7 @@ _name_of = itemgetter(0)
 _HOP = re.compile(rb"(?<![^ ,])[0-9a-f]{16}(?![^ ,])")
 
 _NEVER_BY_CONNECTION = frozenset((b"content-length", b"host", b"cache-control"))
-"""Fields that a ``Connection`` option cannot take away: framing, routing and RFC 9110 7.6.1."""
+"""Fields that a ``Connection`` option cannot remove: framing, routing and RFC 9110 7.6.1."""
 
 
 def first_value(headers: Headers, name: bytes) -> bytes | None:
@@ -89,7 +89,7 @@ def has_token(headers: Headers, name: bytes, token: bytes) -> bool:
 
 
 def media_type(headers: Headers) -> bytes:
-    """The lower-case media type of ``Content-Type``, without parameters; empty when absent."""
+    """The lower-case media type of ``Content-Type``, without parameters; empty if absent."""
     value = first_value(headers, b"content-type")
     return b"" if value is None else value.partition(b";")[0].strip().lower()
 
@@ -97,7 +97,7 @@ def media_type(headers: Headers) -> bytes:
 def end_to_end(headers: Headers, *, keep: frozenset[bytes] = frozenset()) -> Headers:
     """The fields that pass through a proxy (RFC 9110 7.6.1).
 
-    ``keep`` holds lower-case names that stay although they are hop-by-hop,
+    ``keep`` has lower-case names that stay although they are hop-by-hop,
     because the caller frames the next hop in the same way.
     """
     if not has_any(headers, _HOP_BY_HOP):
@@ -114,12 +114,12 @@ def end_to_end(headers: Headers, *, keep: frozenset[bytes] = frozenset()) -> Hea
 
 @frozen(eq=False)
 class Request:
-    """One request as it came.
+    """One request as received.
 
-    ``target`` is the request-target's bytes as sent (RFC 9112 3.2), here
-    always in origin-form or ``*``. ``body_length`` counts bytes, or is
+    ``target`` is the request target's bytes as sent (RFC 9112 3.2), here
+    always in origin-form or ``*``. ``body_length`` is in bytes, or
     ``CHUNKED``. ``minor`` is the minor HTTP version, 0 or 1. ``hops`` are the
-    values of ``X-Buffr-Via``, where that was there and is taken off.
+    values of ``X-Buffr-Via``, which was removed from the fields.
     """
 
     method: bytes
@@ -134,7 +134,7 @@ class Request:
 
     @cached_property
     def is_for_buffr(self) -> bool:
-        """Whether it has fields that are for buffr itself."""
+        """Whether it has fields that are addressed to buffr."""
         return has_any(self.headers, _FOR_BUFFR)
 
     @property
@@ -144,7 +144,7 @@ class Request:
 
     @cached_property
     def for_others(self) -> Request:
-        """The request without the fields for buffr; one object for all that have this head."""
+        """The request without the fields for buffr; the same object for all with this head."""
         hops = [
             hop
             for name, value in self.headers
@@ -159,12 +159,12 @@ class Request:
 
     @cached_property
     def is_coded(self) -> bool:
-        """Whether it says that its body is under content codings."""
+        """Whether it declares content codings for its body."""
         return b"content-encoding" in map(bytes.lower, map(_name_of, self.headers))
 
     @cached_property
     def authenticates_connection(self) -> bool:
-        """Whether its credentials are for a connection, and not for this request alone."""
+        """Whether its credentials are for a connection, and not only for this request."""
         return any(
             name.lower() == b"authorization" and _IS_CONNECTION_AUTH.match(value)
             for name, value in self.headers
@@ -172,7 +172,7 @@ class Request:
 
     @property
     def head_bytes(self) -> int:
-        """About how much memory its head takes, for what remembers it."""
+        """The approximate size of its head in memory, for caches of heads."""
         return 700 + sum([100 + len(name) + len(value) for name, value in self.headers])
 
     @property
@@ -204,9 +204,10 @@ class ResponseHead:
         return b"\r\n".join(lines) + b"\r\n"
 
     def with_fields(self, fields: Headers) -> ResponseHead:
-        """The head with more fields at its end; what is encoded of it is not encoded again.
+        """The head with more fields at its end; its encoded part is not encoded again.
 
-        The last one is remembered: the hits of one second all tell the same.
+        The last result is remembered: hits in the same second get the same
+        fields.
         """
         last = self._last
         if last is not None and last[0] == fields:
@@ -233,7 +234,7 @@ class ResponseHead:
 
     @cached_property
     def framing(self) -> int:
-        """A body's length as the fields alone say it: bytes, ``CHUNKED`` or ``UNTIL_CLOSE``."""
+        """A body's length according to the fields alone: bytes, ``CHUNKED`` or ``UNTIL_CLOSE``."""
         for key, value in self.headers:
             name = key.lower()
             if name == b"transfer-encoding":
@@ -246,8 +247,8 @@ class ResponseHead:
 def response_length(method: bytes, head: ResponseHead) -> int:
     """How an answer's body is framed: its bytes, ``CHUNKED`` or ``UNTIL_CLOSE`` (RFC 9112 6.3).
 
-    The head must have passed the wire's checks: at most one length, digits
-    only, never beside a transfer coding.
+    The head must have passed the wire's checks: no more than one length,
+    digits only, never together with a transfer coding.
     """
     if method == b"HEAD" or head.status in (204, 304) or head.status < 200:
         return 0
@@ -259,8 +260,8 @@ class Piece:
     """A part of a body in wire order.
 
     ``chunk`` is the size in bytes of the chunk that begins with this piece;
-    ``None`` when it goes on with the chunk before, or when the body is not
-    chunked. One chunk may span many pieces.
+    ``None`` if the piece continues the previous chunk, or if the body is not
+    chunked. A chunk may span many pieces.
     """
 
     data: bytes

@@ -1,4 +1,4 @@
-"""An origin: where an upstream is, apart from how it is reached."""
+"""An origin: the address of an upstream, independent of how it is reached."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def host_and_port(host: str, port: int) -> str:
 
 @frozen
 class Origin:
-    """An upstream's address, as a URL in the settings gives it.
+    """An upstream's address, as a URL in the settings names it.
 
     ``scheme`` is ``http`` or ``https``. ``host`` is a lower-case name, or an
     IP literal without brackets. ``base_path`` is empty, or begins with a
-    slash; a request's target is put behind it as it is, so it does not end
-    with the slash that ended the URL.
+    slash; a request's target is appended to it unchanged, so the URL's final
+    slash is removed.
     """
 
     scheme: str
@@ -40,16 +40,16 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str) -> Origin:
-        """The origin that a URL names; ``ValueError`` says what is wrong with it."""
+        """The origin that a URL names. Raises ``ValueError`` with what is wrong with the URL."""
         match = _URL.fullmatch(text)
         if match is None:
             raise ValueError(_why_no_url(text))
         if "@" in match["authority"]:
-            raise ValueError("names a user; a client sends its own credentials")
+            raise ValueError("contains a user name; clients send their own credentials")
         scheme = match["scheme"].lower()
         host, port = _host_and_port(match["authority"])
         if not _PATH.fullmatch(match["path"]):
-            raise ValueError("has a character in its path that must be percent-encoded")
+            raise ValueError("contains a character in its path that must be percent-encoded")
         return cls(scheme, host, port or _DEFAULT_PORTS[scheme], match["path"].removesuffix("/"))
 
     @property
@@ -70,7 +70,7 @@ class Origin:
 
     @property
     def root(self) -> bytes:
-        """Scheme and authority, as a URL begins."""
+        """Scheme and authority, the beginning of a URL."""
         return self.scheme.encode("ascii") + b"://" + self.authority
 
     @property
@@ -86,10 +86,10 @@ def _why_no_url(text: str) -> str:
 
 
 def _host_and_port(authority: str) -> tuple[str, int]:
-    """The lower-case host without brackets, and the port, which is 0 when none is given."""
+    """The lower-case host without brackets, and the port, which is 0 if none is given."""
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
-        raise ValueError("has a host or port that cannot be read")
+        raise ValueError("has an invalid host or port")
     port = int(match["port"] or 0)
     if match["colon"] and not 1 <= port <= 65535:
         raise ValueError("has a port that is not from 1 to 65535")
@@ -104,7 +104,7 @@ def _host(host: str) -> str:
             raise ValueError("has a host that is not an IPv6 address") from None
     if not _NAME.fullmatch(host):
         raise ValueError("has an invalid host name (outside ASCII, write it as xn--...)")
-    # Resolvers take 127.1 and 0x7f000001 for addresses; four plain numbers are one for sure.
+    # Resolvers accept 127.1 and 0x7f000001 as addresses; four plain numbers are certainly one.
     if _NUMBERS.fullmatch(host.rpartition(".")[2]):
         try:
             return str(ipaddress.IPv4Address(host))

@@ -1,1 +1,1 @@
-"""Formats of bodies: content codings, multipart, JSON text and JSONPath, one reader each."""
+"""Formats of bodies, with one reader each: content codings, multipart, JSON text and JSONPath."""

@@ -1,6 +1,6 @@
-"""Content codings (RFC 9110 8.4), undone and done again: gzip, deflate, br and zstd.
+"""Decoding and encoding of content codings (RFC 9110 8.4): gzip, deflate, br and zstd.
 
-Whatever comes in, what is held at once is bounded.
+Memory is bounded, whatever the input.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ __all__ = [
 ]
 
 GZIP_START = b"\x1f\x8b\x08"
-"""What a body under gzip begins with (RFC 1952 2.3.1)."""
+"""The first bytes of a gzip body (RFC 1952 2.3.1)."""
 
 _TAR = slice(257, 262), b"ustar"
 
 _GZIP = 16 + zlib.MAX_WBITS
 _ONCE_BYTES = 256 * 1024
 
-# Gzip members and zstd frames may follow one another (RFC 1952 2.2, RFC 8878 3). For each one
-# the rest is copied.
+# Gzip members and zstd frames may be concatenated (RFC 1952 2.2, RFC 8878 3). For each one the rest
+# is copied.
 _MOST_MEMBERS = 64
 
-# A few bytes of zstd can stand for a block of 128 KiB (RFC 8878 3.1.1.2.2).
+# A few bytes of zstd can expand to a block of 128 KiB (RFC 8878 3.1.1.2.2).
 _ZSTD_STEP = 256
 
-# Not more than a browser would take (RFC 9659).
+# No more than a browser would accept (RFC 9659).
 _ZSTD_WINDOW = 8 << 20
 
 _IDENTITY = frozenset((b"", b"identity", b"aws-chunked"))
@@ -52,17 +52,17 @@ _NOT_A_CODING = re.compile(
     rb"|utf-?8|(us-)?ascii|latin-?1|iso-?8859-?1?[0-9]|(windows|cp)-?125[0-8]"
     rb"|[a-z0-9.+*-]+/.*"
 )
-"""What servers and clients write although no such coding exists: the body under it is plain.
+"""Values that servers and clients send although no such coding exists: the body is plain.
 
 They mean a character set that extends ASCII, a media type, or a transfer
-encoding of mail. Names of real codings that cannot be undone are not here.
+encoding of mail. Names of real codings that cannot be decoded are not listed.
 """
 
 Pieces = Iterable[bytes]
 
 
 class BadCoding(Exception):
-    """A body is not what its ``Content-Encoding`` says, or ends too early."""
+    """A body does not match its ``Content-Encoding``, or ends too early."""
 
 
 def _names(codings: bytes) -> list[bytes]:
@@ -71,20 +71,20 @@ def _names(codings: bytes) -> list[bytes]:
 
 
 def are_plain(codings: bytes) -> bool:
-    """Whether a body under this ``Content-Encoding`` is not coded at all."""
+    """Whether a body with this ``Content-Encoding`` is not encoded at all."""
     return not _names(codings)
 
 
 def are_known(codings: bytes) -> bool:
-    """Whether all that ``Content-Encoding`` lists can be undone."""
+    """Whether all codings in ``Content-Encoding`` can be decoded."""
     return all(name in _DECODERS for name in _names(codings))
 
 
 def decoded(codings: bytes, body: bytes, *, limit_bytes: int) -> bytes | None:
-    """What a body holds under its ``Content-Encoding``.
+    """The decoded content of a body.
 
-    ``None`` when that is unknown: another coding, a body that is not what the
-    field says, or more than ``limit_bytes`` at any step.
+    ``None`` if it is unknown: an unknown coding, a body that does not match
+    the field, or more than ``limit_bytes`` at any step.
     """
     try:
         for name in reversed(_names(codings)):
@@ -104,7 +104,7 @@ def _joined(pieces: Pieces, limit_bytes: int) -> bytes:
 
 
 def decoding(codings: bytes, pieces: Pieces) -> Iterator[bytes]:
-    """The same for a body in pieces. Raises ``BadCoding``, after all that could be undone.
+    """Decode a body in pieces. Raises ``BadCoding``, after yielding all that could be decoded.
 
     The codings must be known.
     """
@@ -114,9 +114,9 @@ def decoding(codings: bytes, pieces: Pieces) -> Iterator[bytes]:
 
 
 def unlabelled(start: bytes) -> bytes:
-    """``gzip`` if a body that begins with ``start`` is gzip, without a field that says so.
+    """``gzip`` if a body that begins with ``start`` is gzip without a field that says so.
 
-    An archive of files (tar) is not: with another content its sizes and digests
+    An archive of files (tar) is not: with other content its sizes and digests
     would be wrong.
     """
     if not start.startswith(GZIP_START):
@@ -130,7 +130,7 @@ def unlabelled(start: bytes) -> bytes:
 
 
 def encoded(codings: bytes, body: bytes) -> bytes:
-    """A body under the codings that ``Content-Encoding`` lists, which must be known.
+    """A body encoded with the codings in ``Content-Encoding``, which must be known.
 
     The same body always gives the same bytes.
     """
@@ -138,10 +138,10 @@ def encoded(codings: bytes, body: bytes) -> bytes:
 
 
 def encoding(codings: bytes, pieces: Pieces, *, flushed: bool = False) -> Iterator[bytes]:
-    """The same for a body in pieces.
+    """Encode a body in pieces.
 
-    ``flushed`` lets the reader of a coded piece decode all of it at once, as
-    an event of a stream, at the cost of some bytes for each.
+    With ``flushed`` a recipient can decode each piece, such as an event of a
+    stream, as soon as it arrives, at the cost of some bytes for each.
     """
     for name in _names(codings):
         pieces = _ENCODERS[name](pieces, flushed=flushed)
@@ -172,7 +172,7 @@ def _inflating(pieces: Pieces, *, window_bits: int) -> Iterator[bytes]:
 
 
 def _deflate_decoding(pieces: Pieces) -> Iterator[bytes]:
-    """With the frame of RFC 1950, which its first two bytes show, or bare as some send it."""
+    """With RFC 1950's header, which its first two bytes show, or raw as some servers send it."""
     source = iter(pieces)
     start = b""
     for piece in source:
@@ -249,7 +249,7 @@ def _compressing(
 
 
 def _brotli_encoding(pieces: Pieces, *, flushed: bool) -> Iterator[bytes]:
-    # Quality 11, the default, takes a second for each megabyte.
+    # The default, quality 11, takes a second for each megabyte.
     encoder: Any = brotli.Compressor(quality=5)
     for piece in pieces:
         yield encoder.process(piece) + (encoder.flush() if flushed else b"")

@@ -1,8 +1,8 @@
-"""JSONPaths (RFC 9535): what they find in JSON documents, and documents without that.
+"""JSONPaths (RFC 9535): what they select in JSON documents, and documents without that.
 
-Most paths are followed step by step, so that a document need not be there as
-a whole. Those with filters, and those that count from the end of an array,
-are left to the library.
+Most paths are followed step by step, so the document need not be in memory as
+a whole. Paths with filters, and those that count from the end of an array, are
+evaluated by the library.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from buffr.formats.json_text import Place
 __all__ = ["NOWHERE", "BadPath", "JSONPath", "Walk", "both", "take_out", "walk_along", "walk_to"]
 
 _DEEPEST = 256
-"""How deep the library's ``..`` goes: deeper than the documents that are compared."""
+"""The depth limit of the library's ``..``: deeper than documents that are compared."""
 
 
 class BadPath(ValueError):
-    """A path that is not valid; the text says why."""
+    """An invalid path; the message says why."""
 
 
 class _Found(Protocol):
@@ -51,7 +51,7 @@ class _Step:
 
 @frozen(eq=False)
 class JSONPath:
-    """A valid path. ``steps`` are ``None`` where a document is needed as a whole."""
+    """A valid path. ``steps`` are ``None`` if it needs the whole document."""
 
     text: str
     _compiled: _Compiled
@@ -60,7 +60,7 @@ class JSONPath:
 
     @classmethod
     def of(cls, path: str) -> JSONPath:
-        """Raises ``BadPath``; ``ImportError`` where the library is missing."""
+        """Raises ``BadPath``; ``ImportError`` if the library is missing."""
         # Few settings have paths.
         library: Any = import_module("jsonpath_rfc9535")
         environment = library.JSONPathEnvironment()
@@ -72,10 +72,10 @@ class JSONPath:
         return cls(path, compiled, _steps(str(compiled)), library.JSONPathRecursionError)
 
     def places(self, document: Any) -> set[Place]:
-        """What it finds in a document.
+        """The places that it selects in a document.
 
-        Paths without steps go at most ``_DEEPEST`` levels deep by ``..``; in a
-        deeper document they find what they came to.
+        Paths without steps follow ``..`` for up to ``_DEEPEST`` levels; in a
+        deeper document they select what they reached.
         """
         found: set[Place] = set()
         if self.steps is not None:
@@ -95,10 +95,10 @@ _quote_or_escape = re.compile(r"\\.|\"", re.DOTALL)
 
 
 def _steps(canonical: str) -> tuple[_Step, ...] | None:
-    """The segments of a path in the library's one spelling: ``$['a'][0, 2:8:2]..[*]``.
+    """The segments of a path in the library's canonical form: ``$['a'][0, 2:8:2]..[*]``.
 
-    ``None`` where some cannot be followed step by step: filters, and what
-    counts from the end of an array.
+    ``None`` if some cannot be followed step by step: filters, and indices from
+    the end of an array.
     """
     steps: list[_Step] = []
     at = 1
@@ -118,7 +118,7 @@ def _step(deep: bool, selectors: list[str]) -> _Step:  # noqa: FBT001  # one seg
 
 
 def _name(quoted: str) -> str:
-    """A name in single quotes: with JSON's escapes, but for the quotes."""
+    """A name in single quotes, with JSON's escapes except for the quotes."""
     swapped = {"\\'": "'", '"': '\\"'}
     inner = _quote_or_escape.sub(lambda found: swapped.get(found[0], found[0]), quoted[1:-1])
     return str(json.loads(f'"{inner}"'))
@@ -133,12 +133,13 @@ def _range(selector: str) -> range:
 
 
 class Walk(Protocol):
-    """What is found in a value of a document, and at the value itself.
+    """What is selected inside a value of a document, and at the value itself.
 
-    ``ends``: the value is found. ``idle``: nothing is in it. ``names`` are
-    the members in which something may be; ``None`` for any. ``wanted`` are
-    those of which one must be anywhere in it, or nothing is; ``None`` where
-    nothing has to. ``alike``: the walk is the same at each element of an array.
+    ``ends``: the value is selected. ``idle``: nothing inside it is. ``names``
+    are the members that may contain a selection; ``None`` for any. ``wanted``
+    are names of which one must occur somewhere inside, or nothing is selected;
+    ``None`` without such a condition. ``alike``: the walk is the same for each
+    element of an array.
     """
 
     @property
@@ -172,7 +173,7 @@ class _Paths:
 
 
 class _Along:
-    """How far some paths have come."""
+    """The progress of some paths."""
 
     def __init__(self, paths: _Paths, positions: frozenset[_Position]) -> None:
         self._paths = paths
@@ -220,7 +221,7 @@ class _Along:
 
 
 def walk_along(paths: Iterable[JSONPath]) -> Walk:
-    """The walk at the root of a document, along those paths that have steps."""
+    """The walk from the root of a document, along the paths that have steps."""
     steps = tuple([path.steps for path in paths if path.steps is not None])
     return _Paths(steps).at(frozenset([(path, 0) for path in range(len(steps))]))
 
@@ -229,7 +230,7 @@ NOWHERE = walk_along(())
 
 
 def _places_along(walk: Walk, document: Any) -> Iterator[Place]:
-    """The places that a walk from the root of a document comes to, however deep."""
+    """The places that a walk from the root of a document reaches, at any depth."""
     rest: list[tuple[Place, Any, Walk]] = [((), document, walk)]
     while rest:
         place, value, walk = rest.pop()
@@ -246,7 +247,7 @@ def _places_along(walk: Walk, document: Any) -> Iterator[Place]:
 
 
 class _To:
-    """The walk to places that are known."""
+    """The walk to known places."""
 
     def __init__(self) -> None:
         self.ends = False
@@ -282,7 +283,7 @@ class _To:
 
 
 def walk_to(places: Iterable[Place]) -> Walk:
-    """The walk at the root of a document to what stands at some places."""
+    """The walk from the root of a document to these places."""
     walk = _To()
     for place in places:
         walk.add(place)
@@ -324,17 +325,18 @@ class _Both:
 
 
 def both(one: Walk, other: Walk) -> Walk:
-    """The walk to what either comes to."""
+    """The walk to everything that either walk reaches."""
     if one.idle and not one.ends:
         return other
     return one if other.idle and not other.ends else _Both(one, other)
 
 
 def take_out(document: Any, walk: Walk) -> Any:
-    """The document without what a walk from its root comes to. It is changed.
+    """The document without what a walk from its root reaches. The argument is changed.
 
-    A member goes; ``null`` takes the place of an element, so that the others
-    keep theirs, and of the document itself. A document that is a scalar stays.
+    A member is removed; an element is replaced by ``null``, so that the others
+    keep their places, and so is the document itself. A scalar document is
+    unchanged.
     """
     if not isinstance(document, dict | list):
         return document

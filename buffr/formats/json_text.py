@@ -1,7 +1,7 @@
-"""JSON text (RFC 8259) read where it stands: which value is at which place.
+"""Positions in JSON text (RFC 8259): which value is at which place.
 
-What shows, colours or replaces parts of a document reads it here. The texts
-are documents already known to be valid.
+Used to show, colour or replace parts of a document. The texts must be valid
+documents.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import msgspec
 __all__ = ["STRING", "Place", "pointers", "scalars"]
 
 Place = tuple[int | str, ...]
-"""Where a value stands: the names and indices that lead to it."""
+"""The place of a value: the names and indices that lead to it."""
 
 STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-"""The pattern of a string; needs DOTALL where a text may not be JSON."""
+"""The pattern of a string; needs DOTALL if a text may not be JSON."""
 
 _LEXEME = re.compile(rb'[\[\]{}:,]|%b|[^\s\[\]{}:,"]++' % STRING.encode())
 
@@ -26,8 +26,8 @@ _LEXEME = re.compile(rb'[\[\]{}:,]|%b|[^\s\[\]{}:,"]++' % STRING.encode())
 def _lexemes(text: bytes) -> Iterator[tuple[int, int, bool, list[int | str]]]:
     """Each bracket, name and scalar: start, end, whether it is a scalar, and its value's place.
 
-    A member's name is at the place of its value. The place is one list for
-    all, and changes with the next lexeme.
+    A member's name has the place of its value. The place is one list for all
+    lexemes, and changes with the next one.
     """
     place: list[int | str] = []
     name_next = False
@@ -57,7 +57,7 @@ def _lexemes(text: bytes) -> Iterator[tuple[int, int, bool, list[int | str]]]:
 
 
 def scalars(text: bytes) -> Iterator[tuple[Place, int, int]]:
-    """Every string, number and word of a document: its place, where it starts and ends."""
+    """Every string, number and word of a document: its place, start and end."""
     for start, end, is_scalar, place in _lexemes(text):
         if is_scalar:
             yield tuple(place), start, end
@@ -66,8 +66,8 @@ def scalars(text: bytes) -> Iterator[tuple[Place, int, int]]:
 def pointers(text: bytes, offsets: Sequence[int]) -> Iterator[str]:
     """The JSON pointer (RFC 6901) of the value at each of some ascending offsets.
 
-    Empty for the whole, and where the text is not JSON after all. The name of
-    a member counts as its value.
+    Empty for the whole document, and if the text is not JSON. The name of a
+    member counts as its value.
     """
     waiting = list(reversed(offsets))
     for _, end, _, place in _lexemes(text) if _is_document(text) else ():

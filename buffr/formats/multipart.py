@@ -1,4 +1,4 @@
-"""Multipart bodies (RFC 2046 5.1), read where they stand: heads of parts, and spans of contents."""
+"""Multipart bodies (RFC 2046 5.1), parsed in place: the fields of parts, and spans of contents."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Text = bytes | bytearray
 
 
 def _linear(pattern: bytes) -> Any:
-    """An RE2 pattern for bytes: hostile texts do not make it slow."""
+    """An RE2 pattern for bytes: linear in the text."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     return re2.compile(pattern, options)
@@ -54,13 +54,13 @@ _FIELD_HEAD = _linear(
 
 
 def parameters(value: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The parameters behind a field's value: lower-case names, and values as they are written."""
+    """The parameters after a field's value: lower-case names, and values as written."""
     for name, written in _PARAMETER.findall(value):
         yield name.lower(), written
 
 
 def boundary_of(content_type: bytes | None) -> bytes | None:
-    """The boundary that a multipart ``Content-Type`` names; ``None`` for any other type."""
+    """The boundary in a multipart ``Content-Type``; ``None`` for any other type."""
     if content_type is None or content_type[:10].lower() != b"multipart/":
         return None
     for name, written in parameters(content_type):
@@ -79,7 +79,7 @@ class Disposition:
 
 
 def disposition_of(value: bytes) -> Disposition | None:
-    """``None`` for what names no field of a form."""
+    """``None`` if it does not name a form's field."""
     kind, _, rest = value.partition(b";")
     known = {name: _unquoted(written) for name, written in parameters(b";" + rest)}
     if kind.strip().lower() != b"form-data" or b"name" not in known:
@@ -113,7 +113,7 @@ class Part:
 
 @frozen
 class Multipart:
-    """A body in parts, and where what stands before and behind them starts and ends."""
+    """A body's parts, and the positions of the texts before and after them."""
 
     parts: tuple[Part, ...]
     preamble: tuple[int, int]
@@ -131,9 +131,9 @@ def multipart(
     end: int | None = None,
     pause: Callable[[], None] = _go_on,
 ) -> Multipart | None:
-    """The parts of ``text[start:end]``; ``None`` where they are not as RFC 2046 has them.
+    """The parts of ``text[start:end]``; ``None`` if they do not follow RFC 2046.
 
-    Lines around delimiters may all end in a bare LF, as the first one does.
+    All lines around delimiters may end in a bare LF, if the first one does.
     ``pause`` is called now and then.
     """
     end = len(text) if end is None else end
@@ -157,12 +157,12 @@ def multipart(
 def _delimiters(
     text: Text, boundary: bytes, start: int, end: int, pause: Callable[[], None]
 ) -> Iterator[tuple[int, int, bool]]:
-    """Where the content before each delimiter ends, where what follows starts, and if it closes."""
+    """For each delimiter: where the content before it ends, the next starts, and if it closes."""
     dashes = b"--" + boundary
     line_end = b""
     at = start
     while at < end:
-        # In steps: a search holds the interpreter.
+        # In steps: a search holds the interpreter's lock.
         found = text.find(dashes, at, min(end, at + _AT_ONCE + len(dashes)))
         if found < 0:
             at += _AT_ONCE
@@ -188,7 +188,7 @@ def _part(text: Text, start: int, end: int) -> Part | None:
         return Part((), start + (1 if text[start : start + 1] == b"\n" else 2), max(start, end))
     gap = _HEAD_END.search(text, start, min(end, start + _LONGEST_HEAD))
     if gap is None:
-        # A part may be all head, and end with the line before the delimiter.
+        # A part may consist of its head only, and end with the line before the delimiter.
         fields = fields_in(bytes(text[start : min(end, start + _LONGEST_HEAD)]))
         return None if fields is None or end - start > _LONGEST_HEAD else Part(fields, end, end)
     fields = fields_in(bytes(text[start : gap.start()]))
@@ -196,7 +196,7 @@ def _part(text: Text, start: int, end: int) -> Part | None:
 
 
 def fields_in(head: bytes) -> Headers | None:
-    """The fields of a head, whose lines may end in a bare LF; ``None`` for what is none."""
+    """The fields of a head, whose lines may end in a bare LF; ``None`` if it is malformed."""
     fields: list[tuple[bytes, bytes]] = []
     for line in _FOLD.sub(b" ", head).splitlines() if head.strip() else ():
         name, colon, value = line.partition(b":")
@@ -215,9 +215,9 @@ class FieldHead:
 
 
 def field_heads(text: bytes) -> Iterator[FieldHead]:
-    """The heads of form fields in a text of which the boundary is not known.
+    """The heads of form fields in a text whose boundary is unknown.
 
-    It may be cut out of a body, and hold what only looks like one.
+    The text may be cut out of a body, and contain what only looks like a head.
     """
     for found in _FIELD_HEAD.finditer(text):
         disposition = disposition_of(b"form-data;" + found[1])

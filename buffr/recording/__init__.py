@@ -1,1 +1,1 @@
-"""Live pieces become an interaction, and an interaction becomes pieces."""
+"""Turns live pieces into an interaction, and an interaction into pieces."""

@@ -1,4 +1,4 @@
-"""A request and its answer become an interaction."""
+"""Turns a request and its answer into an interaction."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ _NONE: frozenset[bytes] = frozenset()
 
 
 def passed_on(head: ResponseHead) -> ResponseHead:
-    """The head as it goes on to the client: hop-by-hop fields stay behind, the framing does not."""
+    """The head that the client gets: without hop-by-hop fields, but with its framing."""
     return ResponseHead(head.status, head.reason, end_to_end(head.headers, keep=_FRAMING))
 
 
 def recorded_request(request: Request, body: Body, origin: Origin | None = None) -> RecordedRequest:
     """What is stored of a request; ``origin`` is ``None`` behind a reverse port.
 
-    There ``Host`` names only buffr itself, and elsewhere it says no more than the origin.
-    A request for a WebSocket keeps the field that tells it from a plain one.
+    There ``Host`` only names buffr, and elsewhere it repeats the origin. A
+    request for a WebSocket keeps the field that distinguishes it from a plain
+    one.
     """
     kept = _UPGRADE if asks_websocket(request) else _NONE
     fields = end_to_end(request.headers, keep=kept)
@@ -62,7 +63,7 @@ def recording(
     truncated: str | None = None,
     captures: tuple[tuple[str, str], ...] = (),
 ) -> HTTPInteraction:
-    """The interaction of a request and an answer that was taped whole, or up to its break."""
+    """The interaction of a request and its taped answer, complete or cut off."""
     length = response_length(request.method, head)
     streamed = length in (CHUNKED, UNTIL_CLOSE) or media_type(head.headers) == b"text/event-stream"
     chunks = tape.chunks(chunked=length == CHUNKED) if streamed else ()
@@ -80,7 +81,7 @@ def recording(
 
 
 class TeeReader:
-    """Passes a body on, and keeps it on a tape; ``whole`` once its end was read."""
+    """Passes a body on, and copies it to a tape; ``whole`` once its end was read."""
 
     def __init__(self, body: BodyReader, tape: Tape) -> None:
         self.trailers: Headers = ()

@@ -1,4 +1,4 @@
-"""A recorded answer with the values of a live request in it."""
+"""A recorded answer with the values of a live request inserted."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["LiveBody", "with_live_fields", "with_live_origin"]
 
 _BLOCK_BYTES = 65536
 
-# These say how the body is framed and coded: a value that happens to look like one changes none.
+# These fields frame and encode the body: a value that happens to look the same is not replaced.
 _FRAMING = frozenset(
     (b"connection", b"content-encoding", b"content-length", b"trailer", b"transfer-encoding")
 )
 
 
 def with_live_fields(interaction: HTTPInteraction, replacements: Replacements) -> HTTPInteraction:
-    """The interaction with live values in the header and trailer fields of its answer."""
+    """The interaction with live values in its answer's header and trailer fields."""
     response = interaction.response
     headers = _in_fields(response.headers, replacements)
     trailers = _in_fields(interaction.trailers, replacements)
@@ -32,7 +32,7 @@ def with_live_fields(interaction: HTTPInteraction, replacements: Replacements) -
 
 
 def with_live_origin(interaction: HTTPInteraction, live: bytes | None) -> HTTPInteraction:
-    """The interaction with the live ``Origin`` where its answer allows the recorded one."""
+    """The interaction with the live ``Origin`` if its answer allows the recorded one."""
     echoed = interaction.echoed_origin
     if live is None or echoed is None or live == echoed:
         return interaction
@@ -52,16 +52,16 @@ def _in_fields(fields: Headers, replacements: Replacements) -> Headers:
 
 
 class LiveBody:
-    """The recorded body with live values in it.
+    """The recorded body with live values inserted.
 
-    ``pieces`` has to be read to its end, and gives the bytes to be sent. A
-    content coding is undone for it and done again: the bytes are others then,
-    what they hold is the same. What came in one chunk goes in one chunk, only
-    the beginning of a value waits for the rest of it.
+    ``pieces`` must be read to its end, and yields the bytes to send. A content
+    coding is decoded for this and applied again: the encoded bytes change, the
+    content does not. What arrived in one chunk is sent in one chunk; only the
+    beginning of a value waits for its rest.
 
-    ``read`` gives the recorded bytes from an offset on, at least one and at
-    most so many. ``pieces`` raises ``BadCoding`` for a body that is not coded
-    as its head says.
+    ``read`` returns recorded bytes from an offset on: at least one, and no
+    more than requested. ``pieces`` raises ``BadCoding`` for a body that does
+    not match its declared coding.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class LiveBody:
             yield piece
 
     def answer(self, body: Body) -> HTTPInteraction:
-        """The interaction with all pieces as its body; the recorded one if they are the same."""
+        """The interaction with all pieces as its body; the recorded one if nothing changed."""
         if not self._stream.changed:
             return self._interaction
         chunks: list[Chunk] = []

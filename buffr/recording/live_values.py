@@ -1,6 +1,6 @@
-"""Recorded values in a replayed answer become those of the live request.
+"""Replaces recorded values in a replayed answer by those of the live request.
 
-Which values: what an ignore rule with ``sync_response`` matched in the
+The values are what an ignore rule with ``sync_response`` matched in the
 recorded request, and what it matches in the live one.
 """
 
@@ -15,26 +15,26 @@ from attrs import field, frozen
 __all__ = ["LONGEST", "MOST", "SHORTEST", "Replacements", "ReplacingStream"]
 
 SHORTEST = 4
-"""A recorded value of fewer bytes is left alone: it would be found where nobody means it."""
+"""Shorter recorded values, in bytes, are not replaced: they would be found by chance."""
 
 LONGEST = 1024
-"""A recorded value of more bytes is left alone: as much may be held back of a stream."""
+"""Longer recorded values are not replaced: as many bytes of a stream may be retained."""
 
 MOST = 64
-"""Pairs beyond these are left alone."""
+"""Pairs beyond these are ignored."""
 
 _NOT_IN_A_FIELD = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @frozen(eq=False)
 class Replacements:
-    """What is replaced by what: pairs of a recorded value and its live one.
+    """Pairs of a recorded value and the live one that replaces it.
 
-    All at once: nothing that was put in is replaced again, so two values can
-    change places. Where several values begin at one byte, the longest counts;
-    of several pairs with one recorded value the first. Values are also found,
-    and put in, as JSON strings spell them. ``bool()`` says whether anything
-    would change.
+    All are replaced at once: replacements are not searched again, so two
+    values can swap places. If several values begin at the same byte, the
+    longest counts; of several pairs with the same recorded value the first.
+    Values are also found, and inserted, as JSON strings spell them. ``bool()``
+    says whether anything would change.
     """
 
     pairs: tuple[tuple[bytes, bytes], ...]
@@ -45,7 +45,7 @@ class Replacements:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[bytes, bytes]]) -> Replacements:
-        """The pairs that are safe to replace; none where all recorded values are the live ones."""
+        """The pairs that are safe to replace; none if all recorded values equal the live ones."""
         kept: dict[bytes, bytes] = {}
         for recorded, live in pairs:
             if SHORTEST <= len(recorded) <= LONGEST and len(kept) < MOST:
@@ -81,22 +81,23 @@ class Replacements:
         return bool(self.pairs)
 
     def whole(self, data: bytes) -> bytes:
-        """All of a text with its values replaced."""
+        """A whole text with its values replaced."""
         return self._pattern.sub(self._live_value, data) if self.pairs else data
 
     def in_field(self, value: bytes) -> bytes:
-        """A header field's value; as it is where it would hold what no field may (RFC 9110 5.5)."""
+        """A header field's value; unchanged if the result would not be valid (RFC 9110 5.5)."""
         replaced = self.whole(value)
         return value if _NOT_IN_A_FIELD.search(replaced) else replaced.strip(b" \t")
 
     def stream(self) -> ReplacingStream:
-        """For a text that comes in pieces, cut anywhere."""
+        """A stream for a text that comes in pieces, split anywhere."""
         return ReplacingStream(self)
 
     def split(self, data: bytes) -> tuple[bytes, bytes]:
-        """The text so far as it is decided, replaced, and the rest as it came.
+        """The text that can be replaced already, replaced, and the rest unchanged.
 
-        The rest is the beginning of a value, at most; what follows may end it.
+        The rest is no more than the beginning of a value, which the next piece
+        may complete.
         """
         if not self.pairs:
             return data, b""
@@ -114,7 +115,7 @@ class Replacements:
         return b"".join(out), data[undecided:]
 
     def _undecided(self, data: bytes, start: int) -> int:
-        """Where the first value begins that could go on behind the end."""
+        """Where the first value begins that may continue after the end."""
         size = len(data)
         for first in self._first_bytes.finditer(data, max(start, size - self._longest + 1)):
             tail = data[first.start() :]
@@ -127,9 +128,9 @@ class Replacements:
 
 
 class ReplacingStream:
-    """Replaces in pieces; in total the same as ``Replacements.whole`` of all of them.
+    """Replaces in pieces; the total equals ``Replacements.whole`` of all of them.
 
-    ``changed`` says whether anything has become another text so far.
+    ``changed`` says whether anything was replaced so far.
     """
 
     def __init__(self, replacements: Replacements) -> None:
@@ -192,7 +193,7 @@ def _spelled(recorded: bytes, live: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _unescaped(text: str) -> str:
-    """What a JSON string means; the text itself where it is none."""
+    """The value of a JSON string; the text itself if it is not one."""
     try:
         meant = json.loads(f'"{text}"')
     except ValueError:

@@ -1,4 +1,4 @@
-"""An interaction becomes an answer again."""
+"""Turns an interaction into an answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["AT_ONCE", "play", "reader"]
 
 _BLOCK_BYTES = 65536
 AT_ONCE = 131072
-"""Larger bodies go out in blocks, as fast as the client takes them."""
+"""Larger bodies are sent in blocks, as fast as the client reads them."""
 
 
 async def play(
@@ -26,7 +26,7 @@ async def play(
 ) -> None:
     """Send a recorded answer: at once, or in its recorded cadence with ``sleep`` (seconds).
 
-    Raises ``CassetteError`` when its body's file cannot be read.
+    Raises ``CassetteError`` if its body's file cannot be read.
     """
     head = _true_head(interaction)
     if sleep is None and interaction.body.file is None and interaction.body.size_bytes <= AT_ONCE:
@@ -50,7 +50,7 @@ async def play(
 
 
 def _true_head(interaction: HTTPInteraction) -> ResponseHead:
-    """The head, its length that of the body, which somebody may have edited in the cassette."""
+    """The head with the length of the body, which may have been edited in the cassette."""
     head, size_bytes = interaction.response, interaction.body.size_bytes
     if response_length(interaction.request.method, head) in (size_bytes, CHUNKED, UNTIL_CLOSE):
         return head
@@ -63,7 +63,7 @@ def _true_head(interaction: HTTPInteraction) -> ResponseHead:
 
 
 def _true_chunks(interaction: HTTPInteraction) -> Sequence[Chunk]:
-    """The chunks, or one of all where they no longer fit the body."""
+    """The chunks, or a single one if they no longer fit the body."""
     chunks, size_bytes = interaction.chunks, interaction.body.size_bytes
     if sum([chunk.size_bytes for chunk in chunks]) != size_bytes:
         return (Chunk(size_bytes),)
@@ -71,7 +71,7 @@ def _true_chunks(interaction: HTTPInteraction) -> Sequence[Chunk]:
 
 
 def _pieces(interaction: HTTPInteraction) -> Iterator[tuple[Piece, int]]:
-    """Each piece, and the milliseconds to wait before it. Reads ahead of the head's sending."""
+    """Each piece, and the milliseconds to wait before it. Reads ahead before the head is sent."""
     chunks = _true_chunks(interaction)
     read = reader(interaction.body)
     offset = 0
@@ -86,9 +86,10 @@ def _pieces(interaction: HTTPInteraction) -> Iterator[tuple[Piece, int]]:
 
 
 def reader(body: Body) -> Callable[[int, int], bytes]:
-    """Reads a body's bytes from an offset on, at least one and at most so many.
+    """Returns a function that reads a body's bytes from an offset on.
 
-    Raises ``CassetteError`` when the body's file cannot be read; so does what is returned.
+    It returns at least one byte, and no more than requested. Raises
+    ``CassetteError`` if the body's file cannot be read; so does the function.
     """
     if body.file is None:
         data = body.data

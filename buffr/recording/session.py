@@ -1,4 +1,4 @@
-"""A WebSocket session as it goes by becomes an interaction."""
+"""Turns a WebSocket session in progress into an interaction."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from buffr.wire.websocket_frames import Control, Data
 __all__ = ["SessionTape"]
 
 _LARGE_BYTES = 1 << 20
-"""A message over this size gets a file of its own, from which a store can copy it."""
+"""A message over this size gets its own file, from which a store can copy it."""
 
 _MOST_FILES = 64
-"""Files that stay open for one session; large messages beyond these stand among the small."""
+"""Files that stay open for one session; further large messages go to the common file."""
 
 _FRAME_BYTES = 64
-"""What a frame counts beside its payload, so that empty ones cannot be without number."""
+"""The size of a frame in addition to its payload, which bounds the number of empty frames."""
 
 
 @frozen(eq=False)
 class _Taped:
-    """A frame but for its payload, which is in its own spool or in that for all."""
+    """A frame without its payload, which is in its own spool or in the common one."""
 
     frame: Frame
     start: int
@@ -56,20 +56,21 @@ class _Open:
 
 
 class SessionTape:
-    """Takes what goes by in both directions, in the order in which it is passed on.
+    """Takes the frames of both directions, in the order in which they are passed on.
 
-    A message has its place where it ends, so that what a side sends in answer
-    to it comes after it; control frames within it come before it. ``now`` and
-    ``started`` (the handshake's end) are seconds of one monotonic clock. Up to
-    ``memory_bytes`` of payload are in memory, more is in files without names
-    in ``directory``, as ``Spool`` has it. Beyond ``session_bytes`` nothing more is kept.
+    A message has its place where it ends, so that the reply to it comes after
+    it; control frames within it come before it. ``now`` and ``started`` (the
+    handshake's end) are seconds of the same monotonic clock. Up to
+    ``memory_bytes`` of payload are in memory, the rest in unnamed files in
+    ``directory``, as in ``Spool``. After ``session_bytes`` nothing more is
+    kept.
     """
 
     def __init__(
         self, directory: Path | None, started: float, *, memory_bytes: int, session_bytes: int
     ) -> None:
         self.frames = 0
-        """Messages and control frames that went by, kept or not."""
+        """Messages and control frames that passed, kept or not."""
         self.shortened: str | None = None
         """Why nothing more is kept."""
         self._directory = directory
@@ -84,11 +85,11 @@ class SessionTape:
 
     @property
     def on_disk(self) -> bool:
-        """Whether ``session`` has to read files, and is better called on a thread."""
+        """Whether ``session`` has to read files, and should be called on a thread."""
         return self._spool.path is not None
 
     def add(self, sender: Direction, event: Data | Control, now: float) -> None:
-        """Take what has just been passed on."""
+        """Take what was just passed on."""
         whole = isinstance(event, Control) or event.ends_message
         self.frames += whole
         if self.shortened is not None:
@@ -183,8 +184,8 @@ class SessionTape:
     ) -> WebSocketInteraction:
         """The interaction; payloads in files live as long as the tape is open.
 
-        ``end`` says how the session ended if no close handshake ended it. It
-        is truncated where the tape holds less than went by.
+        ``end`` says how the session ended if not by a close handshake. The
+        interaction is truncated if the tape has less than what passed.
         """
         return WebSocketInteraction(
             request,

@@ -1,4 +1,4 @@
-"""A body as it goes by: its pieces in order, when each came, and its bytes if they are kept."""
+"""A body in transit: its pieces in order, their times, and its bytes if they are kept."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Tape", "TapeReader"]
 class Tape:
     """Pieces written once and read by number, by readers of different speed.
 
-    With a spool the tape is kept: the last ``window_bytes`` are in memory
-    for readers who keep up, older pieces are read back. Without one a piece
-    is there until every reader has ``passed`` it, and so it is beyond
+    With a spool the tape is kept: the last ``window_bytes`` are in memory for
+    readers that keep up, older pieces are read back. Without a spool a piece
+    is available until every reader has ``passed`` it, and so are pieces after
     ``most_kept_bytes``. Times are seconds of a monotonic clock.
     """
 
@@ -29,10 +29,10 @@ class Tape:
     ) -> None:
         self.trailers: Headers = ()
         self.uncertain: str | None = None
-        """As that of the body which it holds."""
+        """Same as that of the body."""
         self.size_bytes = 0
         self.failure: OSError | None = None
-        """Why the tape is no longer kept: its spool has no room."""
+        """Why the tape is no longer kept: its spool has no space."""
         self._spool = spool
         self._window_bytes = window_bytes
         self._most_kept_bytes = most_kept_bytes
@@ -52,7 +52,7 @@ class Tape:
 
     @property
     def from_start(self) -> bool:
-        """Whether a new reader can still have every piece."""
+        """Whether a new reader can still get every piece."""
         return self.kept or self._first_recent == 0
 
     def append(self, piece: Piece, now: float) -> None:
@@ -73,7 +73,7 @@ class Tape:
                 self._drop_oldest()
 
     def passed(self, number: int) -> None:
-        """Every reader has got beyond the pieces before this number."""
+        """Every reader is past the pieces before this number."""
         if not self.kept:
             while self._first_recent < number:
                 self._drop_oldest()
@@ -83,7 +83,7 @@ class Tape:
         self._first_recent += 1
 
     def offset(self, number: int) -> int:
-        """How many bytes stand before this piece."""
+        """The number of bytes before this piece."""
         return self._marks[number][0] if number < len(self._marks) else self.size_bytes
 
     def piece(self, number: int) -> Piece:
@@ -107,7 +107,7 @@ class Tape:
         return Body.of(self.read_all())
 
     def chunks(self, *, chunked: bool) -> tuple[Chunk, ...]:
-        """The wire's chunks where the body is ``chunked``, else what arrived at once."""
+        """The chunks on the wire if the body is ``chunked``, otherwise what arrived at once."""
         chunks: list[Chunk] = []
         inside_ms = 0
         for number, (start, announced, delay_ms) in enumerate(self._marks):
@@ -127,7 +127,7 @@ class Tape:
 
 
 class TapeReader:
-    """Reads a finished, kept tape from its start, in the framing that it came in."""
+    """Reads a complete, kept tape from its start, in its original framing."""
 
     def __init__(self, tape: Tape) -> None:
         self.trailers = tape.trailers

@@ -1,9 +1,9 @@
-"""A recorded session is played to a client that is checked against it.
+"""Plays a recorded session to a client, and checks the client against it.
 
-Both sides keep their own order. Between the two only this holds: a server's
-frame is sent when all client messages that stand before it in the recording
-have come. Client messages may come earlier than they were recorded, so frames
-that the sides sent on their own may interleave in another way.
+Both sides keep their own order. Between the two there is one rule: a server's
+frame is sent once all client messages before it in the recording have arrived.
+Client messages may arrive earlier than they were recorded, so frames that the
+sides sent independently may interleave in another way.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _CONTROL = frozenset((FrameKind.PING, FrameKind.PONG))
 
 
 class Over(Enum):
-    """What ends a replay."""
+    """How a replay ends."""
 
     CLOSED = "closed"
     """Both sides have sent their close frame."""
 
     DROPPED = "dropped"
-    """The recorded upstream went away without one."""
+    """The recorded upstream left without one."""
 
 
 @frozen(eq=False)
 class _Step:
-    """A frame, its number in ``frames``, and how many client steps come before it."""
+    """A frame, its number in ``frames``, and the number of client steps before it."""
 
     frame: Frame
     number: int
@@ -47,10 +47,10 @@ class _Step:
 
 @define(eq=False)
 class _Script:
-    """What a recorded session asks of each side.
+    """What a recorded session expects of each side.
 
-    Neither side's pongs, nor a client's pings, are part of it: whoever plays
-    a session answers the live pings.
+    Neither side's pongs nor a client's pings are part of it: live pings are
+    answered independently of the script.
     """
 
     client: list[_Step] = Factory(list)
@@ -76,23 +76,23 @@ class _Script:
         return script
 
     def data_steps(self) -> list[_Step]:
-        """What the server sends but for pings."""
+        """What the server sends, except pings."""
         return [step for step in self.server if step.frame.kind is not FrameKind.PING]
 
 
 @define(eq=False)
 class Transcript:
-    """A session on its way through a replay.
+    """A session during its replay.
 
-    ``pairs`` are recorded values and their live ones, as the upgrade request
-    gave them; what the rules capture in messages is added to them.
+    ``pairs`` are recorded values and their live ones, from the upgrade
+    request; what the rules capture in messages is added to them.
     """
 
     rules: FrameRules
     session: WebSocketInteraction
     pairs: tuple[tuple[bytes, bytes], ...] = ()
     received: int = field(init=False, default=0)
-    """Messages and close frames of the client that fitted so far."""
+    """Messages and close frames of the client that matched so far."""
     _script: _Script = field(init=False)
     _sent: int = field(init=False, default=0)
     _refused: tuple[FrameKind, bytes | BodyDigest] | None = field(init=False, default=None)
@@ -107,19 +107,19 @@ class Transcript:
 
     @property
     def passed(self) -> int:
-        """Frames that were played so far, of both sides."""
+        """The number of frames played so far, of both sides."""
         return self.received + self._sent
 
     @property
     def left(self) -> int:
-        """Frames that were not."""
+        """The number of frames not yet played."""
         return len(self._script.client) + len(self._script.server) - self.passed
 
     def next(self) -> Frame | Over | None:
         """What the server does now; ``None`` while it is the client's turn.
 
-        A frame is to be sent ``delay_ms`` after this call, if the recorded
-        cadence is kept, and before the next call.
+        A frame must be sent before the next call and, if the recorded cadence
+        is kept, ``delay_ms`` after this call.
         """
         if self._client_closed:
             if self._server_closed:
@@ -143,10 +143,10 @@ class Transcript:
         return Over.DROPPED if dropped else None
 
     def receive(self, kind: FrameKind, data: bytes | BodyDigest) -> Drift | None:
-        """Take a client's message; a large one as its digest. What is wrong with it, if anything.
+        """Take a client's message; a large one as its digest. Returns the deviation, if any.
 
-        What crosses a close frame is passed over. Raises ``CassetteError``
-        when a recorded message's file cannot be read.
+        A message that crosses a close frame is ignored. Raises
+        ``CassetteError`` if a recorded message's file cannot be read.
         """
         if self._server_closed or self._client_closed:
             return None
@@ -172,7 +172,7 @@ class Transcript:
         )
 
     def receive_close(self, code: int | None) -> None:
-        """Take a client's close frame: it ends the session wherever the recording is."""
+        """Take a client's close frame: it ends the session at any position in the recording."""
         self._client_closed = True
         self._client_code = code
         client = self._script.client
@@ -180,9 +180,9 @@ class Transcript:
             self.received += 1
 
     def switch(self, other: WebSocketInteraction) -> bool:
-        """Go on with another recording, if all that was sent and received so far fits it too.
+        """Continue with another recording, if it matches everything sent and received so far.
 
-        The message that was refused last counts as received then.
+        The message that was refused last then counts as received.
         """
         script = _Script.of(other)
         if self._refused is None or len(script.client) <= self.received:
@@ -236,7 +236,7 @@ class Transcript:
         return echo if echoed and answer.close_code != self._client_code else answer
 
     def _recorded_close(self) -> int | None:
-        """Where the server's close frame is, if nothing else is to be sent before it."""
+        """The position of the server's close frame, if nothing else is to be sent before it."""
         for place in range(self._sent, len(self._script.server)):
             step = self._script.server[place]
             if step.after > self.received:

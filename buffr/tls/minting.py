@@ -1,8 +1,8 @@
-"""How certificates are made: buffr's own authority, and leaves for names (RFC 5280).
+"""Creates certificates: buffr's own authority, and leaves for names (RFC 5280).
 
-Everything is ECDSA on P-256: 0.01 ms for a key and 0.1 ms for a certificate,
-where RSA would hold up the reactor for 50 ms. Serial numbers are random (4.1.2.2),
-and times are backdated for clients whose clocks are behind.
+All keys are ECDSA on P-256: 0.01 ms for a key and 0.1 ms for a certificate,
+while RSA would block the reactor for 50 ms. Serial numbers are random
+(4.1.2.2), and times are backdated for clients whose clocks are slow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["Issuer", "new_authority", "new_key"]
 _SKEW = timedelta(days=2)
 _AUTHORITY_LIFE = timedelta(days=3652)
 _LEAF_LIFE = timedelta(days=397)
-"""From first to last moment; clients refuse what is valid for 398 days or more."""
+"""The whole validity period; clients refuse certificates that are valid for 398 days or more."""
 _LONGEST_COMMON_NAME = 64
 """ub-common-name of RFC 5280, appendix A.1."""
 _ORGANIZATION = x509.NameAttribute(NameOID.ORGANIZATION_NAME, "buffr")
@@ -39,8 +39,8 @@ def new_key() -> ec.EllipticCurvePrivateKey:
 def new_authority(key: PairKey, now: datetime) -> x509.Certificate:
     """A root certificate for this key, valid for ten years, that signs leaves only.
 
-    Its name holds a piece of the key's identifier, since trust stores and
-    people have to tell the authorities of several machines apart.
+    Its name contains a part of the key's identifier, so that trust stores and
+    people can distinguish the authorities of several machines.
     """
     public = key.public_key()
     identifier = x509.SubjectKeyIdentifier.from_public_key(public)
@@ -63,7 +63,7 @@ def new_authority(key: PairKey, now: datetime) -> x509.Certificate:
 
 @frozen
 class Issuer:
-    """What signs leaves, and the one key that all of them are for."""
+    """Signs leaves, which all share one key."""
 
     certificate: x509.Certificate
     key: PairKey = field(repr=False)
@@ -72,7 +72,7 @@ class Issuer:
 
     @_common.default
     def _default_common(self) -> x509.CertificateBuilder:
-        """What all leaves share."""
+        """What all leaves have in common."""
         public = self.leaf_key.public_key()
         serving = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
         return (
@@ -87,11 +87,11 @@ class Issuer:
         )
 
     def leaf(self, names: Sequence[str], now: datetime) -> x509.Certificate:
-        """A certificate for these names, each as ``server_name`` gave it.
+        """A certificate for these names, each as ``server_name`` returned it.
 
-        Host names and addresses stand in its subjectAltName (4.2.1.6); the
-        first is its common name too, where it fits. It is valid for less
-        than 398 days, and never outside the authority's own time.
+        Host names and addresses are in its subjectAltName (4.2.1.6); the first
+        one is also its common name, if it fits. It is valid for less than 398
+        days, and never outside the authority's own validity period.
         """
         first = max(now - _SKEW, self.certificate.not_valid_before_utc)
         last = min(first + _LEAF_LIFE, self.certificate.not_valid_after_utc)
@@ -120,7 +120,7 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _issuer_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """The issuer's own key identifier, or what it would be by RFC 5280 4.2.1.2."""
+    """The issuer's own key identifier, or the one by RFC 5280 4.2.1.2."""
     try:
         own = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     except x509.ExtensionNotFound:

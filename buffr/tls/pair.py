@@ -1,6 +1,6 @@
-"""A certificate and its key out of PEM files, and what can be wrong with them.
+"""Reads a certificate and its key from PEM files, and checks them.
 
-Whatever is wrong is one line: the file, what it is, and what to do.
+Every problem is reported in one line: the file, the problem, and what to do.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from buffr.errors import ConfigError
 __all__ = ["Pair", "PairKey", "check_times", "read_key", "read_pair", "refuse_shared_key"]
 
 PairKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-"""What signs for a certificate that TLS clients accept."""
+"""Keys that can sign a certificate that TLS clients accept."""
 
 _LARGEST_FILE_BYTES = 2**20
 _LEAST_RSA_BITS = 2048
@@ -35,7 +35,7 @@ _LEAST_RSA_BITS = 2048
 
 @frozen
 class Pair:
-    """A certificate, what stands behind it in its file, and the certificate's key."""
+    """A certificate, the chain that follows it in its file, and its key."""
 
     certificate: x509.Certificate
     others: tuple[x509.Certificate, ...]
@@ -43,24 +43,27 @@ class Pair:
 
 
 def read_pair(what: str, cert_path: Path, key_path: Path) -> Pair:
-    """The pair in two PEM files; ``what`` they are of begins the message of an error.
+    """The pair in two PEM files; error messages begin with ``what``, their purpose.
 
-    The first certificate is the one that the key is for. Raises
-    ``ConfigError``: a file cannot be read, is no PEM, holds a key that is
-    encrypted or of no use in TLS, or the two do not belong together.
+    The first certificate must belong to the key. Raises ``ConfigError`` if a
+    file cannot be read or is not PEM, if the key is encrypted or not usable in
+    TLS, or if the two do not belong together.
     """
     first, *others = _certificates(f"{what} certificate {cert_path}", cert_path)
     key = read_key(f"{what} key {key_path}", key_path)
     if _public_bytes(first) != _public_bytes(key):
         raise ConfigError(
             f"{what} certificate {cert_path} and key {key_path} do not belong together",
-            hint="give the two files of one pair",
+            hint="set both files of the same pair",
         )
     return Pair(first, tuple(others), key)
 
 
 def read_key(what: str, path: Path) -> PairKey:
-    """The key in a PEM file: SEC1, PKCS 1 or PKCS 8. Raises ``ConfigError`` as ``read_pair``."""
+    """The key in a PEM file: SEC1, PKCS 1 or PKCS 8.
+
+    Raises ``ConfigError`` as ``read_pair`` does.
+    """
     data = _contents(what, path)
     try:
         key = load_pem_private_key(data, password=None)
@@ -69,26 +72,26 @@ def read_key(what: str, path: Path) -> PairKey:
             f"{what} is encrypted", hint=f"decrypt it: openssl pkey -in {path} -out PLAIN.key"
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise ConfigError(f"{what} holds no private key in PEM") from error
+        raise ConfigError(f"{what} does not contain a private key in PEM") from error
     return _usable(what, key)
 
 
 def check_times(what: str, certificate: x509.Certificate, now: datetime, *, hint: str) -> None:
-    """Raise ``ConfigError`` where a certificate has expired, or does not hold yet."""
+    """Raise ``ConfigError`` if a certificate has expired, or is not valid yet."""
     if now > certificate.not_valid_after_utc:
         raise ConfigError(f"{what} expired on {_day(certificate.not_valid_after_utc)}", hint=hint)
     if now < certificate.not_valid_before_utc:
         raise ConfigError(
             f"{what} is not valid before {_day(certificate.not_valid_before_utc)}",
-            hint="is this machine's clock right?",
+            hint="check this machine's clock",
         )
 
 
 def refuse_shared_key(what: str, key_path: Path) -> None:
-    """Raise ``ConfigError`` where others than its owner can read or change a key.
+    """Raise ``ConfigError`` if others than its owner can read or change a key.
 
-    The group may read a key that belongs to root, when buffr is not root:
-    that is how system keys and mounted secrets are handed out.
+    Group access is allowed for a key that belongs to root, if buffr is not
+    root: system keys and mounted secrets are provided that way.
     """
     try:
         status = key_path.stat()
@@ -109,7 +112,7 @@ def _certificates(what: str, path: Path) -> Sequence[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(data)
     except ValueError as error:
-        raise ConfigError(f"{what} holds no certificate in PEM") from error
+        raise ConfigError(f"{what} does not contain a certificate in PEM") from error
 
 
 def _usable(what: str, key: PrivateKeyTypes) -> PairKey:
@@ -121,21 +124,21 @@ def _usable(what: str, key: PrivateKeyTypes) -> PairKey:
         return key
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return key
-    raise ConfigError(f"{what} is neither EC nor RSA")
+    raise ConfigError(f"{what} must be EC or RSA")
 
 
 def _contents(what: str, path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise ConfigError(f"{what} is no file")
+            raise ConfigError(f"{what} is not a file")
         with path.open("rb") as file:
             data = file.read(_LARGEST_FILE_BYTES + 1)
     except OSError as error:
         raise _unreadable(what, error) from error
     except ValueError as error:
-        raise ConfigError(f"{what} has no name that a file can have") from error
+        raise ConfigError(f"{what} is not a valid file name") from error
     if len(data) > _LARGEST_FILE_BYTES:
-        raise ConfigError(f"{what} is over 1 MiB, which no PEM file of a pair is")
+        raise ConfigError(f"{what} is over 1 MiB, too large for a PEM file")
     return data
 
 

@@ -122,7 +122,7 @@ class TestGivenFiles:
         ("cert", "key", "message"),
         [
             (certificate(EC), key_pem(RSA), "do not belong together"),
-            (b"?", key_pem(EC), "TLS certificate .* holds no certificate"),
+            (b"?", key_pem(EC), "TLS certificate .* does not contain a certificate"),
             (certificate(EC), encrypted_pem(EC), "TLS key .* is encrypted"),
             (
                 certificate(EC, first=NOW - timedelta(days=9), life=timedelta(days=8)),
