@@ -1,1 +1,1 @@
-"""Where interactions are kept."""
+"""Stores of interactions and of cached answers."""

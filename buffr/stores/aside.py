@@ -1,4 +1,4 @@
-"""What must not be lost gets a name beside the file: ``name.suffix``, ``name.suffix.1`` …"""
+"""Sets data aside under a free name next to the file: ``name.suffix``, ``name.suffix.1`` …"""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["move_aside", "set_aside"]
 
 
 def move_aside(path: Path, suffix: str, disk: Disk) -> Path:
-    """Rename a file to the first free name, and return that. Raises ``OSError``."""
+    """Rename a file to the first free name, and return that name. Raises ``OSError``."""
     with _free_name(path, suffix) as target:
         disk.replace(path, target)
     return target
 
 
 def set_aside(path: Path, data: bytes, suffix: str, disk: Disk) -> Path:
-    """Write bytes under the first free name, and return that. Raises ``OSError``."""
+    """Write bytes under the first free name, and return that name. Raises ``OSError``."""
     with _free_name(path, suffix) as target:
         fd = os.open(target, os.O_WRONLY | os.O_CLOEXEC)
         try:
@@ -33,7 +33,7 @@ def set_aside(path: Path, data: bytes, suffix: str, disk: Disk) -> Path:
 
 @contextmanager
 def _free_name(path: Path, suffix: str) -> Iterator[Path]:
-    """A name that an empty file of ours holds, so that a rename onto it overwrites nobody's."""
+    """A name reserved by an empty file of ours, so that renaming to it overwrites nothing."""
     number = 0
     while True:
         name = f"{path.name}.{suffix}" + (f".{number}" if number else "")

@@ -1,4 +1,4 @@
-"""What the engine asks of a store."""
+"""The port that the engine requires of a store."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ __all__ = ["Found", "Late", "Store"]
 class Found:
     """The interactions of one key and variant, in recorded order.
 
-    ``name`` is what a playhead counts them by. ``others`` are those of the
-    key's other variants, in the order of their first interactions.
+    ``name`` is the name under which a playhead counts them. ``others`` are
+    those of the key's other variants, in the order of their first
+    interactions.
     """
 
     name: bytes
@@ -28,27 +29,27 @@ class Found:
 
 
 class Late(Protocol):
-    """Interactions that are filed once more when a long body of their request was read.
+    """Interactions that are filed again once a long body of their request was read.
 
-    ``places`` are those of all whose bodies take long to read; another list
-    when the store was read anew.
+    ``places`` are those of all interactions whose bodies take long to read; a
+    new list when the store was read again.
     """
 
     @property
     def places(self) -> Sequence[int]: ...
 
     def add(self, place: int, key: RecordedKey) -> None:
-        """File one by what its body means."""
+        """File an interaction by the meaning of its body."""
 
     def find(self, keys: Sequence[MatchKey]) -> Found | None:
-        """Those of the first key that has any."""
+        """The interactions of the first key that has any."""
 
 
 class Store(Protocol):
     """Finds and keeps interactions.
 
-    All methods are called on the reactor's thread. What a store across a
-    network would have to ask for is a coroutine; one that knows the answer
+    All methods are called on the reactor's thread. Whatever a store across a
+    network would have to ask for is a coroutine; one that knows its result
     returns it without suspending, and a hit never suspends.
     """
 
@@ -65,44 +66,44 @@ class Store(Protocol):
         """
 
     async def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
-        """Interactions whose keys are one of these but for values that count by pseudonyms.
+        """Interactions whose keys equal one of these, except for values that count by pseudonyms.
 
-        Only where each of these values is the only one that the store has
-        under its name for its origin, so that there is nothing to mix up.
+        Only if each of these values is the only one in the store under its
+        name for its origin, so that values cannot be confused.
         """
 
     async def load(self, place: int) -> Interaction:
         """The interaction at one of ``Found.places``.
 
-        Raises ``CassetteError`` when it cannot be read.
+        Raises ``CassetteError`` if it cannot be read.
         """
 
     @property
     def late(self) -> Late:
-        """In this process: what was learnt of the interactions that are known here."""
+        """What this process has learnt about the long bodies of known interactions."""
 
     async def places(self) -> range:
-        """The places that interactions have now."""
+        """The current places of interactions."""
 
     async def entries(self, places: Sequence[int]) -> Sequence[IndexEntry | Broken | None]:
-        """What stands at each of these places.
+        """The interaction at each of these places.
 
-        As it is looked up, or what is never replayed and why; ``None`` for
-        what cannot be read, or is no longer there.
+        In the form for lookups, or one that is never replayed with the reason;
+        ``None`` if it cannot be read, or is no longer there.
         """
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the store as a whole, in words; empty for nothing.
+        """What is wrong with the store as a whole; empty if nothing is.
 
-        As far as it is known: nobody is asked.
+        As far as is known, without asking the store.
         """
 
     async def append(self, interaction: Interaction) -> None:
-        """Keep an interaction; returns when it would survive this process.
+        """Keep an interaction; returns once it would survive the end of this process.
 
-        Raises ``StoreFailed`` when it could not be kept; the store is as it was.
+        Raises ``StoreFailed`` if it could not be kept; the store is unchanged.
         """
 
     async def close(self) -> None:
-        """Finish what is under way; further calls are errors."""
+        """Finish all work in progress; later calls are errors."""

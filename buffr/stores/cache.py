@@ -1,4 +1,4 @@
-"""What cache mode asks of a store, beside what a cassette does."""
+"""The port of a store for mode cache."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ __all__ = [
 ]
 
 MOST_VARIANTS = 64
-"""Variants of a key that are kept, the last stored: a look-up reads them all."""
+"""The number of variants that are kept for a key, the latest ones: a lookup reads all of them."""
 
 
 @frozen(eq=False)
 class CacheEntry:
-    """A stored response, exact, and what its freshness is worked out from.
+    """A stored response, exact, and what its freshness is computed from.
 
-    ``key`` is the digest (16 bytes) of what identifies the request but for
+    ``key`` is the digest (16 bytes) of what identifies the request, except for
     ``Vary``; ``vary`` are the request's fields that the response's ``Vary``
-    names, in lower case and in order: one that was not sent is empty, a
-    credential is a keyed digest.
-    ``url`` is the request's as people may see it, without credentials. All
-    times are seconds since the epoch: it came at ``responded_at``, its age was
-    zero at ``born_at`` (RFC 9111 4.2.3); from ``fresh_until`` on it is stale,
-    from ``keep_until`` on of no use at all.
+    names, in lower case and in order: an absent one is empty, a credential is
+    a keyed digest. ``url`` is the request's, without credentials. All times
+    are seconds since the epoch: the response arrived at ``responded_at``, its
+    age was zero at ``born_at`` (RFC 9111 4.2.3); from ``fresh_until`` on it is
+    stale, from ``keep_until`` on it is useless.
     """
 
     key: bytes
@@ -54,7 +53,7 @@ class CacheEntry:
 
 @frozen(eq=False)
 class StoredEntry:
-    """An entry and its place: what names it until it is replaced or removed."""
+    """An entry and its place, which identifies it until it is replaced or removed."""
 
     place: int
     entry: CacheEntry
@@ -62,10 +61,10 @@ class StoredEntry:
 
 @frozen
 class CacheStats:
-    """What a store holds. ``bytes`` are of bodies and heads as kept.
+    """The content of a store. ``bytes`` are those of bodies and heads as stored.
 
-    ``expired`` are stale at ``now``; ``fresh_left_s`` is the mean of the
-    seconds that the others are fresh for still.
+    ``expired`` entries are stale at ``now``; ``fresh_left_s`` is the mean
+    remaining freshness of the others in seconds.
     """
 
     entries: int
@@ -79,7 +78,7 @@ class CacheStats:
 
 @define
 class CacheCounters:
-    """What a store of this process has done; a body is inflated when it is found."""
+    """The actions of a store in this process; a body is decompressed when it is found."""
 
     puts: int = 0
     compressed: int = 0
@@ -87,39 +86,41 @@ class CacheCounters:
 
 
 class CacheStore(Protocol):
-    """Keeps responses within its bounds of bytes and entries; the least recently used go first.
+    """Keeps responses within limits of bytes and entries; the least recently used are evicted
+    first.
 
     All methods are called on the reactor's thread.
     """
 
     @property
     def counters(self) -> CacheCounters:
-        """What it has done since it was opened."""
+        """The counts since it was opened."""
 
     @property
     def salt(self) -> bytes:
-        """At least 16 random bytes that are kept with the entries, and key their digests.
+        """16 or more random bytes that are stored with the entries, and key their digests.
 
-        Known since the store was opened: keys are made of it for each request.
+        Known once the store is open: the keys of all requests depend on it.
         """
 
     async def find(self, key: bytes) -> Sequence[StoredEntry]:
         """Every variant of a key, the one stored last first. Counts as use.
 
-        Raises ``StoreFailed`` when the store cannot be read.
+        Raises ``StoreFailed`` if the store cannot be read.
         """
 
     async def put(self, entry: CacheEntry) -> None:
-        """Keep an entry in place of the variant with the same key, method and ``vary``.
+        """Store an entry, replacing the variant with the same key, method and ``vary``.
 
-        Raises ``StoreFailed``; a response over the bound of one body is left out.
+        Raises ``StoreFailed``; a response whose body is over the limit is not
+        stored.
         """
 
     async def refresh(self, place: int, entry: CacheEntry) -> None:
-        """Replace all of an entry but its body: a 304 came (RFC 9111 4.3.4)."""
+        """Replace everything of an entry except its body: a 304 was received (RFC 9111 4.3.4)."""
 
     async def remove(self, place: int) -> None:
-        """Remove one entry, if it is there."""
+        """Remove one entry, if it exists."""
 
     async def clear(
         self,
@@ -129,10 +130,10 @@ class CacheStore(Protocol):
         tag: str | None = None,
         stored_before: float | None = None,
     ) -> int:
-        """Remove the entries to which all that is given applies; how many those were."""
+        """Remove the entries that match all given criteria. Returns their number."""
 
     async def stats(self, now: float, route: str | None = None) -> CacheStats:
         """In constant time. Raises ``StoreFailed``."""
 
     async def close(self) -> None:
-        """Finish what is under way; further calls are errors."""
+        """Finish all work in progress; later calls are errors."""

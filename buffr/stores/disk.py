@@ -1,4 +1,4 @@
-"""The calls that change a disk, gathered so that tests can let each of them fail."""
+"""The calls that change a disk, in one class so that tests can make each of them fail."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Disk:
     """Every method raises ``OSError`` as the system does."""
 
     def write(self, fd: int, parts: Sequence[Part], offset: int) -> None:
-        """Write all of the parts, one behind the other, at an offset."""
+        """Write all parts consecutively at an offset."""
         left = [memoryview(part) for part in parts]
         while left:
             written = os.pwritev(fd, left, offset)
@@ -30,11 +30,11 @@ class Disk:
                 left[0] = left[0][written:]
 
     def add(self, fd: int, parts: Sequence[Part]) -> None:
-        """Write all of the parts behind the end of the file, wherever that is by then."""
+        """Append all parts at the current end of the file."""
         flags = fcntl(fd, F_GETFL)
         fcntl(fd, F_SETFL, flags | os.O_APPEND)
         try:
-            self.write(fd, parts, 0)  # which O_APPEND puts at the end
+            self.write(fd, parts, 0)  # O_APPEND writes at the end
         finally:
             fcntl(fd, F_SETFL, flags)
 
@@ -46,7 +46,7 @@ class Disk:
         getattr(os, "fdatasync", os.fsync)(fd)
 
     def sync_directory(self, directory: Path) -> None:
-        """Wait until the directory's names are on the medium, where the system can say so."""
+        """Wait until the directory's names are on the medium, if the system supports that."""
         fd = os.open(directory, os.O_RDONLY)
         try:
             with suppress(OSError):
@@ -55,14 +55,17 @@ class Disk:
             os.close(fd)
 
     def create(self, path: Path, mode: int) -> int:
-        """The descriptor of a new file with exactly this mode; ``FileExistsError`` if taken."""
+        """The descriptor of a new file with exactly this mode.
+
+        Raises ``FileExistsError`` if the name is taken.
+        """
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with suppress(OSError):  # some file systems have no modes
             os.fchmod(fd, mode)
         return fd
 
     def link(self, source: Path, target: Path) -> None:
-        """Give a file a second name; ``FileExistsError`` if taken."""
+        """Give a file a second name; ``FileExistsError`` if the name is taken."""
         os.link(source, target)
 
     def replace(self, source: Path, target: Path) -> None:
@@ -70,7 +73,7 @@ class Disk:
 
 
 def blocks(parts: Iterable[Part]) -> Iterator[bytes]:
-    """The parts' bytes, in order, in blocks of a handy size."""
+    """The parts' bytes, in order, in blocks of a suitable size."""
     small: list[Part] = []
     size = 0
     for part in parts:

@@ -13,23 +13,23 @@ _MISSING = frozenset((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSU
 
 
 class Lock(Protocol):
-    """What ``lock`` is."""
+    """The signature of ``lock``."""
 
     def __call__(self, fd: int, *, exclusive: bool, patience_s: float) -> None: ...
 
 
 class LockTaken(OSError):
-    """Another process has held the lock for too long."""
+    """Another process has kept the lock for too long."""
 
 
 class LocksMissing(OSError):
-    """The file system knows no locks."""
+    """The file system does not support locks."""
 
 
 def lock(fd: int, *, exclusive: bool, patience_s: float) -> None:
-    """Wait for the lock of an open file; closing the descriptor gives it back.
+    """Wait for the lock of an open file; closing the descriptor releases it.
 
-    Raises ``LockTaken`` when the patience ends, and ``LocksMissing``.
+    Raises ``LockTaken`` after ``patience_s``, and ``LocksMissing``.
     """
     kind = (LOCK_EX if exclusive else LOCK_SH) | LOCK_NB
     deadline = time.monotonic() + patience_s
@@ -44,7 +44,7 @@ def lock(fd: int, *, exclusive: bool, patience_s: float) -> None:
                 ) from None
         except OSError as error:
             if error.errno in _MISSING:
-                raise LocksMissing(error.errno, "the file system has no locks") from error
+                raise LocksMissing(error.errno, "the file system does not support locks") from error
             raise
         else:
             return

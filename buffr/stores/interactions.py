@@ -1,4 +1,4 @@
-"""A set of interactions that a process knows of, and the stores over it: one for each route."""
+"""A set of interactions, and the stores over it: one for each route."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ __all__ = [
 Access = Literal["append", "replay", "anew"]
 
 Redact = Callable[[bytes], Callable[[Interaction], Interaction]]
-"""Makes, of a set's salt, what takes the credentials out of an interaction."""
+"""Makes, from a set's salt, a function that redacts interactions."""
 
 
 @frozen
 class SetName:
-    """The name of a set of interactions in a SQLite ``file``; in memory where there is none."""
+    """The name of a set of interactions in a SQLite ``file``; in memory without a file."""
 
     file: Path | None
     name: str
@@ -58,16 +58,16 @@ class IndexedStore(Store, Protocol):
 
     @property
     def interactions(self) -> InteractionSet:
-        """All that is in the set, whichever way it is looked up."""
+        """All interactions of the set, however they are looked up."""
 
 
 class InteractionSet(Protocol):
-    """Interactions in recorded order, each at a place of its own: a cassette, or a set elsewhere.
+    """Interactions in recorded order, each at its own place: a cassette, or a set elsewhere.
 
-    ``access`` ``replay`` never writes; ``anew`` looks nothing up that was
-    there before, and moves it out of the way when the first recording comes.
-    ``losses_noted`` says that the log has it already that nothing can be
-    written. ``where`` is the place in words.
+    With ``access`` ``replay`` nothing is written; with ``anew`` older
+    interactions are not looked up, and are moved out of the way by the first
+    recording. ``losses_noted`` says that the log already reports that nothing
+    can be written. ``where`` describes the location.
     """
 
     access: Access
@@ -78,41 +78,41 @@ class InteractionSet(Protocol):
 
     @property
     def salt(self) -> bytes:
-        """What the pseudonyms of its secrets are made with; another one when the set is."""
+        """The salt for the pseudonyms of its secrets; it changes when the set is replaced."""
 
     @property
     def replaces(self) -> bool:
-        """Whether recordings from before are still to be moved aside, as ``anew`` has it."""
+        """Whether older recordings still have to be moved aside, because of ``anew``."""
 
     def view(self, key_of: KeyOf) -> IndexedStore:
         """A store over this set, for one way to make match keys."""
 
     def open(self, *, in_steps: bool = False) -> None:
-        """Read what is there. Blocks. Raises a ``BuffrError``.
+        """Read the existing interactions. Blocks. Raises a ``BuffrError``.
 
         ``in_steps`` is for a thread beside a running reactor.
         """
 
     def check_writable(self) -> None:
-        """Raise ``OSError`` when a recording could not be kept now. Blocks."""
+        """Raise ``OSError`` if a recording could not be written now. Blocks."""
 
     def exists(self) -> bool:
-        """Whether there is anything that can be replayed, or could be there."""
+        """Whether there is, or may be, anything to replay."""
 
     def request(self, place: int) -> RecordedRequest | None:
         """The request at a place, while it can be replayed."""
 
     async def close(self) -> None:
-        """Write everything that waits, and let go of the file."""
+        """Write everything that is waiting, and close the file."""
 
     def release(self) -> None:
-        """Give the memory back, once it is closed."""
+        """Free the memory, once it is closed."""
 
 
 class _Viewed(InteractionSet, Protocol):
-    """What a view asks of its set; see ``Store`` for what is of the same name there.
+    """What a view requires of its set; see ``Store`` for members of the same name.
 
-    Places are numbers without gaps; an interaction keeps its own.
+    Places are consecutive numbers; an interaction keeps its own.
     """
 
     @property
@@ -122,10 +122,10 @@ class _Viewed(InteractionSet, Protocol):
     def trouble(self) -> str: ...
 
     def changed(self) -> bool:
-        """Whether others have changed the set since it was last looked at."""
+        """Whether another process has changed the set since the last check."""
 
     async def caught_up(self) -> None:
-        """Learn what others have changed."""
+        """Read what other processes have changed."""
 
     def warm(self, place: int) -> Interaction | None:
         """The interaction at a place, if it is in memory."""
@@ -136,10 +136,10 @@ class _Viewed(InteractionSet, Protocol):
     def places(self) -> range: ...
 
     def entry(self, place: int) -> IndexEntry | None:
-        """What the interaction at a place is looked up by, while it can be."""
+        """The interaction at a place in the form for lookups, while it can be replayed."""
 
     def broken(self, place: int) -> Broken | None:
-        """The request at a place that cannot be replayed, if it can be read at least."""
+        """The request at a place that cannot be replayed, if the request can be read."""
 
     async def append(self, interaction: Interaction) -> None: ...
 
@@ -152,7 +152,7 @@ class InteractionView:
     index: Index
     closed: bool = False
     building: Signal | None = None
-    """While the index is being made of what was there before."""
+    """Set while the existing interactions are being indexed."""
 
     def generation(self) -> object:
         if self.building is not None or self.interactions.changed():
@@ -175,7 +175,7 @@ class InteractionView:
         return self.index.late
 
     def take(self, index: Index) -> None:
-        """Look up in this index from now on."""
+        """Use this index for lookups from now on."""
         building, self.building = self.building, None
         self.index = index
         if building is not None:
@@ -206,7 +206,7 @@ class InteractionView:
 
 
 def not_recorded(redact: Redact, interaction: Interaction, error: Exception) -> StoreFailed:
-    """The error of a recording that could not be kept; it names the request without secrets."""
+    """The error for a recording that could not be written; it names the request without secrets."""
     old = interaction.request
     bare = RecordedRequest(old.method, old.target, old.headers)
     head = ResponseHead(interaction.response.status, b"", ())
@@ -218,7 +218,7 @@ def not_recorded(redact: Redact, interaction: Interaction, error: Exception) -> 
 
 
 def in_words(error: Exception) -> str:
-    """What went wrong with a file."""
+    """What went wrong with a file, in words."""
     if isinstance(error, BuffrError):
         return str(error)
     if isinstance(error, OSError):

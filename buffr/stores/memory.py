@@ -1,4 +1,4 @@
-"""Recordings in memory: what is recorded ends with the process."""
+"""Recordings in memory: they are lost when the process ends."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from buffr.transport.eager import aside
 __all__ = ["MemoryInteractions"]
 
 _OVERHEAD_BYTES = 2048
-"""About what the objects of an interaction take beside its bodies."""
+"""The approximate size of an interaction's objects, without its bodies."""
 
 
 def _as_it_is(_: bytes) -> Callable[[Interaction], Interaction]:
@@ -36,10 +36,10 @@ def _as_it_is(_: bytes) -> Callable[[Interaction], Interaction]:
 
 @define(eq=False)
 class MemoryInteractions:
-    """Keeps interactions as ``redact`` leaves them; bodies in files are read into memory.
+    """Keeps interactions after ``redact``; bodies in files are read into memory.
 
-    Takes no more than ``most_bytes``, zero for any number. Long bodies are searched and
-    filed on threads of the ``reactor``, where there is one.
+    Takes up to ``most_bytes``, zero for unlimited. Long bodies are searched
+    and filed on threads of the ``reactor``, if there is one.
     """
 
     redact: Redact = _as_it_is
@@ -67,10 +67,10 @@ class MemoryInteractions:
         return view
 
     def open(self, *, in_steps: bool = False) -> None:
-        """Nothing is to be opened."""
+        """Nothing needs to be opened."""
 
     def check_writable(self) -> None:
-        """Memory is there."""
+        """Memory is always writable."""
 
     def exists(self) -> bool:
         return bool(self._interactions)
@@ -79,7 +79,7 @@ class MemoryInteractions:
         return False
 
     async def caught_up(self) -> None:
-        """Nobody else changes it."""
+        """No other process changes it."""
 
     def warm(self, place: int) -> Interaction | None:
         return self._interactions[place] if 0 <= place < len(self._interactions) else None
@@ -127,7 +127,7 @@ class MemoryInteractions:
                 view.index.add(_entry_of(kept), place, keys.get(view.index.key_of))
 
     def _made(self, interaction: Interaction) -> tuple[Interaction, dict[KeyOf, RecordedKey]]:
-        """An interaction as it is kept, and how the views file it. For any thread."""
+        """An interaction in its stored form, and its keys in the views. For any thread."""
         kept = self.redact(self.salt)(interaction).with_bodies(_in_memory)
         kept = evolve(kept, request=stored_request(kept.request))
         if not kept.whole:

@@ -1,4 +1,4 @@
-"""A cache in memory: what it holds ends with the process."""
+"""A cache in memory: its content is lost when the process ends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from buffr.stores.cache import MOST_VARIANTS, CacheCounters, CacheEntry, CacheSt
 __all__ = ["MemoryCache"]
 
 _OVERHEAD_BYTES = 1024
-"""About what the objects of an entry take beside its bytes."""
+"""The approximate size of an entry's objects, without its bytes."""
 _LOOKED_AT = 8
-"""How many of the least recently used are looked at when one more comes."""
+"""How many of the least recently used entries are examined when another one is added."""
 
 
 @define(eq=False)
 class _Shelf:
-    """What is told of one route's entries; the times in order, so that counting is quick."""
+    """The counts of one route's entries; the times are sorted, so that counting is quick."""
 
     entries: int = 0
     bytes: int = 0
@@ -48,10 +48,10 @@ class _Shelf:
 
 @define(eq=False)
 class MemoryCache:
-    """Keeps at most ``most_entries`` entries, and ``most_bytes`` of them.
+    """Keeps up to ``most_entries`` entries, and ``most_bytes`` of them.
 
-    ``now`` gives seconds since the epoch: what is of no use any more goes
-    before what was used longest ago.
+    ``now`` returns seconds since the epoch: useless entries are evicted before
+    the least recently used ones.
     """
 
     most_bytes: int
@@ -97,7 +97,7 @@ class MemoryCache:
         self._make_room()
 
     def change(self, most_bytes: int, most_entries: int, most_body_bytes: int) -> None:
-        """Keep other bounds, from the next entry on."""
+        """Apply other limits, from the next entry on."""
         self.most_bytes, self.most_entries = most_bytes, most_entries
         self.most_body_bytes = most_body_bytes
 
@@ -172,7 +172,7 @@ class MemoryCache:
     def _take(self, place: int) -> None:
         cached = self._held.pop(place)
         entry, size_bytes = cached.entry, _size(cached.entry)
-        # A list that was given out stays as it was.
+        # A list that was returned stays unchanged.
         left = [one for one in self._by_key.pop(entry.key) if one is not cached]
         if left:
             self._by_key[entry.key] = left

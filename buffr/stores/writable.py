@@ -1,4 +1,4 @@
-"""Whether a file could be written, found out without a trace; and why not, in words."""
+"""Checks whether a file could be written, without a trace; and says why not."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from uuid import uuid4
 __all__ = ["check_beside", "check_directory", "check_file", "why_not"]
 
 _PROBE_BYTES = 64 << 10
-"""More than file systems keep beside a file's name (3.5 KiB in f2fs), and room for a recording."""
+"""More than file systems store beside a file's name (3.5 KiB in f2fs), with space for a recording.
+"""
 
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def check_file(path: Path, *, replaces: bool = False) -> None:
-    """Raise ``OSError`` when nothing could be added to the file, or no such file be made. Blocks.
+    """Raise ``OSError`` if the file could not be appended to or created. Blocks.
 
-    ``replaces`` says that another file is to take its name. An error's
-    ``filename`` is what stands in the way: the file or its directory. Nothing
-    is changed, not even a time of the file, so that nobody who watches it
-    takes notice.
+    ``replaces`` says that another file will replace it. An error's
+    ``filename`` is the obstacle: the file or its directory. Nothing is
+    changed, not even a time of the file, so that programs that watch it are
+    not notified.
     """
     path = Path(os.path.realpath(path))
     try:
-        # Opened, not asked for with access(2): that knows nothing of AppArmor, nor of "chattr +a".
+        # Opened, not checked with access(2), which ignores AppArmor and "chattr +a".
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         check_directory(path.parent)
@@ -43,7 +44,7 @@ def _check_room(fd: int, path: Path, *, replaces: bool) -> None:
     try:
         check_directory(path.parent)
     except OSError as error:
-        # A file may be appended to in a directory that is closed: a single file mounted, say.
+        # A file may be appendable in a read-only directory: a single mounted file, for example.
         if replaces or (shares_disk and error.errno not in _CLOSED):
             raise
     else:
@@ -55,10 +56,10 @@ def _check_room(fd: int, path: Path, *, replaces: bool) -> None:
 
 
 def check_beside(path: Path) -> None:
-    """As ``check_file``, for a file that must not be opened, and gets others beside it.
+    """Like ``check_file``, for a file that must not be opened, and that needs others beside it.
 
-    That is an SQLite database: to close any descriptor of it would take
-    locks of this process away from it (POSIX fcntl).
+    Such as an SQLite database: closing any descriptor of it would release this
+    process's locks on it (POSIX fcntl).
     """
     path = Path(os.path.realpath(path))
     check_directory(path.parent)
@@ -68,29 +69,28 @@ def check_beside(path: Path) -> None:
 
 
 def check_directory(directory: Path) -> None:
-    """Raise ``OSError`` when no file could be made and filled in the directory. Blocks.
+    """Raise ``OSError`` if no file could be created and filled in the directory. Blocks.
 
-    One is, without a name: only writing tells of a full disk, a quota, a
-    limit on the size of files, a mount that is read-only and an immutable
-    directory alike.
+    A file without a name is: only writing detects a full disk, a quota, a
+    limit on file sizes, a read-only mount and an immutable directory alike.
     """
     try:
         fd = _nameless(directory)
         try:
-            # Random, as some file systems compress, and keep zeros for nothing.
+            # Random, as some file systems compress, and do not allocate zeros.
             left = memoryview(os.urandom(_PROBE_BYTES))
             while left:
                 left = left[os.write(fd, left) :]
         finally:
-            os.close(fd)  # which is where NFS tells of a full disk
+            os.close(fd)  # here NFS reports a full disk
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(directory)) from error
 
 
 def _nameless(directory: Path) -> int:
-    """The descriptor of a new file that the directory never shows.
+    """The descriptor of a new file that never appears in the directory.
 
-    Where the system cannot make one (not Linux, NFS, some of FUSE), it has a
+    If the system cannot create one (not Linux, NFS, some of FUSE), it has a
     name for a moment.
     """
     with suppress(AttributeError, OSError):
@@ -102,7 +102,7 @@ def _nameless(directory: Path) -> int:
 
 
 def why_not(error: OSError) -> str:
-    """Why something could not be written: what the system said, of what, and whose that is."""
+    """Why something could not be written: the system's error, the path, and its owner."""
     said = error.strerror or str(error)
     if not error.filename:
         return said
@@ -122,7 +122,7 @@ def why_not(error: OSError) -> str:
 
 
 def _nearest(path: Path) -> Path:
-    """The path itself, or the nearest directory above it that is there."""
+    """The path itself, or the nearest existing directory above it."""
     while not os.path.exists(path) and path != path.parent:  # noqa: PTH110  # raises nothing
         path = path.parent
     return path

@@ -1,1 +1,1 @@
-"""Caches in SQLite: stored answers, and the thread that keeps them."""
+"""Recordings and cached answers in SQLite."""

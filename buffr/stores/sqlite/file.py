@@ -1,4 +1,4 @@
-"""Opening a cache file: whose it is, which version it has, and what to do when it is broken."""
+"""Opens a cache file: checks its owner and version, and replaces a damaged one."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _WAL_KEPT_BYTES = 64 << 20
 
 @define(eq=False)
 class CacheFile:
-    """The database of a cache, and the connections to it.
+    """The database file of a cache, and its connections.
 
-    ``warn`` takes lines for the log from any thread. ``migrations`` make each
-    version of the one before.
+    ``warn`` is called with lines for the log, from any thread. Each of the
+    ``migrations`` creates a version from the one before.
     """
 
     path: Path
@@ -46,10 +46,10 @@ class CacheFile:
     inode: int = 0
 
     def prepare(self) -> None:
-        """Have a file of today's version stand at the path.
+        """Make sure that a file of the current version is at the path.
 
-        A file that is broken, or not buffr's, is set aside. Raises
-        ``StoreFailed`` when the file is of a newer version, or cannot be used.
+        A damaged file, or one that is not buffr's, is set aside. Raises
+        ``StoreFailed`` if the file has a newer version, or cannot be used.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,20 +60,20 @@ class CacheFile:
             raise StoreFailed(f"cache {self.path}: {said(error)}") from error
 
     def replaced(self) -> bool:
-        """Whether another file, or none, stands where the open one was found."""
+        """Whether the open file was replaced at its path, or removed."""
         try:
             return self.path.stat().st_ino != self.inode
         except OSError:
             return True
 
     def begin_anew(self, why: str) -> None:
-        """Set a file aside that turned out to be broken; another process may have done so."""
+        """Set a damaged file aside; another process may have done so already."""
         with suppress(OSError), self._alone():
             if not self.replaced():
                 self._set_aside(why)
 
     def reader(self) -> sqlite3.Connection:
-        """A connection that never writes, nor waits for long. Raises ``sqlite3.Error``."""
+        """A connection that never writes, and never waits long. Raises ``sqlite3.Error``."""
         connection = self._connect(_READER_PATIENCE_S)
         connection.execute("PRAGMA query_only = ON")
         return connection
@@ -97,7 +97,7 @@ class CacheFile:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the lock of the directory: one process at a time makes, moves or migrates."""
+        """Take the directory's lock: one process at a time creates, moves or migrates."""
         fd = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             with suppress(LocksMissing):
@@ -107,8 +107,8 @@ class CacheFile:
             os.close(fd)
 
     def _prepare(self) -> None:
-        # The file itself is opened by SQLite alone: closing any other
-        # descriptor of it would take this process's locks on it away.
+        # Only SQLite opens the file itself: closing another descriptor would release this process's
+        # locks on it.
         if not self.path.exists():
             os.close(self.disk.create(self.path, 0o600))
         try:
@@ -131,11 +131,11 @@ class CacheFile:
             self._migrate(version)
 
     def _version(self) -> int | None:
-        """The file's version, 0 for an empty one; ``None`` once another's was set aside."""
+        """The file's version, 0 for an empty one; ``None`` after setting a foreign file aside."""
         size_bytes = self.path.stat().st_size
         if size_bytes == 0:
             return 0
-        if size_bytes < _LEAST_BYTES:  # SQLite would take it for empty
+        if size_bytes < _LEAST_BYTES:  # SQLite would treat it as empty
             self._set_aside("it is not a database")
             return None
         with closing(self._connect(_WRITER_PATIENCE_S, "ro")) as connection:
@@ -150,7 +150,7 @@ class CacheFile:
         return None
 
     def _set_aside(self, why: str) -> None:
-        """Give the file another name, and its write-ahead log the same."""
+        """Give the file and its write-ahead log another name."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         aside = move_aside(self.path, f"corrupt-{stamp}", self.disk)
         for suffix in ("-wal", "-shm"):
@@ -174,7 +174,7 @@ class CacheFile:
                 version += 1
 
     def _back_up(self, connection: sqlite3.Connection, version: int) -> None:
-        """A whole copy as ``name.bak-vN``; one that is there already is left alone."""
+        """A full copy as ``name.bak-vN``; an existing one is kept."""
         backup = _beside(self.path, f".bak-v{version}")
         if backup.exists():
             return
@@ -187,12 +187,12 @@ class CacheFile:
 
 
 def is_broken(error: sqlite3.Error) -> bool:
-    """Whether an error says that the file is no sound database."""
+    """Whether an error means that the database file is damaged."""
     return _kind(error) in _BROKEN
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """Whether an error says that another connection holds the file for now."""
+    """Whether an error means that another connection has the file locked."""
     return _kind(error) in _BUSY
 
 
@@ -201,7 +201,7 @@ def _kind(error: sqlite3.Error) -> int:
 
 
 def said(error: Exception) -> str:
-    """An error in a few words, with what to do where that is known."""
+    """A short error message, with a remedy if one is known."""
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return str(error)

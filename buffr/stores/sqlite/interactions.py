@@ -1,9 +1,9 @@
 """Recordings in an SQLite file: looked up in memory, appended to by a thread.
 
-A file has any number of sets by name, beside the answers of a cache. An
-interaction is kept as the element that it would be in a cassette, compressed,
-so that both hold the same facts; a large body is in a file of its own, as
-beside a cassette. What other processes append is found by the next look-up.
+A file has any number of named sets, beside the answers of a cache. An
+interaction is stored as its cassette element, compressed, so that both stores
+contain the same facts; a large body is in a separate file, as with a cassette.
+The next lookup finds what other processes have appended.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ _WAITING_BYTES = 256 << 20
 _LARGE_BYTES = 65536
 """Larger elements are decoded off the reactor's thread."""
 _STEP = 200
-"""So many elements of other processes are read in one turn of the reactor."""
+"""The number of other processes' elements that are read in one turn of the reactor."""
 _COMPRESS_OVER = 512
 _AS_IT_IS, _ZSTD = 0, 1
 _NEVER_S = 1e6
 _READER_PATIENCE_S = 5.0
 
-# No version of its own: a buffr that does not know these tables serves its cache all the same.
+# Without a version of their own: a buffr that does not know these tables still uses the cache.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS recordings (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -89,7 +89,7 @@ WHERE recording = ? AND place > ? ORDER BY place LIMIT ?"""
 _ONE = "SELECT element, coding, element_bytes FROM interactions WHERE place = ?"
 
 _Kept = Sequence[Any]
-"""An element as it stands in its row: the bytes, their coding, and how many they were."""
+"""An element as stored in its row: the bytes, their coding, and the decoded size."""
 
 _inflate = zstandard.ZstdDecompressor
 
@@ -108,10 +108,10 @@ class SQLiteInteractions:
     """One set of interactions in a file: an ``InteractionSet``. Call ``open`` first.
 
     ``call_from_thread`` runs a function on the reactor's thread, whose
-    ``turn`` tells when the file must be asked again whether it has changed;
-    ``aside`` runs one off it. ``warn`` takes lines for the log from any
-    thread. ``access`` ``replay`` opens the file for reading alone; ``anew``
-    renames what the set had to ``NAME.bak`` when the first recording comes.
+    ``turn`` says when to check the file for changes again; ``aside`` runs a
+    function on another thread. ``warn`` is called with lines for the log, from
+    any thread. ``access`` ``replay`` opens the file read-only; ``anew``
+    renames the existing set to ``NAME.bak`` when the first recording is made.
     ``durability`` ``disk`` waits for the medium at each append.
     """
 
@@ -151,7 +151,7 @@ class SQLiteInteractions:
     def __attrs_post_init__(self) -> None:
         sync = self.durability == "disk"
         real = Path(os.path.realpath(self.path))
-        # In name.db.d: name.d belongs to a cassette, which removes what it does not name.
+        # In name.db.d: name.d belongs to a cassette, which removes files that it does not name.
         self._bodies = BodyFiles(
             real.with_name(f"{real.name}.json"),
             file_mode=self.file_mode,
@@ -180,7 +180,7 @@ class SQLiteInteractions:
         return view
 
     async def _build(self, view: InteractionView) -> None:
-        """Make the index of a view that came when the set was read already."""
+        """Make the index of a view that was created after the set was read."""
         rows, index = self._rows, Index(view.index.key_of)
         at = 0
         while at < len(rows) and rows is self._rows:
@@ -230,7 +230,7 @@ class SQLiteInteractions:
             try:
                 connection.execute("SELECT count(*) FROM sqlite_master")
             except sqlite3.OperationalError:
-                # Where its directory is read-only, a file in WAL mode has no room for its index.
+                # In a read-only directory, a file in WAL mode cannot create its index.
                 connection.close()
                 if options != "mode=ro":
                     raise
@@ -243,7 +243,7 @@ class SQLiteInteractions:
         if self._bodies.directory.is_dir():
             check_directory(self._bodies.directory)
 
-    # What is there.
+    # Existing interactions.
 
     def changed(self) -> bool:
         turn = self.turn
@@ -269,7 +269,7 @@ class SQLiteInteractions:
             self._troubled(error)
 
     async def _turn(self) -> None:
-        """Let others run."""
+        """Let other work run."""
         waiter: Deferred[None] = Deferred()
         self.call_from_thread(waiter.callback, None)
         await waiter
@@ -281,7 +281,7 @@ class SQLiteInteractions:
         self.trouble = trouble
 
     def _learn(self) -> Iterator[None]:
-        """Take in what is new, and yield where there is more. Raises ``sqlite3.Error``."""
+        """Read what is new, and yield if there is more. Raises ``sqlite3.Error``."""
         while self._reader is not None:
             version = self._version_now()
             self._find_set(self._reader)
@@ -300,9 +300,9 @@ class SQLiteInteractions:
             yield
 
     def _find_set(self, reader: sqlite3.Connection) -> None:
-        """Know the set that has the name now: others may have begun it anew."""
+        """Find the set that has the name now: another process may have replaced it."""
         row = None
-        with suppress(sqlite3.OperationalError):  # there is no such table yet
+        with suppress(sqlite3.OperationalError):  # the table does not exist yet
             row = reader.execute(_SET, (self.name.name,)).fetchone()
         found = None if row is None else row[0]
         if row is not None:
@@ -381,7 +381,7 @@ class SQLiteInteractions:
             self._bodies.check(body)
         return interaction
 
-    # What is appended.
+    # Appending.
 
     async def append(self, interaction: Interaction) -> None:
         size_bytes = sum([len(body.data) for body in interaction.bodies])
@@ -407,7 +407,10 @@ class SQLiteInteractions:
         await self.caught_up()
 
     def _append(self, interaction: Interaction, connection: sqlite3.Connection) -> None:
-        """Keep one. Called on the thread. Raises ``sqlite3.Error``, ``OSError`` and others."""
+        """Store an interaction.
+
+        Called on the thread. Raises ``sqlite3.Error``, ``OSError`` and others.
+        """
         if connection is not self._writing:
             self._write_set(connection)
             self._writing = connection
@@ -419,7 +422,7 @@ class SQLiteInteractions:
                 return
 
     def _insert(self, connection: sqlite3.Connection, element: bytes, salt: bytes) -> bool:
-        """Whether the element is kept; not where the set has another salt by now."""
+        """Insert an element. Returns false if the salt of the set has changed."""
         coding, data = _AS_IT_IS, element
         if len(element) > _COMPRESS_OVER:
             coding, data = _ZSTD, zstandard.ZstdCompressor().compress(element)
@@ -439,7 +442,7 @@ class SQLiteInteractions:
         return self.salt == salt
 
     def _move_aside(self, connection: sqlite3.Connection, salt: bytes) -> None:
-        """Have what was recorded before stand under another name, and begin anew."""
+        """Rename the set with the older recordings, and create a new one."""
         name = self.name.name
         aside = f"{name}.bak"
         count = connection.execute(
@@ -454,7 +457,7 @@ class SQLiteInteractions:
             self.warn(f"{self.where}: {name} is recorded anew; what was there is now {aside}")
 
     def _write_set(self, connection: sqlite3.Connection) -> None:
-        """Have the tables and the set be there; its salt is ours from now on."""
+        """Make sure that the tables and the set exist; use its salt from now on."""
         connection.executescript(_TABLES)
         connection.execute(
             "INSERT INTO recordings (name, salt) VALUES (?, ?) ON CONFLICT DO NOTHING",
@@ -477,7 +480,7 @@ class SQLiteInteractions:
                     done.callback(result)
 
     def _reopen(self) -> None:
-        """Another file stands at the path now."""
+        """Another file is at the path now."""
         if self._reader is not None:
             self._reader.close()
         self._reader, self._version, self._set = None, -1, None
@@ -493,7 +496,7 @@ class SQLiteInteractions:
         self._closed = True
         await self._backlog.all_let_in()
         if self._reader is not None:
-            # First: the last connection to go moves the write-ahead log into the file.
+            # First: the last connection to close moves the write-ahead log into the file.
             self._reader.close()
             self._reader = None
         if not self._stopped:
@@ -509,7 +512,7 @@ class SQLiteInteractions:
 
 
 def _plain(kept: _Kept) -> bytes:
-    """An element as it was. Raises ``ZstdError``."""
+    """The original element. Raises ``ZstdError``."""
     element: bytes
     element, coding, element_bytes = kept
     if coding == _AS_IT_IS:

@@ -1,4 +1,4 @@
-"""What is written to a cache file: entries in groups, uses, evictions, removals in slices."""
+"""Writes to a cache file: entries in groups, uses, evictions, and removals in slices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from buffr.stores.sqlite.rows import Row, refreshed_columns, url_hash
 __all__ = ["Bounds", "Change", "Criteria", "Ledger", "Refreshed", "Removed"]
 
 _SLICE = 256
-"""Rows that are removed in one go, while the file is locked for other processes."""
+"""Rows that are removed at once, while the file is locked for other processes."""
 
 _PAGES_FREED = 512
 _PAGES_SPARED = 1024
@@ -42,7 +42,7 @@ WHERE totals.route = stale.route"""
 
 @frozen
 class Bounds:
-    """What a cache file holds at most; ``body_bytes`` is of one body as it came."""
+    """The limits of a cache file; ``body_bytes`` limits one body as received."""
 
     bytes: int
     entries: int
@@ -51,7 +51,7 @@ class Bounds:
 
 @frozen(eq=False)
 class Refreshed:
-    """All of an entry but its body is replaced."""
+    """Everything of an entry except its body is replaced."""
 
     place: int
     entry: CacheEntry
@@ -59,14 +59,14 @@ class Refreshed:
 
 @frozen(eq=False)
 class Removed:
-    """An entry goes."""
+    """An entry is removed."""
 
     place: int
 
 
 @frozen(eq=False)
 class Criteria:
-    """Which entries a clearing takes: at places below ``before``, and to which all applies."""
+    """The entries to clear: those at places below ``before`` that match all criteria."""
 
     before: int
     route: str | None = None
@@ -102,7 +102,10 @@ class Ledger:
     bounds: Bounds
 
     def write(self, changes: Sequence[tuple[Change, float]], uses: Mapping[int, float]) -> None:
-        """Note uses and apply changes, each with its time, all or none; then keep the bounds."""
+        """Record uses and apply changes, each with its time, all or none.
+
+        Then the limits are enforced.
+        """
         with self._transaction():
             self._note(uses)
             for change, now in changes:
@@ -170,7 +173,7 @@ class Ledger:
         self.connection.execute("UPDATE totals SET evicted = evicted + 1 WHERE route = ?", (route,))
 
     def clear(self, criteria: Criteria) -> Iterator[int]:
-        """Remove entries slice by slice; how many each slice took."""
+        """Remove entries slice by slice. Yields the number in each slice."""
         where, values = criteria.where()
         # SQL of fixed terms; the values are bound.
         statement = (
@@ -184,7 +187,7 @@ class Ledger:
             yield removed
 
     def sweep(self, now: float) -> Iterator[int]:
-        """Remove what is of no use any more, slice by slice; give free pages back."""
+        """Remove useless entries slice by slice, and release free pages."""
         self.count_expired(now)
         removed = _SLICE
         while removed == _SLICE:
@@ -201,7 +204,7 @@ class Ledger:
             yield 0
 
     def count_expired(self, now: float) -> None:
-        """Have the totals say how many entries are stale at a time."""
+        """Update the totals to the number of entries that are stale at this time."""
         with self._transaction():
             upto = self.connection.execute("SELECT expired_upto FROM state").fetchone()[0]
             low, high, sign = (upto, now, 1) if now >= upto else (now, upto, -1)

@@ -1,8 +1,8 @@
-"""Look-ups in a cache file, on the reactor's thread; what is used often is held in memory.
+"""Lookups in a cache file on the reactor's thread; frequent results stay in memory.
 
-What is held is as it was read, and serves while the file says that it has not
-changed since: another connection's commit shows in ``PRAGMA data_version``,
-and the entry's own times and place tell whether that commit touched it.
+A remembered result is valid while the file has not changed since it was read:
+another connection's commit changes ``PRAGMA data_version``, and the entry's
+own times and place show whether that commit affected it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from buffr.stores.sqlite.rows import INLINE_BYTES, FoundRow, body_of, entry_of
 __all__ = ["Reading", "Stored"]
 
 _OVERHEAD_BYTES = 2048
-"""About what the objects of an entry take beside its bytes."""
+"""The approximate size of an entry's objects, without its bytes."""
 _PART = 16
-"""One key holds at most this part of what may be held, so that none displaces all others."""
+"""The share of the memory that one key may use, so that none displaces all others."""
 
 _FIND = """
 SELECT place, variant, route, url, born_at, responded_at, fresh_until, keep_until,
@@ -37,10 +37,11 @@ _UNCHANGED = "SELECT place, responded_at, fresh_until, keep_until FROM entries W
 
 @define(eq=False)
 class Stored:
-    """The variants of a key as they stand in the file, each with its entry; the last stored first.
+    """The variants of a key as stored in the file, with their entries; the last stored first.
 
-    ``large`` are the rows, by place, whose bodies are left out. ``stamp`` is
-    another once any of them is. ``version`` is the file's when they were read.
+    ``large`` are the rows, by place, whose bodies are left out. ``stamp``
+    changes whenever one of them does. ``version`` is the file's when they were
+    read.
     """
 
     variants: Sequence[tuple[bytes, StoredEntry]]
@@ -53,11 +54,11 @@ class Stored:
 
 @define(eq=False)
 class Reading:
-    """One connection that only reads.
+    """A read-only connection.
 
-    At most ``most_bytes`` of entries are held in memory. ``soon`` calls a
-    function a moment later: the file is not asked again before whether it has
-    changed. ``broken`` is told of an error.
+    Up to ``most_bytes`` of entries are kept in memory. ``soon`` calls a
+    function a moment later: until then the file is not checked for changes
+    again. ``broken`` is called with an error.
     """
 
     path: Path
@@ -101,11 +102,11 @@ class Reading:
         return rows
 
     def ask_again(self) -> None:
-        """Ask the file at the next look-up whether it has changed."""
+        """Check the file for changes at the next lookup."""
         self._asked = False
 
     def stored(self, key: bytes) -> Stored:
-        """What stands in the file for a key. Raises ``StoreFailed``."""
+        """The entries in the file for a key. Raises ``StoreFailed``."""
         if not self._asked:
             self._version = self.rows("PRAGMA data_version", ())[0][0]
             self._asked = True
@@ -125,7 +126,7 @@ class Reading:
         return stored
 
     def let_go(self, key: bytes) -> None:
-        """Hold a key no more, if it is held."""
+        """Forget a key, if it is remembered."""
         held = self._held.pop(key, None)
         if held is not None:
             self._held_bytes -= held.size_bytes

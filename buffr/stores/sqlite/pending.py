@@ -1,4 +1,4 @@
-"""What was asked of a cache file and is not committed yet, so that look-ups know it at once."""
+"""Changes to a cache file that are not committed yet, so that lookups see them at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Variants:
         self._by_place[cached.place] = _Found(variant, cached)
 
     def in_order(self) -> list[StoredEntry]:
-        """The one stored last first."""
+        """In order, the one stored last first."""
         places = sorted(self._by_place, reverse=True)
         return [self._by_place[place].cached for place in places]
 
@@ -65,7 +65,7 @@ class Pending:
     _removed: set[int] = field(init=False, factory=set)
 
     def concerns(self, key: bytes, found: Sequence[StoredEntry]) -> bool:
-        """Whether what was found for a key will be otherwise."""
+        """Whether what was found for a key is about to change."""
         if key in self._by_key:
             return True
         return bool(self._removed) and any(one.place in self._removed for one in found)
@@ -88,14 +88,14 @@ class Pending:
             del self._by_key[change.entry.key]
 
     def unreadable(self, key: bytes) -> Write | None:
-        """The last change of a key whose body is in a file that somebody is going to remove."""
+        """The last change of a key whose body is in a file that may be removed."""
         for write in reversed(self._by_key.get(key, ())):
             if isinstance(write.change, Put) and write.change.entry.body.file is not None:
                 return write
         return None
 
     def apply(self, key: bytes, variants: Variants) -> None:
-        """Have variants be as they will be in the file."""
+        """Change the variants to what they will be in the file."""
         for write in self._by_key.get(key, ()):
             change = write.change
             if not isinstance(change, Removed):

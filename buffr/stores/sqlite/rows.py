@@ -1,4 +1,4 @@
-"""Cache entries as rows of a database, and back; bodies compressed where it pays."""
+"""Cache entries as database rows, and back; bodies are compressed if that saves space."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 INLINE_BYTES = 256 << 10
-"""Bodies up to this size are read, and inflated, on the reactor's thread."""
+"""Bodies up to this size are read and decompressed on the reactor's thread."""
 
 _COMPRESS_OVER = 1024
 _AS_IT_IS, _ZSTD = 0, 1
@@ -65,18 +65,21 @@ FoundRow = tuple[int, bytes, str, str, float, float, float, float, bytes, int, i
 
 
 def variant_of(entry: CacheEntry) -> bytes:
-    """What tells the variants of a key apart, of one size."""
+    """Identifies a variant among those of a key; of fixed size."""
     return blake2b(_encode((entry.method, entry.vary)), digest_size=16).digest()
 
 
 def url_hash(url: str) -> int:
-    """A short stand-in for a URL in an index."""
+    """A short hash of a URL for an index."""
     digest = blake2b(url.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
 def row_of(entry: CacheEntry, place: int, compressor: zstandard.ZstdCompressor) -> Row:
-    """An entry as the values of ``INSERT_ENTRY``. Raises ``OSError`` for a body's lost file."""
+    """An entry as the values of ``INSERT_ENTRY``.
+
+    Raises ``OSError`` if a body's file is missing.
+    """
     body = entry.body.data if entry.body.file is None else entry.body.file.read_bytes()
     kept, coding = body, _AS_IT_IS
     if len(body) > _COMPRESS_OVER:
@@ -101,7 +104,7 @@ def row_of(entry: CacheEntry, place: int, compressor: zstandard.ZstdCompressor) 
 
 
 def refreshed_columns(entry: CacheEntry) -> tuple[Any, ...]:
-    """What a refresh writes, in the order of ``REFRESH_ENTRY``."""
+    """The columns written by a refresh, in the order of ``REFRESH_ENTRY``."""
     head = _head_of(entry)
     return (variant_of(entry), *_columns(entry), len(head), head)
 
@@ -135,7 +138,7 @@ def _head_of(entry: CacheEntry) -> bytes:
 
 
 def entry_of(key: bytes, row: FoundRow, body: bytes) -> CacheEntry:
-    """A row and its body, exact again, as an entry. Raises ``ValueError`` for a broken row."""
+    """A row and its body as the exact entry. Raises ``ValueError`` for a damaged row."""
     _, _, route, url, born_at, responded_at, fresh_until, keep_until, kept, _, _, _ = row
     head = _decode(kept)
     return CacheEntry(
@@ -158,13 +161,13 @@ def entry_of(key: bytes, row: FoundRow, body: bytes) -> CacheEntry:
 def body_of(
     kept: bytes, coding: int, body_bytes: int, decompressor: zstandard.ZstdDecompressor
 ) -> bytes:
-    """A body as it was put. Raises ``ValueError`` for a broken one."""
+    """A body as it was stored. Raises ``ValueError`` for a damaged one."""
     if coding == _AS_IT_IS:
         return kept
     try:
         body = decompressor.decompress(kept, max_output_size=body_bytes)
     except zstandard.ZstdError as error:
-        raise ValueError(f"a body cannot be inflated: {error}") from error
+        raise ValueError(f"a body cannot be decompressed: {error}") from error
     if len(body) != body_bytes:
-        raise ValueError("a body has lost its end")
+        raise ValueError("a body is incomplete")
     return body

@@ -1,11 +1,11 @@
-"""The tables of a cache file, and how those of an older version become today's."""
+"""The tables of a cache file, and the migrations from older versions."""
 
 from __future__ import annotations
 
 __all__ = ["APPLICATION_ID", "MIGRATIONS"]
 
 APPLICATION_ID = 0x62756672
-"""Says in the file's head whose it is: ``bufr``."""
+"""The application id in the file's header: ``bufr``."""
 
 _TABLES = """
 CREATE TABLE entries (
@@ -63,7 +63,7 @@ _MS = "CAST(min({row}.fresh_until, 4e9) * 1000 AS INTEGER)"
 
 
 def _counted(row: str, sign: str) -> str:
-    """Add a row to its route's totals, or take it away."""
+    """Add a row to its route's totals, or subtract it."""
     expired = f"{row}.fresh_until <= (SELECT expired_upto FROM state)"  # noqa: S608  # fixed names
     return f"""
   UPDATE totals SET
@@ -89,4 +89,4 @@ END;
 """  # noqa: S608  # as above
 
 MIGRATIONS: tuple[str, ...] = (_TABLES + _TRIGGERS,)
-"""What makes version 1 of nothing, version 2 of version 1, and so on."""
+"""The scripts that create version 1 from an empty file, version 2 from version 1, and so on."""

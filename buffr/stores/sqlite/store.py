@@ -1,7 +1,7 @@
-"""A cache in an SQLite file: looked up on the reactor's thread, written to by one of its own.
+"""A cache in an SQLite file: looked up on the reactor's thread, written to by its own thread.
 
-Many processes may share a file. What is put is found at once, and is safe
-from the end of this process when ``put`` returns.
+Many processes may share a file. A stored entry is found at once, and survives
+the end of this process once ``put`` returns.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ class SQLiteStore:
     """A ``CacheStore`` over a file. Call ``open`` first.
 
     ``call_from_thread`` runs a function on the reactor's thread, ``wall`` is
-    the clock in seconds since the epoch, ``warn`` takes lines for the log
-    from any thread. What is of no use any more is removed every
-    ``sweep_every_s``. ``memory_bytes`` of what is used often are held in
-    memory; ``soon`` calls a function a moment later: what another process
-    changes is seen by then.
+    the clock in seconds since the epoch, ``warn`` is called with lines for the
+    log, from any thread. Useless entries are removed every ``sweep_every_s``.
+    Frequently used entries are kept in ``memory_bytes`` of memory; ``soon``
+    calls a function a moment later: by then the changes of other processes are
+    visible.
     """
 
     path: Path
@@ -105,9 +105,9 @@ class SQLiteStore:
         )
 
     def open(self) -> None:
-        """Make the file, or bring it to today's version. Blocks.
+        """Create the file, or migrate it to the current version. Blocks.
 
-        Raises ``StoreFailed`` when it cannot be used, or is of a newer version.
+        Raises ``StoreFailed`` if it cannot be used, or has a newer version.
         """
         self._file.prepare()
         try:
@@ -154,7 +154,7 @@ class SQLiteStore:
     async def _whole(
         self, cached: StoredEntry, large: Mapping[int, FoundRow]
     ) -> StoredEntry | None:
-        """An entry with its body; ``None`` when it was removed meanwhile."""
+        """An entry with its body; ``None`` if it was removed meanwhile."""
         row = large.get(cached.place)
         if row is None:
             return cached
@@ -180,7 +180,7 @@ class SQLiteStore:
             await self._write(Put(self._new_place(), entry))
 
     def change(self, bounds: Bounds, memory_bytes: int) -> None:
-        """Keep other bounds, from the next entry on."""
+        """Apply other limits, from the next entry on."""
         self.bounds = self._thread.bounds = bounds
         self.memory_bytes = self._reading.most_bytes = memory_bytes
 
@@ -199,7 +199,7 @@ class SQLiteStore:
         if self._waiting >= _WAITING or self._waiting_bytes + size_bytes > _WAITING_BYTES:
             raise StoreFailed(f"cache {self.path}: too many answers wait for the disk")
         if self._used:
-            self._note_uses(now)  # before what may evict
+            self._note_uses(now)  # before anything is evicted
         self._waiting += 1
         self._waiting_bytes += size_bytes
         self._pending.add(write)
@@ -207,7 +207,10 @@ class SQLiteStore:
         await write.done
 
     def _new_place(self) -> int:
-        """Higher than all before, and no other process's: time, then who."""
+        """Higher than all before, and different from those of other processes.
+
+        Composed of the time and the process.
+        """
         self._tick = max(self._tick + 1, int(self.wall() * 1000))
         return self._tick << _PROCESS_BITS | self._process
 
@@ -227,7 +230,7 @@ class SQLiteStore:
         return await done
 
     async def sweep(self) -> int:
-        """Remove what is of no use any more now; how many entries those were."""
+        """Remove entries that are useless now. Returns their number."""
         if self._closed:
             raise StoreFailed(f"cache {self.path} is closed")
         done: Deferred[int] = Deferred()
@@ -262,15 +265,15 @@ class SQLiteStore:
         )
 
     async def close(self) -> None:
-        """Write everything that waits, then stop the thread."""
+        """Write everything that is waiting, then stop the thread."""
         if self._closed:
             return
         self._closed = True
         if self._used:
             self._note_uses(self.wall())
         if self._reading.is_open:
-            # First: the last connection to go moves the write-ahead log into
-            # the file, which is the thread's business.
+            # First: the last connection to close moves the write-ahead log into the file, which is
+            # the thread's task.
             self._reading.close()
             done: Deferred[None] = Deferred()
             self._thread.put(Stop(done))

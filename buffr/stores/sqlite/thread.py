@@ -44,7 +44,7 @@ _BODY = "SELECT body, coding, body_bytes FROM entries WHERE place = ?"
 
 @frozen(eq=False)
 class Put:
-    """Keep an entry at a place."""
+    """Store an entry at a place."""
 
     place: int
     entry: CacheEntry
@@ -52,7 +52,7 @@ class Put:
 
 @frozen(eq=False)
 class Write:
-    """One change, at a time."""
+    """One change, with its time."""
 
     change: Put | Refreshed | Removed
     now: float
@@ -84,14 +84,14 @@ class Clear:
 
 @frozen(eq=False)
 class Sweep:
-    """Remove what is of no use any more."""
+    """Remove useless entries."""
 
     done: Deferred[int] | None
 
 
 @frozen(eq=False)
 class Broken:
-    """A look-up found the file broken."""
+    """A lookup found the file damaged."""
 
     why: str
     inode: int
@@ -99,7 +99,7 @@ class Broken:
 
 @frozen(eq=False)
 class Work:
-    """Act through the connection that writes; once more on a new file if this one is broken."""
+    """Run a function with the writing connection; again with a new file if this one is damaged."""
 
     act: Callable[[sqlite3.Connection], object]
     done: Deferred[Any]
@@ -107,7 +107,7 @@ class Work:
 
 @frozen(eq=False)
 class Stop:
-    """End the thread, after all that was asked for before."""
+    """End the thread, after everything that was requested before."""
 
     done: Deferred[None]
 
@@ -117,9 +117,9 @@ Job = Write | Uses | Load | Clear | Sweep | Broken | Work | Stop
 
 @frozen(eq=False)
 class Outcome:
-    """What came of jobs. ``reopened`` says that another file stands at the path now.
+    """The results of jobs. ``reopened`` says that another file is at the path now.
 
-    ``compressed`` counts the bodies that were kept so.
+    ``compressed`` counts the bodies that were stored compressed.
     """
 
     results: Sequence[tuple[Job, object]] = ()
@@ -129,10 +129,10 @@ class Outcome:
 
 @define(eq=False)
 class WriterThread:
-    """Owns the connection that writes. ``land`` is called on this thread.
+    """Owns the writing connection. ``land`` is called on this thread.
 
-    ``wall`` is the clock in seconds since the epoch. Every ``sweep_every_s``
-    what has expired is removed.
+    ``wall`` is the clock in seconds since the epoch. Expired entries are
+    removed every ``sweep_every_s``.
     """
 
     file: CacheFile
@@ -150,7 +150,7 @@ class WriterThread:
     _thread: Thread = field(init=False)
 
     def start(self) -> None:
-        # A daemon, so that a process which forgot to close still ends.
+        # A daemon, so that a process that forgot to close still ends.
         self._thread = Thread(target=self._run, name=f"cache {self.file.path}", daemon=True)
         self._thread.start()
 
@@ -184,7 +184,7 @@ class WriterThread:
             self._step()
 
     def _group(self) -> list[Job]:
-        """The jobs that wait, up to a size."""
+        """The waiting jobs, up to a size."""
         jobs: list[Job] = []
         size = 0
         with suppress(Empty):
@@ -197,7 +197,7 @@ class WriterThread:
         return jobs
 
     def _after_writes(self, group: list[Job]) -> Iterator[Job]:
-        """Do what is written in one go; yield the others, in their order among the writes."""
+        """Perform all writes at once; yield the other jobs, in their order among the writes."""
         writes: list[Write] = []
         uses: dict[int, float] = {}
         for job in group:
@@ -231,7 +231,7 @@ class WriterThread:
                 compressed = sum(row.compressed for row in rows)
             except Exception as error:  # noqa: BLE001  # as above
                 if len(ready) > 1 and not _passes(error):
-                    for job in ready:  # one that cannot be written must not take others with it
+                    for job in ready:  # one failure must not affect the others
                         self._write([job], {})
                 else:
                     results += [(job, self._failure(error)) for job in ready]
@@ -245,7 +245,7 @@ class WriterThread:
         return change
 
     def _tried(self, action: Callable[[Ledger], None]) -> None:
-        """Act on the file; once more on a new one when it turns out to be broken."""
+        """Act on the file; again on a new one if it turns out to be damaged."""
         try:
             action(self._ledger())
         except sqlite3.DatabaseError as error:
@@ -260,7 +260,7 @@ class WriterThread:
         return Ledger(self._connection, self.bounds)
 
     def _look(self) -> None:
-        """Go on with the file that stands at the path, if it is another than before."""
+        """Open the file at the path, if it was replaced."""
         if self.file.replaced():
             self.file.warn(f"cache {self.file.path}: the file was replaced; it is opened again")
             self._reopen()
@@ -347,6 +347,6 @@ def _size(job: Job) -> int:
 
 
 def _passes(error: Exception) -> bool:
-    """Whether an error is about the moment, not about what was to be written."""
+    """Whether an error is temporary, and not about the data to write."""
     code = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY)
