@@ -12,8 +12,7 @@ from uuid import uuid4
 __all__ = ["check_beside", "check_directory", "check_file", "why_not"]
 
 _PROBE_BYTES = 64 << 10
-"""More than file systems store beside a file's name (3.5 KiB in f2fs), with space for a recording.
-"""
+"""More than file systems store beside a file's name (3.5 KiB in f2fs), and a recording."""
 
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
