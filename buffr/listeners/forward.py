@@ -9,14 +9,12 @@ from typing import Protocol
 from attrs import evolve, frozen
 from OpenSSL import SSL
 from twisted.internet.interfaces import (
-    IAddress,
     IHandshakeListener,
     IOpenSSLServerConnectionCreator,
     IReactorTime,
 )
-from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -34,6 +32,7 @@ from buffr.message import Request, ResponseHead, first_value
 from buffr.origin import Origin, host_and_port
 from buffr.policy.access import Access
 from buffr.tls.handshake import HandshakeLeft
+from buffr.tls.thin import server_tls
 from buffr.transport.streams import BodyStream
 from buffr.upstream.hops import Hops
 
@@ -254,13 +253,10 @@ class ForwardProxy:
         agent = (first_value(request.headers, b"user-agent") or b"").decode("latin-1")
         watch = TLSWatch(self._handshakes, host, agent[:_LONGEST_AGENT])
 
-        def tls() -> TLSMemoryBIOProtocol:
+        def tls() -> TwistedProtocol:
             handler = self._inside(Origin("https", host, port), scope, request.hops)
             inner = InterceptedConnection(listener, handler, watch)
-            factory = TLSMemoryBIOFactory(creator, False, _OneProtocol(inner), self._reactor)
-            # Twisted's default gathers small writes for a turn; answers are written whole here.
-            factory.protocol = TLSMemoryBIOProtocol
-            return factory.buildProtocol(None)
+            return server_tls(inner, creator, self._reactor)
 
         def plain() -> InterceptedConnection:
             handler = self._inside(Origin("http", host, port), scope, request.hops)
@@ -288,18 +284,3 @@ class ForwardProxy:
             await self._answer(origin, request, body, sink, own)
 
         return handle
-
-
-class _OneProtocol(Factory):
-    """A factory for the one protocol that TLS wraps."""
-
-    noisy = False
-
-    def __init__(self, protocol: TwistedProtocol) -> None:
-        self._protocol = protocol
-
-    def doStart(self) -> None:
-        """There is no port to count."""
-
-    def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol:  # noqa: ARG002
-        return self._protocol

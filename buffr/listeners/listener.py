@@ -19,7 +19,6 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import LogLevel
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 
 from buffr.errors import BuffrError, ConfigError
 from buffr.listeners.client import ClientConnection, ConnectionLimits, Handler
@@ -27,6 +26,7 @@ from buffr.listeners.hit_memo import HitMemo
 from buffr.listeners.http1 import Http1Connection
 from buffr.log import say
 from buffr.origin import host_and_port
+from buffr.tls.thin import server_tls
 from buffr.wire.http1_requests import HeadMemo
 
 __all__ = ["HTTPListener", "IReactorTCPTime"]
@@ -51,6 +51,25 @@ class _Busy(Protocol):
         assert self.transport is not None
         self.transport.write(_BUSY)
         self.transport.loseConnection()
+
+
+class _TLSFactory(ServerFactory):
+    """Puts TLS around the connections of a listener."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        listener: HTTPListener,
+        tls: IOpenSSLServerConnectionCreator,
+        reactor: IReactorTime,
+    ) -> None:
+        self._listener = listener
+        self._tls = tls
+        self._reactor = reactor
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return server_tls(self._listener.buildProtocol(addr), self._tls, self._reactor)
 
 
 class HTTPListener(ServerFactory, Service):
@@ -137,11 +156,7 @@ class HTTPListener(ServerFactory, Service):
     def _factory(self) -> Any:
         if self._tls is None:
             return self
-        wrapping = TLSMemoryBIOFactory(self._tls, False, self, self._reactor)
-        # Twisted's default gathers small writes for a turn; answers are written whole here.
-        wrapping.protocol = TLSMemoryBIOProtocol
-        wrapping.noisy = False
-        return wrapping
+        return _TLSFactory(self, self._tls, self._reactor)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002
         self.accepted += 1

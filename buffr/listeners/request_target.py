@@ -101,6 +101,7 @@ def _frames_a_body(name: bytes, value: bytes) -> bool:
     return name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0") != b"")
 
 
+@lru_cache(maxsize=1024)
 def _origin(url: bytes) -> Origin:
     """The origin of a URL without a path, without the final dot of an absolute name."""
     try:

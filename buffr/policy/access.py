@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import b64decode
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from attrs import field, frozen
@@ -126,6 +127,7 @@ def _basic(value: bytes) -> tuple[str, bytes]:
     return user.decode("ascii"), key
 
 
+@lru_cache(maxsize=1024)
 def address_of(text: str) -> Address | None:
     """The address, an IPv4 one even where it is mapped into IPv6."""
     try:

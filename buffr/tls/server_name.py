@@ -8,6 +8,7 @@ result is a safe value, or the one error.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from buffr.errors import BuffrError
@@ -30,6 +31,7 @@ class BadServerName(BuffrError):
     close = True
 
 
+@lru_cache(maxsize=1024)
 def server_name(raw: bytes) -> str:
     """The name to make a certificate for: a host name or an IP address.
 

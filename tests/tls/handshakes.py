@@ -11,10 +11,11 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from buffr.tls.authority import Authority
+from buffr.tls.thin import server_tls
 
 NOW = datetime.now(UTC)
 
@@ -54,8 +55,8 @@ class Echo(Protocol):
 class Handshake:
     """One connection between an ssl client and a server, step by step.
 
-    ``first_flight`` is the client's hello, which a test may change before
-    ``finish`` hands it over.
+    ``stock``: over Twisted's own TLS. ``first_flight`` is the client's hello,
+    which a test may change before ``finish`` hands it over.
     """
 
     def __init__(
@@ -64,6 +65,8 @@ class Handshake:
         client: ssl.SSLContext,
         host: str | None,
         session: ssl.SSLSession | None = None,
+        *,
+        stock: bool = False,
     ) -> None:
         self._to_client = ssl.MemoryBIO()
         self._to_server = ssl.MemoryBIO()
@@ -72,8 +75,13 @@ class Handshake:
         )
         self.echo = Echo()
         self._clock = Clock()
-        factory = TLSMemoryBIOFactory(creator, False, _always(self.echo), self._clock)
-        self.server = factory.buildProtocol(None)
+        if stock:
+            factory = TLSMemoryBIOFactory(creator, False, _always(self.echo), self._clock)
+            # The default gathers small writes for a turn.
+            factory.protocol = TLSMemoryBIOProtocol
+            self.server: Protocol = factory.buildProtocol(None)
+        else:
+            self.server = server_tls(self.echo, creator, self._clock)
         self.transport = StringTransport()
         self.server.makeConnection(self.transport)
         self.alert = b""
@@ -102,6 +110,7 @@ class Handshake:
         return self.client.read(len(data))
 
     def connection(self) -> SSL.Connection:
+        assert isinstance(self.server, TLSMemoryBIOProtocol)
         handle = self.server.getHandle()
         assert isinstance(handle, SSL.Connection)
         return handle
