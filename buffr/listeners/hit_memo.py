@@ -42,11 +42,6 @@ class KnownHit:
     hit: Hit
     guard: Guard | None
 
-    def again(self, client_address: str) -> bool:
-        """Whether the answer holds now. If so, it must be sent."""
-        guard = self.guard
-        return (guard is None or guard(client_address, self.hit.route)) and self.hit.again()
-
 
 class HitMemo:
     """Maps the exact bytes of whole, strictly accepted requests to their answers.

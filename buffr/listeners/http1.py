@@ -183,10 +183,15 @@ class Http1Connection(Protocol):
         listener = self._listener
         self.since = listener.now
         known = listener.hits.get((self._own_handler or listener.handle, data))
-        if known is None or listener.stopping or not known.again(self.client_address):
+        if known is None or listener.stopping:
+            return False
+        hit, guard = known.hit, known.guard
+        if guard is not None and not guard(self.client_address, hit.route):
+            return False
+        if not hit.again():
             return False
         self.transport.write(known.data)
-        known.hit.tell()
+        hit.tell()
         return True
 
     def remember(self, request: RequestBytes, known: KnownHit) -> None:

@@ -31,7 +31,9 @@ _NAMES = (
 def send_at_once(transport: object) -> None:
     """Have a TCP transport, or the one under TLS, send in ``write`` if it has nothing buffered."""
     tcp_one = transport.transport if isinstance(transport, TLSMemoryBIOProtocol) else transport
-    if isinstance(tcp_one, tcp.Connection) and all(hasattr(tcp_one, name) for name in _NAMES):
+    if not isinstance(tcp_one, tcp.Connection) or "write" in vars(tcp_one):
+        return  # it may be so already: a tunnel's connection is made twice, outside and inside
+    if all(hasattr(tcp_one, name) for name in _NAMES):
         write = partial(_write, tcp_one, tcp_one.write)
         tcp_one.write = write  # type: ignore[method-assign]
 
