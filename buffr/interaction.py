@@ -15,7 +15,7 @@ from buffr.message import Headers, ResponseHead, first_value
 __all__ = [
     "Body",
     "BodyKey",
-    "Broken",
+    "BrokenInteraction",
     "Chunk",
     "Direction",
     "Frame",
@@ -269,7 +269,7 @@ Interaction = HTTPInteraction | WebSocketInteraction
 
 
 @frozen(eq=False)
-class Broken:
+class BrokenInteraction:
     """An interaction in a store that is never replayed: its request, and the reason."""
 
     request: RecordedRequest

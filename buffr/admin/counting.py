@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from attrs import define, field
 
 from buffr.exchanges.exchange import Finished, Observer
-from buffr.exchanges.metrics import Figures
+from buffr.exchanges.metrics import Metrics
 from buffr.exchanges.route import Route
 
 __all__ = ["Counting", "LookUps"]
@@ -34,7 +34,7 @@ class LookUps:
 class Counting:
     """An ``Observer`` that counts, and tells ``then`` what it is told."""
 
-    figures: Figures
+    figures: Metrics
     names: Mapping[Route, str]
     then: Observer | None = None
     look_ups: dict[str, LookUps] = field(factory=dict)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from buffr.config.api_buddy import ApiBuddySettings
-from buffr.exchanges.metrics import Figures, whole
+from buffr.exchanges.metrics import Metrics, whole
 from buffr.policy.rate_limits import LimiterState
 from buffr.stores.cache import CacheCounters, CacheStats
 
@@ -21,7 +21,7 @@ class Watched(Protocol):
     @property
     def settings(self) -> ApiBuddySettings: ...
     @property
-    def figures(self) -> Figures: ...
+    def figures(self) -> Metrics: ...
     def is_running(self) -> bool: ...
     def store_stats(self) -> tuple[CacheStats, Mapping[str, CacheStats]] | None:
         """Of the whole store and of each name; ``None`` when it cannot be read."""

@@ -30,7 +30,7 @@ from buffr.embedded.monitoring import MonitoringManager
 from buffr.embedded.running import Running, StoppedStore
 from buffr.embedded.security import SecurityManager
 from buffr.embedded.throttling import ThrottleManager, pace_of
-from buffr.exchanges.metrics import Figures
+from buffr.exchanges.metrics import Metrics
 from buffr.exchanges.pace import Pace
 from buffr.policy.rate_limits import LimiterState
 from buffr.stores.cache import CacheCounters, CacheStats
@@ -72,7 +72,7 @@ class CachingProxy:
         self._pid = os.getpid()
         self._stopped = threading.Event()
         self._made_key = new_key()
-        self.metrics_collector = Figures(time.time)
+        self.metrics_collector = Metrics(time.time)
         self.cache_engine = CacheEngine(self, self._clear)
         self.throttle_manager = ThrottleManager(paces=self)
         self.db_manager = CacheDatabase(self)
@@ -174,7 +174,7 @@ class CachingProxy:
         return MonitoringManager(self)
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> Metrics:
         """Counted up to now: who has an answer finds it counted."""
         with self._lock:
             if self.is_running():

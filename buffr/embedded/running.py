@@ -17,7 +17,7 @@ from buffr.config.api_buddy_yaml import as_config
 from buffr.embedded.address import listening_address
 from buffr.embedded.reactor_thread import ReactorThread, reactor_thread
 from buffr.errors import BuffrError, Unwritable
-from buffr.exchanges.metrics import Figures
+from buffr.exchanges.metrics import Metrics
 from buffr.exchanges.pace import Pace
 from buffr.policy.rate_limits import LimiterState
 from buffr.stores.cache import CacheCounters, CacheStats
@@ -48,7 +48,7 @@ class Running:
         cls,
         settings: ApiBuddySettings,
         key: str,
-        figures: Figures,
+        figures: Metrics,
         write: Callable[[str], None],
     ) -> Running:
         """Open the cache and listen. Raises ``OSError`` when one of them cannot be."""

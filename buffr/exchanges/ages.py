@@ -29,12 +29,12 @@ def recorded_s(recorded_at: str | None) -> float | None:
 class Ages:
     """Separates recordings older than ``most_s`` seconds from the others.
 
-    A recording without a date never becomes too old. ``told`` says that an old
+    A recording without a date never becomes too old. ``logged`` says that an old
     one was logged.
     """
 
     most_s: float
-    told: bool = False
+    logged: bool = False
     _known: dict[int, float | None] = field(factory=dict, init=False)
 
     async def in_turn(

@@ -59,10 +59,10 @@ class Engine:
         self.observer: Observer | None = None
         self._log = log
         self._wall = wall
-        told = (self._timestamp, self._kept, self._append_failed)
-        self._sessions = Sessions(reactor, *told)
+        callbacks = (self._timestamp, self._kept, self._append_failed)
+        self._sessions = Sessions(reactor, *callbacks)
         self._replays = Replays(reactor, self.counters, self._sessions)
-        self._fetches = Fetches(reactor, self.counters, self._sessions, self._replays, *told)
+        self._fetches = Fetches(reactor, self.counters, self._sessions, self._replays, *callbacks)
         self._caching = Caching(reactor, wall, self.counters, self._stored, self._append_failed)
 
     async def handle(
@@ -79,7 +79,7 @@ class Engine:
         """
         exchange = Exchange(route, request, sink, scope, route.src, client=sink.connection)
         started = self._wall()
-        status, level, detail, told = 0, "INFO", "", ""
+        status, level, detail, explanation = 0, "INFO", "", ""
         try:
             if request.hops and route.upstream is not None:
                 route.upstream.upstream.refuse_loop(request)
@@ -97,7 +97,7 @@ class Engine:
                 level, detail = "WARN", cut
         except BuffrError as error:
             status, level, detail = error.status, self._blame(error, exchange), error.message
-            told = f"{error}\n{error.explanation}".rstrip()
+            explanation = f"{error}\n{error.explanation}".rstrip()
             error.noted = True
             raise
         except CancelledError:
@@ -115,7 +115,9 @@ class Engine:
                 self._log.session(now, level, words, frames, dur_s, exchange.src, detail)
             if self.observer is not None:
                 self.observer.finished(
-                    Finished(words, status, level, exchange.src, told or detail, dur_s, route)
+                    Finished(
+                        words, status, level, exchange.src, explanation or detail, dur_s, route
+                    )
                 )
 
     def tunnel(self, shown: str) -> Callable[[], None]:

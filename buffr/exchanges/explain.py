@@ -13,7 +13,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from buffr.interaction import Broken, IndexEntry, RecordedRequest
+from buffr.interaction import BrokenInteraction, IndexEntry, RecordedRequest
 from buffr.log import say
 from buffr.matching.identity import Identity
 from buffr.matching.key import MatchKey
@@ -143,14 +143,14 @@ class Explainer:
             if size_bytes > AT_ONCE_BYTES:
                 return
 
-    async def _take(self, place: int, found: IndexEntry | Broken | None) -> int:
+    async def _take(self, place: int, found: IndexEntry | BrokenInteraction | None) -> int:
         """Take in what is at a place; the size of the body that was looked at."""
         match found:
             case None:
                 return 0
             case IndexEntry(request):
                 self._index.add(place, await self._recorded(request))
-            case Broken(request, why):
+            case BrokenInteraction(request, why):
                 digest = (await self._recorded(request)).digest
                 self._broken[digest] = (place, why[:_MOST_WHY])
             case other:

@@ -247,7 +247,7 @@ class Flight(Generic[AnyCall]):
 
 
 @frozen(eq=False)
-class _Known:
+class _FlightEntry:
     """What the registry knows about a flight."""
 
     name: Hashable | None
@@ -259,7 +259,7 @@ class Flights(Generic[AnyCall]):
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._under_way: dict[Flight[AnyCall], _Known] = {}
+        self._under_way: dict[Flight[AnyCall], _FlightEntry] = {}
         self._by_name: dict[Hashable, Flight[AnyCall]] = {}
         self._by_subject: dict[Hashable, set[Flight[AnyCall]]] = {}
 
@@ -290,7 +290,7 @@ class Flights(Generic[AnyCall]):
         flight = Flight(self._clock, call, route.linger_s, ended)
         if flight.over:
             return flight
-        self._under_way[flight] = _Known(name, subject)
+        self._under_way[flight] = _FlightEntry(name, subject)
         if name is not None and flight.joinable:
             self._by_name[name] = flight
         if subject is not None:

@@ -22,7 +22,7 @@ from buffr.errors import BuffrError
 from buffr.interaction import Body, IndexEntry
 from buffr.log import say
 from buffr.matching.body import LongBody
-from buffr.matching.key import MatchKey, Part
+from buffr.matching.key import KeyPart, MatchKey
 from buffr.matching.long_body import ReadLong
 from buffr.matching.matcher import Matcher
 from buffr.matching.pieces import go_on
@@ -42,7 +42,7 @@ class _Abandoned(Exception):
     """The request is gone; its body is not needed any more."""
 
 
-class _Turns:
+class _ReactorPauses:
     """Lets the reactor run now and then.
 
     Any sleep, however short, releases the interpreter's lock.
@@ -60,7 +60,7 @@ class _Turns:
             self._until = perf_counter() + _WORK_S
 
 
-class _Opened:
+class _OpenedBody:
     """A body that stays readable if its spool is closed meanwhile."""
 
     def __init__(self, body: Body) -> None:
@@ -93,7 +93,7 @@ class LongBodies:
 
     async def read(self, body: Body, read: ReadLong) -> LongBody:
         """The values of a body. Raises ``OSError`` if it cannot be read."""
-        opened, turns = _Opened(body), _Turns()
+        opened, turns = _OpenedBody(body), _ReactorPauses()
         if self._reactor is None:
             with closing(opened):
                 return read(opened.pieces, go_on)
@@ -139,7 +139,7 @@ class RouteBodies:
         self._store = store
         self._told = False
         self._places: Sequence[int] = ()
-        self._heads: dict[int, tuple[Part, ...]] = {}
+        self._heads: dict[int, tuple[KeyPart, ...]] = {}
         self._done: set[int] = set()
         self._one_at_a_time = DeferredLock()
 
@@ -171,7 +171,7 @@ class RouteBodies:
             self._one_at_a_time.release()
         return store.late.find(keys)
 
-    async def _read_recorded(self, store: Store, heads: set[tuple[Part, ...]]) -> None:
+    async def _read_recorded(self, store: Store, heads: set[tuple[KeyPart, ...]]) -> None:
         """Read the bodies of all recordings with these heads that were not read yet."""
         at = 0
         while at < len(self._current(store)):
@@ -191,11 +191,11 @@ class RouteBodies:
             self._done.clear()
         return places
 
-    async def _head(self, store: Store, place: int) -> tuple[Part, ...]:
+    async def _head(self, store: Store, place: int) -> tuple[KeyPart, ...]:
         head = self._heads.get(place)
         if head is None:
             (entry,) = await store.entries((place,))
-            parts: tuple[Part, ...] = ()
+            parts: tuple[KeyPart, ...] = ()
             if isinstance(entry, IndexEntry):
                 parts = self._matcher.recorded_head(entry.request)
             head = self._heads[place] = parts

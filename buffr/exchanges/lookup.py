@@ -153,8 +153,8 @@ async def _next_by_age(
     if route.mode is Mode.AUTO:
         exchange.too_old = place
         return None
-    if not ages.told:
-        ages.told = True
+    if not ages.logged:
+        ages.logged = True
         words = shown(exchange.request, route)
         say(LogLevel.warn, "a recording is older than re_record_after", request=words)
     return place

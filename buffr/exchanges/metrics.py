@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import define, field
 
-__all__ = ["Figures", "UpstreamFigures", "whole"]
+__all__ = ["Metrics", "UpstreamMetrics", "whole"]
 
 _EVENTS = 100
 _BUCKET_S = 60
@@ -43,7 +43,7 @@ class _LastHour:
 
 
 @define
-class UpstreamFigures:
+class UpstreamMetrics:
     """Calls to one upstream, or to all."""
 
     calls: int = 0
@@ -88,7 +88,7 @@ class UpstreamFigures:
 
 
 @define(eq=False)
-class Figures:
+class Metrics:
     """All counts of one proxy since it was created. ``wall`` is seconds since the epoch."""
 
     wall: Callable[[], float]
@@ -98,8 +98,8 @@ class Figures:
     misses: int = field(init=False, default=0)
     throttled: int = field(init=False, default=0)
     errors: int = field(init=False, default=0)
-    upstream: UpstreamFigures = field(init=False, factory=UpstreamFigures)
-    by_domain: dict[str, UpstreamFigures] = field(init=False, factory=dict)
+    upstream: UpstreamMetrics = field(init=False, factory=UpstreamMetrics)
+    by_domain: dict[str, UpstreamMetrics] = field(init=False, factory=dict)
     events: deque[dict[str, Any]] = field(init=False, factory=lambda: deque(maxlen=_EVENTS))
     recent_errors: deque[dict[str, Any]] = field(init=False, factory=lambda: deque(maxlen=_EVENTS))
 
@@ -125,7 +125,7 @@ class Figures:
         """Count a call to an upstream."""
         now = self.wall()
         self.upstream.add(now, status, dur_s)
-        self.by_domain.setdefault(domain, UpstreamFigures()).add(now, status, dur_s)
+        self.by_domain.setdefault(domain, UpstreamMetrics()).add(now, status, dur_s)
 
     def get_metrics(self) -> dict[str, Any]:
         """As ``CachingProxy.get_metrics`` gives it."""

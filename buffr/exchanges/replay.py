@@ -73,8 +73,8 @@ class Replays:
         if exchange.too_old is None:
             raise error
         words = shown(exchange.request, exchange.route)
-        told = "not recorded again: the old recording answers"
-        say(LogLevel.warn, told, request=words, err=error.message)
+        message = "not recorded again: the old recording answers"
+        say(LogLevel.warn, message, request=words, err=error.message)
         exchange.src = "cassette"
         return await self.answer(exchange, route, exchange.too_old, key)
 

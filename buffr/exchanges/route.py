@@ -13,7 +13,7 @@ from buffr.exchanges.long_bodies import RouteBodies
 from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead
 from buffr.matching.matcher import Matcher
-from buffr.matching.variants import Difference
+from buffr.matching.variants import VariantDifference
 from buffr.origin import Origin
 from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
@@ -72,9 +72,9 @@ class Variants:
     """
 
     strict: bool = False
-    _told: set[Difference] = field(factory=set, init=False)
+    _told: set[VariantDifference] = field(factory=set, init=False)
 
-    def is_news(self, difference: Difference) -> bool:
+    def is_news(self, difference: VariantDifference) -> bool:
         """Whether this difference has not been logged yet."""
         if difference in self._told:
             return False

@@ -163,16 +163,16 @@ _Position = tuple[int, int]
 @define(eq=False)
 class _Paths:
     steps: tuple[tuple[_Step, ...], ...]
-    walks: dict[frozenset[_Position], _Along] = Factory(dict)
+    walks: dict[frozenset[_Position], _WalkAlong] = Factory(dict)
 
-    def at(self, positions: frozenset[_Position]) -> _Along:
+    def at(self, positions: frozenset[_Position]) -> _WalkAlong:
         walk = self.walks.get(positions)
         if walk is None:
-            walk = self.walks[positions] = _Along(self, positions)
+            walk = self.walks[positions] = _WalkAlong(self, positions)
         return walk
 
 
-class _Along:
+class _WalkAlong:
     """The progress of some paths."""
 
     def __init__(self, paths: _Paths, positions: frozenset[_Position]) -> None:
@@ -190,10 +190,10 @@ class _Along:
         self.wanted = None if any(step.everything or step.ranges for step in steps) else named
         self.alike = not any(step.ranges for step in steps)
         self._named = named
-        self._members: dict[str, _Along] = {}
-        self._other: _Along | None = None
+        self._members: dict[str, _WalkAlong] = {}
+        self._other: _WalkAlong | None = None
 
-    def member(self, name: str) -> _Along:
+    def member(self, name: str) -> _WalkAlong:
         if name not in self._named:
             return self._elsewhere()
         walk = self._members.get(name)
@@ -202,15 +202,15 @@ class _Along:
             self._members[name] = walk
         return walk
 
-    def element(self, index: int) -> _Along:
+    def element(self, index: int) -> _WalkAlong:
         return self._elsewhere() if self.alike else self._next(lambda step: step.takes(index))
 
-    def _elsewhere(self) -> _Along:
+    def _elsewhere(self) -> _WalkAlong:
         if self._other is None:
             self._other = self._next(lambda step: step.everything)
         return self._other
 
-    def _next(self, selects: Callable[[_Step], bool]) -> _Along:
+    def _next(self, selects: Callable[[_Step], bool]) -> _WalkAlong:
         positions: set[_Position] = set()
         for path, number, step in self._steps:
             if selects(step):
@@ -246,17 +246,17 @@ def _places_along(walk: Walk, document: Any) -> Iterator[Place]:
             ]
 
 
-class _To:
+class _WalkTo:
     """The walk to known places."""
 
     def __init__(self) -> None:
         self.ends = False
-        self._inner: dict[int | str, _To] = {}
+        self._inner: dict[int | str, _WalkTo] = {}
 
     def add(self, place: Place) -> None:
         walk = self
         for part in place:
-            walk = walk._inner.setdefault(part, _To())
+            walk = walk._inner.setdefault(part, _WalkTo())
         walk.ends = True
 
     @property
@@ -284,14 +284,14 @@ class _To:
 
 def walk_to(places: Iterable[Place]) -> Walk:
     """The walk from the root of a document to these places."""
-    walk = _To()
+    walk = _WalkTo()
     for place in places:
         walk.add(place)
     return walk
 
 
 @frozen
-class _Both:
+class _WalkUnion:
     one: Walk
     other: Walk
 
@@ -328,7 +328,7 @@ def both(one: Walk, other: Walk) -> Walk:
     """The walk to everything that either walk reaches."""
     if one.idle and not one.ends:
         return other
-    return one if other.idle and not other.ends else _Both(one, other)
+    return one if other.idle and not other.ends else _WalkUnion(one, other)
 
 
 def take_out(document: Any, walk: Walk) -> Any:

@@ -13,10 +13,10 @@ from attrs import frozen
 from buffr.message import Headers
 
 __all__ = [
+    "BodyPart",
     "Disposition",
     "FieldHead",
     "Multipart",
-    "Part",
     "boundary_of",
     "disposition_of",
     "field_end",
@@ -99,7 +99,7 @@ def _unquoted(value: bytes) -> bytes:
 
 
 @frozen
-class Part:
+class BodyPart:
     """A part: its fields, and where its content starts and ends."""
 
     fields: Headers
@@ -115,7 +115,7 @@ class Part:
 class Multipart:
     """A body's parts, and the positions of the texts before and after them."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[BodyPart, ...]
     preamble: tuple[int, int]
     epilogue: tuple[int, int]
 
@@ -137,7 +137,7 @@ def multipart(
     ``pause`` is called now and then.
     """
     end = len(text) if end is None else end
-    parts: list[Part] = []
+    parts: list[BodyPart] = []
     preamble: tuple[int, int] | None = None
     at = start
     for before, behind, closes in _delimiters(text, boundary, start, end, pause):
@@ -183,16 +183,16 @@ def _delimiters(
         at = behind.end()
 
 
-def _part(text: Text, start: int, end: int) -> Part | None:
+def _part(text: Text, start: int, end: int) -> BodyPart | None:
     if text[start : start + 1] == b"\n" or text[start : start + 2] == b"\r\n":
-        return Part((), start + (1 if text[start : start + 1] == b"\n" else 2), max(start, end))
+        return BodyPart((), start + (1 if text[start : start + 1] == b"\n" else 2), max(start, end))
     gap = _HEAD_END.search(text, start, min(end, start + _LONGEST_HEAD))
     if gap is None:
         # A part may consist of its head only, and end with the line before the delimiter.
         fields = fields_in(bytes(text[start : min(end, start + _LONGEST_HEAD)]))
-        return None if fields is None or end - start > _LONGEST_HEAD else Part(fields, end, end)
+        return None if fields is None or end - start > _LONGEST_HEAD else BodyPart(fields, end, end)
     fields = fields_in(bytes(text[start : gap.start()]))
-    return None if fields is None else Part(fields, gap.end(), end)
+    return None if fields is None else BodyPart(fields, gap.end(), end)
 
 
 def fields_in(head: bytes) -> Headers | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["BadChunks", "Unframing", "is_aws_chunked", "unframed_by_signatures"]
+__all__ = ["BadChunks", "ChunkDecoder", "is_aws_chunked", "unframed_by_signatures"]
 
 # In a stored body a stand-in replaces the signature.
 _SIGNATURE = rb";chunk-signature=[^\r\n]{1,200}"
@@ -32,7 +32,7 @@ class BadChunks(ValueError):
     """A body that is declared as aws-chunked is not."""
 
 
-class Unframing:
+class ChunkDecoder:
     """Extracts the payload from its chunks.
 
     ``trailers`` are the fields after it, one a line and without their

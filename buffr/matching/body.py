@@ -23,15 +23,20 @@ from attrs import astuple, evolve, field, fields, frozen
 
 from buffr.errors import CassetteError
 from buffr.formats.codings import GZIP_START, are_known, are_plain, decoded, unlabelled
-from buffr.formats.multipart import Disposition, Part, boundary_of, multipart
+from buffr.formats.multipart import BodyPart, Disposition, boundary_of, multipart
 from buffr.interaction import Body, BodyKey
-from buffr.matching.aws_chunked import BadChunks, Unframing, is_aws_chunked, unframed_by_signatures
+from buffr.matching.aws_chunked import (
+    BadChunks,
+    ChunkDecoder,
+    is_aws_chunked,
+    unframed_by_signatures,
+)
 from buffr.matching.forms import canonical_form, form_in_slices, without_fields
 from buffr.matching.idempotency import is_token, without_tokens_in_cbor, without_tokens_in_xml
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
 from buffr.matching.multipart import (
-    Boundaryless,
+    BoundaryReplacer,
     ContentIDs,
     form,
     message,
@@ -43,9 +48,9 @@ from buffr.matching.reading import Reading
 from buffr.matching.rules import Normalisation
 from buffr.redaction.fields import Replace, constant, in_query
 from buffr.redaction.for_keys import KeyRedaction
-from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
+from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
 from buffr.redaction.pseudonym import STAND_IN
-from buffr.redaction.streaming import Stretches
+from buffr.redaction.streaming import StreamRedactor
 
 __all__ = [
     "IN_MEMORY",
@@ -113,10 +118,12 @@ class BodyDigest:
     form, ``known`` are the request's credentials.
     """
 
-    def __init__(self, redaction: KeyRedaction | None = None, known: Known = NOTHING_KNOWN) -> None:
+    def __init__(
+        self, redaction: KeyRedaction | None = None, known: KnownSecrets = NOTHING_KNOWN
+    ) -> None:
         self._start = bytearray()
         self._hashed = sha256()
-        self._stretches: Stretches | None = None
+        self._stretches: StreamRedactor | None = None
         self._new_stretches = partial((redaction or KeyRedaction()).stretches, b"", known)
 
     def update(self, data: bytes) -> None:
@@ -258,7 +265,7 @@ class BodyRules:
         return sha256(repr(said).encode()).hexdigest()
 
     def value(
-        self, kind: BodyKind, body: bytes | BodyDigest, known: Known = NOTHING_KNOWN
+        self, kind: BodyKind, body: bytes | BodyDigest, known: KnownSecrets = NOTHING_KNOWN
     ) -> bytes:
         """The value of a whole body, or of a body that was fed to a digest."""
         if isinstance(body, BodyDigest):
@@ -268,14 +275,14 @@ class BodyRules:
             return self.value_of(kind, body, known)
         return self.exact(kind, body, known)
 
-    def exact(self, kind: BodyKind, body: bytes, known: Known = NOTHING_KNOWN) -> bytes:
+    def exact(self, kind: BodyKind, body: bytes, known: KnownSecrets = NOTHING_KNOWN) -> bytes:
         """The value of a long body, computed from its bytes as they are stored."""
         hashed = sha256()
         for piece in self.redaction.stretches(kind.media_type, known).over((body,)):
             hashed.update(piece)
         return digest_value(hashed.hexdigest())
 
-    def recorded(self, kind: BodyKind, body: Body, known: Known = NOTHING_KNOWN) -> bytes:
+    def recorded(self, kind: BodyKind, body: Body, known: KnownSecrets = NOTHING_KNOWN) -> bytes:
         """The value of a recorded body. A long one is compared by its bytes unless its key is
         stored.
 
@@ -316,13 +323,13 @@ class BodyRules:
 
     def key_of(self, kind: BodyKind, body: LongBody) -> BodyKey | None:
         """The key to store with a long body; ``None`` if its bytes say as much."""
-        mark, told = body.meant[: len(_DIGEST_MARK)], body.meant[len(_DIGEST_MARK) :]
+        mark, hex_digest = body.meant[: len(_DIGEST_MARK)], body.meant[len(_DIGEST_MARK) :]
         if body.over or body.meant == body.exact or mark != _DIGEST_MARK:
             return None
-        return BodyKey(self.version(kind), told.decode())
+        return BodyKey(self.version(kind), hex_digest.decode())
 
     def value_of(
-        self, kind: BodyKind, body: bytes, known: Known, reading: Reading | None = None
+        self, kind: BodyKind, body: bytes, known: KnownSecrets, reading: Reading | None = None
     ) -> bytes:
         """The value of a whole body of up to ``IN_MEMORY`` bytes.
 
@@ -346,7 +353,7 @@ class BodyRules:
             value = shortened(value)
         return with_trailers(value, trailers) if trailers else value
 
-    def _hidden(self, kind: BodyKind, body: bytes, known: Known) -> bytes | None:
+    def _hidden(self, kind: BodyKind, body: bytes, known: KnownSecrets) -> bytes | None:
         """The redacted content of a body that is compared under its coding, if redaction changes
         it.
 
@@ -360,7 +367,7 @@ class BodyRules:
         hidden = self.redaction.body(plain, kind.media_type, known)
         return None if hidden == plain and STAND_IN not in plain else hidden
 
-    def _uncoded(self, kind: BodyKind, body: bytes, known: Known) -> tuple[bytes, bytes]:
+    def _uncoded(self, kind: BodyKind, body: bytes, known: KnownSecrets) -> tuple[bytes, bytes]:
         """The body without codings and credentials, and the trailers within it."""
         trailers = b""
         if kind.aws_chunked and kind.coded:
@@ -455,9 +462,9 @@ class _Contents:
             spelled = mixed(self.text, found, self.ids, partial(self._content, depth + 1))
         if spelled is not None:
             return spelled
-        return list(Boundaryless(boundary).over((unlike_stand_ins(self._stretch(start, end)),)))
+        return list(BoundaryReplacer(boundary).over((unlike_stand_ins(self._stretch(start, end)),)))
 
-    def _part(self, depth: int, part: Part, said: Disposition) -> list[Piece] | None:
+    def _part(self, depth: int, part: BodyPart, said: Disposition) -> list[Piece] | None:
         """The content of a form's part; ``None`` if it does not count."""
         content_type = part.value(b"content-type")
         if content_type is not None:
@@ -486,7 +493,7 @@ def _without_tokens(kind: BodyKind, text: bytes) -> list[Piece] | None:
 
 def _unframed(body: bytes) -> tuple[bytes, bytes] | None:
     """The payload of aws-chunked and its trailers; ``None`` if the body is not in chunks."""
-    unframing = Unframing()
+    unframing = ChunkDecoder()
     try:
         return b"".join(unframing.over((body,))), unframing.trailers
     except BadChunks:

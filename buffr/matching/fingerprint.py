@@ -25,8 +25,8 @@ def fingerprint(request: Request, body: bytes) -> Fingerprint:
     """
     fields = [(name.lower(), value) for name, value in end_to_end(request.headers, keep=_USERS)]
     # If Host is passed on, it may affect the answer.
-    told = [each for each in fields if each[0] == b"host" or tells_flights_apart(each[0])]
-    return request.method, request.target, tuple(sorted(told, key=_name)), body
+    counted = [each for each in fields if each[0] == b"host" or tells_flights_apart(each[0])]
+    return request.method, request.target, tuple(sorted(counted, key=_name)), body
 
 
 def _name(field: tuple[bytes, bytes]) -> bytes:

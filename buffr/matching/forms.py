@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote_to_bytes
 
-from buffr.matching.members import Out
+from buffr.matching.members import PieceBuffer
 from buffr.matching.pieces import Pause, Piece, Text
 
 __all__ = ["canonical_form", "field_name", "form_in_slices", "sorted_pairs", "without_fields"]
@@ -68,7 +68,7 @@ def form_in_slices(
 
     A slice has about ``window`` bytes.
     """
-    out = Out(b"")
+    out = PieceBuffer(b"")
     between = b""
     for start, end in _fields(form, pause, window):
         equals = form.find(b"=", start, end)

@@ -9,10 +9,10 @@ from buffr.matching.body import BodyDigest, BodyKind, BodyRules
 from buffr.matching.canonical_json import canonical_edited
 from buffr.matching.captures import SyncRules
 from buffr.matching.json_fields import JSONFields
-from buffr.matching.key import MatchKey, Part
+from buffr.matching.key import KeyPart, MatchKey
 from buffr.matching.near_miss import Difference, differences
 from buffr.matching.rules import FrameMatch
-from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
+from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
 from buffr.redaction.rules import RedactionRules
 
 __all__ = ["FrameRules"]
@@ -37,7 +37,7 @@ class FrameRules:
     body: BodyRules
     sync: SyncRules
     redaction: RedactionRules
-    known: Known = NOTHING_KNOWN
+    known: KnownSecrets = NOTHING_KNOWN
 
     @classmethod
     def of(cls, match: FrameMatch, type_field: str, body: BodyRules, sync: SyncRules) -> FrameRules:
@@ -82,7 +82,7 @@ class FrameRules:
     def shown(self, data: bytes | BodyDigest) -> tuple[Difference, ...]:
         """A message without a recorded counterpart, fit to be shown."""
         value = self._value(data)
-        old: tuple[Part, ...] = (("frame", b"{}"),) if value.startswith(b"{") else ()
+        old: tuple[KeyPart, ...] = (("frame", b"{}"),) if value.startswith(b"{") else ()
         return differences(MatchKey((("frame", value),)), MatchKey(old), self.redaction)
 
     def _value(self, data: bytes | BodyDigest) -> bytes:
@@ -103,5 +103,5 @@ class FrameRules:
         return document
 
 
-def _parts(kind: FrameKind, value: bytes) -> tuple[Part, ...]:
+def _parts(kind: FrameKind, value: bytes) -> tuple[KeyPart, ...]:
     return ("opcode", kind.value.encode()), ("frame", value)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from buffr.matching.header_table import TABLE, Fields, HeaderClass
+from buffr.matching.header_table import TABLE, HeaderClass, HeaderRow
 
 __all__ = ["with_table"]
 
@@ -49,7 +49,7 @@ def _lines() -> Iterator[str]:
     yield f"| {_TITLES[HeaderClass.NEGOTIATED]} | any other | |"
 
 
-def _names(row: Fields) -> str:
+def _names(row: HeaderRow) -> str:
     return ", ".join(f"`{name}`" for name in row.names)
 
 

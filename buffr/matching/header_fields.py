@@ -9,13 +9,13 @@ from attrs import field, frozen
 
 from buffr.matching.header_table import HeaderClass, class_of
 from buffr.matching.ignore import Ignore
-from buffr.matching.key import Part
+from buffr.matching.key import KeyPart
 from buffr.matching.rules import MatchRules
 from buffr.matching.variants import Selecting
 from buffr.message import Headers
 from buffr.redaction.fields import Replace
 from buffr.redaction.for_keys import KeyRedaction
-from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
+from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.spans import nameless
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
@@ -53,7 +53,7 @@ _MOST_KNOWN = 4096
 _NOTHING, _READ, _IN_KEY, _OF_OPTIONS, _SELECTS, _SECRET = range(6)
 
 
-class _Uses(dict[bytes, tuple[bytes, int]]):
+class _FieldUses(dict[bytes, tuple[bytes, int]]):
     """How each field is used, by its name as sent; beside it the lower-case name."""
 
     __slots__ = ("_by_table", "_credentials", "_named", "_without")
@@ -105,8 +105,8 @@ class CountedFields:
 
     content_type: bytes | None
     codings: bytes
-    handshake: tuple[Part, ...]
-    in_key: tuple[Part, ...]
+    handshake: tuple[KeyPart, ...]
+    in_key: tuple[KeyPart, ...]
     selecting: tuple[tuple[bytes, bytes], ...]
 
 
@@ -125,7 +125,7 @@ class HeaderRules:
     credential: Replace
     redactor: Redactor
     distinct: bool = False
-    _uses: _Uses = field(init=False)
+    _uses: _FieldUses = field(init=False)
     _by_table: bool = field(init=False)
 
     @_by_table.default
@@ -133,17 +133,17 @@ class HeaderRules:
         return "headers" in self.rules.on
 
     @_uses.default
-    def _no_name_met_yet(self) -> _Uses:
-        return _Uses(self.rules)
+    def _no_name_met_yet(self) -> _FieldUses:
+        return _FieldUses(self.rules)
 
     def read(
         self,
         method: bytes,
         headers: Headers,
-        known: Known = NOTHING_KNOWN,
+        known: KnownSecrets = NOTHING_KNOWN,
         *,
         websocket: bool | None = None,
-        origin: tuple[Part, ...] = (),
+        origin: tuple[KeyPart, ...] = (),
     ) -> CountedFields:
         """The fields of a request that count.
 
@@ -189,15 +189,15 @@ class HeaderRules:
             parts += _of_content_type(method, content_type)
         return CountedFields(content_type, b",".join(codings), handshake, parts, tuple(selecting))
 
-    def selecting(self, fields: Iterable[tuple[bytes, bytes]], known: Known) -> Selecting:
+    def selecting(self, fields: Iterable[tuple[bytes, bytes]], known: KnownSecrets) -> Selecting:
         """What may select among recordings, from the ``selecting`` fields that were read."""
         return Selecting(
             tuple([(name, self._compared(name, value, known)) for name, value in fields])
         )
 
-    def _handshake(self, offered: list[bytes], known: Known) -> tuple[Part, ...]:
+    def _handshake(self, offered: list[bytes], known: KnownSecrets) -> tuple[KeyPart, ...]:
         """The parts of a handshake that count: its keys, versions and extensions never do."""
-        upgrade: Part = ("upgrade", b"websocket")
+        upgrade: KeyPart = ("upgrade", b"websocket")
         items = [item.strip(b" \t") for item in b",".join(offered).split(b",")]
         names = b", ".join([item for item in items if item])
         if not names:
@@ -205,15 +205,15 @@ class HeaderRules:
         named = in_subprotocols(names, self.redaction.rules, self.credential)
         return upgrade, ("subprotocol", self.redaction.text(named, known))
 
-    def _compared(self, name: bytes, value: bytes, known: Known) -> bytes:
+    def _compared(self, name: bytes, value: bytes, known: KnownSecrets) -> bytes:
         if name == _PREFLIGHT_FIELDS:
             asked = {item.strip().lower() for item in value.split(b",")}
             value = b", ".join(sorted(asked - {b""}))
         return self.ignore.in_header(name, self.redaction.header(name, value, known))
 
     def _pseudonym(self, name: bytes, value: bytes) -> bytes:
-        ((_, told),) = self.redactor.headers(((name, value),))
-        return nameless(told)
+        ((_, redacted),) = self.redactor.headers(((name, value),))
+        return nameless(redacted)
 
     def _read_credentials(self, headers: Headers, compared: dict[bytes, list[bytes]]) -> None:
         redactor = self.redactor
@@ -223,22 +223,22 @@ class HeaderRules:
                 compared.setdefault(lower, []).append(nameless(value))
 
 
-def _without_authority(value: bytes, origin: tuple[Part, ...]) -> bytes:
+def _without_authority(value: bytes, origin: tuple[KeyPart, ...]) -> bytes:
     """URLs without their scheme and authority, if those are the request's own."""
-    told = dict(origin)
-    if len(told) != _PARTS_OF_ORIGIN:
+    parts = dict(origin)
+    if len(parts) != _PARTS_OF_ORIGIN:
         return _AUTHORITY.sub(b"", value)
-    host, port = told["host"], told["port"]
-    own = host if port == _PORTS.get(told["scheme"]) else host + b":" + port
+    host, port = parts["host"], parts["port"]
+    own = host if port == _PORTS.get(parts["scheme"]) else host + b":" + port
     return _AUTHORITY.sub(lambda found: b"" if found[1].lower() == own else found[0], value)
 
 
-def _parts(fields: Iterable[tuple[bytes, list[bytes]]]) -> Iterable[Part]:
+def _parts(fields: Iterable[tuple[bytes, list[bytes]]]) -> Iterable[KeyPart]:
     for name, values in sorted(fields):
         yield f"header {name.decode('latin-1')}", b", ".join(values)
 
 
-def _of_content_type(method: bytes, value: bytes) -> tuple[Part, ...]:
+def _of_content_type(method: bytes, value: bytes) -> tuple[KeyPart, ...]:
     """The parts of ``Content-Type`` that say what is requested.
 
     A patch's type, or SOAP 1.2's action.

@@ -13,7 +13,7 @@ from enum import Enum
 
 from attrs import frozen
 
-__all__ = ["TABLE", "Fields", "HeaderClass", "class_of", "tells_flights_apart"]
+__all__ = ["TABLE", "HeaderClass", "HeaderRow", "class_of", "tells_flights_apart"]
 
 _LONGEST_KNOWN = 64
 _MOST_KNOWN = 4096
@@ -37,7 +37,7 @@ class HeaderClass(Enum):
 
 
 @frozen
-class Fields:
+class HeaderRow:
     """A row of the table: lower-case names, or prefixes that end in ``*``."""
 
     header_class: HeaderClass
@@ -45,8 +45,8 @@ class Fields:
     why: str
 
 
-def _row(header_class: HeaderClass, names: str, why: str) -> Fields:
-    return Fields(header_class, tuple(names.split()), why)
+def _row(header_class: HeaderClass, names: str, why: str) -> HeaderRow:
+    return HeaderRow(header_class, tuple(names.split()), why)
 
 
 TABLE = (

@@ -22,7 +22,7 @@ from msgspec.json import Decoder, Encoder
 from buffr.formats.json_paths import Walk
 from buffr.formats.json_text import STRING
 from buffr.matching.canonical_json import DEEPEST
-from buffr.matching.members import Members, Out, SameNames
+from buffr.matching.members import Members, PieceBuffer, SameNames
 from buffr.matching.pieces import Pause, Piece, Text, size_of
 
 __all__ = ["Fields", "document_in_slices", "spelled_in_slices"]
@@ -217,7 +217,7 @@ class _Reader:
 
     def string(self, at: int) -> tuple[list[Piece], int]:
         """The canonical form of a string of any length, and where it ends."""
-        text, out = self.text, Out(b'"')
+        text, out = self.text, PieceBuffer(b'"')
         at = start = at + 1
         while True:
             end = _end(_match_plain(text, at, at + self.largest))
@@ -290,7 +290,7 @@ class _Speller(_Reader):
         return spelled
 
     def _array(self, at: int, walk: Walk | None, depth: int) -> tuple[list[Piece], int]:
-        out, index = Out(b"["), 0
+        out, index = PieceBuffer(b"["), 0
         ended, at = self.inside(at, b"]", depth)
         while not ended:
             alike = walk is None or walk.alike

@@ -8,8 +8,8 @@ from attrs import field, frozen
 
 __all__ = [
     "Counted",
+    "KeyPart",
     "MatchKey",
-    "Part",
     "RecordedKey",
     "Variant",
     "digest_of",
@@ -17,11 +17,11 @@ __all__ = [
     "recording_name",
 ]
 
-Part = tuple[str, bytes]
+KeyPart = tuple[str, bytes]
 """A part's name and its value, such as ``("path", b"/v1/models")``."""
 
 
-def encoded(part: Part) -> bytes:
+def encoded(part: KeyPart) -> bytes:
     """A part in the form that is digested; no two sequences of parts have the same form."""
     name, value = part
     return b"%b %d:%b" % (name.encode(), len(value), value)
@@ -42,7 +42,7 @@ class MatchKey:
     caller that passes one guarantees that it is the digest of the parts.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[KeyPart, ...]
     _digest: bytes | None = field(default=None, repr=False)
 
     @property
@@ -64,8 +64,8 @@ class Variant:
     must admit it; otherwise empty.
     """
 
-    fixed: tuple[Part, ...] = ()
-    negotiated: tuple[Part, ...] = ()
+    fixed: tuple[KeyPart, ...] = ()
+    negotiated: tuple[KeyPart, ...] = ()
     accept: bytes = b""
     media_type: bytes = b""
     name: bytes = field(init=False)
@@ -73,9 +73,9 @@ class Variant:
 
     @name.default
     def _digest(self) -> bytes:
-        told = (*self.fixed, ("", b""), *self.negotiated, ("accept", self.accept))
-        told = (*told, ("type", self.media_type))
-        return digest_of(b"".join(map(encoded, told)))[:8]
+        parts = (*self.fixed, ("", b""), *self.negotiated, ("accept", self.accept))
+        parts = (*parts, ("type", self.media_type))
+        return digest_of(b"".join(map(encoded, parts)))[:8]
 
 
 def recording_name(digest: bytes, variant: Variant | None) -> bytes:

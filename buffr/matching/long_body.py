@@ -14,7 +14,7 @@ from hashlib import sha256
 from attrs import define, field, frozen
 
 from buffr.formats.codings import BadCoding, are_known, decoding
-from buffr.matching.aws_chunked import BadChunks, Unframing, unframed_by_signatures
+from buffr.matching.aws_chunked import BadChunks, ChunkDecoder, unframed_by_signatures
 from buffr.matching.body import (
     IN_MEMORY,
     BodyKind,
@@ -25,9 +25,9 @@ from buffr.matching.body import (
     unmistakable,
     with_trailers,
 )
-from buffr.matching.multipart import Boundaryless
+from buffr.matching.multipart import BoundaryReplacer
 from buffr.matching.pieces import Pause, Piece, Text, digest_of_pieces, joined, size_of
-from buffr.redaction.own_credentials import Known
+from buffr.redaction.own_credentials import KnownSecrets
 
 __all__ = ["ReadLong", "Source", "long_body"]
 
@@ -42,7 +42,12 @@ ReadLong = Callable[[Source, Pause], LongBody]
 
 
 def long_body(
-    rules: BodyRules, kind: BodyKind, known: Known, limit_bytes: int, source: Source, pause: Pause
+    rules: BodyRules,
+    kind: BodyKind,
+    known: KnownSecrets,
+    limit_bytes: int,
+    source: Source,
+    pause: Pause,
 ) -> LongBody:
     """The values of a body. Raises what ``source`` raises."""
     kind = kind.beginning(next(iter(source()), b""))
@@ -50,7 +55,7 @@ def long_body(
 
 
 @define(eq=False)
-class _Taken:
+class _ReadStream:
     """A stream that was read to its end: its digest, and its text if it is not too long.
 
     ``needed``: its digest alone does not suffice.
@@ -70,7 +75,7 @@ class _Taken:
 class _Reader:
     rules: BodyRules
     kind: BodyKind
-    known: Known
+    known: KnownSecrets
     source: Source
     limit_bytes: int
     pause: Pause
@@ -158,14 +163,14 @@ class _Reader:
             return self._value(taken.text), False
         if taken.over and self.kind.boundary is not None and self.rules.normalise.multipart:
             # Without its boundary, at least.
-            taken = self._take(self._redacted(Boundaryless(self.kind.boundary).over(source())))
+            taken = self._take(self._redacted(BoundaryReplacer(self.kind.boundary).over(source())))
             return digest_value(taken.digest), True
         return digest_value(taken.digest), taken.over
 
     def _decoded(self) -> tuple[bytes, bool]:
         """The same for the decoded content."""
         if self.kind.aws_chunked:
-            unframing = Unframing()
+            unframing = ChunkDecoder()
             with suppress(BadChunks):
                 meant, over = self._under_codings(lambda: unframing.over(self.source()))
                 return with_trailers(meant, unframing.trailers), over
@@ -179,9 +184,9 @@ class _Reader:
 
     def _unframed(self, stream: Iterable[bytes]) -> tuple[bytes, bool]:
         """The same for an aws-chunked payload."""
-        unframing = Unframing()
+        unframing = ChunkDecoder()
         meant, over = self._plain(
-            unframing.over(stream), lambda: Unframing().over(self._redacted(self.source()))
+            unframing.over(stream), lambda: ChunkDecoder().over(self._redacted(self.source()))
         )
         return with_trailers(meant, unframing.trailers), over
 
@@ -196,8 +201,8 @@ class _Reader:
         payload, trailers = found
         return with_trailers(self._value(bytearray(payload)), trailers)
 
-    def _take(self, pieces: Iterable[bytes], *, needed: bool = False) -> _Taken:
-        taken = _Taken(needed=needed)
+    def _take(self, pieces: Iterable[bytes], *, needed: bool = False) -> _ReadStream:
+        taken = _ReadStream(needed=needed)
         hashed = sha256()
         for piece in pieces:
             hashed.update(piece)

@@ -16,7 +16,7 @@ from buffr.matching.header_fields import CountedFields, HeaderRules
 from buffr.matching.identity import Identity, identity_of, loosened
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
-from buffr.matching.key import Counted, MatchKey, Part, RecordedKey, Variant, digest_of, encoded
+from buffr.matching.key import Counted, KeyPart, MatchKey, RecordedKey, Variant, digest_of, encoded
 from buffr.matching.long_body import ReadLong, long_body
 from buffr.matching.reading import Reading, other_readings
 from buffr.matching.rules import MatchRules
@@ -25,7 +25,7 @@ from buffr.matching.variants import Selecting
 from buffr.message import Headers, Request
 from buffr.origin import Origin
 from buffr.redaction.for_keys import KeyRedaction
-from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
+from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
 from buffr.redaction.pseudonym import MARK, STAND_IN
 from buffr.redaction.redactor import Redactor
 from buffr.transport.memo import Memo
@@ -50,7 +50,7 @@ class _Head:
     """
 
     kind: BodyKind
-    parts: tuple[Part, ...]
+    parts: tuple[KeyPart, ...]
     origin_parts: int
     header_parts: int
     doubtful: frozenset[bytes]
@@ -87,11 +87,11 @@ class _Head:
 
 
 @frozen(eq=False)
-class _Known:
+class _RememberedHead:
     """What is remembered about a request from its head alone."""
 
     head: _Head
-    secrets: Known
+    secrets: KnownSecrets
     selecting: Selecting
     bare: Identity | None = None
     headerless: bool = False
@@ -167,9 +167,9 @@ class Matcher:
             credential,
         )
         self.frames = FrameRules.of(rules.frame, rules.frame_type, self._body, self.sync)
-        self._last_head: tuple[Headers, tuple[object, ...], _Known] | None = None
-        self._last_fields: tuple[Headers, bytes, tuple[Part, ...], CountedFields] | None = None
-        self._requests: Memo[object, _Known] = Memo(entries=2048, size_bytes=8 << 20)
+        self._last_head: tuple[Headers, tuple[object, ...], _RememberedHead] | None = None
+        self._last_fields: tuple[Headers, bytes, tuple[KeyPart, ...], CountedFields] | None = None
+        self._requests: Memo[object, _RememberedHead] = Memo(entries=2048, size_bytes=8 << 20)
         self._heads: Memo[object, _Head] = Memo(entries=2048, size_bytes=4 << 20)
         self._selectings: Memo[object, Selecting] = Memo(entries=2048, size_bytes=4 << 20)
         self._variants: Memo[object, Variant] = Memo(entries=4096, size_bytes=4 << 20)
@@ -220,7 +220,11 @@ class Matcher:
         return None if identity is None or identity.salted else identity
 
     def _identity(
-        self, request: Request, origin: Origin | None, known: _Known, body: bytes | LongBody
+        self,
+        request: Request,
+        origin: Origin | None,
+        known: _RememberedHead,
+        body: bytes | LongBody,
     ) -> Identity:
         """The keys of all readings of a request."""
         head, secrets = known.head, known.secrets
@@ -251,7 +255,7 @@ class Matcher:
             return identity
         return evolve(identity, keys=(*identity.keys, *_keys(before, values)), salted=True)
 
-    def _as_before(self, target: bytes, head: _Head, secrets: Known) -> _Head | None:
+    def _as_before(self, target: bytes, head: _Head, secrets: KnownSecrets) -> _Head | None:
         """The head as earlier versions stored it: every stand-in is named after its field.
 
         ``?key=AIza…`` was stored like an opaque value; exactly the same value
@@ -262,7 +266,7 @@ class Matcher:
         if STAND_IN not in query[1]:
             return None
         by_field = evolve(self._target, credential=self._redaction.by_field)
-        stored: Part = ("query", by_field.parts(target, secrets)[1])
+        stored: KeyPart = ("query", by_field.parts(target, secrets)[1])
         if stored == query:
             return None
         return evolve(head, parts=(*head.parts[:at], stored, *head.parts[at + 1 :]))
@@ -331,7 +335,7 @@ class Matcher:
             return known.head.exact(b"")
         return known.head.exact(self._body.recorded(known.head.kind, request.body, known.secrets))
 
-    def recorded_head(self, request: RecordedRequest) -> tuple[Part, ...]:
+    def recorded_head(self, request: RecordedRequest) -> tuple[KeyPart, ...]:
         """The parts of a recording's key that come before its body, which is not looked at."""
         return self._recorded_head(request).head.parts
 
@@ -389,7 +393,7 @@ class Matcher:
             self._variants.put(name, known, _head_bytes(b"", choosing))
         return known
 
-    def _selecting(self, fields: CountedFields, secrets: Known) -> Selecting:
+    def _selecting(self, fields: CountedFields, secrets: KnownSecrets) -> Selecting:
         name = (fields.selecting, secrets.values)
         known = self._selectings.get(name)
         if known is None:
@@ -397,24 +401,24 @@ class Matcher:
             self._selectings.put(name, known, 2 * _head_bytes(b"", fields.selecting))
         return known
 
-    def _recorded_head(self, request: RecordedRequest) -> _Known:
+    def _recorded_head(self, request: RecordedRequest) -> _RememberedHead:
         """What is known by a recording's head, which is often that of the one before it."""
         headers, last = request.headers, self._last_head
         one = request.method, request.target, request.scheme, request.host, request.port
         if last is not None and last[0] is headers and last[1] == one:
             return last[2]
-        origin: tuple[Part, ...] = ()
+        origin: tuple[KeyPart, ...] = ()
         if self._with_origin:
             origin = self._origin_parts(request.scheme, request.host, request.port)
         secrets = self._redaction.known(request.target, headers)
         head, fields = self._shared_head(request.method, request.target, headers, origin, secrets)
         selecting = self._selecting(fields, secrets)
-        known = _Known(head, secrets, selecting, headerless=_is_headerless(request))
+        known = _RememberedHead(head, secrets, selecting, headerless=_is_headerless(request))
         self._last_head = (headers, one, known)
         return known
 
     def _recorded_fields(
-        self, method: bytes, headers: Headers, origin: tuple[Part, ...]
+        self, method: bytes, headers: Headers, origin: tuple[KeyPart, ...]
     ) -> CountedFields:
         """The fields of a recording that count; often the same as those of the one before."""
         last = self._last_fields
@@ -426,7 +430,7 @@ class Matcher:
 
     def _origin_parts(
         self, scheme: str | None, host: str | None, port: int | None
-    ) -> tuple[Part, ...]:
+    ) -> tuple[KeyPart, ...]:
         """The parts of the origin that are known and count; one that does not count is empty."""
         values = zip(_ORIGIN_PARTS, (scheme, host, port), strict=True)
         return tuple(
@@ -437,10 +441,10 @@ class Matcher:
             ]
         )
 
-    def _live_head(self, request: Request, origin: Origin | None, name: object) -> _Known:
+    def _live_head(self, request: Request, origin: Origin | None, name: object) -> _RememberedHead:
         secrets = self._redaction.known(request.target, request.headers)
         head, fields = self._head_of(request, origin, secrets)
-        known = _Known(head, secrets, self._selecting(fields, secrets))
+        known = _RememberedHead(head, secrets, self._selecting(fields, secrets))
         one = (head, known.selecting, secrets.values)
         bare = self._bare.get(one)
         if bare is None:
@@ -454,10 +458,10 @@ class Matcher:
         self,
         request: Request,
         origin: Origin | None,
-        secrets: Known,
+        secrets: KnownSecrets,
         names: frozenset[bytes] = frozenset(),
     ) -> tuple[_Head, CountedFields]:
-        parts: tuple[Part, ...] = ()
+        parts: tuple[KeyPart, ...] = ()
         if self._with_origin and origin is not None:
             parts = self._origin_parts(origin.scheme, origin.host, origin.port)
         return self._shared_head(
@@ -475,8 +479,8 @@ class Matcher:
         method: bytes,
         target: bytes,
         headers: Headers,
-        origin: tuple[Part, ...],
-        secrets: Known,
+        origin: tuple[KeyPart, ...],
+        secrets: KnownSecrets,
         names: frozenset[bytes] = frozenset(),
         *,
         websocket: bool | None = None,
@@ -494,7 +498,7 @@ class Matcher:
             reading = Reading(self._rules.redaction, names)
             path, query = self._target.parts(target, secrets, reading)
             counted = method if "method" in self._on else b""
-            request: tuple[Part, ...] = (("method", counted), ("path", path), ("query", query))
+            request: tuple[KeyPart, ...] = (("method", counted), ("path", path), ("query", query))
             kind = _kind(content_type, codings)
             doubtful = frozenset() if self._redaction.exact else frozenset(reading.doubtful)
             parts = (*origin, *request, *compared)

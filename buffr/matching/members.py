@@ -9,7 +9,7 @@ from operator import itemgetter
 
 from buffr.matching.pieces import Pause, Piece
 
-__all__ = ["Members", "Out", "SameNames"]
+__all__ = ["Members", "PieceBuffer", "SameNames"]
 
 _PUT_TOGETHER = 4096
 _MOST_HELD = 64 * 1024
@@ -20,7 +20,7 @@ class SameNames(Exception):
     """Several members of an object have the same name: nothing is left out of such an object."""
 
 
-class Out:
+class PieceBuffer:
     """The pieces of a text; small ones are joined."""
 
     def __init__(self, start: bytes) -> None:
@@ -79,7 +79,7 @@ class Members:
 
     def end(self, pause: Pause, *, may_repeat: bool) -> list[Piece]:
         """The object. Raises ``SameNames`` unless names may repeat."""
-        out = Out(b"{")
+        out = PieceBuffer(b"{")
         before: str | None = None
         between = b""
         for name, pieces in merge(*self._sorted, self._sort(), key=itemgetter(0)):

@@ -15,9 +15,9 @@ from urllib.parse import quote_from_bytes
 import re2
 
 from buffr.formats.multipart import (
+    BodyPart,
     Disposition,
     Multipart,
-    Part,
     disposition_of,
     fields_in,
     parameters,
@@ -27,7 +27,7 @@ from buffr.matching.pieces import Piece, Text
 from buffr.message import Headers
 
 __all__ = [
-    "Boundaryless",
+    "BoundaryReplacer",
     "Content",
     "ContentIDs",
     "form",
@@ -127,7 +127,7 @@ class ContentIDs:
 
 
 def form(
-    text: Text, found: Multipart, content: Callable[[Part, Disposition], list[Piece] | None]
+    text: Text, found: Multipart, content: Callable[[BodyPart, Disposition], list[Piece] | None]
 ) -> list[Piece] | None:
     """A form (RFC 7578) in canonical form; ``None`` if it is not a form.
 
@@ -253,7 +253,7 @@ def _quoted(value: bytes) -> bytes:
     return quote_from_bytes(value, safe=" .-_[]").encode("ascii")
 
 
-class Boundaryless:
+class BoundaryReplacer:
     """Replaces a multipart body's boundary by a stand-in.
 
     The body comes in pieces, split anywhere; the total result does not depend

@@ -13,7 +13,7 @@ from buffr.matching.canonical_json import as_written
 from buffr.matching.changes import Absent, Change, Place, changes
 from buffr.matching.key import MatchKey
 from buffr.matching.suggestion import Suggestion, suggested
-from buffr.matching.variants import Difference as FieldDifference
+from buffr.matching.variants import VariantDifference
 from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.rules import RedactionRules
 
@@ -71,13 +71,13 @@ class NearMiss:
     variant: bool = False
 
 
-def variant_miss(place: int, found: Iterable[FieldDifference]) -> NearMiss:
+def variant_miss(place: int, found: Iterable[VariantDifference]) -> NearMiss:
     """The near miss for a recording of the same request that answers another variant."""
-    told = [
+    changed = [
         Difference(f"header {each.name}", "", _header_text(each.recorded), _header_text(each.live))
         for each in found
     ]
-    return NearMiss(place, 1.0, tuple(told[:MOST_DIFFERENCES]), None, variant=True)
+    return NearMiss(place, 1.0, tuple(changed[:MOST_DIFFERENCES]), None, variant=True)
 
 
 def _header_text(value: bytes | None) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from struct import Struct
 
-from buffr.matching.key import MatchKey, Part
+from buffr.matching.key import KeyPart, MatchKey
 
 __all__ = ["NearIndex"]
 
@@ -43,7 +43,7 @@ class NearIndex:
     def __init__(self) -> None:
         self._places = array("q")
         self._columns = tuple(bytearray() for _ in range(_COLUMNS))
-        self._last: tuple[tuple[Part, ...], tuple[int, ...]] = ((), ())
+        self._last: tuple[tuple[KeyPart, ...], tuple[int, ...]] = ((), ())
 
     def __len__(self) -> int:
         return len(self._places)
@@ -96,7 +96,7 @@ class NearIndex:
         return (*row, size, *begins, *ends)
 
 
-def _head_row(parts: tuple[Part, ...]) -> tuple[int, ...]:
+def _head_row(parts: tuple[KeyPart, ...]) -> tuple[int, ...]:
     known = dict(parts)
     path, query = known.get("path", b""), known.get("query", b"")
     others = [part for part in parts if part[0] not in ("path", "query", "host")]

@@ -14,7 +14,7 @@ from buffr.matching.reading import Reading
 from buffr.matching.signatures import unsigned
 from buffr.redaction.fields import Replace, in_target
 from buffr.redaction.for_keys import KeyRedaction
-from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
+from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
 
 __all__ = ["TargetRules", "in_one_spelling", "legal_target"]
 
@@ -73,7 +73,7 @@ class TargetRules:
     query_as_pairs: bool = False
 
     def parts(
-        self, target: bytes, known: Known = NOTHING_KNOWN, reading: Reading | None = None
+        self, target: bytes, known: KnownSecrets = NOTHING_KNOWN, reading: Reading | None = None
     ) -> tuple[bytes, bytes]:
         """The path, and the query with its ``?``.
 

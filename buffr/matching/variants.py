@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from attrs import define, field, frozen
 
 from buffr.matching.header_table import HeaderClass, class_of
-from buffr.matching.key import Part, Variant
+from buffr.matching.key import KeyPart, Variant
 from buffr.message import Headers
 
-__all__ = ["Difference", "Selecting", "names_in_vary", "variant_of"]
+__all__ = ["Selecting", "VariantDifference", "names_in_vary", "variant_of"]
 
 _MOST_COMPARED = 256
 _ANYTHING = {"accept": b"*/*", "accept-language": b"*"}
@@ -21,7 +21,7 @@ _MOST_VARY = 64
 
 
 @frozen
-class Difference:
+class VariantDifference:
     """A field in which a live request differs from a recorded variant.
 
     ``None`` is an absent field. ``rule`` says why it counts.
@@ -53,13 +53,13 @@ class Selecting:
     """
 
     fields: tuple[tuple[bytes, bytes], ...] = ()
-    compared: dict[Variant | None, tuple[Difference, ...]] = field(init=False)
+    compared: dict[Variant | None, tuple[VariantDifference, ...]] = field(init=False)
     """The differences from each variant that was checked; ``None`` fits every request."""
     _values: dict[str, bytes] = field(init=False)
-    _fixed: tuple[Part, ...] = field(init=False)
+    _fixed: tuple[KeyPart, ...] = field(init=False)
 
     @compared.default
-    def _nothing_compared(self) -> dict[Variant | None, tuple[Difference, ...]]:
+    def _nothing_compared(self) -> dict[Variant | None, tuple[VariantDifference, ...]]:
         return {None: ()}
 
     @_values.default
@@ -71,7 +71,7 @@ class Selecting:
         return {name: _comparable(name, value) for name, value in joined.items()}
 
     @_fixed.default
-    def _always_choosing(self) -> tuple[Part, ...]:
+    def _always_choosing(self) -> tuple[KeyPart, ...]:
         chosen = [
             (name, value)
             for name, value in self._values.items()
@@ -83,7 +83,7 @@ class Selecting:
         """A field's comparable value: the meaning of its absence, or ``None``."""
         return self._values.get(name, _ANYTHING.get(name))
 
-    def differences(self, variant: Variant | None) -> tuple[Difference, ...]:
+    def differences(self, variant: Variant | None) -> tuple[VariantDifference, ...]:
         """How the request differs from a variant; empty if it does not."""
         known = self.compared.get(variant)
         if known is None:
@@ -93,21 +93,23 @@ class Selecting:
             known = self.compared[variant] = tuple(self._differences(variant))
         return known
 
-    def _differences(self, variant: Variant) -> Iterator[Difference]:
+    def _differences(self, variant: Variant) -> Iterator[VariantDifference]:
         if variant.fixed != self._fixed:
             ours, theirs = dict(self._fixed), dict(variant.fixed)
             for name in sorted({**ours, **theirs}):
                 if ours.get(name) != theirs.get(name):
-                    yield Difference(name, theirs.get(name), ours.get(name), "a variant header")
+                    yield VariantDifference(
+                        name, theirs.get(name), ours.get(name), "a variant header"
+                    )
         for name, recorded in variant.negotiated:
             live = self.value(name)
             if (live or b"") != recorded:
-                yield Difference(name, recorded or None, live, "named by the recorded Vary")
+                yield VariantDifference(name, recorded or None, live, "named by the recorded Vary")
         if variant.media_type:
             accept = self.value("accept") or b""
             if accept != variant.accept and not _admits(accept, variant.media_type):
                 rule = f"does not admit the recorded {variant.media_type.decode('latin-1')}"
-                yield Difference("accept", variant.accept, accept, rule)
+                yield VariantDifference("accept", variant.accept, accept, rule)
 
     def variant(self, answer: Headers) -> Variant:
         """The variant under which this request's recording is filed, given the answer's fields."""

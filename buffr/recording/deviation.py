@@ -8,7 +8,7 @@ from buffr.interaction import Body, FrameKind
 from buffr.matching.body import BodyDigest
 from buffr.matching.near_miss import Difference
 
-__all__ = ["Drift", "named"]
+__all__ = ["Deviation", "named"]
 
 _LONGEST_REASON = 123
 """The payload of a close frame is up to 125 bytes, two of them its code (RFC 6455 5.5)."""
@@ -18,7 +18,7 @@ _MOST_SHOWN = 3
 
 
 @frozen
-class Drift:
+class Deviation:
     """A client's message that does not match the recording.
 
     ``number`` counts the frames of the cassette's ``frames`` from 0.

@@ -32,7 +32,7 @@ _FRAME_BYTES = 64
 
 
 @frozen(eq=False)
-class _Taped:
+class _TapedFrame:
     """A frame without its payload, which is in its own spool or in the common one."""
 
     frame: Frame
@@ -42,7 +42,7 @@ class _Taped:
 
 
 @define(eq=False)
-class _Open:
+class _OpenMessage:
     """A message that has begun."""
 
     kind: FrameKind
@@ -79,8 +79,8 @@ class SessionTape:
         self._left = session_bytes
         self._limit = session_bytes
         self._spool = Spool(memory_bytes, directory)
-        self._taped: list[_Taped] = []
-        self._open: dict[Direction, _Open] = {}
+        self._taped: list[_TapedFrame] = []
+        self._open: dict[Direction, _OpenMessage] = {}
         self._files = 0
 
     @property
@@ -129,7 +129,7 @@ class SessionTape:
                 self._put(frame, event.payload, now)
                 return
             spool = Spool(_LARGE_BYTES, self._directory)
-            message = self._open[sender] = _Open(event.kind, event.compressed, spool)
+            message = self._open[sender] = _OpenMessage(event.kind, event.compressed, spool)
         message.spool.write(event.payload)
         message.frame_bytes += len(event.payload)
         if event.ends_frame:
@@ -138,7 +138,7 @@ class SessionTape:
         if event.ends_message:
             self._end_message(sender, message, now)
 
-    def _end_message(self, sender: Direction, message: _Open, now: float) -> None:
+    def _end_message(self, sender: Direction, message: _OpenMessage, now: float) -> None:
         frame = Frame(
             sender,
             message.kind,
@@ -154,20 +154,20 @@ class SessionTape:
         del self._open[sender]
 
     def _put_own(self, frame: Frame, spool: Spool, now: float) -> None:
-        self._taped.append(_Taped(self._timed(frame, now), 0, spool.size_bytes, spool))
+        self._taped.append(_TapedFrame(self._timed(frame, now), 0, spool.size_bytes, spool))
 
     def _put_spooled(self, frame: Frame, spool: Spool, size_bytes: int, now: float) -> None:
         start = self._spool.size_bytes
         for offset in range(0, size_bytes, _LARGE_BYTES):
             self._spool.write(spool.read(offset, min(_LARGE_BYTES, size_bytes - offset)))
         spool.close()
-        self._taped.append(_Taped(self._timed(frame, now), start, size_bytes, None))
+        self._taped.append(_TapedFrame(self._timed(frame, now), start, size_bytes, None))
 
     def _put(self, frame: Frame, payload: bytes, now: float) -> None:
         start = self._spool.size_bytes
         if payload:
             self._spool.write(payload)
-        self._taped.append(_Taped(self._timed(frame, now), start, len(payload), None))
+        self._taped.append(_TapedFrame(self._timed(frame, now), start, len(payload), None))
 
     def _timed(self, frame: Frame, now: float) -> Frame:
         at_ms = max(self._at_ms, round((now - self._started) * 1e3))
@@ -195,7 +195,7 @@ class SessionTape:
             recorded_at,
         )
 
-    def _frame(self, taped: _Taped) -> Frame:
+    def _frame(self, taped: _TapedFrame) -> Frame:
         if taped.own is not None:
             data = Body(size_bytes=taped.size_bytes, file=taped.own.path)
         elif taped.size_bytes:

@@ -17,15 +17,15 @@ from buffr.interaction import Body, Direction, Frame, FrameKind, WebSocketIntera
 from buffr.matching.body import BodyDigest
 from buffr.matching.captures import Captured, pairs
 from buffr.matching.frames import FrameRules
-from buffr.recording.deviation import Drift, named
+from buffr.recording.deviation import Deviation, named
 from buffr.recording.live_values import Replacements
 
-__all__ = ["Over", "Transcript"]
+__all__ = ["ReplayEnd", "Transcript"]
 
 _CONTROL = frozenset((FrameKind.PING, FrameKind.PONG))
 
 
-class Over(Enum):
+class ReplayEnd(Enum):
     """How a replay ends."""
 
     CLOSED = "closed"
@@ -115,7 +115,7 @@ class Transcript:
         """The number of frames not yet played."""
         return len(self._script.client) + len(self._script.server) - self.passed
 
-    def next(self) -> Frame | Over | None:
+    def next(self) -> Frame | ReplayEnd | None:
         """What the server does now; ``None`` while it is the client's turn.
 
         A frame must be sent before the next call and, if the recorded cadence
@@ -123,7 +123,7 @@ class Transcript:
         """
         if self._client_closed:
             if self._server_closed:
-                return Over.CLOSED
+                return ReplayEnd.CLOSED
             self._server_closed = True
             return self._closing_answer()
         if self._server_closed:
@@ -140,9 +140,9 @@ class Transcript:
             return None
         end = self.session.end
         dropped = end is not None and end.by is Direction.SERVER
-        return Over.DROPPED if dropped else None
+        return ReplayEnd.DROPPED if dropped else None
 
-    def receive(self, kind: FrameKind, data: bytes | BodyDigest) -> Drift | None:
+    def receive(self, kind: FrameKind, data: bytes | BodyDigest) -> Deviation | None:
         """Take a client's message; a large one as its digest. Returns the deviation, if any.
 
         A message that crosses a close frame is ignored. Raises
@@ -154,17 +154,17 @@ class Transcript:
         if self.received == len(client):
             self._refused = kind, data
             number, expected = self._script.size, "no more messages"
-            return Drift(number, expected, named(kind, data), self.rules.shown(data))
+            return Deviation(number, expected, named(kind, data), self.rules.shown(data))
         step = client[self.received]
         if step.frame.kind is FrameKind.CLOSE:
             self._refused = kind, data
             expected = "a close frame"
-            return Drift(step.number, expected, named(kind, data), self.rules.shown(data))
+            return Deviation(step.number, expected, named(kind, data), self.rules.shown(data))
         if self.rules.same(step.frame, kind, data):
             self._accept(data)
             return None
         self._refused = kind, data
-        return Drift(
+        return Deviation(
             step.number,
             named(step.frame.kind, step.frame.data),
             named(kind, data),
@@ -190,17 +190,17 @@ class Transcript:
         kind, data = self._refused
         step = script.client[self.received]
         sent = self._data_sent()
-        told = script.data_steps()
+        expected_steps = script.data_steps()
         if (
             step.frame.kind is FrameKind.CLOSE
             or not self.rules.same(step.frame, kind, data)
-            or len(told) < len(sent)
-            or not self._alike(sent, told)
+            or len(expected_steps) < len(sent)
+            or not self._alike(sent, expected_steps)
             or not self._alike(self._script.client[: self.received], script.client)
         ):
             return False
         self._script, self.session = script, other
-        self._sent = script.server.index(told[len(sent) - 1]) + 1 if sent else 0
+        self._sent = script.server.index(expected_steps[len(sent) - 1]) + 1 if sent else 0
         self._refused = None
         self._replacements = None
         self._accept(data)

@@ -13,11 +13,11 @@ from buffr.message import Headers
 from buffr.redaction.bodies import Bodies
 from buffr.redaction.fields import Replace, fields_of, in_header
 from buffr.redaction.headers import secret_spans
-from buffr.redaction.own_credentials import Known, known_secrets
+from buffr.redaction.own_credentials import KnownSecrets, known_secrets
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import scanner_of
-from buffr.redaction.spans import Found
+from buffr.redaction.spans import SecretSpan
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 from buffr.transport.spool import Spool
 
@@ -91,7 +91,7 @@ def start_of(secret: bytes) -> str:
 @frozen
 class _Look:
     rules: RedactionRules
-    known: Known
+    known: KnownSecrets
     allowed: frozenset[bytes]
 
     def one(
@@ -102,7 +102,7 @@ class _Look:
             yield Finding(where, called, shape, secret, start_of(secret), offset)
 
     def each(
-        self, where: str, found: Iterable[Found], *, in_memory: bool = False
+        self, where: str, found: Iterable[SecretSpan], *, in_memory: bool = False
     ) -> Iterator[Finding]:
         for one in found:
             offset = one.start if in_memory else None

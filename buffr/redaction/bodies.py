@@ -24,10 +24,10 @@ from buffr.formats.codings import (
 from buffr.interaction import Body
 from buffr.message import Headers, media_type
 from buffr.redaction.charsets import as_searched
-from buffr.redaction.own_credentials import Known
+from buffr.redaction.own_credentials import KnownSecrets
 from buffr.redaction.scanner import Scanner
-from buffr.redaction.spans import Edit, Found, is_binary, replaced, settled
-from buffr.redaction.streaming import Stretches
+from buffr.redaction.spans import Edit, SecretSpan, is_binary, replaced, settled
+from buffr.redaction.streaming import StreamRedactor
 from buffr.transport.spool import Spool
 
 __all__ = ["Bodies", "Redacted", "holds_more"]
@@ -62,14 +62,14 @@ class Bodies:
     """
 
     scanner: Scanner
-    stand_in: Callable[[Found], bytes]
+    stand_in: Callable[[SecretSpan], bytes]
     spool: Callable[[], Spool]
     unsafe: Callable[[str], None]
     document_bytes: int = 32 << 20
     pieces: bool = False
 
     def redacted(
-        self, body: Body, headers: Headers, known: Known, *, whole: bool = True
+        self, body: Body, headers: Headers, known: KnownSecrets, *, whole: bool = True
     ) -> Redacted | None:
         """What is stored for a body; ``None`` if it is unchanged.
 
@@ -88,7 +88,7 @@ class Bodies:
         return found
 
     def _redacted(
-        self, body: Body, kind: bytes, codings: bytes, known: Known, *, whole: bool
+        self, body: Body, kind: bytes, codings: bytes, known: KnownSecrets, *, whole: bool
     ) -> Redacted | None:
         if body.file is None:
             plain = self._decoded(codings, body.data, whole=whole)
@@ -96,7 +96,7 @@ class Bodies:
                 return self._in_memory(plain, kind, codings, known)
         return self._in_pieces(body, kind, codings, known, whole=whole)
 
-    def found(self, body: Body, headers: Headers, known: Known) -> Iterator[Found]:
+    def found(self, body: Body, headers: Headers, known: KnownSecrets) -> Iterator[SecretSpan]:
         """The secrets in a body. In a long one, their positions are relative to its stretches."""
         kind, codings = media_type(headers), _codings(headers) or _unlabelled(body)
         if body.file is None:
@@ -104,9 +104,9 @@ class Bodies:
             if plain is not None:
                 yield from self._found_in(as_searched(plain)[0], kind, known)
                 return
-        found: list[Found] = []
+        found: list[SecretSpan] = []
 
-        def note(one: Found) -> bytes:
+        def note(one: SecretSpan) -> bytes:
             found.append(one)
             return b""
 
@@ -117,7 +117,7 @@ class Bodies:
         yield from found
 
     def _in_memory(
-        self, plain: bytes, kind: bytes, codings: bytes, known: Known
+        self, plain: bytes, kind: bytes, codings: bytes, known: KnownSecrets
     ) -> Redacted | None:
         searched, charset = as_searched(plain)
         found = self._found_in(searched, kind, known)
@@ -130,7 +130,7 @@ class Bodies:
             return Redacted(Body.of(encoded(codings, text)), None)
         return Redacted(Body.of(text), edits if charset is None else None)
 
-    def _found_in(self, text: bytes, kind: bytes, known: Known) -> list[Found]:
+    def _found_in(self, text: bytes, kind: bytes, known: KnownSecrets) -> list[SecretSpan]:
         found = self.scanner.in_body(text, kind, known)
         if self.pieces and b"\n" in text:
             found = settled([*found, *self.scanner.in_pieces([text], known).get(0, ())])
@@ -154,7 +154,7 @@ class Bodies:
         return data
 
     def _in_pieces(
-        self, body: Body, kind: bytes, codings: bytes, known: Known, *, whole: bool
+        self, body: Body, kind: bytes, codings: bytes, known: KnownSecrets, *, whole: bool
     ) -> Redacted | None:
         if self.scanner.places and body.size_bytes > self.document_bytes:
             self.unsafe(f"it is too large for a JSONPath search ({body.size_bytes} bytes)")
@@ -182,9 +182,12 @@ class Bodies:
         return Redacted(_body_of(spool), edits)
 
     def _stretches(
-        self, kind: bytes, known: Known, stand_in: Callable[[Found], bytes] | None = None
-    ) -> Stretches:
-        return Stretches(
+        self,
+        kind: bytes,
+        known: KnownSecrets,
+        stand_in: Callable[[SecretSpan], bytes] | None = None,
+    ) -> StreamRedactor:
+        return StreamRedactor(
             lambda text, begins: self.scanner.in_stretch(text, kind, known, begins=begins),
             stand_in or self.stand_in,
         )

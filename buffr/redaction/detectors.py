@@ -19,9 +19,9 @@ from buffr.redaction.randomness import holds_random, looks_random
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.screen import boundless
 from buffr.redaction.shapes import compiled
-from buffr.redaction.spans import Found
+from buffr.redaction.spans import SecretSpan
 
-__all__ = ["Named"]
+__all__ = ["NamedSecrets"]
 
 # Words that the names of secrets end with or contain; the rules decide about each name.
 _STEMS = (
@@ -59,7 +59,7 @@ def _plain(raw: bytes) -> bytes:
     return raw
 
 
-class Named:
+class NamedSecrets:
     """Finds the values of names that ``rules`` call credentials.
 
     A text that does not match ``screened`` (RE2) has none.
@@ -77,7 +77,7 @@ class Named:
         patterns = (_MEMBER % names, _ELEMENT % names, _PARAMETER % parameters, _USERINFO)
         self.screened = boundless(f"(?i:{'|'.join(patterns)})")
 
-    def find(self, text: bytes) -> Iterator[Found]:
+    def find(self, text: bytes) -> Iterator[SecretSpan]:
         """The secrets in a text, in no particular order."""
         for match in self._member.finditer(text):
             yield from self._of_member(match[1], text, match.end())
@@ -89,13 +89,13 @@ class Named:
         for match in self._in_url.finditer(text):
             yield from _whole(b"password", text, match.start(1), match.end(1), "url")
 
-    def _of_parameter(self, name: bytes, text: bytes, start: int, end: int) -> Iterator[Found]:
+    def _of_parameter(self, name: bytes, text: bytes, start: int, end: int) -> Iterator[SecretSpan]:
         value = unquote_to_bytes(text[start:end])
         sure = self._rules.is_credential_member(name)
         if sure or (self._rules.is_credential_field(name) and holds_random(value)):
             yield from _whole(name, text, start, end, "url", value, doubtful=not sure)
 
-    def _of_member(self, name: bytes, text: bytes, at: int) -> Iterator[Found]:
+    def _of_member(self, name: bytes, text: bytes, at: int) -> Iterator[SecretSpan]:
         sure = self._rules.is_credential_member(name)
         if not sure and not self._rules.may_be_credential_member(name):
             return
@@ -107,7 +107,7 @@ class Named:
             return
         yield from self._of_value(name, text, at, sure=sure)
 
-    def _of_list(self, name: bytes, text: bytes, at: int, *, sure: bool) -> Iterator[Found]:
+    def _of_list(self, name: bytes, text: bytes, at: int, *, sure: bool) -> Iterator[SecretSpan]:
         for _ in range(_MOST_ELEMENTS):
             at = _SPACE_OR_COMMA.match(text, at).end()  # type: ignore[union-attr]  # it may be empty
             span = _string_at(text, at)
@@ -116,12 +116,12 @@ class Named:
             yield from self._of_value(name, text, at, sure=sure)
             at = span[2]
 
-    def _of_value(self, name: bytes, text: bytes, at: int, *, sure: bool) -> Iterator[Found]:
+    def _of_value(self, name: bytes, text: bytes, at: int, *, sure: bool) -> Iterator[SecretSpan]:
         span = _string_at(text, at)
         if span is None:
             number = _NUMBER.match(text, at) if sure else None
             if number is not None:
-                yield Found(at, number.end(), name, number[0], "json", quotes=True)
+                yield SecretSpan(at, number.end(), name, number[0], "json", quotes=True)
             return
         start, end, _ = span
         raw = text[start:end]
@@ -129,7 +129,7 @@ class Named:
             for first, last, called, digest in secret_spans(name.lower(), raw):
                 secret = raw[first:last]
                 if secret and not is_pseudonym(secret):
-                    yield Found(
+                    yield SecretSpan(
                         start + first, start + last, called, _plain(secret), "json", digest=digest
                     )
         elif raw.lower() == name.lower() or not (sure or looks_random(raw)):
@@ -147,11 +147,11 @@ def _whole(
     plain: bytes | None = None,
     *,
     doubtful: bool = False,
-) -> Iterator[Found]:
+) -> Iterator[SecretSpan]:
     raw = text[start:end]
     if raw.strip() and not is_pseudonym(raw):
         secret = raw if plain is None else plain
-        yield Found(start, end, name, secret, rule, doubtful=doubtful)
+        yield SecretSpan(start, end, name, secret, rule, doubtful=doubtful)
 
 
 def _string_at(text: bytes, at: int) -> tuple[int, int, int] | None:

@@ -16,12 +16,12 @@ from buffr.message import Headers
 from buffr.redaction.charsets import as_searched
 from buffr.redaction.fields import in_header
 from buffr.redaction.headers import HeaderValues
-from buffr.redaction.own_credentials import NOTHING_KNOWN, Known, known_secrets
+from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets, known_secrets
 from buffr.redaction.pseudonym import MARK, STAND_IN, pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner, scanner_of
-from buffr.redaction.spans import Found, collapsed, nameless, replaced, stand_ins
-from buffr.redaction.streaming import Stretches
+from buffr.redaction.spans import SecretSpan, collapsed, nameless, replaced, stand_ins
+from buffr.redaction.streaming import StreamRedactor
 
 __all__ = ["KeyRedaction"]
 
@@ -76,11 +76,11 @@ class KeyRedaction:
             return []
         return [(found[1], found[0]) for found in self._counted.finditer(value)]
 
-    def known(self, target: bytes, headers: Headers) -> Known:
+    def known(self, target: bytes, headers: Headers) -> KnownSecrets:
         """The credentials of a request that are searched for in all of its parts."""
         return NOTHING_KNOWN if self.exact else known_secrets(self.rules, target, headers)
 
-    def header(self, name: bytes, value: bytes, known: Known = NOTHING_KNOWN) -> bytes:
+    def header(self, name: bytes, value: bytes, known: KnownSecrets = NOTHING_KNOWN) -> bytes:
         """A header field's value; ``name`` is in lower case."""
         if self.exact:
             return value
@@ -92,11 +92,11 @@ class KeyRedaction:
             return nameless(hidden) if self.distinct else collapsed(hidden, self._counted)
         return self.text(named, known)
 
-    def text(self, text: bytes, known: Known = NOTHING_KNOWN) -> bytes:
+    def text(self, text: bytes, known: KnownSecrets = NOTHING_KNOWN) -> bytes:
         """A request target, or an answer's reason phrase."""
         return text if self.exact else self._without(text, self._scanner.in_text(text, known))
 
-    def body(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> bytes:
+    def body(self, text: bytes, media_type: bytes, known: KnownSecrets = NOTHING_KNOWN) -> bytes:
         """A whole decoded body or frame."""
         if self.exact:
             return text
@@ -107,23 +107,23 @@ class KeyRedaction:
         # The charset of a text with secrets makes no difference.
         return text if charset is not None and hidden == searched else hidden
 
-    def stretches(self, media_type: bytes, known: Known = NOTHING_KNOWN) -> Stretches:
+    def stretches(self, media_type: bytes, known: KnownSecrets = NOTHING_KNOWN) -> StreamRedactor:
         """Redacts a body that is too long for memory. The stand-ins are those of its recording."""
         if self.exact:
-            return Stretches(lambda _, __: [], lambda _: STAND_IN)
-        return Stretches(
+            return StreamRedactor(lambda _, __: [], lambda _: STAND_IN)
+        return StreamRedactor(
             lambda text, begins: self._scanner.in_stretch(text, media_type, known, begins=begins),
             lambda _: STAND_IN,
         )
 
-    def collapsing(self) -> Stretches:
+    def collapsing(self) -> StreamRedactor:
         """Redacts such a body, live or stored, with the stand-ins of keys."""
-        return Stretches(
+        return StreamRedactor(
             lambda text, _: [] if self.exact else stand_ins(text),
             lambda found: self._collapsed(found.secret),
         )
 
-    def _without(self, text: bytes, found: list[Found]) -> bytes:
+    def _without(self, text: bytes, found: list[SecretSpan]) -> bytes:
         if found:
             text, _ = replaced(text, found, self._stand_in)
         return self._collapsed(text)
@@ -131,7 +131,7 @@ class KeyRedaction:
     def _collapsed(self, text: bytes) -> bytes:
         return nameless(text) if self.distinct else collapsed(text, self._counted)
 
-    def _stand_in(self, found: Found) -> bytes:
+    def _stand_in(self, found: SecretSpan) -> bytes:
         # The digest is dropped when stand-ins are collapsed, and costs more than everything else.
         counts = self.distinct or found.counted or self.rules.may_mean_data(found.name)
         return pseudonym(

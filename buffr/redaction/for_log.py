@@ -8,7 +8,7 @@ from attrs import frozen
 
 from buffr.message import Headers
 from buffr.redaction.fields import in_target
-from buffr.redaction.own_credentials import NOTHING_KNOWN, Known, Secret, known_secrets
+from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets, Secret, known_secrets
 from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import scanner_of
@@ -41,7 +41,7 @@ def target_for_log(
     If a name may be that of a credential, its value is hidden, whatever it is.
     """
     named = in_target(_USERINFO_AND_AT.sub(b"", target), _ByName(rules), _for_log)
-    known = Known(credentials) if credentials else NOTHING_KNOWN
+    known = KnownSecrets(credentials) if credentials else NOTHING_KNOWN
     found = scanner_of(rules).in_text(named, known)
     return replaced(named, found, lambda _: STAND_IN)[0] if found else named
 

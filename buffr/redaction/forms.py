@@ -75,8 +75,8 @@ def _of_jwt(jwt: re.Match[bytes], plain: bytes, salt: bytes) -> bytes:
         return plain
     if not isinstance(claims, dict):
         return plain
-    told = json.dumps(_claims(claims, salt, _MOST_DEPTH), separators=(",", ":"))
-    return b"%b.%b.%b" % (jwt[1], urlsafe_b64encode(told.encode()).rstrip(b"="), plain)
+    claims_json = json.dumps(_claims(claims, salt, _MOST_DEPTH), separators=(",", ":"))
+    return b"%b.%b.%b" % (jwt[1], urlsafe_b64encode(claims_json.encode()).rstrip(b"="), plain)
 
 
 def _claims(claims: dict[str, Any], salt: bytes, depth: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from buffr.formats.json_paths import BadPath, JSONPath
 from buffr.formats.json_text import Place, scalars
 from buffr.redaction.pseudonym import is_pseudonym
-from buffr.redaction.spans import Found
+from buffr.redaction.spans import SecretSpan
 
 __all__ = ["JSONPlaces", "Place", "documents", "strings"]
 
@@ -35,7 +35,7 @@ class JSONPlaces:
     def __bool__(self) -> bool:
         return bool(self._paths)
 
-    def find(self, text: bytes) -> Iterator[Found]:
+    def find(self, text: bytes) -> Iterator[SecretSpan]:
         """The values at the places: strings, numbers, and all of these in an object or array."""
         if not self._paths:
             return
@@ -48,7 +48,7 @@ class JSONPlaces:
             if document is not None:
                 yield from self._of(document, line[1], line.start(1))
 
-    def _of(self, document: Any, text: bytes, offset: int) -> Iterator[Found]:
+    def _of(self, document: Any, text: bytes, offset: int) -> Iterator[SecretSpan]:
         places: set[Place] = set()
         for path in self._paths:
             places |= path.places(document)
@@ -61,11 +61,11 @@ class JSONPlaces:
             if raw.startswith(b'"'):
                 if raw != b'""' and not is_pseudonym(raw[1:-1]):
                     plain = json.loads(raw, strict=False).encode("utf-8", "surrogatepass")
-                    yield Found(
+                    yield SecretSpan(
                         offset + start + 1, offset + end - 1, name.encode(), plain, "json path"
                     )
             elif raw not in (b"null", b"true", b"false"):
-                yield Found(
+                yield SecretSpan(
                     offset + start, offset + end, name.encode(), raw, "json path", quotes=True
                 )
 

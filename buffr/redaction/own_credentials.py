@@ -19,10 +19,10 @@ from buffr.redaction.headers import COOKIES, SET_COOKIES, secret_spans
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.randomness import looks_random
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.spans import Found
+from buffr.redaction.spans import SecretSpan
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 
-__all__ = ["NOTHING_KNOWN", "Known", "Secret", "known_secrets", "spellings_of"]
+__all__ = ["NOTHING_KNOWN", "KnownSecrets", "Secret", "known_secrets", "spellings_of"]
 
 SHORTEST = 16
 """Shorter values are only searched for in the expected places: they may be words."""
@@ -54,7 +54,7 @@ class Secret:
 
 
 @frozen(eq=False)
-class Known:
+class KnownSecrets:
     """Finds known secrets in texts: literally, percent-encoded, escaped as in JSON, in base64.
 
     ``values`` are the plain secrets.
@@ -70,7 +70,7 @@ class Known:
     def __bool__(self) -> bool:
         return bool(self.secrets)
 
-    def with_found(self, found: Iterable[Found]) -> Known:
+    def with_found(self, found: Iterable[SecretSpan]) -> KnownSecrets:
         """These secrets and those that were found, except values that may be ordinary words."""
         values = set(self.values)
         more: dict[bytes, Secret] = {}
@@ -80,13 +80,15 @@ class Known:
                     each.secret, Secret(each.secret, each.name, each.digest, each.counted)
                 )
         room = max(0, _MOST - len(values))
-        return Known((*self.secrets, *tuple(more.values())[:room])) if more and room else self
+        return (
+            KnownSecrets((*self.secrets, *tuple(more.values())[:room])) if more and room else self
+        )
 
     def stand_in(self, text: bytes) -> bool:
         """Whether the text contains any of them."""
         return any(secret.stands_in(text) for secret in self.secrets)
 
-    def find(self, text: bytes) -> Iterator[Found]:
+    def find(self, text: bytes) -> Iterator[SecretSpan]:
         """All occurrences of all secrets, in no particular order."""
         for secret in self.secrets:
             if not secret.stands_in(text):
@@ -95,7 +97,7 @@ class Known:
                 at = text.find(spelling)
                 while at >= 0:
                     end = at + len(spelling)
-                    yield Found(
+                    yield SecretSpan(
                         at,
                         end,
                         secret.name,
@@ -107,7 +109,7 @@ class Known:
                     at = text.find(spelling, end)
 
 
-NOTHING_KNOWN = Known(())
+NOTHING_KNOWN = KnownSecrets(())
 
 
 @lru_cache(maxsize=256)
@@ -156,7 +158,7 @@ def _lower_escapes(quoted: bytes) -> bytes:
     return b"%".join([first, *(part[:2].lower() + part[2:] for part in rest)])
 
 
-def known_secrets(rules: RedactionRules, target: bytes, *heads: Headers) -> Known:
+def known_secrets(rules: RedactionRules, target: bytes, *heads: Headers) -> KnownSecrets:
     """The secrets of a request target and of these header sections that are long enough to search
     for.
     """
@@ -170,7 +172,7 @@ def known_secrets(rules: RedactionRules, target: bytes, *heads: Headers) -> Know
     if b"=" in target:
         for each in _of_target(rules, target):
             found.setdefault(each.value, each)
-    return Known(tuple(found.values())[:_MOST]) if found else NOTHING_KNOWN
+    return KnownSecrets(tuple(found.values())[:_MOST]) if found else NOTHING_KNOWN
 
 
 @lru_cache(maxsize=4096)

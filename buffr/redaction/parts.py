@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from buffr.formats.multipart import field_end, field_heads
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.spans import Found
+from buffr.redaction.spans import SecretSpan
 
 __all__ = ["find_in_parts"]
 
 
-def find_in_parts(text: bytes, rules: RedactionRules) -> Iterator[Found]:
+def find_in_parts(text: bytes, rules: RedactionRules) -> Iterator[SecretSpan]:
     """The values of the parts whose names are those of credentials; of files only the content."""
     end = data_end = 0
     for head in field_heads(text):
@@ -33,4 +33,4 @@ def find_in_parts(text: bytes, rules: RedactionRules) -> Iterator[Found]:
         end = stop
         if value.strip() and not is_pseudonym(value):
             doubtful = rules.may_mean_data(called)
-            yield Found(start, end, called, value, "form", doubtful=doubtful)
+            yield SecretSpan(start, end, called, value, "form", doubtful=doubtful)

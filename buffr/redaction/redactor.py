@@ -26,11 +26,11 @@ from buffr.redaction.bodies import Bodies, Redacted, holds_more
 from buffr.redaction.cuts import recut, rescaled
 from buffr.redaction.forms import stand_in
 from buffr.redaction.headers import COOKIES, SET_COOKIES, HeaderValues
-from buffr.redaction.own_credentials import NOTHING_KNOWN, Known, known_secrets
+from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets, known_secrets
 from buffr.redaction.pseudonym import STAND_IN, pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner, scanner_of
-from buffr.redaction.spans import Found, replaced, settled
+from buffr.redaction.spans import SecretSpan, replaced, settled
 from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 from buffr.transport.memo import Memo
 from buffr.transport.spool import Spool
@@ -124,15 +124,15 @@ class Redactor:
             return interaction
         request, response = interaction.request, interaction.response
         known = known_secrets(self.rules, request.target, request.headers, response.headers)
-        noted: list[Found] = []
+        noted: list[SecretSpan] = []
         redacted = self._request(request, known, noted)
         # Keys do not depend on answers: what is found in an answer is not searched for in requests.
-        told = known.with_found(noted)
+        extended = known.with_found(noted)
         if isinstance(interaction, WebSocketInteraction):
-            return self._session(interaction, redacted, known, told)
-        return self._exchange(interaction, redacted, told)
+            return self._session(interaction, redacted, known, extended)
+        return self._exchange(interaction, redacted, extended)
 
-    def headers(self, headers: Headers, known: Known = NOTHING_KNOWN) -> Headers:
+    def headers(self, headers: Headers, known: KnownSecrets = NOTHING_KNOWN) -> Headers:
         """Header or trailer fields without credentials: same names, same order."""
         if not self.rules.enabled:
             return headers
@@ -156,7 +156,7 @@ class Redactor:
         self._fields.put(field, kept, 2 * len(value) + _FIELD_BYTES)
         return kept
 
-    def target(self, target: bytes, known: Known = NOTHING_KNOWN) -> bytes:
+    def target(self, target: bytes, known: KnownSecrets = NOTHING_KNOWN) -> bytes:
         """A request target without credentials in its query and its path."""
         if not self.rules.enabled:
             return target
@@ -169,7 +169,7 @@ class Redactor:
         return self._made(self._scanner.name_of(name, value), value)
 
     def _exchange(
-        self, interaction: HTTPInteraction, request: RecordedRequest, known: Known
+        self, interaction: HTTPInteraction, request: RecordedRequest, known: KnownSecrets
     ) -> HTTPInteraction:
         response = interaction.response
         body, chunks = interaction.body, interaction.chunks
@@ -191,11 +191,13 @@ class Redactor:
             ),
         )
 
-    def _answer(self, interaction: HTTPInteraction, known: Known) -> tuple[Redacted | None, Known]:
+    def _answer(
+        self, interaction: HTTPInteraction, known: KnownSecrets
+    ) -> tuple[Redacted | None, KnownSecrets]:
         """The answer's redacted body, and the known secrets including those found in it."""
         body, headers = interaction.body, interaction.response.headers
         what, whole = "the answer's body", interaction.truncated is None
-        noted: list[Found] = []
+        noted: list[SecretSpan] = []
         answer = self._body(body, headers, known, what, noted=noted, whole=whole, pieces=True)
         more = known.with_found(noted)
         if more is not known:
@@ -203,20 +205,24 @@ class Redactor:
         return answer, more
 
     def _session(
-        self, session: WebSocketInteraction, request: RecordedRequest, known: Known, told: Known
+        self,
+        session: WebSocketInteraction,
+        request: RecordedRequest,
+        known: KnownSecrets,
+        extended: KnownSecrets,
     ) -> WebSocketInteraction:
-        head = self._head(session.response, told)
+        head = self._head(session.response, extended)
         frames = []
         for frame in session.frames:
-            noted: list[Found] = []
+            noted: list[SecretSpan] = []
             by_server = frame.direction is Direction.SERVER
-            frames.append(self._frame(frame, told if by_server else known, noted))
-            told = told.with_found(noted)
+            frames.append(self._frame(frame, extended if by_server else known, noted))
+            extended = extended.with_found(noted)
         for direction in Direction:
-            self._in_pieces(frames, direction, told)
+            self._in_pieces(frames, direction, extended)
         return evolve(session, request=request, response=head, frames=tuple(frames))
 
-    def _in_pieces(self, frames: list[Frame], direction: Direction, known: Known) -> None:
+    def _in_pieces(self, frames: list[Frame], direction: Direction, known: KnownSecrets) -> None:
         """Remove secrets that one side sends in pieces, over several messages."""
         numbers = [
             number
@@ -230,12 +236,12 @@ class Redactor:
             sizes = _fragments(frame.fragments, Redacted(Body.of(data), edits))
             frames[numbers[at]] = evolve(frame, data=Body.of(data), fragments=sizes)
 
-    def _head(self, head: ResponseHead, known: Known) -> ResponseHead:
+    def _head(self, head: ResponseHead, known: KnownSecrets) -> ResponseHead:
         reason = self._text(head.reason, known)
         return ResponseHead(head.status, reason, self.headers(head.headers, known))
 
     def _request(
-        self, request: RecordedRequest, known: Known, noted: list[Found]
+        self, request: RecordedRequest, known: KnownSecrets, noted: list[SecretSpan]
     ) -> RecordedRequest:
         body, headers = request.body, self.headers(request.headers, known)
         found = self._request_body(body, request.headers, known, noted)
@@ -248,13 +254,13 @@ class Redactor:
         )
 
     def _request_body(
-        self, body: Body, headers: Headers, known: Known, noted: list[Found]
+        self, body: Body, headers: Headers, known: KnownSecrets, noted: list[SecretSpan]
     ) -> Redacted | None:
         # The match key of a long body is a digest, which must not depend on names or the salt.
         large = body.size_bytes > IN_MEMORY or holds_more(body, headers, IN_MEMORY)
         return self._body(body, headers, known, "the request's body", noted=noted, large=large)
 
-    def _frame(self, frame: Frame, known: Known, noted: list[Found]) -> Frame:
+    def _frame(self, frame: Frame, known: KnownSecrets, noted: list[SecretSpan]) -> Frame:
         reason = self._prose(frame.reason, known) if frame.reason else ""
         found = self._body(frame.data, _FRAME, known, "a frame", noted=noted)
         if found is None:
@@ -266,10 +272,10 @@ class Redactor:
         self,
         body: Body,
         headers: Headers,
-        known: Known,
+        known: KnownSecrets,
         what: str,
         *,
-        noted: list[Found] | None = None,
+        noted: list[SecretSpan] | None = None,
         whole: bool = True,
         large: bool = False,
         pieces: bool = False,
@@ -277,7 +283,7 @@ class Redactor:
         def unsafe(reason: str) -> None:
             self._unsafe(f"{what} cannot be searched for credentials: {reason}", known)
 
-        def replacing(found: Found) -> bytes:
+        def replacing(found: SecretSpan) -> bytes:
             if noted is not None and len(noted) < _MOST_NOTED:
                 noted.append(found)
             return STAND_IN if large else self._stand_in(found)
@@ -286,28 +292,28 @@ class Redactor:
         bodies = Bodies(self._scanner, replacing, self._spools.new, unsafe, limit, pieces)
         return bodies.redacted(body, headers, known, whole=whole)
 
-    def _unsafe(self, message: str, known: Known) -> None:
+    def _unsafe(self, message: str, known: KnownSecrets) -> None:
         if self.rules.unsafe == "refuse" and known:
             raise UnsafeRecording(
                 message, hint="set redact.unsafe to warn to have it recorded all the same"
             )
         self.warn(f"{message}; it is recorded unredacted")
 
-    def _captured(self, text: str, known: Known) -> str:
+    def _captured(self, text: str, known: KnownSecrets) -> str:
         return self._text(text.encode(), known).decode()
 
-    def _prose(self, reason: str, known: Known) -> str:
+    def _prose(self, reason: str, known: KnownSecrets) -> str:
         """The reason of a close frame: any text of up to 123 bytes (RFC 6455 5.5)."""
         text = reason.encode()
         found = self._scanner.in_body(text, b"", known)
-        told = replaced(text, found, self._stand_in)[0] if found else text
-        return told[:_LONGEST_REASON].decode("utf-8", "ignore")
+        redacted = replaced(text, found, self._stand_in)[0] if found else text
+        return redacted[:_LONGEST_REASON].decode("utf-8", "ignore")
 
-    def _text(self, text: bytes, known: Known) -> bytes:
+    def _text(self, text: bytes, known: KnownSecrets) -> bytes:
         found = self._scanner.in_text(text, known)
         return replaced(text, found, self._stand_in)[0] if found else text
 
-    def _stand_in(self, found: Found) -> bytes:
+    def _stand_in(self, found: SecretSpan) -> bytes:
         return self._made(found.name, found.secret, digest=found.digest, counted=found.counted)
 
     def _made(

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
-from buffr.redaction.detectors import Named
+from buffr.redaction.detectors import NamedSecrets
 from buffr.redaction.fields import fields_of
 from buffr.redaction.json_places import JSONPlaces
-from buffr.redaction.own_credentials import NOTHING_KNOWN, Known
+from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
 from buffr.redaction.parts import find_in_parts
 from buffr.redaction.pseudonym import COUNTED_MARK, HEX_MARK, MARK, is_pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.screen import Screen
 from buffr.redaction.shapes import PROBE, Shapes
-from buffr.redaction.spans import Found, settled
+from buffr.redaction.spans import SecretSpan, settled
 from buffr.redaction.spread import find_spread
-from buffr.redaction.telling import Telling
+from buffr.redaction.telling import TellingNames
 from buffr.redaction.wrapped import SCREENED, find_in_base64, find_wrapped, shows_base64
 
 __all__ = ["FORM", "MULTIPART", "Scanner", "scanner_of"]
@@ -35,8 +35,8 @@ class Scanner:
     def __init__(self, rules: RedactionRules) -> None:
         self.rules = rules
         self._shapes = Shapes(rules.patterns)
-        self._named = Named(rules)
-        self._telling = Telling(rules)
+        self._named = NamedSecrets(rules)
+        self._telling = TellingNames(rules)
         # Most texts contain nothing.
         marks = f"{MARK.decode()}|{COUNTED_MARK.decode()}|(?i:{HEX_MARK.decode()})"
         named = (self._named.screened, self._telling.screened)
@@ -57,7 +57,7 @@ class Scanner:
             return name
         return self._shapes.name_of(value) or name
 
-    def is_clear(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> bool:
+    def is_clear(self, text: bytes, media_type: bytes, known: KnownSecrets = NOTHING_KNOWN) -> bool:
         """Whether a quick search proves that a whole body has neither secrets nor stand-ins."""
         if self.places or media_type in (FORM, MULTIPART):
             return False
@@ -65,7 +65,9 @@ class Scanner:
             return False
         return not known.secrets or not known.stand_in(text)
 
-    def in_body(self, text: bytes, media_type: bytes, known: Known = NOTHING_KNOWN) -> list[Found]:
+    def in_body(
+        self, text: bytes, media_type: bytes, known: KnownSecrets = NOTHING_KNOWN
+    ) -> list[SecretSpan]:
         """The secrets in a whole decoded body, in order."""
         found = self._in_any(text, media_type, known, begins=True)
         if self.places:
@@ -73,8 +75,8 @@ class Scanner:
         return settled(found) if found else found
 
     def in_stretch(
-        self, text: bytes, media_type: bytes, known: Known, *, begins: bool
-    ) -> list[Found]:
+        self, text: bytes, media_type: bytes, known: KnownSecrets, *, begins: bool
+    ) -> list[SecretSpan]:
         """The same for a stretch of a body, without searches that need a whole document.
 
         ``begins``: the stretch is the beginning of the body, and so of a
@@ -83,8 +85,10 @@ class Scanner:
         found = self._in_any(text, media_type, known, begins=begins)
         return settled(found) if found else found
 
-    def _in_any(self, text: bytes, media_type: bytes, known: Known, *, begins: bool) -> list[Found]:
-        found: list[Found] = []
+    def _in_any(
+        self, text: bytes, media_type: bytes, known: KnownSecrets, *, begins: bool
+    ) -> list[SecretSpan]:
+        found: list[SecretSpan] = []
         base64 = shows_base64(text)
         # For much base64 the screen takes longer than the searches.
         if (base64 and len(text) >= _LONG) or self._screen.shows(text):
@@ -105,17 +109,17 @@ class Scanner:
         return found
 
     def in_pieces(
-        self, texts: Sequence[bytes], known: Known = NOTHING_KNOWN
-    ) -> dict[int, list[Found]]:
+        self, texts: Sequence[bytes], known: KnownSecrets = NOTHING_KNOWN
+    ) -> dict[int, list[SecretSpan]]:
         """The secrets that are spread over several texts, or over the lines of one."""
 
-        def find(joined: bytes) -> list[Found]:
+        def find(joined: bytes) -> list[SecretSpan]:
             found = list(self._shapes.find(joined))
             return settled([*found, *known.find(joined)]) if known else settled(found)
 
         return find_spread(texts, find)
 
-    def in_text(self, text: bytes, known: Known = NOTHING_KNOWN) -> list[Found]:
+    def in_text(self, text: bytes, known: KnownSecrets = NOTHING_KNOWN) -> list[SecretSpan]:
         """The secrets in a header's value, or in a request target, in order."""
         found = list(self._shapes.find(text))
         if b"=" in text and (text.startswith(b"/") or b"://" in text):
@@ -126,17 +130,17 @@ class Scanner:
             found += known.find(text)
         return settled(found) if found else found
 
-    def _in_decoded(self, text: bytes) -> Iterator[Found]:
+    def _in_decoded(self, text: bytes) -> Iterator[SecretSpan]:
         """The secrets in a text that was decoded first, such as JSON in a query."""
         yield from self._shapes.find(text)
         if b'"' in text:
             yield from self._named.find(text)
             yield from self._telling.find(text)
 
-    def _in_form(self, text: bytes, *, begins: bool) -> list[Found]:
+    def _in_form(self, text: bytes, *, begins: bool) -> list[SecretSpan]:
         at = 0 if begins else text.find(b"&") + 1
         return [
-            Found(at + start, at + end, self.name_of(name, value), value, "form")
+            SecretSpan(at + start, at + end, self.name_of(name, value), value, "form")
             for name, start, end in fields_of(text[at:], self.rules)
             if not is_pseudonym(value := text[at + start : at + end])
         ]

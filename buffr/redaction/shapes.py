@@ -13,10 +13,10 @@ from attrs import frozen
 
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.screen import Screen, boundless, latin1
-from buffr.redaction.spans import Found
+from buffr.redaction.spans import SecretSpan
 from buffr.redaction.vendors import TELLING_INFIX, VENDORS, screened
 
-__all__ = ["PROBE", "Shape", "Shapes", "compiled"]
+__all__ = ["PROBE", "Shapes", "TokenShape", "compiled"]
 
 _UNBROKEN_RUN = re.compile(rb"[A-Za-z0-9]{12,}")
 _LONG_RUN = re.compile(rb"[A-Za-z0-9_]{16,}")
@@ -59,7 +59,7 @@ def _always(_value: bytes) -> bool:
 
 
 @frozen(eq=False)
-class Shape:
+class TokenShape:
     """``pattern`` is RE2 for the token, or for its context with the token in the first group.
 
     ``check`` verifies the token. ``anywhere``: it may also be in the middle of
@@ -80,58 +80,58 @@ _PEM = (
 )
 
 WELL_KNOWN = (
-    Shape("anthropic-key", r"sk-ant-[A-Za-z0-9_-]{16,}"),
-    Shape("openai-key", r"sk-[A-Za-z0-9_-]{20,}", _has_random_run),
-    Shape("aws-access-key-id", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
-    Shape(
+    TokenShape("anthropic-key", r"sk-ant-[A-Za-z0-9_-]{16,}"),
+    TokenShape("openai-key", r"sk-[A-Za-z0-9_-]{20,}", _has_random_run),
+    TokenShape("aws-access-key-id", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
+    TokenShape(
         "aws-secret-key",
         r"(?i)aws[a-z0-9_. -]{0,20}(?:secret|private)[a-z0-9_. -]{0,20}"
         r"""["']?\s{0,8}[:=]\s{0,8}["']?([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+]|$)""",
         _has_digit_and_letter,
         anywhere=True,
     ),
-    Shape("github-token", r"gh[pousr]_[A-Za-z0-9_.-]{36,}|github_pat_[A-Za-z0-9_]{22,}"),
-    Shape(
+    TokenShape("github-token", r"gh[pousr]_[A-Za-z0-9_.-]{36,}|github_pat_[A-Za-z0-9_]{22,}"),
+    TokenShape(
         "gitlab-token",
         r"gl(?:agent|cbt|dt|ffct|ft|imt|oas|pat|ptt|rt|soat)-[A-Za-z0-9_.-]{20,}",
     ),
-    Shape("google-api-key", r"AIza[A-Za-z0-9_-]{35}"),
-    Shape("google-token", r"ya29\.[A-Za-z0-9_-]{20,}|1//0[A-Za-z0-9_-]{30,}"),
-    Shape("google-client-key", r"GOCSPX-[A-Za-z0-9_-]{20,}"),
-    Shape(
+    TokenShape("google-api-key", r"AIza[A-Za-z0-9_-]{35}"),
+    TokenShape("google-token", r"ya29\.[A-Za-z0-9_-]{20,}|1//0[A-Za-z0-9_-]{30,}"),
+    TokenShape("google-client-key", r"GOCSPX-[A-Za-z0-9_-]{20,}"),
+    TokenShape(
         "slack-token",
         r"xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-[0-9]-[A-Za-z0-9-]{10,}",
         _has_digit_and_letter,
     ),
-    Shape(
+    TokenShape(
         "slack-webhook",
         r"hooks\.slack\.com/[a-z]+/T[A-Za-z0-9]+/[A-Za-z0-9]+/([A-Za-z0-9/]{16,})",
         anywhere=True,
     ),
-    Shape("stripe-key", r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9+/=]{20,}"),
-    Shape("huggingface-token", r"hf_[A-Za-z0-9]{30,}"),
-    Shape("groq-key", r"gsk_[A-Za-z0-9]{30,}"),
-    Shape("perplexity-key", r"pplx-[A-Za-z0-9]{32,}"),
-    Shape("xai-key", r"xai-[A-Za-z0-9]{40,}"),
-    Shape("replicate-token", r"r8_[A-Za-z0-9]{30,}"),
-    Shape("ephemeral-key", r"ek_[A-Za-z0-9_]{20,}", _has_digit_and_letter),
-    Shape("npm-token", r"npm_[A-Za-z0-9]{36}\b"),
-    Shape("pypi-token", r"pypi-[A-Za-z0-9_-]{50,}"),
-    Shape("sendgrid-key", r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{30,}"),
-    Shape("digitalocean-token", r"do[opr]_v1_[a-f0-9]{64}"),
-    Shape("shopify-token", r"shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}"),
-    Shape("telegram-token", r"(?:bot)?([0-9]{8,10}:AA[A-Za-z0-9_-]{33})"),
-    Shape("linear-key", r"lin_api_[A-Za-z0-9]{32,}"),
-    Shape("notion-token", r"ntn_[A-Za-z0-9]{40,}"),
-    Shape("databricks-token", r"dapi[a-f0-9]{32}\b"),
-    Shape("vault-token", r"hv[sbr]\.[A-Za-z0-9_-]{20,}"),
-    Shape("grafana-token", r"gl(?:sa|c)_[A-Za-z0-9_=]{32,}"),
-    Shape("atlassian-token", r"ATATT3[A-Za-z0-9_=-]{50,}"),
-    Shape("age-key", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
-    Shape("azure-key", r"AccountKey=([A-Za-z0-9+/]{60,}={0,2})", anywhere=True),
-    Shape("jwt", r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}", _is_jwt),
-    Shape("private-key", _PEM, anywhere=True),
-    Shape(
+    TokenShape("stripe-key", r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|whsec_[A-Za-z0-9+/=]{20,}"),
+    TokenShape("huggingface-token", r"hf_[A-Za-z0-9]{30,}"),
+    TokenShape("groq-key", r"gsk_[A-Za-z0-9]{30,}"),
+    TokenShape("perplexity-key", r"pplx-[A-Za-z0-9]{32,}"),
+    TokenShape("xai-key", r"xai-[A-Za-z0-9]{40,}"),
+    TokenShape("replicate-token", r"r8_[A-Za-z0-9]{30,}"),
+    TokenShape("ephemeral-key", r"ek_[A-Za-z0-9_]{20,}", _has_digit_and_letter),
+    TokenShape("npm-token", r"npm_[A-Za-z0-9]{36}\b"),
+    TokenShape("pypi-token", r"pypi-[A-Za-z0-9_-]{50,}"),
+    TokenShape("sendgrid-key", r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{30,}"),
+    TokenShape("digitalocean-token", r"do[opr]_v1_[a-f0-9]{64}"),
+    TokenShape("shopify-token", r"shp(?:at|ca|pa|ss)_[A-Fa-f0-9]{32}"),
+    TokenShape("telegram-token", r"(?:bot)?([0-9]{8,10}:AA[A-Za-z0-9_-]{33})"),
+    TokenShape("linear-key", r"lin_api_[A-Za-z0-9]{32,}"),
+    TokenShape("notion-token", r"ntn_[A-Za-z0-9]{40,}"),
+    TokenShape("databricks-token", r"dapi[a-f0-9]{32}\b"),
+    TokenShape("vault-token", r"hv[sbr]\.[A-Za-z0-9_-]{20,}"),
+    TokenShape("grafana-token", r"gl(?:sa|c)_[A-Za-z0-9_=]{32,}"),
+    TokenShape("atlassian-token", r"ATATT3[A-Za-z0-9_=-]{50,}"),
+    TokenShape("age-key", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
+    TokenShape("azure-key", r"AccountKey=([A-Za-z0-9+/]{60,}={0,2})", anywhere=True),
+    TokenShape("jwt", r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){2,4}", _is_jwt),
+    TokenShape("private-key", _PEM, anywhere=True),
+    TokenShape(
         "authorization",
         r"(?i)\b(?:bearer|basic)(?:\s|%20|\+)+([A-Za-z0-9._~+/=-]{16,})",
         _has_digit_and_letter,
@@ -139,8 +139,10 @@ WELL_KNOWN = (
 )
 
 
-def _webhook(name: str, pattern: str) -> Shape:
-    return Shape(f"{name}-webhook", pattern, _has_digit_and_letter, anywhere=True, counted=True)
+def _webhook(name: str, pattern: str) -> TokenShape:
+    return TokenShape(
+        f"{name}-webhook", pattern, _has_digit_and_letter, anywhere=True, counted=True
+    )
 
 
 WEBHOOKS = (
@@ -150,7 +152,7 @@ WEBHOOKS = (
     _webhook("discord", r"/api(?:/v[0-9]+)?/webhooks/[0-9]{15,20}/([A-Za-z0-9_-]{50,})"),
     _webhook("teams", r"/webhookb?2?/[0-9a-f@-]{60,}/IncomingWebhook/([0-9a-f]{32}/[0-9a-f-]{36})"),
     _webhook("mattermost", r"/hooks/([a-z0-9]{26})(?:[/?\s\"'<]|$)"),
-    Shape(
+    TokenShape(
         "zapier-webhook",
         r"/hooks/(?:catch|standard)/[0-9]+/([A-Za-z0-9/]{6,})",
         anywhere=True,
@@ -170,8 +172,8 @@ WEBHOOKS = (
 """Addresses that are credentials, since knowing one is enough to post there."""
 
 TOKENS = (
-    Shape("api-token", "|".join(VENDORS), _has_digit_and_letter, counted=True),
-    Shape("service-token", TELLING_INFIX, _is_no_public_token, counted=True),
+    TokenShape("api-token", "|".join(VENDORS), _has_digit_and_letter, counted=True),
+    TokenShape("service-token", TELLING_INFIX, _is_no_public_token, counted=True),
 )
 """Tokens of many services, each with a prefix of its own."""
 
@@ -184,7 +186,7 @@ def compiled(pattern: str) -> Any:
     return re2.compile(pattern.encode(), latin1())
 
 
-def _understood(shape: Shape) -> Any:
+def _understood(shape: TokenShape) -> Any:
     try:
         return compiled(shape.pattern)
     except re2.error as error:
@@ -211,7 +213,7 @@ class Shapes:
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
         patterns = tuple(patterns)
-        own = tuple(Shape("pattern", pattern, anywhere=True) for pattern in patterns)
+        own = tuple(TokenShape("pattern", pattern, anywhere=True) for pattern in patterns)
         known = WELL_KNOWN + WEBHOOKS
         self._shapes = [(shape, _understood(shape)) for shape in WELL_KNOWN + own]
         self._webhooks = [(shape, _understood(shape)) for shape in WEBHOOKS]
@@ -223,7 +225,7 @@ class Shapes:
         self._tokens = [(shape, _understood(shape)) for shape in TOKENS]
         self._token_starts = compiled("|".join(f"(?:{start})" for start in screened()))
 
-    def _matches(self, text: bytes) -> Iterator[tuple[Shape, Any, Iterable[Any]]]:
+    def _matches(self, text: bytes) -> Iterator[tuple[TokenShape, Any, Iterable[Any]]]:
         for shape, pattern in self._shapes:
             yield shape, pattern, pattern.finditer(text)
         for shape, pattern in self._webhooks if self._webhook_screen.shows(text) else ():
@@ -250,7 +252,7 @@ class Shapes:
                 return found.name
         return None
 
-    def find(self, text: bytes) -> Iterator[Found]:
+    def find(self, text: bytes) -> Iterator[SecretSpan]:
         """The tokens in a text, in no particular order; they may overlap."""
         # A long text was screened by the caller, and base64 takes the screen a long time.
         if len(text) <= _LONGEST_SCREENED and not self._screen.shows(text):
@@ -264,4 +266,4 @@ class Shapes:
                 before = text[max(0, match.start() - _BEFORE_BYTES) : match.start()]
                 if (shape.anywhere or _FREE.search(before)) and shape.check(token):
                     name, counted = shape.name.encode(), shape.counted
-                    yield Found(start, end, name, token, shape.name, counted=counted)
+                    yield SecretSpan(start, end, name, token, shape.name, counted=counted)

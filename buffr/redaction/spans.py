@@ -20,7 +20,7 @@ from buffr.redaction.pseudonym import (
 
 __all__ = [
     "Edit",
-    "Found",
+    "SecretSpan",
     "collapsed",
     "has_stand_in",
     "is_binary",
@@ -46,7 +46,7 @@ Edit = tuple[int, int, int]
 
 
 @frozen
-class Found:
+class SecretSpan:
     """A secret at ``text[start:end]``.
 
     ``name`` is the name for its stand-in, ``secret`` its plain value, however
@@ -67,7 +67,7 @@ class Found:
     counted: bool = False
 
 
-def settled(found: Iterable[Found]) -> list[Found]:
+def settled(found: Iterable[SecretSpan]) -> list[SecretSpan]:
     """The secrets in order, overlapping ones merged: the first and longest determines the name.
 
     Secrets that count in match keys never overlap those that do not: the
@@ -81,14 +81,14 @@ def settled(found: Iterable[Found]) -> list[Found]:
     return sorted([*constant, *_merged(beside)], key=lambda one: one.start)
 
 
-def _overlaps(one: Found, others: Sequence[Found]) -> bool:
+def _overlaps(one: SecretSpan, others: Sequence[SecretSpan]) -> bool:
     """Whether it overlaps any of the others, which are in order and disjoint."""
     at = bisect_right(others, one.start, key=lambda other: other.end)
     return at < len(others) and others[at].start < one.end
 
 
-def _merged(found: Iterable[Found]) -> list[Found]:
-    kept: list[Found] = []
+def _merged(found: Iterable[SecretSpan]) -> list[SecretSpan]:
+    kept: list[SecretSpan] = []
     # The shape of a token says more than a name with many meanings, such as "token".
     for each in sorted(found, key=lambda one: (one.start, -one.end, one.doubtful)):
         if kept and each.start < kept[-1].end:
@@ -100,7 +100,7 @@ def _merged(found: Iterable[Found]) -> list[Found]:
 
 
 def replaced(
-    text: bytes, found: Sequence[Found], stand_in: Callable[[Found], bytes]
+    text: bytes, found: Sequence[SecretSpan], stand_in: Callable[[SecretSpan], bytes]
 ) -> tuple[bytes, list[Edit]]:
     """The text with a stand-in for each secret, and the changes.
 
@@ -173,12 +173,12 @@ def collapsed(text: bytes, data: re.Pattern[bytes] | None = None) -> bytes:
     return _CONSTANT.sub(lambda one: one[0] if data.fullmatch(one[0]) else STAND_IN, text)
 
 
-def stand_ins(text: bytes) -> list[Found]:
+def stand_ins(text: bytes) -> list[SecretSpan]:
     """The stand-ins in a text, in order, including those that reveal nothing."""
     if STAND_IN not in text and not has_stand_in(text):
         return []
     every = [*_COUNTED.finditer(text), *_CONSTANT.finditer(text), *_BARE.finditer(text)]
-    return _merged(Found(*one.span(), b"", one[0], "stand-in") for one in every)
+    return _merged(SecretSpan(*one.span(), b"", one[0], "stand-in") for one in every)
 
 
 def has_stand_in(text: bytes) -> bool:

@@ -13,14 +13,14 @@ from itertools import islice
 from attrs import frozen
 
 from buffr.redaction.json_places import Place, documents, strings
-from buffr.redaction.spans import Found
+from buffr.redaction.spans import SecretSpan
 
 __all__ = ["find_spread"]
 
 _MOST_STRINGS = 50_000
 _SHORTEST = 16
 
-Find = Callable[[bytes], Iterable[Found]]
+Find = Callable[[bytes], Iterable[SecretSpan]]
 
 
 @frozen
@@ -32,7 +32,7 @@ class _Piece:
     end: int
 
 
-def find_spread(texts: Sequence[bytes], find: Find) -> dict[int, list[Found]]:
+def find_spread(texts: Sequence[bytes], find: Find) -> dict[int, list[SecretSpan]]:
     """What ``find`` finds in strings that continue from document to document.
 
     ``texts`` contain JSON documents, one each or one a line, as events do. The
@@ -42,7 +42,7 @@ def find_spread(texts: Sequence[bytes], find: Find) -> dict[int, list[Found]]:
     places: dict[Place, list[_Piece]] = defaultdict(list)
     for place, piece in islice(_pieces(texts), _MOST_STRINGS):
         places[place].append(piece)
-    spread: dict[int, list[Found]] = defaultdict(list)
+    spread: dict[int, list[SecretSpan]] = defaultdict(list)
     for pieces in places.values():
         for number, found in _of_place(texts, pieces, find):
             spread[number].append(found)
@@ -58,7 +58,7 @@ def _pieces(texts: Sequence[bytes]) -> Iterator[tuple[Place, _Piece]]:
 
 def _of_place(
     texts: Sequence[bytes], pieces: Sequence[_Piece], find: Find
-) -> Iterator[tuple[int, Found]]:
+) -> Iterator[tuple[int, SecretSpan]]:
     contents = [texts[piece.number][piece.start : piece.end] for piece in pieces]
     joined = b"".join(contents)
     if len(set(contents)) == 1 or len(joined) < _SHORTEST:
@@ -72,7 +72,7 @@ def _of_place(
                 where = piece.start - at
                 yield (
                     piece.number,
-                    Found(
+                    SecretSpan(
                         where + start, where + end, found.name, secret, "in pieces", counted=True
                     ),
                 )

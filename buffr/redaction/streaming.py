@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from attrs import evolve
 
-from buffr.redaction.spans import Edit, Found, replaced
+from buffr.redaction.spans import Edit, SecretSpan, replaced
 
-__all__ = ["MOST_EDITS", "Stretches"]
+__all__ = ["MOST_EDITS", "StreamRedactor"]
 
 _AT_ONCE = 256 * 1024
 _HELD_BACK = 64 * 1024
@@ -20,18 +20,18 @@ _BEHIND = 1024
 _LONGEST_SECRET = 8 << 20
 MOST_EDITS = 65536
 
-Find = Callable[[bytes, bool], list[Found]]
+FindSecrets = Callable[[bytes, bool], list[SecretSpan]]
 """Finds the secrets in a stretch; the flag says whether it is the beginning of the body."""
 
 
-class Stretches:
+class StreamRedactor:
     """Takes a body in pieces of any size, and returns it without secrets.
 
     ``changed`` says whether any was found so far; ``edits`` has the first
     ``MOST_EDITS`` changes, and ``overfull`` says that there are more.
     """
 
-    def __init__(self, find: Find, stand_in: Callable[[Found], bytes]) -> None:
+    def __init__(self, find: FindSecrets, stand_in: Callable[[SecretSpan], bytes]) -> None:
         self.changed = False
         self.overfull = False
         self.edits: list[Edit] = []

@@ -17,9 +17,9 @@ from buffr.redaction.randomness import looks_made_up
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.screen import boundless
 from buffr.redaction.shapes import compiled
-from buffr.redaction.spans import Found
+from buffr.redaction.spans import SecretSpan
 
-__all__ = ["Telling"]
+__all__ = ["TellingNames"]
 
 # Words in telling names; the vocabulary decides about each name.
 _STEMS = (
@@ -65,7 +65,7 @@ _CODE = frozenset((b"code", b"device_code", b"user_code"))
 _SHORTEST_CODE = 20
 
 
-class Telling:
+class TellingNames:
     """Finds values by the words of their names, as judged by ``RedactionRules.hides``.
 
     A text that does not match ``screened`` (RE2) has none.
@@ -96,7 +96,7 @@ class Telling:
         )  # fmt: skip
         self.screened = boundless(f"(?i:{'|'.join(patterns)})")
 
-    def find(self, text: bytes) -> Iterator[Found]:
+    def find(self, text: bytes) -> Iterator[SecretSpan]:
         """The secrets in a text, in no particular order."""
         for pattern, name, value in self._pairs:
             for match in pattern.finditer(text):
@@ -109,12 +109,12 @@ class Telling:
         for match in self._field.finditer(text):
             yield from self._of_field(text, match)
 
-    def in_target(self, text: bytes) -> Iterator[Found]:
+    def in_target(self, text: bytes) -> Iterator[SecretSpan]:
         """The secrets in the parameters of a request target, or of a URL in a header field."""
         for match in self._parameter.finditer(text):
             yield from self._judged(match[1], text, *match.span(2))
 
-    def _of_member(self, text: bytes, match: re.Match[bytes]) -> Iterator[Found]:
+    def _of_member(self, text: bytes, match: re.Match[bytes]) -> Iterator[SecretSpan]:
         name, (start, end) = match[1], match.span(3)
         if self._rules.is_credential_member(name):
             return  # found by ``Named``
@@ -129,7 +129,7 @@ class Telling:
             start, end = more.span(1)
             yield from self._judged(name, text, start, end)
 
-    def _of_field(self, text: bytes, match: re.Match[bytes]) -> Iterator[Found]:
+    def _of_field(self, text: bytes, match: re.Match[bytes]) -> Iterator[SecretSpan]:
         """``<input name=… value=…>``, in any order."""
         name = _NAME_ATTRIBUTE.search(match[1])
         value = _VALUE_ATTRIBUTE.search(match[1])
@@ -137,12 +137,12 @@ class Telling:
             start = match.start(1)
             yield from self._judged(name[1], text, start + value.start(1), start + value.end(1))
 
-    def _judged(self, name: bytes, text: bytes, start: int, end: int) -> Iterator[Found]:
+    def _judged(self, name: bytes, text: bytes, start: int, end: int) -> Iterator[SecretSpan]:
         raw = text[start:end]
         value = unquote_to_bytes(raw) if b"%" in raw else raw
         if STAND_IN in value or is_pseudonym(value) or not self._hides(name.strip(), value):
             return
-        yield Found(start, end, name.strip(), value, "name", counted=True)
+        yield SecretSpan(start, end, name.strip(), value, "name", counted=True)
 
     def _hides(self, name: bytes, value: bytes) -> bool:
         if name.lower() in _CODE:

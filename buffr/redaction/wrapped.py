@@ -12,7 +12,7 @@ from attrs import evolve
 
 from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.screen import latin1
-from buffr.redaction.spans import Found
+from buffr.redaction.spans import SecretSpan
 
 __all__ = ["SCREENED", "find_in_base64", "find_wrapped", "shows_base64"]
 
@@ -38,7 +38,7 @@ _LONGEST = 8192
 _long_run = re2.compile(rb"[A-Za-z0-9+/_-]{40}", latin1()).search
 _LOOKED_AT = 24
 
-Find = Callable[[bytes], Iterable[Found]]
+Find = Callable[[bytes], Iterable[SecretSpan]]
 
 
 def shows_base64(text: bytes) -> bool:
@@ -49,7 +49,7 @@ def shows_base64(text: bytes) -> bool:
     return any(not run[0].isalpha() for run in _BASE64.finditer(text, first.start()))
 
 
-def find_wrapped(text: bytes, find: Find) -> Iterator[Found]:
+def find_wrapped(text: bytes, find: Find) -> Iterator[SecretSpan]:
     """What ``find`` finds in stretches of a text after decoding, in no particular order.
 
     Match keys include its pseudonym.
@@ -61,7 +61,7 @@ def find_wrapped(text: bytes, find: Find) -> Iterator[Found]:
     yield from find_in_base64(text, find)
 
 
-def find_in_base64(text: bytes, find: Find) -> Iterator[Found]:
+def find_in_base64(text: bytes, find: Find) -> Iterator[SecretSpan]:
     """The same for base64 only."""
     for run in _BASE64.finditer(text):
         if not run[0].isalpha():
@@ -70,7 +70,7 @@ def find_in_base64(text: bytes, find: Find) -> Iterator[Found]:
 
 def _in_units(
     text: bytes, runs: re.Pattern[bytes], units: re.Pattern[bytes], find: Find
-) -> Iterator[Found]:
+) -> Iterator[SecretSpan]:
     for run in runs.finditer(text):
         if run.end() - run.start() > _LONGEST:
             continue
@@ -85,7 +85,7 @@ def _in_units(
             yield evolve(found, start=start, end=end, counted=True)
 
 
-def _in_base64(run: re.Match[bytes], find: Find) -> Iterator[Found]:
+def _in_base64(run: re.Match[bytes], find: Find) -> Iterator[SecretSpan]:
     raw = run[0]
     if len(raw) > _LONGEST:
         return
@@ -94,7 +94,7 @@ def _in_base64(run: re.Match[bytes], find: Find) -> Iterator[Found]:
         return
     for found in find(plain):
         # All of it: the rest of damaged base64 is useless.
-        yield Found(*run.span(), found.name, raw, "base64", counted=True)
+        yield SecretSpan(*run.span(), found.name, raw, "base64", counted=True)
         return
 
 

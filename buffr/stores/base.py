@@ -7,7 +7,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from buffr.interaction import Broken, IndexEntry, Interaction
+from buffr.interaction import BrokenInteraction, IndexEntry, Interaction
 from buffr.matching.key import MatchKey, RecordedKey, Variant
 
 __all__ = ["Found", "Late", "Store"]
@@ -85,7 +85,9 @@ class Store(Protocol):
     async def places(self) -> range:
         """The current places of interactions."""
 
-    async def entries(self, places: Sequence[int]) -> Sequence[IndexEntry | Broken | None]:
+    async def entries(
+        self, places: Sequence[int]
+    ) -> Sequence[IndexEntry | BrokenInteraction | None]:
         """The interaction at each of these places.
 
         In the form for lookups, or one that is never replayed with the reason;

@@ -10,7 +10,7 @@ from attrs import define, frozen
 
 from buffr.errors import BuffrError, StoreFailed
 from buffr.interaction import (
-    Broken,
+    BrokenInteraction,
     HTTPInteraction,
     IndexEntry,
     Interaction,
@@ -138,7 +138,7 @@ class _Viewed(InteractionSet, Protocol):
     def entry(self, place: int) -> IndexEntry | None:
         """The interaction at a place in the form for lookups, while it can be replayed."""
 
-    def broken(self, place: int) -> Broken | None:
+    def broken(self, place: int) -> BrokenInteraction | None:
         """The request at a place that cannot be replayed, if the request can be read."""
 
     async def append(self, interaction: Interaction) -> None: ...
@@ -187,7 +187,9 @@ class InteractionView:
     async def places(self) -> range:
         return self.interactions.places()
 
-    async def entries(self, places: Sequence[int]) -> Sequence[IndexEntry | Broken | None]:
+    async def entries(
+        self, places: Sequence[int]
+    ) -> Sequence[IndexEntry | BrokenInteraction | None]:
         interactions = self.interactions
         return [interactions.entry(place) or interactions.broken(place) for place in places]
 

@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from buffr.errors import CassetteError, StoreFailed
 from buffr.interaction import (
     Body,
-    Broken,
+    BrokenInteraction,
     IndexEntry,
     Interaction,
     RecordedRequest,
@@ -98,10 +98,14 @@ class MemoryInteractions:
         entry = self.entry(place)
         return None if entry is None else entry.request
 
-    def broken(self, place: int) -> Broken | None:
+    def broken(self, place: int) -> BrokenInteraction | None:
         interaction = self.warm(place)
         why = None if interaction is None else interaction.broke_off
-        return None if interaction is None or why is None else Broken.off(interaction.request, why)
+        return (
+            None
+            if interaction is None or why is None
+            else BrokenInteraction.off(interaction.request, why)
+        )
 
     async def append(self, interaction: Interaction) -> None:
         if self._closed:

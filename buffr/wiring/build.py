@@ -25,7 +25,7 @@ from buffr.config.limits import Limits
 from buffr.config.listener import ListenerSettings
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.explain import Explainer
-from buffr.exchanges.metrics import Figures
+from buffr.exchanges.metrics import Metrics
 from buffr.exchanges.route import Cached, Passing, Recorded, Route
 from buffr.listeners.client import ConnectionLimits, Handler
 from buffr.listeners.forward import ForwardProxy
@@ -64,7 +64,7 @@ def build(
     *,
     on_console: bool,
     write: Callable[[str], None] | None = None,
-    figures: Figures | None = None,
+    figures: Metrics | None = None,
 ) -> BuffrService:
     """The tree of services for these settings; nothing is opened before it starts.
 
@@ -90,7 +90,7 @@ class _Builder:
         config: Config,
         reactor: Any,
         write: Callable[[str], None],
-        figures: Figures | None,
+        figures: Metrics | None,
         *,
         on_console: bool,
     ) -> None:
@@ -187,7 +187,7 @@ class _Builder:
 
         figures = self._figures
         if figures is None and settings.admin.enabled:
-            figures = Figures(time.time)
+            figures = Metrics(time.time)
         counting = None
         if figures is not None:
             counting = self._engine.observer = Counting(figures, {}, self._engine.observer)

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from buffr.exchanges.explain import Explainer, as_data, as_text, in_short
-from buffr.interaction import Body, Broken, HTTPInteraction, IndexEntry, RecordedRequest
+from buffr.interaction import Body, BrokenInteraction, HTTPInteraction, IndexEntry, RecordedRequest
 from buffr.matching.matcher import Matcher
 from buffr.matching.near_miss import NearMiss
 from buffr.matching.rules import MatchRules
@@ -88,7 +88,9 @@ class Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def entries(self, places: Sequence[int]) -> Sequence[IndexEntry | Broken | None]:
+    async def entries(
+        self, places: Sequence[int]
+    ) -> Sequence[IndexEntry | BrokenInteraction | None]:
         self.read.setdefault(self.clock.seconds(), []).extend(places)
         return await self._store.entries(places)
 

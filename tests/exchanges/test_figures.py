@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from buffr.exchanges.metrics import Figures, UpstreamFigures, whole
+from buffr.exchanges.metrics import Metrics, UpstreamMetrics, whole
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_whole_numbers_stay_whole(number: float, shown: str) -> None:
 class TestRequests:
     def test_each_kind_is_counted(self) -> None:
         clock = Clock()
-        figures = Figures(clock.seconds)
+        figures = Metrics(clock.seconds)
         for kind in ("cache_hit", "cache_hit", "cache_miss", "throttle", "error"):
             figures.record_event(kind, {"request": "GET /x"})
         clock.advance(7)
@@ -32,7 +32,7 @@ class TestRequests:
 
     def test_events_are_bounded(self) -> None:
         """Defect: the table of events grew for ever."""
-        figures = Figures(lambda: 0.0)
+        figures = Metrics(lambda: 0.0)
         for _ in range(5000):
             figures.record_event("error")
         assert len(figures.get_metrics()["events"]) == len(figures.recent_errors) == 100
@@ -41,7 +41,7 @@ class TestRequests:
 
 class TestUpstreams:
     def test_the_shape_of_nothing(self) -> None:
-        assert UpstreamFigures().shape(0) == {
+        assert UpstreamMetrics().shape(0) == {
             "total_requests": 0,
             "avg_response_time_ms": 0.0,
             "success_rate": 0.0,
@@ -51,7 +51,7 @@ class TestUpstreams:
         }
 
     def test_they_are_counted_together_and_apart(self) -> None:
-        figures = Figures(lambda: 100.0)
+        figures = Metrics(lambda: 100.0)
         figures.asked("a", 200, 0.1)
         figures.asked("a", 404, 0.3)
         figures.asked("b", None, 2.0)
@@ -66,7 +66,7 @@ class TestUpstreams:
     @given(st.lists(st.floats(0, 900), max_size=60))
     def test_an_hour_is_an_hour(self, steps: list[float]) -> None:
         """By the minute: nothing younger than 59 minutes is missing, nothing over an hour stays."""
-        figures = UpstreamFigures()
+        figures = UpstreamMetrics()
         now, times = 1e9, []
         for step in steps:
             now += step

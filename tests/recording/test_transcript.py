@@ -24,7 +24,7 @@ from sessions import (
 from buffr.interaction import Body, Frame, FrameKind, SessionEnd, WebSocketInteraction
 from buffr.matching.body import BodyDigest
 from buffr.matching.rules import IgnoreRule
-from buffr.recording.transcript import Over, Transcript
+from buffr.recording.transcript import ReplayEnd, Transcript
 from buffr.stores.cassette.format import decode
 
 INTEROP = Path(__file__).parents[1] / "stores" / "interop" / "go-reverse.json"
@@ -138,7 +138,7 @@ class TestEnd:
         assert transcript.next() is None
         assert transcript.receive(TEXT, b"crossing") is None
         transcript.receive_close(code)
-        assert transcript.next() is Over.CLOSED
+        assert transcript.next() is ReplayEnd.CLOSED
 
     def test_an_upstream_that_dropped_the_connection(self) -> None:
         recorded = session(hears("a"), says("b"), end=SessionEnd("gone", SERVER))

@@ -12,7 +12,7 @@ import pytest
 
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import FORM, MULTIPART, Scanner, scanner_of
-from buffr.redaction.spans import Found, replaced
+from buffr.redaction.spans import SecretSpan, replaced
 
 SIZE = 1 << 19
 SECONDS = 20.0  # of the processor, however busy it is; a fault of growth takes minutes
@@ -22,7 +22,9 @@ NAME = b"content-disposition: form-data; name="
 DEEPER = b"".join(b'"password":' + b"\\" * depth + b'"' for depth in range(1, 1500))
 
 
-def found(text: bytes, media_type: bytes = b"", rules: RedactionRules | None = None) -> list[Found]:
+def found(
+    text: bytes, media_type: bytes = b"", rules: RedactionRules | None = None
+) -> list[SecretSpan]:
     return Scanner(rules or RedactionRules()).in_body(text, media_type)
 
 

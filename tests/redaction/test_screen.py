@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.redaction.detectors import Named
-from buffr.redaction.own_credentials import Known, Secret, spellings_of
+from buffr.redaction.detectors import NamedSecrets
+from buffr.redaction.own_credentials import KnownSecrets, Secret, spellings_of
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner
 from buffr.redaction.screen import Screen, boundless
 from buffr.redaction.shapes import PROBE, Shapes
 
 RULES = RedactionRules.with_extra(json=["favourite colour"])
-NAMED = Named(RULES)
+NAMED = NamedSecrets(RULES)
 SHAPES = Shapes()
 SCREEN = Screen((NAMED.screened, *SHAPES.screened), probe=PROBE)
 
@@ -77,7 +77,7 @@ class TestKnown:
         self, value: bytes, number: int, around: bytes
     ) -> None:
         secret = Secret(value, b"token")
-        known = Known((secret,))
+        known = KnownSecrets((secret,))
         spellings = spellings_of(value)
         text = around + spellings[number % len(spellings)] + around
         assert known.stand_in(text)

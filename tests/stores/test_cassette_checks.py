@@ -15,7 +15,7 @@ from recordings import recording
 from buffr.errors import CassetteError
 from buffr.interaction import (
     Body,
-    Broken,
+    BrokenInteraction,
     Direction,
     Frame,
     FrameKind,
@@ -181,7 +181,7 @@ class TestBrokenRecordings:
         deck = Deck(path, access="replay")
         (broken,) = deck.turns.run(deck.store.entries((0,)))
         assert deck.cassette.request(0) is None
-        assert isinstance(broken, Broken)
+        assert isinstance(broken, BrokenInteraction)
         assert broken.request.target == b"/broken"
         assert "headers.X: a line end" in broken.why
 

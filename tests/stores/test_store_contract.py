@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from buffr.errors import CassetteError, StoreFailed
 from buffr.interaction import (
     Body,
-    Broken,
+    BrokenInteraction,
     Direction,
     Frame,
     FrameKind,
@@ -106,7 +106,7 @@ class TestFinding:
         assert turns.run(store.find([key(b"/a")])) is None
         (place,) = turns.run(store.places())
         (broken,) = turns.run(store.entries((place,)))
-        assert isinstance(broken, Broken)
+        assert isinstance(broken, BrokenInteraction)
         assert broken.request.target == b"/a"
         assert broken.why == "it was not recorded whole: the upstream left"
         turns.run(store.append(recording(b"/a", b"whole")))

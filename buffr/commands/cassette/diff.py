@@ -19,7 +19,7 @@ from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError
 from buffr.interaction import Interaction, WebSocketInteraction
 from buffr.matching.changes import changes
-from buffr.matching.key import MatchKey, Part
+from buffr.matching.key import KeyPart, MatchKey
 from buffr.matching.matcher import Matcher, MatchRules
 from buffr.matching.near_miss import Difference, shown
 from buffr.redaction.rules import RedactionRules
@@ -152,7 +152,7 @@ def _changed(
     return Changed(row_of(number, before), row_of(other, after), differences)
 
 
-def _parts(interaction: Interaction, ignored: frozenset[bytes]) -> Iterator[Part]:
+def _parts(interaction: Interaction, ignored: frozenset[bytes]) -> Iterator[KeyPart]:
     """What an answer is compared by."""
     response = interaction.response
     yield "status", str(response.status).encode()
@@ -174,7 +174,7 @@ def _parts(interaction: Interaction, ignored: frozenset[bytes]) -> Iterator[Part
 
 def _fields(
     headers: Iterable[tuple[bytes, bytes]], word: str, ignored: frozenset[bytes]
-) -> Iterator[Part]:
+) -> Iterator[KeyPart]:
     values: dict[bytes, list[bytes]] = defaultdict(list)
     for name, value in headers:
         if name.lower() not in ignored:

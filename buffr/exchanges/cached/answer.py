@@ -59,10 +59,10 @@ _ALONE_S = 60.0
 class _UseStored(Exception):
     """The client gets this stored answer instead of the upstream's."""
 
-    def __init__(self, entry: CacheEntry, told: Headers) -> None:
+    def __init__(self, entry: CacheEntry, cache_fields: Headers) -> None:
         super().__init__()
         self.entry = entry
-        self.told = told
+        self.cache_fields = cache_fields
 
 
 @frozen(eq=False)
@@ -151,11 +151,13 @@ class Caching:
         return _Lookup(exchange, route, asked, cached)
 
     async def _stored(
-        self, look: _Lookup, entry: CacheEntry, told: Headers
+        self, look: _Lookup, entry: CacheEntry, cache_fields: Headers
     ) -> tuple[int, str | None]:
         exchange = look.exchange
         exchange.src = "cache"
-        status = await _send_stored(exchange.sink, exchange.request, look.asked, entry, told)
+        status = await _send_stored(
+            exchange.sink, exchange.request, look.asked, entry, cache_fields
+        )
         return status, None
 
     async def _fetch(self, look: _Lookup, *, share: bool) -> tuple[int, str | None]:
@@ -210,13 +212,13 @@ class Caching:
         self, look: _Lookup, flight: Flight[CacheCall], *, collapsed: bool
     ) -> tuple[int, str | None]:
         """Pass a flight's answer on. Raises ``Declined`` if it is not for this client."""
-        told = partial(self._fields, look, flight.call, collapsed=collapsed)
-        sink = CacheSink(look.exchange.sink, told, partial(_short, look, self._wall()))
+        cache_fields = partial(self._fields, look, flight.call, collapsed=collapsed)
+        sink = CacheSink(look.exchange.sink, cache_fields, partial(_short, look, self._wall()))
         self._counters.fetched += not collapsed
         try:
             head, cut = await self._wait(look, flight, sink, collapsed=collapsed)
         except _UseStored as found:
-            return await self._stored(look, found.entry, found.told)
+            return await self._stored(look, found.entry, found.cache_fields)
         except (UpstreamFailed, UpstreamTimeout, RateLimited) as error:
             reached = isinstance(error, RateLimited)
             if sink.status or look.cached is None or not self._stands_in(look, reached=reached):
@@ -328,13 +330,13 @@ def _short(look: _Lookup, now: float, head: ResponseHead) -> ResponseHead | None
 
 
 async def _send_stored(
-    sink: Sink, request: Request, asked: Asked, entry: CacheEntry, told: Headers
+    sink: Sink, request: Request, asked: Asked, entry: CacheEntry, cache_fields: Headers
 ) -> int:
     """Answer with a stored response, or with the requested part of it (RFC 9110 14).
 
-    Returns the status. ``told`` are the cache's own fields.
+    Returns the status. ``cache_fields`` are the cache's own fields.
     """
-    head = entry.head.with_fields(told)
+    head = entry.head.with_fields(cache_fields)
     if asked.conditional and not_modified(request.headers, head, entry.responded_at):
         head = not_modified_head(head)
         sink.answer(head, b"", (), ())

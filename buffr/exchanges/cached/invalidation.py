@@ -29,8 +29,8 @@ def url_of(route: Cached, request: Request, target: bytes | None = None) -> str:
     """The URL at the upstream, without credentials, for logs and reports."""
     asked = request.target if target is None else target
     credentials = credentials_in(asked, request.headers, route.redaction)
-    told = target_for_log(asked, route.redaction, credentials)
-    return route.upstream.upstream.origin.url + told.decode("latin-1")
+    shown = target_for_log(asked, route.redaction, credentials)
+    return route.upstream.upstream.origin.url + shown.decode("latin-1")
 
 
 async def through(

@@ -45,28 +45,28 @@ class CacheSink:
         self._sink.inform(head)
 
     def _head(self, head: ResponseHead) -> ResponseHead:
-        told = head.with_fields(self._fields(head))
-        short = self._has(told)
+        answer_head = head.with_fields(self._fields(head))
+        short = self._has(answer_head)
         self._silent = short is not None
-        told = short or told
-        self.status = told.status
-        return told
+        answer_head = short or answer_head
+        self.status = answer_head.status
+        return answer_head
 
     def answer(
         self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
     ) -> None:
-        told = self._head(head)
+        answer_head = self._head(head)
         if self._silent:
-            self._sink.answer(told, b"", (), ())
+            self._sink.answer(answer_head, b"", (), ())
         else:
-            self._sink.answer(told, body, sizes, trailers)
+            self._sink.answer(answer_head, body, sizes, trailers)
 
     def begin(self, head: ResponseHead) -> None:
-        told = self._head(head)
+        answer_head = self._head(head)
         if self._silent:
-            self._sink.answer(told, b"", (), ())
+            self._sink.answer(answer_head, b"", (), ())
         else:
-            self._sink.begin(told)
+            self._sink.begin(answer_head)
 
     def write(self, piece: Piece) -> None:
         if not self._silent:

@@ -18,7 +18,7 @@ from buffr.exchanges.sessions.replay import ReplayedSession
 from buffr.interaction import Body, RecordedRequest, SessionEnd, WebSocketInteraction
 from buffr.matching.captures import Captured, pairs
 from buffr.message import ResponseHead, end_to_end, first_value
-from buffr.recording.deviation import Drift
+from buffr.recording.deviation import Deviation
 from buffr.recording.http import recorded_request
 from buffr.recording.session import SessionTape
 from buffr.recording.transcript import Transcript
@@ -136,7 +136,7 @@ class Sessions:
             exchange.frames = session.frames
             self._running.discard(session)
             self._news.notify()
-        if isinstance(outcome, Drift):
+        if isinstance(outcome, Deviation):
             error = SessionDrift(str(outcome))
             error.explanation = "\n".join(outcome.lines())
             raise error

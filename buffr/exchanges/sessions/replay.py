@@ -16,9 +16,9 @@ from buffr.exchanges.sessions.leg import ReadingLeg
 from buffr.interaction import Frame, FrameKind, WebSocketInteraction
 from buffr.log import say
 from buffr.matching.body import IN_MEMORY, BodyDigest
-from buffr.recording.deviation import Drift
+from buffr.recording.deviation import Deviation
 from buffr.recording.player import reader
-from buffr.recording.transcript import Over, Transcript
+from buffr.recording.transcript import ReplayEnd, Transcript
 from buffr.transport.duplex import Duplex
 from buffr.wire.websocket_deflate import Deflate, Deflater, Inflater
 from buffr.wire.websocket_frames import (
@@ -110,7 +110,7 @@ class ReplayedSession(ReadingLeg):
     """The server's side of a session, played from a transcript.
 
     ``over`` is called back with what prevented the client from getting all of
-    it: the ``Drift``, a message, or ``None``. ``delays`` keeps the recorded
+    it: the ``Deviation``, a message, or ``None``. ``delays`` keeps the recorded
     cadence. ``others`` are the recordings with the same key: sessions with the
     same beginning are distinguished where they differ. ``frames`` counts the
     frames of both sides.
@@ -132,7 +132,7 @@ class ReplayedSession(ReadingLeg):
             deflater = Deflater(takeover=deflate.server_takeover, window_bits=deflate.server_bits)
         frames = FrameReader(masked=True, inflater=inflater, message_bytes=limits.message_bytes)
         super().__init__(frames, clock, limits.close_s)
-        self.over: Deferred[Drift | str | None] = Deferred()
+        self.over: Deferred[Deviation | str | None] = Deferred()
         self.frames = 0
         self._transcript = transcript
         self._others = others
@@ -210,7 +210,7 @@ class ReplayedSession(ReadingLeg):
             choosing = Deferred.fromCoroutine(self._choose(drift))
             choosing.addErrback(self._failed)
 
-    async def _choose(self, drift: Drift) -> None:
+    async def _choose(self, drift: Deviation) -> None:
         """Continue with another recording that fits everything so far, or report that none does."""
         try:
             for other in await self._others():
@@ -281,7 +281,7 @@ class ReplayedSession(ReadingLeg):
         match self._transcript.next():
             case None:
                 return None
-            case Over():
+            case ReplayEnd():
                 self._played = True
                 return None
             case frame:
@@ -322,13 +322,13 @@ class ReplayedSession(ReadingLeg):
 
     # The end.
 
-    def _close_with(self, code: int, reason: str, outcome: Drift | str) -> None:
+    def _close_with(self, code: int, reason: str, outcome: Deviation | str) -> None:
         # Within another frame it would be read as its payload; a second one would be a fault.
         if self._blocks is None and self._closing is None:
             self.send_close(code, reason)
         self._end(outcome)
 
-    def _end(self, outcome: Drift | str | None) -> None:
+    def _end(self, outcome: Deviation | str | None) -> None:
         for timer in (self._waiting, self._closing):
             if timer is not None and timer.active():
                 timer.cancel()

@@ -15,7 +15,7 @@ import msgspec
 from buffr.errors import CassetteError
 from buffr.interaction import (
     Body,
-    Broken,
+    BrokenInteraction,
     Chunk,
     HTTPInteraction,
     IndexEntry,
@@ -121,7 +121,7 @@ def index_entry(element: ElementRecord, bodies: Path) -> IndexEntry | None:
     return IndexEntry(_request(element, bodies), _choosing(answer))
 
 
-def broken_request(element: ElementRecord, bodies: Path) -> Broken | None:
+def broken_request(element: ElementRecord, bodies: Path) -> BrokenInteraction | None:
     """The request of an interaction that cannot be replayed, and why.
 
     Raises ``ValueError`` for text that cannot be turned into bytes.
@@ -130,9 +130,9 @@ def broken_request(element: ElementRecord, bodies: Path) -> Broken | None:
         return None
     reason = _broke_off(element)
     if reason is not None:
-        return Broken.off(_request(element, bodies), reason)
+        return BrokenInteraction.off(_request(element, bodies), reason)
     fault = _fault(element)
-    return Broken(_request(element, bodies), fault) if fault else None
+    return BrokenInteraction(_request(element, bodies), fault) if fault else None
 
 
 def _recorded(element: ElementRecord) -> ExchangeRecord | SessionRecord | None:

@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from buffr.errors import CassetteError
-from buffr.interaction import Broken, IndexEntry, Interaction, RecordedRequest
+from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
 from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.decoded import Decoded
 from buffr.stores.cassette.elements import Elements, HeldFile, Stored
@@ -129,18 +129,18 @@ class Recordings:
         entry = self.entry(place)
         return None if entry is None else entry.request
 
-    async def found(self, place: int) -> IndexEntry | Broken | None:
+    async def found(self, place: int) -> IndexEntry | BrokenInteraction | None:
         """What stands at a place: as it is looked up, or what is never replayed and why."""
         stored = self.elements.at(place)
         if stored is None:
             return None
         if stored.size_bytes <= _LARGE_BYTES or self._closed:
             return self._found(stored)
-        done: Deferred[IndexEntry | Broken | None] = Deferred()
+        done: Deferred[IndexEntry | BrokenInteraction | None] = Deferred()
         self._start(Work(partial(self._found, stored), done))
         return await done
 
-    def _found(self, stored: Stored) -> IndexEntry | Broken | None:
+    def _found(self, stored: Stored) -> IndexEntry | BrokenInteraction | None:
         """For any thread."""
         directory = self._bodies.directory
         with suppress(ValueError, OSError, Disturbed):

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buffr.errors import CassetteError, StoreFailed, UnsafeRecording
-from buffr.interaction import Broken, IndexEntry, Interaction, RecordedRequest
+from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Found
 from buffr.stores.cassette.backlog import Backlog
@@ -431,7 +431,9 @@ class CassetteStore:
     async def places(self) -> range:
         return self.cassette.recordings.places()
 
-    async def entries(self, places: Sequence[int]) -> Sequence[IndexEntry | Broken | None]:
+    async def entries(
+        self, places: Sequence[int]
+    ) -> Sequence[IndexEntry | BrokenInteraction | None]:
         recordings = self.cassette.recordings
         return [await recordings.found(place) for place in places]
 

@@ -25,7 +25,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buffr.errors import CassetteError, StoreFailed
-from buffr.interaction import Broken, IndexEntry, Interaction, RecordedRequest
+from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
 from buffr.stores.cassette.backlog import Backlog
 from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.decoded import Decoded
@@ -348,7 +348,7 @@ class SQLiteInteractions:
         entry = self.entry(place)
         return None if entry is None else entry.request
 
-    def broken(self, place: int) -> Broken | None:
+    def broken(self, place: int) -> BrokenInteraction | None:
         with suppress(ValueError, zstandard.ZstdError, sqlite3.Error):
             kept = self._element(place)
             if kept is not None:

@@ -22,7 +22,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.matching.matcher import Matcher, MatchRules
-from buffr.recording.deviation import Drift
+from buffr.recording.deviation import Deviation
 from buffr.recording.transcript import Transcript
 from buffr.testing.wire import Wire
 from buffr.wire.websocket_frames import close_payload, encode_frame
@@ -55,7 +55,7 @@ class Bench:
     delays: bool = False
     clock: Clock = field(factory=Clock)
     wire: Wire = field(factory=Wire)
-    ends: list[Drift | str | None] = field(factory=list)
+    ends: list[Deviation | str | None] = field(factory=list)
     session: ReplayedSession = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -139,7 +139,7 @@ class TestEnd:
         assert sent[2:4] == (1011).to_bytes(2, "big")
         assert sent[4:].startswith(b"cassette drift: frame 0")
         (drift,) = bench.ends
-        assert isinstance(drift, Drift)
+        assert isinstance(drift, Deviation)
         assert [one.pointer for one in drift.differences] == ["/a"]
 
     def test_a_broken_frame_is_closed_with_its_code(self) -> None:
