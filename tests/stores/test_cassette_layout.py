@@ -130,7 +130,7 @@ class TestFaults:
             (b'{"salt": "abc"}', r"api\.json:1:10: salt must be 32 hexadecimal digits"),
             (b'{"interactions": {}}', r"api\.json:1:18: interactions must be a list"),
             (b'{"interactions": [1]}', r"api\.json:1:19: expected an interaction"),
-            (b'{"interactions": [], "interactions": []}', r":1:38: .* must not stand twice"),
+            (b'{"interactions": [], "interactions": []}', r":1:38: .* must not occur twice"),
             (b'{"version": 1, }', r"api\.json:1:16: expected a name"),
             (b'{"version": 1', r"api\.json:1:14: expected ',' or '}'"),
             (b'{"version" 1}', r"api\.json:1:12: expected ':'"),
@@ -177,7 +177,7 @@ class TestFaults:
         mine, theirs = WHOLE[at:], WHOLE[at:].replace(b"/2", b"/3")
         text = WHOLE[:at] + b"<<<<<<< HEAD\n" + mine + b"=======\n" + theirs + b">>>>>>> other\n"
         line = WHOLE[:at].count(b"\n") + 1
-        with pytest.raises(CassetteError, match=rf"json:{line}:1: .* mark of a merge conflict"):
+        with pytest.raises(CassetteError, match=rf"json:{line}:1: .* contains a merge conflict"):
             read(text)
 
     def test_a_column_counts_characters(self) -> None:

@@ -216,7 +216,7 @@ class TestWhatCannotBeRead:
         by_rename(path, b"<<<<<<< HEAD\n" + path.read_bytes())
         for number in range(5):
             assert len(deck.bodies(b"/%d" % number)) == 1
-        assert "mark of a merge conflict" in deck.store.trouble
+        assert "contains a merge conflict" in deck.store.trouble
         assert [line for line in deck.said if "used on" in line] == [deck.store.trouble]
         deck.close()
 

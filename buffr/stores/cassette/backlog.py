@@ -1,4 +1,4 @@
-"""What waits for the disk, within bounds: who comes faster than it writes is held back."""
+"""A bounded backlog for the disk: writers that are faster than the disk are held back."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ __all__ = ["Backlog"]
 
 @define(eq=False)
 class Backlog:
-    """Lets in as many as fit into ``most`` and ``most_bytes``; one is let in whatever its size.
+    """Admits as many as fit into ``most`` and ``most_bytes``; a single one whatever its size.
 
-    Nobody is turned away: to refuse a recording would be to lose it.
+    None is rejected: rejecting a recording would lose it.
     """
 
     most: int
     most_bytes: int
     held: int = field(init=False, default=0)
-    """How many are in it."""
+    """The number of admitted items."""
     _bytes: int = field(init=False, default=0)
     _outside: int = field(init=False, default=0)
     _news: Signal = field(init=False, factory=Signal)
 
     async def enter(self, size_bytes: int) -> None:
-        """Return when there is room, and take it."""
+        """Return once there is space, and take it."""
         self._outside += 1
         try:
             while self.held and (
@@ -40,12 +40,12 @@ class Backlog:
                 self._news.notify()
 
     def leave(self, size_bytes: int) -> None:
-        """Give room back."""
+        """Release space."""
         self.held -= 1
         self._bytes -= size_bytes
         self._news.notify()
 
     async def all_let_in(self) -> None:
-        """Return when nobody is held back."""
+        """Return once nothing is waiting."""
         while self._outside:
             await self._news.wait()

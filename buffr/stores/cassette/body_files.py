@@ -1,4 +1,4 @@
-"""Bodies too large for a cassette's text: files beside it, named by their SHA-256."""
+"""Bodies that are too large for a cassette's text: separate files, named by their SHA-256."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from buffr.stores.disk import Disk
 __all__ = ["INLINE_BYTES", "BodyFiles"]
 
 INLINE_BYTES = 1 << 20
-"""The largest body that stands in the cassette itself."""
+"""The largest body in the cassette itself."""
 
 _PIECE_BYTES = 1 << 20
 _ABANDONED_S = 3600
@@ -27,7 +27,7 @@ _ABANDONED_S = 3600
 class BodyFiles:
     """The directory of a cassette's body files: ``api.d`` for ``api.json``.
 
-    A file is complete when it is there: it is written under another name.
+    A file is complete as soon as it exists: it is written under another name.
     """
 
     def __init__(self, cassette: Path, *, file_mode: int, sync: bool, disk: Disk) -> None:
@@ -40,19 +40,19 @@ class BodyFiles:
     def keep(self, interaction: Interaction) -> Interaction:
         """The interaction with large bodies in files here, and small ones in memory.
 
-        Raises ``OSError`` when a body cannot be written.
+        Raises ``OSError`` if a body cannot be written.
         """
         return interaction.with_bodies(self._kept)
 
     def has(self, interaction: Interaction) -> bool:
-        """Whether the files of a kept interaction's bodies are still here."""
+        """Whether the files of a stored interaction's bodies still exist."""
         return all(
             body.file is None or self._has(body.file.name, body.size_bytes)
             for body in interaction.bodies
         )
 
     def check(self, body: Body) -> None:
-        """Raises ``CassetteError`` when a body's file is missing or has another size."""
+        """Raises ``CassetteError`` if a body's file is missing or has another size."""
         if body.file is None:
             return
         try:
@@ -110,7 +110,7 @@ class BodyFiles:
                 path.unlink(missing_ok=True)
 
     def _make_directory(self) -> None:
-        """And remove, once, what a kill in the middle of a body left there."""
+        """Also remove, once, what a kill while writing a body left there."""
         readable = self._file_mode & 0o444
         try:
             self.directory.mkdir(mode=self._file_mode | readable >> 2)

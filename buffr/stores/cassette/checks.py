@@ -1,7 +1,8 @@
-"""Whether a recording can be sent: what the types of its fields do not say by themselves.
+"""Checks whether a recording can be sent, beyond the types of its fields.
 
-A cassette is edited by hand. A name that is no token, a line end in a value or
-a second length would make another answer of it, or none that a client reads.
+Cassettes are edited by hand. A name that is not a token, a line end in a value
+or a second length would make another answer of it, or one that no client can
+read.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ _BROKE = frozenset((1006, 1015))
 _CLOSE_CODE_BYTES = 2
 
 _tokens: set[str] = set()
-"""Names that are tokens (RFC 9110 5.6.2): they are the same few in all recordings."""
+"""Names that are tokens (RFC 9110 5.6.2): the same few in all recordings."""
 _framing: set[str] = set()
-"""Those that frame a body, in all spellings that came but the usual one of a length."""
+"""Fields that frame a body, in all spellings seen except the usual one of a length."""
 
 
 def never_sent(close_code: int) -> bool:
-    """Whether the code stands for a connection that broke (RFC 6455 7.4.1).
+    """Whether the code stands for a connection that was lost (RFC 6455 7.4.1).
 
     The Go program writes such codes as frames.
     """
@@ -49,12 +50,12 @@ def never_sent(close_code: int) -> bool:
 
 
 def digest_fault(digest: str) -> str:
-    """What is wrong with the name of a body's file; empty for nothing."""
+    """What is wrong with the name of a body's file; empty if nothing."""
     return "" if _DIGEST.fullmatch(digest) else f"{digest!r} is not a SHA-256 in hexadecimal"
 
 
 def exchange_fault(record: ExchangeRecord) -> str:
-    """What keeps an answer from being sent; empty for nothing."""
+    """Why an answer cannot be sent; empty if it can."""
     answer = record.response
     fault = _head_fault(answer)
     if not fault and answer.trailers:
@@ -65,7 +66,7 @@ def exchange_fault(record: ExchangeRecord) -> str:
 
 
 def session_fault(record: SessionRecord) -> str:
-    """What keeps a session from being spoken; empty for nothing."""
+    """Why a session cannot be replayed; empty if it can."""
     if record.response is not None and (fault := _head_fault(record.response)):
         return f"websocket.response.{fault}"
     for number, frame in enumerate(record.frames or ()):
@@ -82,7 +83,7 @@ def session_fault(record: SessionRecord) -> str:
 
 
 def stale_cuts(element: ElementRecord) -> Iterator[str]:
-    """Sizes that no longer add up to what they cut; it is replayed whole then."""
+    """Sizes that no longer add up to the body; the body is then replayed whole."""
     if element.http is not None and (cuts := element.http.response.chunks):
         answer = element.http.response
         size = answer.body_size or len(answer.body_b64 or answer.body.encode())
@@ -146,7 +147,7 @@ def _text_fault(text: str, *, latin_1: bool) -> str:
 
 
 def _framing_fault(headers: dict[str, list[str]]) -> str:
-    """What would make the body end elsewhere than it does (RFC 9112 6.3)."""
+    """Fields that would make the body end elsewhere than it does (RFC 9112 6.3)."""
     lengths = [one for name in headers if name.lower() == _LENGTH for one in headers[name]]
     codings = [one for name in headers if name.lower() == _CODING for one in headers[name]]
     if lengths and codings:

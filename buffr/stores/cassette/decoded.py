@@ -1,4 +1,4 @@
-"""The interactions that were asked for last, decoded, within a bound."""
+"""The most recently requested interactions, decoded, up to a limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Decoded"]
 
 @define(eq=False)
 class Decoded:
-    """Interactions by place, of ``most_bytes`` as they stand in the file."""
+    """Interactions by place, up to ``most_bytes`` of their text in the file."""
 
     most_bytes: int
     held_bytes: int = field(init=False, default=0)
@@ -30,7 +30,7 @@ class Decoded:
         return held[0]
 
     def keep(self, place: int, interaction: Interaction, size_bytes: int) -> None:
-        """Keep one, and let go of those that nobody has asked for the longest."""
+        """Keep one, and drop the least recently requested ones."""
         self._held[place] = (interaction, size_bytes)
         self.held_bytes += size_bytes
         while self.held_bytes > self.most_bytes:

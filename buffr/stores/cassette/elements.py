@@ -1,4 +1,4 @@
-"""The interactions of a cassette, which stay in its file until they are asked for."""
+"""The interactions of a cassette, which stay in its file until they are requested."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Elements", "HeldFile", "Stored"]
 
 
 class HeldFile:
-    """A file that stays readable when another one takes its name.
+    """A file that stays readable if another one takes its name.
 
-    ``patch`` is what it should have at an offset, where an append was cut.
-    Closed when nothing refers to it any more, since a thread may be reading
-    still. After ``close`` it is opened for each reading, if it is still there.
+    ``patch`` is the correct text at an offset, if an append was cut off.
+    Closed when nothing refers to it any more, since a thread may still be
+    reading. After ``close`` it is opened for each read, if it still exists.
     """
 
     def __init__(self, path: Path, fd: int, patch: tuple[int, bytes] | None = None) -> None:
@@ -33,7 +33,7 @@ class HeldFile:
 
     @classmethod
     def opened(cls, path: Path, like: int, patch: tuple[int, bytes] | None = None) -> Self:
-        """The file at a path, which must be the one that ``like`` is a descriptor of.
+        """The file at a path, which must be the one with the descriptor ``like``.
 
         Raises ``OSError``, ``Disturbed``.
         """
@@ -54,7 +54,7 @@ class HeldFile:
             return os.fstat(fd).st_size
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """So many bytes from an offset on, or as many as there are."""
+        """Up to this many bytes from an offset on."""
         if self._patch is None:
             return self._read(offset, size)
         return patched(self._read, *self._patch)(offset, size)
@@ -86,7 +86,7 @@ def _open(path: Path) -> int:
 
 @frozen(eq=False)
 class Stored:
-    """One element in its file, which had ``file_bytes`` when it was known. For any thread."""
+    """One element in its file, which had ``file_bytes`` when it was read. For any thread."""
 
     number: int
     _file: HeldFile
@@ -95,14 +95,14 @@ class Stored:
 
     @property
     def size_bytes(self) -> int:
-        """About how large it is."""
+        """Its approximate size."""
         return self._spans.end_of(self.number + 1)[0] - self._spans.end_of(self.number)[0]
 
     def read(self) -> bytes:
-        """Its JSON. Raises ``OSError``, and ``Disturbed`` when it is not there any more.
+        """Its JSON. Raises ``OSError``, and ``Disturbed`` if it is no longer there.
 
-        An edit at another place of the very same file moves what stands
-        behind it by as much as the file grew or shrank.
+        An edit elsewhere in the same file moves what follows it by as much as
+        the file grew or shrank.
         """
         read_at = self._file.read_at
         try:
@@ -116,9 +116,9 @@ class Stored:
 
 @define(eq=False)
 class Elements:
-    """Elements by place. Places count on from ``first_place``, without gaps.
+    """Elements by place. Places are consecutive from ``first_place`` on.
 
-    ``file`` is where they are, of ``file_bytes``; none where there are none.
+    ``file`` contains them, with ``file_bytes``; ``None`` without elements.
     """
 
     first_place: int
@@ -131,22 +131,22 @@ class Elements:
         return self.first_place + len(self._spans)
 
     def at(self, place: int) -> Stored | None:
-        """The element at a place; ``None`` for one of an earlier reading."""
+        """The element at a place; ``None`` if it is from an earlier read."""
         number = place - self.first_place
         if self._file is None or not 0 <= number < len(self._spans):
             return None
         return Stored(number, self._file, self._spans, self._file_bytes)
 
     def close(self) -> None:
-        """Let go of the file; elements can still be read, as long as it is there."""
+        """Close the file; elements can still be read, as long as it exists."""
         if self._file is not None:
             self._file.close()
 
     def add(self, spans: Spans, file_bytes: int) -> None:
-        """Elements that the file now has behind the others."""
+        """Add elements that the file now has after the others."""
         self._spans.extend(spans)
         self._file_bytes = file_bytes
 
     def move(self, file: HeldFile, spans: Spans, file_bytes: int) -> None:
-        """The same elements in another file."""
+        """Use the same elements in another file."""
         self._file, self._spans, self._file_bytes = file, spans, file_bytes

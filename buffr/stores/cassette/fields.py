@@ -1,10 +1,10 @@
-"""Header fields and targets between the wire's bytes and a cassette's text.
+"""Converts header fields and targets between the wire's bytes and a cassette's text.
 
 ``headers`` is a mapping from canonical name to values, as the Go program
-writes it. It loses order, case and how names alternate, so the names alone
-stand once more in ``raw_headers``, in wire order, wherever the mapping does
-not give the fields back. Values stand in one place only, so that an edit by
-hand is an edit.
+writes it. It loses order, case and alternation of names, so the names alone
+are repeated in ``raw_headers``, in wire order, wherever the mapping does not
+reproduce the fields. Values are in one place only, so that editing them by
+hand works.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _ILLEGAL_IN_QUERY = re.compile(rb"[\x00-\x20\x7f-\xff#]")
 
 @lru_cache(maxsize=4096)
 def canonical_name(name: str) -> str:
-    """The name as Go's ``textproto.CanonicalMIMEHeaderKey`` spells it."""
+    """The name in the spelling of Go's ``textproto.CanonicalMIMEHeaderKey``."""
     if not _TOKEN.fullmatch(name):
         return name
     return "-".join(part.capitalize() for part in name.split("-"))
 
 
 def charset(fields: Headers, *texts: bytes) -> str:
-    """How the bytes of one message's head are written as text.
+    """The encoding of one message's head as text.
 
-    UTF-8, which the Go program reads back to the same bytes. Only where some
-    value is no UTF-8, Latin-1 for the whole head, and the head says so.
+    UTF-8, which the Go program converts back to the same bytes. Only if a
+    value is not UTF-8, Latin-1 for the whole head, which the head declares.
     """
     try:
         for name, value in fields:
@@ -52,7 +52,7 @@ def charset(fields: Headers, *texts: bytes) -> str:
 
 
 def fold(fields: Headers, encoding: str) -> tuple[dict[str, list[str]], list[str] | None]:
-    """``headers`` and ``raw_headers`` of these fields; no names where they would say nothing."""
+    """``headers`` and ``raw_headers`` of these fields; no names if they are redundant."""
     texts = [(name.decode(encoding), value.decode(encoding)) for name, value in fields]
     groups: dict[str, list[str]] = {}
     for name, value in texts:
@@ -66,8 +66,8 @@ def fold(fields: Headers, encoding: str) -> tuple[dict[str, list[str]], list[str
 def unfold(headers: dict[str, list[str]], names: list[str] | None, encoding: str) -> Headers:
     """The fields in wire order.
 
-    After an edit by hand the names may no longer fit. The values win then:
-    a name without a value left gives no field, and values without a name
+    After an edit by hand the names may no longer match. Then the values count:
+    a name without a remaining value gives no field, and values without a name
     come last.
     """
     if names is None:
@@ -78,7 +78,7 @@ def unfold(headers: dict[str, list[str]], names: list[str] | None, encoding: str
 def _unfold_single(
     headers: dict[str, list[str]], names: list[str], encoding: str
 ) -> Headers | None:
-    """The fields where each name has one value, as in most messages; else ``None``."""
+    """The fields if each name has one value, as in most messages; otherwise ``None``."""
     left = headers.copy()
     fields = []
     for name in names:
@@ -109,10 +109,10 @@ def _encoded(pairs: Iterable[tuple[str, str]], encoding: str) -> Headers:
 
 
 def sendable_target(path: bytes, query: bytes | None) -> bytes:
-    """A request-target in which every byte may stand on the wire.
+    """A request target in which every byte is valid on the wire.
 
-    The Go program keeps paths percent-decoded; what cannot be sent as it is
-    is encoded again. ``query`` is ``None`` for a target without ``?``.
+    The Go program stores decoded paths; what cannot be sent as it is, is
+    encoded again. ``query`` is ``None`` for a target without ``?``.
     """
     if _ILLEGAL_IN_PATH.search(path):
         path = _ILLEGAL_IN_PATH.sub(_percent_encoded, path)

@@ -1,9 +1,9 @@
-"""A cassette's file: opened under its lock, looked at, appended to and replaced.
+"""A cassette's file: opened under its lock, checked, appended to and replaced.
 
-An append has two steps. What comes behind the new element's first seven
-bytes is written beyond the end of the file; then the tail, which has seven
-bytes too, is overwritten with them. Until the second step the file reads as
-before, with something behind its end; after it, with the new element.
+An append has two steps. Everything after the new element's first seven bytes
+is written after the end of the file; then the tail, also seven bytes long, is
+overwritten with those. Until the second step the file reads as before, with
+something after its end; then it reads with the new element.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ _NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 
 
 class Status(NamedTuple):
-    """What ``stat`` tells of a file without opening it.
+    """What ``stat`` says about a file without opening it.
 
-    ``ctime_ns`` is when anything of it was last changed, times included.
+    ``ctime_ns`` is the time of the last change to anything about it, times
+    included.
     """
 
     device: int
@@ -57,14 +58,14 @@ class Status(NamedTuple):
         )
 
     def is_file_of(self, other: Status) -> bool:
-        """Whether both are of one file."""
+        """Whether both are of the same file."""
         return self.inode == other.inode and self.device == other.device
 
 
 class Stamp(NamedTuple):
-    """By what a file that was read is known again: its status, and its last bytes.
+    """Identifies a file that was read: its status, and its last bytes.
 
-    A file system's clock is coarse; two edits may bear one time.
+    A file system's clock is coarse; two edits may have the same time.
     """
 
     status: Status
@@ -75,10 +76,10 @@ class Stamp(NamedTuple):
 class CassetteFile:
     """The file at ``path``, which may be a symbolic link to it.
 
-    ``file_mode`` is that of a new file. ``sync`` waits for the medium in each
-    step of an append. ``warn`` takes a line for the log. ``quiet_s`` is how
-    long a doubtful file must stay as it is to be believed, ``patience_s`` how
-    long a lock is waited for.
+    ``file_mode`` is for a new file. ``sync`` waits for the medium in each step
+    of an append. ``warn`` is called with lines for the log. ``quiet_s`` is how
+    long a doubtful file must stay unchanged before it is accepted,
+    ``patience_s`` the longest wait for a lock.
     """
 
     path: Path
@@ -92,7 +93,7 @@ class CassetteFile:
     _warned: bool = False
 
     def status(self) -> Status | None:
-        """What stands at the path now; ``None`` for nothing. Raises ``OSError``."""
+        """The status of the path now; ``None`` if nothing is there. Raises ``OSError``."""
         try:
             return Status.of(self.path.stat())
         except FileNotFoundError:
@@ -102,7 +103,7 @@ class CassetteFile:
     def reading(self, *, known: bool) -> Iterator[OpenCassette]:
         """The file, while no other buffr writes it. Raises ``FileNotFoundError``, ``OSError``.
 
-        ``known`` is that of ``writing``.
+        ``known`` is as in ``writing``.
         """
         try:
             fd = self._open_existing(os.O_RDONLY)
@@ -112,17 +113,18 @@ class CassetteFile:
             time.sleep(self.quiet_s)
             fd = self._open_existing(os.O_RDONLY)
         with self._closing(fd) as opened:
-            # Whoever cannot wait reads all the same: a writer's traces are told from faults.
+            # After the longest wait it is read anyway: unfinished writes are distinguished from
+            # faults.
             with suppress(LockTaken):
                 self._lock(fd, exclusive=False)
             yield opened
 
     @contextmanager
     def writing(self, *, known: bool, new: bytes) -> Iterator[OpenCassette]:
-        """The file under its exclusive lock; created with the text ``new`` when there is none.
+        """The file under its exclusive lock; created with the text ``new`` if it does not exist.
 
-        One that was ``known`` to be there gets a moment to come back:
-        whoever replaces a file may remove it first, as git does.
+        If it was ``known`` to exist, it gets a moment to come back: a program
+        that replaces a file may remove it first, as git does.
         """
         while True:
             fd, created = self._open(new, known=known)
@@ -144,7 +146,10 @@ class CassetteFile:
                 return self._create(new), True
 
     def _create(self, text: bytes) -> int:
-        """A new file that has its text from its first moment on. Raises ``FileExistsError``."""
+        """A new file that contains its text from the first moment on.
+
+        Raises ``FileExistsError``.
+        """
         target = self.real_path
         path = _beside(target)
         fd = self.disk.create(path, self.file_mode)
@@ -170,10 +175,10 @@ class CassetteFile:
         return fd
 
     def _linked(self, path: Path, target: Path) -> bool:
-        """Give a file its name; ``False`` where the file system has no links."""
+        """Give a file its name; ``False`` if the file system does not support links."""
         try:
             self.disk.link(path, target)
-        except FileNotFoundError:  # who replaces a file clears such new ones away
+        except FileNotFoundError:  # removed by a process that replaces the file
             raise FileExistsError from None
         except OSError as error:
             if error.errno in _NO_LINKS:
@@ -186,12 +191,12 @@ class CassetteFile:
         fd = os.open(self.path, access | os.O_CLOEXEC | os.O_NONBLOCK)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
-            raise OSError(errno.EINVAL, "it is no regular file", str(self.path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(self.path))
         return fd
 
     @property
     def real_path(self) -> Path:
-        """Where the file itself is, when the path is a link to it."""
+        """The file's own path, if the path is a link to it."""
         return Path(os.path.realpath(self.path))
 
     @contextmanager
@@ -218,7 +223,7 @@ class CassetteFile:
 
 @define
 class OpenCassette:
-    """The file while it is open, and locked as far as its file system can."""
+    """The file while it is open, and locked if its file system supports that."""
 
     _file: CassetteFile
     fd: int
@@ -259,16 +264,16 @@ class OpenCassette:
         raise Disturbed
 
     def append(self, at: int, chunk: bytes, seen: Status) -> Stamp:
-        """Put ``chunk`` between what stands before offset ``at`` and the tail, which starts there.
+        """Insert ``chunk`` between the text before offset ``at`` and the tail, which starts there.
 
         The file must be as it was ``seen``. Raises ``OSError`` with the file
-        as it was, and ``Disturbed``.
+        unchanged, and ``Disturbed``.
         """
         disk, cut = self._file.disk, len(TAIL)
         if self.status() != seen:
             raise Disturbed
         try:
-            # At the end, not at an offset: behind whatever someone wrote there just now.
+            # At the end, not at an offset: after whatever another program just wrote there.
             disk.add(self.fd, [memoryview(chunk)[cut:], TAIL])
             if self._file.sync:
                 disk.sync(self.fd)
@@ -290,28 +295,28 @@ class OpenCassette:
     def _marked(self) -> Stamp:
         """The stamp, with a time that no other change will have.
 
-        The system keeps times in ticks of milliseconds: who changes the file
-        within this one, and not its size, would leave the time that it has.
+        The system counts times in ticks of milliseconds: another change within
+        the same tick, with the same size, would have the same time.
         """
-        with suppress(OSError):  # of a file of somebody else, it may not be set
+        with suppress(OSError):  # only the file's owner may set it
             os.utime(self.fd, ns=(os.fstat(self.fd).st_atime_ns, time.time_ns()))
         return self.stamp()
 
     def _take_back(self, at: int) -> None:
-        # Whatever fails here leaves a torn tail, which the next append sets right.
+        # A failure here leaves a torn tail, which the next append repairs.
         with suppress(OSError):
             self._file.disk.write(self.fd, [TAIL], at)
             self._file.disk.truncate(self.fd, at + len(TAIL))
 
     def replace(self, pieces: Iterable[Part]) -> Stamp:
-        """Put a new file in the place of this one by one rename, and go on with it.
+        """Put a new file in the place of this one by one rename, and continue with it.
 
-        It has the old one's mode and, where that is allowed, owner. Raises
-        ``OSError`` with the file as it was.
+        It has the old one's mode and, if permitted, owner. Raises ``OSError``
+        with the file unchanged.
         """
         target = self._file.real_path
-        # Under the lock nobody else is at work on such a file: it was left by a kill. A new
-        # file has none, and to look for one takes long in a directory of thousands.
+        # Under the lock no other process writes such a file: it was left by a kill. A new cassette
+        # has none, and searching for one takes long in a directory of thousands.
         if self.locked and not self.created:
             for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
                 left.unlink(missing_ok=True)
@@ -343,5 +348,5 @@ class OpenCassette:
 
 
 def _beside(target: Path) -> Path:
-    """A new name in the same directory, for a file that is to become ``target``."""
+    """A new name in the same directory, for a file that will become ``target``."""
     return target.with_name(f".{target.name}.{uuid4().hex}.tmp")

@@ -1,9 +1,9 @@
-"""An interaction as a cassette's JSON, version 1 of the Go program and what buffr adds to it.
+"""An interaction as a cassette's JSON: version 1 of the Go program with buffr's additions.
 
-``encode`` writes an element laid out as it stands in the file's list (its
-first brace without indentation, the rest four spaces in), so that an element
-is appended as it is. ``decode`` and ``decode_index`` read one. The fields are
-described in docs/cassette-format.md.
+``encode`` writes an element in the layout of the file's list (its first brace
+without indentation, the rest indented by four spaces), so that it is appended
+unchanged. ``decode`` and ``decode_index`` read one. docs/cassette-format.md
+describes the fields.
 """
 
 from __future__ import annotations
@@ -65,16 +65,16 @@ _LENGTHS = frozenset(map(len, _CHOOSING))
 
 _KINDS = ("http", "websocket")
 RECORDED_KINDS = frozenset(("", *_KINDS))
-"""Types of recordings; an element of another type, of a newer program, is passed over."""
+"""Types of recordings; an element of another type, by a newer program, is ignored."""
 
 decode_index = msgspec.json.Decoder(ElementRecord).decode
-"""Reads an element. Raises ``ValueError`` that says which field is wrong."""
+"""Reads an element. Raises ``ValueError`` that names the wrong field."""
 
 _decode_kind = msgspec.json.Decoder(KindRecord).decode
 
 
 def kind_of(element: bytes | memoryview) -> str:
-    """The ``type`` of an element: ``http``, ``websocket`` or any other; empty for none."""
+    """The ``type`` of an element: ``http``, ``websocket`` or any other; empty if absent."""
     try:
         kind = _decode_kind(element).type
     except ValueError:
@@ -85,7 +85,7 @@ def kind_of(element: bytes | memoryview) -> str:
 def decode(element: bytes | memoryview, bodies: Path) -> Interaction:
     """The interaction of an element; ``bodies`` is the directory of its body files.
 
-    Raises ``CassetteError`` that says which field is wrong.
+    Raises ``CassetteError`` that names the wrong field.
     """
     try:
         record = decode_index(element)
@@ -101,12 +101,12 @@ def decode(element: bytes | memoryview, bodies: Path) -> Interaction:
 
 
 def index_entry(element: ElementRecord, bodies: Path) -> IndexEntry | None:
-    """What a whole interaction is looked up by; ``None`` for all that never is.
+    """The part of a whole interaction for lookups; ``None`` if it is never replayed.
 
-    Raises ``ValueError`` for what cannot be replayed, although it is whole.
+    Raises ``ValueError`` if it cannot be replayed although it is whole.
     """
     exchange = element.http
-    if element.type == "http" and exchange is not None:  # as nearly all are
+    if element.type == "http" and exchange is not None:  # like nearly all
         if exchange.end is not None and exchange.end.truncated:
             return None
         if fault := exchange_fault(exchange):
@@ -122,9 +122,9 @@ def index_entry(element: ElementRecord, bodies: Path) -> IndexEntry | None:
 
 
 def broken_request(element: ElementRecord, bodies: Path) -> BrokenInteraction | None:
-    """The request of an interaction that cannot be replayed, and why.
+    """The request of an interaction that cannot be replayed, and the reason.
 
-    Raises ``ValueError`` for text that cannot be turned into bytes.
+    Raises ``ValueError`` for text that cannot be converted to bytes.
     """
     if element.type not in _KINDS:
         return None
@@ -140,14 +140,14 @@ def _recorded(element: ElementRecord) -> ExchangeRecord | SessionRecord | None:
 
 
 def _broke_off(element: ElementRecord) -> str | None:
-    """Why an interaction is not whole."""
+    """Why an interaction is incomplete."""
     recorded = _recorded(element)
     end = None if recorded is None else recorded.end
     return end.reason if end is not None and end.truncated else None
 
 
 def _fault(element: ElementRecord) -> str:
-    """What keeps a whole interaction from being replayed; empty for nothing."""
+    """Why a whole interaction cannot be replayed; empty if it can."""
     if element.type == "http":
         return _no_member("http") if element.http is None else exchange_fault(element.http)
     if element.type == "websocket":
@@ -195,7 +195,7 @@ def _exchange(record: ExchangeRecord, bodies: Path) -> HTTPInteraction:
         body = body_of(answer, bodies)
         sizes = answer.chunks
         if sum(size for size, _ in sizes) != body.size_bytes:
-            sizes = []  # a body that was edited by hand is played whole
+            sizes = []  # a body that was edited by hand is replayed whole
     reason, end = answer.reason, record.end
     captures = () if record.match is None else record.match.captures
     return HTTPInteraction(
@@ -216,7 +216,7 @@ def _exchange(record: ExchangeRecord, bodies: Path) -> HTTPInteraction:
 
 
 def encode(interaction: Interaction) -> bytes:
-    """The element of an interaction. A body in a file is named by the file's name."""
+    """The element of an interaction. A body in a file is referenced by the file's name."""
     if isinstance(interaction, HTTPInteraction):
         kind, exchange = b"http", _encode_exchange(interaction)
     else:

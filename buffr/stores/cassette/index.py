@@ -1,7 +1,7 @@
-"""The interactions that a store holds in memory as raw slices, and the index over them.
+"""The index from match keys to the places of interactions.
 
-Bytes, integers and arrays: the garbage collector passes over what is held
-here, however much it is.
+Bytes, integers and arrays: the garbage collector ignores them, however many
+there are.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from buffr.stores.cassette.body_files import INLINE_BYTES
 __all__ = ["Index", "KeyOf", "LateIndex"]
 
 KeyOf = Callable[[IndexEntry], RecordedKey]
-"""How an interaction is filed. Called on any thread."""
+"""Computes the key of an interaction. Called on any thread."""
 
 _SMALLEST_CODED = 1024
-"""In fewer bytes DEFLATE holds less than a megabyte; there is no such bound for others."""
+"""Below this size DEFLATE expands to less than a megabyte; other codings have no such bound."""
 _DEFLATED = frozenset((b"gzip", b"x-gzip", b"deflate", b"identity"))
 _VARIANT_BITS = 32
 _VARIANT_MASK = (1 << _VARIANT_BITS) - 1
@@ -42,15 +42,15 @@ class _Group:
 
 @define
 class Index:
-    """Where the whole interactions of each key stand, in recorded order, by variant.
+    """The places of the whole interactions of each key, in recorded order, by variant.
 
-    A key with one interaction, as most are, takes one integer: the place, and
+    A key with one interaction, as most have, takes one integer: the place, and
     the number of its variant.
     """
 
     key_of: KeyOf
     generation: object = field(init=False, factory=object)
-    """Another one whenever something was added."""
+    """Replaced whenever something was added."""
     late: LateIndex = field(init=False)
     _places: dict[bytes, int | _Group | list[_Group]] = field(init=False, factory=dict)
     _variants: list[Variant | None] = field(init=False, factory=list)
@@ -63,7 +63,7 @@ class Index:
         return LateIndex()
 
     def add(self, entry: IndexEntry, place: int, key: RecordedKey | None = None) -> None:
-        """File an interaction, under a key that was made of it before."""
+        """File an interaction, under its key if that was computed before."""
         self.add_key(self.key_of(entry) if key is None else key, place)
         if _takes_long(entry.request):
             self.late.places.append(place)
@@ -110,7 +110,7 @@ class Index:
         return None
 
     def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
-        """Those of a loose key, where its values are the only ones of their names."""
+        """The places of a loose key, if its values are the only ones of their names."""
         for key in keys if self._loose else ():
             known = self._loose.get(key.digest)
             if known is not None and all(self._values[name] for name in known[1]):
@@ -137,9 +137,10 @@ class Index:
 
 
 class LateIndex:
-    """What was filed by its bytes alone, and is filed once more when its body was read.
+    """Interactions filed by their bytes, and filed again once their body was read.
 
-    ``places`` are those of all interactions whose request bodies take long to read.
+    ``places`` are those of all interactions whose request bodies take long to
+    read.
     """
 
     def __init__(self) -> None:
@@ -156,11 +157,11 @@ class LateIndex:
 
 
 def _never(_: IndexEntry) -> RecordedKey:
-    raise AssertionError("what is late has its key")
+    raise AssertionError("late interactions have their keys")
 
 
 def _takes_long(request: RecordedRequest) -> bool:
-    """Whether a body is long, or may hold much under its coding."""
+    """Whether a body is long, or may decode to much."""
     size_bytes = request.body.size_bytes
     if size_bytes > INLINE_BYTES:
         return True
@@ -175,7 +176,7 @@ def _group(packed: int) -> _Group:
 
 
 def _with(known: int | _Group | list[_Group], variant: int, place: int) -> _Group | list[_Group]:
-    """What is known of a key, with one more place."""
+    """The entry of a key with one more place."""
     if isinstance(known, int):
         known = _group(known)
     groups = known if isinstance(known, list) else [known]

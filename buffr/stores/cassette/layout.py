@@ -1,10 +1,10 @@
-"""Where the interactions of a cassette's text stand, whatever program laid it out.
+"""Finds the interactions in a cassette's text, whatever program laid it out.
 
-The text is gone through once, a stretch of it in memory at a time. In buffr's
-own layout, which is the Go program's but for the last line, an element ends at
-the first line that starts with four spaces and a brace; that is found quickly,
-and the decoder proves it. Anything else is scanned by a JSON parser, element
-by element, so that no single step holds the interpreter for long.
+The text is read once, one stretch in memory at a time. In buffr's own layout,
+which is the Go program's except for the last line, an element ends at the
+first line that starts with four spaces and a brace; that is found quickly, and
+verified by the decoder. Anything else is scanned by a JSON parser, element by
+element, so that no single step blocks the interpreter for long.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from buffr.stores.cassette.window import ReadAt, Window, in_memory, patched
 __all__ = ["TAIL", "Element", "Layout", "Shape", "opening"]
 
 TAIL = b"\n  ]\n}\n"
-"""How the text ends behind the last element. As long as ``opening`` is."""
+"""The end of the text after the last element. As long as ``opening``."""
 
 Element = ElementRecord | str
-"""An element as it was decoded, or what is wrong with one that is whole JSON."""
+"""A decoded element, or what is wrong with one that is valid JSON."""
 
 VERSION = 1
 
@@ -43,7 +43,7 @@ _FAST_TRIES = 8
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _CLOSING = re.compile(rb"\s*\]\s*\}\s*")
 _RECORDING = re.compile(rb'"(?:http|websocket)"\s*:\s*\{')
-"""What each recording has once: in strings, quotes are escaped."""
+"""Occurs once in each recording: in strings, quotes are escaped."""
 _CONFLICT = re.compile(rb"^(?:<{7}|={7}|>{7}|\|{7})", re.MULTILINE)
 _SALT = re.compile("[0-9a-f]{32}")
 _BOM = b"\xef\xbb\xbf"
@@ -52,7 +52,7 @@ _scan = json.JSONDecoder().raw_decode
 
 
 def opening(*, first: bool) -> bytes:
-    """The first seven bytes of what takes the tail's place when an element is appended."""
+    """The first seven bytes that replace the tail when an element is appended."""
     return b"\n    {\n" if first else b",\n    {"
 
 
@@ -60,8 +60,8 @@ class Shape(Enum):
     """What must be done before an element can be appended in place."""
 
     READY = "nothing"
-    FOREIGN = "lay it out anew"
-    TORN = "set aside what stands behind the last whole element"
+    FOREIGN = "rewrite it in buffr's layout"
+    TORN = "set aside what follows the last whole element"
 
 
 class _Fault(Exception):
@@ -72,13 +72,13 @@ class _Fault(Exception):
 
 
 class Layout:
-    """One reading of a cassette's text. Go through ``elements()`` first.
+    """The result of reading a cassette's text. Iterate over ``elements()`` first.
 
-    Then ``spans`` say where its elements stand, ``shape`` how it may be
-    appended to, ``salt`` is its salt if it has one, ``others`` are the other
-    members of its head as ``"name": value``, ``blank`` says that there is no
-    JSON, and ``patch`` is what must be put behind the last element of those
-    that were there before an append that was cut in its second step.
+    Then ``spans`` are the positions of its elements, ``shape`` says how it may
+    be appended to, ``salt`` is its salt if it has one, ``others`` are the
+    other members of its head as ``"name": value``, ``blank`` says that there
+    is no JSON, and ``patch`` is the text that belongs after the last element
+    before an append that was cut off in its second step.
     """
 
     def __init__(self, read_at: ReadAt, size_bytes: int, path: Path) -> None:
@@ -99,15 +99,15 @@ class Layout:
 
     @classmethod
     def of(cls, text: bytes | bytearray, path: Path) -> Self:
-        """The layout of a text that is in memory."""
+        """The layout of a text in memory."""
         return cls(in_memory(text), len(text), path)
 
     def elements(self) -> Iterator[tuple[int, Element]]:
         """Each element in order, and the offset of its start.
 
-        One whose fields are wrong does not spoil the others: the JSON is whole.
-        Raises ``CassetteError`` with path, line and column when the text is
-        no cassette of this version. Text that merely stops too early ends
+        An element with wrong fields does not affect the others: the JSON is
+        valid. Raises ``CassetteError`` with path, line and column if the text
+        is not a cassette of this version. Text that merely ends too early ends
         the elements, and leaves the shape TORN. Raises ``Disturbed``.
         """
         try:
@@ -124,12 +124,12 @@ class Layout:
 
     @property
     def end(self) -> int:
-        """The offset behind the last element, or behind the bracket of an empty list."""
+        """The offset after the last element, or after the bracket of an empty list."""
         return self.spans.end
 
     @property
     def rest(self) -> bytes:
-        """What stands behind the last whole element, but for a closing tail or a part of one."""
+        """What follows the last whole element, except for a closing tail or a part of one."""
         rest = self._rest().rstrip(b"\0")
         closing = _CLOSING.match(rest)
         rest = rest[closing.end() :] if closing else rest
@@ -144,7 +144,7 @@ class Layout:
         if not self.rest:
             return f"its closing brackets are missing; all {count} interactions are used"
         if _CLOSING.match(self._rest()):
-            return "something stands behind its end, as an unfinished append leaves it"
+            return "its end is followed by the remains of an unfinished append"
         return f"it ends in the middle of interaction {count}; those before it are used"
 
     @property
@@ -157,7 +157,7 @@ class Layout:
         return bytes(self._window.piece(start, end))
 
     def element(self, number: int) -> bytes:
-        """The JSON of an element as it stands in the text. Raises ``Disturbed``."""
+        """The JSON of an element as in the text. Raises ``Disturbed``."""
         return self.spans.element(number, self._read_at)
 
     def reopened(self, read_at: ReadAt) -> None:
@@ -166,7 +166,7 @@ class Layout:
         self._window = Window(self._read_at, self.size_bytes)
 
     def close(self) -> None:
-        """Let go of the text; ``reopened`` has it back."""
+        """Close the text; ``reopened`` opens it again."""
         self._read_at = in_memory(b"")
         self._window = Window(self._read_at, self.size_bytes)
 
@@ -178,7 +178,7 @@ class Layout:
         at = self._skip(len(_BOM) if starts(_BOM, 0) else 0)
         if at == self.size_bytes:
             self.blank = True
-            return  # an empty file is an empty cassette: there is nothing to misread
+            return  # an empty file is an empty cassette
         self._expect(at, b"{", "the top level must be an object")
         at = self._skip(at + 1)
         while not starts(b"}", at):
@@ -234,9 +234,9 @@ class Layout:
             raise _Fault(start, "the text is not UTF-8") from None
 
     def _list(self, at: int) -> Generator[tuple[int, Element], None, int]:
-        """The elements; returns the offset behind the list."""
+        """The elements. Returns the offset after the list."""
         if self._named:
-            raise _Fault(at, "interactions must not stand twice")
+            raise _Fault(at, "interactions must not occur twice")
         self._named = True
         if self._window.starts(b"null", at):  # the Go program's empty list
             return at + 4
@@ -256,7 +256,7 @@ class Layout:
                 window.hold(last, 0)
             end, record = self._quick(at) or self._scanned(at)
             start = window.start
-            if start <= last and end <= window.end:  # as nearly all are
+            if start <= last and end <= window.end:  # like nearly all
                 spans.add(window.view[last - start : end - start], end)
             else:
                 spans.add(window.piece(last, end), end)
@@ -296,13 +296,13 @@ class Layout:
             record = decode_index(element)
         except ValueError as error:
             if self._guess(at) == end:
-                self._fast_tries += 1  # it is the element, and not the layout
+                self._fast_tries += 1  # the element is at fault, not the layout
             kind = kind_of(element)
             return end, str(error) if kind in RECORDED_KINDS else ElementRecord(kind)
         return end, record
 
     def _guess(self, at: int) -> int:
-        """Where an element ends in our layout; its start where no end is in sight."""
+        """Where an element ends in our layout; its start if no end is found."""
         window = self._window
         while True:
             found = _ELEMENT_END.search(window.data, at - window.start)
@@ -332,8 +332,8 @@ class Layout:
         """Where the JSON value that starts here ends. Raises ``_Fault`` at its first error.
 
         Latin-1 makes offsets in the parser's text offsets in bytes. The
-        stretch grows while the value, or what looks like an error, may only
-        be cut by it.
+        stretch is extended while the value, or an apparent error, may only be
+        cut off by its end.
         """
         size = _SCAN_BYTES
         while True:
@@ -350,19 +350,19 @@ class Layout:
             size *= 4
 
     def _is_torn(self) -> bool:
-        """Whether nothing that could be read stands behind the last whole element."""
+        """Whether only an incomplete text follows the last whole element."""
         rest = self._rest()
         end = _before_zeros(rest)
         if is_cut_short(rest, 0, end, after_element=len(self.spans) > 0):
-            # Cut out of the middle, it may still parse to its end, with recordings in it.
+            # A text cut out of the middle may still parse to its end, with recordings in it.
             return len(_RECORDING.findall(rest)) <= 1
         closing = _CLOSING.match(rest)
         return closing is not None and _is_unfinished(rest, closing.end())
 
     def _seam(self) -> bytes | None:
-        """What belongs behind the last element, if the second step of an append was cut there.
+        """What belongs after the last element, if the second step of an append was cut off there.
 
-        Its seven bytes may lie on two pages, of which one was written.
+        Its seven bytes may be on two pages, of which one was written.
         """
         first = opening(first=not self.spans)
         found = self.piece(self.end, self.end + len(TAIL))
@@ -370,7 +370,7 @@ class Layout:
         return first if mixed and len(found) == len(TAIL) and found != first else None
 
     def _repaired(self, seam: bytes, fault: _Fault) -> Iterator[tuple[int, Element]]:
-        """The elements behind a seam, if the text is whole but for that."""
+        """The elements after a seam, if the rest of the text is whole."""
         torn, before = self._read_at, len(self.spans)
         self.patch = self.end, seam
         self.reopened(torn)
@@ -387,7 +387,7 @@ class Layout:
         self.shape = Shape.TORN
 
     def line(self, at: int) -> int:
-        """The number of the line at an offset, counted from 1."""
+        """The line number at an offset, counted from 1."""
         blocks = (
             self.piece(start, min(start + _BLOCK_BYTES, at)) for start in range(0, at, _BLOCK_BYTES)
         )
@@ -403,24 +403,24 @@ class Layout:
         return 0
 
     def error(self, at: int, what: str) -> CassetteError:
-        """What is wrong at this offset, with path, line and column."""
+        """The error at this offset, with path, line and column."""
         start = self._line_start(at)
         column = len(str(self._window.piece(start, at), "utf-8", "replace")) + 1
         if _CONFLICT.match(self.piece(start, start + 7)):
-            what, column = "there is the mark of a merge conflict", 1
+            what, column = "it contains a merge conflict", 1
         return CassetteError(
             f"{self._path}:{self.line(at)}:{column}: {what}",
-            hint="fix the file; it is left as it is",
+            hint="fix the file; buffr has not changed it",
         )
 
 
 def _is_unfinished(rest: bytes, start: int) -> bool:
-    """Whether an append, cut in its first step, may have left what stands behind the end."""
+    """Whether an append that was cut off in its first step may have left what follows the end."""
     if _CONFLICT.search(rest):
         return False
     return rest.startswith(b'"', start) or not _RECORDING.search(rest, start)
 
 
 def _before_zeros(text: bytes) -> int:
-    """The end of the text without the zero bytes that a crashed machine may leave behind it."""
+    """The end of the text without the zero bytes that a system crash may leave after it."""
     return len(text.rstrip(b"\0"))

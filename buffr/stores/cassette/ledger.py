@@ -1,8 +1,7 @@
-"""The blocking half of a cassette: what its file held when last seen, and how it goes on.
+"""The blocking half of a cassette: what its file contained when last seen, and its appends.
 
-One thread at a time. Nothing here is believed that the file does not hold:
-before each append the file is compared with what was last seen of it, and
-read again when it differs.
+Runs on one thread at a time. The file alone counts: before each append it is
+compared with what was last seen of it, and read again if it differs.
 """
 
 from __future__ import annotations
@@ -36,16 +35,16 @@ __all__ = ["Known", "Ledger"]
 _PATIENCE_S = 10.0
 _BETWEEN = b",\n    "
 _TICK_NS = 20_000_000
-"""File systems keep times in ticks of up to ten milliseconds."""
+"""File systems count time in ticks of up to ten milliseconds."""
 
 
 @frozen
 class Known:
-    """As what the file is known: its status, ``None`` where there is none.
+    """What is known about the file: its status, ``None`` if it does not exist.
 
-    ``readings`` counts how often it turned out to be another one. ``fresh``
-    says that it was read so soon after a change that another change need not
-    show in its status.
+    ``readings`` counts how often it was read as another one. ``fresh`` says
+    that it was read so soon after a change that another change may not show in
+    its status.
     """
 
     status: Status | None
@@ -55,7 +54,7 @@ class Known:
 
 @frozen(eq=False)
 class _Written:
-    """An element to append, and what it is looked up by."""
+    """An element to append, and its data for lookups."""
 
     element: bytes
     entry: IndexEntry | None
@@ -63,10 +62,10 @@ class _Written:
 
 @define
 class Ledger:
-    """Reads and appends. What came of it is in ``take_news()``, also after an error.
+    """Reads and appends. The results are in ``take_news()``, also after an error.
 
-    ``repairs`` says that a torn end is set right as soon as it is seen.
-    ``known`` may be looked at from other threads.
+    ``repairs`` says that a torn end is repaired as soon as it is seen.
+    ``known`` may be read from other threads.
     """
 
     file: CassetteFile
@@ -92,54 +91,54 @@ class Ledger:
 
     @property
     def salt(self) -> bytes:
-        """What pseudonyms of the file's secrets are made with."""
+        """The salt for the pseudonyms of the file's secrets."""
         return self._salt.encode()
 
     @property
     def lays_out(self) -> bool:
-        """Whether the next append puts a new file in the place of this one."""
+        """Whether the next append replaces the file by a new one."""
         return self._layout is not None
 
     @property
     def begins_anew(self) -> bool:
-        """Whether what stands at the path is still to be moved aside."""
+        """Whether the file at the path is still to be moved aside."""
         return self._old is not None
 
     @property
     def owes(self) -> bool:
-        """Whether another program wrote the file back without what was just appended."""
+        """Whether another program wrote the file back without the latest appends."""
         return bool(self._missing)
 
     @property
     def remembers(self) -> bool:
-        """Whether what was just appended is kept in memory, in case it must be appended again."""
+        """Whether the latest appends are kept in memory, in case they must be appended again."""
         return bool(self._recent)
 
     def forget_old(self) -> None:
-        """Let go of what is no longer recent."""
+        """Forget what is no longer recent."""
         self._recent.forget(time.time_ns() - WINDOW_NS)
 
     def take_news(self) -> list[News]:
-        """What became known of the file since the last call, in order."""
+        """What was learnt about the file since the last call, in order."""
         news, self._news = self._news, []
         return news
 
     def release(self) -> None:
-        """Let go of what an append needs; nothing is appended any more."""
+        """Release what an append needs; there will be none."""
         self._layout = None
         self._spans = Spans()
         self._recent = Recent()
 
     def begin_anew(self) -> None:
-        """What stands at the path now is moved aside at the first append, and not looked up."""
+        """Move the file at the path aside at the first append, and do not look it up."""
         with suppress(CassetteError, OSError):
-            self.refresh(())  # a torn end is set right all the same
+            self.refresh(())  # a torn end is repaired anyway
         self._forget(())
         self._old = self.file.status()
         self.known = Known(self._old, self.known.readings)
 
     def refresh(self, keys: Sequence[KeyOf]) -> None:
-        """Read the file if it is not as it was last seen; a missing one is empty.
+        """Read the file if it differs from what was last seen; a missing one is empty.
 
         Raises ``CassetteError``, ``OSError``.
         """
@@ -160,12 +159,12 @@ class Ledger:
 
     @property
     def _is_damaged(self) -> bool:
-        """Whether the file is not JSON, as a kill leaves it."""
+        """Whether the file is not valid JSON, as after a kill."""
         layout = self._layout
         return layout is not None and (layout.shape is Shape.TORN or layout.blank)
 
     def _repair(self, keys: Sequence[KeyOf]) -> None:
-        """Set it right before anything is appended: others read the file as JSON."""
+        """Repair it before anything is appended: other programs read the file as JSON."""
         try:
             self.append((), keys)
         except OSError as error:
@@ -173,9 +172,9 @@ class Ledger:
             self.file.warn(f"{self.file.path}: its unfinished end could not be set aside: {why}")
 
     def append(self, interactions: Sequence[Interaction], keys: Sequence[KeyOf]) -> None:
-        """Put interactions at the end, all or none; before them what the ledger owes.
+        """Append interactions, all or none; before them those that are missing from the file.
 
-        Raises ``CassetteError`` and ``OSError`` with the file as it was.
+        Raises ``CassetteError`` and ``OSError`` with the file unchanged.
         """
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
@@ -191,7 +190,8 @@ class Ledger:
                     self._catch_up(opened, keys)
                     if self._fault is not None:
                         raise self._fault
-                    # Who takes interactions out removes body files that nothing names yet.
+                    # A process that removes interactions removes body files that are not referenced
+                    # yet.
                     if self._salt != salt or not all(map(self.bodies.has, kept)):
                         continue
                     if items or self._missing or self._is_damaged:
@@ -202,7 +202,7 @@ class Ledger:
             except Disturbed:
                 self._seen = None
             except OSError:
-                # Its space is free only when nobody reads from a file that is gone.
+                # A removed file's space is only free once nothing reads it.
                 if self._seen is not None and self.file.status() is None:
                     self._forget(keys)
                 raise
@@ -232,7 +232,7 @@ class Ledger:
         self._news.append(Appended(spans, entries, self._seen.status.size_bytes))
 
     def _saw(self, stamp: Stamp, checksum: int, *, another: bool = False) -> None:
-        """Note how the file is now; ``another`` says that it was not this ledger's doing."""
+        """Note the state of the file; ``another`` says that another program changed it."""
         self._seen, self._checksum = stamp, checksum
         readings = self.known.readings + another
         # What this ledger writes has a time of its own.
@@ -240,7 +240,7 @@ class Ledger:
         self.known = Known(stamp.status, readings, fresh)
 
     def _moved_aside(self, opened: OpenCassette) -> bool:
-        """Whether the old file of a recording that begins anew had to be moved first."""
+        """Whether the old file had to be moved first, because recording starts again."""
         if self._old is None or not self._old.is_file_of(opened.status()):
             self._old = None
             return False
@@ -282,7 +282,7 @@ class Ledger:
         return True
 
     def _follow(self, opened: OpenCassette, stamp: Stamp) -> None:
-        """Have what was seen of the elements read from the file that has their place now."""
+        """Read the known elements from the file that is now in its place."""
         assert self._seen is not None
         if self._fault is None and not stamp.status.is_file_of(self._seen.status):
             patch = None if self._layout is None else self._layout.patch
@@ -290,7 +290,7 @@ class Ledger:
             self._news.append(moved)
 
     def _grown(self, opened: OpenCassette) -> bool:
-        """Whether other buffrs have appended, and nothing else happened."""
+        """Whether other buffr processes have appended, and nothing else happened."""
         if self._layout is not None or self._fault is not None:
             return False
         grown = self.reader.grown(opened, self._spans, head(self._salt, ()))
@@ -328,7 +328,7 @@ class Ledger:
         self._news.append(reading.loaded)
 
     def _is_known(self, layout: Layout) -> bool:
-        """Whether the file is back in a state that it had, byte for byte: a checkout, say."""
+        """Whether the file is back in an earlier state, byte for byte, as after a checkout."""
         if layout.shape is not Shape.READY:
             return (layout.size_bytes, self._checksum) == self._at_first
         count = len(layout.spans)
@@ -337,7 +337,7 @@ class Ledger:
         return layout.spans.end_of(count) == self._spans.end_of(count)
 
     def _lay_out(self, opened: OpenCassette) -> None:
-        """Give a file of another layout ours, and set a torn end aside."""
+        """Rewrite a file of another layout in ours, and set a torn end aside."""
         layout = self._layout
         if layout is None:
             return

@@ -1,4 +1,4 @@
-"""Two cassettes become one: what either recorded, and without what either took out."""
+"""Merges two cassettes: what either recorded, without what either removed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MODE = 0o600
 
 @frozen
 class Merged:
-    """How many interactions the result has, and how many came and went for ours."""
+    """The number of interactions in the result, and of those added to and removed from ours."""
 
     interactions: int
     added: int
@@ -40,10 +40,10 @@ def merge(
 ) -> Merged:
     """Write the two as one to ``path``, which may be that of ours.
 
-    Ours come first, in their order, then what only theirs has. With the
-    ``base`` of both, what theirs took out since then goes. Equal is what is
-    equal as JSON, however it is laid out. The salt is that of ours. Raises
-    ``CassetteError`` with nothing changed.
+    Ours come first, in their order, then those that only theirs has. With the
+    ``base`` of both, interactions that theirs removed since then are removed.
+    Interactions are equal if they are equal as JSON, whatever their layout.
+    The salt is that of ours. Raises ``CassetteError`` with nothing changed.
     """
     ours_texts, theirs_texts = _texts(ours), _texts(theirs)
     gone, new = _changes(ours_texts, theirs_texts, None if base is None else _texts(base))
@@ -55,7 +55,7 @@ def merge(
 
 
 def _texts(snapshot: Snapshot) -> list[bytes]:
-    """The elements as JSON in one spelling."""
+    """The elements as canonical JSON."""
     return [
         msgspec.json.encode(msgspec.json.decode(snapshot.element(number)), order="sorted")
         for number in range(len(snapshot))
@@ -65,13 +65,13 @@ def _texts(snapshot: Snapshot) -> list[bytes]:
 def _changes(
     ours: Sequence[bytes], theirs: Sequence[bytes], base: Sequence[bytes] | None
 ) -> tuple[set[int], list[int]]:
-    """The numbers of ours that theirs took out, and of theirs that are new to ours.
+    """The numbers of ours that theirs removed, and of theirs that are new to ours.
 
-    What stands several times counts as often as it stands.
+    Duplicates count as often as they occur.
     """
     known = Counter(ours if base is None else base)
     if base is not None:
-        # What both added is there once.
+        # An addition in both is there once.
         known |= Counter(ours)
     new = []
     for number, text in enumerate(theirs):
@@ -112,7 +112,7 @@ def _write(
 
 
 def _copy_bodies(elements: Sequence[tuple[Snapshot, int]], path: Path) -> None:
-    """Files of large bodies that the result names and that are not beside it."""
+    """Copy the large bodies' files that the result names and that are not beside it yet."""
     target = path.resolve().with_name(f"{path.stem}.d")
     for directory in {each.bodies for each, _ in elements}:
         if directory == target or not directory.is_dir():

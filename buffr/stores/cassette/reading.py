@@ -1,4 +1,4 @@
-"""Reading a cassette's file into spans and indexes, whole or as far as it grew."""
+"""Reads a cassette's file into spans and indexes, as a whole or only what was added."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _BLOCK_BYTES = 1 << 20
 _AT_ONCE_BYTES = 8192
 _FEW = 16
 _PART = 256
-"""So many are filed in a millisecond or two, if their keys are made."""
+"""This many are filed in a millisecond or two, if their keys are known."""
 
 
 @frozen(eq=False)
 class Loaded:
-    """The elements of the whole file, and an index for each way to file them that was asked for."""
+    """The elements of the whole file, and an index for each requested way to file them."""
 
     elements: Elements
     indexes: tuple[Index, ...]
@@ -52,10 +52,10 @@ class Moved:
 
 @frozen(eq=False)
 class Appended:
-    """Interactions that the file now holds as its last ones.
+    """Interactions that were appended to the file.
 
-    ``entries`` are as stored; ``None`` where nothing is to be looked up.
-    ``filed`` has keys that were made before, by their numbers here.
+    ``entries`` are as stored; ``None`` if nothing is to be looked up.
+    ``filed`` has keys that were computed before, by their numbers here.
     """
 
     spans: Spans
@@ -64,10 +64,10 @@ class Appended:
     filed: Mapping[tuple[int, KeyOf], RecordedKey] = field(factory=dict)
 
     def parts(self, keys: Sequence[KeyOf]) -> Iterator[Appended]:
-        """The same in parts, of which each takes the reactor a moment to file.
+        """The same in parts that the reactor can each file in a moment.
 
-        With the keys that would take it longer: of long bodies, and of all
-        where there are many.
+        With the keys that would take it longer: those of long bodies, and all
+        if there are many.
         """
         total = len(self.entries)
         for first in range(0, total, _PART):
@@ -86,7 +86,7 @@ def _filed(
         if entry is None or (few and entry.request.body.size_bytes <= _AT_ONCE_BYTES):
             continue
         for key_of in keys:
-            with suppress(Exception):  # whoever files it then is told
+            with suppress(Exception):  # reported when it is filed
                 filed[number, key_of] = key_of(entry)
     return filed
 
@@ -96,9 +96,9 @@ News = Loaded | Moved | Appended
 
 @frozen(eq=False)
 class Reading:
-    """A whole file as it was at ``stamp``. With a ``fault`` it is no cassette.
+    """A whole file as it was at ``stamp``. With a ``fault`` it is not a cassette.
 
-    ``broken`` names the interactions that cannot be replayed, a line each.
+    ``broken`` lists the interactions that cannot be replayed, a line each.
     """
 
     stamp: Stamp
@@ -114,7 +114,10 @@ def _go_on() -> None:
 
 @define
 class CassetteReader:
-    """Reads in short steps, with a ``pause`` between. ``bodies`` is where the body files are."""
+    """Reads in short steps, with a ``pause`` between them.
+
+    ``bodies`` is the body files' directory.
+    """
 
     path: Path
     bodies: Path
@@ -131,11 +134,11 @@ class CassetteReader:
         *,
         settled: bool,
     ) -> Reading:
-        """Read until the file is whole, or for sure not going to be. Raises ``Disturbed``.
+        """Read until the file is whole, or certainly not going to be. Raises ``Disturbed``.
 
-        A text that is empty, torn or faulty may be one that an editor is
-        just saving. Unless the file is ``settled``, it counts only if it
-        stays as it is.
+        A text that is empty, torn or faulty may be in the middle of being
+        saved. Unless the file is ``settled``, it only counts if it stays
+        unchanged.
         """
         while True:
             reading = self._undisturbed(opened, keys, first_place)
@@ -198,7 +201,7 @@ class CassetteReader:
                 deadline = time.perf_counter() + _WORK_S
 
     def checksum(self, opened: OpenCassette, size_bytes: int) -> int:
-        """The CRC-32 of the file's first bytes; of fewer where it has not as many."""
+        """The CRC-32 of the file's first bytes, or of all if it is shorter."""
         checksum = at = 0
         while at < size_bytes:
             block = opened.read_at(at, min(_BLOCK_BYTES, size_bytes - at))
@@ -212,10 +215,10 @@ class CassetteReader:
     def grown(
         self, opened: OpenCassette, known: Spans, head: bytes
     ) -> tuple[Appended, Stamp] | None:
-        """What was appended in our layout to a file that else is as it was.
+        """What was appended in our layout to an otherwise unchanged file.
 
-        ``head`` is a text up to its list. ``None`` when the file did not
-        merely grow.
+        ``head`` is a text up to its list. ``None`` if the file did not merely
+        grow.
         """
         stamp = opened.stamp()
         end, size = known.end, stamp.status.size_bytes

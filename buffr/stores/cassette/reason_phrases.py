@@ -1,4 +1,4 @@
-"""The reason phrases that a cassette leaves out.
+"""The reason phrases that a cassette omits.
 
 A table of our own, since it is part of the format: Python's changes between
 versions (413, 422), and a cassette outlives them. From the IANA registry and
@@ -75,5 +75,5 @@ _PHRASES = {
 
 
 def reason_phrase(status: int) -> bytes:
-    """The standard phrase of a status; empty for one without."""
+    """The standard phrase of a status; empty if there is none."""
     return _PHRASES.get(status, b"")

@@ -1,9 +1,9 @@
-"""What was appended last, in case another program writes the file back without it.
+"""The latest appends, in case another program writes the file back without them.
 
 A formatter or an editor reads the file, and writes it back a moment later;
-what was appended in between is gone from the file, though nobody meant it.
-A file that ends where ours ended a moment before it was written is taken
-for such a one. Any other change (a checkout, an emptied list) is meant.
+what was appended in between is lost, although nobody intended that. A file
+whose end is where ours was a moment before it was written is treated as such a
+case. Any other change (a checkout, an emptied list) is intended.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Recent:
         self.forget(mtime_ns - WINDOW_NS)
 
     def forget(self, before_ns: int) -> None:
-        """Let go of what was appended earlier, and of what is too much."""
+        """Forget what was appended earlier, and what exceeds the limit."""
         while self._items and (self._items[0][0] < before_ns or self._bytes > _MOST_BYTES):
             _, self._before = self._items.popleft()
             self._bytes -= len(self._before)
@@ -46,7 +46,7 @@ class Recent:
         return bool(self._items)
 
     def missing_from(self, layout: Layout, mtime_ns: int) -> list[bytes]:
-        """What a file that was written back at ``mtime_ns`` lacks at its end."""
+        """What is missing at the end of a file that was written back at ``mtime_ns``."""
         recent = [element for at_ns, element in self._items if at_ns >= mtime_ns - WINDOW_NS]
         if not recent or len(layout.spans) == 0:
             return []

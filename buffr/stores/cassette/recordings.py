@@ -1,4 +1,4 @@
-"""The recordings of a cassette by place, read from its file when they are asked for."""
+"""The recordings of a cassette by place, read from its file on request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LARGE_BYTES = 65536
 
 @define(eq=False)
 class _Loading:
-    """A recording that is being read, and then what it is; nothing where that failed."""
+    """A recording that is being read, and then the result; nothing if that failed."""
 
     over: Signal = field(factory=Signal)
     interaction: Interaction | None = None
@@ -39,10 +39,10 @@ class _Loading:
 
 @define(eq=False)
 class Recordings:
-    """What a file holds. ``start`` has work done on the cassette's thread.
+    """The content of a file. ``start`` runs work on the cassette's thread.
 
-    ``redacted`` takes the credentials out of what another program recorded.
-    ``fault`` says why the file as it is now cannot be read.
+    ``redacted`` removes the credentials from what another program recorded.
+    ``fault`` says why the current file cannot be read.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class Recordings:
     _closed: bool = field(init=False, default=False)
 
     def take(self, elements: Elements) -> None:
-        """The file was read anew."""
+        """The file was read again."""
         self.elements = elements
         self.decoded.clear()
 
@@ -68,14 +68,14 @@ class Recordings:
         return range(self.elements.first_place, self.elements.next_place)
 
     async def cold(self, place: int) -> Interaction:
-        """The interaction at a place, out of the file. Raises ``CassetteError``."""
+        """The interaction at a place, from the file. Raises ``CassetteError``."""
         while (loading := self._loading.get(place)) is not None:
             await loading.over.wait()
             if loading.interaction is not None:
                 return loading.interaction
         stored = self.elements.at(place)
         if stored is None:
-            raise CassetteError(f"{self.path}: the recording was taken out of the file meanwhile")
+            raise CassetteError(f"{self.path}: the recording was removed from the file meanwhile")
         if stored.size_bytes <= _LARGE_BYTES or self._closed:
             interaction = self._read(stored)
         else:
@@ -86,7 +86,7 @@ class Recordings:
         return interaction
 
     async def _read_off_reactor(self, place: int, stored: Stored) -> Interaction:
-        """One reading serves all who ask meanwhile."""
+        """One read serves all concurrent requests."""
         done: Deferred[Interaction] = Deferred()
         loading = self._loading[place] = _Loading()
         self._start(Work(partial(self._read, stored), done))
@@ -116,7 +116,7 @@ class Recordings:
         return self._redacted(interaction) if interaction.recorded_at is None else interaction
 
     def entry(self, place: int, elements: Elements | None = None) -> IndexEntry | None:
-        """What the interaction at a place is looked up by, while it can be. For any thread."""
+        """The interaction at a place in the form for lookups, if possible. For any thread."""
         stored = (elements or self.elements).at(place)
         if stored is None:
             return None
@@ -130,7 +130,10 @@ class Recordings:
         return None if entry is None else entry.request
 
     async def found(self, place: int) -> IndexEntry | BrokenInteraction | None:
-        """What stands at a place: as it is looked up, or what is never replayed and why."""
+        """The entry at a place, in the form for lookups.
+
+        One that is never replayed has the reason.
+        """
         stored = self.elements.at(place)
         if stored is None:
             return None
@@ -153,14 +156,14 @@ class Recordings:
         return None
 
     def end(self) -> None:
-        """Nothing more is done on the thread: large ones too are read where they are asked for."""
+        """The thread does no more work: large recordings are read by the caller, too."""
         self._closed = True
 
     def close(self) -> None:
-        """Let go of the file; recordings can still be read, as long as it is there."""
+        """Close the file; recordings can still be read, as long as it exists."""
         self.elements.close()
 
     def release(self) -> None:
-        """Give the memory back, once closed."""
+        """Free the memory, once closed."""
         self.elements.close()
         self.decoded.clear()

@@ -1,7 +1,7 @@
 """The fields of version 1, as msgspec reads them.
 
-Unknown fields are passed over, so that newer programs may add some.
-``docs/cassette-format.md`` says what each one means.
+Unknown fields are ignored, so that newer programs may add some.
+``docs/cassette-format.md`` describes each one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class BodyKeyRecord(msgspec.Struct, gc=False):
-    """``of`` is the name of the body's file, of which the rest is told."""
+    """``of`` is the name of the body's file, which the other fields describe."""
 
     rules: str = ""
     sha256: str = ""
@@ -172,6 +172,6 @@ class ElementRecord(msgspec.Struct, gc=False):
 
 
 class KindRecord(msgspec.Struct, gc=False):
-    """An element's type, whatever else is right or wrong in it."""
+    """An element's type, whatever the rest of it is."""
 
     type: object = None

@@ -1,4 +1,4 @@
-"""A cassette's text as buffr lays it out, so that it can be appended to in place."""
+"""A cassette's text in buffr's layout, so that it can be appended to in place."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _INDENT = b"\n    "
 
 
 def head(salt: str, others: Iterable[bytes]) -> bytes:
-    """The text up to the bracket that opens the list; ``others`` are kept members."""
+    """The text up to the bracket that opens the list; ``others`` are members that are kept."""
     members = [b'"version": 1', b'"salt": "%b"' % salt.encode(), *others, b'"interactions": [']
     return b"{\n  " + b",\n  ".join(members)
 
 
 def laid_out(layout: Layout) -> Iterator[bytes]:
-    """The elements, each with what stands before it: the same JSON, indented anew.
+    """The elements, each with the text before it: the same JSON in another indentation.
 
     Raises ``Disturbed``.
     """
@@ -31,7 +31,7 @@ def laid_out(layout: Layout) -> Iterator[bytes]:
 
 
 def _indented(element: bytes) -> bytes:
-    """One element as it stands in our layout. JSON strings hold no line ends of their own."""
+    """One element in our layout. JSON strings contain no line ends."""
     text = element.replace(b"\r\n", b"\n")
     if text.startswith(b'{\n      "') and text.find(b"\n    }") == len(text) - 6:
         return text

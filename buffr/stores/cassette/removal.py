@@ -1,4 +1,4 @@
-"""Interactions are taken out of a cassette; the others keep bytes, order and layout."""
+"""Removes interactions from a cassette; the others keep bytes, order and layout."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = [
 _PIECE_BYTES = 1 << 20
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _DIGEST_BYTES = 64
-# File systems keep times in ticks of up to ten milliseconds.
+# File systems count time in ticks of up to ten milliseconds.
 _TICK_NS = 20_000_000
 
 
 @frozen
 class Removed:
-    """How many interactions were taken out, how many are left, and which body files went."""
+    """The number of removed and of remaining interactions, and the removed body files."""
 
     interactions: int
     left: int
@@ -48,12 +48,12 @@ def take_out(
     warn: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> Removed:
-    """Take the interactions that ``choose`` names out of the file, by one rename.
+    """Remove the interactions that ``choose`` selects from the file, by one rename.
 
-    Its lock is held from the reading on, so that nothing that a running buffr
-    records meanwhile is lost. Body files that nothing names any more go with
-    the interactions. With nothing to take out the file is not touched.
-    Raises ``CassetteError`` with the file as it was.
+    The lock is held from reading on, so that nothing that a running buffr
+    records meanwhile is lost. Body files that are no longer referenced are
+    removed with the interactions. If there is nothing to remove, the file is
+    not touched. Raises ``CassetteError`` with the file unchanged.
     """
     file = CassetteFile(path, 0o600, sync=True, disk=Disk(), warn=warn)
     with file_errors(path):
@@ -80,7 +80,7 @@ def take_out(
 def let_time_pass(
     snapshot: Snapshot, chosen: Collection[int], sleep: Callable[[float], None]
 ) -> None:
-    """What is gone from the end within moments, a running buffr appends again (``Recent``)."""
+    """A running buffr restores what disappears from the end within moments (``Recent``)."""
     if len(snapshot) - 1 in chosen:
         age_ns = time.time_ns() - snapshot.stamp.status.mtime_ns
         if 0 <= age_ns <= WINDOW_NS + _TICK_NS:
@@ -88,7 +88,7 @@ def let_time_pass(
 
 
 def _without(snapshot: Snapshot, chosen: Collection[int]) -> Iterator[Part]:
-    """The text without some elements, and with each of the others in its old surroundings."""
+    """The text without some elements; the others keep the text around them."""
     layout, spans = snapshot.layout, snapshot.layout.spans
     yield layout.piece(0, spans.start)
     first = layout.piece(spans.start, spans.end_of(1)[0])
@@ -111,7 +111,7 @@ def body_files_named(text: Part) -> set[str]:
 
 
 def named_by(snapshot: Snapshot, chosen: Collection[int]) -> set[str]:
-    """The names of the body files that some interactions have."""
+    """The names of the body files of some interactions."""
     if not snapshot.bodies.is_dir():
         return set()
     named: set[str] = set()
@@ -123,9 +123,9 @@ def named_by(snapshot: Snapshot, chosen: Collection[int]) -> set[str]:
 def remove_body_files(
     snapshot: Snapshot, names: set[str], opened: OpenCassette
 ) -> tuple[Path, ...]:
-    """Remove the files with these names that no file beside the cassette, nor itself, names.
+    """Remove the files with these names that neither the cassette nor a file beside it names.
 
-    What stands beside it may be older states of it, or torn ends.
+    Files beside it may be older states of it, or torn ends.
     """
     if not names or not opened.locked:
         return ()

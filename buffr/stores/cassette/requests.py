@@ -44,7 +44,7 @@ _heads: dict[tuple[bytes, bytes, str], Headers] = {}
 
 
 def stored_request(request: RecordedRequest) -> RecordedRequest:
-    """The request as it is read back: its target in bytes that may stand on the wire."""
+    """The request as it is read back: its target in bytes that are valid on the wire."""
     path, mark, query = request.target.partition(b"?")
     target = sendable_target(path, query if mark else None)
     return request if target == request.target else evolve(request, target=target)
@@ -63,7 +63,7 @@ def request_of(record: RequestRecord, bodies: Path) -> RecordedRequest:
 
 
 def upgrade_of(record: UpgradeRecord) -> RecordedRequest:
-    """A request for a WebSocket. The Go program does not keep the field that says so."""
+    """A request for a WebSocket. The Go program does not store the field that says so."""
     headers = _fields(record)
     if not has_token(headers, b"upgrade", b"websocket"):
         headers = (*headers, _UPGRADE)
@@ -115,14 +115,14 @@ def body_of(record: RequestRecord | ResponseRecord, bodies: Path) -> Body:
 
 def _with_key(body: Body, record: RequestRecord) -> Body:
     key = record.body_key
-    # Whoever gives a recording another file may not know of the key.
+    # A program that changes a recording's file may not know the key.
     if key is None or key.of != record.body_file or digest_fault(key.sha256):
         return body
     return evolve(body, key=BodyKey(key.rules, key.sha256))
 
 
 def body_file(name: str, digest: str, size_bytes: int, bodies: Path) -> Body:
-    """A body in a file of its own; ``name`` is that of the field which says so."""
+    """A body in a separate file; ``name`` is the name of the field that says so."""
     if fault := digest_fault(digest):
         raise ValueError(f"{name}: {fault}")
     return Body(size_bytes=size_bytes, file=bodies / digest)
@@ -136,7 +136,7 @@ def _key_members(body: Body) -> list[list[bytes]]:
 
 
 def encode_request(request: RecordedRequest, *, upgrade: bool = False) -> list[bytes]:
-    """A request's text; that of an upgrade has neither method nor body."""
+    """A request's text; an upgrade has neither method nor body."""
     path, mark, query = stored_request(request).target.partition(b"?")
     members = [] if upgrade else [[b'"method": ', to_json(request.method.decode())]]
     if request.scheme is not None:

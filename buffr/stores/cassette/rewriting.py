@@ -1,4 +1,4 @@
-"""Interactions of a cassette are replaced; the others keep bytes, order and layout."""
+"""Replaces interactions of a cassette; the others keep bytes, order and layout."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from buffr.stores.disk import Disk, Part
 __all__ = ["Choose", "Rewritten", "new_salt", "rewrite"]
 
 Choose = Callable[[Snapshot, str], Mapping[int, Interaction]]
-"""Says by which interactions some of a cassette are replaced, of it and the salt it will have."""
+"""Chooses replacements for interactions, given the cassette and its future salt."""
 
 
 @frozen
 class Rewritten:
-    """How many interactions were replaced, and which body files went."""
+    """The number of replaced interactions, and the removed body files."""
 
     interactions: int
     body_files: tuple[Path, ...] = field(default=())
 
 
 def new_salt() -> str:
-    """A salt for a cassette that has none."""
+    """A salt for a cassette without one."""
     return secrets.token_hex(16)
 
 
@@ -45,12 +45,12 @@ def rewrite(
     warn: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> Rewritten:
-    """Put interactions in the place of others, by one rename, and keep no copy.
+    """Replace interactions by one rename, without keeping a copy.
 
-    Its lock is held from the reading on, so that nothing that a running buffr
-    records meanwhile is lost. Body files that nothing names any more go with
-    the old interactions. With nothing to replace the file is not touched.
-    Raises ``CassetteError`` with the file as it was.
+    The lock is held from reading on, so that nothing that a running buffr
+    records meanwhile is lost. Body files that are no longer referenced are
+    removed with the old interactions. If there is nothing to replace, the file
+    is not touched. Raises ``CassetteError`` with the file unchanged.
     """
     disk = Disk()
     file = CassetteFile(path, 0o600, sync=True, disk=disk, warn=warn)
@@ -80,7 +80,7 @@ def rewrite(
 
 
 def _with(snapshot: Snapshot, texts: Mapping[int, bytes], salt: str) -> Iterator[Part]:
-    """The text with some elements in the place of others; laid out anew where it has no salt."""
+    """The text with some elements replaced; in a new layout if it has no salt."""
     layout = snapshot.layout
     if layout.salt is not None:
         yield from _in_place(layout, texts)
@@ -88,7 +88,7 @@ def _with(snapshot: Snapshot, texts: Mapping[int, bytes], salt: str) -> Iterator
     yield head(salt, layout.others)
     for number, old in enumerate(laid_out(layout)):
         new = texts.get(number)
-        # Up to its first brace stands what separates it from the one before.
+        # Before its first brace is the separator from the previous one.
         yield old if new is None else old[: old.index(b"{")] + new
     yield TAIL
 

@@ -1,8 +1,8 @@
 """A WebSocket session as a cassette's JSON.
 
-``frames`` holds what the Go program knows: messages and close frames. Pings
-and pongs stand in ``control``, since the Go program ends a session at an
-opcode that it does not know.
+``frames`` contains what the Go program supports: messages and close frames.
+Pings and pongs are in ``control``, since the Go program ends a session at an
+unknown opcode.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _NOTHING = Body()
 
 
 def session_of(record: SessionRecord, bodies: Path) -> WebSocketInteraction:
-    """Raises ``ValueError`` for text that cannot be turned into bytes."""
+    """Raises ``ValueError`` for text that cannot be converted to bytes."""
     frames = tuple(_frames(record.frames or [], record.control, bodies))
     end = _broken_off(record.frames or [])
     if record.end is not None:
@@ -135,7 +135,7 @@ def _broken_off(records: list[FrameRecord]) -> SessionEnd | None:
 
 
 def encode_session(session: WebSocketInteraction) -> list[bytes]:
-    """The text of a session. A payload in a file is named by the file's name."""
+    """The text of a session. A payload in a file is referenced by the file's name."""
     members = [[b'"request": ', *encode_request(session.request, upgrade=True)]]
     if session.response.headers:
         members.append([b'"response": ', *_encode_answer(session.response)])

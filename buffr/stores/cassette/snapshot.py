@@ -1,4 +1,4 @@
-"""A cassette as its file held it at one moment, for whoever looks into it."""
+"""A cassette as it was in its file at one moment, for inspection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Warn = Callable[[str], None]
 
 @frozen(eq=False)
 class Snapshot:
-    """A cassette's elements, in memory as they stand in the text, and where its body files are.
+    """A cassette's elements in memory, as in the text, and the place of its body files.
 
     Elements are counted from 0, in recorded order.
     """
@@ -44,14 +44,14 @@ class Snapshot:
 
     @property
     def torn_end(self) -> CassetteError:
-        """What is said of a torn one."""
+        """The error for a torn cassette."""
         return CassetteError(
             f"{self.path}: {self.layout.damage}",
             hint="the next start in mode auto or record sets the torn end aside",
         )
 
     def element(self, number: int) -> bytes:
-        """The JSON of an interaction, as it stands in the file."""
+        """The JSON of an interaction, as in the file."""
         return self.layout.element(number)
 
     def kind(self, number: int) -> str:
@@ -66,11 +66,11 @@ class Snapshot:
             raise CassetteError(self.named(number, error.message)) from error
 
     def stale_cuts(self, number: int) -> list[str]:
-        """What is said of sizes in an interaction that no longer fit what they cut."""
+        """Warnings about sizes in an interaction that no longer match its body."""
         return list(stale_cuts(decode_index(self.element(number))))
 
     def named(self, number: int, what: str) -> str:
-        """What is said of an interaction, with its file, line and number."""
+        """A message about an interaction, with its file, line and number."""
         start = self.layout.spans.end_of(number + 1)[0] - len(self.element(number))
         line = self.layout.line(start)
         return f"{self.path}:{line}: interaction {number}: {what}"
@@ -79,7 +79,8 @@ class Snapshot:
 def read_snapshot(path: Path, warn: Warn) -> Snapshot:
     """Read a cassette while no other buffr writes it.
 
-    Of a torn one the whole interactions are there. Raises ``CassetteError``.
+    A torn cassette contains its complete interactions. Raises
+    ``CassetteError``.
     """
     file = CassetteFile(path, 0o600, sync=False, disk=Disk(), warn=warn)
     with file_errors(path), file.reading(known=False) as opened:
@@ -98,7 +99,7 @@ def read_opened(file: CassetteFile, opened: OpenCassette) -> Snapshot:
 
 @contextmanager
 def file_errors(path: Path) -> Iterator[None]:
-    """What goes wrong with a file becomes a ``CassetteError`` that names it."""
+    """Turns errors with a file into a ``CassetteError`` that names it."""
     try:
         yield
     except FileNotFoundError as error:

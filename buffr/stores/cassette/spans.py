@@ -1,4 +1,4 @@
-"""Where the elements of a list stand in a file's text, and by what their bytes are known again."""
+"""Where the elements of a list are in a file's text, and the checksums of their bytes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["Spans"]
 
 @define
 class Spans:
-    """Offsets behind each element, and the CRC-32 of the text from its start up to there.
+    """The end of each element, and the CRC-32 of the text up to there.
 
-    An element begins where the one before it ends, or at ``start``, behind
+    An element begins where the one before it ends, or at ``start``, after
     white space and a comma; ``start_sum`` is the checksum up to ``start``.
     Arrays: twelve bytes an element, and nothing for the garbage collector.
     """
@@ -27,13 +27,13 @@ class Spans:
     _sums: array[int] = field(factory=lambda: array("I"))
 
     def add(self, text: bytes | memoryview, end: int) -> None:
-        """One more element, with the text from the end of the one before it to its own."""
+        """Add an element, with the text from the end of the one before it to its own."""
         sums = self._sums
         sums.append(crc32(text, sums[-1] if sums else self.start_sum))
         self._ends.append(end)
 
     def extend(self, others: Spans) -> None:
-        """Take in the elements of spans that begin where these end."""
+        """Add the elements of spans that begin where these end."""
         self._ends.extend(others._ends)
         self._sums.extend(others._sums)
 
@@ -41,21 +41,21 @@ class Spans:
         return Spans(self.start, self.start_sum, self._ends[:], self._sums[:])
 
     def after(self) -> Spans:
-        """Spans that go on behind these, without any elements yet."""
+        """Spans that continue after these, without elements so far."""
         return Spans(*self.end_of(len(self)))
 
     def part(self, first: int, end: int) -> Spans:
-        """Those of the elements from ``first`` up to ``end``."""
+        """The spans of the elements from ``first`` up to ``end``."""
         return Spans(*self.end_of(first), self._ends[first:end], self._sums[first:end])
 
     def end_of(self, count: int) -> tuple[int, int]:
-        """Offset and checksum behind the first so many elements."""
+        """Offset and checksum at the end of the first ``count`` elements."""
         if count == 0:
             return self.start, self.start_sum
         return self._ends[count - 1], self._sums[count - 1]
 
     def element(self, number: int, read_at: ReadAt) -> bytes:
-        """The JSON of an element. Raises ``Disturbed`` when the text is another by now."""
+        """The JSON of an element. Raises ``Disturbed`` if the text has changed."""
         start, before = self.end_of(number)
         end, checksum = self.end_of(number + 1)
         text = read_at(start, end - start)
@@ -65,7 +65,7 @@ class Spans:
 
     @property
     def end(self) -> int:
-        """The offset behind the last element, or behind the bracket of an empty list."""
+        """The offset after the last element, or after the bracket of an empty list."""
         return self._ends[-1] if self._ends else self.start
 
     @property

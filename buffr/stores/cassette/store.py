@@ -50,17 +50,18 @@ _LOOKS = 3
 
 @define(eq=False)
 class Cassette:
-    """One cassette file and what is known of it. Make one per real path.
+    """One cassette file and what is known about it. Make one per real path.
 
     ``call_from_thread`` runs a function on the reactor's thread, whose
-    ``turn`` tells when the file must be looked at again. ``warn`` takes lines
-    for the log from any thread. ``access`` ``replay`` never writes; ``anew`` reads nothing, and
-    moves the file that stands there to ``name.json.bak`` when the first
-    recording comes. ``durability`` ``disk`` waits for the medium at each
-    append. ``quiet_s`` is how long a file that someone seems to be just
-    saving must stay as it is before it is taken for what it is. ``losses_noted``
-    says that the log has it already that the file cannot be written: losses
-    are errors all the same, but no news, until one recording is kept.
+    ``turn`` says when the file must be checked again. ``warn`` is called with
+    lines for the log, from any thread. With ``access`` ``replay`` nothing is
+    written; with ``anew`` the existing file is not read, and is moved to
+    ``name.json.bak`` by the first recording. ``durability`` ``disk`` waits for
+    the medium at each append. ``quiet_s`` is how long a file that may be in
+    the middle of being saved must stay unchanged before it is accepted.
+    ``losses_noted`` says that the log already reports that the file cannot be
+    written: losses are errors all the same, but are not logged again until a
+    recording is kept.
     """
 
     path: Path
@@ -105,7 +106,7 @@ class Cassette:
         self.recordings = Recordings(self.path, self._bodies, self._redacted, self._thread.put)
 
     def view(self, key_of: KeyOf) -> CassetteStore:
-        """A store over this cassette with an index of its own."""
+        """A store over this cassette with its own index."""
         view = CassetteStore(self, Index(key_of))
         self.views.append(view)
         if self.recordings.places():
@@ -127,11 +128,11 @@ class Cassette:
 
     @property
     def salt(self) -> bytes:
-        """What the pseudonyms of its secrets are made with; another one when the file is."""
+        """The salt for the pseudonyms of its secrets; it changes when the file is replaced."""
         return self._ledger.salt
 
     def open(self, *, in_steps: bool = False) -> None:
-        """Read the file, and index it for the views made so far. Blocks.
+        """Read the file, and index it for the existing views. Blocks.
 
         ``in_steps`` is for a thread beside a running reactor, which then gets
         its turn every few milliseconds. Raises ``CassetteError``, which names
@@ -154,7 +155,7 @@ class Cassette:
         self._known = self._ledger.known
 
     def check_writable(self) -> None:
-        """Raise ``OSError`` when a recording could not be kept now. Blocks. Call ``open`` first.
+        """Raise ``OSError`` if a recording could not be written now. Blocks. Call ``open`` first.
 
         Writes nothing; ``writable.why_not`` puts the error in words.
         """
@@ -167,7 +168,7 @@ class Cassette:
         return [view.index.key_of for view in self.views]
 
     def _build(self, view: CassetteStore) -> None:
-        """Have the index made of a view that came when the file was read already."""
+        """Make the index of a view that was created after the file was read."""
         view.building = Signal()
         elements, places = self.recordings.elements, self.recordings.places()
         made: Deferred[Index] = Deferred()
@@ -215,7 +216,10 @@ class Cassette:
         await done
 
     def _redacted(self, interaction: Interaction) -> Interaction:
-        """What another program recorded, as it would be stored here: it keeps credentials."""
+        """What another program recorded, as buffr would store it.
+
+        The file may contain credentials.
+        """
         try:
             return self.redact(self.salt)(interaction)
         except UnsafeRecording:
@@ -223,7 +227,7 @@ class Cassette:
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the file as a whole, in words; empty for nothing."""
+        """What is wrong with the file as a whole; empty if nothing is."""
         if self.recordings.fault:
             return f"{self.recordings.fault}; what was read before is used on"
         if self._known.status is None and self.access != "anew":
@@ -231,14 +235,14 @@ class Cassette:
         return ""
 
     def changed(self) -> bool:
-        """Whether the file is another than the one that is known. Asked before each answer.
+        """Whether the file has changed since it was read. Checked before each answer.
 
-        Looks once in a turn of the reactor, as far as turns can be told apart.
+        Checks once per turn of the reactor, if turns can be distinguished.
         """
         turn, known = self.turn, self._known
         if (turn.watched and turn.number == self._looked) or self._closed:
             return False
-        if self._backlog.held:  # our own appends change it, too
+        if self._backlog.held:  # our own appends change the file, too
             latest = self._ledger.known
             if latest.readings == known.readings:
                 known = latest
@@ -264,7 +268,7 @@ class Cassette:
         return False
 
     async def caught_up(self) -> None:
-        """Read the file again, and wait for it; again, if it changed once more meanwhile."""
+        """Read the file again, and wait for it; again if it changed meanwhile."""
         for _ in range(_LOOKS):
             known = self._known
             await self._refresh()
@@ -279,7 +283,7 @@ class Cassette:
         return done
 
     async def close(self) -> None:
-        """Write everything that waits, then stop the thread, and let go of the file."""
+        """Write everything that is waiting, stop the thread, and close the file."""
         closing, self._closed = self._closed, True
         self.recordings.end()
         if self._stopped or not self._thread.started:
@@ -295,11 +299,11 @@ class Cassette:
 
     @property
     def replaces(self) -> bool:
-        """Whether a file from before is still to be moved aside, as ``anew`` has it."""
+        """Whether an older file is still to be moved aside, because of ``anew``."""
         return self._ledger.begins_anew
 
     def release(self) -> None:
-        """Give the memory back, once it is closed; nothing can be looked up any more."""
+        """Free the memory, once it is closed; nothing can be looked up any more."""
         self.views.clear()
         self.recordings.release()
         self._ledger.release()
@@ -346,7 +350,7 @@ class Cassette:
 
     def _take(self, loaded: Loaded) -> None:
         self.recordings.take(loaded.elements)
-        made = len(loaded.indexes)  # views may have come since the reading began
+        made = len(loaded.indexes)  # views may have been added since reading began
         for view, index in zip(self.views[:made], loaded.indexes, strict=True):
             view.take(index)
         for view in self.views[made:]:
@@ -367,7 +371,7 @@ class Cassette:
 
 @contextmanager
 def _collector_off(*, unless: bool) -> Iterator[None]:
-    """Many objects come and stay; to look through them for garbage takes a quarter of the time."""
+    """Many long-lived objects are created; collecting garbage would take a quarter of the time."""
     if unless or not gc.isenabled():
         yield
         return
@@ -391,7 +395,7 @@ class CassetteStore:
     index: Index
     closed: bool = False
     building: Signal | None = None
-    """While the index is being made of what the file had before."""
+    """Set while the existing interactions are being indexed."""
 
     def generation(self) -> object:
         if self.building is not None or self.cassette.changed():
@@ -418,7 +422,7 @@ class CassetteStore:
         return self.cassette
 
     def take(self, index: Index) -> None:
-        """Look up in this index from now on."""
+        """Use this index for lookups from now on."""
         building, self.building = self.building, None
         self.index = index
         if building is not None:

@@ -25,7 +25,7 @@ __all__ = [
 
 to_json = msgspec.json.Encoder().encode
 
-# The indentations of an element's parts, as the Go program writes them.
+# The indentation of an element's parts, as in the Go program.
 ELEMENT, EXCHANGE, MESSAGE, FIELD = b"    ", b"      ", b"        ", b"          "
 VALUE = b"            "
 
@@ -34,11 +34,11 @@ _HEAD_BYTES = 500
 _FIELD_BYTES = 200
 
 _heads: Memo[tuple[Headers, str], list[list[bytes]]] = Memo(entries=1024, size_bytes=1 << 20)
-"""The text of heads that came lately: a client sends many requests with the same fields."""
+"""The text of recent heads: a client sends many requests with the same fields."""
 
 
 def object_text(members: list[list[bytes]], indent: bytes) -> list[bytes]:
-    """An object's text in parts, which are joined once: bodies may be long."""
+    """An object's text in parts that are joined once: bodies may be long."""
     inner = b"\n" + indent + b"  "
     parts = [b"{" + inner]
     for member in members:
@@ -81,7 +81,7 @@ def _field_members(fields: Headers, encoding: str) -> list[list[bytes]]:
 
 
 def text_member(name: bytes, data: bytes) -> list[bytes]:
-    """Bytes as text where they are UTF-8, else as base64."""
+    """Bytes as text if they are UTF-8, otherwise as base64."""
     try:
         return [b'"%b": ' % name, to_json(data.decode())]
     except UnicodeDecodeError:
@@ -89,7 +89,7 @@ def text_member(name: bytes, data: bytes) -> list[bytes]:
 
 
 def body_members(name: bytes, body: Body) -> list[list[bytes]]:
-    """A body under a name such as ``body``; one in a file is named by the file's name."""
+    """A body under a name such as ``body``; one in a file is referenced by the file's name."""
     if body.file is not None:
         return [
             [b'"%b_file": ' % name, to_json(body.file.name)],

@@ -1,4 +1,4 @@
-"""The thread of a cassette: appends in groups, and what requests wait for before them."""
+"""The thread of a cassette: appends in groups, and work that requests wait for before them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _IDLE_S = 3.0
 
 @frozen(eq=False)
 class Append:
-    """Keep an interaction, whose bodies take so many bytes of memory."""
+    """Store an interaction whose bodies take this many bytes of memory."""
 
     interaction: Interaction
     size_bytes: int
@@ -50,7 +50,7 @@ class Work:
 
 @frozen(eq=False)
 class Stop:
-    """End the thread, after all that was asked for before."""
+    """End the thread, after everything that was requested before."""
 
 
 Job = Append | Refresh | Work | Stop
@@ -58,10 +58,11 @@ Job = Append | Refresh | Work | Stop
 
 @frozen(eq=False)
 class Outcome:
-    """What came of some jobs: what is now known of the file, and which jobs are done.
+    """The results of jobs: what is now known about the file, and which jobs are done.
 
-    ``news`` are in order. All of ``appends`` share one fate: ``failure``, or
-    none. ``fault`` says why a refresh came to nothing. ``result`` is that of ``work``.
+    ``news`` are in order. All of ``appends`` have the same result:
+    ``failure``, or success. ``fault`` says why a refresh failed. ``result`` is
+    that of ``work``.
     """
 
     news: Sequence[News]
@@ -76,9 +77,9 @@ class Outcome:
 
 
 class CassetteThread:
-    """Owns the ledger from its start on. ``land`` is called on this thread, per outcome.
+    """Owns the ledger once started. ``land`` is called on this thread, with each result.
 
-    Refreshes and work come before appends that wait: a request waits for them.
+    Refreshes and work precede waiting appends: requests wait for them.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class CassetteThread:
         if self._thread is None:
             self._ledger.reader.pause = let_others_run
             self._landed = self._ledger.known
-            # A daemon, so that a process which forgot to close still ends.
+            # A daemon, so that a process that forgot to close still ends.
             self._thread = Thread(target=self._run, name=f"cassette {self._ledger.file.path}")
             self._thread.daemon = True
             self._thread.start()
@@ -130,7 +131,7 @@ class CassetteThread:
         self._ledger.release()
 
     def _next(self) -> Append | Stop | None:
-        """The next job; ``None`` when there may be urgent ones."""
+        """The next job; ``None`` if there may be urgent ones."""
         while self._ledger.remembers:
             try:
                 return self._jobs.get(timeout=_IDLE_S)
@@ -139,7 +140,7 @@ class CassetteThread:
         return self._jobs.get()
 
     def _group(self, first: Append) -> tuple[list[Append], Append | Stop | None]:
-        """The appends that wait, up to a size, and what comes behind them."""
+        """The waiting appends, up to a size, and the job after them."""
         group = [first]
         size = first.size_bytes
         while size < _GROUP_BYTES and not self._jobs.empty():
@@ -166,7 +167,7 @@ class CassetteThread:
             self._ledger.append([job.interaction for job in group], self._keys())
         except Exception as error:  # noqa: BLE001  # the thread must live on
             if len(group) > 1:
-                for job in group:  # one that cannot be written must not take others with it
+                for job in group:  # one failure must not affect the others
                     self._append([job])
                 return
             failure = not_recorded(self._ledger.redact, group[0].interaction, error)
@@ -174,10 +175,11 @@ class CassetteThread:
         self._land(Outcome(news, known, appends=group, failure=failure))
 
     def _take_news(self) -> list[News]:
-        """What is new, in parts that the reactor takes in one by one.
+        """The changes, in parts that the reactor handles one by one.
 
-        All but the last part have landed before this returns. The file counts
-        as what it was until then, so that nobody looks for what is to come.
+        All but the last part are handled before this returns. Until then the
+        file counts as unchanged, so that nothing looks for what is still to
+        come.
         """
         keys, told = self._keys(), list[News]()
         for item in self._ledger.take_news():
@@ -209,5 +211,5 @@ class CassetteThread:
 
 
 def let_others_run() -> None:
-    """A sleep, however short, hands the interpreter to a waiting reactor at once."""
+    """A sleep, however short, releases the interpreter's lock to a waiting reactor at once."""
     time.sleep(0.0005)

@@ -1,8 +1,8 @@
-"""Whether a cassette's text merely stops too early, as a killed writer leaves it.
+"""Whether a cassette's text merely ends too early, as a killed writer leaves it.
 
-JSON that was cut short is recovered; JSON that is wrong somewhere is a
-person's to mend. The two are told apart by a strict walk over the tokens:
-cut short means that every byte so far could still become valid JSON.
+JSON that was cut short is recovered; JSON with an error is left for the user
+to fix. A strict walk over the tokens distinguishes the two: cut short means
+that the text so far could still become valid JSON.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ _VALUE, _VALUE_OR_END, _NAME, _NAME_OR_END, _COLON, _COMMA_OR_END = range(6)
 
 
 def is_cut_short(text: bytes | bytearray, start: int, end: int, *, after_element: bool) -> bool:
-    """Whether ``text[start:end]`` goes on validly in a list, and stops before the whole ends.
+    """Whether ``text[start:end]`` continues a list validly, and ends before the whole does.
 
-    With ``after_element`` an element of the list stands before ``start``,
-    else the list's opening bracket. The list is a member of the outermost
-    object.
+    With ``after_element`` an element of the list precedes ``start``, otherwise
+    the list's opening bracket. The list is a member of the outermost object.
     """
     stack = [b"}", b"]"]
     state = _COMMA_OR_END if after_element else _VALUE_OR_END
@@ -61,7 +60,7 @@ def _can_be_cut(text: bytes | bytearray, start: int, end: int, state: int) -> bo
 
 
 def _after(token: re.Match[bytes], state: int, stack: list[bytes]) -> int | None:
-    """The state behind a token; ``None`` where the token may not stand."""
+    """The state after a token; ``None`` if the token is not allowed there."""
     mark = token["mark"]
     if mark is None:
         if token["string"] is not None and state in (_NAME, _NAME_OR_END):

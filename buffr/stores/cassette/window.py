@@ -1,4 +1,4 @@
-"""A text that is read from its file stretch by stretch, as one goes through it."""
+"""A text that is read from its file in stretches, sequentially."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from collections.abc import Callable
 __all__ = ["Disturbed", "ReadAt", "Window", "in_memory", "patched"]
 
 ReadAt = Callable[[int, int], bytes]
-"""Reads from an offset so many bytes, or as many as there are."""
+"""Reads up to a number of bytes from an offset on."""
 
 _STRETCH_BYTES = 1 << 20
 
 
 class Disturbed(Exception):
-    """Someone who takes no locks changed the file meanwhile: read it and try again."""
+    """A program that takes no locks changed the file meanwhile: read it and try again."""
 
 
 class Window:
     """The bytes of a text from ``start`` to ``end`` in memory, and the others on demand.
 
-    The text has ``size_bytes``. Raises ``Disturbed`` when it turns out to be shorter.
+    The text has ``size_bytes``. Raises ``Disturbed`` if it turns out to be
+    shorter.
     """
 
     def __init__(self, read_at: ReadAt, size_bytes: int) -> None:
@@ -30,20 +31,20 @@ class Window:
         self._read_at = read_at
 
     def hold(self, start: int, size_bytes: int) -> None:
-        """Have at least so many bytes from an offset on in memory, as far as there are any."""
+        """Have this many bytes from an offset on in memory, as far as they exist."""
         size = min(max(size_bytes, _STRETCH_BYTES), self.size_bytes - start)
         self.data = self._read(start, size)
         self.view = memoryview(self.data)
         self.start, self.end = start, start + size
 
     def starts(self, mark: bytes, at: int) -> bool:
-        """Whether the text goes on with these few bytes at an offset."""
+        """Whether the text continues with these few bytes at an offset."""
         if not self.start <= at or (at + len(mark) > self.end < self.size_bytes):
             self.hold(at, len(mark))
         return self.data.startswith(mark, at - self.start)
 
     def piece(self, start: int, end: int) -> bytes | memoryview:
-        """The bytes between two offsets, from memory where they are there."""
+        """The bytes between two offsets, from memory if they are there."""
         end = min(end, self.size_bytes)
         if self.start <= start and end <= self.end:
             return self.view[start - self.start : end - self.start]

@@ -1,4 +1,4 @@
-"""A new cassette out of interactions that come one by one."""
+"""Writes a new cassette from interactions that arrive one by one."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _MODE = 0o600
 def write_new(
     path: Path, salt: str, interactions: Iterable[Interaction], warn: Callable[[str], None]
 ) -> int:
-    """Write a cassette by one rename; returns how many interactions it has.
+    """Write a cassette by one rename. Returns the number of its interactions.
 
-    What is held in memory is one interaction. Where ``interactions`` raises,
-    nothing is left but files of large bodies. Raises ``CassetteError`` where
-    there is a cassette already, or where it cannot be written.
+    Only one interaction is in memory at a time. If ``interactions`` raises,
+    nothing remains but files of large bodies. Raises ``CassetteError`` if a
+    cassette exists already, or cannot be written.
     """
     count = 0
     disk = Disk()

@@ -186,8 +186,8 @@ class TestManyFiles:
             "two.json",
         ]
         assert said.err == (
-            f"buffr: {tree}/faulty.json:2:1: there is the mark of a merge conflict;"
-            " fix the file; it is left as it is\n"
+            f"buffr: {tree}/faulty.json:2:1: it contains a merge conflict;"
+            " fix the file; buffr has not changed it\n"
         )
 
     def test_files_as_a_hook_gives_them(
