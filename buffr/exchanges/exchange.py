@@ -18,7 +18,7 @@ from buffr.origin import Origin
 from buffr.redaction.for_log import credentials_in, target_for_log
 from buffr.redaction.own_credentials import Secret
 from buffr.redaction.rules import RedactionRules
-from buffr.stores.base import Found
+from buffr.stores.base import Matches
 from buffr.transport.duplex import Duplex
 from buffr.transport.sink import Sink
 from buffr.upstream.bound import Client
@@ -121,7 +121,7 @@ class Exchange:
     identity: Identity = _UNIDENTIFIED
     frames: int | None = None
     too_old: int | None = None
-    variants: Sequence[Found] = ()
+    variants: Sequence[Matches] = ()
     client: Client | None = None
 
     @property

@@ -23,7 +23,7 @@ from buffr.matching.nearest import NearIndex
 from buffr.message import Request
 from buffr.redaction.request_hint import RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules
-from buffr.stores.base import Found, Store
+from buffr.stores.base import Matches, Store
 from buffr.transport.eager import AT_ONCE_BYTES, aside
 from buffr.transport.memo import Memo
 
@@ -166,7 +166,7 @@ class Explainer:
         request: Request,
         body: bytes | None,
         identity: Identity,
-        variants: Sequence[Found] = (),
+        variants: Sequence[Matches] = (),
     ) -> Explained:
         """Why nothing answers a request; ``variants`` as ``nearest`` has it.
 
@@ -184,7 +184,7 @@ class Explainer:
         return known
 
     async def _explain(
-        self, request: Request, body: bytes, identity: Identity, variants: Sequence[Found] = ()
+        self, request: Request, body: bytes, identity: Identity, variants: Sequence[Matches] = ()
     ) -> Explained:
         operation = (await self.hint(request, body)).operation
         nearest, first = await self.nearest(identity, variants), self.first
@@ -205,7 +205,7 @@ class Explainer:
         return ()
 
     async def nearest(
-        self, identity: Identity, variants: Sequence[Found] = ()
+        self, identity: Identity, variants: Sequence[Matches] = ()
     ) -> tuple[NearMiss, ...]:
         """The recordings nearest to a request, the nearest one first.
 

@@ -27,7 +27,7 @@ from buffr.matching.long_body import ReadLong
 from buffr.matching.matcher import Matcher
 from buffr.matching.pieces import go_on
 from buffr.message import Request
-from buffr.stores.base import Found, Store
+from buffr.stores.base import Matches, Store
 
 __all__ = ["LongBodies", "RouteBodies"]
 
@@ -159,7 +159,7 @@ class RouteBodies:
             )
         return values
 
-    async def find(self, keys: Sequence[MatchKey]) -> Found | None:
+    async def find(self, keys: Sequence[MatchKey]) -> Matches | None:
         """The recordings of the first key that has any, by the meaning of their bodies."""
         store = self._store
         if store is None or not store.late.places:

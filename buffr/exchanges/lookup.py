@@ -18,7 +18,7 @@ from buffr.matching.captures import Captured
 from buffr.matching.identity import Identity
 from buffr.message import Request
 from buffr.policy.mode import Mode, may_substitute
-from buffr.stores.base import Found, Store
+from buffr.stores.base import Matches, Store
 
 __all__ = ["captured", "identity_of", "next_place", "no_match", "only_recording"]
 
@@ -67,7 +67,7 @@ async def next_place(exchange: Exchange, route: Recorded, wall: Callable[[], flo
     return await _next_by_age(exchange, route, route.ages, found, wall())
 
 
-async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Found | None:
+async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Matches | None:
     """What was found for an exchange, if nothing else can answer such a request.
 
     That is one recording, found by its key alone, whose answer follows from
@@ -82,7 +82,7 @@ async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Fou
     return found if identity.selecting.compared.get(found.variant) == () else None
 
 
-async def _chosen(exchange: Exchange, route: Recorded, found: Found | None) -> Found | None:
+async def _chosen(exchange: Exchange, route: Recorded, found: Matches | None) -> Matches | None:
     """The recordings that answer if the first lookup finds none, or several variants."""
     store, identity = route.store, exchange.identity
     if found is None and identity.salted:
@@ -117,7 +117,7 @@ def _may_be_long(exchange: Exchange, route: Recorded) -> bool:
     return True
 
 
-def _substitute(exchange: Exchange, route: Recorded, variants: list[Found]) -> Found | None:
+def _substitute(exchange: Exchange, route: Recorded, variants: list[Matches]) -> Matches | None:
     """The only variant, in mode replay: the same operation, recorded by another client."""
     exchange.variants = variants
     strict = route.variants.strict
@@ -143,7 +143,7 @@ def _shown(value: bytes | None) -> str:
 
 
 async def _next_by_age(
-    exchange: Exchange, route: Recorded, ages: Ages, found: Found, now_s: float
+    exchange: Exchange, route: Recorded, ages: Ages, found: Matches, now_s: float
 ) -> int | None:
     """The next place; ``None`` in auto if it is too old, so that it is recorded again."""
     places, too_old = await ages.in_turn(route.store, found.places, now_s)

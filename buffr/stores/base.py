@@ -10,11 +10,11 @@ from attrs import frozen
 from buffr.interaction import BrokenInteraction, IndexEntry, Interaction
 from buffr.matching.key import MatchKey, RecordedKey, Variant
 
-__all__ = ["Found", "Late", "Store"]
+__all__ = ["Late", "Matches", "Store"]
 
 
 @frozen(eq=False)
-class Found:
+class Matches:
     """The interactions of one key and variant, in recorded order.
 
     ``name`` is the name under which a playhead counts them. ``others`` are
@@ -25,7 +25,7 @@ class Found:
     name: bytes
     places: Sequence[int]
     variant: Variant | None = None
-    others: Sequence[Found] = ()
+    others: Sequence[Matches] = ()
 
 
 class Late(Protocol):
@@ -41,7 +41,7 @@ class Late(Protocol):
     def add(self, place: int, key: RecordedKey) -> None:
         """File an interaction by the meaning of its body."""
 
-    def find(self, keys: Sequence[MatchKey]) -> Found | None:
+    def find(self, keys: Sequence[MatchKey]) -> Matches | None:
         """The interactions of the first key that has any."""
 
 
@@ -59,13 +59,13 @@ class Store(Protocol):
         ``None`` where the store has to be asked first, by ``find``.
         """
 
-    async def find(self, keys: Sequence[MatchKey]) -> Found | None:
+    async def find(self, keys: Sequence[MatchKey]) -> Matches | None:
         """The whole interactions of the first key that has any.
 
         ``keys`` go from exact to lenient.
         """
 
-    async def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+    async def find_loose(self, keys: Sequence[MatchKey]) -> Matches | None:
         """Interactions whose keys equal one of these, except for values that count by pseudonyms.
 
         Only if each of these values is the only one in the store under its
@@ -73,7 +73,7 @@ class Store(Protocol):
         """
 
     async def load(self, place: int) -> Interaction:
-        """The interaction at one of ``Found.places``.
+        """The interaction at one of ``Matches.places``.
 
         Raises ``CassetteError`` if it cannot be read.
         """

@@ -8,9 +8,9 @@ from contextlib import suppress
 from fcntl import F_GETFL, F_SETFL, fcntl
 from pathlib import Path
 
-__all__ = ["Disk", "Part", "blocks"]
+__all__ = ["BytesLike", "Disk", "blocks"]
 
-Part = bytes | bytearray | memoryview
+BytesLike = bytes | bytearray | memoryview
 
 _BLOCK_BYTES = 1 << 20
 
@@ -18,7 +18,7 @@ _BLOCK_BYTES = 1 << 20
 class Disk:
     """Every method raises ``OSError`` as the system does."""
 
-    def write(self, fd: int, parts: Sequence[Part], offset: int) -> None:
+    def write(self, fd: int, parts: Sequence[BytesLike], offset: int) -> None:
         """Write all parts consecutively at an offset."""
         left = [memoryview(part) for part in parts]
         while left:
@@ -29,7 +29,7 @@ class Disk:
             if left:
                 left[0] = left[0][written:]
 
-    def add(self, fd: int, parts: Sequence[Part]) -> None:
+    def add(self, fd: int, parts: Sequence[BytesLike]) -> None:
         """Append all parts at the current end of the file."""
         flags = fcntl(fd, F_GETFL)
         fcntl(fd, F_SETFL, flags | os.O_APPEND)
@@ -72,9 +72,9 @@ class Disk:
         source.replace(target)
 
 
-def blocks(parts: Iterable[Part]) -> Iterator[bytes]:
+def blocks(parts: Iterable[BytesLike]) -> Iterator[bytes]:
     """The parts' bytes, in order, in blocks of a suitable size."""
-    small: list[Part] = []
+    small: list[BytesLike] = []
     size = 0
     for part in parts:
         if len(part) >= _BLOCK_BYTES:

@@ -18,22 +18,22 @@ from buffr.interaction import (
 )
 from buffr.matching.key import MatchKey
 from buffr.message import ResponseHead
-from buffr.stores.base import Found, Store
+from buffr.stores.base import Matches, Store
 from buffr.stores.cassette.index import Index, KeyOf, LateIndex
 from buffr.transport.streams import Signal
 
 __all__ = [
-    "Access",
     "IndexedStore",
     "InteractionSet",
     "InteractionView",
     "Redact",
     "SetName",
+    "StoreAccess",
     "in_words",
     "not_recorded",
 ]
 
-Access = Literal["append", "replay", "anew"]
+StoreAccess = Literal["append", "replay", "anew"]
 
 Redact = Callable[[bytes], Callable[[Interaction], Interaction]]
 """Makes, from a set's salt, a function that redacts interactions."""
@@ -70,7 +70,7 @@ class InteractionSet(Protocol):
     can be written. ``where`` describes the location.
     """
 
-    access: Access
+    access: StoreAccess
     losses_noted: bool
 
     @property
@@ -159,7 +159,7 @@ class InteractionView:
             return None
         return self.index.generation
 
-    async def find(self, keys: Sequence[MatchKey]) -> Found | None:
+    async def find(self, keys: Sequence[MatchKey]) -> Matches | None:
         interactions = self.interactions
         if interactions.changed():
             await interactions.caught_up()
@@ -167,7 +167,7 @@ class InteractionView:
             await self.building.wait()
         return self.index.find(keys)
 
-    async def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+    async def find_loose(self, keys: Sequence[MatchKey]) -> Matches | None:
         return self.index.find_loose(keys)
 
     @property

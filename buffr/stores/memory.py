@@ -21,7 +21,7 @@ from buffr.interaction import (
 from buffr.matching.key import RecordedKey
 from buffr.stores.cassette.index import Index, KeyOf
 from buffr.stores.cassette.requests import stored_request
-from buffr.stores.interactions import Access, InteractionView, Redact, not_recorded
+from buffr.stores.interactions import InteractionView, Redact, StoreAccess, not_recorded
 from buffr.transport.eager import aside
 
 __all__ = ["MemoryInteractions"]
@@ -44,7 +44,7 @@ class MemoryInteractions:
 
     redact: Redact = _as_it_is
     most_bytes: int = 0
-    access: Access = "append"
+    access: StoreAccess = "append"
     where: str = "memory:"
     path: Path | None = None
     reactor: Any = None

@@ -24,7 +24,7 @@ from buffr.policy.mode import Mode
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.store import Cassette
-from buffr.stores.interactions import Access, InteractionSet, SetName
+from buffr.stores.interactions import InteractionSet, SetName, StoreAccess
 from buffr.stores.memory import MemoryInteractions
 from buffr.stores.sqlite.interactions import SQLiteInteractions
 from buffr.stores.writable import check_beside, check_directory, check_file
@@ -190,7 +190,7 @@ class Cassettes:
             access=access,
         )
 
-    def _new_set(self, name: SetName, real: Place, access: Access) -> InteractionSet:
+    def _new_set(self, name: SetName, real: Place, access: StoreAccess) -> InteractionSet:
         if name.file is None:
             memory = self._memory.get(real)
             if memory is None:
@@ -356,7 +356,7 @@ def _close_failed(failure: Failure) -> None:
     say(LogLevel.error, "defect", err=f"{type(error).__name__}: {error}")
 
 
-_ACCESS: dict[Mode, Access] = {Mode.REPLAY: "replay", Mode.RECORD: "anew"}
+_ACCESS: dict[Mode, StoreAccess] = {Mode.REPLAY: "replay", Mode.RECORD: "anew"}
 
 
 def _warn(line: str) -> None:

@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from buffr.interaction import HTTPInteraction
 from buffr.stores.cassette.store import Cassette, CassetteStore
 from buffr.stores.disk import Disk
-from buffr.stores.interactions import Access
+from buffr.stores.interactions import StoreAccess
 from buffr.transport.turn import Turn
 
 QUIET_S = 0.02
@@ -25,7 +25,7 @@ class Deck:
     """One cassette that is open, as one process has it."""
 
     path: Path
-    access: Access = "append"
+    access: StoreAccess = "append"
     disk: Disk = field(factory=Disk)
     durability: Any = "process"
     patience_s: float = 10.0

@@ -32,7 +32,7 @@ from buffr.interaction import (
 from buffr.matching.key import RecordedKey
 from buffr.stores.cassette.recent import Recent
 from buffr.stores.cassette.store import Cassette
-from buffr.stores.interactions import Access
+from buffr.stores.interactions import StoreAccess
 
 Redaction = Callable[[Interaction], Interaction]
 INTEROP = Path(__file__).parent / "interop"
@@ -345,7 +345,7 @@ class TestATornEnd:
     """The file is JSON for other readers from the start on."""
 
     @pytest.mark.parametrize("access", ["append", "anew"])
-    def test_a_start_that_may_write_sets_it_aside(self, path: Path, access: Access) -> None:
+    def test_a_start_that_may_write_sets_it_aside(self, path: Path, access: StoreAccess) -> None:
         Deck(path).append(recording(b"/0"), recording(b"/1"))
         torn = path.read_bytes()[:-50]
         path.write_bytes(torn)

@@ -27,7 +27,7 @@ from buffr.interaction import (
 )
 from buffr.message import ResponseHead
 from buffr.stores.cassette.format import encode
-from buffr.stores.cassette.layout import TAIL, Layout, Shape
+from buffr.stores.cassette.layout import TAIL, Layout, LayoutState
 from buffr.stores.cassette.relayout import head
 
 PATH = Path("api.json")
@@ -96,8 +96,8 @@ def check(damaged: bytes, whole: list[bytes]) -> None:
         assert re.match(r"api\.json:[1-9]\d*:[1-9]\d*: .", said)  # or none
         return
     lost = [element for element in whole if element in damaged and element not in found]
-    assert not lost, f"{layout.shape}: {len(lost)} of {len(whole)} are lost: {layout.damage}"
-    if layout.shape is not Shape.TORN:
+    assert not lost, f"{layout.state}: {len(lost)} of {len(whole)} are lost: {layout.damage}"
+    if layout.state is not LayoutState.TORN:
         value = json.loads(damaged) if damaged.strip() else {}
         assert len(found) == len(value.get("interactions", []))
 
@@ -202,5 +202,5 @@ class TestOurAppends:
         wrong = text.replace(b"\n    {\n", b"\n    }\n", 1)
         layout = Layout.of(wrong, PATH)
         assert read(layout) == elements(text)
-        assert layout.shape is Shape.TORN
+        assert layout.state is LayoutState.TORN
         assert "all of it is there" in layout.damage

@@ -19,7 +19,7 @@ from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.file import CassetteFile
 from buffr.stores.cassette.ledger import Ledger
 from buffr.stores.cassette.reading import CassetteReader
-from buffr.stores.disk import Disk, Part
+from buffr.stores.disk import BytesLike, Disk
 
 INTEROP = Path(__file__).parent / "interop"
 
@@ -41,7 +41,7 @@ class FailingDisk(Disk):
         self.good -= 1
         return self.good < 0 and (self.for_ever or self.good == -1)
 
-    def write(self, fd: int, parts: Sequence[Part], offset: int) -> None:
+    def write(self, fd: int, parts: Sequence[BytesLike], offset: int) -> None:
         if self._spend():
             os.pwrite(fd, b"".join(parts)[: self.cut], offset)
             raise self.error
@@ -211,7 +211,7 @@ class TestTheFirstRecording:
             def sync(self, fd: int) -> None:
                 seen.append(path.read_bytes() if path.exists() else None)
 
-            def write(self, fd: int, parts: Sequence[Part], offset: int) -> None:
+            def write(self, fd: int, parts: Sequence[BytesLike], offset: int) -> None:
                 seen.append(path.read_bytes() if path.exists() else None)
                 super().write(fd, parts, offset)
 

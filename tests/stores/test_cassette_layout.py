@@ -13,7 +13,7 @@ from recordings import recording
 
 from buffr.errors import CassetteError
 from buffr.stores.cassette.format import encode
-from buffr.stores.cassette.layout import TAIL, Layout, Shape, opening
+from buffr.stores.cassette.layout import TAIL, Layout, LayoutState, opening
 from buffr.stores.cassette.records import ElementRecord
 from buffr.stores.cassette.relayout import head, laid_out
 
@@ -50,12 +50,12 @@ class TestLayouts:
     def test_ours_is_ready_to_be_appended_to(self) -> None:
         layout, values = read(WHOLE)
         assert values == VALUES
-        assert (layout.shape, layout.salt) == (Shape.READY, SALT)
+        assert (layout.state, layout.salt) == (LayoutState.READY, SALT)
         assert layout.piece(layout.end, layout.size_bytes) == TAIL
 
     def test_an_empty_list_of_ours_is_ready(self) -> None:
         layout, values = read(cassette())
-        assert (layout.shape, values) == (Shape.READY, [])
+        assert (layout.state, values) == (LayoutState.READY, [])
 
     @pytest.mark.parametrize(
         "text",
@@ -79,11 +79,11 @@ class TestLayouts:
     def test_others_are_read_and_laid_out_anew(self, text: bytes) -> None:
         layout, values = read(text)
         assert values == VALUES
-        if layout.shape is Shape.READY:  # only elements are indented in another way
+        if layout.state is LayoutState.READY:  # only elements are indented in another way
             assert text.endswith(TAIL)
         again, values = read(relaid(layout))
         assert values == VALUES
-        assert again.shape is Shape.READY
+        assert again.state is LayoutState.READY
 
     @pytest.mark.parametrize(
         "text",
@@ -92,8 +92,8 @@ class TestLayouts:
     )  # fmt: skip
     def test_these_are_empty(self, text: bytes) -> None:
         layout, values = read(text)
-        assert (layout.shape, values) == (Shape.FOREIGN, [])
-        assert read(relaid(layout))[0].shape is Shape.READY
+        assert (layout.state, values) == (LayoutState.FOREIGN, [])
+        assert read(relaid(layout))[0].state is LayoutState.READY
 
     def test_other_members_are_kept(self) -> None:
         text = b'{"note": {"by":  "me", "n": 1.50}, "version": 1, "interactions": []}'
@@ -115,7 +115,7 @@ class TestLayouts:
         body = b"x" * 300_000
         layout, values = read(text.replace(b'{\\"n\\": 1}', body))
         assert len(values) == 9
-        assert layout.shape is Shape.FOREIGN
+        assert layout.state is LayoutState.FOREIGN
 
 
 class TestFaults:
@@ -190,18 +190,18 @@ class TestTornEnds:
     def test_a_file_cut_anywhere_in_its_last_element_keeps_the_others(self, step: int) -> None:
         cut = len(WHOLE) - len(TAIL) - 1 - step
         layout, values = read(WHOLE[:cut])
-        assert (layout.shape, values) == (Shape.TORN, VALUES[:2])
+        assert (layout.state, values) == (LayoutState.TORN, VALUES[:2])
         assert layout.rest == WHOLE[:cut][layout.end :]
         assert read(relaid(layout))[1] == VALUES[:2]
 
     @pytest.mark.parametrize("kept", range(len(TAIL) - 3))
     def test_a_missing_tail_is_all_that_is_missing(self, kept: int) -> None:
         layout, values = read(WHOLE[: len(WHOLE) - len(TAIL) + kept])
-        assert (layout.shape, values, layout.rest) == (Shape.TORN, VALUES, b"")
+        assert (layout.state, values, layout.rest) == (LayoutState.TORN, VALUES, b"")
 
     def test_zeros_of_a_crashed_machine_are_passed_over(self) -> None:
         layout, values = read(WHOLE[:-100] + b"\0" * 10000)
-        assert (layout.shape, values) == (Shape.TORN, VALUES[:2])
+        assert (layout.state, values) == (LayoutState.TORN, VALUES[:2])
 
     @pytest.mark.parametrize("first", [True, False])
     def test_every_moment_of_an_append_leaves_what_was_there(self, *, first: bool) -> None:
@@ -214,8 +214,8 @@ class TestTornEnds:
         for size in range(len(beyond) + 1):
             layout, values = read(before + beyond[:size])
             assert values == kept
-            assert (layout.shape is Shape.READY) is (size == 0)
-            assert layout.shape is Shape.TORN or not beyond[:size].strip()
+            assert (layout.state is LayoutState.READY) is (size == 0)
+            assert layout.state is LayoutState.TORN or not beyond[:size].strip()
         opened = opening(first=first)
         assert after[at : at + len(TAIL)] == opened
         for cut in range(1, len(TAIL)):
@@ -223,12 +223,16 @@ class TestTornEnds:
             if torn in (after, before + beyond):
                 continue
             layout, values = read(torn)
-            assert (layout.shape, values) == (Shape.TORN, [*kept, VALUES[2]])
+            assert (layout.state, values) == (LayoutState.TORN, [*kept, VALUES[2]])
             assert read(relaid(layout))[1] == values
 
     def test_text_behind_the_end_is_set_aside(self) -> None:
         layout, values = read(WHOLE + b"something else\n")
-        assert (layout.shape, values, layout.rest) == (Shape.TORN, VALUES, b"something else\n")
+        assert (layout.state, values, layout.rest) == (
+            LayoutState.TORN,
+            VALUES,
+            b"something else\n",
+        )
 
     @given(st.data())
     def test_cut_or_wrong_but_never_taken_for_less(self, data: st.DataObject) -> None:
@@ -242,7 +246,7 @@ class TestTornEnds:
             return
         whole_before = sum(WHOLE.find(element) + len(element) <= at for element in ELEMENTS)
         assert values[:whole_before] == VALUES[:whole_before]
-        if layout.shape is not Shape.TORN:
+        if layout.state is not LayoutState.TORN:
             assert len(values) == 3
             assert value(text.removeprefix(b"\xef\xbb\xbf"))
 

@@ -16,7 +16,7 @@ from test_cassette_outside import Write, aged, by_rename, git, in_place, ways
 from twisted.internet.task import Clock
 
 from buffr.errors import CassetteError
-from buffr.stores.disk import Disk, Part
+from buffr.stores.disk import BytesLike, Disk
 from buffr.transport.turn import Turn
 
 
@@ -283,7 +283,7 @@ class Gate(Disk):
         self.reached, self.open = Event(), Event()
         self.open.set()
 
-    def write(self, fd: int, parts: Sequence[Part], offset: int) -> None:
+    def write(self, fd: int, parts: Sequence[BytesLike], offset: int) -> None:
         if offset and not self.open.is_set():
             self.reached.set()
             assert self.open.wait(120)

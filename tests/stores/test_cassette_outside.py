@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from buffr.errors import StoreFailed
 from buffr.interaction import IndexEntry
 from buffr.matching.key import RecordedKey
-from buffr.stores.base import Found
+from buffr.stores.base import Matches
 
 Write = Callable[[Path, bytes], None]
 
@@ -385,7 +385,7 @@ class TestTurns:
         steps = [after - before for before, after in pairwise(filed)]
         assert sum(steps) == 1300
         assert 100 < max(steps) <= 600
-        places = [found.places for (found,) in asked if isinstance(found, Found)]
+        places = [found.places for (found,) in asked if isinstance(found, Matches)]
         assert [list(each) for each in places] == [[1], [701], [1300]]
         assert made_on
         assert get_ident() not in made_on

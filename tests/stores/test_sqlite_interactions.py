@@ -14,7 +14,7 @@ from turns import Turns
 from twisted.internet.task import Clock
 
 from buffr.errors import StoreFailed
-from buffr.stores.interactions import Access, InteractionView, SetName
+from buffr.stores.interactions import InteractionView, SetName, StoreAccess
 from buffr.stores.sqlite.interactions import SQLiteInteractions
 from buffr.transport.turn import Turn
 
@@ -24,7 +24,7 @@ class Deck:
     """One set that is open, as one process has it."""
 
     path: Path
-    access: Access = "append"
+    access: StoreAccess = "append"
     name: str = "api"
     turns: Turns = field(factory=Turns)
     said: list[str] = field(factory=list)

@@ -12,7 +12,7 @@ from buffr.commands.cassette.arguments import numbers, snapshot_of
 from buffr.commands.cassette.ls import Row, rows
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import complain, plain
-from buffr.stores.cassette.removal import Removed, take_out
+from buffr.stores.cassette.removal import RemovalResult, take_out
 from buffr.stores.cassette.snapshot import Snapshot
 
 __all__ = ["declare", "declare_dry_run", "remove", "run"]
@@ -82,7 +82,7 @@ def remove(path: str, choose: Callable[[Snapshot], Collection[int]], *, dry_run:
             if row.index in chosen:
                 what = row.fault or f"{row.method or row.type} {row.url or ''}"
                 sys.stdout.write(f"would remove {row.index}  {plain(what)}\n")
-        removed, would = Removed(len(chosen), len(snapshot) - len(chosen)), "would be "
+        removed, would = RemovalResult(len(chosen), len(snapshot) - len(chosen)), "would be "
     else:
         removed, would = take_out(Path(path), choose, complain), ""
     files = len(removed.body_files)

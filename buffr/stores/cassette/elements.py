@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from buffr.stores.cassette.spans import Spans
 from buffr.stores.cassette.window import Disturbed, patched
 
-__all__ = ["Elements", "HeldFile", "Stored"]
+__all__ = ["Elements", "HeldFile", "StoredElement"]
 
 
 class HeldFile:
@@ -85,7 +85,7 @@ def _open(path: Path) -> int:
 
 
 @frozen(eq=False)
-class Stored:
+class StoredElement:
     """One element in its file, which had ``file_bytes`` when it was read. For any thread."""
 
     number: int
@@ -130,12 +130,12 @@ class Elements:
     def next_place(self) -> int:
         return self.first_place + len(self._spans)
 
-    def at(self, place: int) -> Stored | None:
+    def at(self, place: int) -> StoredElement | None:
         """The element at a place; ``None`` if it is from an earlier read."""
         number = place - self.first_place
         if self._file is None or not 0 <= number < len(self._spans):
             return None
-        return Stored(number, self._file, self._spans, self._file_bytes)
+        return StoredElement(number, self._file, self._spans, self._file_bytes)
 
     def close(self) -> None:
         """Close the file; elements can still be read, as long as it exists."""

@@ -24,7 +24,7 @@ from attrs import define
 from buffr.stores.cassette.elements import HeldFile
 from buffr.stores.cassette.layout import TAIL
 from buffr.stores.cassette.window import Disturbed
-from buffr.stores.disk import Disk, Part, blocks
+from buffr.stores.disk import BytesLike, Disk, blocks
 from buffr.stores.file_lock import Lock, LocksMissing, LockTaken, lock
 
 __all__ = ["CassetteFile", "OpenCassette", "Stamp", "Status"]
@@ -308,7 +308,7 @@ class OpenCassette:
             self._file.disk.write(self.fd, [TAIL], at)
             self._file.disk.truncate(self.fd, at + len(TAIL))
 
-    def replace(self, pieces: Iterable[Part]) -> Stamp:
+    def replace(self, pieces: Iterable[BytesLike]) -> Stamp:
         """Put a new file in the place of this one by one rename, and continue with it.
 
         It has the old one's mode and, if permitted, owner. Raises ``OSError``

@@ -15,7 +15,7 @@ from buffr.formats.codings import GZIP_START
 from buffr.interaction import IndexEntry, RecordedRequest
 from buffr.matching.key import MatchKey, RecordedKey, Variant, recording_name
 from buffr.message import first_value
-from buffr.stores.base import Found
+from buffr.stores.base import Matches
 from buffr.stores.cassette.body_files import INLINE_BYTES
 
 __all__ = ["Index", "KeyOf", "LateIndex"]
@@ -96,7 +96,7 @@ class Index:
         if known is not None and known[0] != key.digest:
             self._loose[loose] = None
 
-    def find(self, keys: Sequence[MatchKey]) -> Found | None:
+    def find(self, keys: Sequence[MatchKey]) -> Matches | None:
         """The places of the first key that has any."""
         for key in keys:
             digest = key.digest
@@ -105,11 +105,11 @@ class Index:
                 if type(known) is int:
                     variant = self._variants[known & _VARIANT_MASK]
                     name = digest if variant is None else digest + variant.name
-                    return Found(name, (known >> _VARIANT_BITS,), variant)
+                    return Matches(name, (known >> _VARIANT_BITS,), variant)
                 return self._found(digest, known)
         return None
 
-    def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+    def find_loose(self, keys: Sequence[MatchKey]) -> Matches | None:
         """The places of a loose key, if its values are the only ones of their names."""
         for key in keys if self._loose else ():
             known = self._loose.get(key.digest)
@@ -117,18 +117,18 @@ class Index:
                 return self._found(known[0], self._places[known[0]])
         return None
 
-    def _found(self, digest: bytes, known: int | _Group | list[_Group]) -> Found:
+    def _found(self, digest: bytes, known: int | _Group | list[_Group]) -> Matches:
         if isinstance(known, int):
             known = _group(known)
         groups = known if isinstance(known, list) else (known,)
         first, *others = [
-            Found(recording_name(digest, variant), group.places, variant)
+            Matches(recording_name(digest, variant), group.places, variant)
             for group in groups
             for variant in (self._variants[group.variant],)
         ]
-        return Found(first.name, first.places, first.variant, others)
+        return Matches(first.name, first.places, first.variant, others)
 
-    def all(self) -> Iterator[Found]:
+    def all(self) -> Iterator[Matches]:
         """The places of every key and variant."""
         for digest, known in self._places.items():
             found = self._found(digest, known)
@@ -152,7 +152,7 @@ class LateIndex:
             self._index = Index(_never)
         self._index.add_key(key, place)
 
-    def find(self, keys: Sequence[MatchKey]) -> Found | None:
+    def find(self, keys: Sequence[MatchKey]) -> Matches | None:
         return None if self._index is None else self._index.find(keys)
 
 

@@ -24,7 +24,7 @@ from buffr.stores.cassette.spans import Spans
 from buffr.stores.cassette.torn import is_cut_short
 from buffr.stores.cassette.window import ReadAt, Window, in_memory, patched
 
-__all__ = ["TAIL", "Element", "Layout", "Shape", "opening"]
+__all__ = ["TAIL", "Element", "Layout", "LayoutState", "opening"]
 
 TAIL = b"\n  ]\n}\n"
 """The end of the text after the last element. As long as ``opening``."""
@@ -56,7 +56,7 @@ def opening(*, first: bool) -> bytes:
     return b"\n    {\n" if first else b",\n    {"
 
 
-class Shape(Enum):
+class LayoutState(Enum):
     """What must be done before an element can be appended in place."""
 
     READY = "nothing"
@@ -74,7 +74,7 @@ class _Fault(Exception):
 class Layout:
     """The result of reading a cassette's text. Iterate over ``elements()`` first.
 
-    Then ``spans`` are the positions of its elements, ``shape`` says how it may
+    Then ``spans`` are the positions of its elements, ``state`` says how it may
     be appended to, ``salt`` is its salt if it has one, ``others`` are the
     other members of its head as ``"name": value``, ``blank`` says that there
     is no JSON, and ``patch`` is the text that belongs after the last element
@@ -86,7 +86,7 @@ class Layout:
         self.spans = Spans()
         self.salt: str | None = None
         self.others: list[bytes] = []
-        self.shape = Shape.FOREIGN
+        self.state = LayoutState.FOREIGN
         self.blank = False
         self.patch: tuple[int, bytes] | None = None
         self._read_at = read_at
@@ -114,7 +114,7 @@ class Layout:
             yield from self._document()
         except _Fault as fault:
             if self._listed and self._is_torn():
-                self.shape = Shape.TORN
+                self.state = LayoutState.TORN
             elif self._listed and (seam := self._seam()) is not None:
                 yield from self._repaired(seam, fault)
             else:
@@ -208,7 +208,7 @@ class Layout:
             raise _Fault(0, "there is no list of interactions")
         ready = self.salt is not None and self._version == VERSION
         if ready and self._listed and self._rest() == TAIL:
-            self.shape = Shape.READY
+            self.state = LayoutState.READY
 
     def _member(self, name: Any, start: int, at: int) -> int:
         end = self._value_end(at)
@@ -378,13 +378,13 @@ class Layout:
             at = yield from self._elements(self._skip(self.end + (1 if before else 0)))
             self._expect(self._skip(at), b"}", "expected '}'")
             self._finish(self._skip(at) + 1)
-            if self.shape is not Shape.READY:
+            if self.state is not LayoutState.READY:
                 raise fault
         except (_Fault, CassetteError):
             self.patch = None
             self.reopened(torn)
             raise self.error(fault.at, fault.what) from None
-        self.shape = Shape.TORN
+        self.state = LayoutState.TORN
 
     def line(self, at: int) -> int:
         """The line number at an offset, counted from 1."""

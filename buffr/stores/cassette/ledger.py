@@ -21,8 +21,8 @@ from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.file import CassetteFile, OpenCassette, Stamp, Status
 from buffr.stores.cassette.format import decode_index, encode, index_entry
 from buffr.stores.cassette.index import KeyOf
-from buffr.stores.cassette.layout import TAIL, Layout, Shape, opening
-from buffr.stores.cassette.reading import Appended, CassetteReader, Moved, News, Reading
+from buffr.stores.cassette.layout import TAIL, Layout, LayoutState, opening
+from buffr.stores.cassette.reading import Appended, CassetteReader, FileChange, Moved, ReadResult
 from buffr.stores.cassette.recent import WINDOW_NS, Recent
 from buffr.stores.cassette.relayout import head, laid_out
 from buffr.stores.cassette.requests import stored_request
@@ -30,7 +30,7 @@ from buffr.stores.cassette.spans import Spans
 from buffr.stores.cassette.window import Disturbed
 from buffr.stores.interactions import Redact
 
-__all__ = ["Known", "Ledger"]
+__all__ = ["FileState", "Ledger"]
 
 _PATIENCE_S = 10.0
 _BETWEEN = b",\n    "
@@ -39,7 +39,7 @@ _TICK_NS = 20_000_000
 
 
 @frozen
-class Known:
+class FileState:
     """What is known about the file: its status, ``None`` if it does not exist.
 
     ``readings`` counts how often it was read as another one. ``fresh`` says
@@ -62,7 +62,7 @@ class _Written:
 
 @define
 class Ledger:
-    """Reads and appends. The results are in ``take_news()``, also after an error.
+    """Reads and appends. The results are in ``take_changes()``, also after an error.
 
     ``repairs`` says that a torn end is repaired as soon as it is seen.
     ``known`` may be read from other threads.
@@ -73,9 +73,9 @@ class Ledger:
     reader: CassetteReader
     redact: Redact
     repairs: bool = False
-    known: Known = field(init=False, factory=lambda: Known(None))
+    known: FileState = field(init=False, factory=lambda: FileState(None))
     _salt: str = field(init=False, factory=lambda: secrets.token_hex(16))
-    _news: list[News] = field(init=False, factory=list)
+    _changes: list[FileChange] = field(init=False, factory=list)
     _read_once: bool = field(init=False, default=False)
     _seen: Stamp | None = field(init=False, default=None)
     _checksum: int = field(init=False, default=0)  # of the text that was seen
@@ -118,9 +118,9 @@ class Ledger:
         """Forget what is no longer recent."""
         self._recent.forget(time.time_ns() - WINDOW_NS)
 
-    def take_news(self) -> list[News]:
+    def take_changes(self) -> list[FileChange]:
         """What was learnt about the file since the last call, in order."""
-        news, self._news = self._news, []
+        news, self._changes = self._changes, []
         return news
 
     def release(self) -> None:
@@ -135,7 +135,7 @@ class Ledger:
             self.refresh(())  # a torn end is repaired anyway
         self._forget(())
         self._old = self.file.status()
-        self.known = Known(self._old, self.known.readings)
+        self.known = FileState(self._old, self.known.readings)
 
     def refresh(self, keys: Sequence[KeyOf]) -> None:
         """Read the file if it differs from what was last seen; a missing one is empty.
@@ -161,7 +161,7 @@ class Ledger:
     def _is_damaged(self) -> bool:
         """Whether the file is not valid JSON, as after a kill."""
         layout = self._layout
-        return layout is not None and (layout.shape is Shape.TORN or layout.blank)
+        return layout is not None and (layout.state is LayoutState.TORN or layout.blank)
 
     def _repair(self, keys: Sequence[KeyOf]) -> None:
         """Repair it before anything is appended: other programs read the file as JSON."""
@@ -229,7 +229,7 @@ class Ledger:
         self._missing = []
         self._recent.add(self._seen.status.mtime_ns, [item.element for item in items])
         entries = [item.entry for item in items]
-        self._news.append(Appended(spans, entries, self._seen.status.size_bytes))
+        self._changes.append(Appended(spans, entries, self._seen.status.size_bytes))
 
     def _saw(self, stamp: Stamp, checksum: int, *, another: bool = False) -> None:
         """Note the state of the file; ``another`` says that another program changed it."""
@@ -237,7 +237,7 @@ class Ledger:
         readings = self.known.readings + another
         # What this ledger writes has a time of its own.
         fresh = another and abs(time.time_ns() - stamp.status.ctime_ns) < _TICK_NS
-        self.known = Known(stamp.status, readings, fresh)
+        self.known = FileState(stamp.status, readings, fresh)
 
     def _moved_aside(self, opened: OpenCassette) -> bool:
         """Whether the old file had to be moved first, because recording starts again."""
@@ -254,8 +254,8 @@ class Ledger:
         self._spans = Spans()
         self._recent = Recent()
         self._missing = []
-        self.known = Known(None, self.known.readings + 1)
-        self._news.append(self.reader.empty(keys, self._next_place))
+        self.known = FileState(None, self.known.readings + 1)
+        self._changes.append(self.reader.empty(keys, self._next_place))
 
     def _catch_up(self, opened: OpenCassette, keys: Sequence[KeyOf]) -> None:
         if self._seen is not None:
@@ -287,7 +287,7 @@ class Ledger:
         if self._fault is None and not stamp.status.is_file_of(self._seen.status):
             patch = None if self._layout is None else self._layout.patch
             moved = Moved(opened.held(patch), self._spans.copy(), stamp.status.size_bytes)
-            self._news.append(moved)
+            self._changes.append(moved)
 
     def _grown(self, opened: OpenCassette) -> bool:
         """Whether other buffr processes have appended, and nothing else happened."""
@@ -300,11 +300,11 @@ class Ledger:
         self._follow(opened, stamp)
         self._spans.extend(appended.spans)
         self._saw(stamp, crc32(TAIL, self._spans.end_sum), another=True)
-        self._news.append(appended)
+        self._changes.append(appended)
         self._next_place += len(appended.spans)
         return True
 
-    def _accept(self, reading: Reading, *, first: bool) -> None:
+    def _accept(self, reading: ReadResult, *, first: bool) -> None:
         layout, stamp = reading.layout, reading.stamp
         self._saw(stamp, layout.checksum, another=True)
         self._fault = reading.fault
@@ -312,7 +312,7 @@ class Ledger:
             raise reading.fault
         if not self._is_known(layout):
             self._missing += self._recent.missing_from(layout, stamp.status.mtime_ns)
-        if layout.shape is Shape.TORN:
+        if layout.state is LayoutState.TORN:
             self.file.warn(f"{self.file.path}: {layout.damage}")
         for line in reading.broken:
             self.file.warn(line)
@@ -321,15 +321,15 @@ class Ledger:
         self._spans = layout.spans
         self._next_place = reading.loaded.elements.next_place
         self._salt = layout.salt or self._salt
-        self._layout = None if layout.shape is Shape.READY else layout
+        self._layout = None if layout.state is LayoutState.READY else layout
         if first and self._layout is not None:
             self._at_first = (layout.size_bytes, self._checksum)
         layout.close()
-        self._news.append(reading.loaded)
+        self._changes.append(reading.loaded)
 
     def _is_known(self, layout: Layout) -> bool:
         """Whether the file is back in an earlier state, byte for byte, as after a checkout."""
-        if layout.shape is not Shape.READY:
+        if layout.state is not LayoutState.READY:
             return (layout.size_bytes, self._checksum) == self._at_first
         count = len(layout.spans)
         if self._layout is not None or count > len(self._spans):
@@ -342,7 +342,7 @@ class Ledger:
         if layout is None:
             return
         layout.reopened(opened.read_at)
-        rest = layout.rest if layout.shape is Shape.TORN else b""
+        rest = layout.rest if layout.state is LayoutState.TORN else b""
         if rest and rest.strip() != self._unfinished.strip():
             aside = set_aside(self.file.real_path, rest, "torn", self.file.disk)
             self.file.warn(f"{self.file.path}: its torn end is now in {aside.name}")
@@ -351,7 +351,7 @@ class Ledger:
         stamp = opened.replace(_relaid(layout, start, spans))
         self._layout, self._spans = None, spans
         self._saw(stamp, crc32(TAIL, spans.end_sum))
-        self._news.append(Moved(opened.held(), spans.copy(), stamp.status.size_bytes))
+        self._changes.append(Moved(opened.held(), spans.copy(), stamp.status.size_bytes))
 
 
 def _written(kept: Interaction) -> _Written:

@@ -15,7 +15,7 @@ from buffr.stores.cassette.file import CassetteFile
 from buffr.stores.cassette.layout import TAIL
 from buffr.stores.cassette.relayout import head, laid_out
 from buffr.stores.cassette.snapshot import Snapshot, file_errors
-from buffr.stores.disk import Disk, Part
+from buffr.stores.disk import BytesLike, Disk
 
 __all__ = ["Merged", "merge"]
 
@@ -96,7 +96,7 @@ def _write(
     elements: Sequence[tuple[Snapshot, int]],
     warn: Callable[[str], None],
 ) -> None:
-    def parts() -> Iterator[Part]:
+    def parts() -> Iterator[BytesLike]:
         yield head(ours.layout.salt or secrets.token_hex(16), ours.layout.others)
         laid = {id(each): list(laid_out(each.layout)) for each, _ in elements}
         separator = b"\n    "

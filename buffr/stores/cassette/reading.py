@@ -17,11 +17,11 @@ from buffr.stores.cassette.elements import Elements, HeldFile
 from buffr.stores.cassette.file import OpenCassette, Stamp
 from buffr.stores.cassette.format import index_entry
 from buffr.stores.cassette.index import Index, KeyOf
-from buffr.stores.cassette.layout import TAIL, Layout, Shape
+from buffr.stores.cassette.layout import TAIL, Layout, LayoutState
 from buffr.stores.cassette.spans import Spans
 from buffr.stores.cassette.window import Disturbed
 
-__all__ = ["Appended", "CassetteReader", "Loaded", "Moved", "News", "Reading"]
+__all__ = ["Appended", "CassetteReader", "FileChange", "Loaded", "Moved", "ReadResult"]
 
 _WORK_S = 0.001
 _MOST_BROKEN = 20
@@ -91,11 +91,11 @@ def _filed(
     return filed
 
 
-News = Loaded | Moved | Appended
+FileChange = Loaded | Moved | Appended
 
 
 @frozen(eq=False)
-class Reading:
+class ReadResult:
     """A whole file as it was at ``stamp``. With a ``fault`` it is not a cassette.
 
     ``broken`` lists the interactions that cannot be replayed, a line each.
@@ -133,7 +133,7 @@ class CassetteReader:
         first_place: int,
         *,
         settled: bool,
-    ) -> Reading:
+    ) -> ReadResult:
         """Read until the file is whole, or certainly not going to be. Raises ``Disturbed``.
 
         A text that is empty, torn or faulty may be in the middle of being
@@ -142,7 +142,7 @@ class CassetteReader:
         """
         while True:
             reading = self._undisturbed(opened, keys, first_place)
-            torn = reading.layout.shape is Shape.TORN
+            torn = reading.layout.state is LayoutState.TORN
             if settled or not (torn or reading.fault or reading.layout.blank):
                 return reading
             time.sleep(opened.quiet_s)
@@ -151,7 +151,7 @@ class CassetteReader:
 
     def _undisturbed(
         self, opened: OpenCassette, keys: Sequence[KeyOf], first_place: int
-    ) -> Reading:
+    ) -> ReadResult:
         for _ in range(_READ_TRIES):
             stamp = opened.stamp()
             try:
@@ -164,7 +164,7 @@ class CassetteReader:
 
     def _whole(
         self, opened: OpenCassette, stamp: Stamp, keys: Sequence[KeyOf], first_place: int
-    ) -> Reading:
+    ) -> ReadResult:
         layout = Layout(opened.read_at, stamp.status.size_bytes, self.path)
         loaded = self.empty(keys, first_place)
         broken: list[str] = []
@@ -176,11 +176,11 @@ class CassetteReader:
                         index.add(entry, place)
                 place += 1
         except CassetteError as fault:
-            return Reading(stamp, layout, loaded, fault)
+            return ReadResult(stamp, layout, loaded, fault)
         loaded.elements.move(
             opened.held(layout.patch), layout.spans.copy(), stamp.status.size_bytes
         )
-        return Reading(stamp, layout, loaded, None, broken)
+        return ReadResult(stamp, layout, loaded, None, broken)
 
     def _entries(self, layout: Layout, broken: list[str]) -> Iterator[IndexEntry | None]:
         deadline = time.perf_counter() + _WORK_S
@@ -234,7 +234,7 @@ class CassetteReader:
             entries = list(self._entries(layout, broken))
         except CassetteError:
             return None
-        if broken or layout.shape is not Shape.READY or opened.stamp() != stamp:
+        if broken or layout.state is not LayoutState.READY or opened.stamp() != stamp:
             return None
         spans, last = known.after(), 0
         for number in range(len(layout.spans)):

@@ -14,7 +14,7 @@ from buffr.errors import CassetteError
 from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
 from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.decoded import Decoded
-from buffr.stores.cassette.elements import Elements, HeldFile, Stored
+from buffr.stores.cassette.elements import Elements, HeldFile, StoredElement
 from buffr.stores.cassette.format import broken_request, decode, decode_index, index_entry
 from buffr.stores.cassette.spans import Spans
 from buffr.stores.cassette.thread import Work
@@ -85,7 +85,7 @@ class Recordings:
             self.decoded.keep(place, interaction, stored.size_bytes)
         return interaction
 
-    async def _read_off_reactor(self, place: int, stored: Stored) -> Interaction:
+    async def _read_off_reactor(self, place: int, stored: StoredElement) -> Interaction:
         """One read serves all concurrent requests."""
         done: Deferred[Interaction] = Deferred()
         loading = self._loading[place] = _Loading()
@@ -97,7 +97,7 @@ class Recordings:
             del self._loading[place]
             loading.over.notify()
 
-    def _read(self, stored: Stored) -> Interaction:
+    def _read(self, stored: StoredElement) -> Interaction:
         """An element's interaction. For any thread. Raises ``CassetteError``."""
         try:
             interaction = decode(stored.read(), self._bodies.directory)
@@ -143,7 +143,7 @@ class Recordings:
         self._start(Work(partial(self._found, stored), done))
         return await done
 
-    def _found(self, stored: Stored) -> IndexEntry | BrokenInteraction | None:
+    def _found(self, stored: StoredElement) -> IndexEntry | BrokenInteraction | None:
         """For any thread."""
         directory = self._bodies.directory
         with suppress(ValueError, OSError, Disturbed):

@@ -15,10 +15,10 @@ from buffr.stores.cassette.file import CassetteFile, OpenCassette
 from buffr.stores.cassette.recent import WINDOW_NS
 from buffr.stores.cassette.snapshot import Snapshot, file_errors, read_opened
 from buffr.stores.cassette.window import Disturbed
-from buffr.stores.disk import Disk, Part
+from buffr.stores.disk import BytesLike, Disk
 
 __all__ = [
-    "Removed",
+    "RemovalResult",
     "body_files_named",
     "let_time_pass",
     "named_by",
@@ -34,7 +34,7 @@ _TICK_NS = 20_000_000
 
 
 @frozen
-class Removed:
+class RemovalResult:
     """The number of removed and of remaining interactions, and the removed body files."""
 
     interactions: int
@@ -47,7 +47,7 @@ def take_out(
     choose: Callable[[Snapshot], Collection[int]],
     warn: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
-) -> Removed:
+) -> RemovalResult:
     """Remove the interactions that ``choose`` selects from the file, by one rename.
 
     The lock is held from reading on, so that nothing that a running buffr
@@ -67,14 +67,14 @@ def take_out(
                 raise snapshot.torn_end
             chosen = frozenset(choose(snapshot))
             if not chosen:
-                return Removed(0, len(snapshot))
+                return RemovalResult(0, len(snapshot))
             let_time_pass(snapshot, chosen, sleep)
             named = named_by(snapshot, chosen)
             if opened.stamp() != snapshot.stamp:
                 raise Disturbed
             opened.replace(_without(snapshot, chosen))
             gone = remove_body_files(snapshot, named, opened)
-            return Removed(len(chosen), len(snapshot) - len(chosen), gone)
+            return RemovalResult(len(chosen), len(snapshot) - len(chosen), gone)
 
 
 def let_time_pass(
@@ -87,7 +87,7 @@ def let_time_pass(
             sleep((WINDOW_NS + _TICK_NS - age_ns) / 1e9)
 
 
-def _without(snapshot: Snapshot, chosen: Collection[int]) -> Iterator[Part]:
+def _without(snapshot: Snapshot, chosen: Collection[int]) -> Iterator[BytesLike]:
     """The text without some elements; the others keep the text around them."""
     layout, spans = snapshot.layout, snapshot.layout.spans
     yield layout.piece(0, spans.start)
@@ -105,7 +105,7 @@ def _without(snapshot: Snapshot, chosen: Collection[int]) -> Iterator[Part]:
     yield layout.piece(spans.end, layout.size_bytes)
 
 
-def body_files_named(text: Part) -> set[str]:
+def body_files_named(text: BytesLike) -> set[str]:
     """The names of body files that occur in a text."""
     return {found[0].decode() for found in _DIGEST.finditer(text)}
 

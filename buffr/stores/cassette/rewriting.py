@@ -18,7 +18,7 @@ from buffr.stores.cassette.relayout import head, laid_out
 from buffr.stores.cassette.removal import let_time_pass, named_by, remove_body_files
 from buffr.stores.cassette.snapshot import Snapshot, file_errors, read_opened
 from buffr.stores.cassette.window import Disturbed
-from buffr.stores.disk import Disk, Part
+from buffr.stores.disk import BytesLike, Disk
 
 __all__ = ["Choose", "Rewritten", "new_salt", "rewrite"]
 
@@ -79,7 +79,7 @@ def rewrite(
             return Rewritten(len(texts), gone)
 
 
-def _with(snapshot: Snapshot, texts: Mapping[int, bytes], salt: str) -> Iterator[Part]:
+def _with(snapshot: Snapshot, texts: Mapping[int, bytes], salt: str) -> Iterator[BytesLike]:
     """The text with some elements replaced; in a new layout if it has no salt."""
     layout = snapshot.layout
     if layout.salt is not None:
@@ -93,7 +93,7 @@ def _with(snapshot: Snapshot, texts: Mapping[int, bytes], salt: str) -> Iterator
     yield TAIL
 
 
-def _in_place(layout: Layout, texts: Mapping[int, bytes]) -> Iterator[Part]:
+def _in_place(layout: Layout, texts: Mapping[int, bytes]) -> Iterator[BytesLike]:
     at = 0
     for number in sorted(texts):
         end = layout.spans.end_of(number + 1)[0]

@@ -13,7 +13,7 @@ from buffr.interaction import Interaction
 from buffr.stores.cassette.checks import stale_cuts
 from buffr.stores.cassette.file import CassetteFile, OpenCassette, Stamp
 from buffr.stores.cassette.format import decode, decode_index, kind_of
-from buffr.stores.cassette.layout import Layout, Shape
+from buffr.stores.cassette.layout import Layout, LayoutState
 from buffr.stores.cassette.window import Disturbed
 from buffr.stores.disk import Disk
 
@@ -40,7 +40,7 @@ class Snapshot:
     @property
     def is_torn(self) -> bool:
         """Whether the text ends before the cassette does."""
-        return self.layout.shape is Shape.TORN
+        return self.layout.state is LayoutState.TORN
 
     @property
     def torn_end(self) -> CassetteError:

@@ -17,26 +17,26 @@ from twisted.python.failure import Failure
 from buffr.errors import CassetteError, StoreFailed, UnsafeRecording
 from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
-from buffr.stores.base import Found
+from buffr.stores.base import Matches
 from buffr.stores.cassette.backlog import Backlog
 from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.elements import Elements
 from buffr.stores.cassette.file import CassetteFile
 from buffr.stores.cassette.index import Index, KeyOf, LateIndex
-from buffr.stores.cassette.ledger import Known, Ledger
-from buffr.stores.cassette.reading import Appended, CassetteReader, Loaded, Moved, News
+from buffr.stores.cassette.ledger import FileState, Ledger
+from buffr.stores.cassette.reading import Appended, CassetteReader, FileChange, Loaded, Moved
 from buffr.stores.cassette.recordings import Recordings
 from buffr.stores.cassette.thread import (
     Append,
     CassetteThread,
-    Outcome,
+    EndThread,
+    JobResults,
     Refresh,
-    Stop,
     Work,
     let_others_run,
 )
 from buffr.stores.disk import Disk
-from buffr.stores.interactions import Access, Redact
+from buffr.stores.interactions import Redact, StoreAccess
 from buffr.stores.writable import check_directory, check_file, why_not
 from buffr.transport.streams import Signal
 from buffr.transport.turn import Turn
@@ -69,7 +69,7 @@ class Cassette:
     call_from_thread: Callable[..., object] = field(kw_only=True)
     turn: Turn = field(kw_only=True)
     warn: Callable[[str], None] = field(kw_only=True)
-    access: Access = field(default="append", kw_only=True)
+    access: StoreAccess = field(default="append", kw_only=True)
     durability: Literal["process", "disk"] = field(default="process", kw_only=True)
     file_mode: int = field(default=0o600, kw_only=True)
     disk: Disk = field(factory=Disk, kw_only=True)
@@ -82,7 +82,7 @@ class Cassette:
     views: list[CassetteStore] = field(init=False, factory=list)
     _name: str = field(init=False)
     recordings: Recordings = field(init=False)
-    _known: Known = field(init=False, factory=lambda: Known(None))
+    _known: FileState = field(init=False, factory=lambda: FileState(None))
     _looked: int = field(init=False, default=-1)
     _backlog: Backlog = field(init=False, factory=lambda: Backlog(_WAITING, _WAITING_BYTES))
     _refreshing: list[Deferred[None]] = field(init=False, factory=list)
@@ -151,7 +151,7 @@ class Cassette:
                 self._ledger.refresh(self._keys())
         except OSError as error:
             raise CassetteError(f"{self.path} cannot be read: {why_not(error)}") from error
-        self._learn(self._ledger.take_news())
+        self._learn(self._ledger.take_changes())
         self._known = self._ledger.known
 
     def check_writable(self) -> None:
@@ -293,7 +293,7 @@ class Cassette:
         done: Deferred[None] = Deferred()
         self._closing.append(done)
         if not closing:
-            self._thread.put(Stop())
+            self._thread.put(EndThread())
         await done
         self.recordings.close()
 
@@ -308,10 +308,10 @@ class Cassette:
         self.recordings.release()
         self._ledger.release()
 
-    def _land_from_thread(self, outcome: Outcome) -> None:
+    def _land_from_thread(self, outcome: JobResults) -> None:
         self.call_from_thread(self._land, outcome)
 
-    def _land(self, outcome: Outcome) -> None:
+    def _land(self, outcome: JobResults) -> None:
         self._known = outcome.known
         self._learn(outcome.news)
         if outcome.refreshed or outcome.stopped:
@@ -336,7 +336,7 @@ class Cassette:
             self._stopped = True
             _fire(self._closing)
 
-    def _learn(self, news: Sequence[News]) -> None:
+    def _learn(self, news: Sequence[FileChange]) -> None:
         for item in news:
             match item:
                 case Loaded():
@@ -402,7 +402,7 @@ class CassetteStore:
             return None
         return self.index.generation
 
-    async def find(self, keys: Sequence[MatchKey]) -> Found | None:
+    async def find(self, keys: Sequence[MatchKey]) -> Matches | None:
         cassette = self.cassette
         if cassette.changed():
             await cassette.caught_up()
@@ -410,7 +410,7 @@ class CassetteStore:
             await self.building.wait()
         return self.index.find(keys)
 
-    async def find_loose(self, keys: Sequence[MatchKey]) -> Found | None:
+    async def find_loose(self, keys: Sequence[MatchKey]) -> Matches | None:
         return self.index.find_loose(keys)
 
     @property

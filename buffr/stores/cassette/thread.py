@@ -16,11 +16,19 @@ from twisted.python.failure import Failure
 from buffr.errors import StoreFailed
 from buffr.interaction import Interaction
 from buffr.stores.cassette.index import KeyOf
-from buffr.stores.cassette.ledger import Known, Ledger
-from buffr.stores.cassette.reading import Appended, News
+from buffr.stores.cassette.ledger import FileState, Ledger
+from buffr.stores.cassette.reading import Appended, FileChange
 from buffr.stores.interactions import in_words, not_recorded
 
-__all__ = ["Append", "CassetteThread", "Outcome", "Refresh", "Stop", "Work", "let_others_run"]
+__all__ = [
+    "Append",
+    "CassetteThread",
+    "EndThread",
+    "JobResults",
+    "Refresh",
+    "Work",
+    "let_others_run",
+]
 
 _GROUP_BYTES = 8 << 20
 _IDLE_S = 3.0
@@ -49,15 +57,15 @@ class Work:
 
 
 @frozen(eq=False)
-class Stop:
+class EndThread:
     """End the thread, after everything that was requested before."""
 
 
-Job = Append | Refresh | Work | Stop
+CassetteJob = Append | Refresh | Work | EndThread
 
 
 @frozen(eq=False)
-class Outcome:
+class JobResults:
     """The results of jobs: what is now known about the file, and which jobs are done.
 
     ``news`` are in order. All of ``appends`` have the same result:
@@ -65,8 +73,8 @@ class Outcome:
     that of ``work``.
     """
 
-    news: Sequence[News]
-    known: Known
+    news: Sequence[FileChange]
+    known: FileState
     appends: Sequence[Append] = ()
     failure: StoreFailed | None = None
     refreshed: bool = False
@@ -86,21 +94,21 @@ class CassetteThread:
         self,
         ledger: Ledger,
         keys: Callable[[], Sequence[KeyOf]],
-        land: Callable[[Outcome], None],
+        land: Callable[[JobResults], None],
     ) -> None:
         self._ledger = ledger
         self._keys = keys
         self._land = land
         self._urgent: deque[Refresh | Work] = deque()
-        self._jobs: SimpleQueue[Append | Stop | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Append | EndThread | None] = SimpleQueue()
         self._thread: Thread | None = None
-        self._landed = Known(None)
+        self._landed = FileState(None)
 
     @property
     def started(self) -> bool:
         return self._thread is not None
 
-    def put(self, job: Job) -> None:
+    def put(self, job: CassetteJob) -> None:
         if self._thread is None:
             self._ledger.reader.pause = let_others_run
             self._landed = self._ledger.known
@@ -109,7 +117,7 @@ class CassetteThread:
             self._thread.daemon = True
             self._thread.start()
         match job:
-            case Append() | Stop():
+            case Append() | EndThread():
                 self._jobs.put(job)
             case Refresh() | Work():
                 self._urgent.append(job)
@@ -119,7 +127,7 @@ class CassetteThread:
 
     def _run(self) -> None:
         job = self._next()
-        while not isinstance(job, Stop):
+        while not isinstance(job, EndThread):
             while self._urgent:
                 self._hurry(self._urgent.popleft())
             if job is None:
@@ -130,7 +138,7 @@ class CassetteThread:
         self._refresh(stopped=True)
         self._ledger.release()
 
-    def _next(self) -> Append | Stop | None:
+    def _next(self) -> Append | EndThread | None:
         """The next job; ``None`` if there may be urgent ones."""
         while self._ledger.remembers:
             try:
@@ -139,7 +147,7 @@ class CassetteThread:
                 self._ledger.forget_old()
         return self._jobs.get()
 
-    def _group(self, first: Append) -> tuple[list[Append], Append | Stop | None]:
+    def _group(self, first: Append) -> tuple[list[Append], Append | EndThread | None]:
         """The waiting appends, up to a size, and the job after them."""
         group = [first]
         size = first.size_bytes
@@ -159,7 +167,7 @@ class CassetteThread:
             result = job.run()
         except Exception:  # noqa: BLE001  # the thread must live on
             result = Failure()
-        self._land(Outcome(self._take_news(), self._ledger.known, work=job, result=result))
+        self._land(JobResults(self._take_changes(), self._ledger.known, work=job, result=result))
 
     def _append(self, group: list[Append]) -> None:
         failure = None
@@ -171,25 +179,25 @@ class CassetteThread:
                     self._append([job])
                 return
             failure = not_recorded(self._ledger.redact, group[0].interaction, error)
-        news, known = self._take_news(), self._ledger.known
-        self._land(Outcome(news, known, appends=group, failure=failure))
+        news, known = self._take_changes(), self._ledger.known
+        self._land(JobResults(news, known, appends=group, failure=failure))
 
-    def _take_news(self) -> list[News]:
+    def _take_changes(self) -> list[FileChange]:
         """The changes, in parts that the reactor handles one by one.
 
         All but the last part are handled before this returns. Until then the
         file counts as unchanged, so that nothing looks for what is still to
         come.
         """
-        keys, told = self._keys(), list[News]()
-        for item in self._ledger.take_news():
+        keys, changes = self._keys(), list[FileChange]()
+        for item in self._ledger.take_changes():
             for part in item.parts(keys) if isinstance(item, Appended) else (item,):
-                told.append(part)
-                if len(told) > 1:
-                    self._land(Outcome([told.pop(0)], self._landed))
+                changes.append(part)
+                if len(changes) > 1:
+                    self._land(JobResults([changes.pop(0)], self._landed))
                     let_others_run()
         self._landed = self._ledger.known
-        return told
+        return changes
 
     def _refresh(self, *, refreshed: bool = False, stopped: bool = False) -> None:
         fault = ""
@@ -200,8 +208,8 @@ class CassetteThread:
         except Exception as error:  # noqa: BLE001  # the thread must live on
             fault = in_words(error)
         self._land(
-            Outcome(
-                self._take_news(),
+            JobResults(
+                self._take_changes(),
                 self._ledger.known,
                 refreshed=refreshed,
                 fault=fault,

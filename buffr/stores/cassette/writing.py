@@ -13,7 +13,7 @@ from buffr.stores.cassette.format import encode
 from buffr.stores.cassette.layout import TAIL
 from buffr.stores.cassette.relayout import head
 from buffr.stores.cassette.snapshot import file_errors
-from buffr.stores.disk import Disk, Part
+from buffr.stores.disk import BytesLike, Disk
 
 __all__ = ["write_new"]
 
@@ -34,7 +34,7 @@ def write_new(
     file = CassetteFile(path, _MODE, sync=True, disk=disk, warn=warn)
     bodies = BodyFiles(file.real_path, file_mode=_MODE, sync=False, disk=disk)
 
-    def parts() -> Iterator[Part]:
+    def parts() -> Iterator[BytesLike]:
         nonlocal count
         yield head(salt, ())
         separator = b"\n    "

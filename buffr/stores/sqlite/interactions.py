@@ -39,10 +39,10 @@ from buffr.stores.cassette.format import (
 from buffr.stores.cassette.index import Index, KeyOf
 from buffr.stores.cassette.thread import let_others_run
 from buffr.stores.disk import Disk
-from buffr.stores.interactions import Access, InteractionView, Redact, SetName, not_recorded
+from buffr.stores.interactions import InteractionView, Redact, SetName, StoreAccess, not_recorded
 from buffr.stores.sqlite.file import CacheFile, said
 from buffr.stores.sqlite.ledger import Bounds
-from buffr.stores.sqlite.thread import Outcome, Stop, Work, WriterThread
+from buffr.stores.sqlite.thread import Stop, Work, WriterResults, WriterThread
 from buffr.stores.writable import check_beside, check_directory
 from buffr.transport.streams import Signal
 from buffr.transport.turn import Turn
@@ -124,7 +124,7 @@ class SQLiteInteractions:
     aside: Callable[[Callable[[], Interaction]], Awaitable[Interaction]] = field(
         default=_at_once, kw_only=True
     )
-    access: Access = field(default="append", kw_only=True)
+    access: StoreAccess = field(default="append", kw_only=True)
     durability: Literal["process", "disk"] = field(default="process", kw_only=True)
     file_mode: int = field(default=0o600, kw_only=True)
     disk: Disk = field(factory=Disk, kw_only=True)
@@ -397,8 +397,8 @@ class SQLiteInteractions:
         try:
             await done
         except Exception as error:
-            told = StoreFailed(said(error)) if isinstance(error, sqlite3.Error) else error
-            failure = not_recorded(self.redact, interaction, told)
+            store_error = StoreFailed(said(error)) if isinstance(error, sqlite3.Error) else error
+            failure = not_recorded(self.redact, interaction, store_error)
             failure.noted = self.losses_noted and isinstance(error, OSError | sqlite3.Error)
             raise failure from error
         finally:
@@ -465,10 +465,10 @@ class SQLiteInteractions:
         )
         self.salt = connection.execute(_SET, (self.name.name,)).fetchone()[1]
 
-    def _land_from_thread(self, outcome: Outcome) -> None:
+    def _land_from_thread(self, outcome: WriterResults) -> None:
         self.call_from_thread(self._land, outcome)
 
-    def _land(self, outcome: Outcome) -> None:
+    def _land(self, outcome: WriterResults) -> None:
         if outcome.reopened and not self._closed:
             self._reopen()
         for job, result in outcome.results:

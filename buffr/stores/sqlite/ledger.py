@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from attrs import define, frozen
 
 from buffr.stores.cache import MOST_VARIANTS, CacheEntry
-from buffr.stores.sqlite.rows import Row, refreshed_columns, url_hash
+from buffr.stores.sqlite.rows import EntryRow, refreshed_columns, url_hash
 
-__all__ = ["Bounds", "Change", "Criteria", "Ledger", "Refreshed", "Removed"]
+__all__ = ["Bounds", "Change", "Criteria", "EntryWriter", "Refreshed", "Removed"]
 
 _SLICE = 256
 """Rows that are removed at once, while the file is locked for other processes."""
@@ -91,11 +91,11 @@ class Criteria:
         )
 
 
-Change = Row | Refreshed | Removed
+Change = EntryRow | Refreshed | Removed
 
 
 @define(eq=False)
-class Ledger:
+class EntryWriter:
     """Writes through one connection. Every method raises ``sqlite3.Error``."""
 
     connection: sqlite3.Connection
@@ -121,7 +121,7 @@ class Ledger:
     def _apply(self, change: Change, now: float) -> None:
         execute = self.connection.execute
         match change:
-            case Row():
+            case EntryRow():
                 place = change.values[0]
                 execute(
                     "DELETE FROM entries WHERE key = ? AND variant = ?",

@@ -21,7 +21,7 @@ from buffr.stores.cache import CacheCounters, StoredEntry
 from buffr.stores.sqlite.file import said
 from buffr.stores.sqlite.rows import INLINE_BYTES, FoundRow, body_of, entry_of
 
-__all__ = ["Reading", "Stored"]
+__all__ = ["CacheReader", "StoredVariants"]
 
 _OVERHEAD_BYTES = 2048
 """The approximate size of an entry's objects, without its bytes."""
@@ -36,7 +36,7 @@ _UNCHANGED = "SELECT place, responded_at, fresh_until, keep_until FROM entries W
 
 
 @define(eq=False)
-class Stored:
+class StoredVariants:
     """The variants of a key as stored in the file, with their entries; the last stored first.
 
     ``large`` are the rows, by place, whose bodies are left out. ``stamp``
@@ -53,7 +53,7 @@ class Stored:
 
 
 @define(eq=False)
-class Reading:
+class CacheReader:
     """A read-only connection.
 
     Up to ``most_bytes`` of entries are kept in memory. ``soon`` calls a
@@ -68,7 +68,7 @@ class Reading:
     broken: Callable[[sqlite3.Error], None]
     _connection: sqlite3.Connection | None = field(init=False, default=None)
     _inflate: zstandard.ZstdDecompressor = field(init=False, factory=zstandard.ZstdDecompressor)
-    _held: OrderedDict[bytes, Stored] = field(init=False, factory=OrderedDict)
+    _held: OrderedDict[bytes, StoredVariants] = field(init=False, factory=OrderedDict)
     _held_bytes: int = field(init=False, default=0)
     _version: int = field(init=False, default=-1)
     _asked: bool = field(init=False, default=False)
@@ -105,7 +105,7 @@ class Reading:
         """Check the file for changes at the next lookup."""
         self._asked = False
 
-    def stored(self, key: bytes) -> Stored:
+    def stored(self, key: bytes) -> StoredVariants:
         """The entries in the file for a key. Raises ``StoreFailed``."""
         if not self._asked:
             self._version = self.rows("PRAGMA data_version", ())[0][0]
@@ -131,7 +131,7 @@ class Reading:
         if held is not None:
             self._held_bytes -= held.size_bytes
 
-    def _hold(self, key: bytes, stored: Stored) -> None:
+    def _hold(self, key: bytes, stored: StoredVariants) -> None:
         if not stored.cached or stored.large or stored.size_bytes * _PART > self.most_bytes:
             return
         self._held[key] = stored
@@ -139,12 +139,12 @@ class Reading:
         while self._held_bytes > self.most_bytes:
             self.let_go(next(iter(self._held)))
 
-    def _read(self, key: bytes) -> Stored:
+    def _read(self, key: bytes) -> StoredVariants:
         rows: list[FoundRow] = self.rows(_FIND, (INLINE_BYTES, key))
         rows.sort(reverse=True, key=lambda row: row[0])
         variants = [(row[1], self._cached(key, row)) for row in rows]
         bodies = sum([cached.entry.body.size_bytes for _, cached in variants])
-        return Stored(
+        return StoredVariants(
             variants,
             [cached for _, cached in variants],
             {row[0]: row for row in rows if row[11] is None},

@@ -15,8 +15,8 @@ from buffr.stores.cache import CacheEntry
 
 __all__ = [
     "INLINE_BYTES",
+    "EntryRow",
     "FoundRow",
-    "Row",
     "body_of",
     "entry_of",
     "refreshed_columns",
@@ -48,7 +48,7 @@ _decode = msgspec.msgpack.Decoder(_Head).decode
 
 
 @frozen(eq=False)
-class Row:
+class EntryRow:
     """An entry as it is written."""
 
     values: tuple[Any, ...]
@@ -75,7 +75,7 @@ def url_hash(url: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-def row_of(entry: CacheEntry, place: int, compressor: zstandard.ZstdCompressor) -> Row:
+def row_of(entry: CacheEntry, place: int, compressor: zstandard.ZstdCompressor) -> EntryRow:
     """An entry as the values of ``INSERT_ENTRY``.
 
     Raises ``OSError`` if a body's file is missing.
@@ -100,7 +100,7 @@ def row_of(entry: CacheEntry, place: int, compressor: zstandard.ZstdCompressor) 
         head,
         kept,
     )
-    return Row(values, entry.key, variant, head, size_bytes, entry.tags, coding == _ZSTD)
+    return EntryRow(values, entry.key, variant, head, size_bytes, entry.tags, coding == _ZSTD)
 
 
 def refreshed_columns(entry: CacheEntry) -> tuple[Any, ...]:

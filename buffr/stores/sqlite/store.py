@@ -20,20 +20,20 @@ from buffr.interaction import Body
 from buffr.stores.cache import CacheCounters, CacheEntry, CacheStats, StoredEntry
 from buffr.stores.disk import Disk
 from buffr.stores.sqlite.file import CacheFile, is_broken, is_busy, said
-from buffr.stores.sqlite.ledger import Bounds, Criteria, Ledger, Refreshed, Removed
-from buffr.stores.sqlite.lookups import Reading
+from buffr.stores.sqlite.ledger import Bounds, Criteria, EntryWriter, Refreshed, Removed
+from buffr.stores.sqlite.lookups import CacheReader
 from buffr.stores.sqlite.pending import Pending, Variants
 from buffr.stores.sqlite.rows import FoundRow
 from buffr.stores.sqlite.thread import (
-    Broken,
     Clear,
+    Damaged,
     Load,
-    Outcome,
     Put,
     Stop,
     Sweep,
     Uses,
     Write,
+    WriterResults,
     WriterThread,
 )
 
@@ -83,7 +83,7 @@ class SQLiteStore:
     counters: CacheCounters = field(init=False, factory=CacheCounters)
     _file: CacheFile = field(init=False)
     _thread: WriterThread = field(init=False)
-    _reading: Reading = field(init=False)
+    _reading: CacheReader = field(init=False)
     _salt: bytes = field(init=False, default=b"")
     _pending: Pending = field(init=False, factory=Pending)
     _waiting: int = field(init=False, default=0)
@@ -96,7 +96,7 @@ class SQLiteStore:
     _closed: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
-        self._reading = Reading(
+        self._reading = CacheReader(
             self.path, self.counters, self.memory_bytes, self.soon, self._unreadable
         )
         self._file = CacheFile(self.path, self.warn, self.disk)
@@ -114,7 +114,7 @@ class SQLiteStore:
             self._connect()
             writer = self._file.writer()
             try:
-                Ledger(writer, self.bounds).count_expired(self.wall())
+                EntryWriter(writer, self.bounds).count_expired(self.wall())
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
                     raise
@@ -168,7 +168,7 @@ class SQLiteStore:
 
     def _unreadable(self, error: sqlite3.Error) -> None:
         if is_broken(error):
-            self._thread.put(Broken(said(error), self._file.inode))
+            self._thread.put(Damaged(said(error), self._file.inode))
 
     def _note_uses(self, now: float) -> None:
         used, self._used = self._used, {}
@@ -285,10 +285,10 @@ class SQLiteStore:
         self._landing.setdefault(write, []).append(done)
         await done
 
-    def _land_from_thread(self, outcome: Outcome) -> None:
+    def _land_from_thread(self, outcome: WriterResults) -> None:
         self.call_from_thread(self._land, outcome)
 
-    def _land(self, outcome: Outcome) -> None:
+    def _land(self, outcome: WriterResults) -> None:
         if outcome.reopened and not self._closed:
             self._reopen()
         self._reading.ask_again()

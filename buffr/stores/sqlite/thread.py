@@ -18,21 +18,21 @@ from twisted.python.failure import Failure
 from buffr.errors import StoreFailed
 from buffr.stores.cache import CacheEntry
 from buffr.stores.sqlite.file import CacheFile, is_broken, said
-from buffr.stores.sqlite.ledger import Bounds, Change, Criteria, Ledger, Refreshed, Removed
-from buffr.stores.sqlite.rows import Row, body_of, row_of
+from buffr.stores.sqlite.ledger import Bounds, Change, Criteria, EntryWriter, Refreshed, Removed
+from buffr.stores.sqlite.rows import EntryRow, body_of, row_of
 
 __all__ = [
-    "Broken",
     "Clear",
-    "Job",
+    "Damaged",
     "Load",
-    "Outcome",
     "Put",
     "Stop",
     "Sweep",
     "Uses",
     "Work",
     "Write",
+    "WriterJob",
+    "WriterResults",
     "WriterThread",
 ]
 
@@ -90,7 +90,7 @@ class Sweep:
 
 
 @frozen(eq=False)
-class Broken:
+class Damaged:
     """A lookup found the file damaged."""
 
     why: str
@@ -112,17 +112,17 @@ class Stop:
     done: Deferred[None]
 
 
-Job = Write | Uses | Load | Clear | Sweep | Broken | Work | Stop
+WriterJob = Write | Uses | Load | Clear | Sweep | Damaged | Work | Stop
 
 
 @frozen(eq=False)
-class Outcome:
+class WriterResults:
     """The results of jobs. ``reopened`` says that another file is at the path now.
 
     ``compressed`` counts the bodies that were stored compressed.
     """
 
-    results: Sequence[tuple[Job, object]] = ()
+    results: Sequence[tuple[WriterJob, object]] = ()
     compressed: int = 0
     reopened: bool = False
 
@@ -138,9 +138,9 @@ class WriterThread:
     file: CacheFile
     bounds: Bounds
     wall: Callable[[], float]
-    land: Callable[[Outcome], None]
+    land: Callable[[WriterResults], None]
     sweep_every_s: float
-    _jobs: SimpleQueue[Job] = field(init=False, factory=SimpleQueue)
+    _jobs: SimpleQueue[WriterJob] = field(init=False, factory=SimpleQueue)
     _chores: deque[Iterator[None]] = field(init=False, factory=deque)
     _compressor: zstandard.ZstdCompressor = field(init=False, factory=zstandard.ZstdCompressor)
     _decompressor: zstandard.ZstdDecompressor = field(
@@ -154,7 +154,7 @@ class WriterThread:
         self._thread = Thread(target=self._run, name=f"cache {self.file.path}", daemon=True)
         self._thread.start()
 
-    def put(self, job: Job) -> None:
+    def put(self, job: WriterJob) -> None:
         self._jobs.put(job)
 
     def _run(self) -> None:
@@ -173,7 +173,7 @@ class WriterThread:
                         self._chores.append(self._cleared(job))
                     case Sweep():
                         self._chores.append(self._swept(job))
-                    case Broken(why, inode):
+                    case Damaged(why, inode):
                         if inode == self.file.inode:
                             self._begin_anew(why)
                     case Work():
@@ -183,9 +183,9 @@ class WriterThread:
                         return
             self._step()
 
-    def _group(self) -> list[Job]:
+    def _group(self) -> list[WriterJob]:
         """The waiting jobs, up to a size."""
-        jobs: list[Job] = []
+        jobs: list[WriterJob] = []
         size = 0
         with suppress(Empty):
             if not self._chores:
@@ -196,7 +196,7 @@ class WriterThread:
                 size += _size(jobs[-1])
         return jobs
 
-    def _after_writes(self, group: list[Job]) -> Iterator[Job]:
+    def _after_writes(self, group: list[WriterJob]) -> Iterator[WriterJob]:
         """Perform all writes at once; yield the other jobs, in their order among the writes."""
         writes: list[Write] = []
         uses: dict[int, float] = {}
@@ -213,7 +213,7 @@ class WriterThread:
         self._write(writes, uses)
 
     def _write(self, writes: Sequence[Write], uses: Mapping[int, float]) -> None:
-        results: list[tuple[Job, object]] = []
+        results: list[tuple[WriterJob, object]] = []
         changes: list[tuple[Change, float]] = []
         ready: list[Write] = []
         for job in writes:
@@ -227,7 +227,7 @@ class WriterThread:
             try:
                 self._tried(lambda ledger: ledger.write(changes, uses))
                 results += [(job, None) for job in ready]
-                rows = [change for change, _ in changes if isinstance(change, Row)]
+                rows = [change for change, _ in changes if isinstance(change, EntryRow)]
                 compressed = sum(row.compressed for row in rows)
             except Exception as error:  # noqa: BLE001  # as above
                 if len(ready) > 1 and not _passes(error):
@@ -236,7 +236,7 @@ class WriterThread:
                 else:
                     results += [(job, self._failure(error)) for job in ready]
         if results:
-            self.land(Outcome(results, compressed))
+            self.land(WriterResults(results, compressed))
 
     def _change(self, job: Write) -> Change:
         change = job.change
@@ -244,7 +244,7 @@ class WriterThread:
             return row_of(change.entry, change.place, self._compressor)
         return change
 
-    def _tried(self, action: Callable[[Ledger], None]) -> None:
+    def _tried(self, action: Callable[[EntryWriter], None]) -> None:
         """Act on the file; again on a new one if it turns out to be damaged."""
         try:
             action(self._ledger())
@@ -254,10 +254,10 @@ class WriterThread:
             self._begin_anew(said(error))
             action(self._ledger())
 
-    def _ledger(self) -> Ledger:
+    def _ledger(self) -> EntryWriter:
         if self._connection is None:
             self._connection = self.file.writer()
-        return Ledger(self._connection, self.bounds)
+        return EntryWriter(self._connection, self.bounds)
 
     def _look(self) -> None:
         """Open the file at the path, if it was replaced."""
@@ -277,7 +277,7 @@ class WriterThread:
         except StoreFailed as error:
             self.file.warn(str(error))
         else:
-            self.land(Outcome(reopened=True))
+            self.land(WriterResults(reopened=True))
 
     def _let_go(self) -> None:
         if self._connection is not None:
@@ -291,7 +291,7 @@ class WriterThread:
             self._tried(lambda ledger: results.append(job.act(ledger.connection)))
         except Exception as error:  # noqa: BLE001  # as above
             results.append(Failure(error))
-        self.land(Outcome([(job, results[-1])]))
+        self.land(WriterResults([(job, results[-1])]))
 
     def _load(self, job: Load) -> None:
         try:
@@ -299,9 +299,9 @@ class WriterThread:
             if row is not None:
                 kept, coding, body_bytes = row
                 row = body_of(kept, coding, body_bytes, self._decompressor)
-            self.land(Outcome([(job, row)]))
+            self.land(WriterResults([(job, row)]))
         except Exception as error:  # noqa: BLE001  # as above
-            self.land(Outcome([(job, self._failure(error))]))
+            self.land(WriterResults([(job, self._failure(error))]))
 
     def _cleared(self, job: Clear) -> Iterator[None]:
         return self._chore(job, lambda: self._ledger().clear(job.criteria))
@@ -315,11 +315,11 @@ class WriterThread:
             for count in begin():
                 removed += count
                 yield
-            self.land(Outcome([(job, removed)]))
+            self.land(WriterResults([(job, removed)]))
         except Exception as error:  # noqa: BLE001  # as above
             if isinstance(error, sqlite3.DatabaseError) and is_broken(error):
                 self._begin_anew(said(error))
-            self.land(Outcome([(job, self._failure(error))]))
+            self.land(WriterResults([(job, self._failure(error))]))
 
     def _step(self) -> None:
         if self._chores:
@@ -332,7 +332,7 @@ class WriterThread:
         while self._chores:
             self._step()
         self._let_go()
-        self.land(Outcome([(job, None)]))
+        self.land(WriterResults([(job, None)]))
 
     def _failure(self, error: Exception) -> StoreFailed:
         if isinstance(error, StoreFailed):
@@ -340,7 +340,7 @@ class WriterThread:
         return StoreFailed(f"cache {self.file.path}: {said(error)}")
 
 
-def _size(job: Job) -> int:
+def _size(job: WriterJob) -> int:
     if isinstance(job, Write) and isinstance(job.change, Put):
         return job.change.entry.body.size_bytes
     return 0
