@@ -1,4 +1,4 @@
-"""Why a request found no recording: the nearest ones, what differs, and what would help."""
+"""Why a request matched no recording: the nearest ones, what differs, and what would help."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["Explained", "Explainer", "as_data", "as_text", "in_short"]
 _SOON_S = 0.05
 _STEP = 16
 _REST_S = 0.004
-"""Between two steps while nobody waits: those who are answered meanwhile come first."""
+"""The pause between two steps of indexing: requests are answered in between."""
 _MANY = 1000
 _MOST_VARIANTS = 10
 _VARIANT = "is another variant of this request"
@@ -40,16 +40,16 @@ _USED_UP = "is the same request: its recordings are used up, since repeat is onc
 _BROKEN = "is the same request, but cannot be replayed"
 _MOST_WHY = 200
 _ENOUGH = "  it matches with this in the route's settings:"
-_PARTIAL = "  this in the route's settings leaves out what is noise; the rest still differs:"
+_PARTIAL = "  this in the route's settings leaves out the noise; the rest still differs:"
 _EXPLAINED_BYTES = 4 << 20
 _KEYS_BYTES = 4 << 20
 _OBJECTS_BYTES = 2000
-"""About what the objects of a key or of an explanation take beside their texts."""
+"""The approximate size of the objects of a key or an explanation, without their texts."""
 
 
 @frozen(eq=False)
 class Explained:
-    """Why nothing answers a request: its operation, what came near, and both in words.
+    """Why a request has no answer: its operation, the nearest recordings, and both in words.
 
     ``short`` is for a log line, ``text`` for people, ``data`` for programs.
     """
@@ -62,11 +62,11 @@ class Explained:
 
 
 class Explainer:
-    """Finds the recordings of a store that come nearest to a request.
+    """Finds the recordings of a store that are nearest to a request.
 
-    Its index is made in small steps between other work, and follows the
-    store. ``first`` is the number of the store's first place then. What was
-    explained is remembered, within bounds, until the store changes.
+    Its index is made in small steps between other work, and follows the store.
+    ``first`` is the number of the store's first place when the index was made.
+    Explanations are remembered, within limits, until the store changes.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Explainer:
         )
 
     def begin(self) -> None:
-        """Have the index made before it is needed, in what time other work leaves."""
+        """Make the index before it is needed, while there is no other work."""
         deferLater(self._reactor, _SOON_S, _get_ready, ref(self)).addErrback(_not_ready)
 
     async def get_ready(self) -> None:
@@ -104,7 +104,7 @@ class Explainer:
             say(LogLevel.debug, "misses can be explained", recordings=str(len(self._index)))
 
     async def catch_up(self) -> None:
-        """Take in what the store has and the index has not."""
+        """Add what the store has and the index does not."""
         self._waiting += 1
         try:
             await self._caught_up()
@@ -134,7 +134,7 @@ class Explainer:
                 await deferLater(self._reactor, 0 if self._waiting else _REST_S)
 
     async def _step(self, stop: int) -> None:
-        """Take in a few: as many as one turn has time for."""
+        """Add a few: as many as one turn has time for."""
         size_bytes = 0
         for place in range(self._next, min(self._next + _STEP, stop)):
             (found,) = await self._store.entries((place,))
@@ -144,7 +144,7 @@ class Explainer:
                 return
 
     async def _take(self, place: int, found: IndexEntry | BrokenInteraction | None) -> int:
-        """Take in what is at a place; the size of the body that was looked at."""
+        """Add the interaction at a place. Returns the size of the body that was read."""
         match found:
             case None:
                 return 0
@@ -168,9 +168,9 @@ class Explainer:
         identity: Identity,
         variants: Sequence[Matches] = (),
     ) -> Explained:
-        """Why nothing answers a request; ``variants`` as ``nearest`` has it.
+        """Why a request has no answer; ``variants`` are as in ``nearest``.
 
-        ``body`` is ``None`` where it is too long to be in memory.
+        ``body`` is ``None`` if it is too long to be in memory.
         """
         await self.catch_up()
         remembered = self._explained
@@ -192,12 +192,12 @@ class Explainer:
         return Explained(operation, nearest, *words, as_data(nearest, first))
 
     async def hint(self, request: Request, body: bytes) -> RequestHint:
-        """What tells a request from others like it."""
-        told = request.target, request.headers, body, self._redaction
-        return await aside(self._reactor, len(body), hint_of, *told)
+        """What distinguishes a request from similar ones."""
+        arguments = request.target, request.headers, body, self._redaction
+        return await aside(self._reactor, len(body), hint_of, *arguments)
 
     def _broken_one(self, keys: Sequence[MatchKey]) -> tuple[NearMiss, ...]:
-        """The latest recording of the very same request that broke off."""
+        """The latest recording of the same request that was cut off."""
         for key in keys:
             if key.digest in self._broken:
                 place, why = self._broken[key.digest]
@@ -209,7 +209,7 @@ class Explainer:
     ) -> tuple[NearMiss, ...]:
         """The recordings nearest to a request, the nearest one first.
 
-        ``variants`` are those of its key that answer other variants of it.
+        ``variants`` are those with its key that answer other variants of it.
         """
         await self.catch_up()
         if variants:
@@ -223,7 +223,7 @@ class Explainer:
         recorded = [
             (place, key) for place in near if (key := await self._key_at(place)) is not None
         ]
-        # Of some the differences are told, and only these are searched for credentials.
+        # Only recordings whose differences are shown are searched for credentials.
         sizes = sorted([_size_of(key) for _, key in recorded], reverse=True)[:MOST]
         size_bytes = sum(sizes) + _size_of(keys[0])
         misses = await aside(
@@ -243,13 +243,13 @@ class Explainer:
 
 
 def _get_ready(explainer: ref[Explainer]) -> Deferred[None] | None:
-    """A route that was let go meanwhile has its index not made, and is not kept for it."""
+    """A route that was released meanwhile needs no index, and is not kept for it."""
     alive = explainer()
     return None if alive is None else Deferred.fromCoroutine(alive.get_ready())
 
 
 def _not_ready(failure: Failure) -> None:
-    # A miss tries again, and whoever asked is told then.
+    # The next miss tries again, and its error reports a failure.
     say(LogLevel.warn, "misses cannot be explained yet", err=failure.getErrorMessage())
 
 
@@ -274,14 +274,14 @@ def as_data(nearest: tuple[NearMiss, ...], first: int) -> list[dict[str, Any]]:
 
 
 def as_text(nearest: tuple[NearMiss, ...], first: int) -> str:
-    """For people: lines."""
+    """Lines for people."""
     lines: list[str] = []
     for miss in nearest:
         if not miss.differences:
             lines.append(_same(miss, first))
             continue
-        told = _VARIANT if miss.variant else f"comes near (score {miss.score:.2f})"
-        lines.append(f"interaction {miss.place - first} {told}:")
+        relation = _VARIANT if miss.variant else f"comes near (score {miss.score:.2f})"
+        lines.append(f"interaction {miss.place - first} {relation}:")
         lines += [f"  {difference}" for difference in miss.differences]
         if miss.rule is not None:
             lines.append(_PARTIAL if miss.rule.partial else _ENOUGH)
@@ -292,16 +292,16 @@ def as_text(nearest: tuple[NearMiss, ...], first: int) -> str:
 def in_short(nearest: tuple[NearMiss, ...], first: int) -> str:
     """For a log line."""
     if not nearest:
-        return "the cassette holds nothing like it"
+        return "the cassette contains nothing similar"
     miss = nearest[0]
     if not miss.differences:
         return _same(miss, first)
     places = ", ".join(difference.where for difference in miss.differences[:3])
-    told = f"{_VARIANT}: it differs in" if miss.variant else "differs in"
-    return f"interaction {miss.place - first} {told} {places}"
+    relation = f"{_VARIANT}: it differs in" if miss.variant else "differs in"
+    return f"interaction {miss.place - first} {relation} {places}"
 
 
 def _same(miss: NearMiss, first: int) -> str:
-    """What there is to say of a recording in which nothing differs."""
+    """The explanation for a recording in which nothing differs."""
     why = f"{_BROKEN}: {miss.broken}" if miss.broken else _USED_UP
     return f"interaction {miss.place - first} {why}"

@@ -1,10 +1,10 @@
-"""A hit that may be one again: the same request, told by its bytes, skips what gives the same.
+"""A hit that may be repeated: an identical request skips everything with the same result.
 
-What is remembered follows from the request's bytes and the recording alone:
-the place in the store, the answer as bytes, the words for the log. What can
-change is looked at each time: ``again`` asks the store whether it is as it
-was, and takes the playhead's turn; counters, log and observer are told as of
-any other hit. The listener asks for access and for the route.
+What is remembered depends only on the request's bytes and the recording: the
+place in the store, the answer as bytes, the words for the log. What can change
+is checked each time: ``again`` asks the store whether it has changed, and
+takes the playhead's turn; counters, log and observer are updated as for any
+other hit. The listener checks access and selects the route.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ __all__ = ["Hit"]
 class Hit:
     """A hit on the only recording of its match key.
 
-    ``name`` is what the playhead counts it by. ``generation`` is that of the
-    store when the recording was found. ``tell`` notes one more such hit.
+    ``name`` is the name under which the playhead counts it. ``generation`` is
+    that of the store when the recording was found. ``tell`` records another
+    such hit.
     """
 
     route: Recorded

@@ -137,7 +137,7 @@ class RouteBodies:
         self._bodies = bodies
         self._matcher = matcher
         self._store = store
-        self._told = False
+        self._limit_logged = False
         self._places: Sequence[int] = ()
         self._heads: dict[int, tuple[KeyPart, ...]] = {}
         self._done: set[int] = set()
@@ -149,8 +149,8 @@ class RouteBodies:
             values = await self._bodies.read(body, self._matcher.long_body(request))
         except OSError as error:
             raise BuffrError(f"the request's body cannot be read: {error.strerror}") from error
-        if values.over and not self._told:
-            self._told = True
+        if values.over and not self._limit_logged:
+            self._limit_logged = True
             say(
                 LogLevel.warn,
                 "a body is too long for match rules; it is compared by its bytes",

@@ -125,7 +125,7 @@ def _substitute(exchange: Exchange, route: Recorded, variants: list[Matches]) ->
         return None
     (only,) = variants
     for difference in exchange.identity.selecting.differences(only.variant):
-        if route.variants.is_news(difference):
+        if route.variants.is_unlogged(difference):
             say(
                 LogLevel.warn,
                 "the recording of another variant answers",

@@ -25,7 +25,7 @@ from buffr.stores.cache import CacheStore
 
 __all__ = ["Cached", "Passing", "Recorded", "Route", "SessionLimits", "Uses", "Variants"]
 
-_MOST_TOLD = 4096
+_MOST_LOGGED = 4096
 
 
 @frozen
@@ -72,15 +72,15 @@ class Variants:
     """
 
     strict: bool = False
-    _told: set[VariantDifference] = field(factory=set, init=False)
+    _logged: set[VariantDifference] = field(factory=set, init=False)
 
-    def is_news(self, difference: VariantDifference) -> bool:
+    def is_unlogged(self, difference: VariantDifference) -> bool:
         """Whether this difference has not been logged yet."""
-        if difference in self._told:
+        if difference in self._logged:
             return False
-        if len(self._told) >= _MOST_TOLD:
-            self._told.clear()
-        self._told.add(difference)
+        if len(self._logged) >= _MOST_LOGGED:
+            self._logged.clear()
+        self._logged.add(difference)
         return True
 
 

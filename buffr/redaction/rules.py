@@ -235,7 +235,7 @@ class RedactionRules:
         return _JudgedHeaders(self.headers)
 
     @telling_headers.default
-    def _none_told_yet(self) -> Mapping[bytes, bool]:
+    def _no_header_judged_yet(self) -> Mapping[bytes, bool]:
         return _TellingHeaders(self.headers)
 
     @json_names.default

@@ -1,4 +1,4 @@
-"""InteractionSet that are too old, and what takes their turn."""
+"""Recordings that are too old, and those that replace them."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ async def _read(route: Recorded, request: Request, stream: BodyStream) -> Reques
 
 
 class TestExact:
-    """What tells two bodies apart byte for byte."""
+    """What distinguishes two bodies byte for byte."""
 
     @pytest.mark.parametrize("data", [b"", b"x", b'{"a": 1}', b"x" * IN_MEMORY])
     def test_up_to_a_limit_it_is_the_bytes(self, tmp_path: Path, data: bytes) -> None:

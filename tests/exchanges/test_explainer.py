@@ -1,4 +1,4 @@
-"""The explainer: a miss says which recordings came near, and what would help."""
+"""The explainer: a miss reports the nearest recordings, and what would help."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class TestIndexing:
         assert len(bench.miss(b"/chat", b'{"q": "new"}')) == 3
         assert sum(map(len, counted.take_read())) <= 8
 
-    def test_a_miss_waits_for_one_rest_at_most(self) -> None:
+    def test_a_miss_waits_for_no_more_than_one_pause(self) -> None:
         """From then on the steps follow each other; each place is read once."""
         bench, counted = self.bench()
         bench.explainer.begin()
@@ -182,7 +182,7 @@ class TestTurns:
 
 
 class TestNearest:
-    def test_what_differs_and_the_rule_that_helps(self) -> None:
+    def test_the_difference_and_the_rule_that_helps(self) -> None:
         """Noise in one place: the pointer, both values, and a rule to paste."""
         bench = Bench()
         bench.record(b"/other", b"{}")
@@ -199,7 +199,7 @@ class TestNearest:
         assert in_short(nearest, 0) == "interaction 1 differs in body /ts"
 
     def test_noise_beside_a_real_difference(self) -> None:
-        """The rule for the noise is offered all the same, and does not promise too much."""
+        """The rule for the noise is offered anyway, and does not promise too much."""
         bench = Bench()
         bench.record(b"/chat", b'{"ts": 1763700000, "q": "hi"}')
         nearest = bench.miss(b"/chat", b'{"ts": 1763700099, "q": "ho"}')
@@ -208,7 +208,7 @@ class TestNearest:
         assert "the rest still differs" in as_text(nearest, 0)
         assert "it matches" not in as_text(nearest, 0)
 
-    def test_what_is_recorded_later_counts(self) -> None:
+    def test_later_recordings_count(self) -> None:
         """The index follows the store."""
         bench = Bench()
         assert bench.miss(b"/chat", b"{}") == ()
@@ -223,8 +223,8 @@ class TestNearest:
         (first, *_) = bench.miss(b"/349", b'{"a": 0}')
         assert first.place == 349
 
-    def test_a_recording_of_the_same_request_that_broke_off(self) -> None:
-        """It is never replayed, and the miss says how it broke."""
+    def test_a_cut_off_recording_of_the_same_request(self) -> None:
+        """It is never replayed, and the miss says how it was cut off."""
         bench = Bench()
         bench.record(b"/chat", b'{"a": 1}')
         bench.record(b"/chat", b'{"a": 2}', truncated="the upstream dropped the connection")
@@ -241,7 +241,7 @@ class TestNearest:
         )
         assert "broken" not in near
 
-    def test_a_recording_of_another_request_that_broke_off(self) -> None:
+    def test_a_cut_off_recording_of_another_request(self) -> None:
         """It is never replayed, so it cannot be what was meant."""
         bench = Bench()
         bench.record(b"/chat", b'{"a": 1}', truncated="cut")
@@ -250,7 +250,7 @@ class TestNearest:
     def test_nothing_near(self) -> None:
         """An empty cassette says so."""
         assert as_text((), 0) == ""
-        assert in_short((), 0) == "the cassette holds nothing like it"
+        assert in_short((), 0) == "the cassette contains nothing similar"
 
     def test_used_up(self) -> None:
         """The same request was recorded, but ``repeat: once`` lets it answer only once."""

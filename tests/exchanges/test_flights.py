@@ -1,4 +1,4 @@
-"""Flights: one upstream call and those who follow it, whoever is slow, leaves, or breaks."""
+"""Flights: one upstream call and its followers, which may be slow, leave, or fail."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AHEAD_BLOCKS = 5
 
 
 class Sink:
-    """A client that notes what it is given, and can stop reading or leave."""
+    """A client that records what it receives, and can stop reading or leave."""
 
     def __init__(self, *, full: bool = False) -> None:
         self.begun = 0
@@ -106,7 +106,7 @@ class FullSpool(Spool):
 class Call:
     """A call whose upstream and store are played by the test.
 
-    ``room`` is what the disk holds; with ``None`` nothing is kept. The
+    ``room`` is the space on the disk; with ``None`` nothing is kept. The
     upstream is asked at once unless ``departed`` says otherwise.
     """
 
@@ -187,7 +187,7 @@ def failing(following: Deferred[tuple[ResponseHead, str | None]]) -> BuffrError:
 class TestOne:
     @pytest.mark.parametrize("room", [None, 1 << 24])
     def test_pieces_as_they_come(self, room: int | None) -> None:
-        """Each goes out at once; when nothing more is here, what waits is flushed."""
+        """Each is sent at once; when nothing more has arrived, the rest is flushed."""
         bench, sink = Bench(room), Sink()
         following = bench.follow(sink)
         bench.call.answers(CHUNKED)
@@ -227,7 +227,9 @@ class TestKeeping:
         ("length", "before"), [(4, b"ab"), (CHUNKED, b"abcd"), (UNTIL_CLOSE, b"abcd")]
     )
     def test_the_end_is_withheld(self, length: int, before: bytes) -> None:
-        """The last piece of a known length, or else the end, goes out when it is kept."""
+        """The last piece of a known length, or otherwise the end, is sent once the recording is
+        kept.
+        """
         bench, sink = Bench(), Sink()
         bench.call.keeping = Deferred()
         following = bench.follow(sink)
@@ -252,8 +254,8 @@ class TestKeeping:
         bench.call.keeping.callback(None)
         assert (sink.begun, sink.ended) == (1, ())
 
-    def test_nothing_is_withheld_for_nothing(self) -> None:
-        """What is not kept goes out as it comes."""
+    def test_nothing_is_withheld_without_a_recording(self) -> None:
+        """What is not kept is sent as it arrives."""
         bench, sink = Bench(room=None), Sink()
         bench.follow(sink)
         bench.call.answers(4)
@@ -262,7 +264,7 @@ class TestKeeping:
 
     @pytest.mark.parametrize("error", [StoreFailed("full"), ZeroDivisionError("ours")])
     def test_it_cannot_be_kept(self, error: Exception) -> None:
-        """The answer is whole all the same."""
+        """The answer is complete anyway."""
         bench, sink = Bench(), Sink()
         bench.call.keeping = Deferred()
         following = bench.follow(sink)
@@ -318,7 +320,7 @@ class TestSeveral:
         bench.call.keeping.callback(None)
         assert (late.data, late.ended) == (b"ab", ())
 
-    def test_nobody_joins_what_lacks_its_beginning(self) -> None:
+    def test_a_flight_without_its_beginning_cannot_be_joined(self) -> None:
         """Without a recording the first pieces are gone when all have passed them."""
         bench = Bench(room=None)
         bench.follow(Sink())
@@ -328,8 +330,8 @@ class TestSeveral:
         bench.call.sends(b"a")
         assert not bench.flight.joinable
 
-    def test_a_slow_one_holds_nobody(self) -> None:
-        """The fast one and the upstream go on; the slow one reads back what it missed."""
+    def test_a_slow_follower_holds_up_no_one(self) -> None:
+        """The fast one and the upstream continue; the slow one reads back what it missed."""
         bench, fast, slow = Bench(), Sink(), Sink(full=True)
         bench.follow(fast)
         following = bench.follow(slow)
@@ -348,7 +350,7 @@ class TestSeveral:
         assert bench.over()
 
     def test_when_all_are_slow_the_upstream_waits(self) -> None:
-        """It is held some pieces ahead, and goes on with the first who reads."""
+        """It is held some pieces ahead, and continues with the first that reads."""
         bench, sinks = Bench(), [Sink(full=True), Sink(full=True)]
         for sink in sinks:
             bench.follow(sink)
@@ -375,7 +377,7 @@ class TestSeveral:
         assert bench.call.held
 
     def test_a_slow_one_leaves(self) -> None:
-        """Nobody waits for it, and the call is let go with the last reader."""
+        """It holds up no one, and the call is released with the last reader."""
         bench, slow = Bench(), Sink(full=True)
         bench.follow(Sink())
         following = bench.follow(slow)
@@ -387,7 +389,7 @@ class TestSeveral:
         assert bench.over()
 
     def test_without_a_recording_the_slowest_decides(self) -> None:
-        """What nobody keeps is held in memory, so no more than that is taken."""
+        """What is not kept is only in memory, so no more than that is read."""
         bench, sink = Bench(room=None), Sink(full=True)
         bench.follow(sink)
         bench.call.answers(CHUNKED)
@@ -402,7 +404,7 @@ class TestSeveral:
 class TestTruncated:
     @pytest.mark.parametrize("length", [9, CHUNKED, UNTIL_CLOSE])
     def test_all_are_aborted(self, length: int) -> None:
-        """They get what came, and see that it is not all; it is kept as truncated."""
+        """They get what has arrived, and see that it is incomplete; it is kept as truncated."""
         bench, sinks = Bench(), [Sink(), Sink()]
         following = [bench.follow(sink) for sink in sinks]
         bench.call.answers(length)
@@ -415,7 +417,7 @@ class TestTruncated:
         assert bench.over()
 
     def test_nobody_joins_it(self) -> None:
-        """While a truncated answer is being kept, the next request asks anew."""
+        """While a truncated answer is being kept, the next request starts a new call."""
         bench = Bench()
         bench.call.keeping = Deferred()
         bench.follow(Sink())
@@ -444,7 +446,7 @@ class TestFullDisk:
     @pytest.mark.parametrize("length", [20 * 65536, CHUNKED])
     @pytest.mark.parametrize("room", [0, 65536, 10 * 65536])
     def test_it_breaks_no_answer(self, length: int, room: int) -> None:
-        """Fast and slow clients have the whole answer; what could not be kept is not."""
+        """Fast and slow clients get the whole answer; what could not be kept is not."""
         bench, fast, slow = Bench(room), Sink(), Sink(full=True)
         bench.follow(fast)
         following = bench.follow(slow)
@@ -532,7 +534,7 @@ class TestLeaving:
         assert bench.over()
 
     def test_another_one_comes_meanwhile(self) -> None:
-        """The upstream goes on for it."""
+        """The upstream continues for it."""
         bench, late = Bench(), Sink()
         following = bench.follow(Sink())
         bench.call.answers(CHUNKED)
@@ -577,7 +579,7 @@ class TestLeaving:
         assert (other.data, other.ended) == (b"ab", ())
 
     def test_a_slow_one_that_was_the_last(self) -> None:
-        """An upstream that was held goes on for the recording, until it is given up."""
+        """A paused upstream continues for the recording, until it is given up."""
         bench, slow = Bench(), Sink(full=True)
         following = bench.follow(slow)
         bench.call.answers(CHUNKED)
@@ -597,7 +599,7 @@ class TestGivenUp:
     @pytest.mark.parametrize("stage", ["asking", "streaming", "held", "keeping", "over"])
     @pytest.mark.parametrize("followed", [False, True])
     def test_at_any_stage(self, stage: str, *, followed: bool) -> None:
-        """It ends when what came is kept; who follows learns of it."""
+        """It ends once what arrived is kept; followers learn of it."""
         bench, sink = Bench(), Sink(full=stage == "held")
         bench.call.keeping = None if stage == "over" else Deferred()
         following = bench.follow(sink)
@@ -693,10 +695,10 @@ class TestAnyHistory:
         st.sampled_from([8, CHUNKED, UNTIL_CLOSE]),
         st.lists(st.sampled_from(Play.ACTS), max_size=25),
     )
-    def test_nobody_hangs_and_nobody_is_deceived(
+    def test_every_client_ends_and_learns_the_truth(
         self, room: int | None, length: int, history: list[str]
     ) -> None:
-        """In any order of events: all who stay get the same bytes, and an end that is true."""
+        """In any order of events: all that stay get the same bytes, and a truthful end."""
         play = Play(room, length)
         for name in history:
             play.act(name)

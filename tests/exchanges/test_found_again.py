@@ -53,7 +53,7 @@ DIGITS = base64.b85encode(Random(1).randbytes(1_200_000)).decode().replace("&", 
 
 
 def done(running: Coroutine[Any, Any, _T]) -> _T:
-    """The result of what never waits."""
+    """The result of a coroutine that never waits."""
     with pytest.raises(StopIteration) as stopped:
         running.send(None)
     result: _T = stopped.value.value
@@ -108,7 +108,7 @@ class Asking:
         self.identity: Identity = self.matcher.live(self.request, self.body)
 
     def recording(self) -> Interaction:
-        """As its redacted body is stored, in a file of its own if it is long."""
+        """With its redacted body as stored, in a separate file if it is long."""
         request = RecordedRequest(b"POST", b"/p", self.request.headers, Body.of(self.raw))
         if isinstance(self.body, LongBody):
             key = self.matcher.key_of(request, self.body)
@@ -167,7 +167,7 @@ class TestFoundAgain:
     @pytest.mark.parametrize("rules", ["default", "coded"])
     @pytest.mark.parametrize("size", [100, IN_MEMORY + 1])
     def test_credential_under_a_coding(self, size: int, rules: str, coding: str) -> None:
-        """A short coded body may hold much; what is stored of it was coded anew."""
+        """A short encoded body may decode to much; the stored body was encoded again."""
         check(RULES[rules], Sent("json", size, "long password", coding))
 
     @pytest.mark.parametrize("secret", ["password", "long password", "shape"])

@@ -52,7 +52,7 @@ class TestTurns:
         assert all(late - early >= 1 for early, late in zip(times, times[2:], strict=False))
         assert asking.clock.getDelayedCalls() == []
 
-    def test_whoever_leaves_gives_the_turn_back(self) -> None:
+    def test_a_client_that_leaves_gives_its_turn_back(self) -> None:
         asking = Asking(RateRules((Window(1, 1, "second"),)))
         for _ in range(4):
             asking.ask()
@@ -72,7 +72,7 @@ class TestTurns:
         assert asking.pace.refused_at == 5
         assert asking.pace.state().refused == 1
 
-    def test_without_windows_nobody_waits(self) -> None:
+    def test_without_windows_nothing_waits(self) -> None:
         asking = Asking(RateRules())
         for _ in range(100):
             asking.ask()
@@ -114,7 +114,7 @@ class TestLearning:
         asking.answered(200, (b"RateLimit", b'"default";r=0;t=4'))
         assert asking.pace.state().held_s == 4
 
-    def test_what_waits_already_is_held_or_refused(self) -> None:
+    def test_waiting_requests_are_delayed_or_refused(self) -> None:
         asking = Asking(RateRules(TWO_A_SECOND, max_delay_s=5))
         for _ in range(6):
             asking.ask()
@@ -125,7 +125,7 @@ class TestLearning:
 
 
 class TestChanges:
-    def test_other_limits_hold_at_once_for_what_waits(self) -> None:
+    def test_other_limits_apply_at_once_to_waiting_requests(self) -> None:
         """Defect 10: live changes of limits did nothing."""
         asking = Asking(RateRules((Window(1, 3600, "hour"),), max_delay_s=1e6))
         for _ in range(3):

@@ -34,7 +34,7 @@ class TestRepeat:
         ("repeat", "expected"), [(Repeat.CYCLE, 4), (Repeat.LAST, 4), (Repeat.ONCE, None)]
     )
     def test_a_recording_of_this_run(self, repeat: Repeat, expected: int | None) -> None:
-        """It counts as an answer: with ``once`` the same request is asked anew."""
+        """It counts as an answer: with ``once`` the same request is fetched again."""
         playhead = Playhead(repeat)
         playhead.answered("", KEY)
         assert playhead.next("", KEY, [4]) == expected
@@ -78,7 +78,7 @@ class TestScopes:
         assert playhead.next("one", b"other key", [5]) == 5
 
     def test_reset(self) -> None:
-        """A scope starts over and the others do not; an unknown one is no error."""
+        """The scope starts over and the others do not; an unknown scope is not an error."""
         playhead = Playhead(Repeat.ONCE)
         played(playhead, [1, 2], 1, "one")
         played(playhead, [1, 2], 1, "two")
@@ -107,9 +107,9 @@ class TestScopes:
 
 
 class Asked:
-    """What the playhead promises, said again in the plainest way.
+    """The playhead's promises, implemented in the simplest way.
 
-    ``rounds`` holds what a scope has had since it last began at the start.
+    ``rounds`` has what a scope has received since it last began at the start.
     """
 
     def __init__(self, repeat: Repeat) -> None:

@@ -92,8 +92,11 @@ class TestDecoded:
             *((name, False) for name in (b"aes128gcm", b"dcb", b"snappy", b"gzip;q=1", b"base64")),
         ],
     )
-    def test_what_is_no_coding(self, codings: bytes, plain: bool) -> None:
-        """Character sets and the like name none; what might be one is never taken for plain."""
+    def test_values_that_are_not_codings(self, codings: bytes, plain: bool) -> None:
+        """Character sets and the like are not codings.
+
+        A possible coding is never treated as plain.
+        """
         assert are_plain(codings) is plain
         if plain:
             assert are_known(codings)
@@ -112,7 +115,7 @@ def cut(body: bytes, size: int) -> Iterator[bytes]:
 class TestPieces:
     @given(st.sampled_from(KNOWN), st.binary(max_size=3000), st.integers(1, 700))
     def test_there_and_back(self, codings: bytes, body: bytes, size: int) -> None:
-        """However it is cut, a body comes back as it was, and is encoded in one way."""
+        """However it is split, a body comes back unchanged, and is always encoded the same way."""
         coded = b"".join(encoding(codings, cut(body, size)))
         assert b"".join(decoding(codings, cut(coded, size))) == body
         assert encoded(codings, body) == encoded(codings, body)

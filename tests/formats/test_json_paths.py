@@ -1,4 +1,4 @@
-"""JSONPaths followed step by step find what the library finds."""
+"""JSONPaths followed step by step select what the library selects."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def without(document: Any, places: set[Place]) -> Any:
 class TestSteps:
     @settings(max_examples=settings().max_examples * 4)
     @given(DOCUMENTS, st.lists(PATHS, min_size=1, max_size=3))
-    def test_they_find_what_the_library_finds(self, document: Any, texts: list[str]) -> None:
+    def test_they_select_what_the_library_selects(self, document: Any, texts: list[str]) -> None:
         paths = [JSONPath.of(text) for text in texts]
         assert all(path.steps is not None for path in paths)
         places = {node.location for text in texts for node in jsonpath_rfc9535.find(text, document)}

@@ -1,4 +1,4 @@
-"""Parts of multipart bodies: what delimits them, their fields, and where contents stand."""
+"""Parts of multipart bodies: their delimiters, their fields, and the positions of contents."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TestParts:
     def test_examples(self, body: bytes, expected: list[bytes] | None) -> None:
         assert contents(body, b"b") == expected
 
-    def test_what_stands_around_them(self) -> None:
+    def test_text_around_the_parts(self) -> None:
         body = b"before\r\n--b\r\n\r\none\r\n--b--\r\nafter"
         found = multipart(body, b"b")
         assert found is not None
@@ -79,7 +79,7 @@ class TestParts:
         assert contents(b"".join(parts) + b"--" + boundary + b"--", boundary) == wanted
 
     def test_large_contents_are_searched_in_steps(self) -> None:
-        """A delimiter may stand anywhere, and whoever else wants to run gets a turn."""
+        """A delimiter may be anywhere, and other work gets a turn."""
         turns = 0
 
         def pause() -> None:

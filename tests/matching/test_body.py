@@ -1,4 +1,4 @@
-"""What of a body is compared, and that pieces and files give what the whole gives."""
+"""Which parts of a body are compared; pieces and files give the same value as the whole."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class TestRecordedBody:
         recorded = Body(b"", len(body), tmp_path / name)
         assert recorded_body_value(content_type, recorded) == b"sha256:" + name.encode()
 
-    def test_what_is_known_of_a_large_one(self, tmp_path: Path) -> None:
+    def test_a_large_body_with_a_known_key(self, tmp_path: Path) -> None:
         """By these rules only."""
         rules, kind = BodyRules(), BodyKind(JSON)
         known = BodyKey(rules.version(kind), "0" * 64)
@@ -152,6 +152,6 @@ class TestRecordedBody:
             recorded_body_value(FORM_DATA + b"a", Body(b"", 9, tmp_path / "none"))
 
     def test_in_memory(self) -> None:
-        """Bytes in memory are taken as they are; no body is no bytes."""
+        """Bytes in memory are used unchanged; no body counts as no bytes."""
         assert recorded_body_value(JSON, Body.of(b"[ ]")) == b"[]"
         assert recorded_body_value(JSON, Body()) == b""

@@ -86,7 +86,7 @@ DOCUMENTS = documents()
 
 
 def meaning(document: Document) -> Document:
-    """A document as it is compared: members sorted by name, those of one name in their order."""
+    """A document as it is compared: members sorted by name, those with the same name in order."""
     if isinstance(document, list):
         return ["array", *map(meaning, document)]
     if isinstance(document, tuple):
@@ -139,7 +139,9 @@ class TestCanonical:
         assert canonical(body) is None
 
     def test_depth(self) -> None:
-        """Nesting is read up to one depth, however it is spelled, and hostile depth is no error."""
+        """Nesting is read up to one depth, however it is spelled, and hostile depth is not an
+        error.
+        """
         for begin, end in ((b"[", b"]"), (b'{"a":', b"}")):
             for fits, depth in ((True, DEEPEST), (False, DEEPEST + 1), (False, 100_000)):
                 body = begin * depth + b'"[[{"' + end * depth
@@ -166,12 +168,12 @@ class TestReadersAgree:
     @settings(max_examples=settings().max_examples * 3)
     @given(DOCUMENTS.flatmap(spelled))
     def test_on_documents(self, body: bytes) -> None:
-        """The fast way gives what the slow way gives."""
+        """The fast way gives the same result as the slow way."""
         assert canonical(body) == slow_canonical(body) is not None
 
     @given(st.text('{}[]":,-0e1.\\u003ad \n', max_size=30))
     def test_on_anything(self, text: str) -> None:
-        """Also on what is no JSON."""
+        """Also for what is not JSON."""
         assert canonical(text.encode()) == slow_canonical(text.encode())
 
 

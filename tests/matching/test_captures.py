@@ -67,14 +67,14 @@ class TestLive:
 class TestRecorded:
     REQUEST = RecordedRequest(b"POST", b"/run-1", (), Body.of(b"run-4 run-44"))
 
-    def test_what_was_captured_at_recording_counts(self) -> None:
-        """As the Go program stores it; for other rules the stored request tells."""
+    def test_captures_from_recording_count(self) -> None:
+        """As the Go program stores it; for other rules the stored request is searched."""
         sync = rules(("request.body", "run-[0-9]+"), ("request.path", "[a-z]+-1"))
         stored = (("run-[0-9]+", "run-0"), ("another", "x"))
         assert sync.recorded(self.REQUEST, stored) == ((b"run-0",), (b"run-1",))
         assert sync.recorded(self.REQUEST) == ((b"run-4", b"run-44"), (b"run-1",))
 
-    def test_what_is_stored_gives_the_same(self) -> None:
+    def test_stored_captures_give_the_same(self) -> None:
         sync = rules(("request.body", "run-[0-9]+"), ("request.path", "[a-z]+-1"))
         stored = sync.to_store(self.REQUEST)
         assert stored == (
@@ -86,13 +86,13 @@ class TestRecorded:
             self.REQUEST
         )
 
-    def test_what_is_no_text_is_not_stored(self) -> None:
+    def test_captures_that_are_not_text_are_not_stored(self) -> None:
         sync = rules(("request.body", "(?s)run-.."))
         request = evolve(self.REQUEST, body=Body.of(b"run-\xff\xff"))
         assert sync.to_store(request) == ()
 
     def test_a_captured_secret_is_not_stored(self) -> None:
-        """What redaction took out of the request must not stand in its captures."""
+        """What redaction removed from the request must not be in its captures."""
         one = HTTPInteraction(
             evolve(self.REQUEST, target=b"/?token=REDACTED"),
             ResponseHead(200, b"OK", ()),
@@ -105,7 +105,7 @@ class TestRecorded:
 
 class TestPairs:
     def test_in_order(self) -> None:
-        """The first with the first; what one side has more of has no pair."""
+        """The first with the first; a surplus match has no pair."""
         assert pairs(((b"a", b"b"), (b"c",)), ((b"x",), (b"y", b"z"))) == (
             (b"a", b"x"),
             (b"c", b"y"),

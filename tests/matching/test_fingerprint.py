@@ -29,7 +29,7 @@ class TestFingerprint:
         assert asked((name, b"1")) == asked((name.lower(), b"1"))
 
     def test_order_of_fields(self) -> None:
-        """That of different names says nothing; that of one name does."""
+        """Of different names it does not count; of the same name it does."""
         a, b, c = (b"a", b"1"), (b"b", b"2"), (b"a", b"3")
         assert asked(a, b) == asked(b, a)
         assert asked(a, c) != asked(c, a)

@@ -36,13 +36,13 @@ class TestCanonicalForm:
 
     @given(FIELDS)
     def test_keeps_its_meaning(self, fields: list[tuple[str, str]]) -> None:
-        """What a server reads from it is what was sent."""
+        """A server reads from it what was sent."""
         form = canonical_form(urlencode(fields).encode(), as_is)
         assert parse_qsl(form.decode(), keep_blank_values=True) == fields
         assert canonical_form(form, as_is) == form
 
     def test_replace(self) -> None:
-        """Values change and fields go by their decoded names."""
+        """Values change and fields are removed by their decoded names."""
         form = canonical_form(b"a=1&%62=2&c=3", {b"a": None, b"b": b"x"}.get)
         assert form == b"b=x&c=3"
 

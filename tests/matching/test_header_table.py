@@ -47,7 +47,7 @@ class TestClasses:
         assert class_of(name) is expected
         assert class_of(name) is expected, "and the second time, too"
 
-    def test_no_name_stands_twice(self) -> None:
+    def test_every_name_occurs_once(self) -> None:
         """In two rows one of them would say nothing."""
         names = [name for row in TABLE for name in row.names]
         assert sorted(set(names)) == sorted(names)

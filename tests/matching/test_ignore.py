@@ -1,4 +1,8 @@
-"""Ignore rules: what they match makes no difference, and a wrong one spoils no other."""
+"""Ignore rules.
+
+Their matches make no difference, and an invalid rule does not affect the
+others.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ def rule(part: str, pattern: str, replace_with: str = "", *, sync: bool = False)
 
 class TestIgnore:
     def test_replaces_literally(self) -> None:
-        """Every match goes, and what takes its place is no template."""
+        """Every match is replaced, and the replacement is not a template."""
         ignore, _ = Ignore.of((rule("request.body", "run-([0-9]{4})", r"<\1$1\g<0>>"),))
         text = ignore.replaced("request.body", b"run-0001, run-0002, run-x \xff\x00")
         assert text == rb"<\1$1\g<0>>, <\1$1\g<0>>, run-x " + b"\xff\x00"
@@ -28,7 +32,7 @@ class TestIgnore:
         assert not ignore.concerns("request.query")
 
     def test_in_order(self) -> None:
-        """A rule sees what the ones before it left."""
+        """A rule sees the result of the rules before it."""
         ignore, _ = Ignore.of((rule("request.path", "a", "b"), rule("request.path", "b+", "c")))
         assert ignore.replaced("request.path", b"aab") == b"c"
 
@@ -42,7 +46,7 @@ class TestIgnore:
         ],
     )
     def test_invalid(self, bad: IgnoreRule, reason: str) -> None:
-        """An invalid rule is named with its reason and skipped; the others hold."""
+        """An invalid rule is reported with the reason and skipped; the others apply."""
         ignore, warnings = Ignore.of((rule("request.path", "a"), bad))
         assert ignore.replaced("request.path", b"a") == b""
         assert len(warnings) == 1
@@ -50,7 +54,7 @@ class TestIgnore:
         assert reason in warnings[0]
 
     def test_matches(self) -> None:
-        """What a rule captures is what it matches, in order, but for empty matches."""
+        """A rule captures its matches, in order, except empty ones."""
         ignore, _ = Ignore.of((rule("request.body", "x*"), rule("request.body", "[0-9]")))
         found = [pattern.matches(b"run-123 x", 2) for pattern in ignore.patterns]
         assert found == [(b"x",), (b"1", b"2")]

@@ -72,7 +72,7 @@ class TestAsAWhole:
 
     @settings(max_examples=settings().max_examples * 3)
     @given(st.text('{}[]":,-0e1.\\u003aDd8 \né', max_size=60), WINDOWS)
-    def test_what_may_not_be_json(self, text: str, window: int) -> None:
+    def test_texts_that_may_not_be_json(self, text: str, window: int) -> None:
         assert in_slices(text.encode(), window) == canonical(text.encode())
 
     @given(st.binary(max_size=40), WINDOWS)

@@ -1,4 +1,4 @@
-"""A long body means what a short one means, and others get a turn while it is read."""
+"""A long body means what a short one means, and other work gets a turn while it is read."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class TestAsAShortOne:
         assert read(kind, body, codings=codings, rules=rules, cuts=cuts).meant == short
 
     @given(st.binary(max_size=40), st.sampled_from([b"gzip", b"aws-chunked", b"br,aws-chunked"]))
-    def test_what_is_not_as_it_says(self, body: bytes, codings: bytes) -> None:
+    def test_bodies_that_do_not_match_their_coding(self, body: bytes, codings: bytes) -> None:
         short = PLAIN.value(BodyKind(JSON, codings), body)
         assert read(JSON, body, codings=codings).meant == short
 
@@ -201,7 +201,7 @@ class TestLong:
     @pytest.mark.parametrize(
         "body", [b"[" * 2_000_000, b'{"a": ' + b"1" * 2_000_000, b"[1,]" * 500_000]
     )
-    def test_what_is_not_json(self, body: bytes) -> None:
+    def test_texts_that_are_not_json(self, body: bytes) -> None:
         assert read(JSON, body).meant == by_bytes(body) or body.endswith(b"1")
 
     def test_switched_off(self) -> None:
@@ -239,7 +239,7 @@ class TestOverTheLimit:
         assert values.meant == values.exact == by_bytes(document(1))
 
     def test_decoded(self) -> None:
-        """It is what a body holds that is limited."""
+        """The limit applies to the decoded body."""
         body = gzip.compress(b"[" + b" " * (3 * MB) + b"]", mtime=0)
         assert read(JSON, body, codings=b"gzip", limit=2 * MB).over
         assert not read(JSON, body, codings=b"gzip", limit=4 * MB).over
@@ -260,14 +260,14 @@ class TestOverTheLimit:
         assert one.meant == other.meant
         assert one.over
 
-    def test_what_has_no_rules_is_never_over(self) -> None:
+    def test_a_body_without_rules_is_never_over_the_limit(self) -> None:
         values = read(b"image/png", b"\x89PNG" + IMAGE, limit=MB)
         assert not values.over
         assert values.meant == values.exact
 
 
 class TestMemoryAndTurns:
-    def test_what_need_not_be_understood_is_not_kept(self) -> None:
+    def test_a_body_that_need_not_be_parsed_is_not_kept(self) -> None:
         """Its pieces are looked at one by one."""
 
         def pieces() -> Iterator[bytes]:

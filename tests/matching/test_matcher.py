@@ -41,7 +41,7 @@ def stored(request: RecordedRequest) -> RecordedRequest:
 
 class TestLive:
     def test_parts(self) -> None:
-        """Behind a reverse port a key says method, path, query and body, in this order."""
+        """Behind a reverse port a key consists of method, path, query and body, in this order."""
         assert key(b"/p?a=1", b"[ 1 ]").parts == (
             ("method", b"POST"),
             ("path", b"/p"),
@@ -167,7 +167,7 @@ class TestDistinctCredentials:
     def made(self, target: bytes, headers: Headers) -> bytes:
         return self.MATCHER.live(Request(b"GET", target, headers), b"").keys[0].digest
 
-    def test_told_apart(self) -> None:
+    def test_distinguished(self) -> None:
         """Two users' requests are two, by query and by header."""
         one, two = b"one-0123456789abcdefghij", b"two-0123456789abcdefghij"
         found = {
@@ -218,7 +218,7 @@ class TestDistinctCredentials:
         assert before != after == matcher.recorded(stored_request).digest
 
     def test_needs_a_salt(self) -> None:
-        """Without a salt there is nothing to tell them apart by."""
+        """Without a salt they cannot be distinguished."""
         with pytest.raises(ValueError):
             Matcher(MatchRules(credentials="distinct"), with_origin=False)
 
@@ -239,7 +239,7 @@ BODIES = st.one_of(
 class TestRecorded:
     @given(TARGETS, BODIES, st.sampled_from([JSON, (), ((b"content-type", b"text/plain"),)]))
     def test_redacted_or_not(self, target: bytes, body: bytes, headers: Headers) -> None:
-        """A live request and its recording, redacted or as it was, have one key."""
+        """A live request and its recording, redacted or not, have the same key."""
         live = key(target, body, headers).digest
         recorded = RecordedRequest(b"POST", target, headers, Body.of(body))
         assert reverse().recorded(recorded).digest == live
@@ -274,7 +274,7 @@ class TestDifferences:
         assert differences(key(b"/a"), key(b"/a")) == ()
 
     def test_absent(self) -> None:
-        """A part of the origin that one lacks is no difference, another part is."""
+        """A part of the origin that one key lacks is not a difference, another part is."""
         full = MatchKey((("scheme", b"https"), ("host", b"a"), ("header range", b"1")))
         assert differences(full, MatchKey((("host", b"b"),))) == ("host", "header range")
         assert differences(MatchKey((("host", b"b"),)), full) == ("host", "header range")

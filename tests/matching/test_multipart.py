@@ -1,4 +1,4 @@
-"""Forms in parts: what a part says counts, how a client writes it does not."""
+"""Multipart forms: the content of a part counts, the client's notation does not."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class TestDifferent:
             FILE.replace(b"text/plain", b"text/html"),
         ],
     )
-    def test_what_a_part_says(self, other: bytes) -> None:
+    def test_the_content_of_a_part_counts(self, other: bytes) -> None:
         """Name, file name, media type, content."""
         assert canonical_parts(form(other)) != canonical_parts(form(FILE))
 
@@ -99,7 +99,7 @@ class TestDifferent:
 
 
 class TestFields:
-    def test_what_rules_leave_out(self) -> None:
+    def test_parts_that_rules_leave_out(self) -> None:
         """A credential's part has one content, a field that does not count is gone; files stay."""
         secret = FIELD.replace(b'"a"', b'"client_secret"')
         left_out = FIELD.replace(b'"a"', b'"b"')

@@ -1,4 +1,4 @@
-"""A near miss says what differs, and the rule that it suggests makes it a hit."""
+"""A near miss reports what differs, and the rule that it suggests makes it a hit."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ class TestDifferences:
             Difference("body", "/new", None, "true"),
         }
 
-    def test_values_that_python_takes_for_equal(self) -> None:
-        """In lists, too, where what is the same is passed over in one step."""
+    def test_values_that_python_considers_equal(self) -> None:
+        """In lists, too, where equal elements are skipped in one step."""
         recorded = Sent(b"/", {"e": [{"a": 1}, [True], {"same": [1, True, None]}, 2]})
         live = Sent(b"/", {"e": [{"a": True}, [1], {"same": [1, True, None]}, 2.0]})
         assert set(miss(recorded, live).differences) == {
@@ -71,7 +71,7 @@ class TestDifferences:
         }
 
     def test_telling_names(self) -> None:
-        """Keys that hold credentials as they are show none under a name that tells of one."""
+        """In keys that contain credentials in clear, those under a telling name are hidden."""
         rules = MatchRules(credentials="exact")
         old, new = (
             Sent(b"/", {"dpopProof": f"a1B2c3D4e5F6g7H8i9J0{n}"}).key(rules) for n in (1, 2)
@@ -114,7 +114,7 @@ class TestDifferences:
         )
 
     def test_long_and_binary(self) -> None:
-        """Long values are cut to where they differ, bytes that are no text named by digest."""
+        """Long values are cut to where they differ; bytes that are not text are shown by digest."""
         text = "x" * 500
         (found,) = miss(
             Sent(b"/", {"a": text + "1" + text}), Sent(b"/", {"a": text + "2" + text})
@@ -144,7 +144,7 @@ class TestDifferences:
         assert "hunter" not in repr(double)
 
     def test_ambiguous_names(self) -> None:
-        """Of a name that is as often one of data the value tells whether it is shown."""
+        """If a name is as often one of data, the value decides whether it is shown."""
         found = miss(Sent(b"/?key=en", {"key": TOKEN}), Sent(b"/?key=de", {"key": "a"}))
         assert set(found.differences) == {
             Difference("query", "/key", "en", "de"),
@@ -152,7 +152,7 @@ class TestDifferences:
         }
 
     def test_readings(self) -> None:
-        """What may be a dummy for a credential is no difference to one."""
+        """A possible dummy for a credential is not a difference from one."""
         matcher = Matcher(MatchRules(), with_origin=False)
         live = matcher.live(Request(b"GET", b"/?page=2&key=test", ()), b"").keys
         recorded = matcher.live(Request(b"GET", b"/?page=1&key=%b" % TOKEN.encode(), ()), b"").keys
@@ -249,7 +249,7 @@ class TestRule:
 
     @pytest.mark.parametrize("name", ["ts", "created_at", "requestId", "seq", "timestamp", "seed"])
     def test_numbers_by_their_names(self, name: str) -> None:
-        """A number is noise under a name that says so; a field that came or went is none."""
+        """A number is noise under a name that says so; a field that was added or removed is not."""
         rule = miss(Sent(b"/", {name: 17}), Sent(b"/", {name: 18})).rule
         assert rule == Suggestion(json=(f"$.{name}",))
         assert miss(Sent(b"/"), Sent(f"/?{name}=5".encode())).rule is None
@@ -257,7 +257,7 @@ class TestRule:
 
     @pytest.mark.parametrize(("old", "new"), NOT_NOISE)
     def test_not_noise(self, old: str, new: str) -> None:
-        """What means something gets no rule; noise beside it does all the same."""
+        """A meaningful value gets no rule; noise beside it does."""
         assert miss(Sent(b"/", {"a": old}), Sent(b"/", {"a": new})).rule is None
         both = [{"a": old, "b": UUIDS[0]}, {"a": new, "b": UUIDS[1]}]
         rule = miss(*[Sent(b"/", each) for each in both]).rule
@@ -329,7 +329,7 @@ class TestRule:
             found = miss(*[Sent(b"/", each) for each in pair])
             assert (found.rule, len(found.differences)) == (rule, 20)
 
-    def test_names_that_no_line_holds(self) -> None:
+    def test_names_that_are_too_long_for_a_line(self) -> None:
         """A name with a line feed cannot be pasted."""
         assert miss(Sent(b"/?a%0ats=1"), Sent(b"/?a%0ats=2")).rule is None
         assert miss(Sent(b"/"), Sent(f"/?a%0a={UUIDS[0]}".encode())).rule is None

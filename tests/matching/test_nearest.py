@@ -47,7 +47,7 @@ class TestNearest:
         assert index.nearest(key(b"/b", b"?x=1", b"[1]"), 1) == [1]
 
     def test_then_equal_parts(self) -> None:
-        """Under one path what has more in common comes first."""
+        """Under the same path, the one with more in common comes first."""
         index = index_of(key(b"/a", b"?x=1"), key(b"/a", b"?x=2", b"1"), key(b"/a", b"?y=2"))
         assert index.nearest(key(b"/a", b"?x=2"))[:2] in ([1, 0], [0, 1])
         assert index.nearest(key(b"/a", b"?y=3"))[0] == 2

@@ -133,7 +133,7 @@ class TestBatch:
         assert one == self.batch("y", "b", body=b'{"a":2,"b":1}')
         assert one != self.batch("y", "b", body=b'{"a":2,"b":1.0}')
 
-    def test_rules_for_json_hold_there(self) -> None:
+    def test_rules_for_json_apply_there(self) -> None:
         fields, _ = JSONFields.of(("$.nonce",))
         rules = BodyRules(json=fields)
         made = {
@@ -151,7 +151,7 @@ class TestBatch:
             (b"Host: www.googleapis.com", b"X-HTTP-Method-Override: PATCH"),
         ],
     )
-    def test_what_a_part_asks_counts(self, old: bytes, new: bytes) -> None:
+    def test_the_request_in_a_part_counts(self, old: bytes, new: bytes) -> None:
         one = google_batch(b"b", b"x")
         assert value(self.MIXED + b"b", one) != value(self.MIXED + b"b", one.replace(old, new))
 
@@ -183,8 +183,8 @@ class TestBatch:
         assert made(one, other, other) == made(other, one, one)
         assert made(one, other, other) != made(one, other, one)
 
-    def test_a_part_that_is_no_request(self) -> None:
-        """It goes by its bytes."""
+    def test_a_part_that_is_not_a_request(self) -> None:
+        """Its bytes are compared."""
         text = b"Content-Type: application/http\r\nContent-ID: <%b>\r\n\r\nnot: a\r\nrequest"
         made = {value(self.MIXED + b"b", parts(b"b", text % ident)) for ident in (b"x", b"y")}
         assert len(made) == 1
@@ -264,7 +264,7 @@ class TestAWSChunked:
         assert (made == value(b"", signed(other, b"b", size2), b"aws-chunked")) is (one == other)
         assert made == value(b"", signed(one, b"", size2, sign=False), b"aws-chunked")
 
-    def test_checksums_behind_it_stay(self) -> None:
+    def test_checksums_after_it_stay(self) -> None:
         """But for the signature that is new each time."""
         made = [
             value(b"", signed(b"hello", sign, trailers=trailers), b"aws-chunked")
@@ -283,7 +283,7 @@ class TestAWSChunked:
         assert value(b"", told) != told
         assert value(b"", signed(told, b"a", 99), b"aws-chunked") != told
 
-    def test_a_payload_means_what_it_says(self) -> None:
+    def test_a_payload_is_compared_by_its_meaning(self) -> None:
         """JSON and content codings within the chunks."""
         made = {
             value(b"application/json", signed(body, b"a"), codings)
@@ -318,8 +318,8 @@ class TestAWSChunked:
             b"5;chunk-signature=\r\nhello\r\n0\r\n\r\n",
         ],
     )
-    def test_what_is_in_no_chunks(self, body: bytes) -> None:
-        """It goes by its bytes."""
+    def test_a_body_without_chunks(self, body: bytes) -> None:
+        """Its bytes are compared."""
         assert value(b"", body, b"aws-chunked") == body
 
     @given(st.binary(max_size=60))
@@ -336,7 +336,7 @@ Made = Callable[[str], bytes]
 
 
 class TestTokens:
-    """What a program makes up so that a retry is no second call."""
+    """What a program generates so that a retry is not a second call."""
 
     JSON: Made = staticmethod(
         lambda token: b'{"Name": "x", "In": [{"ClientToken": "%b"}]}' % token.encode()
@@ -392,7 +392,7 @@ class TestTokens:
 
     @pytest.mark.parametrize("name", ["requestId", "QueryExecutionId", "token", "id", "Token"])
     def test_other_names_count(self, name: str) -> None:
-        """They mean what is asked for in some operation."""
+        """In some operation they mean what is requested."""
         made = [value(b"", b'{"%b": "%b"}' % (name.encode(), uuid4().hex.encode())) for _ in "12"]
         assert name == "token" or made[0] != made[1]
 

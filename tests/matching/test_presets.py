@@ -90,7 +90,7 @@ class TestVcr:
         assert answers(matcher("vcr"), old, new, old=b"{}", new=b'{"a": 1}')
         assert not answers(matcher("buffr"), old, new, old=b"{}", new=b"{}")
 
-    def test_what_is_named_beside_it_counts(self) -> None:
+    def test_fields_that_settings_add_count(self) -> None:
         how = matcher("vcr", header=("x-tenant",))
         old, new = asked(b"/x", ((b"X-Tenant", b"a"),)), asked(b"/x", ((b"X-Tenant", b"b"),))
         assert answers(how, old, old)

@@ -1,4 +1,4 @@
-"""Fields whose names are as often those of data as of credentials: what answers what."""
+"""Fields whose names are as often those of data as of credentials: which recording answers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ NEVER, ALONE, ALWAYS = "never", "where no other value of the name is recorded", 
 
 
 class Replay:
-    """When a live request is answered by a recording, as it came or as it is stored."""
+    """Whether a recording answers a live request, as it came or as it is stored."""
 
     def __init__(self, rules: MatchRules | None = None) -> None:
         rules = rules or MatchRules()
@@ -129,7 +129,7 @@ class TestQueries:
         assert digests[1] == replay.matcher.recorded(in_query(b"key", TOKEN)).digest
 
     def test_a_token_is_read_one_way(self) -> None:
-        """So is what has a name that says it all, or no such field."""
+        """So does one with an unambiguous name, or without such a field."""
         replay = Replay()
         for query in (b"?api_key=" + TOKEN, b"?api_key=test", b"?page=1", b""):
             assert len(replay.digests(RecordedRequest(b"GET", b"/p" + query, ()))) == 1
@@ -152,7 +152,7 @@ class TestQueries:
         assert replay.stored(in_query(b"key", b"en")).target == b"/p?a=1&key=REDACTED-key"
 
     def test_origins(self) -> None:
-        """The readings of a whole origin stand before those of none, each in its turn."""
+        """The readings of a whole origin come before those without one, each in its turn."""
         matcher = Matcher(MatchRules(), with_origin=True)
         live = matcher.live(Request(b"GET", b"/p?key=en", ()), b"", ORIGIN).keys
         assert [len(key.parts) for key in live] == [7, 6, 5, 4, 7, 6, 5, 4]
@@ -192,12 +192,12 @@ class TestEverywhere:
 
     @given(PLACES, NAMES, st.one_of(TOKENS, DATA))
     def test_credentials_are_one(self, place: Place, name: bytes, any_: bytes) -> None:
-        """A recorded credential answers any other one, and what may be a dummy for it."""
+        """A recorded credential answers for any other, and for a possible dummy."""
         assert Replay()(place(name, TOKEN), place(name, any_)) == ALWAYS
 
     @given(PLACES, NAMES, st.one_of(st.sampled_from([OTHER_TOKEN, b"REDACTED-x"]), DATA))
     def test_opaque_values(self, place: Place, name: bytes, other: bytes) -> None:
-        """An opaque value may be data: another one is answered only where there is no other."""
+        """An opaque value may be data: another one is only answered if there is no other."""
         replay = Replay()
         assert replay(place(name, OPAQUE), place(name, OPAQUE)) == ALWAYS
         expected = ALWAYS if other.startswith(b"REDACTED") else ALONE
@@ -214,7 +214,7 @@ class TestEverywhere:
         assert b"never-said" not in stored.target + stored.body.data
 
     def test_two_values_of_a_name(self) -> None:
-        """Where two are recorded, nobody can tell which one another value stands for."""
+        """If two are recorded, another value cannot be attributed to either."""
         replay = Replay()
         index = Index(replay.matcher.recorded_key)
         for number, value in enumerate((OPAQUE, OTHER_TOKEN)):
@@ -236,7 +236,7 @@ class TestEverywhere:
         assert replay(place(name, TOKEN), place(name, b"test")) == NEVER
         assert replay(place(name, b"en"), place(name, b"en")) == ALWAYS
 
-    def test_spaces_are_no_token(self) -> None:
+    def test_text_with_spaces_is_not_a_token(self) -> None:
         """Percent-encoded they have letters and digits."""
         data = in_form(b"auth", b"%20%20%20%20aaaa")
         assert Replay().stored(data).body == data.body
@@ -244,7 +244,7 @@ class TestEverywhere:
 
 class TestReading:
     def test_doubtful(self) -> None:
-        """Those that could be read otherwise are told, and no others."""
+        """Names that could be read otherwise are reported, and no others."""
         reading = Reading(RULES, frozenset((b"auth",)))
         assert reading.holds_credential(b"auth", b"x")
         assert reading.holds_credential(b"api_key", b"x")

@@ -112,7 +112,10 @@ class TestModels:
         ],
     )
     def test_noise(self, template: str, rules: MatchRules) -> None:
-        """Identifiers and times go by rules; without the rules they count, and so does all else."""
+        """Identifiers and times are ignored by rules.
+
+        Without the rules they count, and so does everything else.
+        """
         headers: Headers = ((b"Content-Type", b"application/json"),)
         noise = [
             ("2026-11-21T22:02:41Z", "7b8a5f0e-3c1d-4e2f-9a6b-0c1d2e3f4a5b", 1),

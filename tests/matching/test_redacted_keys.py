@@ -103,12 +103,12 @@ class TestOneKey:
         assert not any(TOKEN in value for _, value in live.parts)
 
     def test_another_credential(self, number: int) -> None:
-        """A dummy that is as long as a credential replays what a real one recorded."""
+        """A dummy as long as a credential replays what a real one recorded."""
         live = keys(*requests(OTHER)[number])[0]
         assert live.digest == keys(*requests(TOKEN)[number])[1].digest
 
     def test_played_back(self, number: int) -> None:
-        """So does the stand-in that a replayed answer gave, but in a body that is a digest."""
+        """So does the stand-in from a replayed answer, except in a body that is a digest."""
         stand_in = b"REDACTED-access-token-0a1b2c3d"
         live = keys(*requests(stand_in)[number])[0]
         if number not in (4, 9, 11, 12):  # 4 is base64, and 9 padded to a length
@@ -118,14 +118,14 @@ class TestOneKey:
 class TestDifferences:
     @given(st.text(st.sampled_from('abc{}":,[]\\ =&'), max_size=40), st.binary(max_size=40))
     def test_any_body(self, text: str, raw: bytes) -> None:
-        """Redaction changes no key of what it does not change."""
+        """Redaction does not change the key of a body that it does not change."""
         for body in (text.encode(), raw, b'{"password":' + text.encode()):
             live, kept, clear, _ = keys(b"/", ((b"Authorization", b"Bearer " + TOKEN),), body)
             assert live.digest == kept.digest == clear.digest
 
     @pytest.mark.parametrize("fields", [(), ((b"Content-Encoding", b"gzip"),)])
     def test_long_gzip(self, fields: Headers) -> None:
-        """Whether a field says so or not."""
+        """With or without a field that says so."""
         text = Random(1).randbytes(1 << 20).hex().encode()
         headers = ((b"Authorization", b"Bearer " + TOKEN), *fields)
         body = gzip.compress(text + TOKEN)
@@ -143,7 +143,7 @@ class TestDifferences:
         assert one.digest != keys(b"/", (), b'{"user": "me"}')[1].digest
 
     def test_a_users_own_body(self) -> None:
-        """What one credential says of a body is not remembered for another."""
+        """What one credential means for a body is not remembered for another."""
         body = b"it is " + TOKEN
         mine = MATCHER.live(Request(b"POST", b"/", ((b"X-Api-Key", TOKEN),)), body).keys[0]
         yours = MATCHER.live(Request(b"POST", b"/", ((b"X-Api-Key", OTHER),)), body).keys[0]

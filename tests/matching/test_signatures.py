@@ -26,7 +26,7 @@ class TestUnsigned:
         ],
     )
     def test_signed(self, query: bytes, rest: bytes) -> None:
-        """Key, signature and times go; what says what is asked for stays."""
+        """Key, signature and times are removed; what is requested stays."""
         assert unsigned(query) == rest
 
     @pytest.mark.parametrize(

@@ -54,7 +54,9 @@ class TestQueryOrder:
             (b"/x?a=1&b=2", b"/x/?a=1&b=2", False),
         ],
     )
-    def test_it_counts_unless_it_is_said(self, one: bytes, other: bytes, *, alike: bool) -> None:
+    def test_it_counts_unless_a_rule_ignores_it(
+        self, one: bytes, other: bytes, *, alike: bool
+    ) -> None:
         def keys(target: bytes, normalise: Normalisation) -> object:
             matcher = Matcher(MatchRules(normalise=normalise), with_origin=False)
             return matcher.live(Request(b"GET", target, ()), b"").keys[0].digest

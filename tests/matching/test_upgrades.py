@@ -34,13 +34,13 @@ def offers(names: bytes) -> tuple[bytes, bytes]:
 
 
 class TestUpgrade:
-    def test_a_session_is_no_plain_get(self) -> None:
+    def test_a_session_is_not_a_plain_get(self) -> None:
         assert live().digest == recorded().digest
         assert live().digest != recorded(upgrade=()).digest
         assert live(upgrade=b"").digest == recorded(upgrade=()).digest
         assert differences(live(), recorded(upgrade=())) == ("upgrade",)
 
-    def test_what_is_new_each_time_does_not_count(self) -> None:
+    def test_values_that_are_new_each_time_do_not_count(self) -> None:
         fields = (
             (b"Sec-WebSocket-Key", b"AAAAAAAAAAAAAAAAAAAAAA=="),
             (b"Sec-WebSocket-Version", b"13"),

@@ -19,7 +19,7 @@ def fits(recorded: Selecting, answer: Headers, live: Selecting) -> bool:
 
 
 class TestFixed:
-    """Version and beta headers choose, whatever Vary says."""
+    """Version and beta headers select, whatever Vary says."""
 
     def test_versions(self) -> None:
         old, new = selecting((b"stripe-version", b"1")), selecting((b"stripe-version", b"2"))
@@ -37,7 +37,7 @@ class TestFixed:
         assert fits(recorded, JSON, selecting((b"anthropic-beta", b"b, a, b")))
         assert fits(recorded, JSON, selecting((b"anthropic-beta", b"b"), (b"anthropic-beta", b"a")))
 
-    def test_what_differs_is_told(self) -> None:
+    def test_differences_are_reported(self) -> None:
         variant = selecting((b"anthropic-beta", b"a")).variant(JSON)
         (difference,) = selecting((b"anthropic-beta", b"b")).differences(variant)
         assert (difference.name, difference.recorded, difference.live) == (
@@ -78,7 +78,7 @@ class TestNegotiated:
 
 
 class TestMediaType:
-    """Without Vary, an answer fits who would accept its media type."""
+    """Without Vary, an answer fits clients that accept its media type."""
 
     @pytest.mark.parametrize(
         ("accept", "expected"),
@@ -97,7 +97,7 @@ class TestMediaType:
         live = selecting((b"accept", accept))
         assert fits(selecting(), JSON, live) is expected
 
-    def test_who_asked_alike_gets_it_all_the_same(self) -> None:
+    def test_a_client_with_the_same_accept_gets_it_anyway(self) -> None:
         """Servers answer errors as JSON to everybody."""
         recorded = selecting((b"accept", b"text/csv"))
         assert fits(recorded, JSON, recorded)

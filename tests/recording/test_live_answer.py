@@ -68,13 +68,13 @@ class TestBody:
         recorded = interaction(encoded(coding, b"nothing of it"), headers, [5])
         assert live(recorded) is recorded
 
-    def test_a_value_across_chunks_goes_with_the_later_one(self) -> None:
+    def test_a_value_across_chunks_is_sent_with_the_later_one(self) -> None:
         """The others keep their cuts and times."""
         got = live(interaction(b"one run-1 two", sizes=[3, 4, 2, 4]))
         assert got.body.data == b"one run-22222 two"
         assert got.chunks == (Chunk(3, 10), Chunk(1, 10), Chunk(9, 10), Chunk(4, 10))
 
-    def test_a_chunk_of_which_nothing_is_left_is_none(self) -> None:
+    def test_an_emptied_chunk_is_dropped(self) -> None:
         """A chunk of no bytes would end the body (RFC 9112 7.1); its delay stays."""
         got = live(interaction(b"run-1.", sizes=[2, 2, 2]))
         assert got.body.data == b"run-22222."

@@ -23,7 +23,7 @@ BODY = b"abcdefghij"
 
 
 class Taken:
-    """A sink that notes what it is given, and can be full."""
+    """A sink that records what it receives, and can be full."""
 
     def __init__(self, *, full: bool = False) -> None:
         self.given: list[object] = []
@@ -156,7 +156,7 @@ class TestUnreadable:
         assert sink.given == []
 
     def test_a_file_that_is_too_short(self, tmp_path: Path) -> None:
-        """The play breaks off, and never says that it is whole."""
+        """The replay is cut off, and never claims to be complete."""
         sink = Taken()
         path = filed(tmp_path).file
         body = Body(b"", 20, path)

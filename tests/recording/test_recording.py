@@ -39,7 +39,7 @@ class TestCuts:
         ],
     )
     def test_by_framing_and_type(self, headers: Headers, chunks: tuple[Chunk, ...]) -> None:
-        """Chunks of the wire, what came at once in a stream, and nothing for a known length."""
+        """Chunks of the wire, what arrived at once in a stream, and nothing for a known length."""
         request = recorded_request(Request(b"GET", b"/", ()), Body(), None)
         head = ResponseHead(200, b"OK", headers)
         interaction = recording(request, head, taped(), recorded_at="now", truncated="cut")
@@ -64,7 +64,7 @@ class TestFields:
     )
 
     def test_request(self) -> None:
-        """Neither what belongs to the hop nor ``Host``, which names only buffr, is stored."""
+        """Neither hop-by-hop fields nor ``Host``, which names only buffr, are stored."""
         stored = recorded_request(Request(b"POST", b"/p?q", self.HEADERS), Body.of(b"x"), None)
         assert stored.headers == ((b"X-b", b"1"), (b"x-B", b"2"))
         assert (stored.method, stored.target, stored.body) == (b"POST", b"/p?q", Body.of(b"x"))

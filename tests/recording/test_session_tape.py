@@ -1,4 +1,4 @@
-"""What goes by in a session is on the tape, however it was cut."""
+"""Everything that passes in a session is on the tape, however it was split."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class TestFrames:
         assert session.frames[3].reason == "no more"
         assert tape.frames == 5
 
-    def test_a_message_stands_where_it_ends(self, tape: SessionTape) -> None:
-        """So what answers it comes after it, and control frames within it before it."""
+    def test_a_message_has_its_place_where_it_ends(self, tape: SessionTape) -> None:
+        """So the reply to it comes after it, and control frames within it before it."""
         tape.add(SERVER, part(b"one", ends="frame"), 10)
         tape.add(SERVER, Control(FrameKind.PING, b""), 10)
         tape.add(CLIENT, whole(b"between"), 10)
@@ -106,7 +106,7 @@ class TestFrames:
         assert [(frame.direction, payload(frame)) for frame in session.frames] == expected
         tape.close()
 
-    def test_a_large_message_has_a_file_of_its_own(self, tape: SessionTape) -> None:
+    def test_a_large_message_has_its_own_file(self, tape: SessionTape) -> None:
         for _ in range(40):
             tape.add(SERVER, part(b"x" * 100_000), 10)
         tape.add(SERVER, part(b"", ends="message"), 10)
@@ -138,7 +138,7 @@ class TestEnd:
         tape.add(SERVER, whole(b"all"), 10)
         assert taken(tape, SessionEnd("the upstream left", SERVER)).whole
 
-    def test_no_room_is_said(self, tmp_path: Path) -> None:
+    def test_a_full_disk_is_reported(self, tmp_path: Path) -> None:
         tape = SessionTape(tmp_path / "gone", 0, memory_bytes=3, session_bytes=MIB)
         tape.add(SERVER, whole(b"more than three"), 0)
         end = taken(tape).end

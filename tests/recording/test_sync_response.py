@@ -28,18 +28,18 @@ def in_pieces(replacements: Replacements, data: bytes, cuts: list[int]) -> bytes
 
 class TestWhole:
     def test_each_recorded_value_becomes_its_live_one(self) -> None:
-        """However often it stands there; all else stays."""
+        """However often it occurs; everything else stays."""
         assert Replacements.of([RUN]).whole(b"<run-0001 run-000 run-0001>") == (
             b"<run-77777777 run-000 run-77777777>"
         )
 
     def test_values_change_places(self) -> None:
-        """All is replaced at once: what was put in is not replaced again."""
+        """All values are replaced at once: replacements are not replaced again."""
         swap = Replacements.of([(b"aaaa", b"bbbb"), (b"bbbb", b"aaaa")])
         assert swap.whole(b"aaaa bbbb") == b"bbbb aaaa"
 
     def test_the_longest_value_counts(self) -> None:
-        """Also one that stays as it is: it is not taken for a shorter one."""
+        """Also one that does not change: it is not mistaken for a shorter one."""
         both = Replacements.of([(b"run-1", b"run-9"), (b"run-12", b"run-12")])
         assert both.whole(b"run-1 run-12") == b"run-9 run-12"
 
@@ -72,7 +72,7 @@ class TestWhole:
     )
     @pytest.mark.parametrize("sent", ["plain", "escaped"])
     def test_values_as_json_strings_spell_them(self, dump: object, sent: str) -> None:
-        """A value with quotes or umlauts is found whoever escaped it, the client or the server."""
+        """A value with quotes or umlauts is found whether the client or the server escaped it."""
         assert callable(dump)
         old, new = 'Zoë "1"', 'Jürgen "22"\\ 🦊'
         if sent == "plain":
@@ -87,7 +87,7 @@ class TestWhole:
         paths = Replacements.of([(b"/runs/1", b"/runs/22")])
         assert paths.whole(rb'{"at": "\/runs\/1"}') == rb'{"at": "\/runs\/22"}'
 
-    def test_values_that_are_no_text(self) -> None:
+    def test_values_that_are_not_text(self) -> None:
         binary = Replacements.of([(b"\xff\xfe\x00\x01", b"\x00\xff\xff\xff")])
         assert binary.whole(b"<\xff\xfe\x00\x01>") == b"<\x00\xff\xff\xff>"
 
@@ -106,7 +106,7 @@ class TestStream:
         assert in_pieces(Replacements.of([RUN]), b"<run-0001>", [cut]) == b"<run-77777777>"
 
     def test_only_what_may_become_a_value_is_held_back(self) -> None:
-        """The end of an event goes out with the event."""
+        """The end of an event is sent with the event."""
         stream = Replacements.of([RUN]).stream()
         assert stream.feed(b"data: one\n\n") == b"data: one\n\n"
         assert stream.feed(b"data: ru") == b"data: "

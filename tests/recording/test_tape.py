@@ -57,7 +57,7 @@ def read_all(reader: BodyReader) -> list[Piece]:
 class TestKept:
     @given(LISTS, st.integers(0, 30))
     def test_every_piece_at_any_time(self, pieces: list[Piece], window_bytes: int) -> None:
-        """Inside the window and before it each piece reads as it was written."""
+        """Inside the window and before it, each piece reads as it was written."""
         tape = filled(kept(window_bytes), pieces)
         assert [tape.piece(number) for number in range(len(tape))] == pieces
         assert [tape.piece(number) for number in reversed(range(len(tape)))] == pieces[::-1]
@@ -78,7 +78,7 @@ class TestKept:
         assert tape.from_start
 
     def test_offsets(self) -> None:
-        """How many bytes stand before a piece; behind the last one, all."""
+        """The number of bytes before a piece; after the last one, all."""
         tape = filled(kept(), PIECES)
         assert [tape.offset(number) for number in range(6)] == [0, 2, 5, 6, 10, 10]
 
@@ -96,7 +96,7 @@ class TestKept:
 
 class TestUnkept:
     def test_a_piece_stays_until_all_have_passed_it(self) -> None:
-        """Without a spool memory holds what somebody still needs, and no more."""
+        """Without a spool memory holds what a reader still needs, and no more."""
         tape = filled(Tape(None, 0.0), PIECES)
         tape.passed(2)
         assert not tape.from_start
@@ -124,7 +124,7 @@ class TestFailing:
             assert tape.piece(number) == piece
             tape.passed(number + 1)
 
-    def test_it_says_why(self) -> None:
+    def test_it_reports_why(self) -> None:
         """The failure is the platform's, and later pieces are not tried."""
         tape = filled(Tape(FullSpool(3), 0.0), PIECES)
         assert tape.failure is not None
@@ -156,7 +156,7 @@ class TestChunks:
             tape.append(piece, float(now))
         assert tape.chunks(chunked=True) == (Chunk(5, 0), Chunk(1, 2000), Chunk(4, 1000))
 
-    def test_a_clock_that_goes_back(self) -> None:
+    def test_a_clock_that_is_set_back(self) -> None:
         """No delay is negative."""
         tape = Tape(None, 10.0)
         tape.append(PIECES[0], 9.0)
@@ -185,7 +185,7 @@ class TestReaders:
         assert read_all(TapeReader(tape)) == PIECES
 
     def test_a_body_that_breaks_under_the_tee(self) -> None:
-        """The break passes too, behind what came."""
+        """The break passes too, after what arrived."""
         stream, tape = BodyStream(lambda: None, lambda: None), kept()
         stream.feed(PIECES[:1])
         stream.fail(BodyCutShort("cut"))

@@ -79,7 +79,7 @@ class TestOrder:
         assert due(transcript) == ["c"]
 
     @given(st.lists(st.booleans(), max_size=12), st.data())
-    def test_every_order_that_keeps_what_came_before_is_played_whole(
+    def test_every_order_that_respects_precedence_is_played_whole(
         self, sides: list[bool], data: st.DataObject
     ) -> None:
         frames = [(says if mine else hears)(f"m{n}") for n, mine in enumerate(sides)]
@@ -121,7 +121,7 @@ class TestEnd:
         assert due(transcript) == [f"close {code}", "closed"]
         assert transcript.left > 0
 
-    def test_a_recorded_answer_that_is_no_echo_is_sent(self) -> None:
+    def test_a_recorded_answer_that_is_not_an_echo_is_sent(self) -> None:
         recorded = session(closes(CLIENT, 1000), closes(SERVER, 4001, "bye"))
         transcript = Transcript(rules(), recorded)
         transcript.receive_close(1001)
@@ -153,7 +153,7 @@ class TestEnd:
 
 
 class TestDrift:
-    def test_it_says_which_frame_and_where(self) -> None:
+    def test_it_reports_which_frame_and_where(self) -> None:
         transcript = Transcript(rules(), REALTIME)
         drift = transcript.receive(TEXT, b'{"n": 2, "type": "ask"}')
         assert drift is not None
@@ -171,7 +171,7 @@ class TestDrift:
         assert "sk-live-1" not in str(drift)
         assert "frame /n: recorded '1', live '2'" in str(drift)
 
-    def test_text_that_is_no_json_is_shown_around_what_differs(self) -> None:
+    def test_text_that_is_not_json_is_shown_around_the_difference(self) -> None:
         recorded = session(hears(f"{'x' * 200} tea please"))
         drift = Transcript(rules(), recorded).receive(TEXT, f"{'x' * 200} coffee".encode())
         assert drift is not None
@@ -181,8 +181,8 @@ class TestDrift:
         assert difference.live is not None
         assert difference.live.endswith("x coffee")
 
-    def test_many_differences_are_said_in_two_parts(self) -> None:
-        """The first three are in the log, the rest is for who reports on it."""
+    def test_many_differences_are_reported_in_two_parts(self) -> None:
+        """The first three are in the log, the rest is for other reports."""
         recorded = session(hears(json.dumps(dict.fromkeys("abcde", 1))))
         drift = Transcript(rules(), recorded).receive(
             TEXT, json.dumps(dict.fromkeys("abcde", 2)).encode()
@@ -225,7 +225,7 @@ class TestDrift:
 
 
 class TestComparing:
-    def test_json_is_compared_by_what_it_means(self) -> None:
+    def test_json_is_compared_by_its_meaning(self) -> None:
         recorded = session(hears('{"a": 1, "b": "\u00e9"}'))
         assert Transcript(rules(), recorded).receive(TEXT, b'{"b":"\\u00e9","a":1}') is None
         assert Transcript(rules("strict"), recorded).receive(TEXT, b'{"b":"\\u00e9","a":1}')
@@ -249,7 +249,7 @@ class TestComparing:
     def test_any(self) -> None:
         assert Transcript(rules("any"), session(hears("a"))).receive(BINARY, b"b") is None
 
-    def test_large_messages_go_by_their_digest(self, tmp_path: Path) -> None:
+    def test_large_messages_are_compared_by_their_digest(self, tmp_path: Path) -> None:
         whole = b"x" * (3 << 20)
         digest = BodyDigest(None)
         digest.update(whole)
@@ -270,7 +270,7 @@ class TestLiveValues:
         part="websocket.frame", pattern="id-[0-9]{4}", replace_with="id", sync_response=True
     )
 
-    def test_what_a_message_held_is_echoed(self) -> None:
+    def test_a_value_from_a_message_is_echoed(self) -> None:
         recorded = session(
             hears("ask id-0001"), says("ok id-0001"), hears("ask id-0002"), says("id-0001 id-0002")
         )
@@ -280,13 +280,13 @@ class TestLiveValues:
         assert transcript.receive(TEXT, b"ask id-7772") is None
         assert due(transcript) == ["id-7771 id-7772"]
 
-    def test_what_the_handshake_held_is_echoed(self) -> None:
+    def test_a_value_from_the_handshake_is_echoed(self) -> None:
         transcript = Transcript(rules(), session(says("run-1")), ((b"run-1", b"run-9"),))
         assert due(transcript) == ["run-9"]
 
 
 class TestTakingOver:
-    def test_another_recording_goes_on(self) -> None:
+    def test_another_recording_continues(self) -> None:
         """Concurrent clients connect in any order."""
         first = session(says("hi"), hears("a"), says("for a"))
         second = session(says("hi"), hears("b"), says("for b"))
@@ -296,7 +296,7 @@ class TestTakingOver:
         assert transcript.switch(second)
         assert due(transcript) == ["for b"]
 
-    def test_not_one_that_says_something_else(self) -> None:
+    def test_not_one_with_other_messages(self) -> None:
         transcript = Transcript(rules(), session(says("hi"), hears("x"), hears("a")))
         assert due(transcript) == ["hi"]
         assert transcript.receive(TEXT, b"x") is None

@@ -34,7 +34,7 @@ def in_log(one: Planted) -> bool:
 
 
 def with_missed(page: str) -> str:
-    """The page with what is missed today. Raises ``ValueError`` without its marks."""
+    """The page with what is missed today. Raises ``ValueError`` without its markers."""
     before, begin, rest = page.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not (begin and end):

@@ -23,7 +23,7 @@ _COUNT = 3000
 
 @frozen
 class Ordinary:
-    """A value that is no secret. ``never``: it is of those that are never redacted."""
+    """A value that is not a secret. ``never``: it is of those that are never redacted."""
 
     place: str
     name: str

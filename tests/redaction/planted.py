@@ -1,4 +1,4 @@
-"""The planted values of ``corpus/planted.tsv``, each in an exchange of its own."""
+"""The planted values of ``corpus/planted.tsv``, each in its own exchange."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _EDGE = "an"
 
 @frozen
 class Planted:
-    """A value under a name in a place. ``secrets`` are the parts that tell it."""
+    """A value under a name in a place. ``secrets`` are the parts that reveal it."""
 
     number: int
     source: str
@@ -69,7 +69,7 @@ class Planted:
         return PLACES[self.place]("text" if self.name == "-" else self.name, self.value)
 
     def leaks(self, text: bytes) -> bool:
-        """Whether a text tells the value, or half of it, in any spelling."""
+        """Whether a text contains the value, or half of it, in any spelling."""
         return leaks(text, self.secrets)
 
 
@@ -155,7 +155,7 @@ def told(interaction: Interaction) -> Iterator[bytes]:
 
 
 def leaks(text: bytes, secrets: tuple[str, ...]) -> bool:
-    """Whether a text tells any of the secrets, or half of one."""
+    """Whether a text contains any of the secrets, or half of one."""
     needles = [needle for secret in secrets for needle in _needles(secret)]
     return any(needle in view for view in _views(text) for needle in needles)
 

@@ -130,7 +130,7 @@ KEPT = {
 class TestFound:
     @pytest.mark.parametrize("name", FOUND)
     def test_replaced(self, name: str) -> None:
-        """The secret goes, the rest stays, and a second look finds nothing."""
+        """The secret is replaced, the rest stays, and a second search finds nothing."""
         body, secrets = FOUND[name]
         out = stored(exchange(body))
         assert not any(secret in out.body.data for secret in secrets)
@@ -143,7 +143,7 @@ class TestFound:
 
     @pytest.mark.parametrize("name", KEPT)
     def test_kept(self, name: str) -> None:
-        """What is no secret keeps every byte, compressed ones too."""
+        """What is not a secret keeps every byte, in compressed bodies too."""
         body = KEPT[name]
         assert stored(exchange(body)).body.data == body
         coded = gzip.compress(body, compresslevel=1, mtime=7)
@@ -240,7 +240,7 @@ class TestEcho:
         assert out.body.data == b"<REDACTED-authorization>"
 
     def test_of_the_answer(self) -> None:
-        """A cookie that the answer sets is a credential too; a theme, or a path, is none."""
+        """A cookie that the answer sets is a credential too; a theme or a path is not."""
         secret = b"s3ss10n7f3kX2mP9qLw"
         headers = ((b"Set-Cookie", b"sid=" + secret), (b"Set-Cookie", b"at=/v1/chat/completions12"))
         out = stored(exchange(b"x " + secret + b" /v1/chat/completions12", headers))
@@ -248,7 +248,7 @@ class TestEcho:
         assert out.body.data.endswith(b" /v1/chat/completions12")
 
     def test_of_the_request_body(self) -> None:
-        """What a form or a document sent by name is not said again by the answer."""
+        """A value that a form or a document sent under a name is not repeated by the answer."""
         said = b"no such client_secret: c1ient5ecret7f3kX2mP9"
         form = (b"Content-Type", b"application/x-www-form-urlencoded")
         for sent, asked in (
@@ -261,7 +261,7 @@ class TestEcho:
             assert out.body.data.startswith(b"no such client_secret: REDACTED-client-secret")
 
     def test_of_the_answer_body(self) -> None:
-        """What a member of the answer gives away stands nowhere else in it."""
+        """A secret in a member of the answer is nowhere else in it."""
         secret = b"acc3ss7f3kX2mP9qLw5v"
         body = b'{"url": "/files/%b/1", "access_token": "%b"}' % (secret, secret)
         out = stored(exchange(body, ((b"X-Also", secret),), sent=b"page " + secret))
@@ -271,7 +271,7 @@ class TestEcho:
         assert out.request.body.data == b"page " + secret, "its key knows nothing of the answer"
 
     def test_of_a_frame(self) -> None:
-        """What a client sent by name is not said again by the server."""
+        """A value that a client sent under a name is not repeated by the server."""
         secret = b"acc3ss7f3kX2mP9qLw5v"
         frames = [
             Frame(direction, FrameKind.TEXT, Body.of(data))
@@ -287,8 +287,8 @@ class TestEcho:
         assert isinstance(out, WebSocketInteraction)
         assert secret not in b"".join([frame.data.data for frame in out.frames])
 
-    def test_words_are_no_secrets(self) -> None:
-        """A password that is a word, sent by name, changes nothing of the answer."""
+    def test_words_are_not_secrets(self) -> None:
+        """A password that is a word, sent under its name, changes nothing in the answer."""
         one = exchange(b"an internationalization", sent=b'{"password": "internationalization"}')
         assert stored(one).body.data == b"an internationalization"
 
@@ -313,7 +313,7 @@ class TestCodings:
         assert dict(out.response.headers)[b"Content-Length"] == b"%d" % out.body.size_bytes
 
     def test_cut_in_proportion(self) -> None:
-        """What streamed compressed streams on, in as many steps at most."""
+        """What was streamed compressed is streamed again, in no more steps."""
         plain = b'{"access_token": "abc"}' + bytes(range(256)) * 30
         coded = gzip.compress(plain)
         size = len(coded) // 4
@@ -344,7 +344,7 @@ class TestCodings:
         "name",
         [b"UTF-8", b"none", b"ISO-8859-1", b"binary", b"amz-1.0", b"text/html; charset=UTF-8"],
     )
-    def test_what_is_no_coding(self, name: bytes) -> None:
+    def test_values_that_are_not_codings(self, name: bytes) -> None:
         """Servers write it although no such coding exists: the body is plain, and is searched."""
         headers = ((b"Content-Encoding", name), (b"Content-Type", b"application/json"))
         found = stored(exchange(b'{"access_token": "abc"}', headers))
@@ -352,19 +352,19 @@ class TestCodings:
         assert stored(exchange(b'{"a": 1}', headers)).body.data == b'{"a": 1}'
 
     def test_not_coded_at_all(self) -> None:
-        """A text that is not what its coding says is searched as it is."""
+        """A text that does not match its coding is searched undecoded."""
         out = stored(exchange(b"oops " + TOKEN, ((b"Content-Encoding", b"gzip"),)))
         assert TOKEN not in out.body.data
 
     def test_part_of_an_upload(self) -> None:
-        """The first part of a file under gzip ends anywhere, and nothing said that it is gzip."""
+        """The first part of a gzip file ends anywhere, and no field says that it is gzip."""
         part = gzip.compress(random.Random(1).randbytes(4096).hex().encode())[:2000]
         assert stored(exchange(part, ())).body.data == part
         with pytest.raises(UnsafeRecording, match="goes on otherwise"):
             stored(exchange(gzip.compress(b'{"password": "hunter2hunter2"}\n') + b"more", ()))
 
     def test_archive(self) -> None:
-        """Files in an archive stay what its sizes and digests say."""
+        """Files in an archive keep their sizes and digests."""
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as archive:
             member = tarfile.TarInfo("settings.json")
@@ -398,7 +398,7 @@ CORE = {PEM: PEM.split(b"\n")[2], b'"refresh_token": "xyzzyxyzzy"': b"xyzzyxyzzy
 class TestSplits:
     @given(SECRETS, st.lists(st.integers(1, 40), min_size=1), st.integers(0, 60))
     def test_chunks(self, secret: bytes, cuts: list[int], before: int) -> None:
-        """However a stream was cut, the secret goes, and all other bytes and times stay."""
+        """However a stream was split, the secret is replaced; other bytes and times stay."""
         body = b"data: " + b"x" * before + b" " + secret + b"\n\ndata: [DONE]\n\n"
         sizes = []
         left = len(body)
@@ -436,7 +436,7 @@ class TestSplits:
     def test_files(
         self, tmp_path_factory: pytest.TempPathFactory, secret: bytes, offset: int, coding: bytes
     ) -> None:
-        """A body in a file is searched in stretches; a secret may stand across two."""
+        """A body in a file is searched in stretches; a secret may span two."""
         at = 256 * 1024 + offset
         plain = b"ab \n" * (at // 4) + b" " + secret + b" " + b"cd \n" * 200_000
         path = tmp_path_factory.mktemp("bodies") / "body"

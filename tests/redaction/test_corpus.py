@@ -1,4 +1,4 @@
-"""Of planted secrets hardly one is kept, and of ordinary values hardly one is touched.
+"""Hardly any planted secret is kept, and hardly any ordinary value is touched.
 
 ``corpus/README.md`` says where the two corpora come from.
 """
@@ -45,7 +45,7 @@ def live_keys(request: RecordedRequest) -> tuple[MatchKey, ...]:
 
 
 def misses(one: Planted, other: Planted) -> Iterator[str]:
-    """What a miss of the first request tells beside the recording of the second."""
+    """What a miss of the first request reveals next to the recording of the second."""
     recorded = matcher().recorded(REDACTOR.interaction(other.exchange).request)
     for miss in near_misses(live_keys(one.exchange.request), [(0, recorded)], RULES):
         yield from map(str, miss.differences)
@@ -61,7 +61,7 @@ class TestDocumentation:
 
 class TestPlanted:
     def test_corpus(self) -> None:
-        """It holds what it says: every value stands in its exchange."""
+        """It contains what it claims: every value is in its exchange."""
         assert len(PLANTED) >= 300
         assert all(any(map(one.leaks, told(one.exchange))) for one in PLANTED)
 
@@ -101,7 +101,7 @@ def is_touched(one: Ordinary) -> bool:
 
 
 class TestDistinct:
-    """What newer rules hide still tells two requests apart."""
+    """What newer rules hide still distinguishes two requests."""
 
     @pytest.mark.parametrize(
         "one", [one for one in PLANTED if min(map(len, one.secrets)) >= 20], ids=str

@@ -15,7 +15,7 @@ NUMBER = "X-Request-Id"
 
 
 def sampled(variety: str = "") -> dict[int, Planted]:
-    """More than forty of them, of every kind of place that is no WebSocket session."""
+    """More than forty of them, of every kind of place except WebSocket sessions."""
     every = [one for one in planted(variety) if isinstance(one.exchange, HTTPInteraction)]
     places: dict[str, int] = {}
     chosen = {}
@@ -46,7 +46,7 @@ def ask(port: int, one: Planted) -> tuple[int, bytes]:
 
 class TestSample:
     def test_none_is_left(self, tmp_path: Path) -> None:
-        """Recorded, replayed, and missed with other values: nothing tells one."""
+        """Recorded, replayed, and missed with other values: nothing reveals one."""
         chosen, others = sampled(), sampled("other")
         assert len(chosen) >= 40
 

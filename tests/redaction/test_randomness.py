@@ -1,4 +1,4 @@
-"""What looks made up by a machine, and what says something."""
+"""Which values look machine-generated, and which mean something."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TestLooksRandom:
 class TestHoldsRandom:
     @pytest.mark.parametrize("around", [b"x;%b", b'a"%b"', b"a b %b", b"<%b>", b"x?y=%b#z"])
     def test_any_stretch(self, around: bytes) -> None:
-        """A value is cut where it is no token's alphabet any more."""
+        """A value is split where a character is not in the alphabet of tokens."""
         assert holds_random(around % TOKENS[0])
         assert not looks_random(around % TOKENS[0])
 

@@ -49,23 +49,23 @@ class TestCredentialHeaders:
         ],
     )
     def test_known_shapes(self, name: bytes, value: bytes, stored: bytes) -> None:
-        """A scheme stays, a secret goes, and a digest comes only where it helps nobody to guess."""
+        """A scheme stays, a secret is replaced, with a digest only if it does not help to guess."""
         assert matches(stored, redacted(name, value))
 
     def test_aws_signature(self) -> None:
-        """Parameters behind a scheme go as a whole."""
+        """Parameters after a scheme are replaced as a whole."""
         value = b"AWS4-HMAC-SHA256 Credential=AKIA/20240101/eu/s3/aws4_request, Signature=fe5f80"
         assert redacted(b"Authorization", value) == b"AWS4-HMAC-SHA256 REDACTED-authorization"
 
     def test_one_secret_one_pseudonym(self) -> None:
-        """The same secret has the same digest in two headers; another salt gives another one."""
+        """A secret has the same digest in two headers, and another one with another salt."""
         one, two = redacted(b"Authorization", b"Bearer " + LONG), redacted(b"X-Api-Key", LONG)
         assert one[-8:] == two[-8:]
         other = Redactor(RedactionRules(), b"other").headers(((b"X-Api-Key", LONG),))
         assert other[0][1] != two
 
     def test_other_headers_stay(self) -> None:
-        """Fields that hold no credential keep every byte, their order and their case."""
+        """Fields without a credential keep every byte, their order and their case."""
         headers = ((b"ACCEPT", b"*/*"), (b"x-request-id", PLAIN), (b"Accept", b"a;key=" + PLAIN))
         assert REDACTOR.headers(headers) == headers
 
@@ -77,7 +77,7 @@ class TestCookies:
         assert matches(rb"a=REDACTED-a-" + HEX8 + rb"; b=REDACTED-b;c=", value)
 
     def test_attributes_stay(self) -> None:
-        """Set-Cookie keeps what governs the cookie."""
+        """Set-Cookie keeps the cookie's attributes."""
         tail = (
             b"; Path=/app; Domain=example.org; Expires=Wed, 21 Oct 2026 07:28:00 GMT"
             b"; Max-Age=-1; Secure; HttpOnly;SameSite=Lax; Partitioned; Priority=High"
@@ -91,7 +91,7 @@ class TestCookies:
         assert was_set.startswith(redacted(b"Cookie", b"sid=" + LONG))
 
     def test_deletion_keeps_the_name(self) -> None:
-        """A cookie without a value is a deletion, and holds no secret."""
+        """A cookie without a value is a deletion, and contains no secret."""
         assert redacted(b"Set-Cookie", b"sid=; Max-Age=0") == b"sid=; Max-Age=0"
 
     @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ class TestInteraction:
         assert (out.response.status, out.response.reason) == (200, b"OK")
 
     def test_disabled(self) -> None:
-        """With redaction off everything passes as it is."""
+        """With redaction off everything passes unchanged."""
         redactor = Redactor(RedactionRules(enabled=False), SALT)
         interaction = HTTPInteraction(
             RecordedRequest(b"GET", b"/?key=" + LONG, ((b"X-Api-Key", LONG),)),
@@ -276,12 +276,12 @@ SEEN = b"s3cr3t"
 class TestNothingSurvives:
     @given(HEADER_NAMES, SECRETS, st.sampled_from([b"", b"Bearer ", b"Basic ", b"a=", b"a=1; b="]))
     def test_in_headers(self, name: bytes, secret: bytes, before: bytes) -> None:
-        """A secret in a credential header leaves nothing of itself."""
+        """A secret in a credential header leaves no trace."""
         assert SEEN not in redacted(name, before + secret)
 
     @given(FIELD_NAMES, SECRETS, NOISE, NOISE)
     def test_in_queries(self, name: bytes, secret: bytes, before: bytes, after: bytes) -> None:
-        """Whatever stands around it, a credential field's value goes."""
+        """Whatever surrounds it, a credential field's value is replaced."""
         out = REDACTOR.target(b"/p?" + before + b"&" + name + b"=" + secret + b"&" + after)
         assert SEEN not in out
 

@@ -73,7 +73,7 @@ class TestParts:
         assert [one.secret for one in found(text, MULTIPART)] == [b"hunter2", b"hunter3"]
 
     def test_data_hides_no_credential(self) -> None:
-        """What a value that is data holds is looked at where its name says all."""
+        """A value that is data is searched too, if a name inside it is unambiguous."""
         text = NAME + b"token\r\n\r\nen " + NAME + b"password\r\n\r\nhunter2"
         assert [one.secret for one in found(text, MULTIPART)] == [b"hunter2"]
 

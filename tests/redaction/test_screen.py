@@ -54,7 +54,7 @@ class TestScreen:
     def test_that_does_not_match_its_probe_shows_all(self) -> None:
         assert Screen(["abc"], probe=b"xyz").shows(b"a text")
 
-    def test_secrets_are_found_behind_many_patterns(self) -> None:
+    def test_secrets_are_found_after_many_patterns(self) -> None:
         patterns = [f"x{number}y[a-z]{{300}}[0-9a-z]{{600}}" for number in range(100)]
         scanner = Scanner(RedactionRules.with_extra(patterns=[*patterns, "tea-[0-9]+"]))
         assert [one.secret for one in scanner.in_body(b"tea-42", b"")] == [b"tea-42"]
@@ -62,18 +62,18 @@ class TestScreen:
 
 class TestBoundless:
     @given(st.text("ab", max_size=8))
-    def test_matches_what_the_pattern_matches(self, text: str) -> None:
+    def test_matches_whatever_the_pattern_matches(self, text: str) -> None:
         pattern = "a{0,2}b{1,3}(?:ab){2,}a?"
         if re.search(pattern, text):
             assert re.search(boundless(pattern), text)
 
-    def test_leaves_what_must_be_there(self) -> None:
+    def test_keeps_required_text(self) -> None:
         assert boundless("[a-z]{0,64}x{1,9}y{16,}z{40}") == "[a-z]*x+y{16,}z{40}"
 
 
 class TestKnown:
     @given(st.binary(min_size=16, max_size=40), st.integers(0, 30), st.binary(max_size=3))
-    def test_stands_in_all_texts_in_which_it_is_found(
+    def test_occurs_in_every_text_in_which_it_is_found(
         self, value: bytes, number: int, around: bytes
     ) -> None:
         secret = Secret(value, b"token")

@@ -1,4 +1,4 @@
-"""Stand-ins that keep the form of what they stand for."""
+"""Stand-ins in the format of what they replace."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TestForms:
         assert re.fullmatch(b"[0-9A-F]+" if secret.isupper() else b"[0-9a-f]+", made)
 
     def test_jwt(self) -> None:
-        """Its head and what says nothing of a person can be read; the rest cannot."""
+        """Its head and the claims that do not identify a person are readable; the rest is not."""
         secret = jwt(sub="alice", email="a@b.example", exp=17, iss="https://i", scope="a b")
         head, payload, signature = stand_in(b"id_token", secret, SALT).split(b".")
         assert head == secret.split(b".")[0]
@@ -63,7 +63,7 @@ class TestForms:
         assert re.fullmatch(rb"REDACTED-id-token-[0-9a-f]{8}", signature)
 
     @pytest.mark.parametrize("secret", [b"eyJhIjoxfQ.bm9KU09O.c2ln", b"eyJhIjoxfQ.WzFd.c2ln"])
-    def test_what_only_looks_like_a_jwt(self, secret: bytes) -> None:
+    def test_a_value_that_only_looks_like_a_jwt(self, secret: bytes) -> None:
         assert stand_in(b"id_token", secret, SALT).startswith(b"REDACTED-id-token")
 
     @given(st.sampled_from(SECRETS), st.booleans(), st.booleans())
@@ -111,7 +111,7 @@ class TestKeys:
 
     @pytest.mark.parametrize("make", [_as_body, _as_query, _as_header])
     @pytest.mark.parametrize(("one", "other"), [(UUID, UUID[::-1]), (HEX, HEX[::-1])])
-    def test_sessions_are_told_apart(self, make: object, one: bytes, other: bytes) -> None:
+    def test_sessions_are_distinguished(self, make: object, one: bytes, other: bytes) -> None:
         """What is hidden for its name's words still counts."""
         assert callable(make)
         rules = MatchRules(header=("X-session_id",))

@@ -21,7 +21,7 @@ class TestTargetForLog:
         ],
     )
     def test_shown(self, target: bytes, shown: bytes) -> None:
-        """Values of credential fields and userinfo are gone; the rest is as it was."""
+        """Values of credential fields and userinfo are removed; the rest is unchanged."""
         assert target_for_log(target, RedactionRules()) == shown
 
     def test_also_when_redaction_is_off(self) -> None:

@@ -22,7 +22,7 @@ def bench(tmp_path: Path) -> Bench:
 
 
 class TestHits:
-    def test_what_is_fresh_is_not_asked_for(self, bench: Bench) -> None:
+    def test_a_fresh_answer_is_not_requested_again(self, bench: Bench) -> None:
         first = bench.fetched(FRESH, (b"Date", DATE), body=b"one")
         assert first.told == b"buffr; fwd=uri-miss; fwd-status=200; stored"
         bench.clock.advance(59)
@@ -31,7 +31,7 @@ class TestHits:
         assert second.told == b"buffr; hit; ttl=1"
         assert second.field(b"age") == b"59"
 
-    def test_what_is_stale_is_asked_for(self, bench: Bench) -> None:
+    def test_a_stale_answer_is_requested_again(self, bench: Bench) -> None:
         bench.fetched(FRESH)
         bench.clock.advance(60)
         again = bench.fetched(FRESH, body=b"two")
@@ -44,7 +44,7 @@ class TestHits:
         assert (answer.status, answer.body, bench.calls) == (200, b"", 1)
         assert answer.field(b"content-length") == b"5"
 
-    def test_an_answer_to_head_is_none_to_get(self, bench: Bench) -> None:
+    def test_an_answer_to_head_does_not_answer_get(self, bench: Bench) -> None:
         bench.fetched(FRESH, method=b"HEAD", body=b"")
         bench.fetched(FRESH, body=b"whole")
         assert bench.calls == 2
@@ -83,7 +83,7 @@ class TestConditions:
         assert answer.field(b"etag") == b'"v1"'
         assert answer.field(b"content-length") is None
 
-    def test_what_is_stale_is_validated(self, bench: Bench) -> None:
+    def test_a_stale_answer_is_validated(self, bench: Bench) -> None:
         bench.fetched(FRESH, TAG, (b"X-Old", b"1"), (b"X-Both", b"1"), body=b"kept")
         bench.clock.advance(100)
         answer = bench.asks()
@@ -105,8 +105,8 @@ class TestConditions:
         bench.upstream.last().answers(FRESH, (b"ETag", b'"v2"'), body=b"new")
         assert (answer.status, answer.body) == (200, b"new")
 
-    def test_the_clients_condition_gives_way_to_ours(self, bench: Bench) -> None:
-        """The whole comes, and is stored; the client, who has it, gets a 304."""
+    def test_our_condition_replaces_the_clients(self, bench: Bench) -> None:
+        """The whole answer arrives, and is stored; the client, which has it, gets a 304."""
         bench.fetched(FRESH, TAG)
         bench.clock.advance(100)
         answer = bench.asks((b"If-None-Match", b'"v2"'))
@@ -162,7 +162,7 @@ class TestRanges:
         assert bench.upstream.last().field(b"range") == b"bytes=0-1"
         assert bench.fetched(FRESH, body=b"0123456789").body == b"0123456789"
 
-    def test_a_part_of_another_version_is_none(self, bench: Bench) -> None:
+    def test_a_part_of_another_version_is_not_used(self, bench: Bench) -> None:
         bench.fetched(FRESH, TAG, body=b"0123456789")
         answer = bench.asks((b"Range", b"bytes=0-1"), (b"If-Range", b'"v0"'))
         assert (answer.status, answer.body) == (200, b"0123456789")
@@ -204,7 +204,7 @@ class TestUsers:
             (b"Vary", b"*"),
         ],
     )
-    def test_what_is_for_one_is_not_stored_whatever_the_ttl(
+    def test_an_answer_for_one_user_is_not_stored_whatever_the_ttl(
         self, tmp_path: Path, field: tuple[bytes, bytes]
     ) -> None:
         bench = Bench(tmp_path, CacheRules(ttl_s=60))
@@ -228,7 +228,7 @@ class TestUsers:
         bench.fetched(field)
         assert (bench.asks().status, bench.calls) == (200, 1)
 
-    def test_no_credential_stands_in_the_store(self, bench: Bench) -> None:
+    def test_the_store_contains_no_credential(self, bench: Bench) -> None:
         vary = (b"Vary", b"Authorization")
         bench.fetched(FRESH, vary, asking=ALICE, target=b"/x?key=s3cret-s3cret-s3cret")
         held = [cached.entry for cached in bench.store._held.values()]
@@ -236,7 +236,7 @@ class TestUsers:
         assert b"alice" not in repr(held[0].vary).encode()
         assert "s3cret" not in held[0].url
 
-    def test_variants_by_what_vary_names(self, bench: Bench) -> None:
+    def test_variants_by_the_fields_in_vary(self, bench: Bench) -> None:
         vary = (b"Vary", b"Accept-Language")
         german, french = ((b"Accept-Language", b"de"),), ((b"Accept-Language", b"fr"),)
         bench.fetched(FRESH, vary, asking=german, body=b"de")
@@ -249,13 +249,13 @@ class TestErrors:
     """Seed defect 3: they became 502 and were cached for the TTL."""
 
     @pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503])
-    def test_an_error_goes_on_as_it_is_and_is_not_kept(self, tmp_path: Path, status: int) -> None:
+    def test_an_error_passes_unchanged_and_is_not_kept(self, tmp_path: Path, status: int) -> None:
         bench = Bench(tmp_path, CacheRules(ttl_s=3600))
         answer = bench.fetched((b"X-Why", b"1"), status=status, body=b"why")
         assert (answer.status, answer.body, answer.field(b"x-why")) == (status, b"why", b"1")
         assert bench.fetched(body=b"fine").body == b"fine"
 
-    def test_errors_are_kept_where_a_route_says_so(self, tmp_path: Path) -> None:
+    def test_errors_are_kept_if_the_route_says_so(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path, CacheRules(ttl_by_status=(((404,), 60.0),)))
         bench.fetched(status=404)
         assert (bench.asks().status, bench.calls) == (404, 1)
@@ -270,7 +270,7 @@ class TestErrors:
         assert isinstance(refused.error, UpstreamFailed)
         assert bench.fetched(body=b"back").body == b"back"
 
-    def test_a_stale_answer_stands_in_for_an_upstream_that_is_away(self, bench: Bench) -> None:
+    def test_a_stale_answer_replaces_an_unreachable_upstream(self, bench: Bench) -> None:
         bench.fetched(FRESH, body=b"old")
         bench.clock.advance(100)
         answer = bench.asks()
@@ -307,7 +307,7 @@ class TestErrors:
 
 class TestInvalidation:
     @pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"DELETE", b"BREW"])
-    def test_what_may_have_changed_is_asked_for(self, bench: Bench, method: bytes) -> None:
+    def test_what_may_have_changed_is_requested_again(self, bench: Bench, method: bytes) -> None:
         bench.fetched(FRESH, asking=ALICE)
         bench.fetched(FRESH)
         bench.fetched(method=method, sent=b"1")
@@ -318,7 +318,9 @@ class TestInvalidation:
     @pytest.mark.parametrize(
         ("method", "status"), [(b"PUT", 500), (b"PUT", 404), (b"OPTIONS", 200)]
     )
-    def test_what_changed_nothing_leaves_it(self, bench: Bench, method: bytes, status: int) -> None:
+    def test_a_request_that_changed_nothing_invalidates_nothing(
+        self, bench: Bench, method: bytes, status: int
+    ) -> None:
         bench.fetched(FRESH)
         bench.fetched(method=method, status=status)
         assert (bench.asks().status, bench.calls) == (200, 2)
@@ -333,7 +335,7 @@ class TestInvalidation:
             (b"http://[", False),
         ],
     )
-    def test_what_the_answer_names_goes_if_it_is_here(
+    def test_urls_that_the_answer_names_are_invalidated(
         self, bench: Bench, location: bytes, gone: bool
     ) -> None:
         bench.fetched(FRESH, target=b"/other")
@@ -341,7 +343,7 @@ class TestInvalidation:
         bench.asks(target=b"/other")
         assert bench.calls == (3 if gone else 2)
 
-    def test_what_is_on_its_way_meanwhile_is_not_stored(self, bench: Bench) -> None:
+    def test_an_answer_under_way_meanwhile_is_not_stored(self, bench: Bench) -> None:
         before = bench.asks()
         reading = bench.upstream.last()
         bench.fetched(method=b"PUT")
@@ -365,7 +367,7 @@ class TestFlights:
         assert clients[1].told == b"buffr; fwd=uri-miss; fwd-status=200; stored; collapsed"
 
     @pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE"])
-    def test_what_acts_is_never_one(self, bench: Bench, method: bytes) -> None:
+    def test_unsafe_requests_never_share_a_call(self, bench: Bench, method: bytes) -> None:
         """Seed defect 1: concurrent mutations became one."""
         for _ in range(3):
             bench.asks(method=method, body=b"same")
@@ -374,8 +376,8 @@ class TestFlights:
     @pytest.mark.parametrize(
         "name", [b"X-HTTP-Method-Override", b"x-http-method", b"X-Method-Override"]
     )
-    def test_nor_what_a_field_makes_act(self, tmp_path: Path, name: bytes) -> None:
-        """Some frameworks take a request for another method than it says."""
+    def test_nor_do_requests_that_a_field_makes_unsafe(self, tmp_path: Path, name: bytes) -> None:
+        """Some frameworks treat a request as having another method than it says."""
         rules = CacheRules(ttl_s=60, methods=frozenset((b"GET", b"POST")))
         bench = Bench(tmp_path, rules)
         bench.fetched(FRESH)
@@ -418,8 +420,10 @@ class TestFlights:
     @pytest.mark.parametrize(
         "field", [(b"Cache-Control", b"private"), (b"Set-Cookie", b"a=b"), (b"X", b"no freshness")]
     )
-    def test_what_is_for_one_goes_to_one(self, bench: Bench, field: tuple[bytes, bytes]) -> None:
-        """Those who waited ask for themselves (RFC 9111 4)."""
+    def test_an_answer_for_one_client_goes_to_one(
+        self, bench: Bench, field: tuple[bytes, bytes]
+    ) -> None:
+        """Clients that waited send their own requests (RFC 9111 4)."""
         clients = [bench.asks() for _ in range(3)]
         assert bench.calls == 1
         bench.upstream.requests[0].answers(field, body=b"first's")
@@ -429,7 +433,7 @@ class TestFlights:
         bench.upstream.requests[2].answers(field, body=b"third's")
         assert [client.body for client in clients] == [b"first's", b"second's", b"third's"]
 
-    def test_nobody_waits_for_what_was_for_one(self, bench: Bench) -> None:
+    def test_no_client_waits_for_an_answer_that_was_for_one(self, bench: Bench) -> None:
         for _ in range(2):
             bench.asks()
         bench.upstream.requests[0].answers((b"Cache-Control", b"private"))
@@ -459,8 +463,8 @@ class TestFlights:
         bench.upstream.requests[1].answers(FRESH, vary, body=b"html")
         assert {client.body for client in others} == {b"html"}
 
-    def test_an_error_goes_to_all(self, bench: Bench) -> None:
-        """Seed defect 2: it left its flight behind, and the next one hung."""
+    def test_an_error_reaches_all_followers(self, bench: Bench) -> None:
+        """A failed flight is forgotten, and the next request is not left waiting."""
         clients = [bench.asks() for _ in range(3)]
         bench.upstream.last().fails(UpstreamFailed("refused"))
         assert all(isinstance(client.error, UpstreamFailed) for client in clients)
@@ -503,7 +507,7 @@ class TestFlights:
         bench.clock.advance(2)
         assert bench.upstream.last().gone
 
-    def test_one_that_leaves_takes_nobody_with_it(self, bench: Bench) -> None:
+    def test_a_client_that_leaves_does_not_affect_the_others(self, bench: Bench) -> None:
         _, leaving = bench.sends()
         staying = bench.asks()
         leaving.cancel()
@@ -519,7 +523,7 @@ class TestFlights:
         assert (bench.asks().body, bench.calls) == (b"new", 2)
         bench.clock.advance(1000)
 
-    def test_a_validation_is_for_all_who_wait(self, bench: Bench) -> None:
+    def test_a_validation_serves_all_waiting_clients(self, bench: Bench) -> None:
         bench.fetched(FRESH, TAG, body=b"kept")
         bench.clock.advance(100)
         clients = [bench.asks(), bench.asks((b"If-None-Match", b'"v1"')), bench.asks()]
@@ -575,7 +579,7 @@ class TestRoutesOwn:
         bench.asks()
         assert bench.calls == 2
 
-    def test_a_large_body_goes_through_unstored(self, tmp_path: Path) -> None:
+    def test_a_large_body_passes_without_being_stored(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path, CacheRules(ttl_s=60, most_body_bytes=100))
         assert bench.fetched(body=b"x" * 101).told.endswith(b'detail="size"')
         bench.asks()
@@ -605,7 +609,7 @@ class TestOtherSettings:
         later.take_over(bench)
         return later
 
-    def test_a_shorter_ttl_holds_at_once(self, tmp_path: Path) -> None:
+    def test_a_shorter_ttl_applies_at_once(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path, CacheRules(ttl_s=3600))
         bench.fetched(TAG)
         bench = self.later(bench, tmp_path, CacheRules(ttl_s=60))
@@ -642,7 +646,7 @@ class TestOtherSettings:
         bench.clock.advance(599)
         assert bench.asks().told == b"buffr; hit; ttl=1"
 
-    def test_what_a_304_brought_up_to_date_goes_by_it(self, tmp_path: Path) -> None:
+    def test_an_answer_updated_by_a_304_follows_it(self, tmp_path: Path) -> None:
         bench = Bench(tmp_path, CacheRules())
         bench.fetched(FRESH, TAG)
         bench.clock.advance(60)

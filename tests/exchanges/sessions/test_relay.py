@@ -1,4 +1,4 @@
-"""A live session in memory: what goes on, what is held back, and how it ends."""
+"""A live session in memory: what is forwarded, what is held back, and how it ends."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Bench:
         self.session.join()
 
     def says(self, kind: FrameKind, payload: bytes = b"") -> bytes:
-        """The client says something."""
+        """The client sends something."""
         raw = encode_frame(kind, payload, key=KEY)
         self.session.client.received(raw)
         return raw
@@ -83,8 +83,8 @@ class TestRelay:
         producer.resumeProducing()
         assert bench.upstream.producerState == "producing"
 
-    def test_what_inflates_to_much_takes_many_turns(self, tmp_path: Path) -> None:
-        """And the frame goes on when all of it was judged; nothing is read meanwhile."""
+    def test_a_large_inflated_message_takes_many_turns(self, tmp_path: Path) -> None:
+        """The frame passes once all of it was judged; nothing is read meanwhile."""
         bench = Bench(tmp_path, deflate=Deflate())
         stream = zlib.compressobj(wbits=-15)
         deflated = (stream.compress(bytes(2 << 20)) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
@@ -179,7 +179,7 @@ class TestBreaks:
         assert end is not None
         assert (end.by, end.truncated) == (Direction.CLIENT, True)
 
-    def test_what_came_before_a_clients_fault_is_still_answered(self, bench: Bench) -> None:
+    def test_messages_before_a_clients_fault_are_still_answered(self, bench: Bench) -> None:
         """The upstream has a moment before it is asked to close, and may answer until it does."""
         assert bench.says(TEXT, b"one") == bench.upstream.taken()
         bench.session.client.received(b"\xff\xff")
@@ -195,7 +195,7 @@ class TestBreaks:
         bench.session.release()
         assert bench.client.taken()[2:4] == (1002).to_bytes(2, "big")
 
-    def test_what_a_client_says_until_it_knows_of_a_servers_fault_arrives(
+    def test_messages_sent_before_a_client_learns_of_a_servers_fault_arrive(
         self, bench: Bench
     ) -> None:
         bench.session.upstream.received(b"\xff\xff")
@@ -213,8 +213,10 @@ class TestBreaks:
         assert bench.upstream.taken() == b""
 
     @pytest.mark.parametrize("how", ["close", "fault", "half close", "leave", "stop", "wait"])
-    def test_a_fault_ends_however_the_other_side_does(self, bench: Bench, how: str) -> None:
-        """Within little more than a second, once, and its sender is told its own code."""
+    def test_a_fault_ends_the_session_whatever_the_other_side_does(
+        self, bench: Bench, how: str
+    ) -> None:
+        """Within little more than a second, once, and its sender gets its own close code."""
         bench.session.client.received(b"\xff\xff")
         match how:
             case "close":

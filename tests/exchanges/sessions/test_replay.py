@@ -1,4 +1,4 @@
-"""A recorded session in memory: when its frames go out, and what ends it."""
+"""A recorded session in memory: when its frames are sent, and what ends it."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class TestEnd:
         bench.clock.advance(5)
         assert bench.wire.ends == ["half closed", "cut"]
 
-    def test_what_drifts_is_told_in_a_close_frame(self) -> None:
+    def test_a_deviation_is_reported_in_a_close_frame(self) -> None:
         bench = Bench(recorded(said(b'{"a": 1}')))
         sent = bench.says(b'{"a": 2}')
         assert sent[2:4] == (1011).to_bytes(2, "big")
@@ -146,7 +146,7 @@ class TestEnd:
         bench = Bench(recorded(said(b"a")))
         assert bench.says(b"\xff")[2:4] == (1007).to_bytes(2, "big")
 
-    def test_a_message_file_that_is_gone_is_said(self, tmp_path: Path) -> None:
+    def test_a_missing_message_file_is_reported(self, tmp_path: Path) -> None:
         body = Body(size_bytes=5, file=tmp_path / "none")
         bench = Bench(recorded(Frame(Direction.SERVER, TEXT, body)))
         (end,) = bench.ends
