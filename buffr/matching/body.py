@@ -283,8 +283,9 @@ class BodyRules:
         return digest_value(hashed.hexdigest())
 
     def recorded(self, kind: BodyKind, body: Body, known: KnownSecrets = NOTHING_KNOWN) -> bytes:
-        """The value of a recorded body. A long one is compared by its bytes unless its key is
-        stored.
+        """The value of a recorded body.
+
+        A long one is compared by its bytes unless its key is stored.
 
         A long body in a separate file is identified by the file's name, its
         digest, without reading the file. Raises ``CassetteError`` if a file
@@ -354,8 +355,7 @@ class BodyRules:
         return with_trailers(value, trailers) if trailers else value
 
     def _hidden(self, kind: BodyKind, body: bytes, known: KnownSecrets) -> bytes | None:
-        """The redacted content of a body that is compared under its coding, if redaction changes
-        it.
+        """The redacted content of a body that is compared under its coding, if it has secrets.
 
         The stored body was encoded again, by another encoder.
         """

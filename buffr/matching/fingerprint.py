@@ -34,10 +34,10 @@ def _name(field: tuple[bytes, bytes]) -> bytes:
 
 
 def is_shareable(request: Request, body: bytes) -> bool:
-    """Whether equal requests may be one call: not if they are unsafe and have no identifying
-    content.
+    """Whether equal requests may be one call.
 
-    Two requests that purge a queue are two calls.
+    Not if they are unsafe and have no identifying content: two requests that
+    purge a queue are two calls.
     """
     if request.method in _SAFE:
         return True

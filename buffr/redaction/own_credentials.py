@@ -159,9 +159,7 @@ def _lower_escapes(quoted: bytes) -> bytes:
 
 
 def known_secrets(rules: RedactionRules, target: bytes, *heads: Headers) -> KnownSecrets:
-    """The secrets of a request target and of these header sections that are long enough to search
-    for.
-    """
+    """The secrets of a target and of header sections that are long enough to search for."""
     found: dict[bytes, Secret] = {}
     is_telling = rules.telling_headers
     for headers in heads:

@@ -294,8 +294,7 @@ class RedactionRules:
         return self.judged_headers[name]
 
     def hides(self, name: bytes, value: bytes) -> bool:
-        """Whether a value is hidden because of the words of its name, although no list has the
-        name.
+        """Whether a value is hidden for the words of its name, although no list has the name.
 
         Such values count in match keys. ``value`` is decoded.
         """
@@ -314,8 +313,7 @@ class RedactionRules:
         return self._names(name) is not _Names.NOTHING
 
     def holds_credential(self, name: bytes, value: bytes) -> bool:
-        """Whether a query field contains a credential; ``name`` and ``value`` as written, or
-        decoded.
+        """Whether a query field contains a credential; both arguments as written, or decoded.
 
         A field with an ambiguous name does if any part of its value looks like
         a token, or is the stand-in for one.

@@ -86,8 +86,7 @@ class CacheCounters:
 
 
 class CacheStore(Protocol):
-    """Keeps responses within limits of bytes and entries; the least recently used are evicted
-    first.
+    """Keeps responses within limits of bytes and entries, evicting the least recently used.
 
     All methods are called on the reactor's thread.
     """

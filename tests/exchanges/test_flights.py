@@ -227,9 +227,7 @@ class TestKeeping:
         ("length", "before"), [(4, b"ab"), (CHUNKED, b"abcd"), (UNTIL_CLOSE, b"abcd")]
     )
     def test_the_end_is_withheld(self, length: int, before: bytes) -> None:
-        """The last piece of a known length, or otherwise the end, is sent once the recording is
-        kept.
-        """
+        """The last piece of a known length, or else the end, is sent once the recording is kept."""
         bench, sink = Bench(), Sink()
         bench.call.keeping = Deferred()
         following = bench.follow(sink)

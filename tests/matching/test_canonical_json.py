@@ -139,9 +139,7 @@ class TestCanonical:
         assert canonical(body) is None
 
     def test_depth(self) -> None:
-        """Nesting is read up to one depth, however it is spelled, and hostile depth is not an
-        error.
-        """
+        """Nesting is read up to a limit, in any spelling; hostile depth is not an error."""
         for begin, end in ((b"[", b"]"), (b'{"a":', b"}")):
             for fits, depth in ((True, DEEPEST), (False, DEEPEST + 1), (False, 100_000)):
                 body = begin * depth + b'"[[{"' + end * depth

@@ -1,8 +1,4 @@
-"""Ignore rules.
-
-Their matches make no difference, and an invalid rule does not affect the
-others.
-"""
+"""Matches of ignore rules make no difference; an invalid rule does not affect the others."""
 
 from __future__ import annotations
 

@@ -146,9 +146,7 @@ class TestNormalisation:
         assert off(b"/", b"", (name, b"1")) == off()
 
     def test_content_coding(self) -> None:
-        """A compressed body counts as its content, whatever the encoder, unless it cannot be
-        decoded.
-        """
+        """A compressed body counts as its content, whatever the encoder, if it can be decoded."""
         asked = Asked(MatchRules())
         body = json.dumps({"a": list(range(100))}).encode()
         one, two = gzip.compress(body, 1, mtime=1), gzip.compress(body, 9, mtime=2)

@@ -104,8 +104,9 @@ class Sessions:
         key: bytes,
         live: Captured,
     ) -> str | None:
-        """Replay a recorded session. Returns why it was cut off, if it was. Raises
-        ``SessionDrift``.
+        """Replay a recorded session.
+
+        Returns why it was cut off, if it was. Raises ``SessionDrift``.
 
         ``live`` is what the rules with ``sync_response`` match in the
         handshake.
