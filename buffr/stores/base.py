@@ -54,9 +54,9 @@ class Store(Protocol):
     """
 
     def generation(self) -> object:
-        """What look-ups go by now: while it is the same object, each finds what it found.
+        """While it is the same object, each lookup finds what it found before.
 
-        ``None`` where the store has to be asked first, by ``find``.
+        ``None`` if the store must be asked first, by ``find``.
         """
 
     async def find(self, keys: Sequence[MatchKey]) -> Matches | None:

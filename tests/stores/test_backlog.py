@@ -1,4 +1,4 @@
-"""What waits for the disk is bounded, and nobody is turned away."""
+"""The backlog for the disk is bounded, and nothing is rejected."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def entering(backlog: Backlog, size_bytes: int) -> Deferred[None]:
 
 
 class TestRoom:
-    def test_who_comes_too_many_waits_for_one_to_leave(self) -> None:
+    def test_one_beyond_the_limit_waits_for_another_to_leave(self) -> None:
         backlog = Backlog(2, 100)
         first, second, third = (entering(backlog, 1) for _ in range(3))
         assert [each.called for each in (first, second, third)] == [True, True, False]
@@ -40,7 +40,7 @@ class TestRoom:
         backlog.leave(1)
         assert done.called
 
-    def test_who_gives_up_makes_nobody_wait(self) -> None:
+    def test_one_that_gives_up_holds_up_no_other(self) -> None:
         backlog = Backlog(1, 100)
         entering(backlog, 1)
         waiting = entering(backlog, 1)

@@ -1,4 +1,4 @@
-"""Bodies over 1 MiB stand beside the cassette, under the digest of their bytes."""
+"""Bodies over 1 MiB are files next to the cassette, named by the digest of their bytes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_same_body_is_kept_once(deck: Deck) -> None:
 
 
 def test_a_file_of_another_size_is_replaced(deck: Deck) -> None:
-    """Whatever stands there under the name, it is not the body."""
+    """Whatever is there under the name, it is not the body."""
     deck.append(recording(b"/a", LARGE))
     (name,) = files(deck)
     file = deck.path.with_name("api.d") / name
@@ -116,7 +116,7 @@ def test_a_directory_that_was_removed_comes_back(deck: Deck) -> None:
     assert len(files(deck)) == 1
 
 
-def test_what_a_kill_left_is_cleared_away_later(deck: Deck) -> None:
+def test_the_remains_of_a_kill_are_removed_later(deck: Deck) -> None:
     directory = deck.path.with_name("api.d")
     directory.mkdir()
     for name, age_s in ((".old.tmp", 7200), (".new.tmp", 60)):

@@ -137,7 +137,7 @@ class TestRefreshing:
         assert shape(again.entry) == shape(later)
         assert again.entry.body.data == b"kept"
 
-    def test_what_was_removed_is_not_brought_back(self, store: CacheStore, turns: Turns) -> None:
+    def test_a_removed_entry_does_not_come_back(self, store: CacheStore, turns: Turns) -> None:
         turns.run(store.put(entry()))
         (found,) = turns.run(store.find(KEY))
         turns.run(store.remove(found.place))
@@ -184,7 +184,7 @@ class TestClearing:
             ({}, set()),
         ],
     )
-    def test_what_all_criteria_apply_to_goes(
+    def test_entries_that_match_all_criteria_are_removed(
         self, store: CacheStore, turns: Turns, criteria: dict[str, object], left: set[int]
     ) -> None:
         turns.run(store.put(entry(key(1), route="a", url="https://u/1")))
@@ -198,7 +198,7 @@ class TestClearing:
 
 
 class TestStats:
-    def test_what_is_there_is_counted(self, store: CacheStore, turns: Turns) -> None:
+    def test_the_entries_are_counted(self, store: CacheStore, turns: Turns) -> None:
         turns.run(store.put(entry(key(1), route="a", responded_at=1000)))
         turns.run(store.put(entry(key(2), route="b", responded_at=1100)))
         stats = turns.run(store.stats(1061.0))
@@ -231,7 +231,7 @@ _ACTIONS = st.lists(
 class TestMemory:
     @given(actions=_ACTIONS)
     def test_counts_stay_true(self, actions: list[tuple[str, int, tuple[()], int]]) -> None:
-        """After any calls, what is told is what is there, and within the bounds."""
+        """After any calls, the reported counts match the entries, and the limits are kept."""
         turns = Turns()
         store = MemoryCache(20_000, 6, 3000, turns.now)
         for action, number, vary, size in actions:

@@ -1,4 +1,4 @@
-"""A cassette on its own: opened, recorded into, replayed, begun anew."""
+"""A cassette alone: opened, recorded into, replayed, started again."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class TestTheFile:
         kinds = [element["type"] for element in interactions(path.read_bytes())]
         assert kinds == ["websocket", "http"]
 
-    def test_who_records_faster_than_the_disk_writes_is_held_back(
+    def test_recording_faster_than_the_disk_writes_is_slowed_down(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("buffr.stores.cassette.store._WAITING", 2)
@@ -92,7 +92,7 @@ class TestTheFile:
         assert waiting == [[None]] * 10
         assert len(paths(path)) == 10
 
-    def test_an_append_leaves_what_stands_before_it(self, path: Path) -> None:
+    def test_an_append_does_not_change_the_text_before_it(self, path: Path) -> None:
         deck = Deck(path)
         deck.append(recording(b"/0"))
         before = path.read_bytes()
@@ -102,7 +102,7 @@ class TestTheFile:
         assert path.read_bytes().startswith(before.removesuffix(b"\n  ]\n}\n"))
         assert path.stat().st_ino == inode
 
-    def test_what_was_recorded_is_there_for_the_next_run(self, path: Path) -> None:
+    def test_the_next_run_finds_the_recordings(self, path: Path) -> None:
         deck = Deck(path)
         deck.append(recording(b"/a", b"1"), recording(b"/b"), recording(b"/a", b"2"))
         deck.append(recording(b"/a", b"cut", truncated="the upstream left"))
@@ -179,7 +179,7 @@ class TestReplay:
         assert path.stat().st_mtime_ns == before.st_mtime_ns
         assert "ends in the middle of interaction" in deck.said[0]
 
-    def test_a_missing_body_file_is_said(self, path: Path) -> None:
+    def test_a_missing_body_file_is_reported(self, path: Path) -> None:
         deck = Deck(path)
         deck.append(recording(b"/large", b"x" * (2 << 20)))
         (body,) = path.with_name("api.d").iterdir()
@@ -191,7 +191,7 @@ class TestReplay:
             deck.bodies(b"/large")
         deck.close()
 
-    def test_a_wrong_answer_is_said_with_its_number(self, path: Path) -> None:
+    def test_a_wrong_answer_is_reported_with_its_number(self, path: Path) -> None:
         """It answers nothing; the others do."""
         deck = Deck(path)
         deck.append(recording(b"/0"), recording(b"/1"))
@@ -227,7 +227,7 @@ class TestMemory:
         assert len(deck.bodies(b"/0000007")) == 1
         deck.close()
 
-    def test_what_others_recorded_stays_in_the_file_too(self, path: Path) -> None:
+    def test_recordings_of_other_processes_stay_in_the_file_too(self, path: Path) -> None:
         Deck(path).append(*[recording(b"/%d" % n, b"x" * 20_000) for n in range(300)])
         tracemalloc.start()
         try:
@@ -262,13 +262,13 @@ def grown_by(deck: Deck, interactions: list[HTTPInteraction]) -> int:
 
 
 class TestOpening:
-    def test_what_is_no_cassette_stops_the_start(self, path: Path) -> None:
+    def test_a_file_that_is_not_a_cassette_stops_the_start(self, path: Path) -> None:
         path.write_text('{"version": 2}')
         with pytest.raises(CassetteError, match=r"api\.json:1:13: version 2 is newer"):
             Deck(path)
         assert path.read_text() == '{"version": 2}'
 
-    def test_a_directory_or_a_pipe_is_no_cassette(self, tmp_path: Path) -> None:
+    def test_a_directory_or_a_pipe_is_not_a_cassette(self, tmp_path: Path) -> None:
         with pytest.raises(CassetteError, match=r"Is a directory|no regular file"):
             Deck(tmp_path)
         os.mkfifo(tmp_path / "pipe")
@@ -324,7 +324,7 @@ class TestFirstAppendToAForeignFile:
         again.close()
         assert path.stat().st_ino == inode
 
-    def test_a_torn_end_is_set_aside_and_said(self, path: Path) -> None:
+    def test_a_torn_end_is_set_aside_and_reported(self, path: Path) -> None:
         whole = (INTEROP / "go-forward.json").read_bytes()
         path.write_bytes(whole[:-200])
         path.with_name("api.json.torn").write_text("an older one")
@@ -357,7 +357,7 @@ class TestATornEnd:
         deck.close()
         assert paths(path) == ["/0"]
 
-    def test_a_running_one_sets_aside_what_another_left(self, path: Path) -> None:
+    def test_a_running_process_sets_aside_the_torn_end_of_another(self, path: Path) -> None:
         deck = Deck(path)
         deck.append(recording(b"/0"), recording(b"/1"))
         with path.open("ab") as file:
@@ -411,14 +411,14 @@ class TestBeginningAnew:
         assert path.with_name("api.json.bak.1").read_bytes() == old
         assert path.with_name("api.json.bak").read_text() == "older"
         assert paths(path) == ["/new", "/newer"]
-        assert "what was there is now api.json.bak.1" in deck.said[0]
+        assert "the old file is now api.json.bak.1" in deck.said[0]
 
     def test_without_a_recording_nothing_moves(self, path: Path) -> None:
         path.write_text("no cassette at all")
         Deck(path, access="anew").close()
         assert path.read_text() == "no cassette at all"
 
-    def test_two_that_begin_anew_share_the_new_file(self, path: Path) -> None:
+    def test_two_that_record_again_share_the_new_file(self, path: Path) -> None:
         Deck(path).append(recording(b"/old"))
         one, other = Deck(path, access="anew"), Deck(path, access="anew")
         one.append(recording(b"/1"))

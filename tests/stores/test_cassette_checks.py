@@ -171,7 +171,7 @@ class TestBrokenRecordings:
             decode(element, BODIES)
         assert said in raised.value.message
 
-    def test_a_request_that_can_be_read_is_told_with_the_reason(self, tmp_path: Path) -> None:
+    def test_a_readable_request_is_reported_with_the_reason(self, tmp_path: Path) -> None:
         """So that a miss of the very same request can name it."""
         path = tmp_path / "api.json"
         path.write_bytes(
@@ -190,8 +190,8 @@ class TestBrokenRecordings:
         path.write_text(json.dumps({"interactions": [{"type": "http"}] * 500}))
         assert 10 < len(Deck(path, access="replay").said) < 50
 
-    def test_other_types_are_passed_over(self, tmp_path: Path) -> None:
-        """Those of a newer program, whatever they hold."""
+    def test_other_types_are_ignored(self, tmp_path: Path) -> None:
+        """Those of a newer program, whatever they contain."""
         path = tmp_path / "api.json"
         others = [{"type": "new", "http": 5}, {"type": "new", "websocket": {}}, {"type": "new"}]
         path.write_text(json.dumps({"interactions": others}))
@@ -237,7 +237,7 @@ class TestWhatIsSent:
     def test_an_answer_that_is_read_is_one_that_a_client_reads(
         self, headers: dict[str, list[str]], reason: str
     ) -> None:
-        """Whatever stands in the file: it is refused, or is one answer with these fields."""
+        """Whatever is in the file: it is refused, or is one answer with these fields."""
         element = exchange()
         element["http"]["response"] |= {"headers": headers, "reason": reason, "body": ""}
         try:

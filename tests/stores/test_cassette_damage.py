@@ -161,8 +161,8 @@ class TestEveryPlace:
             start, end = sorted(chance.choices(range(len(text)), k=2))
             check(text[:start] + text[end:], whole)
 
-    def test_it_stands_twice(self, text: bytes) -> None:
-        """``cat a.json b.json``: the second is no unfinished append."""
+    def test_it_occurs_twice(self, text: bytes) -> None:
+        """``cat a.json b.json``: the second is not an unfinished append."""
         for between in (b"", b"\n", b",", b"\n\0\0"):
             with pytest.raises(CassetteError, match="more after the end of the cassette"):
                 elements(text + between + text)
@@ -183,7 +183,7 @@ class TestOurAppends:
     def test_an_append_that_was_cut_anywhere_loses_no_older_recording(
         self, before: int, added: int, data: st.DataObject
     ) -> None:
-        """Groups of several too: what stands behind the end of a whole text is unfinished."""
+        """Groups of several too: text after the end of a whole cassette is an unfinished append."""
         old = ours(before) if before else head(SALT, ()) + TAIL
         new = ours(before + added)
         at = len(old) - len(TAIL)

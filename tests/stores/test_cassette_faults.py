@@ -164,7 +164,7 @@ def test_a_kill_at_any_call_loses_nothing_that_was_acknowledged(
 
 @starts
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
-def test_a_failing_call_leaves_what_was_there(tmp_path: Path, start: Start, code: int) -> None:
+def test_a_failing_call_leaves_the_file_unchanged(tmp_path: Path, start: Start, code: int) -> None:
     """Once the disk works again, recording goes on."""
     path = tmp_path / "api.json"
     for disk in moments(path, start, OSError(code, os.strerror(code))):
@@ -299,8 +299,8 @@ class TestAFullDisk:
         assert paths(path) == [*kept, "/later"]
         assert not list(small_disk.rglob("*.tmp"))
 
-    def test_who_removes_the_cassette_has_its_space(self, small_disk: Path) -> None:
-        """Also where nobody asks for a recording, as in mode record."""
+    def test_removing_the_cassette_frees_its_space(self, small_disk: Path) -> None:
+        """Also while no recording is requested, as in mode record."""
         path = small_disk / "api.json"
         (small_disk / "ballast").write_bytes(b"x" * 100_000)
         deck = Deck(path)
@@ -314,7 +314,7 @@ class TestAFullDisk:
         deck.close()
         assert paths(path)[-1] == "/later"
 
-    def test_a_file_that_cannot_be_laid_out_anew_stays(self, small_disk: Path) -> None:
+    def test_a_file_that_cannot_be_rewritten_stays(self, small_disk: Path) -> None:
         path = small_disk / "api.json"
         text = (INTEROP / "go-forward.json").read_bytes()
         path.write_bytes(text)

@@ -1,4 +1,4 @@
-"""Elements are found in any layout; what is wrong is named; what is torn is told from it."""
+"""Elements are found in any layout; errors are located, and distinguished from torn texts."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class TestLayouts:
             pytest.param(WHOLE.replace(b'\n      "http"', b'\n    "http"'), id="another one"),
         ],
     )
-    def test_others_are_read_and_laid_out_anew(self, text: bytes) -> None:
+    def test_other_layouts_are_read_and_rewritten(self, text: bytes) -> None:
         layout, values = read(text)
         assert values == VALUES
         if layout.state is LayoutState.READY:  # only elements are indented in another way
@@ -139,7 +139,7 @@ class TestFaults:
             (b'{"interactions": [' + b'{"a":' * 5000, r"nested too deeply"),
         ],
     )
-    def test_what_is_wrong_is_said_with_its_place(self, text: bytes, said: str) -> None:
+    def test_errors_are_reported_with_their_place(self, text: bytes, said: str) -> None:
         with pytest.raises(CassetteError, match=said):
             read(text)
 
@@ -149,7 +149,7 @@ class TestFaults:
         with pytest.raises(CassetteError, match=rf"api\.json:{line}:\d+: Invalid control char"):
             read(wrong)
 
-    def test_a_typo_in_the_last_element_is_no_torn_end(self) -> None:
+    def test_a_typo_in_the_last_element_is_not_a_torn_end(self) -> None:
         wrong = WHOLE.replace(b'"path": "/2"', b'"path: "/2"')
         with pytest.raises(CassetteError, match=r"api\.json:\d+:\d+: "):
             read(wrong)
@@ -162,7 +162,9 @@ class TestFaults:
             (b'{\n      "type": 1\n    }', "Expected `str`, got `int`"),
         ],
     )
-    def test_a_wrong_type_is_said_and_spoils_no_other(self, element: bytes, said: str) -> None:
+    def test_a_wrong_type_is_reported_and_does_not_affect_others(
+        self, element: bytes, said: str
+    ) -> None:
         text = cassette(ELEMENTS[0], *[element] * 20, ELEMENTS[2])
         layout = Layout.of(text, PATH)
         first, *wrong, last = [record for _, record in layout.elements()]
@@ -204,7 +206,7 @@ class TestTornEnds:
         assert (layout.state, values) == (LayoutState.TORN, VALUES[:2])
 
     @pytest.mark.parametrize("first", [True, False])
-    def test_every_moment_of_an_append_leaves_what_was_there(self, *, first: bool) -> None:
+    def test_every_moment_of_an_append_keeps_the_older_elements(self, *, first: bool) -> None:
         """Step one cut anywhere; step two cut within its seven bytes: then all of it is there."""
         before = cassette() if first else cassette(*ELEMENTS[:2])
         kept = [] if first else VALUES[:2]
@@ -226,7 +228,7 @@ class TestTornEnds:
             assert (layout.state, values) == (LayoutState.TORN, [*kept, VALUES[2]])
             assert read(relaid(layout))[1] == values
 
-    def test_text_behind_the_end_is_set_aside(self) -> None:
+    def test_text_after_the_end_is_set_aside(self) -> None:
         layout, values = read(WHOLE + b"something else\n")
         assert (layout.state, values, layout.rest) == (
             LayoutState.TORN,
@@ -235,8 +237,8 @@ class TestTornEnds:
         )
 
     @given(st.data())
-    def test_cut_or_wrong_but_never_taken_for_less(self, data: st.DataObject) -> None:
-        """Bytes changed anywhere: an error, or all elements that stand before the change."""
+    def test_cut_or_wrong_but_never_mistaken_for_fewer(self, data: st.DataObject) -> None:
+        """Bytes changed anywhere: an error, or all elements before the change."""
         at = data.draw(st.integers(0, len(WHOLE) - 1))
         change = data.draw(st.binary(max_size=3))
         text = WHOLE[:at] + change + WHOLE[at + data.draw(st.integers(0, 2)) :]

@@ -65,12 +65,12 @@ class TestMerging:
             ("ab", "", "ab", ""),
         ],
     )
-    def test_what_either_did_is_there(
+    def test_the_changes_of_both_are_there(
         self, ours: str, theirs: str, base: str | None, expected: str, tmp_path: Path
     ) -> None:
         assert merged(tmp_path, ours, theirs, base)[1] == list(expected)
 
-    def test_it_says_what_came_and_went(self, tmp_path: Path) -> None:
+    def test_it_reports_additions_and_removals(self, tmp_path: Path) -> None:
         assert merged(tmp_path, "abc", "ad", "ab")[0] == Merged(3, added=1, removed=1)
 
     @given(texts=st.tuples(*[st.text("abcd", max_size=5)] * 2))

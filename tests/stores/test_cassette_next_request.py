@@ -55,7 +55,7 @@ def goes_through(deck: Deck, target: bytes) -> bool:
 
 
 def settled(deck: Deck) -> Deck:
-    """The deck when its file was not changed just now: then its status tells all."""
+    """The deck once its file's status is certain, as it was not changed just now."""
     while deck.cassette.changed():
         deck.count(b"/0")
     return deck
@@ -129,7 +129,7 @@ class TestChanges:
 
     @ways
     def test_the_same_text_again_changes_nothing(self, path: Path, write: Write) -> None:
-        """Places stay, and what is decoded; what comes later is found in the file of now."""
+        """Places and decoded recordings stay; later ones are found in the current file."""
         deck = recorded(path, b"a", b"b")
         found = deck.turns.run(deck.store.find([key(b"/1")]))
         assert found is not None
@@ -173,7 +173,7 @@ class TestRemoval:
         assert not [name for name in open_files() if name.startswith(real)]
         deck.close()
 
-    def test_a_closed_one_holds_no_file(self, path: Path) -> None:
+    def test_a_closed_one_has_no_open_file(self, path: Path) -> None:
         deck = recorded(path, b"a")
         deck.close()
         assert os.path.realpath(path) not in open_files()
@@ -188,7 +188,7 @@ class TestRemoval:
         deck.close()
         assert paths(path) == ["/0"]
 
-    def test_replay_says_that_it_is_gone(self, path: Path) -> None:
+    def test_replay_reports_that_it_is_gone(self, path: Path) -> None:
         recorded(path, b"a").close()
         deck = Deck(path, access="replay")
         assert deck.count(b"/0") == 1
@@ -209,22 +209,25 @@ class TestRemoval:
 
 
 class TestWhatCannotBeRead:
-    def test_what_was_read_before_is_used_on(self, path: Path) -> None:
-        """Also what nobody had asked for: the old file is still there, if without a name."""
+    def test_earlier_recordings_stay_in_use(self, path: Path) -> None:
+        """Also recordings that were not requested before.
+
+        The old file still exists without a name.
+        """
         Deck(path).append(*[recording(b"/%d" % number) for number in range(5)])
         deck = Deck(path)
         by_rename(path, b"<<<<<<< HEAD\n" + path.read_bytes())
         for number in range(5):
             assert len(deck.bodies(b"/%d" % number)) == 1
         assert "contains a merge conflict" in deck.store.trouble
-        assert [line for line in deck.said if "used on" in line] == [deck.store.trouble]
+        assert [line for line in deck.said if "stay in use" in line] == [deck.store.trouble]
         deck.close()
 
     @pytest.mark.parametrize("change", [b"oops", b"", b"a longer one, with more"])
     def test_a_typo_in_the_very_file_spoils_only_its_recording(
         self, path: Path, change: bytes
     ) -> None:
-        """Those before it stand where they stood, those behind it were all moved as far."""
+        """Those before it are where they were, those after it were all moved equally far."""
         Deck(path).append(*[recording(b"/%d" % n, b"body-%d" % n) for n in range(5)])
         deck = Deck(path)
         in_place(path, path.read_bytes().replace(b'"body-2"', b'"body-2' + change))
@@ -236,7 +239,7 @@ class TestWhatCannotBeRead:
             deck.bodies(b"/2")
         deck.close()
 
-    def test_what_is_gone_is_said(self, path: Path) -> None:
+    def test_a_removed_recording_is_reported(self, path: Path) -> None:
         Deck(path).append(recording(b"/0"), recording(b"/1"))
         deck = Deck(path)
         in_place(path, b"{")
@@ -255,7 +258,7 @@ class TestCost:
         deck.close()
 
     def test_one_look_serves_a_turn_of_the_reactor(self, path: Path) -> None:
-        """As far as a turn's end is told: no change can be asked for before that."""
+        """As far as a turn's end is known: no change can be detected earlier."""
         clock = Clock()
         recorded(path, b"a").close()
         deck = settled(Deck(path, turn=Turn(clock)))
@@ -267,7 +270,7 @@ class TestCost:
         assert not goes_through(deck, b"/0")
         deck.close()
 
-    def test_a_turn_that_nobody_watches_is_no_reason_not_to_look(self, path: Path) -> None:
+    def test_the_file_is_checked_even_without_a_turn(self, path: Path) -> None:
         recorded(path, b"a").close()
         deck = settled(Deck(path))
         assert goes_through(deck, b"/0")
@@ -277,7 +280,7 @@ class TestCost:
 
 
 class Gate(Disk):
-    """Stops the first change of the file's tail until it is let go on."""
+    """Stops the first change of the file's tail until it is released."""
 
     def __init__(self) -> None:
         self.reached, self.open = Event(), Event()
@@ -291,7 +294,7 @@ class Gate(Disk):
 
 
 class TestWhileItRecords:
-    def test_recordings_of_its_own_are_no_change(self, path: Path) -> None:
+    def test_its_own_recordings_are_not_a_change(self, path: Path) -> None:
         """Once one is in the file, the thread's word for it counts before it has landed."""
         deck = recorded(path, b"a")
         waiting = deck.turns.start(deck.store.append(recording(b"/own")))
@@ -304,7 +307,7 @@ class TestWhileItRecords:
         deck.close()
         assert waiting == [None]
 
-    def test_a_change_is_seen_all_the_same(self, path: Path) -> None:
+    def test_a_change_is_detected_anyway(self, path: Path) -> None:
         gate = Gate()
         deck = Deck(path, disk=gate)
         deck.append(recording(b"/0", b"one"))

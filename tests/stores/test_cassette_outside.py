@@ -119,7 +119,7 @@ class TestEdits:
         assert b"the answer" in path.read_bytes()
 
     @ways
-    def test_what_was_taken_out_is_not_replayed(self, path: Path, write: Write) -> None:
+    def test_a_removed_recording_is_not_replayed(self, path: Path, write: Write) -> None:
         deck = Deck(path)
         deck.append(recording(b"/0"), recording(b"/1"))
         aged(path)
@@ -141,7 +141,7 @@ class TestEdits:
         assert deck.count(b"/new") == 1
         deck.close()
 
-    def test_a_hit_is_served_from_what_is_known(self, path: Path) -> None:
+    def test_a_hit_is_served_from_known_recordings(self, path: Path) -> None:
         deck = Deck(path)
         deck.append(recording(b"/0"))
         in_place(path, b"{")
@@ -206,7 +206,7 @@ class TestWhatCannotBeRead:
         deck.close()
         assert paths(path) == ["/0", "/1", "/2"]
 
-    def test_a_refresh_says_it_once(self, path: Path) -> None:
+    def test_a_refresh_reports_it_once(self, path: Path) -> None:
         deck = Deck(path)
         deck.append(recording(b"/0"))
         in_place(path, b"oops")
@@ -214,7 +214,7 @@ class TestWhatCannotBeRead:
             deck.turns.seconds += 2
             assert deck.count(b"/none") == 0
         deck.close()
-        assert len([line for line in deck.said if "what was read before is used on" in line]) == 1
+        assert len([line for line in deck.said if "earlier recordings stay in use" in line]) == 1
 
 
 class TestWrittenBackWithoutTheLastRecordings:
@@ -359,10 +359,10 @@ def commit(path: Path) -> None:
 
 
 class TestTurns:
-    """What others do to the file keeps the reactor's thread for a moment at most."""
+    """Other programs' changes to the file block the reactor's thread only for a moment."""
 
     def test_thousands_of_recordings_are_filed_in_parts(self, path: Path) -> None:
-        """With keys that were made on the cassette's thread; nobody misses what is to come."""
+        """With keys computed on the cassette's thread; requests find what is still to be filed."""
         deck = Deck(path)
         deck.append(recording(b"/first"))
         other = Deck(path)

@@ -65,7 +65,7 @@ class TestTwoProcesses:
         assert len(paths(tmp_path / "api.json")) == 10
 
     def test_what_another_appends_is_read_without_the_rest(self, tmp_path: Path) -> None:
-        """Places of what was known stay what they were."""
+        """Places of known recordings do not change."""
         path = tmp_path / "api.json"
         one = Deck(path)
         one.append(*[recording(b"/a", b"%d" % number) for number in range(50)])
@@ -93,7 +93,7 @@ class TestLocks:
         deck.close()
         assert paths(path) == ["/0", "/1"]
 
-    def test_a_file_system_without_locks_is_said_once(self, tmp_path: Path) -> None:
+    def test_a_file_system_without_locks_is_reported_once(self, tmp_path: Path) -> None:
         path = tmp_path / "api.json"
         deck = Deck(path)
         deck.cassette._file.lock = no_locks

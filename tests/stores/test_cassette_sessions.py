@@ -1,4 +1,4 @@
-"""A WebSocket session survives its way through JSON, and the Go program reads what it knows."""
+"""A WebSocket session survives the way through JSON, and the Go program reads its part."""
 
 from __future__ import annotations
 

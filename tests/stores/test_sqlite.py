@@ -1,4 +1,4 @@
-"""The cache in an SQLite file: what it keeps, finds, counts and lets go."""
+"""The cache in an SQLite file: what it keeps, finds, counts and evicts."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class TestExactness:
         spool.unlink()
         assert bodies(store, turns) == [b"s" * 3000]
 
-    def test_a_spool_that_is_gone_is_said(self, opened: Open, turns: Turns, tmp_path: Path) -> None:
+    def test_a_missing_spool_is_reported(self, opened: Open, turns: Turns, tmp_path: Path) -> None:
         """It spoils no other entry of its group."""
         store = opened()
         lost = turns.start(store.put(entry(body=Body(size_bytes=9, file=tmp_path / "gone"))))
@@ -185,7 +185,7 @@ class TestVariants:
         turns.run(store.refresh(place, entry(vary=((b"a", b"2"),))))
         assert bodies(store, turns) == [b"one"]
 
-    def test_a_refresh_of_what_is_gone_is_nothing(self, opened: Open, turns: Turns) -> None:
+    def test_refreshing_a_removed_entry_does_nothing(self, opened: Open, turns: Turns) -> None:
         store = opened()
         turns.run(store.refresh(7, entry()))
         turns.run(store.remove(7))
@@ -239,7 +239,7 @@ class TestBounds:
         assert bodies(second, turns, key(1)) == []
         assert bodies(second, turns, key(0)) == [b"answer"]
 
-    def test_what_is_of_no_use_is_swept(self, opened: Open, turns: Turns) -> None:
+    def test_useless_entries_are_swept(self, opened: Open, turns: Turns) -> None:
         store = opened()
         for number in range(600):
             turns.start(store.put(entry(key(number), keep_for_s=10.0)))
@@ -248,8 +248,8 @@ class TestBounds:
         assert turns.run(store.sweep()) == 600
         assert turns.run(store.stats(1010.0)).entries == 1
 
-    def test_too_much_that_waits_is_refused(self, opened: Open, turns: Turns) -> None:
-        """The queue to the disk is bounded, and what is refused leaves no trace."""
+    def test_too_many_waiting_entries_are_refused(self, opened: Open, turns: Turns) -> None:
+        """The queue to the disk is bounded, and a refused entry leaves no trace."""
         store = opened(Bounds(1 << 40, 10_000, 1 << 40))
         waiting = [
             turns.start(store.put(entry(key(n), Body(size_bytes=100 << 20, file=Path("/gone")))))
@@ -285,7 +285,7 @@ class TestClearing:
             ({"stored_before": 1001.0}, [1, 2]),
         ],
     )
-    def test_what_applies_goes(
+    def test_matching_entries_are_removed(
         self, store: SQLiteStore, turns: Turns, criteria: dict[str, object], left: list[int]
     ) -> None:
         removed = turns.run(store.clear(**criteria))  # type: ignore[arg-type]
@@ -299,7 +299,7 @@ class TestClearing:
         assert turns.run(store.clear(tag="t")) == 1
         assert turns.run(store.clear(tag="new")) == 1
 
-    def test_what_is_put_later_stays(self, store: SQLiteStore, turns: Turns) -> None:
+    def test_entries_stored_later_stay(self, store: SQLiteStore, turns: Turns) -> None:
         cleared = turns.start(store.clear())
         turns.run(store.put(entry()))
         assert turns.run(store.sweep()) == 0
@@ -371,8 +371,8 @@ class TestStats:
 
 
 class TestSharing:
-    def test_what_another_writes_is_found_at_once(self, opened: Open, turns: Turns) -> None:
-        """Also over what was found here before."""
+    def test_another_process_s_entries_are_found_at_once(self, opened: Open, turns: Turns) -> None:
+        """Also in place of what was found here before."""
         one, other = opened(), opened()
         turns.run(one.put(entry(body=b"old")))
         assert bodies(one, turns) == bodies(one, turns) == [b"old"]
@@ -383,7 +383,7 @@ class TestSharing:
 
 
 class TestClosing:
-    def test_what_waits_is_kept(self, opened: Open, turns: Turns) -> None:
+    def test_waiting_entries_are_stored(self, opened: Open, turns: Turns) -> None:
         store = opened()
         puts = [turns.start(store.put(entry(key(n)))) for n in range(20)]
         turns.run(store.close())

@@ -1,4 +1,4 @@
-"""The file of a cache: whose it is, its version, and what becomes of a broken one."""
+"""The file of a cache: its owner, its version, and the handling of a damaged one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def names(path: Path) -> list[str]:
 
 
 class TestBeginning:
-    def test_nobody_else_may_read_it(
+    def test_no_other_user_may_read_it(
         self, store: SQLiteStore, turns: Turns, path: Path, tmp_path: Path
     ) -> None:
         """Answers are stored exact, so that the files are their owner's alone."""
@@ -75,7 +75,7 @@ class TestBeginning:
                 assert look.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
                 assert look.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
-    def test_what_was_kept_is_there_again(
+    def test_stored_entries_are_found_again(
         self, store: SQLiteStore, turns: Turns, path: Path, lines: list[str]
     ) -> None:
         store.open()
@@ -120,7 +120,7 @@ class TestBrokenFiles:
     def test_one_that_breaks_while_it_is_used_is_set_aside(
         self, store: SQLiteStore, turns: Turns, path: Path, lines: list[str]
     ) -> None:
-        """The look-up fails, and what comes after goes on with a new file."""
+        """The lookup fails, and later ones continue with a new file."""
         store.open()
         turns.run(store.put(entry()))
         turns.run(store.close())
@@ -145,7 +145,7 @@ class TestBrokenFiles:
         assert again.salt != salt
         turns.run(again.close())
 
-    def test_a_file_that_is_taken_away_is_begun_anew(
+    def test_a_removed_file_is_created_again(
         self, store: SQLiteStore, turns: Turns, path: Path, lines: list[str]
     ) -> None:
         store.open()
@@ -176,7 +176,7 @@ class TestVersions:
     def test_an_older_one_is_backed_up_then_changed(
         self, store: SQLiteStore, turns: Turns, path: Path, lines: list[str]
     ) -> None:
-        """Each migration begins with a whole copy, also of what is in the write-ahead log."""
+        """Each migration begins with a full copy, including the write-ahead log."""
         store.open()
         turns.run(store.put(entry()))
         later = ("ALTER TABLE entries ADD COLUMN extra", "CREATE TABLE more (a)")
@@ -204,7 +204,7 @@ class TestVersions:
 
 
 class TestTrouble:
-    def test_a_directory_that_takes_no_file_is_said(self, tmp_path: Path, turns: Turns) -> None:
+    def test_a_read_only_directory_is_reported(self, tmp_path: Path, turns: Turns) -> None:
         (tmp_path / "file").touch()
         with pytest.raises(StoreFailed, match=r"cache.db: (File exists|Not a directory)"):
             CacheFile(tmp_path / "file" / "cache.db", pytest.fail, Disk()).prepare()

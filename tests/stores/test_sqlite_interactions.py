@@ -66,7 +66,7 @@ def rows(path: Path) -> list[tuple[Any, ...]]:
 
 
 class TestSets:
-    def test_what_was_recorded_is_there_for_the_next_run(self, tmp_path: Path) -> None:
+    def test_the_next_run_finds_the_recordings(self, tmp_path: Path) -> None:
         one = Deck(tmp_path / "a.db")
         one.append(b"/a", b"/b", b"/a")
         one.close()
@@ -81,7 +81,7 @@ class TestSets:
         one.close()
         other.close()
 
-    def test_a_view_that_comes_later_knows_what_was_there(self, tmp_path: Path) -> None:
+    def test_a_later_view_knows_the_existing_recordings(self, tmp_path: Path) -> None:
         deck = Deck(tmp_path / "a.db")
         deck.append(*[b"/%d" % number for number in range(450)])
         late = deck.interactions.view(key_of)
@@ -92,7 +92,7 @@ class TestSets:
 
 
 class TestOthers:
-    def test_what_others_append_is_found_in_their_order(self, tmp_path: Path) -> None:
+    def test_appends_of_others_are_found_in_their_order(self, tmp_path: Path) -> None:
         one, other = Deck(tmp_path / "a.db"), Deck(tmp_path / "a.db")
         for number in range(3):
             (one, other)[number % 2].append(b"/a")
@@ -109,7 +109,7 @@ class TestOthers:
 
 
 class TestAnew:
-    def test_what_was_there_has_another_name_at_the_first_recording(self, tmp_path: Path) -> None:
+    def test_the_first_recording_renames_the_old_set(self, tmp_path: Path) -> None:
         path = tmp_path / "a.db"
         for number in range(3):
             deck = Deck(path, "anew")
@@ -120,7 +120,7 @@ class TestAnew:
             assert len(deck.bodies(b"/a")) == 1
             deck.close()
         assert rows(path) == [("api", 1), ("api.bak", 1)]
-        assert any("recorded anew" in line for line in deck.said)
+        assert any("recorded again" in line for line in deck.said)
 
     def test_another_process_goes_on_with_the_new_set(self, tmp_path: Path) -> None:
         one = Deck(tmp_path / "a.db")
@@ -141,7 +141,7 @@ class TestReplay:
         deck.close()
         assert list(tmp_path.iterdir()) == []
 
-    def test_a_file_of_an_older_buffr_holds_no_recordings(self, tmp_path: Path) -> None:
+    def test_a_file_of_an_older_buffr_has_no_recordings(self, tmp_path: Path) -> None:
         """Its cache has no such tables; reading adds none."""
         path = tmp_path / "a.db"
         with closing(sqlite3.connect(path)) as connection:

@@ -28,7 +28,7 @@ def writer(path: Path, number: int, count: int) -> subprocess.Popen[str]:
 
 
 def sound(path: Path) -> None:
-    """The file is whole, and what is counted is what is there."""
+    """The file is valid, and the counts match the entries."""
     with closing(sqlite3.connect(path)) as look:
         assert look.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         rows = look.execute("SELECT count(*), total(size_bytes) FROM entries").fetchone()

@@ -81,7 +81,7 @@ class TestHeld:
     def test_a_body_is_read_once(self, reader: Reader) -> None:
         assert not reader.reads()
 
-    def test_what_others_keep_beside_it_leaves_it_held(
+    def test_other_processes_entries_do_not_evict_it_from_memory(
         self, reader: Reader, opened: Open, turns: Turns
     ) -> None:
         turns.run(opened().put(entry(key(7))))
@@ -93,7 +93,7 @@ class TestHeld:
         assert reader.reads()
         assert reader.reads()
 
-    def test_what_is_held_is_bounded(self, opened: Open, turns: Turns) -> None:
+    def test_memory_is_bounded(self, opened: Open, turns: Turns) -> None:
         reader = Reader(opened(80_000), turns)
         for number in range(20):
             turns.run(reader.store.put(entry(key(number), LONG[:2000])))
@@ -102,7 +102,7 @@ class TestHeld:
         held = [number for number in reversed(range(20)) if not reader.reads(key(number))]
         assert 0 < len(held) <= 80_000 // 2000
 
-    def test_what_was_used_last_stays(self, opened: Open, turns: Turns) -> None:
+    def test_the_most_recently_used_stays(self, opened: Open, turns: Turns) -> None:
         reader = Reader(opened(80_000), turns)
         for number in range(40):
             turns.run(reader.store.put(entry(key(number), LONG[:2000])))
@@ -120,7 +120,7 @@ class TestHeld:
         assert not reader.reads(key(1))
         assert reader.reads(key(2))
 
-    def test_fewer_bytes_hold_from_the_next_one_on(self, reader: Reader, turns: Turns) -> None:
+    def test_a_lower_limit_applies_from_the_next_one_on(self, reader: Reader, turns: Turns) -> None:
         reader.store.change(reader.store.bounds, 0)
         turns.run(reader.store.put(entry(key(1), LONG)))
         assert reader.reads(key(1))
@@ -128,7 +128,7 @@ class TestHeld:
 
 
 class TestTrue:
-    """Nothing that is held outlives what the file says."""
+    """Nothing in memory outlives the content of the file."""
 
     @pytest.fixture(params=["own", "another"])
     def writer(self, request: pytest.FixtureRequest, reader: Reader, opened: Open) -> SQLiteStore:
@@ -170,7 +170,7 @@ class TestTrue:
 
 class TestTurns:
     def test_the_file_is_asked_once_a_turn(self, opened: Open, turns: Turns) -> None:
-        """What another process changed is seen in the next turn; what this one changed, now."""
+        """Another process's change is seen in the next turn; this one's own change at once."""
         ahead: list[Callable[[], None]] = []
         reader = Reader(opened(soon=ahead.append), turns)
         other = opened()

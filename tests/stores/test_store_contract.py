@@ -82,7 +82,7 @@ class TestFinding:
     def test_an_empty_store_finds_nothing(self, store: Store, turns: Turns) -> None:
         assert turns.run(store.find([key(b"/a")])) is None
 
-    def test_what_was_appended_is_found_in_order(self, store: Store, turns: Turns) -> None:
+    def test_appended_interactions_are_found_in_order(self, store: Store, turns: Turns) -> None:
         for number in range(3):
             turns.run(store.append(recording(b"/a", b"%d" % number)))
             turns.run(store.append(recording(b"/b")))
@@ -117,7 +117,7 @@ class TestFinding:
         assert len(found.places) == 1
         assert exchange_of(turns.run(store.load(found.places[0]))).body.data == b"whole"
 
-    def test_a_target_is_found_as_it_may_stand_on_the_wire(
+    def test_a_target_is_found_in_the_form_that_is_valid_on_the_wire(
         self, store: Store, turns: Turns
     ) -> None:
         turns.run(store.append(recording("/grüße?q=ä b".encode())))
@@ -201,7 +201,7 @@ class TestLoading:
 
 
 class TestAppending:
-    def test_a_spool_that_is_gone_is_said(self, store: Store, turns: Turns, tmp_path: Path) -> None:
+    def test_a_missing_spool_is_reported(self, store: Store, turns: Turns, tmp_path: Path) -> None:
         lost = HTTPInteraction(
             recording(b"/a").request,
             recording().response,

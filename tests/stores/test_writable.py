@@ -50,7 +50,7 @@ def state_of(directory: Path) -> dict[str, tuple[int, int, int]]:
 
 
 def as_nobody(check: str, path: Path) -> str:
-    """What stands in a simple user's way."""
+    """The obstacle for an ordinary user."""
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
     for directory in path.parents:  # pytest keeps its own closed
@@ -64,7 +64,10 @@ def as_nobody(check: str, path: Path) -> str:
 class TestWhatCanBeWritten:
     @pytest.mark.parametrize("name", ["new.json", "old.json", "link.json"])
     def test_is_left_as_it_was(self, tmp_path: Path, name: str) -> None:
-        """No file, no time, no size changes: nobody who watches the directory takes notice."""
+        """No file, no time, no size changes.
+
+        A program that watches the directory is not notified.
+        """
         (tmp_path / "old.json").write_bytes(b"{}")
         (tmp_path / "link.json").symlink_to("old.json")
         before = state_of(tmp_path)
@@ -110,7 +113,7 @@ class TestWhatCannot:
             check_file(tmp_path)
 
     def test_somebody_elses_directory(self, tmp_path: Path) -> None:
-        """What an engine makes for root, say. It is told whose it is."""
+        """Created for root by a container engine, for example. The error names the owner."""
         directory = tmp_path / "cassettes"
         directory.mkdir(mode=0o755)
         assert as_nobody("check_file", directory / "api.json") == (
@@ -148,7 +151,7 @@ class TestWhatCannot:
                 check_file(disk / "new.json")
 
     def test_a_full_disk_behind_a_single_file(self, tmp_path: Path) -> None:
-        """Mounted into a directory with room, the file is what counts."""
+        """If it is mounted into a directory with space, the file's own file system counts."""
         with mounted(tmp_path / "disk", "size=64k") as disk:
             (disk / "api.json").write_bytes(b"{}")
             with pytest.raises(OSError, match="No space"):
@@ -186,7 +189,7 @@ class TestWhatCannot:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     @pytest.mark.parametrize(("flag", "what"), [("i", "api.json"), ("a", "api.json"), ("i", ".")])
-    def test_what_is_immutable_or_append_only(self, tmp_path: Path, flag: str, what: str) -> None:
+    def test_an_immutable_or_append_only_file(self, tmp_path: Path, flag: str, what: str) -> None:
         """Not even root writes there."""
         path = tmp_path / "api.json"
         path.touch()

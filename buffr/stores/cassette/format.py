@@ -97,7 +97,7 @@ def decode(element: bytes | memoryview, bodies: Path) -> Interaction:
             return session_of(record.websocket, bodies)
     except (ValueError, LookupError) as error:
         raise CassetteError(str(error)) from error
-    raise CassetteError(f"it is no interaction of a known type: {record.type!r}")
+    raise CassetteError(f"it is not an interaction of a known type: {record.type!r}")
 
 
 def index_entry(element: ElementRecord, bodies: Path) -> IndexEntry | None:

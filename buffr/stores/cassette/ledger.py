@@ -246,7 +246,7 @@ class Ledger:
             return False
         aside = move_aside(self.file.real_path, "bak", self.file.disk)
         self._old = None
-        self.file.warn(f"{self.file.path}: recorded anew; what was there is now {aside.name}")
+        self.file.warn(f"{self.file.path}: recorded again; the old file is now {aside.name}")
         return True
 
     def _forget(self, keys: Sequence[KeyOf]) -> None:

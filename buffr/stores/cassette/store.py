@@ -229,7 +229,7 @@ class Cassette:
     def trouble(self) -> str:
         """What is wrong with the file as a whole; empty if nothing is."""
         if self.recordings.fault:
-            return f"{self.recordings.fault}; what was read before is used on"
+            return f"{self.recordings.fault}; earlier recordings stay in use"
         if self._known.status is None and self.access != "anew":
             return f"{self.path} does not exist" + (" any more" if self._known.readings > 1 else "")
         return ""
@@ -316,7 +316,7 @@ class Cassette:
         self._learn(outcome.news)
         if outcome.refreshed or outcome.stopped:
             if outcome.fault and outcome.fault != self.recordings.fault:
-                self.warn(f"{outcome.fault}; what was read before is used on")
+                self.warn(f"{outcome.fault}; earlier recordings stay in use")
             self.recordings.fault = outcome.fault
         for job in outcome.appends:
             self._backlog.leave(job.size_bytes)

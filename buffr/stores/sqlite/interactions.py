@@ -275,7 +275,7 @@ class SQLiteInteractions:
         await waiter
 
     def _troubled(self, error: sqlite3.Error) -> None:
-        trouble = f"{self.where}: {said(error)}; what was read before is used on"
+        trouble = f"{self.where}: {said(error)}; earlier recordings stay in use"
         if trouble != self.trouble:
             self.warn(trouble)
         self.trouble = trouble
@@ -454,7 +454,7 @@ class SQLiteInteractions:
             connection.execute("DELETE FROM recordings WHERE name = ?", (aside,))
             connection.execute("UPDATE recordings SET name = ? WHERE name = ?", (aside, name))
             connection.execute(_NEW_SET, (name, salt))
-            self.warn(f"{self.where}: {name} is recorded anew; what was there is now {aside}")
+            self.warn(f"{self.where}: {name} is recorded again; the old set is now {aside}")
 
     def _write_set(self, connection: sqlite3.Connection) -> None:
         """Make sure that the tables and the set exist; use its salt from now on."""
