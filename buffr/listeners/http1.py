@@ -218,6 +218,8 @@ class Http1Connection(Protocol):
 
     def _next_request(self) -> bool:
         """Start the exchange at the front of the buffer. Returns whether it could be started."""
+        # Whatever comes of this request, the segment is no longer all of what follows.
+        segment, self._segment = self._segment, b""
         request = self._waiting
         if request is None:
             try:
@@ -246,7 +248,6 @@ class Http1Connection(Protocol):
         self._sink = sink = Http1Sink(self._listener, self, request, body)
         sink.half_closed = self._half_closed
         handler = self._own_handler or self._listener.handle
-        segment, self._segment = self._segment, b""
         if segment and not self._buffer and self._listener.hits.is_repeated(segment):
             sink.memorable, sink.raw, sink.sent = True, (handler, segment), b""
         sink.start(handler)

@@ -25,6 +25,8 @@ from buffr.transport.streams import BodyStream
 Step = bytes | Callable[[ServiceBench], None]
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 OTHER = b"GET /other HTTP/1.1\r\nHost: h\r\n\r\n"
+CHUNKED_HEAD = b"POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = CHUNKED_HEAD + b"5\r\nhello\r\n0\r\n\r\n"
 POST = b'POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n{"a": [1]}'
 _TIMES = re.compile(r'time=\S+|"time": "[^"]+"|dur=\S+|"dur": "[^"]+"')
 
@@ -257,6 +259,23 @@ class TestSame:
                 warm.client.send(GET[10:])
                 warm.bench.until(lambda: warm.client.wire.value().count(b"one") == 3)
                 assert warm.client.wire.taken() == 3 * (
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none"
+                )
+
+    @pytest.mark.parametrize("at", [0, len(CHUNKED_HEAD), len(CHUNKED_HEAD) + 4, len(CHUNKED)])
+    def test_a_request_behind_a_streamed_body(self, tmp_path: Path, at: int) -> None:
+        """The bytes that the stream began with are not those of the request behind it."""
+        posted = recording("/p", method="POST", body="posted")
+        posted["http"]["request"]["body"] = "hello"
+        both = CHUNKED + GET
+        with sessions(tmp_path, settings, posted, recording()) as (warm, _):
+            wire = warm.client.wire
+            for _ in range(5):
+                for part in filter(None, (both[:at], both[at:])):
+                    warm.client.send(part)
+                warm.bench.until(lambda: wire.value().endswith(b"one"))
+                assert wire.taken() == (
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nposted"
                     b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none"
                 )
 
