@@ -269,7 +269,7 @@ class TestOpening:
         assert path.read_text() == '{"version": 2}'
 
     def test_a_directory_or_a_pipe_is_not_a_cassette(self, tmp_path: Path) -> None:
-        with pytest.raises(CassetteError, match=r"Is a directory|no regular file"):
+        with pytest.raises(CassetteError, match=r"Is a directory|not a regular file"):
             Deck(tmp_path)
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(CassetteError, match="no regular file"):
