@@ -15,13 +15,14 @@ _ROOT = Path(buffr.__file__).parent
 
 ROOMS = (
     "buffr.__main__",
+    "buffr.pytest_plugin",
     "buffr.commands",
     "buffr.container",
     "buffr.api_buddy",
     "buffr.embedded",
     "buffr.testing",
-    "buffr.interchange",
     "buffr.wiring",
+    "buffr.interchange",
     "buffr.admin",
     "buffr.config",
     "buffr.listeners",
@@ -88,6 +89,7 @@ FOR_ITS_TYPES = frozenset(
 
 WIRING = (
     "buffr.commands",
+    "buffr.pytest_plugin",
     "buffr.embedded",
     "buffr.testing",
     "buffr.interchange",

@@ -116,7 +116,14 @@ class Engine:
             if self.observer is not None:
                 self.observer.finished(
                     Finished(
-                        words, status, level, exchange.src, explanation or detail, dur_s, route
+                        words,
+                        status,
+                        level,
+                        exchange.src,
+                        explanation or detail,
+                        dur_s,
+                        route,
+                        scope,
                     )
                 )
 
@@ -231,7 +238,7 @@ class Engine:
         tell = partial(
             self._hit_again,
             self._log.rest_of(words, status, exchange.src),
-            Finished(words, status, "INFO", exchange.src, "", 0.0, route),
+            Finished(words, status, "INFO", exchange.src, "", 0.0, route, exchange.scope),
         )
         hit = Hit(route, exchange.scope, found.name, found.places, generation, tell)
         exchange.sink.remember(hit)

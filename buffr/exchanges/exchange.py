@@ -57,7 +57,7 @@ class Finished:
 
     ``request``, ``level`` and ``src`` are as in the log; ``detail`` says why
     the answer is not an ordinary one, in the words that the client got. A
-    bypassed tunnel has no ``route``.
+    bypassed tunnel has no ``route``. ``scope`` is the client's.
     """
 
     request: str
@@ -67,6 +67,7 @@ class Finished:
     detail: str
     dur_s: float
     route: Route | None
+    scope: str = ""
 
 
 class Observer(Protocol):

@@ -23,7 +23,7 @@ from buffr.interchange import (
 from buffr.interchange.imported import Imported, NotImported
 from buffr.interchange.source import Source, SourceError
 
-__all__ = ["FORMATS", "Format", "Reader", "format_of"]
+__all__ = ["FORMATS", "Format", "Reader", "format_of", "is_cassette"]
 
 
 class Format(StrEnum):
@@ -85,6 +85,14 @@ _HAS = tuple(
         (Format.VCR, rb"^(http_)?interactions:|^\[\[interactions\]\]"),
     )
 )
+
+
+def is_cassette(source: Source) -> bool:
+    """Whether a file is buffr's own, as a reader has to be none of the others.
+
+    Raises ``SourceError`` where it cannot be read.
+    """
+    return source.path.is_file() and _OWN.search(source.beginning()) is not None
 
 
 def format_of(source: Source) -> Format | None:

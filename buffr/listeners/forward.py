@@ -190,9 +190,9 @@ class ForwardProxy:
             sink.guard = lambda client, route: (
                 self._access.lets_in(client, credentials) and routed(client, route)
             )
-        await self._answer(origin, request, body, sink, scope)
+        await self.answer(origin, request, body, sink, scope)
 
-    async def _answer(
+    async def answer(
         self,
         origin: Origin,
         request: Request,
@@ -200,6 +200,7 @@ class ForwardProxy:
         sink: ClientSink,
         scope: str,
     ) -> None:
+        """Answer a request, in origin-form, that is for this origin. Raises ``BuffrError``."""
         route = self._routes.ready.get((origin, scope)) or await self._routes.of(origin, scope)
         uses = route.uses  # what its ``begin`` and ``end`` do, without two calls a request
         uses.under_way += 1
@@ -281,6 +282,6 @@ class ForwardProxy:
                 request = evolve(request, hops=hops)
             if sink.memorable:
                 sink.guard = self._routed(origin, own)
-            await self._answer(origin, request, body, sink, own)
+            await self.answer(origin, request, body, sink, own)
 
         return handle

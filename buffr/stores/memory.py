@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,13 @@ class MemoryInteractions:
         except (OSError, StoreFailed) as error:
             self._held_bytes -= held
             raise not_recorded(self.redact, interaction, error) from error
+        self._file(kept, keys)
+
+    def keep(self, interaction: Interaction) -> None:
+        """Take an interaction in at the end, on any thread, before anybody looks for it."""
+        self._file(*self._made(interaction))
+
+    def _file(self, kept: Interaction, keys: Mapping[KeyOf, RecordedKey]) -> None:
         self._interactions.append(kept)
         if kept.whole:
             for view in self.views:

@@ -32,6 +32,7 @@ from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.gateway import GatewayRoute
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.reverse import reverse_handler
+from buffr.listeners.scoped_paths import ScopedPaths
 from buffr.log import FORMATS, ExchangeLog, LineObserver, logger_writer, stream_writer
 from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.key_gate import KeyGate
@@ -49,6 +50,7 @@ from buffr.wiring.keeping import spool_dir_of
 from buffr.wiring.live_gateway import LiveGateway
 from buffr.wiring.redaction import redaction_rules
 from buffr.wiring.routes import RouteMaker, reverse_route
+from buffr.wiring.scoped_routes import ScopedRoutes
 from buffr.wiring.service import BuffrService
 from buffr.wiring.upstreams import Upstreams
 
@@ -65,16 +67,19 @@ def build(
     on_console: bool,
     write: Callable[[str], None] | None = None,
     figures: Metrics | None = None,
+    by_scope: bool = False,
 ) -> BuffrService:
     """The tree of services for these settings; nothing is opened before it starts.
 
     ``on_console`` writes log lines to standard error in buffr's own form;
     else they go where Twisted's logging goes, those of exchanges to ``write``
-    if it is given. ``figures`` count what the gateway does. Raises ``ConfigError``.
+    if it is given. ``figures`` count what the gateway does. ``by_scope`` makes a
+    forward proxy that serves the scopes of ``BuffrService.scopes`` alone, and
+    takes the paths that are opened for them too. Raises ``ConfigError``.
     """
     if write is None:
         write = stream_writer(sys.stderr) if on_console else logger_writer
-    return _Builder(config, reactor, write, figures, on_console=on_console).build()
+    return _Builder(config, reactor, write, figures, on_console=on_console).build(by_scope=by_scope)
 
 
 def _sweep_every_s(limits: Limits) -> float:
@@ -120,11 +125,12 @@ class _Builder:
         self._explainers: WeakSet[Explainer] = WeakSet()
         self._live_gateway: LiveGateway | None = None
         self._forward_routes: ForwardRoutes | None = None
+        self._scopes: ScopedRoutes | None = None
 
     def _own_ports(self) -> set[tuple[str, int]]:
         return {listener.address for listener in self._listeners}
 
-    def build(self) -> BuffrService:
+    def build(self, *, by_scope: bool) -> BuffrService:
         config = self._config
         self._cassettes.expect((place_of(row), row.mode) for row in config.reverse)
         for row in config.reverse:
@@ -133,13 +139,16 @@ class _Builder:
             self._cassettes.expect((place_of(row), row.mode) for row in config.gateway.routes)
             self._gateway(config.gateway)
         if config.forward is not None:
-            self._expect_hosts(config.forward)
+            if by_scope:
+                self._scopes = ScopedRoutes(self._maker)
+            else:
+                self._expect_hosts(config.forward)
             self._forward(config.forward)
         formatter = FORMATS[config.log_format]
         service = BuffrService(
             self._listeners,
             self._engine,
-            stores=(self._cassettes, self._caches),
+            stores=(self._cassettes, self._caches, *([self._scopes] if self._scopes else [])),
             upstreams=self._upstreams,
             grace_s=config.limits.shutdown_s,
             warnings=config.warnings,
@@ -147,6 +156,7 @@ class _Builder:
             explainers=self._explainers,
         )
         service.gateway = self._live_gateway
+        service.scopes = self._scopes
         if self._forward_routes is not None:
             sweeps = TimerService(_sweep_every_s(config.limits), self._forward_routes.sweep)
             sweeps.clock = self._reactor
@@ -253,20 +263,23 @@ class _Builder:
         for options in (settings.upstream, *(row.upstream for row in settings.hosts)):
             self._upstreams.check_files(options)
         leaves = self._leaf_contexts()
-        routes = self._forward_routes = ForwardRoutes(settings, self._maker)
+        routes: ForwardRoutes | ScopedRoutes
+        if self._scopes is None:
+            routes = self._forward_routes = ForwardRoutes(settings, self._maker)
+        else:
+            routes = self._scopes
         proxy = ForwardProxy(
             self._engine,
             self._reactor,
             self._config.access_to_forward,
-            routes.destinations,
+            self._config.destinations,
             routes,
             leaves.serving,
             self._upstreams.hops,
         )
         announce = {"mode": settings.mode.value, "proxy": "forward"}
-        proxy.listener = self._listen(
-            settings.port, proxy.handle, announce, self._port_tls(settings)
-        )
+        handle = proxy.handle if self._scopes is None else ScopedPaths(proxy, self._scopes).handle
+        proxy.listener = self._listen(settings.port, handle, announce, self._port_tls(settings))
 
     def _listen(
         self,

@@ -36,6 +36,7 @@ from buffr.wiring.open_once import Openings
 __all__ = ["Cassettes", "Place", "SharedCassette", "place_of"]
 
 _MOST_SAID = 10_000
+_OF_OTHER_TOOLS = frozenset((".yaml", ".yml", ".har"))
 _ELSEWHERE = (
     "choose another file or directory (--cassette, --data-dir), "
     "use mode replay, which writes nothing"
@@ -179,6 +180,8 @@ class Cassettes:
             access = "append"  # what is there was recorded by this process
         if isinstance(place, SetName):
             return self._new_set(place, real, access)
+        if place.suffix.lower() in _OF_OTHER_TOOLS:
+            return self._in_place(place, access)
         return Cassette(
             place,
             redact=self._redact,
@@ -189,6 +192,17 @@ class Cassettes:
             file_mode=self._config.file_mode,
             access=access,
         )
+
+    def _in_place(self, path: Path, access: StoreAccess) -> InteractionSet:
+        from buffr.interchange.in_place import RecordingsInPlace  # noqa: PLC0415  # few need it
+
+        if access != "replay":
+            raise ConfigError(
+                f"cassette {path}: recordings of other tools are replayed where they are, "
+                "and never written",
+                hint=f"use mode replay, or a cassette of its own: buffr cassette import {path}",
+            )
+        return RecordingsInPlace(self._redact, access=access, where=str(path), path=path)
 
     def _new_set(self, name: SetName, real: Place, access: StoreAccess) -> InteractionSet:
         if name.file is None:

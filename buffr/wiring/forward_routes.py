@@ -169,6 +169,10 @@ class ForwardRoutes:
         """Let go of what was idle for long; called from time to time."""
         self._held.sweep(self._maker.reactor.seconds())
 
+    def let_all_go(self) -> bool:
+        """Let go of all routes that are idle; whether none is left."""
+        return self._held.let_all_go()
+
     def _let_go(self, held: Held) -> None:
         self.ready.clear()
         route = held.route

@@ -59,6 +59,13 @@ class HeldRoutes:
             if not used and 0 < self._idle_s <= now_s - held.idle_since_s:
                 self._drop(name)
 
+    def let_all_go(self) -> bool:
+        """Let go of all that nothing is under way on; whether none is left."""
+        for name, held in list(self._held.items()):
+            if not held.route.uses.under_way:
+                self._drop(name)
+        return not self._held
+
     def _make_room(self, now_s: float) -> None:
         """By the clock algorithm: who was used since it was last looked at is passed over once."""
         for _ in range(2 * len(self._held)):

@@ -20,6 +20,7 @@ from buffr.listeners.listener import HTTPListener
 from buffr.log import say
 from buffr.upstream.hops import Announced, announce_port
 from buffr.wiring.live_gateway import LiveGateway
+from buffr.wiring.scoped_routes import ScopedRoutes
 from buffr.wiring.upstreams import Upstreams
 
 __all__ = ["BuffrService", "stop_on_signals"]
@@ -76,6 +77,7 @@ class BuffrService(MultiService):
         self.listeners = tuple(listeners)
         self.engine = engine
         self.gateway: LiveGateway | None = None
+        self.scopes: ScopedRoutes | None = None
         self._stores = tuple(stores)
         self._upstreams = upstreams
         self._grace_s = grace_s
