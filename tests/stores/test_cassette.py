@@ -272,7 +272,7 @@ class TestOpening:
         with pytest.raises(CassetteError, match=r"Is a directory|not a regular file"):
             Deck(tmp_path)
         os.mkfifo(tmp_path / "pipe")
-        with pytest.raises(CassetteError, match="no regular file"):
+        with pytest.raises(CassetteError, match="not a regular file"):
             Deck(tmp_path / "pipe")
 
     def test_a_missing_directory_is_found_before_a_recording(self, tmp_path: Path) -> None:
