@@ -1,15 +1,15 @@
-"""``python -m buffr.container``: the entry point of the image. It settles whose files these are.
+"""``python -m buffr.container``: the entry point of the image. It chooses the owner of files.
 
-A container that is started as a certain user runs as that one. One that is
+A container that is started as a certain user runs as that user. One that is
 started as root (``user: root`` in a compose file) runs as the owner of its
-data directory, so that cassettes belong to whoever has them on the host.
-Two kinds of root need a second look:
+data directory, so that cassettes belong to the same user as on the host.
+There are two special cases:
 
-- A Docker daemon makes a missing directory of the host for root. So an empty
-  directory of root's is handed to the owner of ``/owner``, a file that is
-  mounted for this, or to the user of the image where there is none.
+- A Docker daemon creates a missing directory on the host as root. So an empty
+  directory of root's is given to the owner of ``/owner``, a file that is
+  mounted for this purpose, or else to the image's user.
 - In a user namespace (rootless Docker, Podman) root is the user on the host
-  who runs it, and nothing is to be settled.
+  who runs it, and nothing needs to be changed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["IMAGE_OWNER", "Owner", "Places", "become", "enter", "owner_of", "set
 
 @frozen
 class Owner:
-    """Whose a file is, by number."""
+    """The numeric owner of a file."""
 
     uid: int
     gid: int
@@ -52,10 +52,10 @@ _EVERYBODY = [b"0", b"0", b"4294967295"]
 
 @frozen
 class Places:
-    """Where the image has things.
+    """Paths in the image.
 
-    ``private`` are directories for buffr's CA alone; whatever is in them is
-    handed on with them. ``uid_map`` says whether root is the host's.
+    ``private`` are directories for buffr's CA only; their content is handed
+    over with them. ``uid_map`` shows whether root is the host's.
     """
 
     data: Path = Path("/data")
@@ -65,7 +65,7 @@ class Places:
 
     @property
     def root_is_real(self) -> bool:
-        """Whether root in here is root on the host, as far as files go."""
+        """Whether root in the container is root on the host, as far as files are concerned."""
         try:
             return self.uid_map.read_bytes().split() == _EVERYBODY
         except OSError:
@@ -73,7 +73,7 @@ class Places:
 
 
 def owner_of(places: Places) -> Owner:
-    """Whom buffr runs as when it is started as root. Raises ``OSError``."""
+    """The user as which buffr runs if it is started as root. Raises ``OSError``."""
     data = Owner.of(places.data)
     if not data.is_root or not places.root_is_real or any(places.data.iterdir()):
         return data
@@ -83,10 +83,10 @@ def owner_of(places: Places) -> Owner:
 
 
 def settle(places: Places) -> Owner:
-    """Hand the directories to whom buffr runs as, and return that.
+    """Hand the directories over to the user as which buffr runs, and return it.
 
-    Where that cannot be (a file system without owners), the data directory's
-    owner stays. Raises ``OSError``.
+    If that is not possible (a file system without owners), it is the data
+    directory's current owner. Raises ``OSError``.
     """
     owner = owner_of(places)
     try:
@@ -94,7 +94,7 @@ def settle(places: Places) -> Owner:
     except OSError:
         owner = Owner.of(places.data)
     for path in _private(places):
-        with suppress(OSError):  # mounted read-only, say, by whoever has a CA already
+        with suppress(OSError):  # may be mounted read-only, with an existing CA
             _hand_over(path, owner)
     return owner
 
@@ -112,7 +112,7 @@ def _hand_over(path: Path, owner: Owner) -> None:
 
 
 def become(owner: Owner) -> None:
-    """Give root's rights up for good. Raises ``OSError``."""
+    """Drop root privileges permanently. Raises ``OSError``."""
     os.setgroups([])
     os.setgid(owner.gid)
     os.setuid(owner.uid)
@@ -120,7 +120,7 @@ def become(owner: Owner) -> None:
 
 
 def enter(places: Places) -> None:
-    """Become whom buffr runs as, where this is root. Exits with 1 and a line if it cannot."""
+    """Become the user as which buffr runs, if this is root. Exits with 1 and a line on failure."""
     if os.geteuid() != 0:
         return
     try:
@@ -128,7 +128,7 @@ def enter(places: Places) -> None:
         if not owner.is_root:
             become(owner)
         elif places.root_is_real:
-            sys.stderr.write(f"buffr: runs as root, since the files in {places.data} are root's\n")
+            sys.stderr.write(f"buffr: running as root, the owner of the files in {places.data}\n")
     except OSError as error:
         sys.stderr.write(
             f"buffr: root cannot become the owner of {places.data}: {error.strerror}; give the "

@@ -1,8 +1,8 @@
-"""Everything that can go wrong and that a user or a client is told about.
+"""All errors that are reported to a user or a client.
 
-One tree. A class knows the HTTP status that answers it, and a hint: what to
-do about it. Only a listener turns an error into an answer, and only ``tap``
-and ``cli`` turn one into an exit.
+One tree. A class has the HTTP status of its answer, and an error has a hint
+that tells how to fix it. Only a listener turns an error into an answer, and
+only ``tap`` and ``cli`` turn one into an exit.
 """
 
 from __future__ import annotations
@@ -39,19 +39,18 @@ __all__ = [
 
 
 _NO_RETRY = ((b"X-Should-Retry", b"false"), (b"Stripe-Should-Retry", b"false"))
-"""What SDKs heed that would try again for nothing."""
+"""Fields that keep SDKs from pointless retries."""
 
 
 class BuffrError(Exception):
     """The root of the tree.
 
-    ``status`` is the HTTP status of the answer, ``reason`` its reason phrase,
-    and ``close`` says whether the connection can carry no further request.
-    ``headers`` are fields that the answer has beside the usual ones, ``code``
-    names the kind to programs. ``noted`` says that it stands in the log.
-    ``details`` are for programs, ``explanation`` is lines for people.
-    ``reason_first`` has the answer's text begin with the reason phrase, where
-    clients of reference-api-buddy look for it.
+    ``status`` is the HTTP status of the answer, ``reason`` its reason phrase;
+    ``close``: the connection cannot carry further requests. ``headers`` are
+    additional fields of the answer, ``code`` identifies the kind to programs.
+    ``noted``: it has been logged. ``details`` are for programs,
+    ``explanation`` is lines for people. ``reason_first``: the answer's text
+    begins with the reason phrase, as clients of reference-api-buddy expect.
     """
 
     status = 500
@@ -71,7 +70,7 @@ class BuffrError(Exception):
 
     @property
     def text(self) -> str:
-        """What an answer in plain text says."""
+        """The text of a plain-text answer."""
         phrase = f"{self.reason.decode('ascii')}: " if self.reason_first else ""
         return f"{phrase}buffr: {self}\n{self.explanation}"
 
@@ -80,11 +79,11 @@ class BuffrError(Exception):
 
 
 class ConfigError(BuffrError):
-    """A setting is wrong. The message names its source, path, value and what is allowed."""
+    """A setting is invalid. The message names its source, path, value and what is allowed."""
 
 
 class CassetteError(BuffrError):
-    """A cassette cannot be read, or not be written. The file is left as it is."""
+    """A cassette cannot be read or written. The file is left unchanged."""
 
     headers = _NO_RETRY
     code = "cassette"
@@ -95,15 +94,15 @@ class UnsafeRecording(BuffrError):
 
 
 class StoreFailed(BuffrError):
-    """A store could not keep an interaction."""
+    """A store could not save an interaction."""
 
 
 class Unwritable(StoreFailed):
-    """Nothing could be recorded from the start on, and the settings do not allow that."""
+    """Nothing can be recorded, which is noticed at startup, and the settings do not allow that."""
 
 
 class BadRequest(BuffrError):
-    """A request that is malformed, or that two parsers could read in two ways (RFC 9112)."""
+    """A request that is malformed or ambiguous (RFC 9112)."""
 
     close = True
     code = "bad_request"
@@ -117,7 +116,7 @@ class BadRequest(BuffrError):
 
 
 class NoMatch(BuffrError):
-    """A replay knows no interaction for the request."""
+    """A replay has no recorded interaction for the request."""
 
     status = 599
     reason = b"No Recorded Interaction"
@@ -126,7 +125,7 @@ class NoMatch(BuffrError):
 
 
 class SessionDrift(NoMatch):
-    """A WebSocket client said something else than what was recorded. It got a close frame."""
+    """A WebSocket client deviated from the recorded session. It got a close frame."""
 
 
 class AccessDenied(BuffrError):
@@ -137,7 +136,7 @@ class AccessDenied(BuffrError):
 
 
 class KeyNeeded(AccessDenied):
-    """The client has not given the key of this port, or a wrong one (RFC 9110 15.5.2)."""
+    """The client sent no key for this port, or a wrong one (RFC 9110 15.5.2)."""
 
     status = 401
     reason = b"Unauthorized"
@@ -147,7 +146,7 @@ class KeyNeeded(AccessDenied):
 
 
 class NoSuchRoute(BuffrError):
-    """A gateway's path names none of its routes."""
+    """A path at the gateway matches none of its routes."""
 
     status = 404
     reason = b"Not Found"
@@ -156,7 +155,7 @@ class NoSuchRoute(BuffrError):
 
 
 class ProxyKeyNeeded(AccessDenied):
-    """The client has not said, or not rightly, who it is (RFC 9110 15.5.8)."""
+    """The client sent no credentials for the proxy, or wrong ones (RFC 9110 15.5.8)."""
 
     status = 407
     reason = b"Proxy Authentication Required"
@@ -166,8 +165,8 @@ class ProxyKeyNeeded(AccessDenied):
 class RateLimited(BuffrError):
     """A route's limits would make the request wait for too long (RFC 6585 4).
 
-    ``retry_after_s`` is when it could leave, ``limit`` how many requests the
-    window takes that keeps it.
+    ``retry_after_s`` is when it could leave, ``limit`` the count of the window
+    that delays it.
     """
 
     status = 429
@@ -190,7 +189,7 @@ class RateLimited(BuffrError):
 
 
 class UpstreamFailed(BuffrError):
-    """The upstream could not be reached, or broke the connection before it answered."""
+    """The upstream could not be reached, or closed the connection before it answered."""
 
     status = 502
     reason = b"Bad Gateway"
@@ -202,11 +201,11 @@ class BadUpstreamAnswer(UpstreamFailed):
 
 
 class LoopDetected(BuffrError):
-    """A request has come back to a buffr that had sent it on (RFC 5842 7.2)."""
+    """A request came back to a buffr that had forwarded it (RFC 5842 7.2)."""
 
     status = 508
     reason = b"Loop Detected"
-    headers = ((b"X-Should-Retry", b"false"),)  # it would go round again
+    headers = ((b"X-Should-Retry", b"false"),)  # it would loop again
     code = "loop_detected"
 
 
@@ -219,13 +218,13 @@ class UpstreamTimeout(BuffrError):
 
 
 class FlightTimeout(UpstreamTimeout):
-    """An answer that others wait for too did not come in the time that this client has."""
+    """A shared answer did not arrive within the time that this client may wait."""
 
     code = "flight_timeout"
 
 
 class NotCached(BuffrError):
-    """The client wants nothing but a stored answer, and there is none (RFC 9111 5.2.1.7)."""
+    """The client accepts only a stored answer, and there is none (RFC 9111 5.2.1.7)."""
 
     status = 504
     reason = b"Gateway Timeout"
@@ -233,7 +232,7 @@ class NotCached(BuffrError):
 
 
 class BodyCutShort(BuffrError):
-    """A body ended before its framing said so."""
+    """A body ended before its framing was complete."""
 
     status = 502
     reason = b"Bad Gateway"
@@ -241,7 +240,7 @@ class BodyCutShort(BuffrError):
 
 
 class ClientGone(BuffrError):
-    """The client left before it had its answer. The status is for the log alone."""
+    """The client left before it had its answer. The status appears only in the log."""
 
     status = 499
     reason = b"Client Closed Request"
@@ -249,7 +248,7 @@ class ClientGone(BuffrError):
 
 
 class BadFraming(BuffrError):
-    """A body's framing is broken, or could be read in two ways (RFC 9112 6, 7)."""
+    """A body's framing is broken or ambiguous (RFC 9112 6, 7)."""
 
     status = 400
     reason = b"Bad Request"
@@ -257,10 +256,10 @@ class BadFraming(BuffrError):
 
 
 class WebSocketFault(BuffrError):
-    """A frame that breaks the protocol or a bound.
+    """A frame that violates the protocol or a limit.
 
-    ``close_code`` is what ends the session (RFC 6455 7.4.1); there is no
-    answer any more that the status could stand in.
+    ``close_code`` ends the session (RFC 6455 7.4.1); it is too late for an
+    answer with a status.
     """
 
     def __init__(self, message: str, *, close_code: int, hint: str = "") -> None:

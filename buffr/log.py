@@ -1,7 +1,7 @@
 """The log: one line a request, in ``key=value`` pairs or as JSON.
 
 Lines of exchanges are formatted here and written once per turn of the
-reactor; ``twisted.logger`` would cost more than all else of a hit.
+reactor; ``twisted.logger`` would cost more than the rest of a hit.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _date_text(seconds: float) -> str:
 
 @frozen
 class LogFormat:
-    """How a line is written, and a time in it, whose milliseconds stand behind the only dot.
+    """How a line is written, and the time in it, whose milliseconds follow its only dot.
 
     Every line begins with ``before_time`` and the time.
     """
@@ -124,7 +124,7 @@ class LineObserver:
 
 
 class ExchangeLog:
-    """Takes the record of each finished exchange; writes the lines of one turn together."""
+    """Logs each finished exchange; writes the lines of one turn together."""
 
     def __init__(self, reactor: IReactorTime, write: Callable[[str], None], form: str) -> None:
         self.turn = Turn(reactor)
@@ -134,7 +134,7 @@ class ExchangeLog:
         self._before_time = self._form.before_time
         self._plain = form == "text"
         self._lines: list[str] = []
-        self._flush = self.flush  # a bound method is an object of its own each time
+        self._flush = self.flush  # each access to a bound method makes a new object
         self._second = -1
         self._second_text = self._zone = ""
 
@@ -148,7 +148,7 @@ class ExchangeLog:
         src: str,
         detail: str = "",
     ) -> None:
-        """Note a finished exchange. ``now`` is wall-clock time in seconds."""
+        """Log a finished exchange. ``now`` is wall-clock time in seconds."""
         time = self._time(now)
         dur = duration(dur_s)
         if self._plain and not detail and _NOTHING_TO_ESCAPE.fullmatch(request):
@@ -162,16 +162,16 @@ class ExchangeLog:
             line = self._format(level, request, pairs, time)
         self._add(line)
         if detail:
-            # Who gets an error finds its line in the log.
+            # The line must be in the log when the client gets the error.
             self.flush()
 
     def rest_of(self, request: str, status: int, src: str) -> str:
-        """What follows the time in the line of an exchange without trouble, done at once."""
+        """The part after the time in the line of a successful exchange of duration 0."""
         pairs = {"status": str(status), "dur": duration(0), "src": src}
         return self._format("INFO", request, pairs, "").removeprefix(self._before_time)
 
     def again(self, now: float, rest: str) -> None:
-        """Note an exchange as ``exchange`` does, by what ``rest_of`` gave."""
+        """Log an exchange like ``exchange``, with the result of ``rest_of``."""
         self._add(f"{self._before_time}{self._time(now)}{rest}")
 
     def session(
@@ -184,7 +184,7 @@ class ExchangeLog:
         src: str,
         detail: str = "",
     ) -> None:
-        """Note a finished WebSocket session. ``now`` is wall-clock time in seconds."""
+        """Log a finished WebSocket session. ``now`` is wall-clock time in seconds."""
         pairs = {"frames": str(frames), "dur": duration(dur_s), "src": src}
         if detail:
             pairs["err"] = detail
@@ -210,10 +210,10 @@ class ExchangeLog:
 
 
 def stream_writer(stream: TextIO) -> Callable[[str], None]:
-    """Write lines and flush. Lines that nobody can take are lost: requests are served on."""
+    """Write lines and flush. Lines that cannot be written are lost; requests are still served."""
 
     def write(lines: str) -> None:
-        try:  # once a turn: suppress takes eight allocations
+        try:  # called once a turn, and suppress makes eight allocations
             stream.write(lines)
             stream.flush()
         except OSError:

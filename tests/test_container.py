@@ -212,7 +212,7 @@ class TestEntryPoint:
         owned_by(places.owner, 1001)
         told, said = entered(places)
         assert told == runs_as(0)
-        assert said == f"buffr: runs as root, since the files in {places.data} are root's\n"
+        assert said == f"buffr: running as root, the owner of the files in {places.data}\n"
         assert Owner.of(places.data) == Owner(0, 0)
 
     def test_in_a_user_namespace_root_is_who_runs_the_engine(self, places: Places) -> None:

@@ -1,4 +1,4 @@
-"""Who may use a proxy's port, and which addresses are nobody's business from outside."""
+"""Who may use a proxy's port, and which addresses are private."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Address = IPv4Address | IPv6Address
 
 _SCOPE = re.compile(rb"[A-Za-z0-9._~-]{1,64}")
 SCOPE_IS = "at most 64 letters, digits and . _ ~ -"
-"""What the name of a scope may be, for messages."""
+"""The syntax of a scope's name, for messages."""
 
 _HINT = "give the proxy's URL as http://NAME:KEY@HOST:PORT"
 
@@ -38,9 +38,8 @@ _HINT = "give the proxy's URL as http://NAME:KEY@HOST:PORT"
 class Access:
     """Admits clients to a proxy's port: by the key, or by their network.
 
-    ``on_loopback`` says that the port listens on a loopback address: whoever
-    reaches it from this machine then needs neither. ``require_scope``: everybody
-    must name a scope.
+    ``on_loopback``: the port listens on a loopback address, so clients on this
+    machine need neither. ``require_scope``: every client must name a scope.
     """
 
     key: bytes | None = field(default=None, repr=False)
@@ -49,18 +48,18 @@ class Access:
     require_scope: bool = False
 
     def admit(self, client: str, authorization: bytes | None) -> str:
-        """The scope that the client's user name names, empty without one.
+        """The scope given as the client's user name, or an empty string.
 
         ``client`` is an IP address, and ``authorization`` the value of
         ``Proxy-Authorization``: ``Basic`` with user name and key (RFC 7617),
-        or ``Bearer`` with the key (RFC 6750). Raises ``ProxyKeyNeeded`` when
-        better credentials would help, else ``AccessDenied``.
+        or ``Bearer`` with the key (RFC 6750). Raises ``ProxyKeyNeeded`` if
+        better credentials would help, otherwise ``AccessDenied``.
         """
         scope, key = _credentials(authorization)
         if not self.knows(client) and not self._is_key(key):
             if self.key is None:
                 raise AccessDenied("the client's network is not allowed to use this proxy")
-            what = "this proxy asks for its key" if key is None else "the proxy's key is wrong"
+            what = "this proxy requires its key" if key is None else "the proxy's key is wrong"
             raise ProxyKeyNeeded(what, hint=_HINT)
         return scope
 
@@ -73,17 +72,17 @@ class Access:
         return True
 
     def check_scope(self, scope: str) -> None:
-        """Raise ``ProxyKeyNeeded``, which asks for a user name, where a scope is required."""
+        """Raise ``ProxyKeyNeeded``, which asks for a user name, if a required scope is missing."""
         if self.require_scope and not scope:
-            raise ProxyKeyNeeded("this proxy asks for a user name, which names a scope", hint=_HINT)
+            raise ProxyKeyNeeded("this proxy requires a user name, which names a scope", hint=_HINT)
 
     @property
     def is_open(self) -> bool:
-        """Whether neither key nor networks are given."""
+        """Whether neither a key nor networks are set."""
         return self.key is None and not self.allow
 
     def knows(self, client: str) -> bool:
-        """Whether the client's address alone lets it in."""
+        """Whether the client's address alone admits it."""
         address = address_of(client)
         if address is None:
             return False
@@ -96,12 +95,12 @@ class Access:
 
 
 def is_scope(name: bytes) -> bool:
-    """Whether this can be the name of a scope: it may become that of a file."""
+    """Whether this is a valid name of a scope; it may become part of a file name."""
     return _SCOPE.fullmatch(name) is not None
 
 
 def _credentials(authorization: bytes | None) -> tuple[str, bytes | None]:
-    """The user name and the key that a client gives."""
+    """The user name and the key that a client sent."""
     if authorization is None:
         return "", None
     scheme, _, rest = authorization.partition(b" ")
@@ -123,13 +122,13 @@ def _basic(value: bytes) -> tuple[str, bytes]:
     if not colon:
         raise ProxyKeyNeeded("Proxy-Authorization has no colon", hint=_HINT)
     if user and not is_scope(user):
-        raise ProxyKeyNeeded(f"the user name names a scope, so it has {SCOPE_IS}")
+        raise ProxyKeyNeeded(f"the user name names a scope, and must be {SCOPE_IS}")
     return user.decode("ascii"), key
 
 
 @lru_cache(maxsize=1024)
 def address_of(text: str) -> Address | None:
-    """The address, an IPv4 one even where it is mapped into IPv6."""
+    """The address; an IPv4-mapped IPv6 address becomes its IPv4 address."""
     try:
         address = ip_address(text)
     except ValueError:
@@ -140,7 +139,7 @@ def address_of(text: str) -> Address | None:
 
 
 def reached_address(text: str) -> Address | None:
-    """The address where a connection to this one ends: an unspecified one is this machine's."""
+    """The address that a connection to this one reaches: loopback, if it is unspecified."""
     address = address_of(text)
     if address is None or not address.is_unspecified:
         return address
@@ -148,7 +147,7 @@ def reached_address(text: str) -> Address | None:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether this is ``localhost`` or an IP address of the machine for itself."""
+    """Whether this is ``localhost`` or a loopback address."""
     parsed = address_of(address)
     return address == "localhost" if parsed is None else parsed.is_loopback
 
@@ -161,7 +160,7 @@ _PRIVATE_V4 = tuple(
         "10.0.0.0/8",
         "100.64.0.0/10",  # RFC 6598; 100.100.100.200 is the metadata address of Alibaba's cloud
         "127.0.0.0/8",
-        "168.63.129.16/32",  # Azure's machines ask it about themselves
+        "168.63.129.16/32",  # Azure's metadata address
         "169.254.0.0/16",  # 169.254.169.254 is the metadata address of most clouds
         "172.16.0.0/12",
         "192.0.0.0/24",
@@ -175,7 +174,7 @@ _PRIVATE_V4 = tuple(
         "240.0.0.0/4",
     )
 )
-# Of IPv6, only this much is for anybody's unicast (RFC 4291 2.4).
+# The only range of global unicast addresses in IPv6 (RFC 4291 2.4).
 _UNICAST_V6 = IPv6Network("2000::/3")
 _PRIVATE_V6 = tuple(
     IPv6Network(text)
@@ -190,12 +189,12 @@ _NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def is_private(address: str) -> bool:
-    """Whether a destination is not for everybody on the Internet.
+    """Whether an address is not public.
 
     That is private, shared, link-local, loopback, unspecified, multicast,
-    reserved, or a metadata address of a cloud. What carries an IPv4 address
-    (mapped, or by NAT64, RFC 6052) is judged by that one. Whatever is no
-    address counts as private.
+    reserved, or a cloud's metadata address. An address that embeds an IPv4
+    address (mapped, or by NAT64, RFC 6052) is judged by that one. A string
+    that is not an address counts as private.
     """
     parsed = address_of(address)
     if isinstance(parsed, IPv6Address) and parsed in _NAT64:

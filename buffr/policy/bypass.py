@@ -1,4 +1,4 @@
-"""Which hosts are none of buffr's business: lists as in ``NO_PROXY``."""
+"""Which hosts are bypassed: lists in the syntax of ``NO_PROXY``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Ports = dict[str, set[int]]
 
 
 class _Rules:
-    """The entries taken apart: names to ports, ranges with ports."""
+    """The parsed entries: names to ports, ranges with ports."""
 
     def __init__(self) -> None:
         self.everywhere: set[int] = set()
@@ -69,11 +69,11 @@ def _rules_of(bypass: Bypass) -> _Rules:
 class Bypass:
     """A list of hosts.
 
-    An entry is ``example.com`` or ``.example.com`` (the host and all below
-    it), ``*.example.com`` (only those below), an IP literal, any of these
+    An entry is ``example.com`` or ``.example.com`` (the host and its
+    subdomains), ``*.example.com`` (only subdomains), an IP literal, any of these
     with ``:port``, a range such as ``10.0.0.0/8``, or ``*``. An IPv6 literal
     with a port is in brackets. Case and a dot at the end make no difference.
-    Names are not resolved: a range holds for literals alone.
+    Names are not resolved: a range matches literals only.
     """
 
     entries: tuple[str, ...] = ()
@@ -85,15 +85,15 @@ class Bypass:
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> Bypass:
-        """From a list; ``ValueError`` says what is wrong with the first wrong entry."""
+        """From a list; ``ValueError`` explains the first invalid entry."""
         return cls(tuple(entries))
 
     def matches(self, host: str, port: int) -> bool:
-        """Whether some entry holds for a host and port."""
+        """Whether any entry matches a host and port."""
         return self._has(self._rules.everywhere, port) or self.names(host, port)
 
     def names(self, host: str, port: int) -> bool:
-        """Whether some entry other than ``*`` does."""
+        """Whether any entry other than ``*`` matches."""
         rules = self._rules
         name = plain_host(host)
         address = _address(name)
@@ -117,7 +117,7 @@ class Bypass:
 
 
 def _split(entry: str) -> tuple[str, int]:
-    """The host, and the port, which is 0 when there is none."""
+    """The host and the port, 0 if there is none."""
     if entry.startswith("["):
         host, bracket, rest = entry.partition("]")
         host += bracket
@@ -152,7 +152,7 @@ def _range(entry: str) -> _Network:
 
 
 def _address(name: str) -> IPv4Address | IPv6Address | None:
-    """The address that a literal is, an IPv4 one even where it is mapped into IPv6."""
+    """The address of a literal; an IPv4-mapped IPv6 address becomes its IPv4 address."""
     if ":" not in name and not name[-1:].isdigit():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Where a forward proxy's clients may go: what is relayed unread, and what is refused."""
+"""Destinations of a forward proxy's clients: which are relayed unread, which are refused."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["Destinations"]
 
 @frozen(eq=False)
 class Destinations:
-    """Knows all hosts, whether or not they have a route yet.
+    """Covers all hosts, whether or not they have a route yet.
 
-    ``bypass`` lists those that are relayed unread. Where ``private_denied``,
-    private addresses are refused, except for destinations that settings name:
+    ``bypass`` lists hosts that are relayed unread. If ``private_denied``,
+    private addresses are refused, except for destinations named in the settings:
     a row of ``rows`` or an entry of ``named`` other than ``*``, or one of the
     ``targets`` (host and port) of other listeners.
     """
@@ -46,7 +46,7 @@ class Destinations:
     def check(self, host: str, port: int) -> None:
         """Raise ``AccessDenied`` for a private address that is refused.
 
-        What a name resolves to is judged when it is dialled.
+        The address of a host name is checked when it is dialled.
         """
         name = plain_host(host)
         if address_of(name) is not None and self.denies_private(host, port) and is_private(name):

@@ -1,4 +1,4 @@
-"""Hosts in settings and in requests: one spelling, and which row of a table holds for one."""
+"""Hosts in settings and requests: their canonical spelling, and the matching row of a table."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ Row = TypeVar("Row", bound=HasHost)
 
 
 class HostTable(Generic[Row]):
-    """Finds the row that holds for a host.
+    """Finds the row that applies to a host.
 
-    A row's host is a name or an IP literal, ``*.example.com`` for whatever
-    stands below a name (and not for the name itself), or ``*``, in the
-    spelling of ``host_pattern``. Of several rows for one host the first
-    counts.
+    A row's host is a name or an IP literal, ``*.example.com`` for the
+    subdomains of a name (not the name itself), or ``*``, in the spelling of
+    ``host_pattern``. Of several rows for one host, the first applies.
     """
 
     def __init__(self, rows: Iterable[Row]) -> None:
@@ -47,7 +46,7 @@ class HostTable(Generic[Row]):
                 self._exact.setdefault(row.host, row)
 
     def find(self, host: str) -> Row | None:
-        """The row of this very host, else of the longest ``*.suffix``, else of ``*``."""
+        """The row of exactly this host, else of the longest ``*.suffix``, else of ``*``."""
         name = plain_host(host)
         found = self._exact.get(name)
         if found is None and self._below and ":" not in name:
@@ -59,11 +58,11 @@ class HostTable(Generic[Row]):
 
 
 def plain_host(host: str) -> str:
-    """A request's host in the one spelling that tables know.
+    """A request's host in canonical spelling.
 
-    That is in lower case, without the dot that ends an absolute name, and an
-    IPv6 literal in its shortest form and without brackets. Whatever is no
-    host stays unlike all hosts.
+    That is in lower case, without the dot at the end of an absolute name, and
+    an IPv6 literal in its shortest form and without brackets. Text that is
+    not a host never equals a host.
     """
     name = host.lower()
     if ":" not in name:
@@ -75,7 +74,7 @@ def plain_host(host: str) -> str:
 
 
 def host_pattern(text: str) -> str:
-    """A row's host in the one spelling. ``ValueError`` says what is wrong with it."""
+    """A row's host in canonical spelling. ``ValueError`` explains what is wrong with it."""
     if text == EVERY_HOST:
         return text
     if not text.startswith("*."):
@@ -87,7 +86,7 @@ def host_pattern(text: str) -> str:
 
 
 def host_name(text: str) -> str:
-    """A name or an IP literal in the one spelling. ``ValueError`` says what is wrong with it."""
+    """A name or an IP literal in canonical spelling. ``ValueError`` explains what is wrong."""
     name = text.lower()
     if not name.isascii():
         raise ValueError("is not in ASCII; write an international name as xn--...")
@@ -100,7 +99,7 @@ def host_name(text: str) -> str:
     name = name.removesuffix(".")
     if not _NAME.fullmatch(name):
         raise ValueError("is not a host name")
-    # Resolvers take 127.1 and 0x7f000001 for addresses; four plain numbers are one for sure.
+    # Resolvers accept 127.1 and 0x7f000001 as addresses, so only four plain numbers are allowed.
     if _is_number(name):
         try:
             return str(IPv4Address(name))
@@ -112,7 +111,7 @@ def host_name(text: str) -> str:
 def _ipv6(name: str) -> str:
     bracketed = name.startswith("[") and name.endswith("]")
     try:
-        # A zone (%eth0) is the business of one machine.
+        # A zone (%eth0) is only meaningful on one machine.
         return str(IPv6Address("" if "%" in name else name[1:-1] if bracketed else name))
     except AddressValueError:
         pass

@@ -1,4 +1,4 @@
-"""buffr's own key in a request: found, checked, and taken off before anybody sees it."""
+"""buffr's own key in a request: found, checked, and removed before it is passed on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ORIGIN = re.compile(rb"[^:/?#]*://[^/?#]*")
 
 @frozen(eq=False)
 class Admitted:
-    """A request without the key. ``segment`` is where in the path it was: 0, 1 or nowhere."""
+    """A request without the key. ``segment`` is its position in the path: 0, 1 or ``None``."""
 
     request: Request
     segment: int | None = None
@@ -38,14 +38,14 @@ class _Found:
 
 @frozen(eq=False)
 class KeyGate:
-    """Lets the requests of a listener in: by the key, or by their client's network.
+    """Admits the requests of a listener: by the key, or by their client's network.
 
     The key may be the value of ``X-Buffr-Key`` or ``X-API-Buddy-Key``, a
     bearer token (RFC 6750), a field ``key`` of the query, and with
-    ``in_path`` one of the path's first two segments. What is there and is not
-    the key is the upstream's, byte for byte, but for the first two. A
-    ``Referer`` loses the key from the same places of its URL, and so do the
-    URLs of WebDAV's ``Destination`` and ``If``.
+    ``in_path`` one of the path's first two segments. Values there
+    that are not the key reach the upstream byte for byte, except the first
+    two. The key is removed from the same positions of the URLs in ``Referer``
+    and in WebDAV's ``Destination`` and ``If``.
     """
 
     access: Access
@@ -55,9 +55,9 @@ class KeyGate:
     )
 
     def admit(self, request: Request, client: str) -> Admitted:
-        """The request as it goes on. Raises ``KeyNeeded``, or ``AccessDenied`` without a key.
+        """The request to pass on. Raises ``KeyNeeded``, or ``AccessDenied`` if no key is set.
 
-        Of one request it is the same each time, with all that is worked out about it.
+        Equal requests give the same object, with everything cached on it.
         """
         found = self._known.get(request)
         if found is None:
@@ -67,7 +67,7 @@ class KeyGate:
             return found.admitted
         if self.access.key is None:
             raise AccessDenied("the client's network is not allowed here")
-        raise KeyNeeded("this port asks for its key, and the request has none, or a wrong one")
+        raise KeyNeeded("this port requires its key, and the request has none, or a wrong one")
 
     def lets_in(self, request: Request, client: str) -> bool:
         """Whether ``admit`` raises nothing."""
@@ -99,7 +99,7 @@ def _is_key(value: bytes, key: bytes) -> bool:
 
 
 def _without_fields(headers: Headers, key: bytes) -> tuple[Headers, bool]:
-    """The fields that go on, and whether the key was among the others."""
+    """The fields to pass on, and whether the key was in the others."""
     left, found = [], False
     for one in headers:
         name = one[0].lower()
@@ -118,7 +118,7 @@ def _bearer(value: bytes) -> bytes:
 
 
 def _without_key(target: bytes, key: bytes, *, in_path: bool) -> tuple[bytes, int | None, bool]:
-    """A target without the key, where in its path the key was first, and whether in its query."""
+    """A target without the key, its first position in the path, and whether it was in the query."""
     path, mark, query = target.partition(b"?")
     segment = None
     if in_path:
@@ -130,7 +130,7 @@ def _without_key(target: bytes, key: bytes, *, in_path: bool) -> tuple[bytes, in
 
 
 def _referring(one: tuple[bytes, bytes], key: bytes, *, in_path: bool) -> tuple[bytes, bytes]:
-    """A field of a request; ``Referer`` names a URL of ours, which may have the key, too."""
+    """A request field; ``Referer`` holds a URL of ours, which may contain the key, too."""
     if one[0].lower() != b"referer":
         return one
     return one[0], _url_without(key, one[1], in_path=in_path)
@@ -148,7 +148,7 @@ def _is_key_field(text: bytes, key: bytes) -> bool:
 
 
 def _without_segments(path: bytes, key: bytes) -> tuple[bytes, int | None]:
-    """The path without the key in its first two segments, and which of them had it first."""
+    """The path without the key in its first two segments, and the first position of it."""
     segments = path.split(b"/")
     place, first = 1, None
     while place < min(3, len(segments)):

@@ -1,4 +1,4 @@
-"""The modes, and what becomes of a request in each: the one place that knows them."""
+"""The modes, and the decision about a request in each: the only place that knows them."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Mode(enum.Enum):
     AUTO = "auto"
     """Replay what is recorded; fetch and record what is not."""
     RECORD = "record"
-    """Always fetch, and record anew."""
+    """Always fetch, and record again."""
     REPLAY = "replay"
-    """Never touch the network; what is not recorded is a miss."""
+    """Never use the network; an unrecorded request is a miss."""
     CACHE = "cache"
-    """As an HTTP cache does: answer with what is fresh, fetch and keep the rest."""
+    """Act as an HTTP cache: answer with fresh answers, fetch and store the rest."""
     PASSTHROUGH = "passthrough"
-    """Relay, and store nothing."""
+    """Relay without storing anything."""
 
     @property
     def uses_cassette(self) -> bool:
@@ -56,7 +56,7 @@ class Mode(enum.Enum):
 
     @property
     def records(self) -> bool:
-        """Whether new interactions are kept in a cassette."""
+        """Whether new interactions are stored in a cassette."""
         return self in (Mode.AUTO, Mode.RECORD)
 
     @property
@@ -74,7 +74,7 @@ class Replay:
 
 @frozen
 class Reuse:
-    """Answer with what a cache has stored; with ``revalidate`` have it brought up to date, too."""
+    """Answer with a cache's stored answer; with ``revalidate``, also refresh it."""
 
     cached: StoredEntry
     revalidate: bool
@@ -82,9 +82,9 @@ class Reuse:
 
 @frozen
 class Fetch:
-    """Ask the upstream. ``record`` keeps the answer, ``share`` lets equal requests wait for it.
+    """Call the upstream. ``record`` stores the answer, ``share`` lets equal requests wait for it.
 
-    ``why`` says why a cache asks, as ``Cache-Status`` has it (RFC 9211 2.2).
+    ``why`` is the reason why a cache fetches, for ``Cache-Status`` (RFC 9211 2.2).
     """
 
     record: bool
@@ -94,7 +94,7 @@ class Fetch:
 
 @frozen
 class Refuse:
-    """Answer that nothing recorded, or stored, may answer."""
+    """Refuse: no recording or stored answer may be used."""
 
 
 Decision = Replay | Fetch | Refuse
@@ -109,14 +109,14 @@ _FETCH = {
 
 
 def needs_key(mode: Mode, *, share: bool) -> bool:
-    """Whether the request has to be identified, and so read whole, before anything is done."""
+    """Whether the request must be identified, and so read completely, before the decision."""
     return mode in (Mode.AUTO, Mode.REPLAY) or (mode is Mode.RECORD and share)
 
 
 def may_substitute(mode: Mode) -> bool:
     """Whether the only recording of a request may answer another variant of it.
 
-    Where the upstream can be asked, it is.
+    Modes that can call the upstream do so instead.
     """
     return mode is Mode.REPLAY
 
@@ -133,7 +133,7 @@ def decide(mode: Mode, method: bytes, place: int | None, *, share: bool) -> Deci
         case Mode.RECORD:
             return _FETCH[True, share and method in _SHAREABLE]
         case Mode.PASSTHROUGH | Mode.CACHE:
-            # A cache asks ``decide_cached``, but for what it never keeps: WebSocket sessions.
+            # A cache uses ``decide_cached``, except for WebSocket sessions, which it never stores.
             return _FETCH[False, False]
     assert_never(mode)
 
@@ -147,11 +147,11 @@ def decide_cached(
     for_upstream: bool,
     ranged: bool,
 ) -> CacheDecision:
-    """What mode cache does with a request that says so much of caches (RFC 9111 4, 5.2.1).
+    """What mode cache does with a request with the directives ``said`` (RFC 9111 4, 5.2.1).
 
-    ``cached`` is what is stored for it, ``now`` seconds since the epoch.
-    ``for_upstream``: only the upstream can judge its conditions; ``ranged``:
-    it asks for a part. Neither shares a call.
+    ``cached`` is the stored answer, ``now`` seconds since the epoch.
+    ``for_upstream``: only the upstream can evaluate its conditions;
+    ``ranged``: it requests a range. Neither shares a call.
     """
     obeyed = "request" not in rules.override
     why = b"request" if for_upstream else b"uri-miss"
@@ -168,10 +168,10 @@ def decide_cached(
 
 
 def recorded_by_default(mode: Mode) -> Container[int]:
-    """All in record; else all but those that say how it went rather than what the answer is.
+    """All in mode record; otherwise all except those that depend on circumstances.
 
-    Those are 5xx, 408 and 429, and 401 and 407: as all keys count as one, the
-    refusal of a wrong key would be replayed to the right one. Statuses from
-    600 to 999 are an API's own, and say what it means by them.
+    Those are 5xx, 408 and 429, and 401 and 407: since all keys count as equal,
+    the refusal of a wrong key would be replayed to the right one. Statuses
+    from 600 to 999 are an API's own, and are recorded.
     """
     return _ALL if mode is Mode.RECORD else _NOT_PASSING

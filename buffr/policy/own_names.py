@@ -1,8 +1,8 @@
-"""By which names a browser may know buffr's own pages.
+"""The host names under which browsers may use buffr's own pages.
 
-A page of any site can have a name of its own lead to this machine (DNS
-rebinding), or send a form here: the one tells by ``Host``, the other by
-``Origin``. Neither can look like an IP address that is not its own.
+A page on any site can make its own host name resolve to this machine (DNS
+rebinding), or submit a form to it: ``Host`` reveals the one, ``Origin`` the
+other. Neither can pose as an IP address that is not its own.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class _Name:
 
 @frozen
 class OwnNames:
-    """Tells a name of buffr's own from a foreign one.
+    """Distinguishes buffr's own names from foreign ones.
 
-    Loopback names and addresses are its own, the address that it listens on,
-    and ``names``, which are as a ``HostTable`` takes them. Where it listens on
-    every address, each address is: which of them leads here, others decide.
+    Its own are loopback names and addresses, the listen address, and
+    ``names``, in the syntax of ``HostTable``. If it listens on every address,
+    all addresses are its own, since it cannot know which of them lead here.
     """
 
     listen: str
@@ -44,9 +44,9 @@ class OwnNames:
         return HostTable(_Name(name) for name in self.names)
 
     def foreign(self, headers: Headers) -> tuple[str, str] | None:
-        """The first field of a request that has a foreign name, and its value; ``None`` for none.
+        """The first field of a request with a foreign name, and its value, if any.
 
-        A request without ``Host`` is of HTTP/1.0, and comes from no browser.
+        A request without ``Host`` is HTTP/1.0, and does not come from a browser.
         """
         for name, value in headers:
             lower = name.lower()

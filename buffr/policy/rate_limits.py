@@ -1,8 +1,8 @@
-"""How many requests go to an upstream in a second, a minute and an hour; who waits, and how long.
+"""Limits on requests to an upstream per second, minute and hour, and the wait for a turn.
 
-Sliding windows: a request leaves when no window that ends with it would hold
-more than its count. What waits has a turn, first come, first served; turns
-lie in the future, so that a wait is known before it begins.
+Sliding windows: a request leaves when no window that ends with it would
+contain more than its count. Waiting requests have turns, first come, first
+served; turns are computed ahead, so a wait is known before it begins.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from buffr.message import Headers, ResponseHead, first_value
 __all__ = ["LimiterState", "RateLimiter", "RateRules", "Turn", "Window", "silence_asked"]
 
 _LEAST_KEPT = 1000
-"""Departures that are remembered whatever the windows are, for windows to come."""
+"""Departures that are remembered regardless of the windows, for later windows."""
 
 
 @frozen
 class Window:
-    """At most ``count`` requests in any stretch of ``length_s`` seconds.
+    """No more than ``count`` requests in any ``length_s`` seconds.
 
-    ``name`` is what the policy is called in ``RateLimit`` fields.
+    ``name`` is the policy's name in ``RateLimit`` fields.
     """
 
     count: int
@@ -41,9 +41,9 @@ class Window:
 class RateRules:
     """The limits of one route. Times are in seconds.
 
-    A request waits for ``max_delay_s`` at most, and ``max_waiting`` of them
-    at a time. ``slack_s`` is added to each window's length: two requests are
-    not equally long on their way.
+    A request waits no longer than ``max_delay_s``, and no more than
+    ``max_waiting`` wait at a time. ``slack_s`` is added to each window's
+    length, since the travel time of requests varies.
     """
 
     windows: tuple[Window, ...] = ()
@@ -54,7 +54,7 @@ class RateRules:
 
 @define(eq=False)
 class Turn:
-    """One request's place. ``due_s`` is when it leaves, as far as is known by now."""
+    """One request's place. ``due_s`` is when it leaves, as currently known."""
 
     came_s: float
     earliest_s: float
@@ -63,12 +63,12 @@ class Turn:
 
 @frozen
 class LimiterState:
-    """What a limiter has seen, for whoever reports on it.
+    """A limiter's figures, for reports.
 
     ``departed`` counts requests that left, ``violations`` those refused since
-    the last one that came after its back-off, ``refused`` all of them.
-    ``delay_s`` is the back-off, ``held_s`` how much longer the upstream asked
-    for silence.
+    the last one that came after its back-off, ``refused`` all refused ones.
+    ``delay_s`` is the back-off, ``held_s`` the remaining time for which the
+    upstream asked for no requests.
     """
 
     departed: int
@@ -94,10 +94,10 @@ class RateLimiter:
         self._back_off_until = -inf
 
     def reserve(self, now: float) -> Turn | None:
-        """A place for a request that comes now; ``None`` when it can leave at once.
+        """A turn for a request that arrives now; ``None`` if it can leave at once.
 
-        Raises ``RateLimited`` when its wait would be too long, which counts as
-        a violation: each doubles the time in which newcomers have to wait,
+        Raises ``RateLimited`` if its wait would be too long, which counts as a
+        violation: each doubles the time for which new requests have to wait,
         2, 4, 8 seconds and so on up to ``max_delay_s``.
         """
         self._reschedule()
@@ -107,7 +107,7 @@ class RateLimiter:
         if wait > self._rules.max_delay_s:
             raise self._violation(now, wait, f"max_delay is {self._rules.max_delay_s:g} s")
         if wait > 0 and self._is_full:
-            raise self._violation(now, wait, f"{len(self._waiting)} requests wait already")
+            raise self._violation(now, wait, f"{len(self._waiting)} requests are already waiting")
         if now >= self._back_off_until:
             self._violations = 0
         if wait <= 0 and not self._waiting:
@@ -122,7 +122,7 @@ class RateLimiter:
         return len(self._waiting) >= self._rules.max_waiting
 
     def note(self, now: float) -> None:
-        """Count a request that leaves now without a turn of its own."""
+        """Count a request that leaves now without a turn."""
         self._leave(now)
         self._moved = True
 
@@ -132,9 +132,9 @@ class RateLimiter:
         return self._due(len(self._waiting), max(now, self._back_off_until)) - now
 
     def is_exceeded(self, now: float) -> bool:
-        """Whether more has left than a window takes, or a back-off is not over.
+        """Whether more requests have left than a window allows, or a back-off is in progress.
 
-        The first can be only of requests that were noted, and counts as a violation.
+        The former is only possible for noted requests, and counts as a violation.
         """
         if any(self._has_left(window.count + 1, window, now) for window in self._rules.windows):
             self._violation(now, self.wait_s(now), "more than the limit has left")
@@ -145,13 +145,13 @@ class RateLimiter:
         return len(self._left) >= count and self._left[-count] + window.length_s > now
 
     def left_since(self, moment: float) -> Sequence[float]:
-        """When each request left, of those that are remembered."""
+        """When each remembered request left, from a moment on."""
         return self._left[bisect_left(self._left, moment) :]
 
     def restore(
         self, left: Iterable[float] = (), *, departed: int = 0, violations: int = 0
     ) -> None:
-        """Go on as if just this had happened; what an upstream asked for still holds."""
+        """Replace the history; a pause that an upstream asked for still applies."""
         self._left = array("d", sorted(left))
         self._departed = departed
         self._violations = violations
@@ -159,29 +159,29 @@ class RateLimiter:
         self._moved = True
 
     def cancel(self, turn: Turn) -> None:
-        """Give a turn back; those behind move up. Nothing when it has left already."""
+        """Give a turn back; those behind it move up. Does nothing if it has already left."""
         if turn in self._waiting:
             self._waiting.remove(turn)
             self._moved = True
 
     def next_due(self) -> float | None:
-        """When the first of those that wait may leave."""
+        """When the first waiting request may leave."""
         if not self._waiting:
             return None
         return self._due(0, self._waiting[0].earliest_s)
 
     def leave(self, now: float) -> Turn | None:
-        """The next turn that may leave now, which thereby has left; ``None`` if there is none."""
+        """Let the next turn leave if it may leave now, and return it; ``None`` if there is none."""
         due = self.next_due()
         if due is None or due > now:
             return None
         self._leave(now)
-        # It may leave late, and whoever comes after it then does, too.
+        # If it leaves late, those after it do, too.
         self._moved = self._moved or now > due
         return self._waiting.pop(0)
 
     def hold(self, now: float, seconds: float) -> list[tuple[Turn, RateLimited]]:
-        """Let nothing leave for so long; the turns for which that is too long, with their error."""
+        """Let nothing leave for some seconds; returns the turns that this refuses, with errors."""
         until = now + seconds
         if until <= self._held_until:
             return []
@@ -189,12 +189,12 @@ class RateLimiter:
         return self._refuse_late(now)
 
     def change(self, rules: RateRules, now: float) -> list[tuple[Turn, RateLimited]]:
-        """Go by other rules from now on; the turns that these refuse, with their error."""
+        """Apply other rules from now on; returns the turns that they refuse, with their error."""
         self._rules = rules
         return self._refuse_late(now)
 
     def is_quiet(self, now: float) -> bool:
-        """Whether nothing waits, and nothing of what was counts from now on."""
+        """Whether nothing waits, and no past request affects the limits any more."""
         longest = max([window.length_s for window in self._rules.windows], default=0)
         since = now - longest - self._rules.slack_s
         return (
@@ -228,7 +228,7 @@ class RateLimiter:
             del self._left[:-kept]
 
     def _starts(self, position: int) -> Iterator[tuple[float, Window]]:
-        """When each window lets a turn leave that has ``position`` turns before it."""
+        """When each window allows a turn to leave that has ``position`` turns before it."""
         for window in self._rules.windows:
             before = position - window.count
             if before >= 0:
@@ -258,7 +258,7 @@ class RateLimiter:
             turn.due_s = self._due(len(self._waiting), turn.earliest_s)
             if turn.due_s - turn.came_s > self._rules.max_delay_s or self._is_full:
                 wait = max(0.0, turn.due_s - now)
-                refused.append((turn, self._refusal(wait, "that has become too late")))
+                refused.append((turn, self._refusal(wait, "it would now wait too long")))
             else:
                 self._waiting.append(turn)
         self._moved = False
@@ -266,7 +266,7 @@ class RateLimiter:
 
     def _violation(self, now: float, wait: float, why: str) -> RateLimited:
         self._violations += 1
-        # Who comes when it was told to is never held back by this.
+        # A request that comes when it was told to is never delayed by this.
         back_off_s = min(self._back_off_s(), wait)
         self._back_off_until = max(self._back_off_until, now + back_off_s)
         return self._refusal(wait, why)
@@ -277,9 +277,9 @@ class RateLimiter:
         binding = max(self._starts(len(self._waiting)), default=None, key=lambda one: one[0])
         window = None if binding is None else binding[1]
         longest = self._rules.windows[-1] if self._rules.windows else None
-        keeps = window or longest  # no window does where the upstream asked for silence
+        keeps = window or longest  # no window is binding if the upstream asked for a pause
         return RateLimited(
-            f"the route's limits let it leave in {wait:.1f} s: {why}",
+            f"the route's limits allow this request in {wait:.1f} s: {why}",
             seconds,
             _headers(self._rules.windows, window, seconds),
             limit=None if keeps is None else keeps.count,
@@ -289,7 +289,7 @@ class RateLimiter:
 def _headers(
     windows: tuple[Window, ...], binding: Window | None, seconds: int
 ) -> tuple[tuple[bytes, bytes], ...]:
-    """Fields of draft-ietf-httpapi-ratelimit-headers-10, and the older names beside them."""
+    """Fields of draft-ietf-httpapi-ratelimit-headers-10, and their older names."""
     fields = [(b"Retry-After", b"%d" % seconds)]
     if binding is not None:
         policies = ", ".join(f'"{one.name}";q={one.count};w={one.length_s}' for one in windows)
@@ -304,7 +304,7 @@ def _headers(
 
 _NUMBER = re.compile(rb"[0-9]{1,13}(?:\.[0-9]{1,6})?")
 _EPOCH_FROM = 1e9
-"""Smaller figures are seconds from now; this one, as a date, is in 2001."""
+"""Smaller numbers are seconds from now; as a date, this one is in 2001."""
 _EPOCH_MS_FROM = 1e11
 _BUSY = frozenset((429, 503))
 # draft-ietf-httpapi-ratelimit-headers: "name";r=0;t=30 since version 8, remaining=0, reset=30
@@ -314,11 +314,11 @@ _PARAMETER = re.compile(rb"(?:^|[;,\s])(?P<name>r|t|remaining|reset)=(?P<value>[
 
 
 def silence_asked(head: ResponseHead, now: float) -> float | None:
-    """The seconds in which an upstream wants no further request; ``None`` when it does not say.
+    """For how many seconds an upstream wants no further request; ``None`` if it does not say.
 
     ``now`` is wall-clock time in seconds. ``Retry-After`` (RFC 9110 10.2.3)
-    counts on 429 and 503; then the ``RateLimit`` field, ``RateLimit-Reset``
-    and ``X-RateLimit-Reset``, where nothing remains or the status is 429.
+    applies to 429 and 503; then the ``RateLimit`` field, ``RateLimit-Reset``
+    and ``X-RateLimit-Reset``, if nothing remains or the status is 429.
     """
     if head.status in _BUSY:
         asked = _retry_after(head.headers, now)
@@ -345,7 +345,7 @@ def _retry_after(headers: Headers, now: float) -> float | None:
     moment = _date(value)
     if moment is None:
         return None
-    # By the upstream's own clock, where it tells.
+    # By the upstream's own clock, if it sends a date.
     date = first_value(headers, b"date")
     since = None if date is None else _date(date)
     return max(0.0, moment - (now if since is None else since))
@@ -359,7 +359,7 @@ def _date(value: bytes) -> float | None:
 
 
 def _rate_limit(headers: Headers, *, spent: bool) -> float | None:
-    """The longest silence that one of the limits in ``RateLimit`` asks for."""
+    """The longest pause that a limit in ``RateLimit`` asks for."""
     value = first_value(headers, b"ratelimit")
     if value is None:
         return None
@@ -381,7 +381,7 @@ def _number(headers: Headers, name: bytes) -> float | None:
 
 
 def _from_now(reset: float, now: float) -> float:
-    """A reset as seconds from now: it may be a moment, in seconds or in milliseconds."""
+    """A reset as seconds from now: it may be a timestamp, in seconds or in milliseconds."""
     if reset >= _EPOCH_MS_FROM:
         reset /= 1000
     return max(0.0, reset - now) if reset >= _EPOCH_FROM else reset

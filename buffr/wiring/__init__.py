@@ -1,1 +1,1 @@
-"""Settings become a tree of services: the rooms' concrete classes meet here, and in ``tap``."""
+"""Builds the tree of services from settings; only this room and ``tap`` know all classes."""

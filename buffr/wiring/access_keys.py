@@ -1,4 +1,4 @@
-"""Keys that are asked for and not given are made."""
+"""Generates access keys that are required but not set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def new_key() -> str:
 
 
 def with_keys(config: Config) -> Config:
-    """The settings with a key wherever one is required; a warning tells a new one, once."""
+    """The settings with a key wherever one is required; a warning reports a new one, once."""
     made = new_key().encode("ascii")
     changed = config
     if config.access.required and config.access.key is None:
@@ -35,7 +35,7 @@ def with_keys(config: Config) -> Config:
         return config
     text = (
         f"the access key of this run is {made.decode('ascii')}; "
-        "`buffr key` makes one, access.key (BUFFR_KEY) keeps it"
+        "for a permanent one, run `buffr key` and set access.key (BUFFR_KEY)"
     )
     return evolve(changed, warnings=(*config.warnings, text))
 

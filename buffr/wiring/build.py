@@ -57,7 +57,7 @@ from buffr.wiring.upstreams import Upstreams
 __all__ = ["build"]
 
 _ANY_HOST = "misc"
-"""Stands for hosts that nobody asked for yet."""
+"""A placeholder for hosts that have not been requested yet."""
 
 
 def build(
@@ -71,11 +71,11 @@ def build(
 ) -> BuffrService:
     """The tree of services for these settings; nothing is opened before it starts.
 
-    ``on_console`` writes log lines to standard error in buffr's own form;
-    else they go where Twisted's logging goes, those of exchanges to ``write``
-    if it is given. ``figures`` count what the gateway does. ``by_scope`` makes a
-    forward proxy that serves the scopes of ``BuffrService.scopes`` alone, and
-    takes the paths that are opened for them too. Raises ``ConfigError``.
+    ``on_console`` writes log lines to standard error in buffr's own format;
+    otherwise they go to Twisted's logging, those of exchanges to ``write`` if
+    it is set. ``figures`` count the gateway's exchanges. ``by_scope`` makes a
+    forward proxy that serves only the scopes of ``BuffrService.scopes``, and
+    also accepts the paths that are opened for them. Raises ``ConfigError``.
     """
     if write is None:
         write = stream_writer(sys.stderr) if on_console else logger_writer
@@ -83,12 +83,12 @@ def build(
 
 
 def _sweep_every_s(limits: Limits) -> float:
-    """Often enough that a host is let go not much later than the settings say."""
+    """Often enough to release a host soon after its idle time is over."""
     return min(max(limits.host_idle_s / 4, 1.0), 60.0)
 
 
 class _Builder:
-    """Holds what the parts of one service share while it is put together."""
+    """Holds the shared parts of one service while it is built."""
 
     def __init__(
         self,
@@ -237,7 +237,7 @@ class _Builder:
         return names_tls(self._leaf_contexts(), row.tls_names or own_names())
 
     def _expect_hosts(self, settings: ForwardSettings) -> None:
-        """Learn where hosts that nobody asked for yet will have their recordings."""
+        """Register where the recordings of hosts not yet requested will be."""
         self._cassettes.expect((place_of(row), row.mode) for row in settings.hosts)
         for row in settings.hosts:
             if row.mode is Mode.CACHE:

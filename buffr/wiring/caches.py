@@ -1,4 +1,4 @@
-"""The stores of mode cache: one object a file, however many routes share it."""
+"""The stores of mode cache: one object per file, shared by its routes."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = ["Caches"]
 
 _DEFAULT_FILE = "buffr-cache.db"
 _ELSEWHERE = "choose another file (--store sqlite:FILE) or none (--store memory:)"
-_IN_MEMORY = "answers are kept in memory, for this run alone"
+_IN_MEMORY = "answers are kept in memory, for this run only"
 _CHECKED_EVERY_S = 0.001
-"""How long a look-up may trust the one before to have seen what other processes wrote."""
+"""How long a look-up may rely on an earlier check for writes by other processes."""
 
 
 class Caches:
-    """Makes and keeps the stores of mode cache by their real path."""
+    """Creates the stores of mode cache, one for each real path."""
 
     def __init__(self, config: Config, reactor: Any) -> None:
         self._config = config
@@ -45,7 +45,7 @@ class Caches:
         self._openings: Openings[Path] = Openings()
 
     def rules(self, settings: CacheSettings) -> CacheRules:
-        """What a route's settings say over what HTTP says."""
+        """A route's caching rules, which override HTTP's."""
         return CacheRules(
             ttl_s=settings.ttl_s,
             ttl_by_status=settings.ttl_by_status,
@@ -58,7 +58,7 @@ class Caches:
         )
 
     def of(self, settings: CacheSettings) -> CacheStore:
-        """The store that a route's settings name; not yet opened if it is new."""
+        """The store in a route's settings; not yet opened if it is new."""
         bounds, path = self._config.cache, self.path_of(settings)
         if path is None:
             if self._memory is None:
@@ -80,7 +80,7 @@ class Caches:
         return self._files[real]
 
     def path_of(self, settings: CacheSettings) -> Path | None:
-        """The file that a route's answers are kept in; ``None`` for memory."""
+        """The file of a route's answers; ``None`` for memory."""
         path: Path | None = self._config.data_dir / _DEFAULT_FILE
         if settings.store is not None:
             path = settings.store.path
@@ -89,15 +89,15 @@ class Caches:
         return path
 
     def expect(self, settings: CacheSettings) -> None:
-        """Learn of a file that is opened only when a host is first asked for."""
+        """Register a file that is opened only when a host is first requested."""
         path = self.path_of(settings)
         if path is not None:
             self._expected.append(path)
 
     def _can_keep(self, path: Path) -> bool:
-        """Whether a file can be written, found out once.
+        """Whether a file can be written, checked once.
 
-        Raises ``Unwritable`` if it cannot, unless memory may take its place.
+        Raises ``Unwritable`` if it cannot, unless memory may replace it.
         """
         real = path.resolve()
         if real not in self._kept:
@@ -112,7 +112,7 @@ class Caches:
         return self._kept[real]
 
     def change(self, config: Config) -> None:
-        """Go by other bounds from now on; what is open stays open."""
+        """Apply other limits from now on; open stores stay open."""
         self._config = config
         bounds = config.cache
         for store in self._files.values():
@@ -134,7 +134,7 @@ class Caches:
         store.open()
 
     async def opened(self, settings: CacheSettings) -> None:
-        """Have a store opened while the service runs. Raises ``StoreFailed``."""
+        """Open a store while the service runs. Raises ``StoreFailed``."""
         path = self.path_of(settings)
         if path is None:
             return
@@ -144,7 +144,7 @@ class Caches:
         await self._openings.once(real, opening)
 
     async def close(self) -> None:
-        """Write what waits, and let go of the files."""
+        """Write pending data, and close the files."""
         for real in self._openings.done:
             await self._files[real].close()
 

@@ -1,4 +1,4 @@
-"""The recordings of one service: one object a cassette or set, however many routes share it."""
+"""The recordings of one service: one object per cassette or set, shared by its routes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _ELSEWHERE = (
     "use mode replay, which writes nothing"
 )
 _ANOTHER_DIRECTORY = "choose another one (--data-dir)"
-_UNRECORDED = "requests are answered and, while this lasts, not recorded"
+_UNRECORDED = "requests are answered, but not recorded while this lasts"
 
 
 Place = Path | SetName
@@ -50,7 +50,7 @@ Place = Path | SetName
 
 
 class _Row(Protocol):
-    """What says where recordings are."""
+    """The settings that determine where recordings are."""
 
     @property
     def cassette(self) -> Path: ...
@@ -59,14 +59,14 @@ class _Row(Protocol):
 
 
 def place_of(row: _Row, scope: str = "") -> Place:
-    """Where a row's recordings are: its cassette, or in its store the set of that name."""
+    """Where a row's recordings are: its cassette, or the set of that name in its store."""
     cassette, store = scope_cassette(row.cassette, scope), row.cache.store
     return cassette if store is None else SetName(store.path, cassette.stem)
 
 
 @define(eq=False)
 class SharedCassette:
-    """A cassette or set, where it really was when it was made, and how many use it."""
+    """A cassette or set, its real path when it was created, and the number of its users."""
 
     cassette: InteractionSet
     place: Place
@@ -75,7 +75,7 @@ class SharedCassette:
 
 
 class Cassettes:
-    """Makes cassettes by their real path, and keeps each while anybody uses it."""
+    """Creates cassettes, one for each real path, and keeps each while it is used."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class Cassettes:
         self._openings: Openings[Place] = Openings()
 
     def expect(self, rows: Iterable[tuple[Place, Mode]]) -> None:
-        """Learn which modes share a file. Raises ``ConfigError`` where they do not go together."""
+        """Register which modes share a file. Raises ``ConfigError`` if they are incompatible."""
         for place, mode in rows:
             if not mode.uses_cassette:
                 continue
@@ -112,24 +112,24 @@ class Cassettes:
             known = self._modes.setdefault(real, mode)
             if known is not mode and Mode.RECORD in (known, mode):
                 raise ConfigError(
-                    f"{_named(place)}: mode record sets it aside and starts it anew",
-                    hint="give the routes in other modes a cassette of their own",
+                    f"{_named(place)}: mode record sets it aside and starts a new one",
+                    hint="give the routes in other modes their own cassette",
                 )
             if known is not mode:
                 self._modes[real] = Mode.AUTO
 
     def expect_in(self, directory: Path) -> None:
-        """Learn of a directory that cassettes will be made in, for hosts yet unknown."""
+        """Register a directory in which cassettes of unknown hosts will be created."""
         self._directories.append(directory)
 
     def of(self, place: Place, mode: Mode) -> InteractionSet:
-        """The recordings at a place, for good; not yet opened when they are new."""
+        """The recordings at a place, kept permanently; not yet opened if they are new."""
         return self._shared(place, _real(place), mode).cassette
 
     async def borrow(self, place: Place, mode: Mode) -> SharedCassette:
         """The recordings at a place, for one user who gives them back; see ``opened``.
 
-        One that is just being closed is waited for.
+        Waits for one that is being closed.
         """
         real = _real(place)
         while real in self._closing:
@@ -137,7 +137,7 @@ class Cassettes:
         return self._shared(place, real, mode)
 
     def give_back(self, shared: SharedCassette) -> bool:
-        """One user needs it no longer. Whether it was the last one: then it is closed."""
+        """Release one user's claim. Returns whether it was the last one: then it is closed."""
         shared.users -= 1
         if shared.users:
             return False
@@ -157,7 +157,7 @@ class Cassettes:
         self._openings.done.discard(shared.real)
         cassette = shared.cassette
         if isinstance(cassette, MemoryInteractions):
-            cassette.views.clear()  # a host that comes back finds what it recorded
+            cassette.views.clear()  # a host that comes back finds its recordings
             return
         await cassette.close()
         if cassette.access == "anew" and not cassette.replaces:
@@ -177,7 +177,7 @@ class Cassettes:
     def _new(self, place: Place, real: Place, mode: Mode) -> InteractionSet:
         access = _ACCESS.get(self._modes.get(real, mode), "append")
         if access == "anew" and real in self._begun:
-            access = "append"  # what is there was recorded by this process
+            access = "append"  # its content was recorded by this process
         if isinstance(place, SetName):
             return self._new_set(place, real, access)
         if place.suffix.lower() in _OF_OTHER_TOOLS:
@@ -234,10 +234,10 @@ class Cassettes:
         """Read all that are known so far. Blocks.
 
         Raises ``CassetteError`` for one that cannot be read, and
-        ``Unwritable`` where something could not be recorded.
+        ``Unwritable`` if something cannot be recorded.
         """
         for real, shared in self._made.items():
-            if isinstance(real, SetName):  # which is made when it is opened
+            if isinstance(real, SetName):  # which is created when it is opened
                 self._check_set(shared)
             self._say_missing(shared)
             shared.cassette.open()
@@ -253,11 +253,11 @@ class Cassettes:
                 f"data_dir {self._spool_dir}",
                 partial(make_directory, self._spool_dir),
                 elsewhere=_ANOTHER_DIRECTORY,
-                otherwise="large bodies are not taken",
+                otherwise="large bodies are refused",
             )
 
     def _check(self, place: Place, cassette: InteractionSet | None) -> None:
-        """Raise ``Unwritable`` where nothing could be recorded, unless that is allowed."""
+        """Raise ``Unwritable`` if nothing can be recorded, unless that is allowed."""
         file = _file_of(place)
         if file is None:
             return
@@ -280,7 +280,7 @@ class Cassettes:
             cassette.losses_noted = not kept
 
     def _check_set(self, shared: SharedCassette) -> None:
-        """As ``_check``; a file that cannot be written is read, as far as it is there."""
+        """Like ``_check``; a file that cannot be written is read, if it exists."""
         if shared.cassette.access == "replay":
             return
         self._check(shared.place, shared.cassette)
@@ -293,7 +293,7 @@ class Cassettes:
             check_directory(directory)
 
         kept = self._keeping.checked(
-            f"data_dir {directory}, where cassettes are made,",
+            f"data_dir {directory}, where cassettes are created,",
             check,
             elsewhere=_ANOTHER_DIRECTORY,
             otherwise=_UNRECORDED,
@@ -302,7 +302,7 @@ class Cassettes:
             self._unwritable.add(directory.resolve())
 
     def _say_missing(self, shared: SharedCassette) -> None:
-        """Say when there is nothing to replay: once for each file, however often it is let go."""
+        """Warn if there is nothing to replay: once for each file, even if it is reopened."""
         real = shared.real
         if shared.cassette.access != "replay" or shared.cassette.exists():
             return
@@ -312,7 +312,7 @@ class Cassettes:
             _warn(f"{_named(shared.place)}: {what}; every request is a miss")
 
     async def opened(self, shared: SharedCassette) -> None:
-        """Have a cassette read while the service runs. Raises ``CassetteError``."""
+        """Read a cassette while the service runs. Raises ``CassetteError``."""
         await self._openings.once(shared.real, partial(self._in_thread, shared))
 
     def _in_thread(self, shared: SharedCassette) -> Deferred[None]:
@@ -321,7 +321,7 @@ class Cassettes:
         return deferToThreadPool(self._reactor, pool, self._open_later, shared)
 
     def _open_later(self, shared: SharedCassette) -> None:
-        """Open while the service runs. Nothing is refused any more: each loss is in the log."""
+        """Open while the service runs. Nothing is refused at this stage: losses are logged."""
         cassette = shared.cassette
         if isinstance(shared.real, SetName):
             try:

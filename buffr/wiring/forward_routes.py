@@ -1,4 +1,4 @@
-"""The forward proxy's routes: made when an origin is first asked for, let go when it is idle."""
+"""The forward proxy's routes: created when an origin is first requested, released when idle."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ __all__ = ["ForwardRoutes"]
 
 _MOST_READY = 4096
 _MOST_REMEMBERED = 50_000
-"""Playheads and limits of hosts that were let go; about 1 KB each."""
+"""Playheads and limits of released hosts; about 1 KB each."""
 
 
 @frozen(eq=False)
 class _View:
-    """What the origins of one row have in common that share a cassette."""
+    """The shared parts of the origins of one row with the same cassette."""
 
     cassette: SharedCassette
     store: IndexedStore
@@ -38,11 +38,11 @@ class _View:
 
 
 class ForwardRoutes:
-    """Finds the route of an origin and a scope: made when it is first asked for, let go when idle.
+    """Finds the route of an origin and a scope: created when first requested, released when idle.
 
-    Hosts that share a cassette share its one writer. A cassette's playhead is
-    one for all origins in it, as their keys differ. Playheads and limits
-    outlive the routes, so that a host that comes back goes on where it was.
+    Hosts that share a cassette share its only writer. A cassette has one
+    playhead for all its origins, since their keys differ. Playheads and limits
+    outlive the routes, so a host that comes back continues where it was.
     """
 
     def __init__(self, settings: ForwardSettings, maker: RouteMaker) -> None:
@@ -75,7 +75,7 @@ class ForwardRoutes:
         return place_of(row, scope if self._settings.scope_cassettes else "")
 
     async def _made(self, name: Name, row: ForwardHost) -> Route:
-        """A new route; that of another request if it was made meanwhile."""
+        """A new route, or that of another request if it was created meanwhile."""
         origin, place = name
         if place is None:
             route = await self._without_cassette(origin, row)
@@ -118,12 +118,12 @@ class ForwardRoutes:
         return route
 
     async def _view(self, place: Place, row: ForwardHost) -> _View:
-        """What the row's origins share of a cassette, which is borrowed and opened for one more."""
+        """What a row's origins share of a cassette, which is borrowed and opened once more."""
         cassettes = self._maker.cassettes
         cassette = await cassettes.borrow(place, row.mode)
         try:
             views = self._views.setdefault(cassette, {})
-            # Made before the file is read, so that its index is not made on the reactor's thread.
+            # Created before the file is read, so its index is not built on the reactor's thread.
             view = views.get(row.host)
             if view is None:
                 view = views[row.host] = self._new_view(cassette, row)
@@ -149,14 +149,14 @@ class ForwardRoutes:
                     self._playheads.keep((str(cassette.real), host), view.playhead)
 
     def _pace(self, host: str, row: ForwardHost) -> Pace | None:
-        """One for each host, whatever the port and the scope: limits are the upstream's."""
+        """One for each host, regardless of port and scope: limits apply to the upstream."""
         limits = row.limits
         if limits is None:
             return None
         return self._paces.of(host, lambda: new_pace(limits, self._maker.reactor))
 
     def _passing(self, origin: Origin) -> Route:
-        """A bypassed host's plain requests are relayed, whatever the mode."""
+        """The route of a bypassed host's plain requests, which are relayed in any mode."""
         general, maker = self._settings, self._maker
         deny_private = self.destinations.denies_private(origin.host, origin.port)
         upstream = maker.upstreams.of(
@@ -166,7 +166,7 @@ class ForwardRoutes:
         return self._hold((origin, None), route, None)
 
     def sweep(self) -> None:
-        """Let go of what was idle for long; called from time to time."""
+        """Release routes that were idle for too long; called periodically."""
         self._held.sweep(self._maker.reactor.seconds())
 
     def let_all_go(self) -> bool:

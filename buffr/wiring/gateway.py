@@ -1,4 +1,4 @@
-"""The gateway's routes by their settings."""
+"""Builds the gateway's routes from their settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def gateway_routes(settings: GatewaySettings, maker: RouteMaker) -> dict[bytes, 
 
 
 def _route(row: GatewayRow, maker: RouteMaker) -> Route:
-    # Requests come with the upstream's whole path: a recording has it as its URL says.
+    # Requests arrive with the upstream's full path, which is also in the recorded URL.
     origin = evolve(row.target, base_path="")
     upstream = None
     if row.mode is not Mode.REPLAY:

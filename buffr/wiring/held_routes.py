@@ -1,4 +1,4 @@
-"""Routes that are made on demand: held while they are used, and for a while after."""
+"""Routes created on demand: kept while they are used, and for some time afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Name = tuple[Origin, Place | None]
 
 @define(eq=False)
 class Held:
-    """A route, what it has borrowed, and since when it has been idle, as far as is known."""
+    """A route, its borrowed cassette, and since when it has been idle, as currently known."""
 
     route: Route
     cassette: SharedCassette | None
@@ -27,11 +27,11 @@ class Held:
 
 
 class HeldRoutes:
-    """Routes by their name: each until it was idle for ``idle_s`` seconds, or there are too many.
+    """Routes by name, each until it was idle for ``idle_s`` seconds or there are too many.
 
-    Zero seconds: however long it was idle. Of more than ``most`` routes one
-    that was idle for long goes first; a route that is in use never does, so
-    that there may be more while they are. ``let_go`` is told which one went.
+    Zero seconds means no limit. Of more than ``most`` routes, one that was
+    idle for long is dropped first; a route in use is never dropped, so there
+    may be more while they are in use. ``let_go`` is called with a dropped one.
     """
 
     def __init__(self, most: int, idle_s: float, let_go: Callable[[Held], None]) -> None:
@@ -48,12 +48,12 @@ class HeldRoutes:
         return None if held is None else held.route
 
     def add(self, name: Name, held: Held) -> None:
-        """Hold a new route. Its use begins before others are added."""
+        """Keep a new route. Its use begins before others are added."""
         self._make_room(held.idle_since_s)
         self._held[name] = held
 
     def sweep(self, now_s: float) -> None:
-        """Let go of what was idle for long; called from time to time."""
+        """Drop routes that were idle for too long; called periodically."""
         for name, held in list(self._held.items()):
             used = self._was_used(name, held, now_s)
             if not used and 0 < self._idle_s <= now_s - held.idle_since_s:
@@ -67,7 +67,7 @@ class HeldRoutes:
         return not self._held
 
     def _make_room(self, now_s: float) -> None:
-        """By the clock algorithm: who was used since it was last looked at is passed over once."""
+        """By the clock algorithm: a route used since the last check is skipped once."""
         for _ in range(2 * len(self._held)):
             if len(self._held) < self._most:
                 return
@@ -76,7 +76,7 @@ class HeldRoutes:
                 self._drop(name)
 
     def _was_used(self, name: Name, held: Held, now_s: float) -> bool:
-        """Whether a route is in use, or was since it was last asked about."""
+        """Whether a route is in use, or was used since the last check."""
         uses = held.route.uses
         if not (uses.under_way or uses.lately):
             return False

@@ -1,4 +1,4 @@
-"""What a service does where nothing could be recorded: refuse to start, or go on without."""
+"""What a service does if nothing can be recorded: refuse to start, or run without."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ class Keeping:
     ) -> bool:
         """Whether ``check`` finds nothing in the way of writing ``what``. Blocks.
 
-        Raises ``Unwritable`` where it raises ``OSError`` and the settings do
-        not allow that. ``elsewhere`` says which settings name another place,
-        ``otherwise`` what is done where it is allowed.
+        Raises ``Unwritable`` if it raises ``OSError`` and the settings do not
+        allow that. ``elsewhere`` lists the settings for another path,
+        ``otherwise`` describes what is done if it is allowed.
         """
         try:
             check()
         except OSError as error:
             problem = f"{what} cannot be written: {why_not(error)}"
             if self.allow_unrecorded:
-                self.warn(f"{problem}; {otherwise}, as allow_unrecorded says")
+                self.warn(f"{problem}; {otherwise}, since allow_unrecorded is set")
                 return False
             raise Unwritable(
-                problem, hint=f"{_mended(error)}, {elsewhere}, or {_FLAG}: {otherwise}"
+                problem, hint=f"{_remedy(error)}, {elsewhere}, or {_FLAG}: {otherwise}"
             ) from error
         return True
 
 
-def _mended(error: OSError) -> str:
+def _remedy(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "make room there"
+        return "free some space there"
     return "make it writable"
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory, and those above it, where it is missing. Raises ``OSError``."""
+    """Create a directory and its parents if they are missing. Raises ``OSError``."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -62,10 +62,10 @@ def make_directory(directory: Path) -> None:
 
 
 def spool_dir_of(config: Config) -> Path | None:
-    """Where large bodies are put on their way into a store, as ``Spool`` has it.
+    """The directory for large bodies on their way into a store, for ``Spool``.
 
     That is ``data_dir``, unless buffr may not write there: a cassette may be
-    anywhere, and its bodies come to it from wherever they were.
+    in any directory, and its bodies can be moved there from any other.
     """
     there = config.data_dir
     while not os.path.exists(there) and there != there.parent:  # noqa: PTH110  # raises nothing

@@ -1,4 +1,4 @@
-"""A gateway that listens, and can be told to go by other settings."""
+"""A running gateway whose settings can be replaced."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ MakeRoutes = Callable[[GatewaySettings, Config], dict[bytes, GatewayRoute]]
 class LiveGateway:
     """The gateway of a service. All methods are called on the reactor's thread.
 
-    What is under way ends as it began; what comes later goes by the new
-    settings. The address, and the cache's files, stay.
+    Exchanges in progress finish under the old settings; later ones use the new
+    settings. The address and the cache's files stay the same.
     """
 
     engine: Engine
@@ -45,14 +45,14 @@ class LiveGateway:
     _routes: Mapping[bytes, GatewayRoute] = field(factory=dict)
 
     def gateway(self, settings: GatewaySettings, config: Config) -> Gateway:
-        """Made by these settings. Raises ``ConfigError``."""
+        """A gateway with these settings. Raises ``ConfigError``."""
         routes = self.make(settings, config)
         for row in settings.routes:
             name = row.name.encode("ascii")
             known, made = self._routes.get(name), routes[name]
             pace = None if known is None else known.route.pace
             if pace is not None and row.limits is not None:
-                # What was asked so far counts under the new limits, too.
+                # Past requests count under the new limits, too.
                 pace.change(rate_rules(row.limits), row.limits.max_hold_s)
                 routes[name] = evolve(made, route=_at_pace(made.route, pace))
         self._routes = routes
@@ -65,7 +65,7 @@ class LiveGateway:
         return Gateway(self.engine, gate, routes, pages)
 
     def _count(self, routes: Mapping[bytes, GatewayRoute], counting: Counting) -> None:
-        """Have exchanges counted by name, those that are under way too; and calls."""
+        """Count exchanges by name, including those in progress, and calls."""
         names = {found.route: name.decode("ascii") for name, found in routes.items()}
         counting.names = dict(list(counting.names.items())[-len(names) :]) | names
         for route, name in names.items():
@@ -73,7 +73,7 @@ class LiveGateway:
                 route.upstream.upstream.on_answer = partial(counting.figures.asked, name)
 
     def change(self, config: Config) -> None:
-        """Go by other settings from now on. Raises ``ConfigError``; nothing has changed then."""
+        """Apply other settings from now on. If it raises ``ConfigError``, nothing has changed."""
         assert self.listener is not None
         assert config.gateway is not None
         old = self.upstreams()
@@ -92,7 +92,7 @@ class LiveGateway:
         return {name: one.upstream for name, one in upstreams if one is not None}
 
     def paces(self) -> dict[str, Pace]:
-        """As ``upstreams``."""
+        """By the names of their routes."""
         routes = self._by_name().items()
         return {name: route.pace for name, route in routes if route.pace is not None}
 

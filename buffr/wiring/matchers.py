@@ -1,4 +1,4 @@
-"""What identifies requests, by a ``match`` section."""
+"""Builds matchers from ``match`` sections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["cache_matcher_for", "matcher_for", "repeat_of"]
 
 
 def repeat_of(repeat: str | None, match: MatchSettings) -> Repeat:
-    """What follows the last recording of a request: as it is set, or by the preset."""
+    """What follows the last recording of a request: from the setting, or the preset."""
     return Repeat(repeat or PRESETS[match.preset].repeat)
 
 
@@ -29,7 +29,7 @@ def matcher_for(
     *,
     with_origin: bool,
 ) -> Matcher:
-    """What identifies requests, and the recordings that answer them."""
+    """The matcher of a route's requests and recordings."""
     compared = evolve(
         _rules(settings, rules),
         frame=websocket.match,
@@ -45,9 +45,10 @@ def matcher_for(
 def cache_matcher_for(
     settings: MatchSettings, rules: RedactionRules, *, with_origin: bool
 ) -> Matcher:
-    """What identifies requests to a cache, whose keys are never written down as they are.
+    """The matcher of requests to a cache, whose keys are only stored as digests.
 
-    It judges conditions itself, and a signed URL may lead to what others do not see.
+    A cache evaluates conditions itself, and a signed URL may give access to
+    content that others must not see.
     """
     compared = _rules(settings, rules)
     exact = evolve(compared.normalise, signatures=False, conditions=False, idempotency=False)

@@ -1,4 +1,4 @@
-"""Files that are opened while the service runs, each once."""
+"""Opens files while the service runs, each once."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Openings(Generic[Name]):
     _under_way: dict[Name, Signal] = field(factory=dict)
 
     async def once(self, real: Name, opened: Callable[[], Awaitable[None]]) -> None:
-        """Have a file opened, or wait for who does; one that failed is tried again.
+        """Open a file, or wait for an opening in progress; a failed one is tried again.
 
-        It goes on when the one who asked for it leaves: what a thread has
-        begun cannot be taken back. Raises what ``opened`` raises.
+        It continues if its caller is cancelled, since a thread cannot be
+        stopped. Raises what ``opened`` raises.
         """
         await self.settled(real)
         if real in self.done:
@@ -52,6 +52,6 @@ class Openings(Generic[Name]):
             failures[0].raiseException()
 
     async def settled(self, real: Name) -> None:
-        """Return when nobody is opening a file."""
+        """Wait until the file is not being opened."""
         while real in self._under_way:
             await self._under_way[real].wait()

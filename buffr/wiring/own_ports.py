@@ -1,4 +1,4 @@
-"""buffr's own ports, however a connection came to lead to one of them."""
+"""Recognises connections to buffr's own ports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["OwnPorts"]
 
 
 class OwnPorts:
-    """Tells whether a connection leads back to the service that made it.
+    """Detects a connection that leads back to the service that made it.
 
     ``listening`` gives the addresses and ports of its listeners, and
     ``is_local`` whether an address is one of this machine's.
@@ -26,7 +26,7 @@ class OwnPorts:
         self._is_local = _is_local if is_local is None else is_local
 
     def has(self, host: str, port: int) -> bool:
-        """Whether an address that a connection was made to, and its port, are one of these."""
+        """Whether the peer address and port of a connection are one of these."""
         peer = reached_address(host)
         if peer is None:
             return False
@@ -40,7 +40,7 @@ class OwnPorts:
 
 
 def _is_local(address: Address) -> bool:
-    """Whether it is one of this machine's interfaces: only those can be bound to."""
+    """Whether it is an address of this machine: only those can be bound."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

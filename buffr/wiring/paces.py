@@ -1,4 +1,4 @@
-"""What makes the requests of a route wait for their turn, by its settings."""
+"""Builds paces, which make the requests of a route wait for their turn, from settings."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def rate_rules(limits: RateLimits) -> RateRules:
 
 
 def new_pace(limits: RateLimits, reactor: Any) -> Pace:
-    """What makes the requests of a route wait for their turn."""
+    """A pace with these limits."""
     rules = rate_rules(limits)
     return Pace(reactor, rules, limits.max_hold_s, seconds=time.monotonic, wall=time.time)
 
 
 def pace_for(limits: RateLimits | None, reactor: Any) -> Pace | None:
-    """As ``new_pace``; without limits nothing waits."""
+    """Like ``new_pace``; ``None`` without limits."""
     return None if limits is None else new_pace(limits, reactor)

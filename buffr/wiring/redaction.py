@@ -1,4 +1,4 @@
-"""What is redacted, by the settings."""
+"""Builds the redaction rules from the settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["redaction_rules"]
 def redaction_rules(config: Config) -> RedactionRules:
     """The rules of the ``redact`` section. Raises ``ConfigError``.
 
-    A rule that is not understood is an error, and no warning: without it
-    secrets would be written.
+    An invalid rule is an error, not a warning: without it, secrets would be
+    written.
     """
     settings = config.redact
     rules = RedactionRules.with_extra(
@@ -29,12 +29,12 @@ def redaction_rules(config: Config) -> RedactionRules:
     try:
         scanner_of(rules)
     except ValueError as error:
-        raise ConfigError(f"redact.{error}", hint="mend it, or take it out") from error
+        raise ConfigError(f"redact.{error}", hint="fix or remove it") from error
     return rules
 
 
 def _compared(config: Config) -> set[str]:
-    """The header fields that some route's ``match.header`` names; cassettes may be shared."""
+    """The header fields in any route's ``match.header``; cassettes may be shared."""
     matches = [row.match for row in config.reverse]
     if config.gateway is not None:
         matches += [row.match for row in config.gateway.routes]

@@ -1,4 +1,4 @@
-"""What is known by a name, and outlives those who use it."""
+"""Named values that outlive their users."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Value = TypeVar("Value")
 
 
 class Remembered(Generic[Value]):
-    """One value a name, as long as anybody uses it; afterwards if it is kept.
+    """One value per name while it is used, and afterwards if it is kept.
 
-    At most ``bound`` are kept that nobody uses: the one kept longest is
-    forgotten first.
+    No more than ``bound`` unused values are kept: the one kept longest is
+    dropped first.
     """
 
     def __init__(self, bound: int) -> None:
@@ -28,7 +28,7 @@ class Remembered(Generic[Value]):
         return len(self._kept)
 
     def of(self, name: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a name, made if there is none. The caller holds it while it is used."""
+        """The value of a name, created if there is none. The caller holds it while it is used."""
         value = self._used.get(name)
         if value is None:
             value = self._used[name] = make()
@@ -36,7 +36,7 @@ class Remembered(Generic[Value]):
         return value
 
     def keep(self, name: Hashable, value: Value) -> None:
-        """Remember a value, now that one of its users needs it no longer."""
+        """Keep a value that one of its users no longer needs."""
         self._kept[name] = value
         self._kept.move_to_end(name)
         if len(self._kept) > self._bound:

@@ -1,4 +1,4 @@
-"""Routes by their settings."""
+"""Builds routes from their settings."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ __all__ = ["RouteMaker", "reverse_route"]
 
 
 def _shares(mode: Mode, chosen: bool | None, repeat: Repeat) -> bool:  # noqa: FBT001  # as set
-    """Whether flights are shared; by default in auto, but for answers that count each."""
+    """Whether flights are shared; by default in mode auto, unless each recording counts once."""
     return (mode is Mode.AUTO and repeat is not Repeat.ONCE) if chosen is None else chosen
 
 
 class _Common(TypedDict):
-    """What all kinds of routes are given alike."""
+    """The arguments that all kinds of routes share."""
 
     redaction: RedactionRules
     spool_dir: Path | None
@@ -53,7 +53,7 @@ class _Common(TypedDict):
 
 @frozen(eq=False)
 class RouteMaker:
-    """Makes routes of what all of a service share."""
+    """Creates routes from the shared parts of a service."""
 
     config: Config
     rules: RedactionRules
@@ -75,10 +75,10 @@ class RouteMaker:
         origin: Origin | None = None,
         name: str = "",
     ) -> Route:
-        """The route of a row; with an origin it is part of what identifies a request.
+        """The route of a row; an origin becomes part of the match key.
 
-        There is no ``upstream`` in mode replay. ``name`` is that of its
-        answers in a cache.
+        There is no ``upstream`` in mode replay. ``name`` identifies the
+        route's answers in a cache.
         """
         if upstream is None:
             return self._recorded_row(row, None, origin)
@@ -118,7 +118,7 @@ class RouteMaker:
         origin: Origin | None,
         playhead: Playhead | None = None,
     ) -> Recorded:
-        """A route that replays or records; in mode replay it asks no upstream."""
+        """A route that replays or records; in mode replay it calls no upstream."""
         mode, delays, re_record_after_s = row.mode, row.replay_delays, row.re_record_after_s
         repeat = repeat_of(row.repeat, row.match)
         return Recorded(
@@ -164,7 +164,7 @@ class RouteMaker:
     def passing(
         self, upstream: PacedUpstream, origin: Origin | None, src: str = "upstream"
     ) -> Passing:
-        """A route that relays, and keeps nothing."""
+        """A route that relays, and stores nothing."""
         return Passing(**self._common(origin, keeps=False), upstream=upstream, src=src)
 
     def _common(self, origin: Origin | None, *, keeps: bool) -> _Common:
@@ -188,7 +188,7 @@ def reverse_route(row: ReverseRoute, maker: RouteMaker) -> Route:
 
 
 def _session_limits(limits: Limits) -> SessionLimits:
-    """What bounds WebSocket sessions."""
+    """The limits of WebSocket sessions."""
     return SessionLimits(
         message_bytes=limits.websocket_message_bytes,
         recorded_bytes=limits.websocket_session_bytes,

@@ -1,4 +1,4 @@
-"""The service tree's root: what starts together, and stops in order."""
+"""The root of the service tree: starts everything, and stops it in order."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Stores(Protocol):
         """Open all that are known so far. Blocks. Raises a ``BuffrError``."""
 
     async def close(self) -> None:
-        """Keep what waits, and let go of the files."""
+        """Write pending data, and close the files."""
 
 
-class StartRefused(SystemExit, Exception):  # it refuses, and is no error of ours
+class StartRefused(SystemExit, Exception):  # a refusal, not a BuffrError
     """Ends the process with exit code 1, after the log has said why.
 
-    It is an ``Exception``, too: of nothing else does twistd's daemon tell the
-    process that waits for its start, which then waits for good.
+    It is also an ``Exception``: twistd's daemon reports nothing else to the
+    process that waits for its start, which would wait forever.
     """
 
     def __init__(self, why: str) -> None:
@@ -52,13 +52,13 @@ class StartRefused(SystemExit, Exception):  # it refuses, and is no error of our
 
 
 class BuffrService(MultiService):
-    """Listeners, the engine behind them, and what it holds.
+    """The listeners, their engine, stores and upstreams.
 
-    Starting opens the cassettes, then the ports; a fault ends the process
-    with a line and exit code 1. Stopping closes the ports, lets running
-    exchanges finish within ``grace_s`` seconds, keeps what was recorded, and
-    lets go of the rest. ``observer`` takes the process's log events.
-    ``explainers`` get ready for misses once the ports are open.
+    Starting opens the cassettes, then the ports; an error ends the process
+    with a line and exit code 1. Stopping closes the ports, lets exchanges in
+    progress finish within ``grace_s`` seconds, writes pending recordings, and
+    releases the rest. ``observer`` receives the process's log events.
+    ``explainers`` prepare for misses once the ports are open.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class BuffrService(MultiService):
             listener.setServiceParent(self)
 
     def setServiceParent(self, parent: IServiceCollection) -> None:
-        """Join an application, and give it the log's observer."""
+        """Join an application, and set its log observer."""
         if self._observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
@@ -97,7 +97,7 @@ class BuffrService(MultiService):
     def startService(self) -> None:
         try:
             self.open()
-            # What was loaded stays for good: no later collection need look at it.
+            # Loaded data stays: later collections need not examine it.
             gc.collect()
             gc.freeze()
             self.listen()
@@ -106,7 +106,7 @@ class BuffrService(MultiService):
             raise StartRefused(error.message) from None
 
     def open(self) -> None:
-        """Read the cassettes, open the caches, see whether they can be written.
+        """Read the cassettes, open the caches, check whether they can be written.
 
         Raises a ``BuffrError``.
         """
@@ -116,7 +116,7 @@ class BuffrService(MultiService):
             stores.open_all()
 
     def listen(self) -> None:
-        """Open the ports, and tell other buffrs on this machine. Raises ``ConfigError``."""
+        """Open the ports, and announce them on this machine. Raises ``ConfigError``."""
         super().startService()
         self._announced = [announce_port(listener.port) for listener in self.listeners]
         for explainer in self._explainers:
@@ -142,7 +142,7 @@ class BuffrService(MultiService):
 def stop_on_signals(reactor: Any) -> None:
     """Stop in order, with exit code 0, on SIGTERM and SIGINT; at once on a second one.
 
-    Twisted's own handlers make the process die of the signal afterwards.
+    With Twisted's own handlers the process would die of the signal afterwards.
     """
     stopping = False
 
@@ -156,8 +156,8 @@ def stop_on_signals(reactor: Any) -> None:
             stopping = True
             reactor.callFromThread(reactor.stop)
             return
-        # Not at the first one: of a signal that came meanwhile, and finds its handler
-        # gone, Python makes an OSError wherever the reactor is.
+        # Not at the first one: if the handler is gone when a pending signal is handled,
+        # Python raises an OSError at an arbitrary point in the reactor.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 

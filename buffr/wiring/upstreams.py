@@ -1,4 +1,4 @@
-"""Upstreams by their settings: TLS, parent proxies, fixed addresses, and places not to go."""
+"""Builds upstreams from settings: TLS, parent proxies, fixed and forbidden addresses."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _SECRET_BYTES = 32
 
 
 class Upstreams:
-    """Makes the upstreams of one service.
+    """Creates the upstreams of one service.
 
-    ``own_ports`` tells the ports that the service itself listens on: a
-    connection that leads back to one of them is not used. ``hops`` know
-    requests that come back by way of others, if the settings want it.
+    ``own_ports`` returns the ports on which the service itself listens: a
+    connection that leads back to one of them is not used. ``hops`` recognise
+    requests that come back through others, if the settings enable it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Upstreams:
         self._tls = ClientContexts()
 
     def check_files(self, options: UpstreamOptions) -> None:
-        """See that the files of these options can be used. Raises ``ConfigError``."""
+        """Check that the files of these options can be used. Raises ``ConfigError``."""
         if options.ca_file is not None or options.client_cert is not None:
             self._tls.tls("localhost", evolve(_trust(options), verify=True))
 
@@ -70,7 +70,7 @@ class Upstreams:
         keep_host: bool = False,
         deny_private: bool = False,
     ) -> Upstream:
-        """The way to an origin. Raises ``ConfigError`` for files that cannot be used."""
+        """An upstream for an origin. Raises ``ConfigError`` for files that cannot be used."""
         parent = self._config.parents.of(origin, options.parent)
         deny_private = deny_private and parent is None
         tls = None
@@ -118,7 +118,7 @@ class Upstreams:
     def _tunnel(
         self, to_parent: Any, origin: Origin, parent: ParentProxy, hops: bytes
     ) -> ParentEndpoint:
-        """The way through a parent; it is judged before it is asked for anything."""
+        """A tunnel through a parent, whose connection is checked before it is used."""
         return ParentEndpoint(
             to_parent,
             origin.host,
@@ -178,7 +178,7 @@ class Upstreams:
     ) -> None:
         """Connect a protocol to an origin, without TLS of ours. Raises ``UpstreamFailed``.
 
-        ``hops`` say by which buffrs its client came.
+        ``hops`` lists the buffrs through which its client came.
         """
         parent = self._config.parents.of(origin, options.parent)
         deny_private = deny_private and parent is None
@@ -202,7 +202,7 @@ class Upstreams:
                 raise
 
     async def _connect(self, endpoint: Any, protocol: Protocol) -> None:
-        """Connect within ``connect_s``: with the look-up, and what a parent proxy says."""
+        """Connect within ``connect_s``, including the look-up and a parent proxy's reply."""
         connecting = endpoint.connect(Factory.forProtocol(lambda: protocol))
         connect_s = self._config.limits.connect_s
         timer = self._reactor.callLater(connect_s, connecting.cancel) if connect_s else None
@@ -223,9 +223,9 @@ class Upstreams:
                 timer.cancel()
 
     def judge(self, transport: ITransport, *, deny_private: bool = False) -> Mark:
-        """Judge a connection by the address that it has led to, and give its mark.
+        """Check a connection's peer address, and return its mark.
 
-        Raises ``BadRequest`` where that is buffr itself, and ``AccessDenied``.
+        Raises ``BadRequest`` if that is buffr itself, and ``AccessDenied``.
         """
         peer = transport.getPeer()
         if not isinstance(peer, IPv4Address | IPv6Address):
@@ -240,13 +240,13 @@ class Upstreams:
         return Mark.ADD if is_private(peer.host) else Mark.NEVER
 
     def close(self) -> None:
-        """Give up every connection."""
+        """Close every connection."""
         for upstream in list(self._made):
             upstream.close()
 
 
 def _in_tunnel(_: ITransport) -> Mark:
-    """Who is at the end of a parent's tunnel is not known here; its way was judged before."""
+    """The end of a parent's tunnel is unknown here; the connection was checked before."""
     return Mark.NEVER
 
 
