@@ -1,1 +1,1 @@
-"""What buffr tells of itself over HTTP."""
+"""buffr's own pages over HTTP."""

@@ -1,4 +1,4 @@
-"""Exchanges of a gateway, counted by the names of its routes."""
+"""Counts a gateway's exchanges by the names of its routes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STORES = ("cache", "cassette")
 
 @define
 class LookUps:
-    """How often a route was asked; how often its store had the answer, and had not."""
+    """How often a route was requested, and how often its store had the answer or not."""
 
     requests: int = 0
     hits: int = 0
@@ -32,7 +32,7 @@ class LookUps:
 
 @define(eq=False)
 class Counting:
-    """An ``Observer`` that counts, and tells ``then`` what it is told."""
+    """An ``Observer`` that counts, and forwards events to ``then``."""
 
     figures: Metrics
     names: Mapping[Route, str]
@@ -74,7 +74,7 @@ class Counting:
 
 
 def _refusal(route: Route | None) -> dict[str, object]:
-    """What a throttle event of reference-api-buddy says. Times are whole seconds."""
+    """The details of a throttle event of reference-api-buddy. Times are whole seconds."""
     refusal = None if route is None or route.pace is None else route.pace.refusal
     if refusal is None:
         return {}

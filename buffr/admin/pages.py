@@ -41,7 +41,7 @@ Page = Mapping[str, Any]
 
 @frozen
 class Verdict:
-    """What is to be said of settings that somebody wants judged."""
+    """The result of validating settings."""
 
     errors: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -49,17 +49,17 @@ class Verdict:
 
 
 class Pages(Protocol):
-    """What the pages show. All but ``judge`` takes constant time."""
+    """The content of the pages. All but ``judge`` take constant time."""
 
     async def status(self) -> Page: ...
     def configuration(self) -> Page: ...
     async def cache(self) -> Page: ...
     async def cache_of(self, name: str) -> Page | None:
-        """``None`` for a name that no route has."""
+        """``None`` for an unknown route."""
 
     async def domains(self) -> Page: ...
     async def judge(self, given: Any) -> Verdict:
-        """Judge settings, as they come from JSON."""
+        """Validate settings, as loaded from JSON."""
 
 
 @frozen
@@ -74,10 +74,10 @@ _TOO_DEEP = _Failed(400, "INVALID_JSON", "the body is nested too deeply")
 
 
 class AdminPages:
-    """Answers ``/admin/...`` of a gateway, for clients that its access let in.
+    """Answers ``/admin/...`` of a gateway, for clients that have access to it.
 
-    A client may ask ``per_minute`` times in any minute, by one of ``names``.
-    ``seconds`` is a clock that never goes back, ``wall`` tells the time.
+    A client may send ``per_minute`` requests in any minute, to one of
+    ``names``. ``seconds`` is a monotonic clock, ``wall`` the wall clock.
     """
 
     name = b"admin"
@@ -136,7 +136,7 @@ class AdminPages:
             _only(request, b"POST")
             return await self._validated(body)
         if page not in _READ or (name and page != b"cache"):
-            raise _Failed(404, "ENDPOINT_NOT_FOUND", "there is no such page of the gateway's own")
+            raise _Failed(404, "ENDPOINT_NOT_FOUND", "the gateway has no such admin page")
         _only(request, b"GET")
         try:
             return 200, await self._read(page, name.decode("ascii", "replace"))
@@ -168,7 +168,7 @@ class AdminPages:
         try:
             given = json.loads(text)
         except ValueError as error:
-            raise _Failed(400, "INVALID_JSON", f"the body is no JSON: {error}") from None
+            raise _Failed(400, "INVALID_JSON", f"the body is not JSON: {error}") from None
         except RecursionError:
             raise _TOO_DEEP from None
         if _is_deep(given):
@@ -187,7 +187,7 @@ class AdminPages:
         found = self._names.foreign(request.headers)
         if found is not None:
             field, value = found
-            said = f"{field}: {value[:_LONGEST_NAME]} is none of the gateway's own names"
+            said = f"{field}: {value[:_LONGEST_NAME]} is not one of the gateway's own names"
             code = f"FOREIGN_{field.upper()}"
             raise _Failed(403, code, f"{said}; gateway.admin.hosts adds names")
 
@@ -208,7 +208,7 @@ class AdminPages:
 
 
 def _is_deep(value: Any) -> bool:
-    """Whether it is nested so deeply that it is no settings, and exhausts who walks through it."""
+    """Whether it is nested too deeply for settings, and for recursive functions."""
     level = [value]
     for _ in range(_LEVELS):
         level = [
@@ -222,7 +222,7 @@ def _is_deep(value: Any) -> bool:
 
 def _only(request: Request, method: bytes) -> None:
     if request.method != method:
-        said = f"this page takes {method.decode('ascii')} alone"
+        said = f"this page accepts only {method.decode('ascii')}"
         raise _Failed(405, "METHOD_NOT_ALLOWED", said, ((b"Allow", method),))
 
 
@@ -236,5 +236,5 @@ async def _read_body(body: bytes | BodyStream) -> bytes:
             size_bytes += len(piece.data)
     text = b"".join(parts)
     if len(text) > _BODY_BYTES:
-        raise _Failed(413, "INVALID_JSON", f"the body is over {_BODY_BYTES} bytes")
+        raise _Failed(413, "INVALID_JSON", f"the body is larger than {_BODY_BYTES} bytes")
     return text

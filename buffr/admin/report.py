@@ -1,4 +1,4 @@
-"""What the gateway's own pages show, taken from its parts."""
+"""The content of the gateway's own pages, collected from its parts."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class GatewayReport:
             "database_manager": {
                 "status": health,
                 "connection_active": health == "healthy",
-                "last_backup": None,  # nobody makes one
+                "last_backup": None,  # there are no backups
             },
             "throttle_manager": {"status": "healthy", "active_throttles": len(throttled)},
             "security_manager": {
@@ -174,7 +174,7 @@ class GatewayReport:
         }
 
     def _own(self, row: GatewayRow) -> bool:
-        """Whether a route has a TTL of its own."""
+        """Whether a route has its own TTL."""
         theirs = self.config.shown_as
         if theirs is None:
             return row.cache.ttl_s is not None
@@ -189,7 +189,7 @@ class GatewayReport:
             "cache_entries": stats.entries,
             "total_size_bytes": stats.bytes,
             "hit_rate": self.counting.look_ups.get(name, LookUps()).hit_rate,
-            # Their URLs are not shown: whoever may see these pages need not be who asked.
+            # Their URLs are not shown: a viewer of these pages may not be the requesting client.
             "entries": [],
         }
 
@@ -216,7 +216,7 @@ class GatewayReport:
         }
 
     async def judge(self, given: Any) -> Verdict:
-        """Settings of reference-api-buddy, as they are or as the member ``configuration``."""
+        """Validate settings of reference-api-buddy, bare or in a member ``configuration``."""
         pool = self.reactor.getThreadPool()
         verdict: Verdict = await deferToThreadPool(self.reactor, pool, _judged, given)
         return verdict
@@ -225,7 +225,7 @@ class GatewayReport:
 def _judged(given: Any) -> Verdict:
     if isinstance(given, Mapping) and _WRAPPED in given:
         beside = [shown_key(key) for key in given if key != _WRAPPED]
-        warnings = [f"{key}: stands beside {_WRAPPED}, ignored" for key in beside]
+        warnings = [f"{key}: is outside {_WRAPPED}, ignored" for key in beside]
         given = given[_WRAPPED]
     else:
         warnings = []

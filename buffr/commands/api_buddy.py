@@ -1,4 +1,4 @@
-"""The ``api-buddy`` command, with the flags and the words of reference-api-buddy."""
+"""The ``api-buddy`` command, with the flags and messages of reference-api-buddy."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ and API_BUDDY_LOG_LEVEL what is logged (INFO).
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class _Told(Exception):
-    """What is wrong is said already, where the original says it."""
+class _Reported(Exception):
+    """The problem has already been reported, where the original reports it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +53,7 @@ def _run(given: argparse.Namespace) -> int:
             _tell(f"Generated security key: {new_key()}")
             return 0
         return _serve(_with_flags(_settings(given.config), given))
-    except _Told:
+    except _Reported:
         pass
     except ConfigError as error:
         sys.stderr.write("".join(f"api-buddy: {line}\n" for line in str(error).splitlines()))
@@ -79,8 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", "-c", type=Path, help="the settings' file (JSON)")
-    parser.add_argument("--host", help="the address to listen on, or a host's name (127.0.0.1)")
+    parser.add_argument("--config", "-c", type=Path, help="the settings file (JSON)")
+    parser.add_argument("--host", help="the address to listen on, or a host name (127.0.0.1)")
     parser.add_argument(
         "--port", "-p", type=int, help="the port to listen on; 0 takes a free one (8080)"
     )
@@ -118,14 +118,14 @@ def _settings(path: Path | None) -> dict[str, Any]:
                 _tell(f"Error: Invalid JSON in configuration file: {path}: {fault}")
             case _:
                 raise
-        raise _Told from None
+        raise _Reported from None
     read_api_buddy(given, str(path))
     assert isinstance(given, dict)
     return given
 
 
 def _defaults(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What ``--generate-config`` writes. Raises ``ConfigError`` for a wrong variable."""
+    """The content for ``--generate-config``. Raises ``ConfigError`` for an invalid variable."""
     level = environ.get("API_BUDDY_LOG_LEVEL") or "INFO"
     database = environ.get("API_BUDDY_DB_PATH") or "api_buddy_cache.db"
     for name, section in (
@@ -145,7 +145,7 @@ def _defaults(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _generate() -> int:
     text = json.dumps(_defaults(os.environ), indent=2)
-    with Path(_GENERATED).open("x", encoding="utf-8") as file:  # never over settings of somebody
+    with Path(_GENERATED).open("x", encoding="utf-8") as file:  # never overwrites existing settings
         file.write(f"{text}\n")
     _tell(f"Generated default configuration: {_GENERATED}")
     return 0
@@ -165,7 +165,7 @@ def _with_flags(config: dict[str, Any], given: argparse.Namespace) -> dict[str, 
 
 def _serve(config: dict[str, Any]) -> int:
     proxy = CachingProxy(config)
-    # For all threads, before there are others: a handler that raises could hit any lock.
+    # Before other threads start: a handler that raises could interrupt any lock.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         proxy.start()
@@ -181,7 +181,7 @@ def _serve(config: dict[str, Any]) -> int:
 
 
 def _introduce(proxy: CachingProxy) -> None:
-    """Say where it listens, in the words that scripts wait for."""
+    """Print where it listens, in the words that scripts wait for."""
     assert proxy.server is not None
     _tell(
         f"Starting Reference API Buddy on "

@@ -26,12 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command; its exit code. What is wrong is said on standard error."""
+    """Run a command; returns its exit code. Errors go to standard error."""
     alone = not arguments and any(name.startswith("BUFFR_") for name in os.environ)
     try:
         module, given = parsed(["serve"] if alone else arguments)
         if alone:
-            given.default = None  # the environment has the say, whatever lies in the directory
+            given.default = None  # the environment decides, not a file in the directory
         return _run(module, given)
     except Misused as error:
         complain(str(error))
@@ -41,13 +41,13 @@ def run(arguments: Sequence[str]) -> int:
 def parsed(arguments: Sequence[str]) -> tuple[ModuleType, Namespace]:
     """The module of a command, and its arguments.
 
-    Raises ``Misused``, and ``SystemExit`` where it was asked for a text that is printed then.
+    Raises ``Misused``, and ``SystemExit`` after printing a requested text.
     """
     if arguments and arguments[0] == "help":
         arguments = [*arguments[1:], "--help"]
     command, parser, rest = find(arguments)
     if command.commands:
-        parser.parse(rest)  # `--help`, `--version`, or what is wrong
+        parser.parse(rest)  # `--help`, `--version`, or an error
         sys.stdout.write(parser.format_help())
         raise SystemExit(command.misused)
     module = import_module(command.module)
@@ -56,7 +56,7 @@ def parsed(arguments: Sequence[str]) -> tuple[ModuleType, Namespace]:
 
 
 def _run(module: ModuleType, given: Namespace) -> int:
-    # Names of hosts and files may have characters that the terminal has not.
+    # Names of hosts and files may contain characters that the terminal lacks.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     before = signal.getsignal(signal.SIGINT)

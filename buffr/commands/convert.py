@@ -1,4 +1,4 @@
-"""``buffr config convert``: the settings of other programs, as buffr's."""
+"""``buffr config convert``: turns the settings of other programs into buffr's."""
 
 from __future__ import annotations
 
@@ -52,27 +52,29 @@ def _converted(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds. Raises ``ConfigError``."""
+    """Load a JSON file. Raises ``ConfigError``."""
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or 'no such file'}") from error
     except ValueError as error:
-        raise ConfigError(f"{path}: is no JSON: {error}") from error
+        raise ConfigError(f"{path}: is not JSON: {error}") from error
 
 
 def _head(settings: ApiBuddySettings, address: str) -> str:
-    """What has no place in the file, as comments."""
+    """Settings without an equivalent, as comments."""
     lines = []
     if settings.host not in (address, f"[{address}]"):
-        lines.append(f"server.host {settings.host}: listen is an address, and {address} is its.")
+        lines.append(
+            f"server.host {settings.host}: listen takes an address; {address} is this host's."
+        )
     log = settings.log
     if log.level != "INFO":
         lines.append(f"logging.level {log.level}: buffr logs every request, at its own levels.")
     if log.file is not None:
-        lines.append(f"logging.file_path {log.file}: buffr logs to standard error; lead it there.")
+        lines.append(f"logging.file_path {log.file}: buffr logs to standard error; redirect that.")
     if log.parent_logger is not None:
-        lines.append(f"logging.parent_logger {log.parent_logger}: is a program's own affair.")
+        lines.append(f"logging.parent_logger {log.parent_logger}: applies inside a program only.")
     if not settings.log_security_events:
         lines.append("security.log_security_events: buffr logs refused requests.")
     return "".join(f"# {line}\n" for line in lines)

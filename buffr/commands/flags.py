@@ -1,7 +1,7 @@
 """The flags of the commands that serve, and of ``twistd buffr``: the one table.
 
-It is apart from the settings that the flags set, so that help is printed
-without them; a test holds the two together.
+It is separate from the settings that the flags set, so that help does not
+import them; a test keeps the two consistent.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FLAGS = (
     Flag("cassette", "FILE", "cassette file [HOST.json in the data directory]"),
     Flag("store", "STORE", "memory: or sqlite:FILE [the cassette; mode cache: buffr-cache.db]"),
     Flag("ttl", "TIME", "mode cache: how long answers are fresh, like 12h [as they say]"),
-    Flag("data-dir", "DIR", "directory of files without a path of their own [.]"),
+    Flag("data-dir", "DIR", "directory for files without a configured path [.]"),
     Flag("repeat", "WORD", "what follows a key's last recording: cycle, last or once [cycle]"),
     Flag("keep-host", "BOOL", "whether the upstream gets the client's Host: true or false"),
     Flag("ca-file", "FILE", "certificates (PEM) to trust in addition to the system's"),
@@ -52,9 +52,9 @@ FLAGS = (
 def declare_flags(parser: Parser, shown: Iterable[str], *, without: Iterable[str] = ()) -> None:
     """Add the flags to a command's parser.
 
-    ``shown`` are those that its help lists. The others are known too, so that
-    the settings can say why one has no use here. ``without`` has those that
-    the command has in its own way.
+    ``shown`` are those that its help lists. The others are accepted too, so that
+    the settings can explain why one does not apply. ``without`` lists those
+    that the command declares itself.
     """
     listed, left_out = frozenset(shown), frozenset(without)
     for flag in FLAGS:
@@ -69,7 +69,7 @@ def declare_flags(parser: Parser, shown: Iterable[str], *, without: Iterable[str
 
 
 def flags_of(given: argparse.Namespace) -> dict[str, str]:
-    """The flags that were given, as ``config.load`` takes them; ``config`` is not among them."""
+    """The flags that were given, for ``config.load``; without ``config``."""
     known = {flag.name.replace("-", "_"): getattr(given, _dest(flag), None) for flag in FLAGS}
     del known["config"]
     return {
@@ -85,7 +85,7 @@ def path_of(given: argparse.Namespace, environ: Mapping[str, str]) -> str | None
 
 
 def words_of(path: str | None, flags: Mapping[str, str]) -> list[str]:
-    """The same flags as a command line of ``twistd buffr`` has them."""
+    """The same flags as arguments of ``twistd buffr``."""
     words = [] if path is None else [f"--config={path}"]
     for flag in FLAGS:
         value = flags.get(flag.name.replace("-", "_"))
@@ -97,7 +97,7 @@ def words_of(path: str | None, flags: Mapping[str, str]) -> list[str]:
 def mode_of(given: argparse.Namespace, *, own: str | None = None) -> str | None:
     """The mode that the command (``own``) and its flags name, if any.
 
-    Raises ``Misused`` where they name several.
+    Raises ``Misused`` if they name several.
     """
     said = {f"--{mode}": mode for mode in MODES if getattr(given, mode, False)}
     if given.mode is not None:

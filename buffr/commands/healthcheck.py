@@ -1,7 +1,7 @@
-"""``python -m buffr.commands.healthcheck``: whether every port that buffr is to listen on is open.
+"""``python -m buffr.commands.healthcheck``: checks that every port of buffr is open.
 
-For containers. It reads the environment of the service beside it, and its
-command line: that of process 1, or what it is given itself, as in
+For containers. It reads the environment of the service, and its command line:
+that of process 1, or its own arguments, as in
 ``python -m buffr.commands.healthcheck replay --cassette api.json``.
 """
 
@@ -30,7 +30,7 @@ Address = tuple[str, int]
 
 
 def healthy(environ: Mapping[str, str], arguments: Sequence[str] = ()) -> str | None:
-    """``None`` when all ports answer, else what is wrong.
+    """``None`` if all ports answer, otherwise the problem.
 
     ``arguments`` are those of the ``buffr`` command that serves.
     """
@@ -42,7 +42,7 @@ def healthy(environ: Mapping[str, str], arguments: Sequence[str] = ()) -> str | 
         return "there is no port to listen on"
     for host, port in addresses:
         if port == 0:
-            return "port 0 is any free one; a check of health has to know it"
+            return "port 0 is any free port; a health check needs a fixed one"
         try:
             socket.create_connection((host, port), _TIMEOUT_S).close()
         except OSError as error:
@@ -102,7 +102,7 @@ def _first_process() -> bytes:
 
 
 def _as_the_service() -> None:
-    """Read what it can read: in its container the service gave root's rights up."""
+    """Become the service's user: in its container, it dropped root privileges."""
     if os.geteuid() == 0:
         with suppress(OSError):
             owner = owner_of(Places())

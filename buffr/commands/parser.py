@@ -19,7 +19,7 @@ _NAMED = re.compile(r"argument (?:-\w/)?([^\s:/]+)(?:/[^\s:]+)?: ")
 
 
 class Misused(Exception):
-    """A command line that is wrong. ``code`` is the exit code."""
+    """An invalid command line. ``code`` is the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -50,8 +50,8 @@ class _Prints(argparse.Action):
 class Parser(argparse.ArgumentParser):
     """The parser of one command. ``words`` is its path: ``("cassette", "ls")``.
 
-    Flags may stand before, between and behind arguments, and be shortened as
-    long as only one of them is meant. What is wrong is raised as ``Misused``.
+    Flags may appear anywhere among the arguments, and may be abbreviated if
+    unambiguous. Errors are raised as ``Misused``.
     """
 
     def __init__(self, command: Command, words: Sequence[str]) -> None:
@@ -79,10 +79,10 @@ class Parser(argparse.ArgumentParser):
         examples: Iterable[tuple[str, str]] = (),
         check: Callable[[argparse.Namespace], object] | None = None,
     ) -> None:
-        """What it does, its arguments as usage shows them, and calls with what each does.
+        """Set the description, the arguments in the usage line, and examples with explanations.
 
-        ``check`` looks at arguments that were read, and calls ``error`` for
-        those that do not go together.
+        ``check`` is called with the parsed arguments, and calls ``error`` for
+        contradictory ones.
         """
         self._check = check
         self.description = _filled(text)
@@ -106,11 +106,11 @@ class Parser(argparse.ArgumentParser):
             self.flags.append(action)
 
     def argument(self, name: str, **options: Any) -> None:
-        """Add an argument that is no flag."""
+        """Add a positional argument."""
         self.arguments.append(self.add_argument(name, **options))
 
     def takes_command(self) -> None:
-        """Leave everything from the first word that is no flag to another program."""
+        """Treat everything from the first word that is not a flag as another command."""
         self._takes_command = True
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
@@ -180,7 +180,7 @@ class Parser(argparse.ArgumentParser):
         return [f"{whole}={value}"]
 
     def _named(self, name: str) -> argparse.Action:
-        """The flag that is called so, or begins so and is the only one."""
+        """The flag with this name, or the only one with this prefix."""
         found = self._known.get(name)
         if found is not None:
             return found

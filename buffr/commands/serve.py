@@ -43,7 +43,7 @@ def declare(parser: Parser) -> None:
 def buddy_arguments(given: argparse.Namespace) -> list[str] | None:
     """The arguments for ``api-buddy`` where the file is that program's; else ``None``.
 
-    Raises ``Misused`` for flags that have no use there, or none here.
+    Raises ``Misused`` for flags that do not apply.
     """
     theirs = given.config is not None and given.config.endswith(".json") and _is_buddys(given)
     if not theirs:
@@ -54,7 +54,7 @@ def buddy_arguments(given: argparse.Namespace) -> list[str] | None:
         return None
     for name in sorted(flags_of(given).keys() - set(_BUDDYS)):
         flag = name.replace("_", "-")
-        given.parser.error(f"--{flag} has no use with {given.config}, a reference-api-buddy file")
+        given.parser.error(f"--{flag} does not apply to {given.config}, a reference-api-buddy file")
     said = {name: getattr(given, name) for name in _BUDDYS}
     said["host"] = said.pop("listen") or said["host"]
     return [

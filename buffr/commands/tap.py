@@ -1,4 +1,4 @@
-"""Everything is put together here: settings become a tree of services."""
+"""The entry point of ``twistd buffr``: turns options into a service."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Options", "makeService", "serve"]
 
 
 class Options(usage.Options):
-    """What ``twistd buffr`` takes."""
+    """The options of ``twistd buffr``."""
 
     synopsis = "[options]"
     longdesc = "Flags override BUFFR_... variables, which override the settings file."
@@ -37,10 +37,10 @@ class Options(usage.Options):
         [flag.name, flag.short or None, flag.help] for flag in FLAGS if not flag.value
     ]
     missing: str | None = None
-    """The settings file that was looked for and is not there."""
+    """The settings file that was looked for but does not exist."""
 
     def parseArgs(self, *arguments: str) -> None:
-        """Take no arguments but options."""
+        """Accept no arguments other than options."""
         if arguments:
             raise usage.UsageError(f"unexpected argument {arguments[0]!r}")
 
@@ -50,7 +50,7 @@ class Options(usage.Options):
         sys.exit(0)
 
     def postOptions(self) -> None:
-        """Read the settings, so that a wrong one is said before anything starts."""
+        """Read the settings, so that errors are reported before anything starts."""
         try:
             self.settings = self.read(os.environ)
         except ConfigError as error:  # for a usage error twistd would list all options first

@@ -1,4 +1,4 @@
-"""Text for people at a terminal: coloured, and without what could steer it."""
+"""Text for a terminal: coloured, and without control characters."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Paint(NamedTuple):
 
 
 def paint_for(stream: TextIO, environ: Mapping[str, str]) -> Paint:
-    """Colours where the stream is a terminal and nobody has said ``NO_COLOR``."""
+    """Colours if the stream is a terminal and ``NO_COLOR`` is not set."""
     wanted = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
     return Paint(wanted and stream.isatty())
 
 
 def plain(text: str) -> str:
-    """Nothing of a request or a cassette steers the terminal."""
+    """The text with control characters escaped."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 def complain(message: str) -> None:
-    """Say on standard error what is wrong: a line of its own for each line of the message."""
+    """Write an error to standard error, each line of the message on its own line."""
     sys.stderr.write("".join(f"buffr: {plain(line)}\n" for line in message.splitlines()))
 
 
@@ -46,8 +46,8 @@ def complain(message: str) -> None:
 def ends_with_its_reader() -> Iterator[None]:
     """Exit with 1, and without a traceback, when standard output cannot be written.
 
-    A reader that has enough (``buffr cassette ls | head``) is not worth a
-    word; a full disk is, and so is a closed output (``>&-``).
+    A reader that closes the pipe (``buffr cassette ls | head``) is not an
+    error worth reporting; a full disk or a closed output (``>&-``) is.
     """
     _open_standard_streams()
     try:

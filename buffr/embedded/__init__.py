@@ -1,1 +1,1 @@
-"""buffr inside a Python program: its reactor's thread, settings, log and figures."""
+"""buffr inside a Python program: its reactor thread, settings, log and figures."""

@@ -1,4 +1,4 @@
-"""The address that a listener gets where settings name a host."""
+"""Resolves the host in the settings to a listener's address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache of a proxy, by the calls that reference-api-buddy has for it."""
+"""The cache of a proxy, with reference-api-buddy's interface."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["CacheDatabase", "CacheEngine"]
 
 
 class CacheEngine:
-    """What a proxy's cache holds, and how to empty it: ``proxy.cache_engine``.
+    """Figures of a proxy's cache, and ways to clear it: ``proxy.cache_engine``.
 
-    What is found for a request depends on its headers, too, so that there are
-    no keys to ask by: ask the proxy, with ``Cache-Control: only-if-cached``.
+    The answer to a request also depends on its headers, so there are no keys
+    for look-ups: send the proxy a request with ``Cache-Control: only-if-cached``.
     """
 
     def __init__(self, proxy: Watched, clear: Callable[[str | None], int]) -> None:
@@ -23,7 +23,7 @@ class CacheEngine:
 
     @property
     def max_response_size(self) -> int:
-        """The bytes of the largest body that is kept."""
+        """The size of the largest body that is stored, in bytes."""
         return self._proxy.settings.max_response_bytes
 
     @property
@@ -31,15 +31,15 @@ class CacheEngine:
         return self._proxy.settings.max_entries
 
     def clear(self) -> int:
-        """Remove all entries; how many those were."""
+        """Remove all entries; returns their number."""
         return self._clear(None)
 
     def clear_cache(self, domain: str | None = None) -> int:
-        """Remove all entries, or those of one name; how many those were."""
+        """Remove all entries, or those of one name; returns their number."""
         return self._clear(domain)
 
     def get_stats(self) -> dict[str, int]:
-        """What was asked, kept and removed."""
+        """Counts of look-ups, stored and removed entries."""
         figures, counters = self._proxy.figures, self._proxy.store_counters()
         stats = self._proxy.store_stats()
         return {
@@ -53,18 +53,18 @@ class CacheEngine:
         }
 
     def get_cache_performance(self) -> dict[str, Any]:
-        """How much it holds, and how often it had the answer."""
-        told = self.get_stats()
-        looked_up = told["hits"] + told["misses"]
+        """Its size and its hit rate."""
+        counts = self.get_stats()
+        looked_up = counts["hits"] + counts["misses"]
         stats = self._proxy.store_stats()
         return {
             "total_entries": 0 if stats is None else stats[0].entries,
             "total_size_bytes": 0 if stats is None else stats[0].bytes,
-            "expired_entries": told["expired"],
-            "hit_rate": told["hits"] / looked_up if looked_up else 0.0,
-            "evictions": told["evictions"],
-            "compressed": told["compressed"],
-            "decompressed": told["decompressed"],
+            "expired_entries": counts["expired"],
+            "hit_rate": counts["hits"] / looked_up if looked_up else 0.0,
+            "evictions": counts["evictions"],
+            "compressed": counts["compressed"],
+            "decompressed": counts["decompressed"],
         }
 
 
@@ -80,5 +80,5 @@ class CacheDatabase:
         return self._proxy.settings.database or ":memory:"
 
     def get_stats(self) -> dict[str, Any]:
-        """As ``get_database_stats`` of the monitoring."""
+        """Like ``get_database_stats`` of the monitoring."""
         return MonitoringManager(self._proxy).get_database_stats()

@@ -1,4 +1,4 @@
-"""The key of a proxy in a request, as programs ask for it."""
+"""Finds and compares the key of a proxy in a request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SecurityError(Exception):
 
 
 def same_key(key: str, given: str) -> bool:
-    """Whether two keys are the same, in a time that does not tell how much of them is."""
+    """Whether two keys are equal, compared in constant time."""
     return hmac.compare_digest(key.encode(), given.encode("utf-8", "surrogatepass"))
 
 

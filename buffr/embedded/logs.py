@@ -1,4 +1,4 @@
-"""Log lines of proxies inside a program go to Python's ``logging``, as their settings say."""
+"""Sends log lines of embedded proxies to Python's ``logging``, according to their settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["configured", "get_logger", "line_writer"]
 
 _ROOT = "api_buddy"
 _MARK = "\0"
-"""Stands for the message, in which no control character is left."""
+"""A placeholder for the message, which contains no control characters."""
 _BY_NAME = {"WARN": logging.WARNING, "ERROR": logging.ERROR}
 _REFUSALS = ("401", "403")
 _LEVELS = {
@@ -38,7 +38,7 @@ _LEVELS = {
 
 @define(eq=False)
 class _State:
-    """What was configured last; it holds for the whole process, as ``logging`` does."""
+    """The last configuration, which applies to the whole process, like ``logging``."""
 
     lock: threading.Lock = field(factory=threading.Lock)
     name: str = _ROOT
@@ -51,11 +51,11 @@ _state = _State()
 
 
 def configured(settings: LogSettings, *, refusals: bool = True) -> logging.Logger:
-    """Have lines go where these settings say, from now on; the logger they come from.
+    """Apply these settings from now on; returns the logger of the lines.
 
-    ``refusals`` says whether requests without the key have lines. A parent
-    logger's own handlers stay as they are, and get the lines too.
-    Raises ``InvalidSettings`` when the file cannot be opened.
+    ``refusals``: whether requests without the key are logged. A parent
+    logger's own handlers are not changed, and receive the lines too.
+    Raises ``InvalidSettings`` if the file cannot be opened.
     """
     with _state.lock:
         handlers = _handlers(settings)
@@ -114,7 +114,7 @@ def get_logger(name: str) -> logging.Logger:
 
 
 def line_writer(logger: logging.Logger) -> Callable[[str], None]:
-    """Write the lines of exchanges to a logger, which tells time and level itself."""
+    """Write the lines of exchanges to a logger, which adds time and level itself."""
 
     def write(lines: str) -> None:
         found = [line.partition(" level=")[2].partition(" ") for line in lines.splitlines()]
@@ -127,7 +127,7 @@ def line_writer(logger: logging.Logger) -> Callable[[str], None]:
 
 
 def _write(logger: logging.Logger, number: int, texts: Sequence[str]) -> None:
-    """Write lines of one level: together where nobody but the console wants them."""
+    """Write lines of one level: together if only consoles receive them."""
     # As ``logger.log``, which would look for its caller, at a third of the cost.
     make = partial(logger.makeRecord, logger.name, number, __file__, 0, args=(), exc_info=None)
     consoles = _consoles_only(logger)
@@ -141,7 +141,7 @@ def _write(logger: logging.Logger, number: int, texts: Sequence[str]) -> None:
 
 
 def _consoles_only(logger: logging.Logger) -> list[_Console] | None:
-    """Where a logger's records go, if that is to consoles of ours, and all of them."""
+    """A logger's handlers, if all of them are consoles of ours."""
     consoles: list[_Console] = []
     if logger.filters:
         return None
@@ -179,7 +179,7 @@ class _Console(logging.StreamHandler[TextIO]):
 
 @implementer(ILogObserver)
 class _Forward:
-    """Passes buffr's own events on, and failures that nobody else took."""
+    """Forwards buffr's own events to ``logging``."""
 
     def __call__(self, event: LogEvent) -> None:
         if event.get("log_namespace") != NAMESPACE:

@@ -1,4 +1,4 @@
-"""The figures of a proxy in the shapes of reference-api-buddy."""
+"""The figures of a proxy in the format of reference-api-buddy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["MonitoringManager", "Watched"]
 
 
 class Watched(Protocol):
-    """What the figures are taken from. All of it takes constant time."""
+    """The source of the figures. All methods take constant time."""
 
     @property
     def settings(self) -> ApiBuddySettings: ...
@@ -24,7 +24,7 @@ class Watched(Protocol):
     def figures(self) -> Metrics: ...
     def is_running(self) -> bool: ...
     def store_stats(self) -> tuple[CacheStats, Mapping[str, CacheStats]] | None:
-        """Of the whole store and of each name; ``None`` when it cannot be read."""
+        """Of the whole store and of each name; ``None`` if it cannot be read."""
 
     def store_counters(self) -> CacheCounters: ...
 
@@ -42,7 +42,7 @@ class MonitoringManager:
         self._watched = watched
 
     def get_cache_stats(self) -> dict[str, Any]:
-        """What the cache holds, and how often it had the answer."""
+        """The cache's content and hit rate."""
         stats, by_name = self._watched.store_stats() or (_NOTHING, {})
         figures = self._watched.figures
         looked_up = figures.hits + figures.misses

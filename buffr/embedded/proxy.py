@@ -58,10 +58,10 @@ class Server:
 
 
 class CachingProxy:
-    """A caching proxy. ``config`` is a mapping as reference-api-buddy has it.
+    """A caching proxy. ``config`` is a mapping in the format of reference-api-buddy.
 
-    Raises ``ValueError`` when a setting is wrong. ``config`` of the proxy
-    holds every setting, and ``server`` where it listens once it was started.
+    Raises ``ValueError`` if a setting is invalid. The attribute ``config`` has
+    every setting, and ``server`` the address once the proxy was started.
     """
 
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
@@ -79,7 +79,7 @@ class CachingProxy:
         self._take({} if config is None else config)
 
     def _take(self, config: Mapping[str, Any]) -> None:
-        """Go by these settings from now on; nothing changes when they are wrong."""
+        """Apply these settings from now on; nothing changes if they are invalid."""
         settings = read_api_buddy(config)
         logger = logs.configured(settings.log, refusals=settings.log_security_events)
         self.logger = logger.getChild("core.proxy")
@@ -102,13 +102,13 @@ class CachingProxy:
 
     @property
     def key(self) -> str:
-        """The key in the settings, or the one that was made for this proxy."""
+        """The key in the settings, or the one generated for this proxy."""
         return self._settings.key or self._made_key
 
     def start(self, blocking: bool = False) -> None:  # noqa: FBT001, FBT002  # as programs call it
         """Listen. With ``blocking``, return when another thread, or a signal, stops the proxy.
 
-        Raises ``RuntimeError`` when it runs already, ``OSError`` when the
+        Raises ``RuntimeError`` if it is already running, ``OSError`` if the
         address is taken or not this machine's.
         """
         with self._lock:
@@ -130,7 +130,7 @@ class CachingProxy:
         self._stopped.wait()
 
     def stop(self) -> None:
-        """Let what is under way end, and stop listening. Safe to call again."""
+        """Let exchanges in progress finish, and stop listening. Safe to call again."""
         with self._lock:
             running, self._running = self._running, None
             if running is None or self._pid != os.getpid():
@@ -175,7 +175,7 @@ class CachingProxy:
 
     @property
     def figures(self) -> Metrics:
-        """Counted up to now: who has an answer finds it counted."""
+        """Up to date: an answer that a client has received is counted."""
         with self._lock:
             if self.is_running():
                 assert self._running is not None
@@ -201,7 +201,7 @@ class CachingProxy:
             return {} if self._running is None else self._running.limits()
 
     def on_pace(self, name: str, action: Callable[[Pace], T]) -> T:
-        """Run a function on what makes a name's requests wait; one at rest where nothing does."""
+        """Run a function on a name's pace, or on an idle one if it has none."""
         with self._lock:
             at_rest = pace_of(self._settings, name)
             if not self.is_running():
@@ -210,7 +210,7 @@ class CachingProxy:
             return self._running.on_pace(name, action, at_rest)
 
     def clear_cache(self, domain: str | None = None) -> int:
-        """Remove all entries, or those of one name; how many those were."""
+        """Remove all entries, or those of one name; returns their number."""
         return self.cache_engine.clear_cache(domain)
 
     def _clear(self, domain: str | None) -> int:
@@ -223,8 +223,8 @@ class CachingProxy:
     def update_config(self, key_path: str, value: Any) -> None:
         """Change one setting by its dotted path, at once.
 
-        Raises ``ValueError`` for a wrong value; nothing changes then. Where
-        the proxy listens, and where its cache is, change at its next start.
+        Raises ``ValueError`` for an invalid value; then nothing changes. The
+        listen address and the cache's path change at the next start.
         """
         changed = copy.copy(self.config)
         at = changed
@@ -236,7 +236,7 @@ class CachingProxy:
         self.reload_config(changed)
 
     def reload_config(self, new_config: Mapping[str, Any] | None) -> None:
-        """Go by other settings, at once; as ``update_config``."""
+        """Apply other settings at once, like ``update_config``."""
         with self._lock:
             self._take({} if new_config is None else new_config)
             if self.is_running():

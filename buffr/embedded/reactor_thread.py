@@ -1,9 +1,8 @@
 """Twisted's reactor on a daemon thread: one for a process and all of its proxies.
 
-A reactor cannot be started twice, so that it runs from the first proxy's start
-to the process's end. A process that was forked has none of its parent's
-threads: it lets go of what it inherited, and makes a reactor of its own when
-it first needs one.
+A reactor cannot be started twice, so it runs from the first proxy's start to
+the end of the process. A forked process has none of its parent's threads: it
+releases the inherited reactor, and creates its own when it first needs one.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class ReactorThread:
         """
         if threading.get_ident() == self.ident:
             raise RuntimeError(
-                "this call waits for Twisted's reactor, and came on its thread; "
+                "this call waits for Twisted's reactor, but was made on its thread; "
                 "use twisted.internet.threads.deferToThread"
             )
         result: Future[T] = Future()
@@ -62,7 +61,7 @@ def _set_failure(result: Future[Any], failure: Failure) -> None:
 
 @define(eq=False)
 class _Process:
-    """What this process has."""
+    """The state of this process."""
 
     lock: Any = field(factory=threading.Lock)
     thread: ReactorThread | None = None

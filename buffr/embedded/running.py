@@ -51,7 +51,7 @@ class Running:
         figures: Metrics,
         write: Callable[[str], None],
     ) -> Running:
-        """Open the cache and listen. Raises ``OSError`` when one of them cannot be."""
+        """Open the cache and listen. Raises ``OSError`` if either fails."""
         config = _config(settings, key)
         thread = reactor_thread()
 
@@ -82,14 +82,14 @@ class Running:
         return self.service.listeners[0].address
 
     def end(self) -> None:
-        """Let what is under way end, and keep what waits."""
+        """Let exchanges in progress finish, and write pending data."""
         self.thread.call(self._end)
 
     async def _end(self) -> None:
         await self.service.stopService()
 
     def change(self, settings: ApiBuddySettings, key: str) -> None:
-        """Serve by other settings; the address and the cache's file stay."""
+        """Apply other settings; the address and the cache's file stay the same."""
         config = _config(evolve(settings, host=self.address[0], database=self.database), key)
 
         async def change() -> None:
@@ -121,7 +121,7 @@ class Running:
             return None
 
     def settle(self) -> None:
-        """Return when all is counted of what clients have in full."""
+        """Wait until every answer that clients have in full is counted."""
 
         async def nothing() -> None:
             pass
@@ -133,7 +133,7 @@ class Running:
         return CacheCounters() if store is None else store.counters
 
     def on_pace(self, name: str, action: Callable[[Pace], T], otherwise: Pace) -> T:
-        """Run a function on a name's pace; on the other one where it has none."""
+        """Run a function on a name's pace, or on ``otherwise`` if it has none."""
 
         async def act() -> T:
             return action(self.gateway.paces().get(name, otherwise))
@@ -172,14 +172,14 @@ def _spool_dir(settings: ApiBuddySettings) -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        what = f"cache.database_path {settings.database}: its directory cannot be made"
+        what = f"cache.database_path {settings.database}: its directory cannot be created"
         raise OSError(f"{what}: {error.strerror}") from error
     return directory
 
 
 @frozen
 class StoppedStore:
-    """The cache's file of a proxy that does not run."""
+    """The cache file of a proxy that is not running."""
 
     settings: ApiBuddySettings
 
@@ -197,7 +197,7 @@ class StoppedStore:
         return self._with(stats)
 
     def _with(self, action: Callable[[SQLiteStore], Coroutine[Any, Any, T]]) -> T | None:
-        """Open the file and act on it; ``None`` where there is none."""
+        """Open the file and act on it; ``None`` if there is no file."""
         settings = self.settings
         if settings.database is None or not Path(settings.database).exists():
             return None

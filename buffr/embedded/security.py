@@ -1,4 +1,4 @@
-"""The key of a proxy, by the calls that reference-api-buddy has for it."""
+"""The key of a proxy, with reference-api-buddy's interface."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class SecurityManager:
 
     @property
     def secure_key(self) -> str:
-        """The key of the settings, or the one that was made."""
+        """The key in the settings, or the generated one."""
         return self._key
 
     def generate_secure_key(self) -> str:

@@ -1,4 +1,4 @@
-"""The limits of upstreams, by the calls that reference-api-buddy has for them."""
+"""The limits of upstreams, with reference-api-buddy's interface."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _RESTING_S = 1
 
 @frozen
 class ThrottleState:
-    """What a name's limits have seen. Times are in seconds.
+    """The state of a name's limits. Times are in seconds.
 
     ``violations`` counts refusals since the last back-off was over.
     ``request_timestamps`` are those of the last hour's requests.
@@ -42,7 +42,7 @@ class ThrottleState:
 
 
 class Paces(Protocol):
-    """What makes the requests of each name wait. Its methods may be called on any thread."""
+    """The pace of each name's requests. Methods may be called on any thread."""
 
     @property
     def settings(self) -> ApiBuddySettings: ...
@@ -51,11 +51,11 @@ class Paces(Protocol):
         """By the names that have a pace."""
 
     def on_pace(self, name: str, action: Callable[[Pace], T]) -> T:
-        """Run a function on a name's pace; on one at rest where it has none."""
+        """Run a function on a name's pace, or on an idle one if it has none."""
 
 
 class ThrottleManager:
-    """Counts requests to upstreams, and says how long the next one has to wait.
+    """Counts requests to upstreams, and computes how long the next one has to wait.
 
     ``proxy.throttle_manager`` has the proxy's own limits: what is recorded
     counts beside its requests. One that a program makes itself, by the same
@@ -140,7 +140,7 @@ class ThrottleManager:
         }
 
     def load_state(self, snapshot: Mapping[str, Mapping[str, Any]]) -> None:
-        """Go on from what ``persist_state`` gave."""
+        """Restore the result of ``persist_state``."""
         for name, data in snapshot.items():
             self._paces.on_pace(name, partial(_restore, data=data))
 
@@ -193,5 +193,5 @@ def pace_of(settings: ApiBuddySettings, name: str) -> Pace:
         per_hour=settings.domain_limits.get(name, settings.default_per_hour),
         max_delay_s=settings.max_delay_s,
     )
-    # Nobody waits here, and so nothing is ever called later.
+    # Nothing waits here, so nothing is ever scheduled.
     return Pace(Clock(), rate_rules(limits), 0.0, seconds=time.monotonic, wall=time.time)

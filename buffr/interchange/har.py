@@ -183,7 +183,7 @@ def _request_body(request: _Request, headers: Headers, source: Source) -> bytes 
     if data.params and "multipart" not in (data.mimeType or content_type):
         return urlencode([(each.name, each.value or "") for each in data.params]).encode()
     length = first_value(headers, b"content-length")
-    # Playwright writes an empty text for a body that is no text, Polly none.
+    # Playwright writes an empty text for a body that is not text, Polly none.
     return b"" if length == b"0" or (data.text == "" and length is None) else None
 
 
@@ -232,7 +232,7 @@ def _from_chunks(text: str, headers: Headers) -> bytes:
         try:
             parts = json.loads(text)
         except ValueError as error:
-            raise NotImported(f"its body is no list of base64: {error}") from error
+            raise NotImported(f"its body is not a list of base64: {error}") from error
         return b"".join([_from_base64(str(part)) for part in parts])
     return _from_base64(text)
 
@@ -241,7 +241,7 @@ def _from_base64(text: str) -> bytes:
     try:
         return b64decode(text)
     except (Error, ValueError) as error:
-        raise NotImported(f"its body is no base64: {error}") from error
+        raise NotImported(f"its body is not base64: {error}") from error
 
 
 def _session(entry: _Entry, headers: Headers, source: Source) -> Imported:

@@ -116,7 +116,7 @@ def _answer(response: _Response, source: Source) -> Answer:
         try:
             body = b64decode(response.body)
         except (Error, ValueError) as error:
-            raise NotImported(f"its body is no base64: {error}") from error
+            raise NotImported(f"its body is not base64: {error}") from error
     else:
         body = text_bytes(response.body)
     answered = fields(

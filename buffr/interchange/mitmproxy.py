@@ -105,7 +105,7 @@ def _value(text: bytes, at: int, limit: int, depth: int) -> tuple[Any, int]:
     if kind == b"~":
         return None, end + 1
     if kind not in b"]}" or not depth:
-        raise _Malformed(f"{kind!r} is no type" if depth else "it is nested too deeply")
+        raise _Malformed(f"{kind!r} is not a type" if depth else "it is nested too deeply")
     items = []
     at = start
     while at < end:

@@ -93,7 +93,7 @@ def _answer_body(given: _Recording, headers: Headers) -> bytes:
 
 
 def _spelled(text: str) -> bytes:
-    """Text, or hex for bytes that are no text: then what it stands for is not UTF-8."""
+    """Text, or hex for bytes that are not text: then what it stands for is not UTF-8."""
     data = _from_hex(text)
     try:
         data.decode("utf-8")

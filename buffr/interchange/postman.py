@@ -24,7 +24,7 @@ __all__ = ["LACKS", "read"]
 
 LACKS = (
     "header fields that Postman adds when it sends",
-    "bodies that are no text",
+    "bodies that are not text",
     "where a body was cut, and when its pieces came",
     "times of recordings",
 )

@@ -192,13 +192,13 @@ def shaped(text: bytes | str, kind: type[T]) -> T:
 
 
 def _lenient(text: bytes | str) -> Any:
-    """The same with lone surrogates, which some tools write for bytes that are no text."""
+    """The same with lone surrogates, which some tools write for bytes that are not text."""
     try:
         if isinstance(text, bytes):
             text = text.decode("utf-8-sig", "surrogateescape")
         return json.loads(text, strict=False)
     except (ValueError, RecursionError) as error:
-        raise NotImported(f"it is no JSON: {error}") from error
+        raise NotImported(f"it is not JSON: {error}") from error
 
 
 def converted(value: Any, kind: type[T]) -> T:

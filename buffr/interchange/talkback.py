@@ -127,7 +127,7 @@ def _bytes(body: Any, *, readable: bool) -> bytes:
     try:
         return b64decode(body, validate=True)
     except (Error, ValueError) as error:
-        raise NotImported(f"its body is no base64: {error}") from error
+        raise NotImported(f"its body is not base64: {error}") from error
 
 
 def json_of_json5(text: str) -> str:
@@ -150,7 +150,7 @@ def json_of_json5(text: str) -> str:
         if not comma:
             out.append(_spelled(token, text, at))
     if at != len(text):
-        raise NotImported(f"it is no JSON5 at character {at}")
+        raise NotImported(f"it is not JSON5 at character {at}")
     return "".join(out)
 
 
@@ -162,7 +162,7 @@ def _spelled(token: re.Match[str], text: str, end: int) -> str:
         return value
     if text[end:].lstrip()[:1] == ":":
         return msgspec.json.encode(value).decode()
-    raise NotImported(f"it is no JSON5: {value[:20]!r}")
+    raise NotImported(f"it is not JSON5: {value[:20]!r}")
 
 
 def _unescaped(found: re.Match[str]) -> str:

@@ -114,7 +114,7 @@ def _document(data: bytes, source: Source) -> Any:
         try:
             return tomllib.loads(data.decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise SourceError(f"{source.path}: it is no TOML: {error}") from error
+            raise SourceError(f"{source.path}: it is not TOML: {error}") from error
     if data.lstrip()[:1] == b"{":
         try:
             return shaped(data, dict[str, Any])
@@ -177,7 +177,7 @@ def _spelled(body: dict[str, Any]) -> bytes:
         try:
             return b64decode(encoded)
         except (Error, ValueError) as error:
-            raise NotImported(f"its body is no base64: {error}") from error
+            raise NotImported(f"its body is not base64: {error}") from error
     text = body.get("string")
     encoding = body.get("encoding")
     if isinstance(text, str) and isinstance(encoding, str) and encoding.upper() != "ASCII-8BIT":

@@ -212,4 +212,4 @@ def _from_base64(text: str) -> bytes:
     try:
         return b64decode(text)
     except (Error, ValueError) as error:
-        raise NotImported(f"its body is no base64: {error}") from error
+        raise NotImported(f"its body is not base64: {error}") from error

@@ -43,9 +43,9 @@ def read_yaml(data: bytes, name: str, limits: Limits) -> Any:
         raise SourceError(f"{name}: {error.problem}") from error
     except yaml.MarkedYAMLError as error:
         line = "" if error.problem_mark is None else f":{error.problem_mark.line + 1}"
-        raise SourceError(f"{name}{line}: it is no YAML: {error.problem}") from error
+        raise SourceError(f"{name}{line}: it is not YAML: {error.problem}") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise SourceError(f"{name}: it is no YAML: {error}") from error
+        raise SourceError(f"{name}: it is not YAML: {error}") from error
 
 
 def _check(data: bytes, name: str, limits: Limits) -> None:

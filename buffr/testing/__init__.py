@@ -1,4 +1,4 @@
-"""What tests share, ours and those of users: a scripted upstream, and buffr in a process.
+"""Helpers for tests, ours and those of users: a scripted upstream, and buffr in a process.
 
 ``buffr.testing.wire`` has a transport in memory, for tests without sockets.
 """

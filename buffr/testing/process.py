@@ -130,7 +130,7 @@ class BuffrProcess:
         return f"http://127.0.0.1:{self.ports[0]}"
 
     def log(self) -> str:
-        """What it has written so far; after ``stop``, all of it."""
+        """Its output so far; after ``stop``, all of it."""
         return "".join(self.output)
 
     @contextmanager

@@ -42,7 +42,7 @@ class Wire(StringTransport):
         raise NotImplementedError
 
     def unregisterProducer(self) -> None:
-        """As TCP has it, which does not mind if there is none."""
+        """Like TCP's; a no-op if nothing is registered."""
         self.producer = None
         self.streaming = None
 
@@ -96,7 +96,7 @@ class Wire(StringTransport):
         return bool(self.producerState == "paused")
 
     def taken(self) -> bytes:
-        """What was written since the last call."""
+        """The bytes written since the last call."""
         value: bytes = self.value()
         self.clear()
         return value

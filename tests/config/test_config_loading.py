@@ -234,7 +234,7 @@ class TestFile:
         ],
     )
     def test_unreadable(self, text: str | bytes, line: str) -> None:
-        """What is no YAML, or no settings, is one line with the place of the fault."""
+        """Text that is not YAML, or not settings, is reported in one line with its position."""
         lines = refused(text)
         assert lines[0].startswith(line)
         assert len(lines) <= 2

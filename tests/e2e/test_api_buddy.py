@@ -266,7 +266,7 @@ class TestConverting:
     def test_a_host_s_name_becomes_its_address(self, tmp_path: Path) -> None:
         (tmp_path / "buddy.json").write_text('{"server": {"host": "localhost"}}')
         ran = run([*_BUFFR, "config", "convert", "buddy.json"], tmp_path)
-        assert ran.stdout.startswith("# server.host localhost: listen is an address, and 127.0.0.1")
+        assert ran.stdout.startswith("# server.host localhost: listen takes an address; 127.0.0.1")
         assert yaml.safe_load(ran.stdout)["listen"] == "127.0.0.1"
         (tmp_path / "buddy.json").write_text('{"server": {"host": "nowhere.invalid"}}')
         ran = run([*_BUFFR, "config", "convert", "buddy.json"], tmp_path)
@@ -280,7 +280,7 @@ class TestConverting:
 
     def test_what_cannot_be_read_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "bad.json").write_text("{")
-        for name, said in (("bad.json", "is no JSON"), ("none.json", "cannot be read")):
+        for name, said in (("bad.json", "is not JSON"), ("none.json", "cannot be read")):
             ran = run([*_BUFFR, "config", "convert", name], tmp_path)
             assert ran.returncode == 1
             assert said in ran.stderr

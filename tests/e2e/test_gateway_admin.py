@@ -164,7 +164,7 @@ class TestSettings:
             url = f"{process.url}/admin/validate-config"
             found = requests.post(url, json=body, timeout=120).json()
             assert found["valid"] is True
-            assert found["warnings"] == ["server: stands beside configuration, ignored"]
+            assert found["warnings"] == ["server: is outside configuration, ignored"]
 
     def test_a_body_in_many_pieces_holds_nobody_up(self, tmp_path: Path) -> None:
         """Reading takes time that grows with the body's length, not with its square."""

@@ -130,7 +130,9 @@ class TestLife:
         (tmp_path / "file").touch()
         path = tmp_path / "file" / "cache.db"
         proxy = CachingProxy({"server": {"port": 0}, "cache": {"database_path": str(path)}})
-        with pytest.raises(OSError, match=r"cache\.database_path .*: its directory cannot be made"):
+        with pytest.raises(
+            OSError, match=r"cache\.database_path .*: its directory cannot be created"
+        ):
             proxy.start()
 
     def test_its_own_pages_are_not_for_other_sites(self, start: Start) -> None:

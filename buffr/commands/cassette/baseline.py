@@ -1,4 +1,4 @@
-"""What a person has judged: findings that are no secrets, in a file beside the cassettes.
+"""What a person has judged: findings that are not secrets, in a file beside the cassettes.
 
 An entry has a keyed digest of the value, never the value, and neither the
 number of the recording nor a line, so that it holds when the recording is
@@ -38,7 +38,7 @@ class Baseline:
 
     @classmethod
     def read(cls, path: Path, *, must_exist: bool) -> Baseline:
-        """Raises ``CassetteError`` for a file that is no baseline."""
+        """Raises ``CassetteError`` for a file that is not a baseline."""
         try:
             text = path.read_bytes()
         except FileNotFoundError:

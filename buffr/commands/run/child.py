@@ -116,7 +116,7 @@ def _cannot_start(name: str, error: OSError) -> CannotStart:
         case errno.ENOENT:
             why = "the interpreter in its first line is not there"
         case errno.ENOEXEC:
-            why = "is no program, nor a script with #! in its first line"
+            why = "is neither a program nor a script with #! in its first line"
         case _:
             why = error.strerror or str(error)
     return CannotStart(f"{name}: {why}", _NOT_EXECUTABLE)
