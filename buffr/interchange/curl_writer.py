@@ -48,7 +48,7 @@ class CurlWriter:
 
 
 def _data(data: bytes) -> tuple[str, str]:
-    """What feeds curl the body, and curl's word for it."""
+    """The command that feeds curl the body, and curl's option for it."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

@@ -61,7 +61,7 @@ def url_of(request: RecordedRequest, origin: Origin | None, scheme: str | None =
 
 
 def usual_losses(interaction: HTTPInteraction) -> list[str]:
-    """What formats without streams and trailers cannot hold."""
+    """The losses in formats without streams and trailers."""
     losses = []
     if len(interaction.chunks) > 1:
         losses.append("where the body was cut, and when its pieces came")

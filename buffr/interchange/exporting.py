@@ -1,4 +1,4 @@
-"""A cassette is written in another tool's format, and what that cannot hold is told."""
+"""Writes a cassette in another tool's format, and reports what is lost."""
 
 from __future__ import annotations
 

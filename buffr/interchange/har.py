@@ -146,7 +146,7 @@ def _imported(entry: _Entry, source: Source) -> Imported:
 
 
 def _own(element: bytes) -> Imported:
-    """What buffr wrote itself: the interaction as a cassette has it."""
+    """The interaction that buffr itself embedded, in a cassette's format."""
     try:
         interaction = decode(element, _NO_FILES)
     except CassetteError as error:

@@ -58,7 +58,7 @@ class Imported:
 
 @frozen
 class Asked:
-    """A request as a source tells of it. ``url`` is absolute, or a target if no host is known.
+    """A request from a source. ``url`` is absolute, or a target if no host is known.
 
     ``body`` is ``None`` where the source has none although there was one.
     """
@@ -71,7 +71,7 @@ class Asked:
 
 @frozen
 class Answer:
-    """An answer as a source tells of it; ``body`` is coded or plain, whatever its fields say.
+    """An answer from a source; ``body`` is coded or plain, whatever its fields say.
 
     ``delay_ms`` is the time from the head to the end of the body.
     """

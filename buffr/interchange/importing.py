@@ -1,4 +1,4 @@
-"""Files of other tools become cassettes, and what got lost is told for each interaction."""
+"""Converts files of other tools to cassettes, and reports losses for each interaction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from buffr.errors import CassetteError
 from buffr.interaction import Interaction
 from buffr.interchange.formats import FORMATS, Format, format_of
 from buffr.interchange.imported import NotImported
-from buffr.interchange.source import Limits, Source, SourceError
+from buffr.interchange.source import ImportLimits, Source, SourceError
 from buffr.origin import Origin
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
@@ -25,7 +25,7 @@ __all__ = ["FileReport", "Importing", "found_in", "target_for"]
 
 @define
 class FileReport:
-    """What became of one file. Numbers count its interactions from 0, as they are in it.
+    """The result of one import. Numbers count its interactions from 0, as they are in it.
 
     ``losses`` are by interaction; ``lacks`` is what the format never has.
     """
@@ -67,7 +67,7 @@ class Importing:
     warn: Callable[[str], None]
     kind: Format | None = None
     origin: Origin | None = None
-    limits: Limits = Limits()
+    limits: ImportLimits = ImportLimits()
     progress: Callable[[int], None] = field(default=lambda _: None)
 
     def run(self, paths: Iterable[Path], cassette: Path) -> list[FileReport]:
@@ -112,7 +112,7 @@ class Importing:
 
 
 def found_in(path: Path, warn: Callable[[str], None]) -> list[Path]:
-    """What is to be imported of a path: itself, or all files below it that a reader knows."""
+    """The files to import from a path: itself, or all files below it with a known format."""
     found = list(_below(path, warn)) if path.is_dir() else [path]
     if not found:
         raise SourceError(f"{path}: there is no file in it that an importer knows")

@@ -1,4 +1,4 @@
-"""What is imported: a file, a directory, or an archive, within bounds."""
+"""The source of an import: a file, a directory, or an archive, within limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from attrs import frozen
 from buffr.errors import BuffrError
 from buffr.interchange.imported import NotImported
 
-__all__ = ["Limits", "Source", "SourceError", "converted", "shaped"]
+__all__ = ["ImportLimits", "Source", "SourceError", "converted", "shaped"]
 
 T = TypeVar("T")
 
@@ -31,8 +31,8 @@ class SourceError(BuffrError):
 
 
 @frozen
-class Limits:
-    """What an importer takes of a file that nobody vouches for."""
+class ImportLimits:
+    """The limits for untrusted files."""
 
     whole_bytes: int = 256 << 20
     """A file that has to be read as a whole."""
@@ -50,7 +50,7 @@ class Source:
     """A file by path, and the files beside it that it may name."""
 
     path: Path
-    limits: Limits = Limits()
+    limits: ImportLimits = ImportLimits()
 
     @property
     def is_archive(self) -> bool:

@@ -20,7 +20,7 @@ _STARTED = "Started"
 
 
 class WireMockWriter:
-    """Writes stubs. What is asked repeatedly becomes the steps of a scenario."""
+    """Writes stubs. Repeated requests become the steps of a scenario."""
 
     beginning = b'{"mappings": [\n'
     between = b",\n"

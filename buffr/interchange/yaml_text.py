@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from yaml.constructor import ConstructorError, SafeConstructor
 
-from buffr.interchange.source import Limits, SourceError
+from buffr.interchange.source import ImportLimits, SourceError
 
 __all__ = ["read_yaml"]
 
@@ -34,7 +34,7 @@ _Loader.add_constructor(_BINARY, SafeConstructor.construct_yaml_binary)
 _Loader.add_constructor("!binary", SafeConstructor.construct_yaml_binary)
 
 
-def read_yaml(data: bytes, name: str, limits: Limits) -> Any:
+def read_yaml(data: bytes, name: str, limits: ImportLimits) -> Any:
     """The one document of a file. Raises ``SourceError``."""
     try:
         _check(data, name, limits)
@@ -48,7 +48,7 @@ def read_yaml(data: bytes, name: str, limits: Limits) -> Any:
         raise SourceError(f"{name}: it is not YAML: {error}") from error
 
 
-def _check(data: bytes, name: str, limits: Limits) -> None:
+def _check(data: bytes, name: str, limits: ImportLimits) -> None:
     """Refuse what is nested too deeply or refers back too often, before values are made."""
     if data.count(b"*") <= limits.aliases and not _may_be_deep(data, limits.depth):
         return

@@ -22,10 +22,10 @@ class HasHost(Protocol):
     def host(self) -> str: ...
 
 
-Row = TypeVar("Row", bound=HasHost)
+HostRow = TypeVar("HostRow", bound=HasHost)
 
 
-class HostTable(Generic[Row]):
+class HostTable(Generic[HostRow]):
     """Finds the row that applies to a host.
 
     A row's host is a name or an IP literal, ``*.example.com`` for the
@@ -33,10 +33,10 @@ class HostTable(Generic[Row]):
     ``host_pattern``. Of several rows for one host, the first applies.
     """
 
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self._exact: dict[str, Row] = {}
-        self._below: dict[str, Row] = {}
-        self._every: Row | None = None
+    def __init__(self, rows: Iterable[HostRow]) -> None:
+        self._exact: dict[str, HostRow] = {}
+        self._below: dict[str, HostRow] = {}
+        self._every: HostRow | None = None
         for row in rows:
             if row.host == EVERY_HOST:
                 self._every = self._every or row
@@ -45,7 +45,7 @@ class HostTable(Generic[Row]):
             else:
                 self._exact.setdefault(row.host, row)
 
-    def find(self, host: str) -> Row | None:
+    def find(self, host: str) -> HostRow | None:
         """The row of exactly this host, else of the longest ``*.suffix``, else of ``*``."""
         name = plain_host(host)
         found = self._exact.get(name)

@@ -15,7 +15,7 @@ from buffr.errors import BuffrError, CassetteError
 from buffr.interchange.formats import FORMATS, Format, format_of
 from buffr.interchange.imported import Imported, NotImported
 from buffr.interchange.importing import Importing
-from buffr.interchange.source import Limits, Source, SourceError
+from buffr.interchange.source import ImportLimits, Source, SourceError
 from buffr.interchange.talkback import json_of_json5
 from buffr.redaction.rules import RedactionRules
 
@@ -46,7 +46,7 @@ class TestBounds:
     def test_a_large_element_is_refused(self, tmp_path: Path) -> None:
         source = har(tmp_path / "x.har", entry(comment="x" * 10_000))
         with pytest.raises(SourceError, match="does not end"):
-            list(FORMATS[Format.HAR].read(Source(source.path, Limits(element_bytes=1000))))
+            list(FORMATS[Format.HAR].read(Source(source.path, ImportLimits(element_bytes=1000))))
 
     def test_a_file_that_ends_too_early_is_refused(self, tmp_path: Path) -> None:
         source = har(tmp_path / "x.har", entry())
@@ -58,7 +58,7 @@ class TestBounds:
         path = tmp_path / "x.yaml"
         path.write_text("interactions: &a []\nb: [" + "*a, " * 50 + "]\n")
         with pytest.raises(SourceError, match="aliases"):
-            list(FORMATS[Format.VCR].read(Source(path, Limits(aliases=10, depth=3))))
+            list(FORMATS[Format.VCR].read(Source(path, ImportLimits(aliases=10, depth=3))))
 
     def test_deep_yaml_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "x.yaml"
@@ -88,7 +88,7 @@ class TestBounds:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("har.har", json.dumps({"log": {"entries": [entry(response=answer)]}}))
             archive.writestr("big.bin", b"\0" * 100_000)
-        limits = Limits(file_bytes=10_000)
+        limits = ImportLimits(file_bytes=10_000)
         (found,) = list(FORMATS[Format.HAR].read(Source(path, limits)))
         assert isinstance(found, NotImported)
         assert "too large" in found.message

@@ -1,1 +1,1 @@
-"""``buffr cassette``: look into cassettes, check them, and take interactions out."""
+"""``buffr cassette``: inspects cassettes, checks them, and removes interactions."""

@@ -1,4 +1,4 @@
-"""What the commands' arguments have in common: files, and numbers of interactions."""
+"""The arguments that the commands share: files, and numbers of interactions."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def declare_names(parser: Parser) -> None:
 
 
 def listed(text: str | None) -> list[str]:
-    """The words of a list with commas between them."""
+    """The words of a comma-separated list."""
     return [word.strip() for word in (text or "").split(",") if word.strip()]
 
 
 def snapshot_of(path: str) -> Snapshot:
-    """The cassette at a path; that its end is torn is said. Raises ``CassetteError``."""
+    """The cassette at a path; warns if its end is torn. Raises ``CassetteError``."""
     snapshot = read_snapshot(Path(path), complain)
     if snapshot.is_torn:
         complain(snapshot.torn_end.message + "; those before it are used")

@@ -1,4 +1,4 @@
-"""What a person has judged: findings that are not secrets, in a file beside the cassettes.
+"""Findings that a person has accepted as harmless, in a file next to the cassettes.
 
 An entry has a keyed digest of the value, never the value, and neither the
 number of the recording nor a line, so that it holds when the recording is
@@ -29,7 +29,7 @@ _DIGEST_BYTES = 16
 
 @define
 class Baseline:
-    """The judged findings of a file. ``path`` may not be there yet."""
+    """The accepted findings of a file. ``path`` may not exist yet."""
 
     path: Path
     salt: str = field(factory=lambda: secrets.token_hex(16))
@@ -61,21 +61,21 @@ class Baseline:
         return cls(path, document.salt, judged)
 
     def digest(self, secret: bytes) -> str:
-        """What stands for a value in the file."""
+        """The representation of a value in the file."""
         return hmac.digest(self.salt.encode(), secret, "sha256")[:_DIGEST_BYTES].hex()
 
     def has(self, secret: bytes) -> bool:
-        """Whether a value was judged."""
+        """Whether a value was accepted."""
         return self.digest(secret) in self.judged
 
     def replace(self, scanned: Iterable[str], found: Iterable[Mapping[str, Any]]) -> None:
-        """Judge what was found in the files that were scanned; entries of other files stay."""
+        """Accept the findings in the scanned files; entries of other files are kept."""
         gone = frozenset(scanned)
         kept = [entry for entry in self.judged.values() if entry.get("file") not in gone]
         self.judged = {str(entry["digest"]): entry for entry in [*kept, *found]}
 
     def write(self) -> None:
-        """Put the file in its place at once. Raises ``CassetteError``."""
+        """Write the file atomically. Raises ``CassetteError``."""
         entries = sorted(
             self.judged.values(), key=lambda one: (str(one.get("file")), str(one["digest"]))
         )

@@ -34,7 +34,7 @@ _NEXT = 1024
 
 
 def content(body: Body, most_bytes: int = LARGEST_BYTES) -> bytes:
-    """A body's bytes, at most so many. Raises ``CassetteError`` for a file that is gone."""
+    """A body's bytes, up to a limit. Raises ``CassetteError`` for a missing file."""
     if body.file is None:
         return body.data[:most_bytes]
     try:
@@ -92,7 +92,7 @@ def _text(data: bytes) -> str | None:
 
 
 def _indented(text: str) -> str | None:
-    """JSON anew, with its digits and duplicate names; ``None`` for what is none."""
+    """JSON reformatted, keeping digits and duplicate names; ``None`` if it is not JSON."""
     if not text.lstrip().startswith(("{", "[")):
         return None
     try:
@@ -115,7 +115,7 @@ def _event_line(line: str, paint: Paint) -> str:
 
 
 def _cut(line: str) -> str:
-    """A line without the middle of what nobody reads, such as audio in base64."""
+    """A line without the middle of long unreadable text, such as audio in base64."""
     if len(line) <= _LONGEST_LINE:
         return line
     half = _LONGEST_LINE // 2

@@ -80,7 +80,7 @@ _RANDOM_BASE64 = frozenset((40, 43, 44, 64, 86, 88))
 
 @frozen
 class Detected:
-    """What a detector found in a candidate: the secret, and what it takes it for."""
+    """A detector's finding in a candidate: the secret, and its presumed kind."""
 
     detector: str
     shape: str
@@ -88,7 +88,7 @@ class Detected:
 
 
 def by_prefix(candidate: Candidate) -> Iterator[Detected]:
-    """The secret in a candidate that begins as its maker's keys do."""
+    """The secret in a candidate that begins like its vendor's keys."""
     found = _PREFIXES.search(candidate.token)
     if found is not None and not is_never(candidate.name):
         before = candidate.token[: found.start()]
@@ -111,7 +111,7 @@ def by_entropy(candidate: Candidate) -> Iterator[Detected]:
 
 @lru_cache(maxsize=4096)
 def _is_id(name: bytes) -> bool:
-    """Whether what has this name is random, and no secret."""
+    """Whether values with this name are random, but not secret."""
     spaced = _CAMEL.sub(b"_", name)
     return is_never(name) or _IDS.fullmatch(spaced) is not None
 
@@ -179,7 +179,7 @@ def _changes(run: bytes) -> int:
 
 
 def _bits(run: bytes) -> float:
-    """The Shannon entropy of a run, in bits a byte."""
+    """The Shannon entropy of a run, in bits per byte."""
     size = len(run)
     shares = [run.count(byte) / size for byte in set(run)]
     return -sum(share * log2(share) for share in shares)
@@ -203,7 +203,7 @@ class Library:
     _known: dict[tuple[bytes, bytes], tuple[Detected, ...]] = field(init=False, factory=dict)
 
     def __call__(self, candidate: Candidate) -> Iterator[Detected]:
-        """What the rules find in a candidate."""
+        """The rules' findings in a candidate."""
         key = (candidate.name, candidate.token)
         found = self._known.get(key)
         if found is None:
@@ -246,7 +246,7 @@ _NOT_USED = frozenset(
 
 
 def library() -> Library | None:
-    """The rules of detect-secrets; ``None`` where it is not installed."""
+    """The rules of detect-secrets; ``None`` if it is not installed."""
     try:
         from detect_secrets.core.plugins.util import (  # noqa: PLC0415  # it takes 0.3 s
             get_mapping_from_secret_type_to_class,

@@ -1,4 +1,4 @@
-"""``buffr cassette diff``: what one cassette has that another has not, by match key."""
+"""``buffr cassette diff``: compares two cassettes by match key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attrs import asdict, frozen
 
 from buffr.commands.cassette.arguments import snapshot_of
 from buffr.commands.cassette.bodies import content, uncoded
-from buffr.commands.cassette.ls import Row, row_at, row_of
+from buffr.commands.cassette.ls import Summary, row_at, row_of
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError
@@ -61,17 +61,17 @@ def declare(parser: Parser) -> None:
 class Changed:
     """Two interactions with one key and other answers. ``old`` and ``new`` are their numbers."""
 
-    old: Row
-    new: Row
+    old: Summary
+    new: Summary
     differences: tuple[Difference, ...]
 
 
 @frozen
 class Comparison:
-    """What became of the old cassette's interactions."""
+    """The differences between the old and the new cassette."""
 
-    removed: tuple[Row, ...]
-    added: tuple[Row, ...]
+    removed: tuple[Summary, ...]
+    added: tuple[Summary, ...]
     changed: tuple[Changed, ...]
     same: int
 
@@ -153,7 +153,7 @@ def _changed(
 
 
 def _parts(interaction: Interaction, ignored: frozenset[bytes]) -> Iterator[KeyPart]:
-    """What an answer is compared by."""
+    """The parts of an answer that are compared."""
     response = interaction.response
     yield "status", str(response.status).encode()
     yield from _fields(response.headers, "header", ignored)
@@ -205,5 +205,5 @@ def _lines(compared: Comparison, paint: Paint) -> Iterator[str]:
         )
 
 
-def _named(row: Row) -> str:
+def _named(row: Summary) -> str:
     return f"{row.method or row.type} {row.url or ''}"

@@ -1,4 +1,4 @@
-"""What ``buffr cassette scan`` looks into: files of several kinds, told apart by their content."""
+"""The files that ``buffr cassette scan`` reads: several kinds, recognised by their content."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _YAML = re.compile(rb"^(?:http_)?interactions:(?=[ \r\n])", re.MULTILINE)
 
 
 class Kind(Enum):
-    """What a file is."""
+    """The kind of a file."""
 
     CASSETTE = "cassette"
     HAR = "HAR file"
@@ -40,7 +40,7 @@ class Kind(Enum):
 
 
 def kind_of_file(path: Path) -> Kind | None:
-    """What a file is, by its first 64 KiB; ``None`` for anything else. Raises ``OSError``."""
+    """A file's kind, by its first 64 KiB; ``None`` for anything else. Raises ``OSError``."""
     with path.open("rb") as file:
         start = file.read(_BEGINNING_BYTES)
     if start.startswith(_SQLITE):
@@ -71,7 +71,7 @@ def entries(path: Path) -> Iterator[Entry]:
             return vcr_entries_yaml(path)
         case Kind.CACHE:
             return cache_entries(path)
-    # What is nothing of these is told why it is no cassette.
+    # For any other file, the error explains why it is not a cassette.
     return _cassette_entries(read_snapshot(path, complain))
 
 

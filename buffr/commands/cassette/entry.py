@@ -1,4 +1,4 @@
-"""One recording out of a file of any kind, and how foreign ones become buffr's own."""
+"""One recording from a file of any kind, and the conversion of foreign ones."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def to_bytes(value: Any) -> bytes:
 
 
 def from_base64(value: Any) -> bytes:
-    """What a text in base64 stands for; itself where it is not base64."""
+    """Decoded base64; the text itself if it is not base64."""
     text = to_bytes(value)
     with suppress(Error, ValueError):
         return b64decode(b"".join(text.split()), validate=True)

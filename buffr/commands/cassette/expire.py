@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
-from buffr.commands.cassette.ls import Row, rows
+from buffr.commands.cassette.ls import Summary, rows
 from buffr.commands.cassette.rm import declare_dry_run, remove
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import complain
@@ -61,7 +61,7 @@ def run(given: argparse.Namespace) -> int:
     return code
 
 
-def _time(row: Row) -> datetime | None:
+def _time(row: Summary) -> datetime | None:
     try:
         time = datetime.fromisoformat(row.recorded_at or "")
     except ValueError:

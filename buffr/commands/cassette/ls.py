@@ -1,4 +1,4 @@
-"""``buffr cassette ls``: one line an interaction."""
+"""``buffr cassette ls``: lists interactions, one per line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from buffr.redaction.request_hint import LARGEST_READ, RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.snapshot import Snapshot
 
-__all__ = ["Row", "declare", "row_at", "row_of", "rows", "run"]
+__all__ = ["Summary", "declare", "row_at", "row_of", "rows", "run"]
 
 _RULES = RedactionRules()
 _encode = msgspec.json.Encoder().encode
@@ -52,7 +52,7 @@ def declare(parser: Parser) -> None:
 
 
 @frozen
-class Row:
+class Summary:
     """An interaction in short. ``fault`` says why it cannot be read, ``truncated`` why it ends,
     ``uncertain`` why it may have ended too early.
 
@@ -81,32 +81,32 @@ class Row:
 
     @property
     def hint(self) -> str:
-        """What tells it from others to the same URL."""
+        """A hint that distinguishes it from others with the same URL."""
         return str(RequestHint(self.operation, self.model, bool(self.stream), self.about))
 
 
-def rows(snapshot: Snapshot, *, hints: bool = False) -> Iterator[Row]:
-    """A row for each element, whatever its type; ``hints`` tells requests to one URL apart."""
+def rows(snapshot: Snapshot, *, hints: bool = False) -> Iterator[Summary]:
+    """A row for each element, whatever its type; ``hints`` distinguish requests to one URL."""
     return (row_at(snapshot, number, hints=hints) for number in range(len(snapshot)))
 
 
-def row_at(snapshot: Snapshot, number: int, *, hints: bool = False) -> Row:
+def row_at(snapshot: Snapshot, number: int, *, hints: bool = False) -> Summary:
     """The row of an element, which may be one that cannot be read."""
     try:
         interaction = snapshot.interaction(number)
     except CassetteError as error:
-        return Row(number, snapshot.kind(number), fault=error.message)
+        return Summary(number, snapshot.kind(number), fault=error.message)
     row = row_of(number, interaction)
     return evolve(row, **_hint(interaction)) if hints else row
 
 
-def row_of(number: int, interaction: Interaction) -> Row:
+def row_of(number: int, interaction: Interaction) -> Summary:
     """An interaction's row."""
     request, response = interaction.request, interaction.response
     method, url = request.method.decode(), url_for_log(request, _RULES)
     if isinstance(interaction, WebSocketInteraction):
         end = interaction.end
-        return Row(
+        return Summary(
             number,
             "websocket",
             method,
@@ -116,7 +116,7 @@ def row_of(number: int, interaction: Interaction) -> Row:
             recorded_at=interaction.recorded_at,
             truncated=end.reason if end is not None and end.truncated else None,
         )
-    return Row(
+    return Summary(
         number,
         "http",
         method,
@@ -160,7 +160,7 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _write_json(found: Iterator[Row]) -> None:
+def _write_json(found: Iterator[Summary]) -> None:
     before = "["
     for row in found:
         known = {name: value for name, value in asdict(row).items() if value is not None}
@@ -169,7 +169,7 @@ def _write_json(found: Iterator[Row]) -> None:
     sys.stdout.write("[]\n" if before == "[" else "\n]\n")
 
 
-def _line(row: Row, width: int, paint: Paint) -> str:
+def _line(row: Summary, width: int, paint: Paint) -> str:
     number = str(row.index).rjust(width)
     if row.fault is not None:
         return f"{number}  {paint('31', plain(row.fault))}"

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from buffr.commands.cassette.arguments import numbers, snapshot_of
-from buffr.commands.cassette.ls import Row, rows
+from buffr.commands.cassette.ls import Summary, rows
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import complain, plain
 from buffr.stores.cassette.removal import RemovalResult, take_out
@@ -66,7 +66,7 @@ def run(given: argparse.Namespace) -> int:
     return remove(given.file, choose, dry_run=given.dry_run)
 
 
-def _fits(row: Row, pattern: str) -> bool:
+def _fits(row: Summary, pattern: str) -> bool:
     url = row.url or ""
     path = url.split("://", 1)[-1]
     path = path[path.find("/") :].partition("?")[0]

@@ -115,7 +115,7 @@ class Located:
 
     @property
     def what(self) -> str:
-        """What was found, and how it begins."""
+        """The finding, and the beginning of its value."""
         one = self.secret.finding
         start = f": {one.start}..." if one.start else ""
         by = "" if self.secret.detector == REDACTION else f", {self.secret.detector}"

@@ -81,7 +81,7 @@ class Secrets:
             yield evolve(one, finding=evolve(one.finding, where=f"{where} {place}".rstrip()))
 
     def _hidden(self, interaction: Interaction, found: Sequence[Finding]) -> Iterator[Finding]:
-        """What redaction would replace, in the parts where nothing of it was found."""
+        """Text that redaction would replace, in parts without a finding of its own."""
         rules = evolve(self.rules, enabled=True, unsafe="warn")
         redactor = Redactor(rules, b"")  # files of large bodies live as long as it does
         redacted = redactor.interaction(interaction)
@@ -91,7 +91,7 @@ class Secrets:
                 yield Finding(where, "value", "redaction", secret, start_of(secret))
 
     def _detected(self, text: Text, known: dict[str, set[bytes]]) -> Iterator[Secret]:
-        """What the detectors find in a text and is not known at its place."""
+        """The detectors' findings in a text that are not yet known at their position."""
         found = [
             (candidate, one) for candidate in candidates(text) for one in self._one(candidate)
         ][:_MOST_IN_ONE]
@@ -110,7 +110,7 @@ class Secrets:
                 yield Secret(one.detector, Finding(where, called, one.shape, one.secret, start))
 
     def _one(self, candidate: Candidate) -> Iterator[Detected]:
-        """What the first detector finds that finds anything."""
+        """The findings of the first detector that has any."""
         for detector in self.detectors:
             found = list(detector(candidate))
             if found:
@@ -203,7 +203,7 @@ def _headers(where: str, old: Headers, new: Headers) -> Iterator[tuple[str, byte
 
 
 def _changed(old: bytes, new: bytes) -> bytes:
-    """What of a text is another in a second one."""
+    """The parts of a text that differ in a second one."""
     start, most = 0, min(len(old), len(new))
     while start < most and old[start] == new[start]:
         start += 1

@@ -14,7 +14,7 @@ from attrs import asdict, define, field
 
 from buffr.commands.cassette.arguments import snapshot_of
 from buffr.commands.cassette.bodies import sized
-from buffr.commands.cassette.ls import Row, rows
+from buffr.commands.cassette.ls import Summary, rows
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import plain
 
@@ -57,7 +57,7 @@ class Stats:
     largest: list[tuple[int, int, str]] = field(factory=list)
     """Index, bytes of the answer's body, and URL."""
 
-    def add(self, row: Row) -> None:
+    def add(self, row: Summary) -> None:
         """Count one interaction."""
         self.interactions += 1
         self.faulty += row.fault is not None

@@ -64,7 +64,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def faults(snapshot: Snapshot) -> Iterator[str]:
-    """What is wrong with a cassette that can be read, a line each."""
+    """The problems of a readable cassette, a line each."""
     if snapshot.is_torn:
         yield snapshot.torn_end.message
     digests: dict[Path, str] = {}
@@ -102,7 +102,7 @@ def _truncated(interaction: Interaction) -> str | None:
 
 
 def _body_fault(body: Body, file: Path, digests: dict[Path, str]) -> str:
-    """What is wrong with a body's file; empty for nothing. Each file is read once."""
+    """The problem of a body's file, or an empty string. Each file is read once."""
     try:
         size = file.stat().st_size
         if size != body.size_bytes:

@@ -1,1 +1,1 @@
-"""The ``buffr run`` command: a command of the user's, behind a proxy of its own."""
+"""The ``buffr run`` command: runs a user's command behind its own proxy."""

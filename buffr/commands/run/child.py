@@ -1,4 +1,4 @@
-"""The command as a process, and the signals that are for it."""
+"""The command as a process, and the signals to pass on to it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Tell = Callable[[signal.Signals], object]
 
 
 class CannotStart(Exception):
-    """The command cannot be run. ``code`` is the exit code that shells have for it."""
+    """The command cannot be run. ``code`` is the exit code that shells use for it."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -37,7 +37,7 @@ class CannotStart(Exception):
 
 @frozen
 class Ended:
-    """How a command has ended: its exit code, as shells count it, and the signal that killed it."""
+    """How a command ended: its exit code, as in a shell, and the signal that killed it."""
 
     code: int
     killed_by: str | None = None
@@ -73,7 +73,7 @@ class Child:
         self._process.send_signal(number)
 
     def fileno(self) -> int:
-        """A file that can be read from when it has ended: to wait for it among others."""
+        """A file descriptor that becomes readable when it has ended."""
         return self._reading
 
     @property
@@ -105,7 +105,7 @@ def _name(number: int) -> str:
 
 
 def look_for(name: str, environ: Mapping[str, str]) -> None:
-    """Raise ``CannotStart`` for a command that is not there, before anything is done for it."""
+    """Raise ``CannotStart`` for a command that does not exist, before anything else is done."""
     there = "/" in name and Path(name).exists()
     if not there and shutil.which(name, path=environ.get("PATH")) is None:
         raise CannotStart(f"{name}: command not found", _NOT_FOUND)
@@ -124,7 +124,7 @@ def _cannot_start(name: str, error: OSError) -> CannotStart:
 
 @define(eq=False)
 class SignalWatch:
-    """Tells of each signal that the command does not get by itself.
+    """Reports each signal that the command does not receive by itself.
 
     What a key of the terminal sends (Ctrl-C), its whole foreground process group
     gets, and so the command has it already. What ``kill`` sends, only buffr gets.
@@ -156,7 +156,7 @@ class SignalWatch:
 
     @contextmanager
     def as_before(self) -> Iterator[None]:
-        """For the start of a command, which is to find the signals as buffr found them."""
+        """For the start of a command, which must inherit the signals as buffr did."""
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         try:
             yield

@@ -1,4 +1,4 @@
-"""``buffr run``: run a command whose HTTP goes through a proxy of its own, and report."""
+"""``buffr run``: runs a command with its HTTP traffic through its own proxy, and reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SHOWN = (
     *("allow-unrecorded", "ca-file", "ca-cert", "ca-key", "log-format"),
 )
 _OTHERWISE = ("target", "port", "listen", "cassette", "keep-host", "proxy")
-"""Flags that ``buffr run`` does not have, or has in its own way."""
+"""Flags that ``buffr run`` does not have, or declares itself."""
 
 
 def declare(parser: Parser) -> None:
@@ -95,7 +95,7 @@ def _seconds(text: str) -> float:
 
 
 def _check(given: argparse.Namespace) -> None:
-    """See what is wrong before anything starts."""
+    """Report errors before anything starts."""
     report, scope, wrong = given.report, given.scope, given.parser.error
     if report is not None and Path(report).suffix not in _REPORTS:
         wrong(f"--report: {report!r} must end in .json or .xml")
@@ -107,7 +107,7 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Run the command that the arguments name; the process's exit code."""
+    """Run the command in the arguments; returns the exit code."""
     if not given.command:
         sys.stderr.write(f"Usage: {given.parser.usage}\n")
         return _NOT_STARTED

@@ -38,14 +38,14 @@ __all__ = [
 
 PROXY = "the proxy's URL"
 BUNDLE = "the bundle"
-"""Takes the place of a client's own roots."""
+"""Replaces a client's own roots."""
 ADDED = "buffr's CA"
-"""Stands beside a client's own roots."""
+"""Adds to a client's own roots."""
 
 
 @frozen
 class Variable:
-    """What a variable is set to, and which clients read it."""
+    """The value of a variable, and the clients that read it."""
 
     name: str
     value: str
@@ -99,7 +99,7 @@ def table() -> str:
 def child_environment(
     environ: Mapping[str, str], scope: str, port: int, files: TrustFiles, key: bytes | None = None
 ) -> dict[str, str]:
-    """The environment of a command: the given one, with the proxy's variables in it.
+    """The environment of a command: the given one, with the proxy's variables added.
 
     ``key`` is that of the proxy, where it asks for one. ``NO_PROXY`` stays as
     it is: what it names is reached directly.
@@ -136,12 +136,12 @@ def _java_options(environ: Mapping[str, str], port: int, store: Path) -> list[st
 
 
 def _quoted(option: str) -> str:
-    """An option that the JVM takes for one, whatever is in it."""
+    """Quote an option so that the JVM reads it as one, whatever it contains."""
     return f'"{option}"' if any(character.isspace() for character in option) else option
 
 
 def _non_proxy_hosts(no_proxy: str) -> str:
-    """``NO_PROXY`` as Java writes it; ranges of addresses and single ports it cannot say."""
+    """``NO_PROXY`` in Java's syntax, which has no address ranges and no ports."""
     hosts: list[str] = []
     for entry in no_proxy.replace(",", " ").split():
         name = entry.removeprefix("*.").removeprefix(".")
@@ -202,7 +202,7 @@ def _write_private(path: Path, content: bytes) -> None:
 
 
 def _system_roots() -> tuple[bytes, ...]:
-    """None where there are none: what a client then lacks, it lacked before."""
+    """Empty if there are none: then the client had none before, either."""
     certifi = certifi_file()
     try:
         return find_roots([*system_places(), *([certifi] if certifi else [])]).certificates
@@ -240,7 +240,7 @@ def _wgetrc(environ: Mapping[str, str]) -> bytes:
 
 
 def _contents(name: str | None) -> bytes:
-    """The user's own settings in a file, up to a line end; empty where there is none."""
+    """The user's own settings in a file, up to a line end; empty if there is none."""
     try:
         text = Path(name).read_bytes() if name else b""
     except OSError:

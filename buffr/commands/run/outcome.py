@@ -1,4 +1,4 @@
-"""What happened in a run, and what came of it: tally, outcome, and the summary for people.
+"""The events of a run and its result: tally, outcome, and the printed summary.
 
 Nothing of the proxy is imported here: a command that never asked it for
 anything has an outcome too.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from buffr.exchanges.exchange import Counters, Finished
     from buffr.exchanges.route import Route
 
-__all__ = ["Counts", "Failure", "Outcome", "Row", "Tally", "Unused", "summary", "times"]
+__all__ = ["Counts", "ExchangeCount", "Failure", "Outcome", "Tally", "Unused", "summary", "times"]
 
 _MOST_ROWS = 20_000
 _MOST = 10
@@ -28,8 +28,8 @@ _WIDTH = 9
 
 
 @define
-class Row:
-    """Exchanges alike: one method and target, with one status from one source."""
+class ExchangeCount:
+    """Counts similar exchanges: one method and target, with one status from one source."""
 
     request: str
     status: int
@@ -45,11 +45,12 @@ class Tally:
     """The engine's ``Observer``.
 
     Rows are bounded; ``left_out`` counts exchanges beyond them. ``refusals``
-    are requests that got an error before they were an exchange. ``no_tls``
-    has hosts with which a client made no TLS, and why. ``connections`` came.
+    are requests that got an error before they became an exchange. ``no_tls``
+    has hosts with which a client failed to set up TLS, and why.
+    ``connections`` counts client connections.
     """
 
-    rows: dict[tuple[str, int, str], Row] = field(factory=dict)
+    rows: dict[tuple[str, int, str], ExchangeCount] = field(factory=dict)
     left_out: int = 0
     recordings: dict[str, int] = field(factory=dict)
     refusals: dict[tuple[str, str], int] = field(factory=dict)
@@ -58,7 +59,7 @@ class Tally:
     connections: int = 0
 
     def finished(self, exchange: Finished) -> None:
-        """Take note of an exchange."""
+        """Count an exchange."""
         if exchange.route is not None:
             self.routes.add(exchange.route)
         name = (exchange.request, exchange.status, exchange.src)
@@ -67,34 +68,34 @@ class Tally:
             if len(self.rows) >= _MOST_ROWS:
                 self.left_out += 1
                 return
-            row = self.rows[name] = Row(*name, exchange.level, exchange.detail)
+            row = self.rows[name] = ExchangeCount(*name, exchange.level, exchange.detail)
         row.count += 1
         row.dur_s += exchange.dur_s
 
     def recorded(self, request: str) -> None:
-        """Take note of a recording."""
+        """Count a recording."""
         if request in self.recordings or len(self.recordings) < _MOST_ROWS:
             self.recordings[request] = self.recordings.get(request, 0) + 1
 
     def refused(self, status: str, why: str) -> None:
-        """Take note of a request that never became an exchange."""
+        """Count a request that never became an exchange."""
         name = (status, why)
         if name in self.refusals or len(self.refusals) < _MOST_ROWS:
             self.refusals[name] = self.refusals.get(name, 0) + 1
 
     def without_tls(self, host: str, why: str) -> None:
-        """Take note of a host of which a client did not take the certificate."""
+        """Note a host whose certificate a client did not accept."""
         if len(self.no_tls) < _MOST_ROWS:
             self.no_tls.setdefault(host, why)
 
-    def from_source(self, src: str) -> list[Row]:
+    def from_source(self, src: str) -> list[ExchangeCount]:
         """The rows of one source: ``cassette``, ``upstream``, ``miss``, ``bypass``."""
         return [row for row in self.rows.values() if row.src == src]
 
 
 @frozen
 class Counts:
-    """What the engine has counted, as its ``Counters`` has it."""
+    """The engine's counts, for its ``Counters``."""
 
     hits: int = 0
     fetched: int = 0
@@ -110,7 +111,7 @@ class Counts:
 
 @frozen
 class Unused:
-    """An interaction that was never replayed. ``request`` is as in the log."""
+    """An interaction that was never replayed. ``request`` is spelled as in the log."""
 
     cassette: str
     request: str
@@ -118,7 +119,7 @@ class Unused:
 
 @frozen
 class Failure:
-    """Why a run fails that else went well. ``flag`` is the option that asked for it."""
+    """Why an otherwise successful run fails. ``flag`` is the option that requested it."""
 
     flag: str
     why: str
@@ -126,7 +127,7 @@ class Failure:
 
 @frozen(eq=False)
 class Outcome:
-    """What came of a run. ``command`` is the name of the program alone: arguments may be secret.
+    """The result of a run. ``command`` is only the program's name: arguments may be secret.
 
     ``fail_on`` is what was asked to make it fail.
     """
@@ -140,22 +141,22 @@ class Outcome:
     fail_on: tuple[str, ...]
 
     @property
-    def misses(self) -> list[Row]:
+    def misses(self) -> list[ExchangeCount]:
         return self.tally.from_source("miss")
 
     @property
-    def failed(self) -> list[Row]:
+    def failed(self) -> list[ExchangeCount]:
         """Exchanges that failed in buffr or at the upstream."""
         return [row for row in self.tally.rows.values() if row.level == "ERROR"]
 
     @property
     def refused(self) -> int:
-        """How many requests got an error of buffr's before they were an exchange."""
+        """How many requests got an error from buffr before they became an exchange."""
         return sum(self.tally.refusals.values())
 
     @property
     def bypassed(self) -> dict[str, int]:
-        """How often each host was reached without being looked into."""
+        """How often each host was reached without interception."""
         found: dict[str, int] = {}
         for row in self.tally.from_source("bypass"):
             host = row.request.partition(" ")[2].removeprefix("http://").partition("/")[0]
@@ -164,7 +165,7 @@ class Outcome:
 
     @property
     def failures(self) -> list[Failure]:
-        """What was asked to fail, and does."""
+        """The failures that the flags asked for."""
         why = {
             "miss": self._missed(),
             "record": self.counters.recorded
@@ -175,7 +176,7 @@ class Outcome:
         return [Failure(f"--fail-on-{what}", str(why[what])) for what in self.fail_on if why[what]]
 
     def _missed(self) -> str:
-        """A cassette that is not there, or cannot be read, keeps requests from being exchanges."""
+        """A cassette that is missing or unreadable keeps requests from becoming exchanges."""
         unanswered = sum(
             count for (status, _), count in self.tally.refusals.items() if status == "500"
         )
@@ -184,7 +185,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """The command's, or 1 for a failure that the command does not know of."""
+        """The command's, or 1 for a failure that the command is unaware of."""
         return self.ended.code or (1 if self.failures else 0)
 
 
@@ -194,7 +195,7 @@ def times(count: int, one: str, more: str) -> str:
 
 
 def summary(outcome: Outcome, paint: Paint) -> str:
-    """A line of counts, then what there is to be said of each."""
+    """A line of counts, then details of each."""
     lines = [f"{paint('1', 'buffr:')} {_counts(outcome, paint)}"]
     lines += _listed("31", "miss", _rows(outcome.misses), _MOST, paint)
     lines += _listed("31", "failed", _rows(outcome.failed), _MOST, paint)
@@ -240,7 +241,7 @@ def _nothing(tally: Tally) -> str:
     return "nothing came through the proxy; the command may not use HTTPS_PROXY"
 
 
-def _rows(rows: Sequence[Row]) -> list[str]:
+def _rows(rows: Sequence[ExchangeCount]) -> list[str]:
     return [f"{_counted(row.request, row.count)}\n{row.detail}" for row in rows]
 
 

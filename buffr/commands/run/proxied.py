@@ -1,4 +1,4 @@
-"""The proxy behind which a command runs: its service, its log, and what was left unused.
+"""The proxy behind which a command runs: its service, its log, and the unused recordings.
 
 This needs all that serves, and is imported when the command asks for something.
 """
@@ -41,7 +41,7 @@ class Proxied:
     """The service of one run, on a port that is open already."""
 
     def __init__(self, config: Config, opened: socket.socket, tally: Tally, stream: TextIO) -> None:
-        """Put it together, and accept connections. Blocks.
+        """Build it, and accept connections. Blocks.
 
         Raises ``BuffrError``, or ``SystemExit`` where the log says why it cannot start.
         """
@@ -84,13 +84,13 @@ class Proxied:
 
 
 class Noted(Protocol):
-    """Is told of what came, and became no exchange."""
+    """Receives events that did not become exchanges."""
 
     def refused(self, status: str, why: str) -> None:
-        """A request was refused before it was one."""
+        """A request was refused before it became an exchange."""
 
     def without_tls(self, host: str, why: str) -> None:
-        """A client made no TLS with a host."""
+        """A client failed to set up TLS with a host."""
 
 
 @implementer(ILogObserver)

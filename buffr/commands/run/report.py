@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from buffr.commands.run.outcome import Outcome, Row
+from buffr.commands.run.outcome import ExchangeCount, Outcome
 
 __all__ = ["as_json", "as_junit", "write_report"]
 
@@ -19,7 +19,7 @@ _SUITE = "buffr run"
 
 
 def write_report(path: Path, outcome: Outcome) -> None:
-    """Write the report in the form that the file's name asks for. Raises ``OSError``."""
+    """Write the report in the format of the file's suffix. Raises ``OSError``."""
     path.write_bytes((as_junit if path.suffix == ".xml" else as_json)(outcome))
 
 
@@ -64,7 +64,7 @@ def as_json(outcome: Outcome) -> bytes:
     return json.dumps(report, indent=2).encode() + b"\n"
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: ExchangeCount) -> dict[str, Any]:
     return {
         **_request(row.request),
         "status": row.status,
@@ -153,5 +153,5 @@ def _properties(case: Element) -> Element:
 
 
 def _in_xml(text: str) -> str:
-    """Text without the characters that XML 1.0 has no way to write."""
+    """Text without the characters that XML 1.0 cannot represent."""
     return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -49,13 +49,13 @@ FAIL_ON = ("miss", "record", "unused")
 _NOT_STARTED = 2
 _BACKLOG = 1024
 _PATIENCE_S = 0.25
-"""Commands that end within this time, and ask for nothing, pay for no proxy."""
+"""No proxy is started for commands that end within this time without a request."""
 _PROXY = ("twisted.internet.reactor", "buffr.commands.run.proxied")
 """What serves, in steps between which it is seen whether the command has ended."""
 
 
 def run_command(given: argparse.Namespace) -> int:
-    """Run the command that the arguments name; the process's exit code."""
+    """Run the command in the arguments; returns the exit code."""
     try:
         look_for(given.command[0], os.environ)
         with ExitStack() as open_files:
@@ -84,7 +84,7 @@ def _outcome(given: argparse.Namespace, open_files: ExitStack) -> Outcome:
 
 
 def _port(config: Config) -> socket.socket:
-    """The port, open: who connects is kept waiting until there is a proxy."""
+    """The open port: connections wait until there is a proxy."""
     assert config.forward is not None
     where = ("127.0.0.1", config.forward.port)
     try:
@@ -99,10 +99,10 @@ def _port(config: Config) -> socket.socket:
 
 
 class HasFileno(Protocol):
-    """What can be waited for."""
+    """An object that can be waited for."""
 
     def fileno(self) -> int:
-        """The number of its file."""
+        """Its file descriptor."""
 
 
 @define(eq=False)
@@ -196,7 +196,7 @@ class _Session:
             self._over()
 
     def _over(self) -> None:
-        """From here on, a signal ends buffr at once."""
+        """From now on, a signal ends buffr at once."""
         self.watch.stop()
         with self._passing_on:
             if self._killing is not None:
@@ -209,7 +209,7 @@ class _Session:
 
 
 def is_needed(child: Child, opened: socket.socket) -> bool:
-    """Whether there must be a proxy: somebody asks for it, or the command goes on."""
+    """Whether a proxy is needed: a client connects, or the command continues."""
     _first_of((opened, child), _PATIENCE_S)
     for module in _PROXY:
         if child.has_ended and not _first_of((opened,), 0.0):
@@ -248,17 +248,17 @@ def _cannot_fail(config: Config) -> bool:
 
 
 def fail_on(given: argparse.Namespace) -> tuple[str, ...]:
-    """Which of ``FAIL_ON`` were asked for."""
+    """Which of ``FAIL_ON`` were requested."""
     return tuple(what for what in FAIL_ON if getattr(given, f"fail_on_{what}"))
 
 
 def scope_of(given: argparse.Namespace) -> str:
-    """The scope that was asked for, or a new one that nobody else has."""
+    """The requested scope, or a new, unique one."""
     return str(given.scope or f"run-{secrets.token_hex(4)}")
 
 
 def flags(given: argparse.Namespace) -> dict[str, str]:
-    """The flags that settings are made of."""
+    """The flags for the settings."""
     mode = mode_of(given)
     said = {name: value for name, value in flags_of(given).items() if name != "cassette"}
     named = {} if mode is None else {"mode": mode}
@@ -307,7 +307,7 @@ def _log_stream(path: str | None, open_files: ExitStack) -> TextIO:
 
 
 def _reported(outcome: Outcome, report: str | None) -> int:
-    """Say what came of it; the exit code."""
+    """Print the result; returns the exit code."""
     with suppress(OSError):  # whoever reads standard error may have left
         sys.stderr.write(summary(outcome, paint_for(sys.stderr, os.environ)))
         sys.stderr.flush()
