@@ -197,7 +197,7 @@ data_dir: d
         ],
     )
     def test_refused(self, setting: str, line: str) -> None:
-        """What is wrong is told with its place, and with what is allowed."""
+        """Errors are reported with their position, and with what is allowed."""
         lines = refused(f"forward: {{{setting}}}\n")
         expected = line.replace("of hosts[0]", "of forward.hosts[0]")
         assert len(lines) == 1
@@ -319,7 +319,7 @@ class TestAccess:
 
     @pytest.mark.parametrize("listen", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
     def test_starts_on_loopback(self, listen: str) -> None:
-        """On a loopback address there is no need for either."""
+        """On a loopback address neither is needed."""
         assert forward("{}", {"BUFFR_LISTEN": listen})
 
     @pytest.mark.parametrize(
@@ -424,7 +424,7 @@ class TestPrivateDestinations:
         ],
     )
     def test_who_is_exempt(self, host: str, port: int, denied: object) -> None:
-        """What settings name is exempt; ``*`` names nothing, and ``NO_PROXY`` is no setting."""
+        """What settings name is exempt; ``*`` names nothing, and ``NO_PROXY`` is not a setting."""
         config = loaded(self.TEXT, {"NO_PROXY": "corp,169.254.169.254"})
         assert config.destinations.denies_private(host, port) is denied
         assert config.bypass.matches("corp", port)
@@ -474,7 +474,7 @@ class TestBypass:
         assert self.bypass(loaded("forward: {bypass: '*'}\n")) == ("*",)
 
     def test_bad_ones_in_the_environment(self) -> None:
-        """The environment is others' too: what cannot be read there is told and skipped."""
+        """The environment is others' too: what cannot be read there is reported and skipped."""
         config = loaded("forward: {}\n", {"NO_PROXY": "a,http://b,c:x,127.1,ok"})
         assert config.no_proxy == ("a", "ok")
         assert config.warnings == (

@@ -173,7 +173,7 @@ class TestProblems:
         assert lines[0].startswith(line)
 
     def test_unknown_variable(self) -> None:
-        """A variable that buffr does not know stops nothing, and is told with its value unsaid."""
+        """An unknown variable does not prevent the start; it is reported without its value."""
         config = loaded(environ={"BUFFR_LISTN": "s3cret", "BUFFR_2_HOST": "x", "OTHER": "x"})
         assert config.warnings == (
             "BUFFR_2_HOST: unknown variable, not used; did you mean 'BUFFR_1_PORT'?",
@@ -196,7 +196,7 @@ class TestFile:
         assert str(caught.value) == f"{path}: cannot be read: No such file or directory"
 
     def test_directory(self, tmp_path: Path) -> None:
-        """A directory is no file of settings."""
+        """A directory is not a settings file."""
         with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
             load(tmp_path, {}, {"target": "http://a.example"})
 
@@ -241,7 +241,7 @@ class TestFile:
         assert "s3cret" not in lines[0]
 
     def test_aliases_of_aliases(self) -> None:
-        """A billion laughs are told as quickly as one."""
+        """A billion laughs are reported as quickly as one."""
         rows = ["a0: &a0 [x]"]
         rows += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
         assert len(refused("\n".join(rows))) == 30

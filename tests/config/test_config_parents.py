@@ -70,7 +70,7 @@ class TestURLs:
         ],
     )
     def test_refused(self, text: str, why: str) -> None:
-        """What is no proxy's URL is refused with the reason."""
+        """Text that is not a proxy's URL is refused with the reason."""
         with pytest.raises(ValueError, match=why):
             parent(text)
 
@@ -119,7 +119,7 @@ class TestOf:
         assert (found and found.url) == url
 
     def test_none(self) -> None:
-        """Nobody's word is no parent."""
+        """Without any setting there is no parent."""
         assert ParentProxies().of(HTTPS) is None
 
 
@@ -161,7 +161,7 @@ class TestEnvironment:
         ],
     )
     def test_unusable(self, value: str, why: str) -> None:
-        """One that cannot be used is told without its value, and stops nothing."""
+        """One that cannot be used is reported without its value, and does not prevent the start."""
         config = loaded(environ={"HTTPS_PROXY": value, "ALL_PROXY": "http://a:1"})
         assert urls(config) == ("http://a:1", None)
         (warning,) = config.warnings
@@ -222,7 +222,7 @@ class TestLoops:
         ],
     )
     def test_buffr_is_not_its_own_parent(self, listen: str, url: str, own: object) -> None:
-        """A via that is buffr is refused; of the environment it is told and passed over."""
+        """A via that is buffr is refused; one in the environment is reported and skipped."""
         base = f"listen: {listen}\naccess: {{key: x}}\n"
         text = f"{base}forward: {{}}\n"
         config = loaded(text, {"ALL_PROXY": url})

@@ -117,7 +117,7 @@ class TestSources:
         ],
     )
     def test_faulty_variables(self, environ: dict[str, str], line: str) -> None:
-        """A fault in a variable is told by the variable's name, and nothing starts."""
+        """A fault in a variable is reported by the variable's name, and nothing starts."""
         lines = refused(None, environ)
         assert len(lines) == 1
         assert lines[0].startswith(line)
@@ -131,7 +131,7 @@ class TestSources:
                 assert example in line
 
     def test_variables_in_vain(self) -> None:
-        """A variable that another one replaces is told."""
+        """A variable that another one replaces is reported."""
         environ = {"BUFFR_TARGET": A, "BUFFR_TARGETS": f"[target: {B}]", "BUFFR_0_TARGET": C}
         assert loaded(None, environ).warnings == (
             "BUFFR_TARGETS: is not used, since other variables define a single route",
@@ -156,7 +156,7 @@ class TestOverrides:
         assert hosts(config) == ["a.example", "b.example"]
 
     def test_flags_for_every_route(self) -> None:
-        """What is no route's own affair is set for all by a flag."""
+        """A flag sets what is not specific to one route for all of them."""
         flags = {"keep_host": "true", "repeat": "once", "ca_file": "ca.pem"}
         for route in loaded(TWO_ROUTES, flags=flags).reverse:
             assert (route.keep_host, route.repeat) == (True, "once")
@@ -176,7 +176,7 @@ class TestOverrides:
         assert loaded(None, environ, {"port": "3"}).reverse[0].port == 3
 
     def test_port_of_several_routes(self) -> None:
-        """One port for several routes is refused by flag; by variable it is told and not used."""
+        """One port for several routes is an error by flag, and a warning by variable."""
         assert refused(TWO_ROUTES, flags={"port": "9"}) == [
             "--port: port: applies to a single route, but there are 2"
         ]
@@ -201,7 +201,7 @@ class TestPorts:
         ]
 
     def test_shared_by_default(self) -> None:
-        """A default that is taken is told as one."""
+        """A default port that is taken is reported as a default."""
         text = f"reverse:\n- {{target: {A}, port: 8081}}\n- {{target: {B}}}\n"
         assert refused(text) == [
             (
@@ -271,7 +271,7 @@ class TestCassettes:
         assert loaded(text).reverse[0].cassette == Path("x/c.json")
 
     def test_shared_by_two_targets(self) -> None:
-        """Recordings of two upstreams in one cassette would answer for each other: it is told."""
+        """Two upstreams with one cassette would answer for each other: a warning."""
         text = "reverse: [{target: http://a}, {target: https://a}, {target: http://a}]\n"
         assert loaded(text).warnings == (
             (
@@ -367,7 +367,7 @@ reverse:
         ],
     )
     def test_refused(self, setting: str, line: str) -> None:
-        """What is wrong in a route is told with its place in the list."""
+        """Errors in a route are reported with its position in the list."""
         (said,) = refused(f"reverse: [{{target: {A}, {setting}}}]\n")
         assert said.startswith(f"s.yaml:1: reverse[0].{line}")
 
@@ -388,7 +388,7 @@ class TestIgnoreRules:
         ],
     )
     def test_an_invalid_rule_is_skipped(self, rule: str, why: str) -> None:
-        """A rule that is wrong stops nothing: it is told and skipped, and the others hold."""
+        """An invalid rule is reported and skipped; the others apply."""
         good = "{in: request.path, pattern: y}"
         text = f"reverse: [{{target: {A}, match: {{ignore: [{rule}, {good}]}}}}]\n"
         config = loaded(text)

@@ -82,7 +82,7 @@ class TestOrder:
         assert "BUFFR_MODE=proxy" in line
 
     def test_variables_in_vain(self) -> None:
-        """A variable that another one replaces is told."""
+        """A variable that another one replaces is reported."""
         environ = PROXY | TARGET | TARGETS | NUMBERED | {"BUFFR_CASSETTE": "c.json"}
         why = "is not used, since BUFFR_PROXY selects the forward proxy"
         assert loaded(None, environ).warnings == (
@@ -134,7 +134,7 @@ hosts:
         ],
     )
     def test_faults(self, text: str, line: str) -> None:
-        """A fault in it is told by its name, and nothing starts."""
+        """A fault in it is reported by its name, and nothing starts."""
         lines = refused(None, {"BUFFR_PROXY": text})
         assert len(lines) == 1
         assert lines[0].startswith(line)
@@ -218,7 +218,7 @@ class TestOver:
         assert said.startswith(line)
 
     def test_variables_of_the_other_kind(self) -> None:
-        """A variable may be there for others, and is told."""
+        """A variable may be there for others, and is reported."""
         config = loaded("forward: {}", {"BUFFR_CASSETTE": "c.json"})
         assert config.warnings == ("BUFFR_CASSETTE: cassette: applies to a reverse port",)
 

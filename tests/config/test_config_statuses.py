@@ -51,5 +51,5 @@ class TestStatusSet:
         assert (status in StatusSet.of(entry)) != (status in StatusSet.of(f"!{entry}"))
 
     def test_nothing_but_statuses(self) -> None:
-        """What is no number is in no set that names statuses."""
+        """A value that is not a number is in no status set."""
         assert "200" not in StatusSet.of("200")

@@ -76,7 +76,7 @@ class TestTarget:
         ],
     )
     def test_refused(self, text: str, why: str) -> None:
-        """What is no such URL is refused with the reason."""
+        """Text that is not such a URL is refused with the reason."""
         with pytest.raises(ValueError, match=why):
             Origin.parse(text)
 

@@ -89,7 +89,7 @@ class TestDurations:
         ["", "-1s", "1:30", ".nan", ".inf", "inf", "1e3", "3651d", "5M", "1m30s", "s", "9" * 5000],
     )
     def test_refused(self, text: str) -> None:
-        """What is no duration, or too long for any timer."""
+        """Values that are not durations, or are too long for any timer."""
         with pytest.raises(Refused):
             parsed(duration(), text)
 

@@ -116,7 +116,7 @@ class TestLife:
         assert proxy.config["server"]["port"] == 8080
 
     def test_long_delays_are_no_error(self, start: Start) -> None:
-        """They became 1e+07 seconds on their way, which is no duration."""
+        """They became 1e+07 seconds on their way, which is not a duration."""
         assert get(start(throttling={"progressive_max_delay": 10**7})).ok
 
     @pytest.mark.parametrize("name", ["localhost", socket.gethostname()])

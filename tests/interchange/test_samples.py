@@ -99,7 +99,7 @@ class TestSamples:
 
     @pytest.mark.parametrize("name", FILES)
     def test_bodies_are_those_of_the_server(self, name: str) -> None:
-        """But for those of which a loss is told."""
+        """Except for those with a reported loss."""
         seen = 0
         for each in interactions(name):
             interaction = each.interaction

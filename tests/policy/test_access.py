@@ -103,7 +103,7 @@ class TestNetworks:
     )
     @pytest.mark.parametrize("authorization", [None, basic(b"x:" + KEY), b"Bearer " + KEY])
     def test_refuses(self, client: str, authorization: bytes | None) -> None:
-        """Outside of it no credentials help, where there is no key: 403."""
+        """Outside of it no credentials help if there is no key: 403."""
         with pytest.raises(AccessDenied) as caught:
             Access(None, NETWORKS).admit(client, authorization)
         assert (caught.value.status, caught.value.headers) == (403, ())
@@ -117,7 +117,7 @@ class TestNetworks:
 
     @pytest.mark.parametrize("authorization", [b"Basic !!!", b"Digest x", basic(b"a/b:")])
     def test_malformed(self, authorization: bytes) -> None:
-        """Credentials that cannot be read are told, not passed over: their scope is unknown."""
+        """Credentials that cannot be read are reported, not passed over: their scope is unknown."""
         with pytest.raises(ProxyKeyNeeded):
             Access(None, NETWORKS).admit(INSIDE, authorization)
 

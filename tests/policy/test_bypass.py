@@ -61,7 +61,7 @@ class TestMatches:
         assert not Bypass.of([]).matches("127.0.0.1", 80)
 
     def test_names(self) -> None:
-        """What is named is told from what is just everything."""
+        """Named hosts are distinguished from those that only ``*`` covers."""
         bypass = Bypass.of(["*", "a.example"])
         assert bypass.matches("b.example", 80)
         assert not bypass.names("b.example", 80)
@@ -108,7 +108,7 @@ class TestEntries:
         ],
     )
     def test_refused(self, entry: str, why: str) -> None:
-        """What is no entry is refused with the reason."""
+        """Invalid entries are refused with the reason."""
         with pytest.raises(ValueError, match=why):
             Bypass.of(["fine.example", entry])
 

@@ -26,7 +26,7 @@ class TestOnce:
         assert (len(calls), openings.done) == (1, {FILE})
 
     def test_what_failed_is_tried_again_by_who_waited(self) -> None:
-        """The error is told to the first alone."""
+        """Only the first caller gets the error."""
         openings: Openings[Path] = Openings()
         calls = list[Deferred[None]]()
 

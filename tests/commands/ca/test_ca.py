@@ -246,7 +246,7 @@ class TestWhatGoesWrong:
         assert done.stderr.splitlines()[-1] == b"buffr: standard output: No space left on device"
 
     def test_with_a_reader_that_leaves_is_silent(self) -> None:
-        """``buffr ca | true`` is no error to be told about."""
+        """``buffr ca | true`` is not an error worth reporting."""
         read, write = os.pipe()
         os.close(read)
         command = [*COMMAND, "--format", "bundle"]
