@@ -124,6 +124,7 @@ class TestFaults:
         [
             (b"[]", r"api\.json:1:1: the top level must be an object"),
             (b"oops", r"api\.json:1:1: the top level must be an object"),
+            (b"SQLite format 3\0\1", r"api\.json:1:1: it is an SQLite file .*, not a cassette"),
             (b'{\n "version": 2,', r"api\.json:2:13: version 2 is newer than .* \(1\)"),
             (b'{"version": "1"}', r"api\.json:1:13: version must be a number"),
             (b'{"version": true}', r"api\.json:1:13: version must be a number"),

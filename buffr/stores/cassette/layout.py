@@ -47,6 +47,7 @@ _RECORDING = re.compile(rb'"(?:http|websocket)"\s*:\s*\{')
 _CONFLICT = re.compile(rb"^(?:<{7}|={7}|>{7}|\|{7})", re.MULTILINE)
 _SALT = re.compile("[0-9a-f]{32}")
 _BOM = b"\xef\xbb\xbf"
+_SQLITE = b"SQLite format 3\0"
 _BLOCK_BYTES = 1 << 20
 _scan = json.JSONDecoder().raw_decode
 
@@ -179,6 +180,8 @@ class Layout:
         if at == self.size_bytes:
             self.blank = True
             return  # an empty file is an empty cassette
+        if starts(_SQLITE, 0):
+            raise _Fault(0, "it is an SQLite file (store: sqlite:FILE), not a cassette")
         self._expect(at, b"{", "the top level must be an object")
         at = self._skip(at + 1)
         while not starts(b"}", at):
