@@ -312,7 +312,7 @@ class TestVerify:
 
 
 FAULTS = {
-    "merge": ('{"interactions": [\n<<<<<<< HEAD\n{}\n=======\n]}', ":2:1: there is the mark of a"),
+    "merge": ('{"interactions": [\n<<<<<<< HEAD\n{}\n=======\n]}', ":2:1: it contains a merge"),
     "typo": ('{"interactions": [{"type" "http"}, {}]}', ":1:27: "),
     "newer": ('{"version": 9, "interactions": []}', "version 9 is newer"),
     "other": ('{"name": "x"}', "there is no list of interactions"),
