@@ -154,14 +154,18 @@ class TestReplay:
 
 
 class TestTrouble:
-    def test_a_broken_file_is_set_aside_and_a_new_one_begun(self, tmp_path: Path) -> None:
-        path = tmp_path / "a.db"
-        path.write_bytes(b"no database " * 100)
-        deck = Deck(path)
-        deck.append(b"/a")
-        assert deck.bodies(b"/a") == [b"/a"]
-        deck.close()
-        assert any("it is kept as" in line for line in deck.said)
+    @pytest.mark.parametrize("content", [b'{"interactions": []}', b"no database\n" * 99])
+    def test_a_file_that_is_not_a_database_is_left_as_it_is(
+        self, content: bytes, tmp_path: Path
+    ) -> None:
+        """A cassette that was named by mistake, for example."""
+        path = tmp_path / "api.json"
+        path.write_bytes(content)
+        with pytest.raises(StoreFailed, match="the file is left as it is"):
+            Deck(path)
+        assert [(found.name, found.read_bytes()) for found in tmp_path.iterdir()] == [
+            ("api.json", content)
+        ]
 
     def test_a_recording_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
         deck = Deck(tmp_path / "a.db")

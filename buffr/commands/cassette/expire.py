@@ -37,6 +37,8 @@ def _age(given: argparse.Namespace) -> timedelta:
     text = given.older_than
     if text is None:
         given.parser.error("--older-than is missing: give an age, such as 30d")
+    if text.strip().isdigit():
+        given.parser.error(f"--older-than: {text!r} must have a unit, such as {text.strip()}d")
     try:
         return timedelta(seconds=_AGE.parse(Scalar("--older-than", text)))
     except Refused:

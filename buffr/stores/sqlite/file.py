@@ -43,13 +43,16 @@ class CacheFile:
     migrations: Sequence[str] = MIGRATIONS
     sync: bool = False
     """Whether each commit waits for the medium."""
+    sets_aside: bool = True
+    """Whether a file that cannot be used is set aside. Otherwise it is left as it is."""
     inode: int = 0
 
     def prepare(self) -> None:
         """Make sure that a file of the current version is at the path.
 
-        A damaged file, or one that is not buffr's, is set aside. Raises
-        ``StoreFailed`` if the file has a newer version, or cannot be used.
+        A damaged file, or one that is not buffr's, is set aside if
+        ``sets_aside``. Raises ``StoreFailed`` if the file has a newer version,
+        or cannot be used.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +71,8 @@ class CacheFile:
 
     def begin_anew(self, why: str) -> None:
         """Set a damaged file aside; another process may have done so already."""
+        if not self.sets_aside:
+            return
         with suppress(OSError), self._alone():
             if not self.replaced():
                 self._set_aside(why)
@@ -150,7 +155,15 @@ class CacheFile:
         return None
 
     def _set_aside(self, why: str) -> None:
-        """Give the file and its write-ahead log another name."""
+        """Give the file and its write-ahead log another name.
+
+        Raises ``StoreFailed`` unless ``sets_aside``.
+        """
+        if not self.sets_aside:
+            raise StoreFailed(
+                f"store sqlite:{self.path}: {why}; the file is left as it is",
+                hint="name another file, or move this one",
+            )
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         aside = move_aside(self.path, f"corrupt-{stamp}", self.disk)
         for suffix in ("-wal", "-shm"):

@@ -158,7 +158,7 @@ class SQLiteInteractions:
             sync=sync,
             disk=self.disk,
         )
-        self._file = CacheFile(self.path, self.warn, self.disk, sync=sync)
+        self._file = CacheFile(self.path, self.warn, self.disk, sync=sync, sets_aside=False)
         self.replaces = self.access == "anew"
         self._thread = WriterThread(
             self._file, Bounds(0, 0, 0), lambda: 0.0, self._land_from_thread, _NEVER_S

@@ -208,7 +208,7 @@ class TestExpire:
         assert "2 interactions do not say when they were recorded" in said.err
         assert targets(cassette) == ["/1", "/2", "/3"]
 
-    @pytest.mark.parametrize("age", ["", "soon", "-3d", "0"])
+    @pytest.mark.parametrize("age", ["3", "", "soon", "-3d", "0"])
     def test_an_age_must_be_one(
         self, cassette: Path, capsys: pytest.CaptureFixture[str], age: str
     ) -> None:
