@@ -126,11 +126,15 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
 
 
 class TestWayOfARequest:
-    def test_a_replayed_get(self, traced: Traced) -> None:
+    @pytest.mark.parametrize("same", [True, False], ids=["again", "traced"])
+    def test_a_replayed_get(self, same: bool, traced: Traced) -> None:
+        """Out of the memory of hits, and by the engine: no trace id comes twice."""
+        numbers = count()
         with RawClient(traced.reverse_port) as client:
 
             def ask() -> None:
-                client.send(request(b"/replayed"))
+                field = (b"traceparent", b"00-%032x-%016x-01" % (next(numbers) + 1, 1))
+                client.send(request(b"/replayed", headers=[] if same else [field]))
                 assert client.answer().status == 200
 
             rooms = traced.rooms(ask)
