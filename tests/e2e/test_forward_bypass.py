@@ -20,6 +20,7 @@ from forward_bench import (
     secure_origin,
     wrap,
 )
+from ports import free_port
 from raw_http import RawClient, request
 
 from buffr.testing import FakeUpstream, Received, answer
@@ -191,8 +192,7 @@ class TestTunnels:
             assert client.rest() == b""
 
     def test_an_origin_that_is_down_is_502(self, proxy: Proxy) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
+        port = free_port()
         found = proxy.refused(b"localhost:%d" % port)
         assert found.status == 502
         assert b"refused the connection (localhost:%d)" % port in found.body
@@ -239,8 +239,7 @@ class TestPlainRequests:
         assert "localhost.json" not in proxy.files()
 
     def test_an_origin_that_is_down_is_502(self, proxy: Proxy) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
+        port = free_port()
         assert proxy.get(f"http://localhost:{port}/down").status == 502
         eventually(lambda: proxy.lines(f":{port}/down", " status=502 ", " src=bypass"))
 

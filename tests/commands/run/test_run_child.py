@@ -21,7 +21,7 @@ class TestCannotStart:
             ("./none", 127, "command not found"),
             ("./", 126, "Permission denied"),
             ("./plain", 126, "Permission denied"),
-            ("./text", 126, "no program"),
+            ("./text", 126, "neither a program nor a script"),
             ("./script", 126, "interpreter"),
             ("text", 127, "command not found"),
         ],
