@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buffr.errors import CassetteError
 from buffr.interaction import Body, HTTPInteraction, RecordedRequest
 from buffr.message import ResponseHead
 from buffr.stores.cassette.merging import Merged, merge
@@ -100,3 +101,21 @@ class TestMerging:
         (body,) = both.interaction(1).bodies[1:]
         assert body.file is not None
         assert body.file.read_bytes() == large.encode()
+
+    def test_what_is_recorded_meanwhile_is_not_overwritten(self, tmp_path: Path) -> None:
+        ours = cassette(tmp_path / "ours.json", ["a"])
+        theirs = cassette(tmp_path / "theirs.json", ["b"])
+        cassette(tmp_path / "ours.json", ["a", "recorded"])
+        with pytest.raises(CassetteError, match="other programs write to it"):
+            merge(ours, theirs, None, tmp_path / "ours.json", unexpected)
+        assert names(tmp_path / "ours.json") == ["a", "recorded"]
+
+    def test_a_torn_cassette_is_refused_and_left(self, tmp_path: Path) -> None:
+        cassette(tmp_path / "ours.json", ["a", "b"])
+        torn = (tmp_path / "ours.json").read_bytes()[:-30]
+        (tmp_path / "ours.json").write_bytes(torn)
+        ours = read_snapshot(tmp_path / "ours.json", unexpected)
+        theirs = cassette(tmp_path / "theirs.json", ["c"])
+        with pytest.raises(CassetteError):
+            merge(ours, theirs, None, tmp_path / "ours.json", unexpected)
+        assert (tmp_path / "ours.json").read_bytes() == torn

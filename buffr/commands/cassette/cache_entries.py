@@ -1,4 +1,4 @@
-"""The entries of a cache in SQLite, as far as a scan needs them."""
+"""The entries of a cache and the recordings in an SQLite file, as far as a scan needs them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from buffr.commands.cassette.bodies import LARGEST_BYTES
 from buffr.commands.cassette.entry import Entry, exchange
 from buffr.errors import CassetteError
 from buffr.stores.cache import CacheEntry
+from buffr.stores.cassette.format import decode
+from buffr.stores.sqlite.elements import body_files_of, stored_elements
 from buffr.stores.sqlite.rows import FoundRow, body_of, entry_of
 
 __all__ = ["cache_entries"]
@@ -28,19 +30,32 @@ FROM entries ORDER BY place
 
 
 def cache_entries(path: Path) -> Iterator[Entry]:
-    """The entries, in the order in which they came. Raises ``CassetteError``.
+    """The cache's entries, then the recordings, each in the order in which they came.
 
-    Nothing is written; a buffr may have the file open.
+    Nothing is written; a buffr may have the file open. Raises ``CassetteError``.
     """
+    number = 0
     try:
         with closing(_opened(path)) as connection:
-            for number, (key, *row) in enumerate(connection.execute(_ROWS)):
+            for key, *row in connection.execute(_ROWS):
                 try:
                     yield _entry(number, _entry_of(key, tuple(row)))
                 except (ValueError, TypeError) as error:
                     raise CassetteError(f"{path}: entry {number}: {error}") from error
-    except sqlite3.Error as error:
+                number += 1
+            bodies = body_files_of(path).with_suffix(".d")
+            for element in stored_elements(connection):
+                yield _recorded(number, element, bodies)
+                number += 1
+    except (sqlite3.Error, zstandard.ZstdError) as error:
         raise CassetteError(f"{path}: {error}") from error
+
+
+def _recorded(number: int, element: bytes, bodies: Path) -> Entry:
+    try:
+        return Entry(number, 1, decode(element, bodies))
+    except CassetteError:  # of another type, or broken
+        return Entry(number, 1, None, (("element", element),))
 
 
 def _opened(path: Path) -> sqlite3.Connection:

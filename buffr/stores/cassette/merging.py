@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from attrs import frozen
 
-from buffr.stores.cassette.file import CassetteFile
+from buffr.errors import CassetteError
+from buffr.stores.cassette.body_files import BodyFiles
+from buffr.stores.cassette.file import CassetteFile, OpenCassette
 from buffr.stores.cassette.layout import TAIL
 from buffr.stores.cassette.relayout import head, laid_out
 from buffr.stores.cassette.snapshot import Snapshot, file_errors
+from buffr.stores.cassette.window import Disturbed
 from buffr.stores.disk import BytesLike, Disk
 
 __all__ = ["Merged", "merge"]
 
 _MODE = 0o600
+_BODY_FILE = re.compile(rb'"(?:body|data)_file"')
 
 
 @frozen
@@ -43,14 +48,17 @@ def merge(
     Ours come first, in their order, then those that only theirs has. With the
     ``base`` of both, interactions that theirs removed since then are removed.
     Interactions are equal if they are equal as JSON, whatever their layout.
-    The salt is that of ours. Raises ``CassetteError`` with nothing changed.
+    The salt is that of ours. Raises ``CassetteError`` with nothing changed, also
+    if one of them is torn, or was written to since it was read.
     """
+    for each in (ours, theirs):
+        if each.is_torn:
+            raise each.torn_end
     ours_texts, theirs_texts = _texts(ours), _texts(theirs)
     gone, new = _changes(ours_texts, theirs_texts, None if base is None else _texts(base))
     kept = [number for number in range(len(ours)) if number not in gone]
     elements = [(ours, number) for number in kept] + [(theirs, number) for number in new]
-    _write(path, ours, elements, warn)
-    _copy_bodies(elements, path)
+    _write(path, (ours, theirs), elements, warn)
     return Merged(len(elements), len(new), len(gone))
 
 
@@ -92,12 +100,14 @@ def _changes(
 
 def _write(
     path: Path,
-    ours: Snapshot,
+    read: tuple[Snapshot, Snapshot],
     elements: Sequence[tuple[Snapshot, int]],
     warn: Callable[[str], None],
 ) -> None:
+    layout = read[0].layout
+
     def parts() -> Iterator[BytesLike]:
-        yield head(ours.layout.salt or secrets.token_hex(16), ours.layout.others)
+        yield head(layout.salt or secrets.token_hex(16), layout.others)
         laid = {id(each): list(laid_out(each.layout)) for each, _ in elements}
         separator = b"\n    "
         for each, number in elements:
@@ -106,20 +116,39 @@ def _write(
             separator = b",\n    "
         yield TAIL
 
-    file = CassetteFile(path, _MODE, sync=True, disk=Disk(), warn=warn)
+    disk = Disk()
+    file = CassetteFile(path, _MODE, sync=True, disk=disk, warn=warn)
+    bodies = BodyFiles(file.real_path, file_mode=_MODE, sync=True, disk=disk)
     with file_errors(path), file.writing(known=False, new=b"{}") as opened:
-        opened.replace(parts())
+        try:
+            for each in read:
+                if each.path.exists() and each.path.samefile(path):
+                    _check(opened, each)
+            # Before the cassette names them.
+            _keep_bodies(bodies, elements)
+            opened.replace(parts())
+        except BaseException:
+            if opened.created:
+                file.real_path.unlink(missing_ok=True)
+            raise
 
 
-def _copy_bodies(elements: Sequence[tuple[Snapshot, int]], path: Path) -> None:
-    """Copy the large bodies' files that the result names and that are not beside it yet."""
-    target = path.resolve().with_name(f"{path.stem}.d")
-    for directory in {each.bodies for each, _ in elements}:
-        if directory == target or not directory.is_dir():
+def _check(opened: OpenCassette, snapshot: Snapshot) -> None:
+    """Raise ``Disturbed`` if something was recorded since the snapshot was taken."""
+    if opened.stamp() != snapshot.stamp:
+        raise Disturbed
+
+
+def _keep_bodies(bodies: BodyFiles, elements: Sequence[tuple[Snapshot, int]]) -> None:
+    """Have the files of large bodies beside the result.
+
+    git hands cassettes over without them, and merges these files by itself.
+    """
+    for snapshot, number in elements:
+        if snapshot.bodies == bodies.directory or not snapshot.bodies.is_dir():
             continue
-        named = b"".join(each.element(n) for each, n in elements if each.bodies == directory)
-        for file in directory.iterdir():
-            if file.name.encode() in named and not (target / file.name).exists():
-                with file_errors(target):
-                    target.mkdir(exist_ok=True)
-                    shutil.copyfile(file, target / file.name)
+        if not _BODY_FILE.search(snapshot.element(number)):
+            continue
+        # An element that cannot be read stays as it is.
+        with suppress(CassetteError):
+            bodies.keep(snapshot.interaction(number))

@@ -12,7 +12,7 @@ import os
 import secrets
 import sqlite3
 from array import array
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ from buffr.stores.cassette.index import Index, KeyOf
 from buffr.stores.cassette.thread import let_others_run
 from buffr.stores.disk import Disk
 from buffr.stores.interactions import InteractionView, Redact, SetName, StoreAccess, not_recorded
+from buffr.stores.sqlite.elements import TABLES, StoredRow, body_files_of, coded, plain
 from buffr.stores.sqlite.file import CacheFile, said
 from buffr.stores.sqlite.ledger import Bounds
 from buffr.stores.sqlite.thread import Stop, Work, WriterResults, WriterThread
@@ -56,27 +57,9 @@ _LARGE_BYTES = 65536
 """Larger elements are decoded off the reactor's thread."""
 _STEP = 200
 """The number of other processes' elements that are read in one turn of the reactor."""
-_COMPRESS_OVER = 512
-_AS_IT_IS, _ZSTD = 0, 1
 _NEVER_S = 1e6
 _READER_PATIENCE_S = 5.0
 
-# Without a version of their own: a buffr that does not know these tables still uses the cache.
-_TABLES = """
-CREATE TABLE IF NOT EXISTS recordings (
-  id INTEGER PRIMARY KEY AUTOINCREMENT,
-  name TEXT NOT NULL UNIQUE,
-  salt BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS interactions (
-  place INTEGER PRIMARY KEY AUTOINCREMENT,
-  recording INTEGER NOT NULL,
-  element BLOB NOT NULL,
-  coding INTEGER NOT NULL,
-  element_bytes INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS interactions_recording ON interactions (recording, place);
-"""
 _SET = "SELECT id, salt FROM recordings WHERE name = ?"
 _NEW_SET = "INSERT INTO recordings (name, salt) VALUES (?, ?)"
 _FORGET_SET = (
@@ -87,11 +70,6 @@ _AFTER = """
 SELECT place, element, coding, element_bytes FROM interactions
 WHERE recording = ? AND place > ? ORDER BY place LIMIT ?"""
 _ONE = "SELECT element, coding, element_bytes FROM interactions WHERE place = ?"
-
-_Kept = Sequence[Any]
-"""An element as stored in its row: the bytes, their coding, and the decoded size."""
-
-_inflate = zstandard.ZstdDecompressor
 
 
 def _at_once(function: Callable[[], Interaction]) -> Awaitable[Interaction]:
@@ -150,10 +128,8 @@ class SQLiteInteractions:
 
     def __attrs_post_init__(self) -> None:
         sync = self.durability == "disk"
-        real = Path(os.path.realpath(self.path))
-        # In name.db.d: name.d belongs to a cassette, which removes files that it does not name.
         self._bodies = BodyFiles(
-            real.with_name(f"{real.name}.json"),
+            body_files_of(self.path),
             file_mode=self.file_mode,
             sync=sync,
             disk=self.disk,
@@ -323,19 +299,19 @@ class SQLiteInteractions:
             if view.building is None:
                 view.index.add(entry, place)
 
-    def _entry(self, kept: _Kept) -> IndexEntry | None:
+    def _entry(self, kept: StoredRow) -> IndexEntry | None:
         with suppress(ValueError, zstandard.ZstdError):
-            return index_entry(decode_index(_plain(kept)), self._bodies.directory)
+            return index_entry(decode_index(plain(kept)), self._bodies.directory)
         return None
 
     def places(self) -> range:
         return range(self._first, self._first + len(self._rows))
 
-    def _element(self, place: int) -> _Kept | None:
+    def _element(self, place: int) -> StoredRow | None:
         at = place - self._first
         if self._reader is None or not 0 <= at < len(self._rows):
             return None
-        found: _Kept | None = self._reader.execute(_ONE, (self._rows[at],)).fetchone()
+        found: StoredRow | None = self._reader.execute(_ONE, (self._rows[at],)).fetchone()
         return found
 
     def entry(self, place: int) -> IndexEntry | None:
@@ -352,7 +328,7 @@ class SQLiteInteractions:
         with suppress(ValueError, zstandard.ZstdError, sqlite3.Error):
             kept = self._element(place)
             if kept is not None:
-                return broken_request(decode_index(_plain(kept)), self._bodies.directory)
+                return broken_request(decode_index(plain(kept)), self._bodies.directory)
         return None
 
     def warm(self, place: int) -> Interaction | None:
@@ -371,10 +347,10 @@ class SQLiteInteractions:
             self._decoded.keep(place, interaction, kept[2])
         return interaction
 
-    def _read(self, place: int, kept: _Kept) -> Interaction:
+    def _read(self, place: int, kept: StoredRow) -> Interaction:
         """For any thread. Raises ``CassetteError``."""
         try:
-            interaction = decode(_plain(kept), self._bodies.directory)
+            interaction = decode(plain(kept), self._bodies.directory)
         except (CassetteError, zstandard.ZstdError) as error:
             raise CassetteError(f"{self.where}: interaction {place}: {error}") from error
         for body in interaction.bodies:
@@ -423,9 +399,7 @@ class SQLiteInteractions:
 
     def _insert(self, connection: sqlite3.Connection, element: bytes, salt: bytes) -> bool:
         """Insert an element. Returns false if the salt of the set has changed."""
-        coding, data = _AS_IT_IS, element
-        if len(element) > _COMPRESS_OVER:
-            coding, data = _ZSTD, zstandard.ZstdCompressor().compress(element)
+        coding, data = coded(element)
         connection.execute("BEGIN IMMEDIATE")
         try:
             if self.replaces:
@@ -458,7 +432,7 @@ class SQLiteInteractions:
 
     def _write_set(self, connection: sqlite3.Connection) -> None:
         """Make sure that the tables and the set exist; use its salt from now on."""
-        connection.executescript(_TABLES)
+        connection.executescript(TABLES)
         connection.execute(
             "INSERT INTO recordings (name, salt) VALUES (?, ?) ON CONFLICT DO NOTHING",
             (self.name.name, self.salt),
@@ -509,12 +483,3 @@ class SQLiteInteractions:
         self.views.clear()
         self._decoded.clear()
         self._rows = array("q")
-
-
-def _plain(kept: _Kept) -> bytes:
-    """The original element. Raises ``ZstdError``."""
-    element: bytes
-    element, coding, element_bytes = kept
-    if coding == _AS_IT_IS:
-        return element
-    return _inflate().decompress(element, max_output_size=element_bytes)

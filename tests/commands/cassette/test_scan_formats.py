@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,12 @@ import yaml
 import zstandard
 from calls import call
 
-from buffr.interaction import Body
+from buffr.interaction import Body, HTTPInteraction, RecordedRequest
 from buffr.message import ResponseHead
 from buffr.stores.cache import CacheEntry
+from buffr.stores.cassette.format import encode
 from buffr.stores.disk import Disk
+from buffr.stores.sqlite.elements import TABLES, coded
 from buffr.stores.sqlite.file import CacheFile
 from buffr.stores.sqlite.rows import row_of
 
@@ -158,6 +162,32 @@ class TestVCR:
 
 
 class TestCache:
+    @pytest.mark.parametrize("padding", ["", "x " * 2000], ids=["small", "compressed"])
+    def test_recordings(
+        self, padding: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Those of modes auto and record, which may stand beside a cache's answers."""
+        path = tmp_path / "recorded.db"
+        CacheFile(path, print, Disk()).prepare()
+        body = json.dumps({"pad": padding, "note": KEY}).encode()
+        interaction = HTTPInteraction(
+            RecordedRequest(b"GET", b"/a"),
+            ResponseHead(200, b"OK", ((b"Content-Type", b"application/json"),)),
+            Body.of(body),
+        )
+        element = encode(interaction)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(TABLES)
+            connection.execute(
+                "INSERT INTO interactions (recording, coding, element, element_bytes) "
+                "VALUES (1, ?, ?, ?)",
+                (*coded(element), len(element)),
+            )
+            connection.commit()
+        said = call(capsys, "scan", path)
+        assert said.code == 1
+        assert "/note" in said.out
+
     def test_entries(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = tmp_path / "cache.db"
         file = CacheFile(path, print, Disk())
