@@ -12,13 +12,13 @@ from buffr.interchange.imported import (
     Asked,
     Imported,
     NotImported,
+    each_imported,
     exchange,
-    fields,
+    fields_by_name,
     text_bytes,
 )
 from buffr.interchange.source import Source, SourceError, converted
 from buffr.interchange.yaml_text import read_yaml
-from buffr.message import Headers
 
 __all__ = ["LACKS", "read"]
 
@@ -60,11 +60,7 @@ def read(source: Source) -> Iterator[Imported | NotImported]:
     found = document.get("interactions") if isinstance(document, dict) else None
     if not isinstance(found, list):
         raise SourceError(f"{source.path}: it has no interactions")
-    for value in found:
-        try:
-            yield _imported(converted(value, _Interaction))
-        except NotImported as error:
-            yield error
+    yield from each_imported(found, lambda value: _imported(converted(value, _Interaction)))
 
 
 def _imported(given: _Interaction) -> Imported:
@@ -72,19 +68,17 @@ def _imported(given: _Interaction) -> Imported:
     losses = []
     if response.uncompressed:
         losses.append("Go had undone the coding of the body, and taken Content-Encoding away")
-    asked = Asked(request.method, request.url, _fields(request.headers), _bytes(request.body))
+    asked = Asked(
+        request.method, request.url, fields_by_name(request.headers or {}), _bytes(request.body)
+    )
     answer = Answer(
         response.code,
-        _fields(response.headers),
+        fields_by_name(response.headers or {}),
         _bytes(response.body),
         reason=response.status.removeprefix(str(response.code)).strip() or None,
-        trailers=_fields(response.trailer),
+        trailers=fields_by_name(response.trailer or {}),
     )
     return exchange(asked, answer, losses=losses)
-
-
-def _fields(given: _Fields) -> Headers:
-    return fields((name, value) for name, values in (given or {}).items() for value in values)
 
 
 def _bytes(body: Any) -> bytes:

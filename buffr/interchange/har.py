@@ -7,8 +7,6 @@ the unit of the times of WebSocket messages.
 from __future__ import annotations
 
 import json
-from base64 import b64decode
-from binascii import Error
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -23,7 +21,9 @@ from buffr.interchange.imported import (
     Asked,
     Imported,
     NotImported,
+    body_of_base64,
     charset_of,
+    each_imported,
     exchange,
     fields,
     session,
@@ -116,11 +116,8 @@ class _Entry(msgspec.Struct):
 
 def read(source: Source) -> Iterator[Imported | NotImported]:
     """The entries of a HAR, in their order."""
-    for text in source.elements("entries"):
-        try:
-            yield _imported(shaped(text, _Entry), source)
-        except NotImported as error:
-            yield error
+    texts = source.elements("entries")
+    return each_imported(texts, lambda text: _imported(shaped(text, _Entry), source))
 
 
 def _imported(entry: _Entry, source: Source) -> Imported:
@@ -176,7 +173,7 @@ def _request_body(request: _Request, headers: Headers, source: Source) -> bytes 
         return source.beside(data.file)
     if data.text:
         if data.encoding == "base64":
-            return _from_base64(data.text)
+            return body_of_base64(data.text)
         sent = text_bytes(data.text, charset_of(data.mimeType or content_type))
         size = None if request.bodySize is None else int(request.bodySize)
         return _by_size(data.text, size, sent) if size and size > 0 else sent
@@ -233,15 +230,8 @@ def _from_chunks(text: str, headers: Headers) -> bytes:
             parts = json.loads(text)
         except ValueError as error:
             raise NotImported(f"its body is not a list of base64: {error}") from error
-        return b"".join([_from_base64(str(part)) for part in parts])
-    return _from_base64(text)
-
-
-def _from_base64(text: str) -> bytes:
-    try:
-        return b64decode(text)
-    except (Error, ValueError) as error:
-        raise NotImported(f"its body is not base64: {error}") from error
+        return b"".join([body_of_base64(str(part)) for part in parts])
+    return body_of_base64(text)
 
 
 def _session(entry: _Entry, headers: Headers, source: Source) -> Imported:
@@ -277,7 +267,7 @@ def _frames(messages: list[_Message]) -> Iterator[Frame]:
         delay = 0 if before is None or now is None or now < 0 else max(0, round(now - before))
         before = now if now is not None and now >= 0 else before
         is_text = kind is FrameKind.TEXT
-        data = text_bytes(message.data) if is_text else _from_base64(message.data)
+        data = text_bytes(message.data) if is_text else body_of_base64(message.data)
         if kind is FrameKind.CLOSE:
             code, reason = _close(data)
             yield Frame(direction, kind, delay_ms=delay, close_code=code, reason=reason)

@@ -5,8 +5,6 @@ https://docs.hoverfly.io/en/latest/pages/reference/simulationschema.html
 
 from __future__ import annotations
 
-from base64 import b64decode
-from binascii import Error
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,8 +16,11 @@ from buffr.interchange.imported import (
     Asked,
     Imported,
     NotImported,
+    body_of_base64,
+    each_imported,
     exchange,
     fields,
+    fields_by_name,
     text_bytes,
 )
 from buffr.interchange.source import Source, shaped
@@ -72,11 +73,8 @@ class _Pair(msgspec.Struct):
 
 def read(source: Source) -> Iterator[Imported | NotImported]:
     """The pairs of a simulation, in their order."""
-    for text in source.elements("pairs"):
-        try:
-            yield _imported(shaped(text, _Pair), source)
-        except NotImported as error:
-            yield error
+    texts = source.elements("pairs")
+    return each_imported(texts, lambda text: _imported(shaped(text, _Pair), source))
 
 
 def _imported(pair: _Pair, source: Source) -> Imported:
@@ -113,15 +111,10 @@ def _answer(response: _Response, source: Source) -> Answer:
     if response.bodyFile:
         body = source.beside(response.bodyFile)
     elif response.encodedBody:
-        try:
-            body = b64decode(response.body)
-        except (Error, ValueError) as error:
-            raise NotImported(f"its body is not base64: {error}") from error
+        body = body_of_base64(response.body)
     else:
         body = text_bytes(response.body)
-    answered = fields(
-        (name, value) for name, values in (response.headers or {}).items() for value in values
-    )
+    answered = fields_by_name(response.headers or {})
     kept = tuple([each for each in answered if each[0].lower() != _OWN])
     return Answer(response.status, kept, body, delay_ms=response.fixedDelay)
 

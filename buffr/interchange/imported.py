@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from base64 import b64decode
+from binascii import Error
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
@@ -29,13 +32,18 @@ __all__ = [
     "Asked",
     "Imported",
     "NotImported",
+    "body_of_base64",
     "charset_of",
+    "each_imported",
     "exchange",
     "fields",
+    "fields_by_name",
     "session",
     "text_bytes",
     "utc",
 ]
+
+T = TypeVar("T")
 
 _DECODED_BYTES = 256 << 20
 _REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
@@ -241,6 +249,34 @@ def _value(value: str) -> bytes:
         return joined.encode("latin-1")
     except UnicodeEncodeError:
         return joined.encode("utf-8", "replace")
+
+
+def fields_by_name(given: Mapping[str, Any]) -> Headers:
+    """The same out of a mapping from names to one value, or to a list of them."""
+    return fields(
+        (name, str(value))
+        for name, values in given.items()
+        for value in (values if isinstance(values, list) else [values])
+    )
+
+
+def body_of_base64(text: str, *, strict: bool = False) -> bytes:
+    """A body's bytes. Raises ``NotImported``."""
+    try:
+        return b64decode(text, validate=strict)
+    except (Error, ValueError) as error:
+        raise NotImported(f"its body is not base64: {error}") from error
+
+
+def each_imported(
+    values: Iterable[T], imported: Callable[[T], Imported]
+) -> Iterator[Imported | NotImported]:
+    """What ``imported`` makes of each value; one that it refuses does not stop the others."""
+    for value in values:
+        try:
+            yield imported(value)
+        except NotImported as error:
+            yield error
 
 
 def charset_of(media_type: str) -> str:

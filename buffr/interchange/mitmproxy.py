@@ -14,7 +14,16 @@ from typing import Any
 import msgspec
 
 from buffr.interaction import Body, Direction, Frame, FrameKind
-from buffr.interchange.imported import Answer, Asked, Imported, NotImported, exchange, session, utc
+from buffr.interchange.imported import (
+    Answer,
+    Asked,
+    Imported,
+    NotImported,
+    each_imported,
+    exchange,
+    session,
+    utc,
+)
 from buffr.interchange.source import Source, SourceError, converted
 from buffr.message import Headers, first_value
 
@@ -32,11 +41,7 @@ _LONGEST_PAUSE_S = 86400 * 365
 
 def read(source: Source) -> Iterator[Imported | NotImported]:
     """The flows of a dump, in their order. Raises ``SourceError``."""
-    for flow in _flows(source):
-        try:
-            yield _imported(converted(flow, _Flow))
-        except NotImported as error:
-            yield error
+    return each_imported(_flows(source), lambda flow: _imported(converted(flow, _Flow)))
 
 
 def _flows(source: Source) -> Iterator[dict[str, Any]]:

@@ -13,8 +13,10 @@ from buffr.interchange.imported import (
     Asked,
     Imported,
     NotImported,
+    each_imported,
     exchange,
     fields,
+    fields_by_name,
     text_bytes,
 )
 from buffr.interchange.source import Source, SourceError, shaped
@@ -50,11 +52,7 @@ def read(source: Source) -> Iterator[Imported | NotImported]:
         found = shaped(source.whole(), list[msgspec.Raw])
     except NotImported as error:
         raise SourceError(f"{source.path}: {error.message}") from error
-    for text in found:
-        try:
-            yield _imported(shaped(bytes(text), _Recording))
-        except NotImported as error:
-            yield error
+    yield from each_imported(found, lambda text: _imported(shaped(bytes(text), _Recording)))
 
 
 def _imported(given: _Recording) -> Imported:
@@ -71,11 +69,7 @@ def _imported(given: _Recording) -> Imported:
 def _fields(given: dict[str, Any] | list[str]) -> Headers:
     if isinstance(given, list):  # name, value, name, value …
         return fields(zip(given[::2], given[1::2], strict=False))
-    return fields(
-        (name, str(value))
-        for name, values in given.items()
-        for value in (values if isinstance(values, list) else [values])
-    )
+    return fields_by_name(given)
 
 
 def _request_body(body: Any) -> bytes:

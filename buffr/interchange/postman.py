@@ -13,6 +13,7 @@ from buffr.interchange.imported import (
     Asked,
     Imported,
     NotImported,
+    each_imported,
     exchange,
     fields,
     text_bytes,
@@ -85,12 +86,12 @@ def read(source: Source) -> Iterator[Imported | NotImported]:
     except NotImported as error:
         raise SourceError(f"{source.path}: {error.message}") from error
     variables = {each.key: str(each.value) for each in collection.variable}
-    for item in _requests(collection.item, source.limits.depth):
-        for example in item.response:
-            try:
-                yield _imported(item, example, variables)
-            except NotImported as error:
-                yield error
+    examples = (
+        (item, example)
+        for item in _requests(collection.item, source.limits.depth)
+        for example in item.response
+    )
+    yield from each_imported(examples, lambda pair: _imported(*pair, variables))
 
 
 def _requests(items: list[_Item], depth: int) -> Iterator[_Item]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
-from binascii import Error
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,13 +13,14 @@ from buffr.interchange.imported import (
     Asked,
     Imported,
     NotImported,
+    body_of_base64,
+    each_imported,
     exchange,
-    fields,
+    fields_by_name,
     text_bytes,
     utc,
 )
 from buffr.interchange.source import Source, SourceError, shaped
-from buffr.message import Headers
 
 __all__ = ["LACKS", "json_of_json5", "read"]
 
@@ -82,11 +81,8 @@ def read(source: Source) -> Iterator[Imported | NotImported]:
             tapes.append((tape.meta.createdAt or "", tape))
         except (NotImported, UnicodeDecodeError) as error:
             yield NotImported(f"{path}: {error}")
-    for _, tape in sorted(tapes, key=lambda each: each[0]):
-        try:
-            yield _imported(tape)
-        except NotImported as error:
-            yield error
+    in_order = [tape for _, tape in sorted(tapes, key=lambda each: each[0])]
+    yield from each_imported(in_order, _imported)
 
 
 def _paths(source: Source) -> list[Any]:
@@ -103,20 +99,12 @@ def _imported(tape: _Tape) -> Imported:
     asked = Asked(
         request.method,
         meta.host.rstrip("/") + request.url,
-        _fields(request.headers),
+        fields_by_name(request.headers),
         _bytes(request.body, readable=meta.reqHumanReadable),
     )
     body = _bytes(response.body, readable=meta.resHumanReadable)
-    answer = Answer(response.status, _fields(response.headers), body)
+    answer = Answer(response.status, fields_by_name(response.headers), body)
     return exchange(asked, answer, recorded_at=utc(meta.createdAt))
-
-
-def _fields(given: dict[str, Any]) -> Headers:
-    return fields(
-        (name, str(value))
-        for name, values in given.items()
-        for value in (values if isinstance(values, list) else [values])
-    )
 
 
 def _bytes(body: Any, *, readable: bool) -> bytes:
@@ -124,10 +112,7 @@ def _bytes(body: Any, *, readable: bool) -> bytes:
         return b"" if body is None else msgspec.json.encode(body)
     if readable:
         return text_bytes(body)
-    try:
-        return b64decode(body, validate=True)
-    except (Error, ValueError) as error:
-        raise NotImported(f"its body is not base64: {error}") from error
+    return body_of_base64(body, strict=True)
 
 
 def json_of_json5(text: str) -> str:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from base64 import b64decode
-from binascii import Error
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +19,8 @@ from buffr.interchange.imported import (
     Asked,
     Imported,
     NotImported,
+    body_of_base64,
+    each_imported,
     exchange,
     fields,
     text_bytes,
@@ -87,11 +87,7 @@ def read(source: Source) -> Iterator[Imported | NotImported]:
         raise SourceError(f"{source.path}: its interactions are not a list")
     if _is_sorted(found):
         found = sorted(found, key=lambda value: str(value.get("recorded_at")))
-    for value in found:
-        try:
-            yield _imported(converted(value, _Interaction))
-        except NotImported as error:
-            yield error
+    yield from each_imported(found, lambda value: _imported(converted(value, _Interaction)))
 
 
 def _is_sorted(found: list[Any]) -> bool:
@@ -174,10 +170,7 @@ def _body_of(message: _Request | _Response) -> bytes:
 def _spelled(body: dict[str, Any]) -> bytes:
     """``{string: …}``, or ``{encoding: …, base64_string: …}``."""
     if isinstance(encoded := body.get("base64_string"), str):
-        try:
-            return b64decode(encoded)
-        except (Error, ValueError) as error:
-            raise NotImported(f"its body is not base64: {error}") from error
+        return body_of_base64(encoded)
     text = body.get("string")
     encoding = body.get("encoding")
     if isinstance(text, str) and isinstance(encoding, str) and encoding.upper() != "ASCII-8BIT":

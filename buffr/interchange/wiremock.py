@@ -6,8 +6,6 @@ which one was recorded, so that only what it compares exactly is known.
 
 from __future__ import annotations
 
-from base64 import b64decode
-from binascii import Error
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -19,9 +17,12 @@ from buffr.interchange.imported import (
     Asked,
     Imported,
     NotImported,
+    body_of_base64,
     charset_of,
+    each_imported,
     exchange,
     fields,
+    fields_by_name,
     text_bytes,
 )
 from buffr.interchange.source import Source, SourceError, shaped
@@ -83,11 +84,7 @@ def read(source: Source) -> Iterator[Imported | NotImported]:
             except NotImported as error:
                 refused.append(NotImported(f"{file.path}: {error.message}"))
     yield from refused
-    for stub in _in_order(stubs):
-        try:
-            yield _imported(stub, source)
-        except NotImported as error:
-            yield error
+    yield from each_imported(_in_order(stubs), lambda stub: _imported(stub, source))
 
 
 def _files(source: Source) -> Iterable[Source]:
@@ -142,14 +139,9 @@ def _imported(stub: _Mapping, source: Source) -> Imported:
     if len(pairs) < len(request.headers):
         losses.append("matchers of header fields other than equalTo")
     asked = Asked(request.method, _target(request, losses), fields(pairs), body)
-    answered = [
-        (name, value)
-        for name, values in response.headers.items()
-        for value in ([values] if isinstance(values, str) else values)
-    ]
     answer = Answer(
         response.status,
-        fields(answered),
+        fields_by_name(response.headers),
         _answer_body(response, source),
         reason=response.statusMessage,
         delay_ms=response.fixedDelayMilliseconds,
@@ -183,7 +175,7 @@ def _request_body(request: _Request, losses: list[str]) -> bytes:
             given = pattern["equalToJson"]
             return text_bytes(given) if isinstance(given, str) else msgspec.json.encode(given)
         if isinstance(encoded := pattern.get("binaryEqualTo"), str):
-            return _from_base64(encoded)
+            return body_of_base64(encoded)
         losses.append(f"the matcher of the body {next(iter(pattern), '')}")
     return b""
 
@@ -192,7 +184,7 @@ def _answer_body(response: _Response, source: Source) -> bytes:
     if response.bodyFileName is not None:
         return _beside(source, response.bodyFileName)
     if response.base64Body is not None:
-        return _from_base64(response.base64Body)
+        return body_of_base64(response.base64Body)
     if response.jsonBody is not msgspec.UNSET:
         return msgspec.json.encode(response.jsonBody)
     types = [value for name, value in response.headers.items() if name.lower() == "content-type"]
@@ -206,10 +198,3 @@ def _beside(source: Source, name: str) -> bytes:
         if (folder / "__files").is_dir():
             return Source(folder / "__files" / "-", source.limits).beside(name)
     raise NotImported(f"there is no folder __files with {name}")
-
-
-def _from_base64(text: str) -> bytes:
-    try:
-        return b64decode(text)
-    except (Error, ValueError) as error:
-        raise NotImported(f"its body is not base64: {error}") from error
