@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from attrs import define, frozen
 
@@ -28,6 +28,7 @@ __all__ = [
     "InteractionView",
     "Redact",
     "SetName",
+    "SetView",
     "StoreAccess",
     "in_words",
     "not_recorded",
@@ -109,14 +110,11 @@ class InteractionSet(Protocol):
         """Free the memory, once it is closed."""
 
 
-class _Viewed(InteractionSet, Protocol):
-    """What a view requires of its set; see ``Store`` for members of the same name.
-
-    Places are consecutive numbers; an interaction keeps its own.
-    """
+class _Changing(InteractionSet, Protocol):
+    """What a view requires of its set; see ``Store`` for members of the same name."""
 
     @property
-    def views(self) -> list[InteractionView]: ...
+    def views(self) -> Sequence[SetView[Any]]: ...
 
     @property
     def trouble(self) -> str: ...
@@ -127,28 +125,17 @@ class _Viewed(InteractionSet, Protocol):
     async def caught_up(self) -> None:
         """Read what other processes have changed."""
 
-    def warm(self, place: int) -> Interaction | None:
-        """The interaction at a place, if it is in memory."""
-
-    async def cold(self, place: int) -> Interaction:
-        """The interaction at a place. Raises ``CassetteError``."""
-
-    def places(self) -> range: ...
-
-    def entry(self, place: int) -> IndexEntry | None:
-        """The interaction at a place in the form for lookups, while it can be replayed."""
-
-    def broken(self, place: int) -> BrokenInteraction | None:
-        """The request at a place that cannot be replayed, if the request can be read."""
-
     async def append(self, interaction: Interaction) -> None: ...
 
 
-@define(eq=False)
-class InteractionView:
-    """A ``Store`` over a set, for one way to make match keys."""
+_Set = TypeVar("_Set", bound=_Changing)
 
-    interactions: _Viewed
+
+@define(eq=False)
+class SetView(Generic[_Set]):
+    """What all stores over a set have in common: how they look up, and when they close it."""
+
+    interactions: _Set
     index: Index
     closed: bool = False
     building: Signal | None = None
@@ -181,18 +168,6 @@ class InteractionView:
         if building is not None:
             building.notify()
 
-    async def load(self, place: int) -> Interaction:
-        return self.interactions.warm(place) or await self.interactions.cold(place)
-
-    async def places(self) -> range:
-        return self.interactions.places()
-
-    async def entries(
-        self, places: Sequence[int]
-    ) -> Sequence[IndexEntry | BrokenInteraction | None]:
-        interactions = self.interactions
-        return [interactions.entry(place) or interactions.broken(place) for place in places]
-
     @property
     def trouble(self) -> str:
         return self.interactions.trouble
@@ -205,6 +180,41 @@ class InteractionView:
         self.closed = True
         if all(view.closed for view in self.interactions.views):
             await self.interactions.close()
+
+
+class _Viewed(_Changing, Protocol):
+    """A set whose interactions are at consecutive places; an interaction keeps its own."""
+
+    def warm(self, place: int) -> Interaction | None:
+        """The interaction at a place, if it is in memory."""
+
+    async def cold(self, place: int) -> Interaction:
+        """The interaction at a place. Raises ``CassetteError``."""
+
+    def places(self) -> range: ...
+
+    def entry(self, place: int) -> IndexEntry | None:
+        """The interaction at a place in the form for lookups, while it can be replayed."""
+
+    def broken(self, place: int) -> BrokenInteraction | None:
+        """The request at a place that cannot be replayed, if the request can be read."""
+
+
+@define(eq=False)
+class InteractionView(SetView[_Viewed]):
+    """A ``Store`` over a set in memory or in a database, for one way to make match keys."""
+
+    async def load(self, place: int) -> Interaction:
+        return self.interactions.warm(place) or await self.interactions.cold(place)
+
+    async def places(self) -> range:
+        return self.interactions.places()
+
+    async def entries(
+        self, places: Sequence[int]
+    ) -> Sequence[IndexEntry | BrokenInteraction | None]:
+        interactions = self.interactions
+        return [interactions.entry(place) or interactions.broken(place) for place in places]
 
 
 def not_recorded(redact: Redact, interaction: Interaction, error: Exception) -> StoreFailed:

@@ -16,13 +16,11 @@ from twisted.python.failure import Failure
 
 from buffr.errors import CassetteError, StoreFailed, UnsafeRecording
 from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
-from buffr.matching.key import MatchKey
-from buffr.stores.base import Matches
 from buffr.stores.cassette.backlog import Backlog
 from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.elements import Elements
 from buffr.stores.cassette.file import CassetteFile
-from buffr.stores.cassette.index import Index, KeyOf, LateIndex
+from buffr.stores.cassette.index import Index, KeyOf
 from buffr.stores.cassette.ledger import FileState, Ledger
 from buffr.stores.cassette.reading import Appended, CassetteReader, FileChange, Loaded, Moved
 from buffr.stores.cassette.recordings import Recordings
@@ -36,7 +34,7 @@ from buffr.stores.cassette.thread import (
     let_others_run,
 )
 from buffr.stores.disk import Disk
-from buffr.stores.interactions import Redact, StoreAccess
+from buffr.stores.interactions import Redact, SetView, StoreAccess
 from buffr.stores.writable import check_directory, check_file, why_not
 from buffr.transport.streams import Signal
 from buffr.transport.turn import Turn
@@ -388,68 +386,18 @@ def _fire(waiters: list[Deferred[None]]) -> None:
 
 
 @define(eq=False)
-class CassetteStore:
+class CassetteStore(SetView[Cassette]):
     """A ``Store`` over a cassette, for one way to make match keys."""
 
-    cassette: Cassette
-    index: Index
-    closed: bool = False
-    building: Signal | None = None
-    """Set while the existing interactions are being indexed."""
-
-    def generation(self) -> object:
-        if self.building is not None or self.cassette.changed():
-            return None
-        return self.index.generation
-
-    async def find(self, keys: Sequence[MatchKey]) -> Matches | None:
-        cassette = self.cassette
-        if cassette.changed():
-            await cassette.caught_up()
-        while self.building is not None:
-            await self.building.wait()
-        return self.index.find(keys)
-
-    async def find_loose(self, keys: Sequence[MatchKey]) -> Matches | None:
-        return self.index.find_loose(keys)
-
-    @property
-    def late(self) -> LateIndex:
-        return self.index.late
-
-    @property
-    def interactions(self) -> Cassette:
-        return self.cassette
-
-    def take(self, index: Index) -> None:
-        """Use this index for lookups from now on."""
-        building, self.building = self.building, None
-        self.index = index
-        if building is not None:
-            building.notify()
-
     async def load(self, place: int) -> Interaction:
-        recordings = self.cassette.recordings
+        recordings = self.interactions.recordings
         return recordings.decoded.get(place) or await recordings.cold(place)
 
     async def places(self) -> range:
-        return self.cassette.recordings.places()
+        return self.interactions.recordings.places()
 
     async def entries(
         self, places: Sequence[int]
     ) -> Sequence[IndexEntry | BrokenInteraction | None]:
-        recordings = self.cassette.recordings
+        recordings = self.interactions.recordings
         return [await recordings.found(place) for place in places]
-
-    @property
-    def trouble(self) -> str:
-        return self.cassette.trouble
-
-    async def append(self, interaction: Interaction) -> None:
-        await self.cassette.append(interaction)
-
-    async def close(self) -> None:
-        """The last view to close closes the cassette."""
-        self.closed = True
-        if all(view.closed for view in self.cassette.views):
-            await self.cassette.close()

@@ -73,7 +73,7 @@ def route(over: Cassette, mode: Mode = Mode.REPLAY, **rules: Any) -> Recorded:
 
 def recordings_of(one: Recorded) -> Recordings:
     assert isinstance(one.store, CassetteStore)
-    return one.store.cassette.recordings
+    return one.store.interactions.recordings
 
 
 def replayed(one: Recorded, place: int, scope: str = "") -> None:
