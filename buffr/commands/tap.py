@@ -110,9 +110,10 @@ def makeService(options: Options) -> BuffrService:  # Twisted's name
     """The service that ``twistd buffr`` runs."""
     from twisted.internet import reactor  # noqa: PLC0415  # its import chooses the reactor
 
-    stop_on_signals(reactor)
     try:
-        return build(options.settings, reactor, on_console=options.on_console)
+        service = build(options.settings, reactor, on_console=options.on_console)
     except BuffrError as error:  # twistd would show a traceback
         complain(str(error))
         raise SystemExit(1) from None
+    stop_on_signals(reactor)
+    return service

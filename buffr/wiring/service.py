@@ -146,10 +146,6 @@ def stop_on_signals(reactor: Any) -> None:
     """
     stopping = False
 
-    def install() -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-
     def stop(number: int, _: object) -> None:
         nonlocal stopping
         if not stopping:
@@ -161,4 +157,8 @@ def stop_on_signals(reactor: Any) -> None:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    reactor.callWhenRunning(install)
+    # At once, since the ports listen before the reactor runs. As it begins to run, it keeps a
+    # handler of SIGINT that is there, and installs this method for SIGTERM.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    reactor.sigTerm = stop

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -204,6 +205,14 @@ class TestSignals:
         process.send_signal(number)
         _, said = process.communicate(timeout=120)
         assert (process.returncode, said) == (-number, "")
+
+    def test_right_behind_the_line_that_says_it_listens(self, tmp_path: Path) -> None:
+        """The ports listen before the reactor runs."""
+        plain = (sys.executable, "-u", "-m", "buffr")  # not forked: a start as users have it
+        words = ("auto", "--target", "http://127.0.0.1:9", "--port", "0")
+        for _ in range(3):
+            with BuffrProcess.run(*words, cwd=tmp_path, command=plain) as running:
+                assert running.stop() == 0
 
     def test_every_answer_given_is_recorded(self, tmp_path: Path) -> None:
         """Many at once, and the signal right behind the last one."""
