@@ -208,7 +208,7 @@ class TestSignals:
 
     def test_right_behind_the_line_that_says_it_listens(self, tmp_path: Path) -> None:
         """The ports listen before the reactor runs."""
-        plain = (sys.executable, "-u", "-m", "buffr")  # not forked: a start as users have it
+        plain = (sys.executable, "-u", "-m", "buffr")  # unbuffered: its line comes at once
         words = ("auto", "--target", "http://127.0.0.1:9", "--port", "0")
         for _ in range(3):
             with BuffrProcess.run(*words, cwd=tmp_path, command=plain) as running:
