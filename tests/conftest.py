@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 from bench import Bench, Place, running_bench
+from forked import start
 from hypothesis import HealthCheck, settings
+
+from buffr.testing import BuffrProcess
 
 # No time limit on an example, as a busy machine breaks it. The same examples in each run of
 # "ci", so that a change fails by its own fault; "deep" looks for new ones.
@@ -18,6 +21,8 @@ settings.load_profile("ci")
 
 # A process of buffr that may keep no bytecode compiles all of buffr at each start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+BuffrProcess.start = staticmethod(start)
 
 
 @pytest.hookimpl(optionalhook=True)

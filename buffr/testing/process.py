@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self, TextIO, TypeVar
+from typing import ClassVar, Self, TextIO, TypeVar
 
 from attrs import define, field
 
@@ -24,14 +24,30 @@ _LISTENING = re.compile(r"""\bmsg(?:=|": ")listening\b.*\baddr(?:=|": ")[^\s"]+:
 T = TypeVar("T")
 
 
+def start_process(
+    command: Sequence[str], cwd: Path | None, env: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a command with nothing to read, and its whole output in ``stdout``, unbuffered."""
+    return subprocess.Popen(  # noqa: S603  # the caller's own arguments
+        command,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+    )
+
+
 @define(eq=False)
 class BuffrProcess:
     """buffr in a process of its own, from the first line that says where it listens.
 
     ``ports`` are those that it listens on, in the order of its routes;
-    ``output`` has every line that it wrote.
+    ``output`` has every line that it wrote. ``start`` starts the process.
     """
 
+    start: ClassVar[Callable[..., subprocess.Popen[bytes]]] = staticmethod(start_process)
     process: subprocess.Popen[bytes]
     ports: list[int] = field(factory=list)
     output: list[str] = field(factory=list)
@@ -55,15 +71,7 @@ class BuffrProcess:
         ``BUFFR_`` variable is passed on. Raises ``RuntimeError`` with its
         output when it exits instead of listening.
         """
-        process = subprocess.Popen(  # noqa: S603  # the caller's own arguments
-            [*command, *arguments],
-            cwd=cwd,
-            env={**_clean_environment(), **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-        )
+        process = cls.start([*command, *arguments], cwd, {**_clean_environment(), **(env or {})})
         running = cls(process)
         reader = threading.Thread(target=running._collect, daemon=True)
         reader.start()
