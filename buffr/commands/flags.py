@@ -12,18 +12,32 @@ from typing import NamedTuple
 
 from buffr.commands.parser import Parser
 
-__all__ = ["FLAGS", "MODES", "Flag", "declare_flags", "flags_of", "mode_of", "path_of", "words_of"]
+__all__ = [
+    "FLAGS",
+    "MATCHING",
+    "MODES",
+    "Flag",
+    "declare_flags",
+    "flags_of",
+    "mode_of",
+    "path_of",
+    "words_of",
+]
 
 MODES = ("auto", "record", "replay", "cache", "passthrough")
 
 
 class Flag(NamedTuple):
-    """A flag. ``value`` names its value in the help; empty for a flag without one."""
+    """A flag. ``value`` names its value in the help; empty for a flag without one.
+
+    One that takes ``many`` values may be given several times.
+    """
 
     name: str
     value: str
     help: str
     short: str = ""
+    many: bool = False
 
 
 FLAGS = (
@@ -40,6 +54,13 @@ FLAGS = (
     Flag("keep-host", "BOOL", "whether the upstream gets the client's Host: true or false"),
     Flag("ca-file", "FILE", "certificates (PEM) to trust in addition to the system's"),
     Flag("replay-delays", "BOOL", "whether replays keep the recorded timing: true or false"),
+    Flag("match", "PRESET", "whose rules match requests: buffr, vcr or har [buffr]"),
+    Flag("match-on", "PARTS", "the parts of a request that count, separated by commas", many=True),
+    Flag("match-json", "PATH", "a JSONPath in bodies that does not count", many=True),
+    Flag("match-ignore-query", "NAME", "a query field that does not count", many=True),
+    Flag("match-ignore-form", "NAME", "a form field that does not count", many=True),
+    Flag("match-ignore-header", "NAME", "a header that does not count", many=True),
+    Flag("match-header", "NAME", "a header that counts in addition to the usual ones", many=True),
     Flag("log-format", "FORMAT", "text or json [text]"),
     Flag("proxy", "BOOL", "whether to serve as a forward proxy: true or false"),
     Flag("bypass", "HOSTS", "hosts that a forward proxy tunnels untouched, separated by commas"),
@@ -47,6 +68,10 @@ FLAGS = (
     Flag("ca-key", "FILE", "key of buffr's CA (PEM)"),
     Flag("allow-unrecorded", "", "start even if nothing can be recorded"),
 )
+
+
+MATCHING = tuple(flag.name for flag in FLAGS if flag.name.startswith("match"))
+"""The flags that decide which requests are the same."""
 
 
 def declare_flags(parser: Parser, shown: Iterable[str], *, without: Iterable[str] = ()) -> None:
@@ -63,17 +88,22 @@ def declare_flags(parser: Parser, shown: Iterable[str], *, without: Iterable[str
         names = [f"-{flag.short}"] if flag.short else []
         help_text = flag.help if flag.name in listed else argparse.SUPPRESS
         if flag.value:
-            parser.flag(*names, f"--{flag.name}", metavar=flag.value, help=help_text)
+            action = "append" if flag.many else "store"
+            name = f"--{flag.name}"
+            parser.flag(*names, name, action=action, metavar=flag.value, help=help_text)
         else:
             parser.flag(*names, f"--{flag.name}", action="store_true", help=help_text)
 
 
 def flags_of(given: argparse.Namespace) -> dict[str, str]:
-    """The flags that were given, for ``config.load``; without ``config``."""
+    """The flags that were given, for ``config.load``; without ``config``.
+
+    Several values of one flag are lines.
+    """
     known = {flag.name.replace("-", "_"): getattr(given, _dest(flag), None) for flag in FLAGS}
     del known["config"]
     return {
-        name: "true" if value is True else value
+        name: "true" if value is True else "\n".join(value) if isinstance(value, list) else value
         for name, value in known.items()
         if value is not None and value is not False
     }
@@ -89,8 +119,11 @@ def words_of(path: str | None, flags: Mapping[str, str]) -> list[str]:
     words = [] if path is None else [f"--config={path}"]
     for flag in FLAGS:
         value = flags.get(flag.name.replace("-", "_"))
-        if value is not None:
-            words.append(f"--{flag.name}={value}" if flag.value else f"--{flag.name}")
+        if value is not None and not flag.value:
+            words.append(f"--{flag.name}")
+        elif value is not None:
+            values = value.split("\n") if flag.many else [value]
+            words += [f"--{flag.name}={one}" for one in values]
     return words
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buffr.commands.flags import MODES, declare_flags, flags_of, mode_of, path_of
+from buffr.commands.flags import MATCHING, MODES, declare_flags, flags_of, mode_of, path_of
 from buffr.commands.parser import Parser
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ __all__ = ["declare", "run", "settings"]
 
 HANDLES_SIGNALS = True
 _SHOWN = ("target", "port", "listen", "config", "data-dir", "keep-host", "ca-file", "log-format")
-_OF_CASSETTES = ("cassette", "store", "repeat", "replay-delays", "allow-unrecorded")
-_OF_CACHES = ("store", "ttl", "allow-unrecorded")
+_OF_CASSETTES = ("cassette", "store", "repeat", "replay-delays", *MATCHING, "allow-unrecorded")
+_OF_CACHES = ("store", "ttl", *MATCHING, "allow-unrecorded")
 _API = "https://api.openai.com"
 _TEXTS = {
     "auto": (

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from buffr.commands.flags import declare_flags, flags_of, mode_of, path_of
+from buffr.commands.flags import MATCHING, declare_flags, flags_of, mode_of, path_of
 from buffr.commands.parser import Parser
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ MODE_FLAGS = {
 }
 _SHOWN = (
     *("port", "listen", "bypass", "config", "data-dir", "store", "ttl", "repeat"),
-    *("replay-delays", "allow-unrecorded", "ca-file", "ca-cert", "ca-key", "log-format"),
+    *("replay-delays", *MATCHING, "allow-unrecorded"),
+    *("ca-file", "ca-cert", "ca-key", "log-format"),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from twisted.application.service import ServiceMaker
@@ -15,7 +15,7 @@ from twisted.scripts.twistd import (  # type: ignore[attr-defined]  # it chooses
 )
 
 from buffr import __version__
-from buffr.commands.flags import FLAGS, words_of
+from buffr.commands.flags import FLAGS, Flag, words_of
 from buffr.commands.terminal import complain
 from buffr.config import Config, load
 from buffr.errors import BuffrError, ConfigError
@@ -31,7 +31,9 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = "Flags override BUFFR_... variables, which override the settings file."
     optParameters = [  # noqa: RUF012  # Twisted's name and kind
-        [flag.name, flag.short or None, None, flag.help] for flag in FLAGS if flag.value
+        [flag.name, flag.short or None, None, flag.help]
+        for flag in FLAGS
+        if flag.value and not flag.many
     ]
     optFlags = [  # noqa: RUF012
         [flag.name, flag.short or None, flag.help] for flag in FLAGS if not flag.value
@@ -64,7 +66,7 @@ class Options(usage.Options):
         flags = {
             flag.name.replace("-", "_"): self[flag.name] if flag.value else "true"
             for flag in FLAGS
-            if flag.name != "config" and self[flag.name] not in (None, 0)
+            if flag.name != "config" and self.get(flag.name) not in (None, 0)
         }
         path = self["config"] or environ.get("BUFFR_CONFIG")
         return load(Path(path) if path else None, environ, flags)
@@ -76,6 +78,21 @@ class Options(usage.Options):
         return twistd is None or bool(
             twistd["nodaemon"] and not twistd["logger"] and twistd["logfile"] in (None, "-")
         )
+
+
+def _collects(flag: Flag) -> Callable[[Options, str], None]:
+    """The method by which Twisted handles a flag that may be given several times."""
+
+    def collect(options: Options, value: str) -> None:
+        options[flag.name] = "\n".join(filter(None, (options.get(flag.name), value)))
+
+    collect.__doc__ = flag.help
+    return collect
+
+
+for _flag in FLAGS:
+    if _flag.many:
+        setattr(Options, f"opt_{_flag.name.replace('-', '_')}", _collects(_flag))
 
 
 _SERVICE = ServiceMaker("buffr", __name__, "A proxy that remembers.", "buffr")

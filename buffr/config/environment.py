@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buffr.config.forward import ForwardSettings
 from buffr.config.kinds import BOOL
 from buffr.config.model import Config
 from buffr.config.problems import Problems, did_you_mean, printable
 from buffr.config.reverse import ReverseRoute
+from buffr.config.route import MatchSettings
 from buffr.config.schema import Setting, Shape, settings_of
 from buffr.config.shapes import Draft, Drafted, Given, Rows, overlay
 from buffr.config.yaml_text import Scalar, Source, compose
@@ -42,7 +43,8 @@ class Overlays:
     """The settings in the environment, or in the flags.
 
     ``config`` and ``route`` are fields of the models by name, ``route`` those
-    of reverse routes and of the forward proxy, which share many.
+    of reverse routes and of the forward proxy, which share many; ``match`` are
+    fields of ``MatchSettings``, to be combined with those of each route.
     ``wants_forward``: mode ``proxy`` was requested, by the source ``at``.
     ``forward`` is ``BUFFR_PROXY``; ``targets`` and ``numbered`` are the routes
     of ``BUFFR_TARGETS`` and of ``BUFFR_0_TARGET`` and so on; ``None`` if
@@ -53,6 +55,7 @@ class Overlays:
     route: dict[str, Given]
     wants_forward: bool = False
     at: str = ""
+    match: dict[str, Given] = field(factory=dict)
     forward: Draft | None = None
     targets: tuple[Draft, ...] | None = None
     numbered: tuple[Draft, ...] | None = None
@@ -84,7 +87,7 @@ def read_flags(flags: Mapping[str, str], problems: Problems) -> Overlays:
 
     ``proxy`` is ``true`` for the forward proxy, and mode ``proxy`` means the same.
     """
-    known = _flags(Config) | _flags(ReverseRoute) | _flags(ForwardSettings)
+    known = _flags(Config) | _flags(ReverseRoute) | _flags(ForwardSettings) | _flags(MatchSettings)
     for name in sorted(flags.keys() - known.keys() - {_PROXY_FLAG}):
         problems.error(f"--{printable(name)}", "", f"unknown flag{did_you_mean(name, known)}")
     texts = dict(flags)
@@ -97,6 +100,7 @@ def read_flags(flags: Mapping[str, str], problems: Problems) -> Overlays:
     return Overlays(
         config=overlay(_flags(Config), texts, "", problems),
         route=_route(_flags, texts, forward=chosen, problems=problems),
+        match=overlay(_flags(MatchSettings), texts, "match", problems),
         wants_forward=chosen,
         at=at,
     )

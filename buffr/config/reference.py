@@ -30,7 +30,8 @@ Before anything listens, every problem is reported on a line of its own: where t
 found, its key path, its value, and what is allowed.
 
 - Relative paths are relative to the working directory, even in the file.
-- In a variable or a flag, separate the values of a list by commas or white space.
+- In a variable or a flag, separate the values of a list by commas or white space. The flags
+  `--match-...` may be repeated instead, and a JSONPath must be.
 - An empty variable counts as not set. An unknown variable that begins with `BUFFR_` causes a
   warning.
 - Times are in seconds, or have a unit: `500ms`, `30s`, `10m`, `12h`, `30d`.

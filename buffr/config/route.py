@@ -14,7 +14,7 @@ from buffr.config.caching import CacheSettings
 from buffr.config.kinds import StatusSet
 from buffr.config.limits import RateLimits
 from buffr.config.schema import described, embedded, setting
-from buffr.config.shapes import ListOf, Rules, Section
+from buffr.config.shapes import LINES, ListOf, Rules, Section
 from buffr.config.upstream import UpstreamOptions
 from buffr.origin import Origin
 from buffr.policy.mode import Mode
@@ -178,7 +178,7 @@ class NormaliseSettings:
 
 @frozen(kw_only=True)
 class MatchSettings:
-    """What counts in matching. ``header`` names are in lower case.
+    """What counts in matching. ``header`` and ``ignore_header`` names are in lower case.
 
     ``on`` is ``None`` if the preset decides which parts count.
     """
@@ -189,25 +189,41 @@ class MatchSettings:
         "The rules that decide what counts: buffr's own, those of VCR.py, or those of tools that"
         " replay HAR files. `match: vcr` is short for `match: {preset: vcr}`. Not used in mode"
         " cache.",
+        flag="match",
     )
     on: tuple[MatchPart, ...] | None = setting(
         ListOf(kinds.one_of(get_args(MatchPart)), tuple, least=1),
         None,
         "The parts of a request that count. `headers` means the headers that count by default.",
+        flag="match_on",
         default_text="by preset",
     )
     ignore: tuple[IgnoreRule, ...] = setting(
         Rules(IgnoreRule), (), "Rules for text that does not count. An invalid rule is skipped."
     )
     json: tuple[str, ...] = setting(
-        ListOf(kinds.JSON_PATH, tuple), (), "Paths in a JSON body that do not count."
+        ListOf(kinds.JSON_PATH, tuple, separator=LINES),
+        (),
+        "Paths in a JSON body that do not count.",
+        flag="match_json",
     )
     query: tuple[str, ...] = setting(
-        ListOf(kinds.NAME, tuple), (), "Query fields that do not count."
+        ListOf(kinds.NAME, tuple), (), "Query fields that do not count.", flag="match_ignore_query"
     )
-    form: tuple[str, ...] = setting(ListOf(kinds.NAME, tuple), (), "Form fields that do not count.")
+    form: tuple[str, ...] = setting(
+        ListOf(kinds.NAME, tuple), (), "Form fields that do not count.", flag="match_ignore_form"
+    )
     header: tuple[str, ...] = setting(
-        ListOf(kinds.HEADER_NAME, tuple), (), "Headers that count in addition to the defaults."
+        ListOf(kinds.HEADER_NAME, tuple),
+        (),
+        "Headers that count in addition to the defaults.",
+        flag="match_header",
+    )
+    ignore_header: tuple[str, ...] = setting(
+        ListOf(kinds.HEADER_NAME, tuple),
+        (),
+        "Headers that do not count, whether they are there or not.",
+        flag="match_ignore_header",
     )
     credentials: Credentials = setting(
         kinds.one_of(get_args(Credentials)),

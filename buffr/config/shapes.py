@@ -13,6 +13,7 @@ from buffr.config.schema import Branch, Kind, Setting, Shape, made, settings_of,
 from buffr.config.yaml_text import Broken, Entry, Listing, Scalar, Table, Tag, Written
 
 __all__ = [
+    "LINES",
     "Draft",
     "Drafted",
     "Given",
@@ -131,6 +132,8 @@ T_co = TypeVar("T_co", covariant=True)
 Whole = TypeVar("Whole")
 
 _SEPARATOR = re.compile(r"[,\s]+")
+LINES = re.compile(r"\n+")
+"""Separates values that may contain commas and spaces."""
 
 
 @frozen
@@ -164,12 +167,14 @@ class Section(Generic[T_co]):
 class ListOf(Generic[T, Whole]):
     """A list of single values, or one of them; ``whole`` turns them into the setting's value.
 
-    In a variable or a flag, the values are separated by commas or white space.
+    In a variable or a flag, the values are separated by commas or white space,
+    or as ``separator`` says.
     """
 
     item: Shape[T]
     whole: Callable[[tuple[T, ...]], Whole]
     least: int = 0
+    separator: re.Pattern[str] = _SEPARATOR
     empty_ok = True
 
     @property
@@ -188,7 +193,7 @@ class ListOf(Generic[T, Whole]):
         elif isinstance(written, Scalar) and written.tag is Tag.UNTYPED:
             read = [
                 self.item.read(Scalar(written.at, word), path, problems)
-                for word in _SEPARATOR.split(written.text)
+                for word in self.separator.split(written.text)
                 if word
             ]
         else:

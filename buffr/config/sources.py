@@ -22,11 +22,15 @@ The forward proxy of 1 and 3 is described by ``BUFFR_PROXY``, or else by
 
 Other flags and variables override the file: mode, ``keep_host``, ``repeat``,
 ``ca_file``, ``store`` and ``ttl`` for every route, a port and a cassette for
-the only one. Only flags override listeners that come from variables; variables
-then apply to settings that they leave out.
+the only one. The rules of ``--match-json`` and the like are added to those of
+each route; ``--match`` and ``--match-on`` override. Only flags override
+listeners that come from variables; variables then apply to settings that they
+leave out.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from attrs import evolve, frozen
 
@@ -35,6 +39,7 @@ from buffr.config.forward import ForwardHost, ForwardSettings
 from buffr.config.gateway import GatewayRow, GatewaySettings
 from buffr.config.problems import Problems
 from buffr.config.reverse import ReverseRoute
+from buffr.config.route import MatchSettings
 from buffr.config.schema import settings_of
 from buffr.config.shapes import Draft, Given
 from buffr.origin import Origin
@@ -63,6 +68,51 @@ class Chosen:
 
 def choose(file: Chosen, variables: Overlays, flags: Overlays, problems: Problems) -> Chosen:
     """The listeners to start, from the file, the variables and the flags."""
+    chosen = _chosen(file, variables, flags, problems)
+    return _matched_by(flags.match, chosen) if flags.match else chosen
+
+
+def _matched_by(rules: dict[str, Given], chosen: Chosen) -> Chosen:
+    """The same listeners, with these rules for matching in each route."""
+    reverse = tuple(_with_rules(row, rules) for row in chosen.reverse)
+    forward, gateway = chosen.forward, chosen.gateway
+    if forward is not None:
+        # A host without rules of its own inherits those of the proxy.
+        rows = _each(forward, "hosts", lambda row: "match" in row.given, rules)
+        forward = _with_rules(rows, rules)
+    if gateway is not None:
+        gateway = _each(gateway, "routes", lambda _: True, rules)
+    return Chosen(reverse, forward, gateway)
+
+
+def _each(
+    draft: Draft, name: str, wanted: Callable[[Draft], bool], rules: dict[str, Given]
+) -> Draft:
+    rows = draft.given.get(name)
+    if rows is None or rows.broken:
+        return draft
+    changed = tuple(_with_rules(row, rules) if wanted(row) else row for row in rows.value)
+    return evolve(draft, given=draft.given | {name: evolve(rows, value=changed)})
+
+
+def _with_rules(draft: Draft, rules: dict[str, Given]) -> Draft:
+    own = draft.given.get("match") or Given(next(iter(rules.values())).at, MatchSettings())
+    if own.broken or any(one.broken for one in rules.values()):
+        match = evolve(own, broken=True)
+    else:
+        changes = {name: _combined(name, own.value, one.value) for name, one in rules.items()}
+        match = evolve(own, value=evolve(own.value, **changes))
+    return evolve(draft, given=draft.given | {"match": match})
+
+
+def _combined(name: str, own: MatchSettings, more: object) -> object:
+    """Lists of rules grow; a preset and the parts that count are replaced."""
+    if isinstance(more, tuple) and name != "on":
+        return (*getattr(own, name), *more)
+    return more
+
+
+def _chosen(file: Chosen, variables: Overlays, flags: Overlays, problems: Problems) -> Chosen:
     single = variables.route | flags.route
     if flags.wants_forward:
         return _forward_alone(flags.at, file, variables, flags, problems)

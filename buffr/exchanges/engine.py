@@ -124,6 +124,7 @@ class Engine:
                         dur_s,
                         route,
                         scope,
+                        exchange.proposed,
                     )
                 )
 

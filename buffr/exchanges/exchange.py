@@ -12,6 +12,7 @@ from buffr.exchanges.hit import Hit
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Route
 from buffr.matching.identity import Identity
+from buffr.matching.suggestion import Suggestion
 from buffr.matching.variants import Selecting
 from buffr.message import Request, ResponseHead
 from buffr.origin import Origin
@@ -57,7 +58,8 @@ class Finished:
 
     ``request``, ``level`` and ``src`` are as in the log; ``detail`` says why
     the answer is not an ordinary one, in the words that the client got. A
-    bypassed tunnel has no ``route``. ``scope`` is the client's.
+    bypassed tunnel has no ``route``. ``scope`` is the client's. ``proposed``
+    is the rule that would have made a miss a hit.
     """
 
     request: str
@@ -68,6 +70,7 @@ class Finished:
     dur_s: float
     route: Route | None
     scope: str = ""
+    proposed: Suggestion | None = None
 
 
 class Observer(Protocol):
@@ -110,7 +113,8 @@ class Exchange:
     identity has no keys. ``frames`` counts the frames of a WebSocket session.
     ``too_old`` is the place of a recording that would answer if it were
     younger. ``variants`` are recordings of its key that answer other requests.
-    ``client`` is the connection on which the request arrived.
+    ``client`` is the connection on which the request arrived. ``proposed`` is
+    the rule with which a miss would match the nearest recording.
     """
 
     route: Route
@@ -124,6 +128,7 @@ class Exchange:
     too_old: int | None = None
     variants: Sequence[Matches] = ()
     client: Client | None = None
+    proposed: Suggestion | None = None
 
     @property
     def has_own_connection(self) -> bool:

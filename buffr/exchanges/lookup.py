@@ -171,6 +171,8 @@ async def no_match(exchange: Exchange, route: Recorded) -> NoMatch:
     hint = "record it in mode auto or record"
     error = NoMatch(f"{message}: {_short(why, route.store)}", hint=hint)
     error.explanation = why.text
+    rule = why.nearest[0].rule if why.nearest else None
+    exchange.proposed = None if rule is None or rule.partial else rule
     error.details = {
         "request": {"method": request.method.decode("ascii"), "shown": words},
         "nearest": why.data,

@@ -56,12 +56,13 @@ _NOTHING, _READ, _IN_KEY, _OF_OPTIONS, _SELECTS, _SECRET = range(6)
 class _FieldUses(dict[bytes, tuple[bytes, int]]):
     """How each field is used, by its name as sent; beside it the lower-case name."""
 
-    __slots__ = ("_by_table", "_credentials", "_named", "_without")
+    __slots__ = ("_by_table", "_credentials", "_ignored", "_named", "_without")
 
     def __init__(self, rules: MatchRules) -> None:
         super().__init__()
         self._credentials = rules.redaction
         self._named = frozenset(name.lower().encode() for name in rules.header)
+        self._ignored = frozenset(name.lower().encode() for name in rules.ignore_header)
         self._without = frozenset() if rules.normalise.conditions else _CONDITIONS
         self._by_table = "headers" in rules.on
 
@@ -74,13 +75,14 @@ class _FieldUses(dict[bytes, tuple[bytes, int]]):
 
     def _use(self, name: bytes) -> int:
         secret = self._credentials.is_credential_header(name)
-        if name in self._named:
+        ignored = name in self._ignored
+        if name in self._named and not ignored:
             return _SECRET if secret else _IN_KEY
         if secret:
             return _NOTHING
         if name in (_CONTENT_TYPE, _CONTENT_ENCODING, _UPGRADE, SUBPROTOCOL):
             return _READ
-        if not self._by_table:
+        if ignored or not self._by_table:
             return _NOTHING
         match class_of(name):
             case HeaderClass.IDENTITY:
@@ -126,11 +128,16 @@ class HeaderRules:
     redactor: Redactor
     distinct: bool = False
     _uses: _FieldUses = field(init=False)
-    _by_table: bool = field(init=False)
+    _never: frozenset[bytes] = field(init=False)
+    _by_type: bool = field(init=False)
 
-    @_by_table.default
+    @_never.default
+    def _credentials_that_never_count(self) -> frozenset[bytes]:
+        return _NEVER_RECORDED.union(name.encode() for name in self.rules.ignore_header)
+
+    @_by_type.default
     def _as_ruled(self) -> bool:
-        return "headers" in self.rules.on
+        return "headers" in self.rules.on and "content-type" not in self.rules.ignore_header
 
     @_uses.default
     def _no_name_met_yet(self) -> _FieldUses:
@@ -185,7 +192,7 @@ class HeaderRules:
         asked = _names_websocket(upgrade) if websocket is None else websocket
         handshake = self._handshake(offered, known) if asked else ()
         parts = tuple(_parts(compared.items())) if compared else ()
-        if content_type is not None and self._by_table:
+        if content_type is not None and self._by_type:
             parts += _of_content_type(method, content_type)
         return CountedFields(content_type, b",".join(codings), handshake, parts, tuple(selecting))
 
@@ -219,7 +226,7 @@ class HeaderRules:
         redactor = self.redactor
         for name, value in redactor.headers(headers):
             lower = name.lower()
-            if redactor.rules.is_credential_header(lower) and lower not in _NEVER_RECORDED:
+            if redactor.rules.is_credential_header(lower) and lower not in self._never:
                 compared.setdefault(lower, []).append(nameless(value))
 
 

@@ -107,7 +107,8 @@ class MatchRules:
     Left out of the comparison: the matches of the ``ignore`` rules, the values
     that the JSONPaths (RFC 9535) of ``json`` select in JSON bodies, and the
     ``query`` fields and the fields of urlencoded ``form`` bodies with these
-    names. ``header`` fields are compared in addition to those that always are.
+    names. ``header`` fields are compared in addition to those that always are,
+    ``ignore_header`` fields never.
     Bodies of more than ``body_bytes``, decoded, are compared by their bytes.
     With strict ``variants`` a recording never answers another variant of its
     request. ``frame`` says how WebSocket messages are compared, as in
@@ -123,6 +124,7 @@ class MatchRules:
     query: tuple[str, ...] = ()
     form: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
+    ignore_header: tuple[str, ...] = ()
     variants: Literal["lenient", "strict"] = "lenient"
     body_bytes: int = 64 << 20
     frame: FrameMatch = "json"

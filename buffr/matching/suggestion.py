@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import unquote_plus
 
 from attrs import frozen
 
+from buffr.formats.yaml_lines import Data, block
 from buffr.matching.canonical_json import Digits
 from buffr.matching.changes import MOST, Absent, Change, Place
 from buffr.matching.noise import noise_between, whole_noise
@@ -30,24 +32,16 @@ class Suggestion:
 
     def yaml(self) -> str:
         """The lines to paste into the settings, the first one ``match:``."""
-        lines = ["match:"]
-        for name, values in (("json", self.json), ("query", self.query), ("form", self.form)):
-            if values:
-                lines += [f"  {name}:", *[f"    - {_quoted(value)}" for value in values]]
-        if self.ignore:
-            lines.append("  ignore:")
-        for rule in self.ignore:
-            lines += [
-                f"    - in: {rule.part}",
-                f"      pattern: {_quoted(rule.pattern)}",
-                f"      replace_with: {_quoted(rule.replace_with)}",
-            ]
-        return "\n".join(lines) + "\n"
+        return "".join(f"{line}\n" for line in block({"match": self.settings()}))
 
-
-def _quoted(text: str) -> str:
-    """A YAML scalar in single quotes, where only the quote itself is special."""
-    return "'" + text.replace("'", "''") + "'"
+    def settings(self) -> dict[str, Sequence[Data]]:
+        """The same as data: the lists to add to, each with what to add."""
+        ignore: list[Data] = [
+            {"in": rule.part, "pattern": rule.pattern, "replace_with": rule.replace_with}
+            for rule in self.ignore
+        ]
+        lists = {"json": self.json, "query": self.query, "form": self.form, "ignore": ignore}
+        return {name: values for name, values in lists.items() if values}
 
 
 def suggested(found: tuple[Change, ...]) -> Suggestion | None:

@@ -73,6 +73,7 @@ def _rules(settings: MatchSettings, rules: RedactionRules) -> MatchRules:
         query=settings.query,
         form=settings.form,
         header=settings.header,
+        ignore_header=settings.ignore_header,
         variants=settings.variants,
         body_bytes=settings.body_bytes,
         normalise=Normalisation(**asdict(settings.normalise)),

@@ -17,7 +17,7 @@ import pytest
 from twisted.python import usage
 
 from buffr.commands.cli import parsed, run
-from buffr.commands.flags import FLAGS, MODES, flags_of
+from buffr.commands.flags import FLAGS, MODES, flags_of, words_of
 from buffr.commands.parser import Misused, Parser, find
 from buffr.commands.reference import reference
 from buffr.commands.tap import Options
@@ -26,6 +26,7 @@ from buffr.config.environment import _flags
 from buffr.config.forward import ForwardSettings
 from buffr.config.model import Config
 from buffr.config.reverse import ReverseRoute
+from buffr.config.route import MatchSettings
 
 PROJECT = Path(__file__).parents[2]
 
@@ -176,7 +177,8 @@ class TestDocs:
 class TestFlags:
     def test_the_table_has_those_of_the_settings(self) -> None:
         """It is apart from them, so that help needs no settings."""
-        known = {*_flags(Config), *_flags(ReverseRoute), *_flags(ForwardSettings)}
+        models = (Config, ReverseRoute, ForwardSettings, MatchSettings)
+        known = {name for model in models for name in _flags(model)}
         ours = {flag.name.replace("-", "_") for flag in FLAGS} - {"config", "proxy"}
         assert ours == known
 
@@ -185,9 +187,25 @@ class TestFlags:
         options = Options()
         theirs = {name: text for name, _, _, text in options.optParameters}
         theirs |= {name: text for name, _, text in options.optFlags}
+        theirs |= {
+            flag.name: str(getattr(options, f"opt_{flag.name.replace('-', '_')}").__doc__)
+            for flag in FLAGS
+            if flag.many
+        }
         assert theirs == {flag.name: flag.help for flag in FLAGS}
         with pytest.raises(usage.UsageError):
             Options().parseOptions(["--prot", "1"])
+
+    def test_one_that_takes_many_values_may_be_repeated(self) -> None:
+        """By argparse, and on its way to twistd's options."""
+        words = ["--match-json=$['a, b']", "--match-json", "$.c", "--match-ignore-query", "x"]
+        given = parsed(["replay", "--cassette", "c.json", *words])[1]
+        flags = flags_of(given)
+        assert flags["match_json"] == "$['a, b']\n$.c"
+        options = Options()
+        options.parseOptions(words_of(None, {**flags, "mode": "replay"}))
+        (route,) = options.settings.reverse
+        assert (route.match.json, route.match.query) == (("$['a, b']", "$.c"), ("x",))
 
     @pytest.mark.parametrize("mode", MODES)
     def test_each_mode_is_a_command(self, mode: str) -> None:

@@ -223,6 +223,52 @@ class TestOver:
         assert config.warnings == ("BUFFR_CASSETTE: cassette: applies to a reverse port",)
 
 
+FLAGGED = {"match_json": "$.a['x, y']\n$.b", "match_ignore_header": "X-Id"}
+
+
+class TestRulesByFlags:
+    def test_they_are_added_to_those_of_each_route(self) -> None:
+        """A host without rules of its own has the proxy's, and those of the flags once."""
+        text = (
+            "reverse: [{target: http://a.test, match: {json: $.old, form: f}}, "
+            "{target: http://b.test}]\n"
+            "gateway: {port: 7000, routes: {g: {target: http://g.test}}}\n"
+            "forward: {port: 7001, match: har, hosts: [{host: a.test, match: {json: $.old}},"
+            " {host: b.test}]}\n"
+        )
+        config = loaded(text, flags=FLAGGED)
+        assert config.gateway is not None
+        assert config.forward is not None
+        rows = [*config.reverse, *config.gateway.routes, *config.forward.hosts]
+        added = ("$.a['x, y']", "$.b")
+        old = [("$.old",), (), (), ("$.old",), ()]
+        assert [row.match.json for row in rows] == [(*first, *added) for first in old]
+        assert {row.match.ignore_header for row in rows} == {("x-id",)}
+        assert config.reverse[0].match.form == ("f",)
+        assert config.forward.of("other.test").match == config.forward.hosts[1].match
+        assert config.forward.hosts[1].match.preset == "har"
+
+    def test_a_preset_and_its_parts_override(self) -> None:
+        text = "reverse: [{target: http://a.test, match: {preset: har, on: [path], json: $.a}}]"
+        (row,) = loaded(text, flags={"match": "vcr", "match_on": "method,body"}).reverse
+        assert (row.match.preset, row.match.on) == ("vcr", ("method", "body"))
+        assert row.match.json == ("$.a",)
+
+    def test_without_a_file(self) -> None:
+        (row,) = loaded(None, flags={"target": "http://a.test", **FLAGGED}).reverse
+        assert row.match.ignore_header == ("x-id",)
+
+    def test_what_is_wrong_is_said_with_the_flag(self) -> None:
+        flags = {"target": "http://a.test", "match_json": "id", "match": "vrc"}
+        lines = refused(None, flags=flags)
+        assert [line.partition(":")[0] for line in lines] == ["--match", "--match-json"]
+
+    def test_mode_passthrough_has_no_use_for_them(self) -> None:
+        flags = {"target": "http://a.test", "mode": "passthrough", "match_json": "$.id"}
+        (warning,) = loaded(None, flags=flags).warnings
+        assert warning.startswith("--match-json: ")
+
+
 class TestRulesOfASingleRoute:
     """``buffr replay --target URL --config FILE``."""
 

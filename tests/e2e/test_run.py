@@ -477,6 +477,56 @@ class TestReports:
         suite = ET.parse(place.directory / "report.xml").getroot()[0]
         assert (suite.attrib["failures"], suite.attrib["skipped"]) == ("3", "1")
 
+    def test_the_rules_of_misses_are_accepted(self, place: Place) -> None:
+        """Recorded once, missed once for an id; then the settings say that it does not count."""
+        settings = place.directory / "own.yaml"
+        trusted = json.loads((place.directory / "buffr.yaml").read_text())["forward"]["ca_file"]
+        text = f"# ours\nforward:\n  ca_file: {trusted} # of these tests\n# the end\n"
+        settings.write_text(text)
+        settings.chmod(0o640)
+
+        def post(number: int, *options: str) -> Done:
+            body = json.dumps({"id": f"7c1de7a2-51b4-4f0e-8a43-d21fb3ee6b{number:02}", "a": 1})
+            url = f"{place.origin.url}/a?ts={1795878219000 + number}"
+            curl = ("curl", "-sSf", "-H", "Content-Type: application/json", "-d", body, url)
+            return place.run("--config", "own.yaml", *options, "--", *curl)
+
+        assert post(1).returncode == 0
+        assert post(2, "--replay").returncode == 22
+        assert settings.read_text() == text
+        done = post(2, "--replay", "--accept-rules")
+        assert done.returncode == 22, "this time it was still a miss"
+        assert "buffr: --accept-rules: 2 rules for localhost added to own.yaml;" in done.stderr
+        lines = settings.read_text().splitlines()
+        assert [line for line in lines if line in text.splitlines()] == text.splitlines()
+        assert "    - host: 'localhost'" in lines
+        assert settings.stat().st_mode & 0o777 == 0o640
+        assert [path.name for path in place.directory.glob(".own*")] == []
+        done = post(3, "--replay", "--accept-rules")
+        assert done.returncode == 0, done.stderr
+        assert "--accept-rules: no miss has a rule that would be enough" in done.stderr
+
+    def test_flags_do_the_same_for_one_run(self, place: Place) -> None:
+        place.get("--cassette", "one.json", paths=("/a?x=1&y=1",))
+        flags = ("--match-ignore-query", "x", "--match-ignore-query=y")
+        done = place.get("--replay", "--cassette", "one.json", *flags, paths=("/a?x=2&y=3",))
+        assert "1 hit" in done.stderr
+
+    @pytest.mark.parametrize(
+        ("options", "env", "words"),
+        [
+            (("--replay",), {"BUFFR_CONFIG": ""}, "there is no settings file"),
+            (("--replay",), {"BUFFR_PROXY": "{}"}, "BUFFR_PROXY describes the forward proxy"),
+            ((), {}, "only mode replay has misses"),
+        ],
+    )
+    def test_rules_that_nobody_could_accept(
+        self, place: Place, options: tuple[str, ...], env: dict[str, str], words: str
+    ) -> None:
+        done = place.run("--accept-rules", *options, "--", *NOTHING, env=env)
+        assert done.returncode == 2
+        assert f"--accept-rules: {words}" in done.stderr
+
     def test_bypassed_hosts_are_named(self, place: Place) -> None:
         """What buffr does not look into is verified by the client, with what it trusts itself."""
         env = {"CURL_CA_BUNDLE": str(trust_file(place.directory))}

@@ -44,6 +44,43 @@ def ignoring(part: str, pattern: str, replace_with: str = "") -> Asked:
     )
 
 
+class TestHeadersThatDoNotCount:
+    def test_neither_their_value_nor_their_presence(self) -> None:
+        """Of those in the key, those that ``match.header`` names, and credentials."""
+        rules = RedactionRules()
+        for rule in (
+            MatchRules(ignore_header=("depth",)),
+            MatchRules(ignore_header=("depth",), header=("depth",)),
+        ):
+            asked = Asked(rule)
+            assert asked(b"/", b"", (b"Depth", b"1")) == asked(b"/", b"", (b"depth", b"0"))
+            assert asked(b"/", b"", (b"Depth", b"1")) == asked()
+        plain, distinct = (
+            Asked(MatchRules(redaction=rules, credentials="distinct", ignore_header=ignored))
+            for ignored in ((), ("authorization",))
+        )
+        one, other = (b"Authorization", b"Bearer " + b"k" * 30), (b"Authorization", b"Bearer 1")
+        assert plain(b"/", b"", one) != plain(b"/", b"", other)
+        assert distinct(b"/", b"", one) == distinct(b"/", b"", other) == distinct()
+
+    def test_nor_a_type_that_would(self) -> None:
+        """The body is read by it all the same."""
+        soap = b"application/soap+xml; action=urn:a"
+        asked, plain = Asked(MatchRules(ignore_header=("content-type",))), Asked(MatchRules())
+        one, other = (b"Content-Type", soap), (b"Content-Type", soap.replace(b":a", b":b"))
+        assert plain(b"/", b"<a/>", one) != plain(b"/", b"<a/>", other)
+        assert asked(b"/", b"<a/>", one) == asked(b"/", b"<a/>", other)
+        assert asked(b"/", b'{"a": 1}', JSON) == asked(b"/", b'{"a":1}', JSON)
+
+    def test_nor_does_one_select_among_variants(self) -> None:
+        matcher = Asked(MatchRules(ignore_header=("x-api-version",))).matcher
+        request = Request(b"GET", b"/", ((b"X-Api-Version", b"2"),))
+        assert (
+            matcher.live(request, b"").selecting
+            == matcher.live(Request(b"GET", b"/", ()), b"").selecting
+        )
+
+
 class TestIgnore:
     def test_body(self) -> None:
         """The rule comes before the canonical form, as in the Go program."""

@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from buffr.commands.flags import declare_flags, mode_of
+from buffr.commands.flags import MATCHING, declare_flags, mode_of
 from buffr.commands.parser import Parser
 from buffr.commands.proxy import MODE_FLAGS
 
@@ -20,7 +20,7 @@ _LONGEST_S = 1e6
 _NOT_STARTED = 2
 _SHOWN = (
     *("bypass", "config", "data-dir", "store", "ttl", "repeat", "replay-delays"),
-    *("allow-unrecorded", "ca-file", "ca-cert", "ca-key", "log-format"),
+    *(*MATCHING, "allow-unrecorded", "ca-file", "ca-cert", "ca-key", "log-format"),
 )
 _OTHERWISE = ("target", "port", "listen", "cassette", "keep-host", "proxy")
 """Flags that ``buffr run`` does not have, or declares itself."""
@@ -59,6 +59,11 @@ def declare(parser: Parser) -> None:
     )
     parser.flag(
         "--fail-on-unused", action="store_true", help="exit with 1 if a recording was not replayed"
+    )
+    parser.flag(
+        "--accept-rules",
+        action="store_true",
+        help="with --replay: write the rules that make misses match into the settings file",
     )
     parser.flag("--report", metavar="FILE", help="write a report: FILE.json, or FILE.xml for JUnit")
     parser.flag(

@@ -17,6 +17,7 @@ from buffr.commands.terminal import Paint, plain
 if TYPE_CHECKING:
     from buffr.exchanges.exchange import Counters, Finished
     from buffr.exchanges.route import Route
+    from buffr.matching.suggestion import Suggestion
 
 __all__ = ["Counts", "ExchangeCount", "Failure", "Outcome", "Tally", "Unused", "summary", "times"]
 
@@ -47,7 +48,8 @@ class Tally:
     Rows are bounded; ``left_out`` counts exchanges beyond them. ``refusals``
     are requests that got an error before they became an exchange. ``no_tls``
     has hosts with which a client failed to set up TLS, and why.
-    ``connections`` counts client connections.
+    ``connections`` counts client connections. ``proposed`` are the rules that
+    would have made misses hits, each with the host for which it was found.
     """
 
     rows: dict[tuple[str, int, str], ExchangeCount] = field(factory=dict)
@@ -57,11 +59,15 @@ class Tally:
     routes: set[Route] = field(factory=set)
     no_tls: dict[str, str] = field(factory=dict)
     connections: int = 0
+    proposed: dict[tuple[str, Suggestion], None] = field(factory=dict)
 
     def finished(self, exchange: Finished) -> None:
         """Count an exchange."""
         if exchange.route is not None:
             self.routes.add(exchange.route)
+            origin, proposed = exchange.route.origin, exchange.proposed
+            if proposed is not None and origin is not None and len(self.proposed) < _MOST_ROWS:
+                self.proposed[origin.host, proposed] = None
         name = (exchange.request, exchange.status, exchange.src)
         row = self.rows.get(name)
         if row is None:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from attrs import define, evolve, field
 
 from buffr.commands.flags import flags_of, mode_of, path_of
+from buffr.commands.run.accept import accept, refuse_in_vain
 from buffr.commands.run.child import CannotStart, Child, SignalWatch, look_for
 from buffr.commands.run.environment import TrustFiles, child_environment
 from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
@@ -66,7 +67,8 @@ def run_command(given: argparse.Namespace) -> int:
         return _failed(str(error), _NOT_STARTED)
     except SystemExit:  # the log says why
         return _failed(_see(given.log), _NOT_STARTED)
-    return _reported(outcome, given.report)
+    code = _reported(outcome, given.report)
+    return _accepted(given, outcome, code) if given.accept_rules else code
 
 
 def _outcome(given: argparse.Namespace, open_files: ExitStack) -> Outcome:
@@ -281,6 +283,8 @@ def settings(given: argparse.Namespace, environ: Mapping[str, str]) -> Config:
             "forward.tls: a command's clients reach the proxy of this run by plain HTTP",
             hint="remove it; the port is open to this machine alone",
         )
+    if given.accept_rules:
+        refuse_in_vain(path, config, environ)
     if given.cassette:
         if forward.mode is Mode.REPLAY and not Path(given.cassette).exists():
             raise ConfigError(
@@ -319,6 +323,20 @@ def _reported(outcome: Outcome, report: str | None) -> int:
         except OSError as error:
             return outcome.exit_code or _failed(f"--report {report}: {error.strerror}", 1)
     return outcome.exit_code
+
+
+def _accepted(given: argparse.Namespace, outcome: Outcome, code: int) -> int:
+    """Write the proposed rules into the settings file; returns the exit code."""
+    path = path_of(given, os.environ)
+    assert path is not None
+    try:
+        said = accept(
+            Path(path), outcome.tally.proposed, lambda new: load(new, os.environ, flags(given))
+        )
+    except ConfigError as error:
+        return code or _failed(str(error), 1)
+    complain(said)
+    return code
 
 
 def _see(log: str | None) -> str:
