@@ -66,6 +66,7 @@ FLAGS = (
     Flag("bypass", "HOSTS", "hosts that a forward proxy tunnels untouched, separated by commas"),
     Flag("ca-cert", "FILE", "certificate of buffr's CA (PEM)"),
     Flag("ca-key", "FILE", "key of buffr's CA (PEM)"),
+    Flag("admin", "WHERE", "port or ADDRESS:PORT of the admin page; false for none [8089]"),
     Flag("allow-unrecorded", "", "start even if nothing can be recorded"),
 )
 

@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["declare", "run", "settings"]
 
 HANDLES_SIGNALS = True
-_SHOWN = ("target", "port", "listen", "config", "data-dir", "keep-host", "ca-file", "log-format")
+_SHOWN = (
+    "target",
+    "port",
+    "listen",
+    "config",
+    "data-dir",
+    "keep-host",
+    "ca-file",
+    "admin",
+    "log-format",
+)
 _OF_CASSETTES = ("cassette", "store", "repeat", "replay-delays", *MATCHING, "allow-unrecorded")
 _OF_CACHES = ("store", "ttl", *MATCHING, "allow-unrecorded")
 _API = "https://api.openai.com"

@@ -128,7 +128,7 @@ def makeService(options: Options) -> BuffrService:  # Twisted's name
     from twisted.internet import reactor  # noqa: PLC0415  # its import chooses the reactor
 
     try:
-        service = build(options.settings, reactor, on_console=options.on_console)
+        service = build(options.settings, reactor, on_console=options.on_console, admin=True)
     except BuffrError as error:  # twistd would show a traceback
         complain(str(error))
         raise SystemExit(1) from None

@@ -11,7 +11,7 @@ from typing import Any
 
 from buffr.config.model import Config
 from buffr.config.reference import default_of
-from buffr.config.schema import SCHEMA_FILE, Branch, Kind, Setting, settings_of, tree_of
+from buffr.config.schema import SCHEMA_FILE, Branch, Kind, Setting, settings_of, short_of, tree_of
 from buffr.config.shapes import Drafted, ListOf, MapOf, NamedRows, Rows, Rules, Section
 from buffr.policy.mode import Mode
 
@@ -45,9 +45,14 @@ def _branch(branch: Branch, models: dict[type, Schema]) -> Schema:
             if one.is_required:
                 required.append(key)
         else:
-            properties[key] = _or_null(_branch(one, models))
+            properties[key] = _or_null(_deeper(one, models))
     schema: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
     return schema | ({"required": required} if required else {})
+
+
+def _deeper(branch: Branch, models: dict[type, Schema]) -> Schema:
+    short, schema = short_of(branch), _branch(branch, models)
+    return schema if short is None else {"anyOf": [_setting(short, models), schema]}
 
 
 def _setting(one: Setting, models: dict[type, Schema]) -> Schema:

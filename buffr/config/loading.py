@@ -96,7 +96,7 @@ def load(
     parents = without_loops(config, problems)
     if problems.errors:
         raise ConfigError("\n".join(dict.fromkeys(problems.errors)))
-    return evolve(config, parents=parents, warnings=tuple(problems.warnings))
+    return evolve(config, parents=parents, warnings=tuple(problems.warnings), file=path)
 
 
 def _draft(given: Given | None) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 from attrs import field, frozen
 
 from buffr.config import kinds
+from buffr.config.admin import AdminSettings
 from buffr.config.caching import CacheBounds
 from buffr.config.forward import ForwardSettings
 from buffr.config.gateway import GatewaySettings
@@ -74,7 +75,8 @@ class Config:
     """All settings of one service.
 
     Paths are relative to the working directory, wherever the YAML file is.
-    ``no_proxy`` holds the entries of ``NO_PROXY``, and ``parents`` the parent
+    ``file`` is the settings file, if there is one. ``no_proxy`` holds the entries
+    of ``NO_PROXY``, and ``parents`` the parent
     proxies from the environment. ``warnings`` are lines to log at startup.
     ``shown_as`` holds the original settings if they were another program's.
     """
@@ -180,6 +182,8 @@ class Config:
         default=None,
         metadata=described(Drafted(GatewaySettings), "One port for many upstreams, by name."),
     )
+    admin: AdminSettings = embedded(AdminSettings(), key="admin.", word="address")
+    file: Path | None = field(default=None, eq=False)
     no_proxy: tuple[str, ...] = ()
     parents: ParentProxies = ParentProxies()
     warnings: tuple[str, ...] = ()

@@ -30,6 +30,7 @@ __all__ = [
     "made",
     "setting",
     "settings_of",
+    "short_of",
     "tree_of",
     "varied",
 ]
@@ -112,6 +113,8 @@ class Setting:
     ``default_text`` describes a default that is computed. ``modes`` are
     those that use the setting, ``None`` for all. ``within`` is the
     field of the model that holds another model with this field, or empty.
+    ``short``: in files, a single word in place of the mapping that has the
+    key sets it.
     """
 
     name: str
@@ -125,6 +128,7 @@ class Setting:
     default_text: str
     modes: frozenset[Mode] | None = None
     within: str = ""
+    short: bool = False
 
     @property
     def is_required(self) -> bool:
@@ -192,14 +196,17 @@ class _Embedded:
 
     model: type
     key: str
+    word: str
 
 
-def embedded(default: T, *, key: str = "") -> T:
+def embedded(default: T, *, key: str = "", word: str = "") -> T:
     """A field that holds a nested model, whose settings appear among those of the outer one.
 
-    ``key`` is prepended to their keys.
+    ``key`` is prepended to their keys. In files, a single word in place of
+    their mapping sets the field ``word``.
     """
-    return attrs.field(default=default, metadata={_EMBEDDED: _Embedded(type(default), key)})
+    inner = _Embedded(type(default), key, word)
+    return attrs.field(default=default, metadata={_EMBEDDED: inner})
 
 
 @cache
@@ -214,7 +221,12 @@ def _settings(model: type) -> list[Setting]:
         inner: _Embedded | None = attribute.metadata.get(_EMBEDDED)
         if inner is not None:
             settings += [
-                attrs.evolve(one, within=attribute.name, key=inner.key + one.key)
+                attrs.evolve(
+                    one,
+                    within=attribute.name,
+                    key=inner.key + one.key,
+                    short=one.name == inner.word,
+                )
                 for one in settings_of(inner.model)
             ]
         columns = dict(attribute.metadata.get(_METADATA, ()))
@@ -241,6 +253,11 @@ def made(model: Callable[..., T], values: Mapping[str, Any]) -> T:
 
 
 Branch = dict[str, "Setting | Branch"]
+
+
+def short_of(branch: Branch) -> Setting | None:
+    """The setting that a single word in place of the branch sets, if there is one."""
+    return next((one for one in branch.values() if isinstance(one, Setting) and one.short), None)
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from attrs import frozen
 
 from buffr.config.problems import Problems, did_you_mean, shown_key
-from buffr.config.schema import Branch, Kind, Setting, Shape, made, settings_of, tree_of
+from buffr.config.schema import Branch, Kind, Setting, Shape, made, settings_of, short_of, tree_of
 from buffr.config.yaml_text import Broken, Entry, Listing, Scalar, Table, Tag, Written
 
 __all__ = [
@@ -78,9 +78,24 @@ def _read_branch(
                 if value is not None:
                     given[declared.name] = value
             case deeper:
-                if not (isinstance(entry.value, Scalar) and entry.value.tag is Tag.NULL):
-                    _read_branch(deeper, {}, entry.value, inner, problems, given)
+                _read_deeper(deeper, entry.value, inner, problems, given)
     return True
+
+
+def _read_deeper(
+    branch: Branch, written: Written, path: str, problems: Problems, given: dict[str, Given]
+) -> None:
+    """A branch below another: a mapping, nothing, or a word for its short setting."""
+    if isinstance(written, Scalar):
+        if written.tag is Tag.NULL:
+            return
+        short = short_of(branch)
+        if short is not None:
+            value = _given(short, written, path, problems)
+            if value is not None:
+                given[short.name] = value
+            return
+    _read_branch(branch, {}, written, path, problems, given)
 
 
 def _refuse_key(

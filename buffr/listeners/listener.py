@@ -75,7 +75,8 @@ class _TLSFactory(ServerFactory):
 class HTTPListener(ServerFactory, Service):
     """Accepts HTTP/1.1 connections on one address and hands their requests to ``handler``.
 
-    ``announce`` has the fields of the log's line "listening". ``connections``
+    ``announce`` has the fields of the log's line "listening";
+    without it there is no such line. ``connections``
     bounds how many are open at a time.
     """
 
@@ -90,7 +91,7 @@ class HTTPListener(ServerFactory, Service):
         *,
         limits: ConnectionLimits,
         connections: int,
-        announce: dict[str, str],
+        announce: dict[str, str] | None,
         tls: IOpenSSLServerConnectionCreator | None = None,
     ) -> None:
         self.handle = handler
@@ -128,6 +129,11 @@ class HTTPListener(ServerFactory, Service):
         assert isinstance(address, IPv4Address | IPv6Address)
         return address.port
 
+    @property
+    def connections(self) -> int:
+        """The number of connections that are open."""
+        return len(self._accepted)
+
     def startService(self) -> None:
         """Listen. Raises ``ConfigError`` if the address is in use or not one of this machine."""
         super().startService()
@@ -140,12 +146,9 @@ class HTTPListener(ServerFactory, Service):
                 hint="choose another port, or stop what listens there",
             ) from error
         self._sweeper.start(_SWEEP_S, now=False).addErrback(_sweep_failed)
-        say(
-            LogLevel.info,
-            "listening",
-            **self._announce,
-            addr=host_and_port(self._interface, self.port),
-        )
+        if self._announce is not None:
+            where = host_and_port(self._interface, self.port)
+            say(LogLevel.info, "listening", **self._announce, addr=where)
 
     def _listen(self) -> IListeningPort:
         if self.opened is not None:

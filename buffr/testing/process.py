@@ -68,7 +68,8 @@ class BuffrProcess:
         """Start it, wait until ``listeners`` ports listen, and stop it in the end.
 
         ``env`` is added to the environment of this process, of which no
-        ``BUFFR_`` variable is passed on. Raises ``RuntimeError`` with its
+        ``BUFFR_`` variable is passed on. There is no admin listener unless
+        ``BUFFR_ADMIN`` asks for one. Raises ``RuntimeError`` with its
         output when it exits instead of listening.
         """
         process = cls.start([*command, *arguments], cwd, {**_clean_environment(), **(env or {})})
@@ -184,4 +185,5 @@ def _readable(fd: int, timeout_s: float | None) -> bool:
 
 
 def _clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("BUFFR_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BUFFR_")}
+    return {**kept, "BUFFR_ADMIN": "false"}

@@ -42,11 +42,13 @@ from buffr.tls.authority import Authority
 from buffr.tls.contexts import LeafContexts, files_tls, names_tls, own_names
 from buffr.wire.http1_head import HeadLimits
 from buffr.wiring.access_keys import with_keys
+from buffr.wiring.admin_listener import AdminListener
 from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes, place_of
 from buffr.wiring.forward_routes import ForwardRoutes
 from buffr.wiring.gateway import gateway_routes
 from buffr.wiring.keeping import spool_dir_of
+from buffr.wiring.live import LiveReverse, LiveService
 from buffr.wiring.live_gateway import LiveGateway
 from buffr.wiring.redaction import redaction_rules
 from buffr.wiring.routes import RouteMaker, reverse_route
@@ -68,6 +70,7 @@ def build(
     write: Callable[[str], None] | None = None,
     figures: Metrics | None = None,
     by_scope: bool = False,
+    admin: bool = False,
 ) -> BuffrService:
     """The tree of services for these settings; nothing is opened before it starts.
 
@@ -75,11 +78,13 @@ def build(
     otherwise they go to Twisted's logging, those of exchanges to ``write`` if
     it is set. ``figures`` count the gateway's exchanges. ``by_scope`` makes a
     forward proxy that serves only the scopes of ``BuffrService.scopes``, and
-    also accepts the paths that are opened for them. Raises ``ConfigError``.
+    also accepts the paths that are opened for them. ``admin`` adds the admin
+    listener, if the settings want it. Raises ``ConfigError``.
     """
     if write is None:
         write = stream_writer(sys.stderr) if on_console else logger_writer
-    return _Builder(config, reactor, write, figures, on_console=on_console).build(by_scope=by_scope)
+    builder = _Builder(config, reactor, write, figures, on_console=on_console)
+    return builder.build(by_scope=by_scope, admin=admin)
 
 
 def _sweep_every_s(limits: Limits) -> float:
@@ -126,11 +131,12 @@ class _Builder:
         self._live_gateway: LiveGateway | None = None
         self._forward_routes: ForwardRoutes | None = None
         self._scopes: ScopedRoutes | None = None
+        self._reverse_ports: list[LiveReverse] = []
 
     def _own_ports(self) -> set[tuple[str, int]]:
         return {listener.address for listener in self._listeners}
 
-    def build(self, *, by_scope: bool) -> BuffrService:
+    def build(self, *, by_scope: bool, admin: bool) -> BuffrService:
         config = self._config
         self._cassettes.expect((place_of(row), row.mode) for row in config.reverse)
         for row in config.reverse:
@@ -157,11 +163,23 @@ class _Builder:
         )
         service.gateway = self._live_gateway
         service.scopes = self._scopes
+        if admin and config.admin.address.enabled:
+            service.admin = AdminListener(config.admin, self._live(), self._reactor)
         if self._forward_routes is not None:
             sweeps = TimerService(_sweep_every_s(config.limits), self._forward_routes.sweep)
             sweeps.clock = self._reactor
             sweeps.setServiceParent(service)
         return service
+
+    def _live(self) -> LiveService:
+        return LiveService(
+            self._config,
+            self._engine,
+            self._listeners,
+            self._reverse_ports,
+            self._live_gateway,
+            self._forward_routes,
+        )
 
     def _reverse(self, row: ReverseRoute) -> None:
         route = reverse_route(row, self._maker)
@@ -182,7 +200,8 @@ class _Builder:
         access = self._config.access_to(row.access)
         gate = None if access.is_open else KeyGate(access)
         handler = reverse_handler(self._engine, route, gate)
-        self._listen(row.port, handler, announce, self._port_tls(row))
+        listener = self._listen(row.port, handler, announce, self._port_tls(row))
+        self._reverse_ports.append(LiveReverse(row, route, listener))
 
     def _expect_misses(self, route: Route) -> None:
         if isinstance(route, Recorded) and route.mode is Mode.REPLAY:

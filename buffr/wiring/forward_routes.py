@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import frozen
 from twisted.internet.protocol import Protocol
 
@@ -164,6 +166,10 @@ class ForwardRoutes:
         )
         route = maker.passing(PacedUpstream(upstream), origin, src="bypass")
         return self._hold((origin, None), route, None)
+
+    def held(self) -> Iterable[Route]:
+        """The routes that are there now."""
+        return list(self._held.routes())
 
     def sweep(self) -> None:
         """Release routes that were idle for too long; called periodically."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from attrs import define
 
@@ -46,6 +46,10 @@ class HeldRoutes:
     def find(self, name: Name) -> Route | None:
         held = self._held.get(name)
         return None if held is None else held.route
+
+    def routes(self) -> Iterator[Route]:
+        """All that are held."""
+        return (held.route for held in self._held.values())
 
     def add(self, name: Name, held: Held) -> None:
         """Keep a new route. Its use begins before others are added."""

@@ -82,24 +82,25 @@ class LiveGateway:
         for upstream in old.values():
             upstream.retire()
 
-    def _by_name(self) -> dict[str, Route]:
+    def by_name(self) -> dict[str, Route]:
+        """The routes by their names."""
         return {name.decode("ascii"): found.route for name, found in self._routes.items()}
 
     def upstreams(self) -> dict[str, Upstream]:
         """By the names of their routes."""
-        routes = self._by_name().items()
+        routes = self.by_name().items()
         upstreams = ((name, route.upstream) for name, route in routes)
         return {name: one.upstream for name, one in upstreams if one is not None}
 
     def paces(self) -> dict[str, Pace]:
         """By the names of their routes."""
-        routes = self._by_name().items()
+        routes = self.by_name().items()
         return {name: route.pace for name, route in routes if route.pace is not None}
 
     @property
     def store(self) -> CacheStore | None:
         """The store of the first route in mode cache."""
-        routes = self._by_name().values()
+        routes = self.by_name().values()
         return next((route.store for route in routes if isinstance(route, Cached)), None)
 
 

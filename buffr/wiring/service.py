@@ -19,6 +19,7 @@ from buffr.exchanges.explain import Explainer
 from buffr.listeners.listener import HTTPListener
 from buffr.log import say
 from buffr.upstream.hops import Announced, announce_port
+from buffr.wiring.admin_listener import AdminListener
 from buffr.wiring.live_gateway import LiveGateway
 from buffr.wiring.scoped_routes import ScopedRoutes
 from buffr.wiring.upstreams import Upstreams
@@ -78,6 +79,7 @@ class BuffrService(MultiService):
         self.engine = engine
         self.gateway: LiveGateway | None = None
         self.scopes: ScopedRoutes | None = None
+        self.admin: AdminListener | None = None
         self._stores = tuple(stores)
         self._upstreams = upstreams
         self._grace_s = grace_s
@@ -121,12 +123,16 @@ class BuffrService(MultiService):
         self._announced = [announce_port(listener.port) for listener in self.listeners]
         for explainer in self._explainers:
             explainer.begin()
+        if self.admin is not None:
+            self.admin.start()
 
     def stopService(self) -> Deferred[Any]:
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
         self.engine.close_sessions()
+        if self.admin is not None:
+            await self.admin.stop()
         await gatherResults(
             [Deferred.fromCoroutine(listener.stop(self._grace_s)) for listener in self.listeners]
         )

@@ -63,6 +63,7 @@ class TestReference:
             "no_proxy",
             "parents",
             "data_dir",
+            "file",
             "name",
             "_table",
             "_bypass",

@@ -1,0 +1,78 @@
+"""The files of the live page, as they are in the package."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from pathlib import Path
+
+from attrs import define, field
+
+from buffr.admin.answers import Reply
+
+__all__ = ["STATIC", "StaticFiles"]
+
+STATIC = Path(__file__).with_name("static")
+_INDEX = "index.html"
+_TYPES = {
+    ".css": b"text/css; charset=utf-8",
+    ".html": b"text/html; charset=utf-8",
+    ".js": b"text/javascript; charset=utf-8",
+    ".mjs": b"text/javascript; charset=utf-8",
+    ".svg": b"image/svg+xml",
+    ".png": b"image/png",
+    ".json": b"application/json",
+    ".txt": b"text/plain; charset=utf-8",
+}
+_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    b"connect-src 'self'; frame-src 'self' blob:; base-uri 'none'; form-action 'none'; "
+    b"frame-ancestors 'none'"
+)
+"""No inline code, and nothing from elsewhere."""
+_WITHOUT_PAGE = (
+    b"buffr's admin listener. This installation has no page; /openapi.json describes the API.\n"
+)
+
+
+@define(eq=False)
+class StaticFiles:
+    """Answers ``/`` and what is below ``/static/`` with the files of a directory.
+
+    Only files that are there when it is made are answered, each read once.
+    """
+
+    directory: Path = STATIC
+    _known: dict[str, Path] = field(init=False)
+    _read: dict[str, tuple[bytes, bytes]] = field(init=False, factory=dict)
+
+    @_known.default
+    def _files(self) -> dict[str, Path]:
+        return {
+            path.relative_to(self.directory).as_posix(): path
+            for path in sorted(self.directory.rglob("*"))
+            if path.suffix in _TYPES and path.is_file()
+        }
+
+    def find(self, path: str, known: bytes | None) -> Reply | None:
+        """The file of a path without its first slash; ``known`` is the client's ``If-None-Match``.
+
+        ``None`` if there is no such file.
+        """
+        name = _INDEX if path == "" else path.removeprefix("static/")
+        if path and name == path:
+            return None
+        file = self._known.get(name)
+        if file is None:
+            return Reply(_WITHOUT_PAGE, media_type=_TYPES[".txt"]) if path == "" else None
+        if name not in self._read:
+            data = file.read_bytes()
+            self._read[name] = data, b'"%b"' % blake2b(data, digest_size=12).hexdigest().encode()
+        data, tag = self._read[name]
+        headers = (
+            (b"ETag", tag),
+            (b"Cache-Control", b"no-cache"),
+            (b"Content-Security-Policy", _POLICY),
+        )
+        if known is not None and tag in known:
+            return Reply(status=304, media_type=_TYPES[file.suffix], headers=headers)
+        return Reply(data, media_type=_TYPES[file.suffix], headers=headers)
