@@ -28,7 +28,7 @@ _PLAIN = rb"[A-Za-z0-9._~+/=:-]"
 # characters is read once.
 _RUN = rb"(?:(?<!%b)%b++)?+(?:%%b%b*+)++" % (_PLAIN, _PLAIN, _PLAIN)
 _PERCENT = re.compile(_RUN % rb"%[0-9A-Fa-f]{2}")
-_ESCAPED = re.compile(_RUN % rb"\\++u00[0-9A-Fa-f]{2}")
+_ESCAPED = re.compile(_RUN % rb"(?<!\\)\\++u00[0-9A-Fa-f]{2}")
 _PERCENT_UNIT = re.compile(rb"%([0-9A-Fa-f]{2})|.", re.DOTALL)
 _ESCAPED_UNIT = re.compile(rb"\\+u00([0-9A-Fa-f]{2})|.", re.DOTALL)
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{40,}={0,2}")
