@@ -13,7 +13,7 @@ from attrs import evolve
 from buffr.commands.parser import Parser
 from buffr.config.api_buddy import ApiBuddySettings, read_api_buddy
 from buffr.config.api_buddy_yaml import as_yaml
-from buffr.embedded.address import listening_address
+from buffr.embedded.running import listening_address
 from buffr.errors import ConfigError
 
 __all__ = ["declare", "read_json", "run"]

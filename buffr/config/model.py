@@ -23,9 +23,8 @@ from buffr.config.parents import ParentProxies
 from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import Drafted, ListOf, Rows, Section
-from buffr.policy.access import Access, is_loopback
+from buffr.policy.access import Access, Destinations, is_loopback
 from buffr.policy.bypass import Bypass
-from buffr.policy.destinations import Destinations
 from buffr.policy.hosts import HostTable
 from buffr.policy.mode import Mode
 

@@ -25,10 +25,9 @@ from attrs import frozen
 from buffr.config.api_buddy import ApiBuddySettings, InvalidSettings, read_api_buddy
 from buffr.embedded import logs
 from buffr.embedded.cache_engine import CacheDatabase, CacheEngine
-from buffr.embedded.keys import SecurityError
 from buffr.embedded.monitoring import MonitoringManager
 from buffr.embedded.running import Running, StoppedStore
-from buffr.embedded.security import SecurityManager
+from buffr.embedded.security import SecurityError, SecurityManager
 from buffr.embedded.throttling import ThrottleManager, pace_of
 from buffr.exchanges.metrics import Metrics
 from buffr.exchanges.pace import Pace

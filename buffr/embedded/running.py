@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +16,6 @@ from attrs import evolve, frozen
 from buffr.config import Config
 from buffr.config.api_buddy import ApiBuddySettings
 from buffr.config.api_buddy_yaml import as_config
-from buffr.embedded.address import listening_address
 from buffr.embedded.reactor_thread import ReactorThread, reactor_thread
 from buffr.errors import BuffrError, Unwritable
 from buffr.exchanges.metrics import Metrics
@@ -27,7 +28,26 @@ from buffr.wiring.build import build
 from buffr.wiring.live_gateway import LiveGateway
 from buffr.wiring.service import BuffrService
 
-__all__ = ["Running", "StoppedStore"]
+__all__ = ["Running", "StoppedStore", "listening_address"]
+
+
+def listening_address(host: str) -> str:
+    """The IP address itself, or the first one of a name; IPv4 before IPv6. Blocks.
+
+    Raises ``OSError`` for a name that has none.
+    """
+    bare = host.removeprefix("[").removesuffix("]")
+    try:
+        return str(ip_address(bare))
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(bare, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise OSError(f"server.host {host}: has no address: {error.strerror}") from error
+    addresses = sorted(found, key=lambda one: one[0] != socket.AF_INET)
+    return str(addresses[0][4][0])
+
 
 T = TypeVar("T")
 

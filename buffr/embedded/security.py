@@ -1,15 +1,50 @@
-"""The key of a proxy, with reference-api-buddy's interface."""
+"""The key of a proxy: found and compared in requests, and reference-api-buddy's interface."""
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from buffr.config.api_buddy import read_api_buddy
-from buffr.embedded.keys import find_key, same_key
+from buffr.errors import AccessDenied
+from buffr.message import Request
+from buffr.policy.access import Access
+from buffr.policy.key_gate import KeyGate
 from buffr.wiring.access_keys import new_key
 
-__all__ = ["SecurityManager"]
+__all__ = ["SecurityError", "SecurityManager", "find_key", "same_key"]
+
+
+class SecurityError(Exception):
+    """A request lacks the proxy's key, or has a wrong one."""
+
+
+def same_key(key: str, given: str) -> bool:
+    """Whether two keys are equal, compared in constant time."""
+    return hmac.compare_digest(key.encode(), given.encode("utf-8", "surrogatepass"))
+
+
+def find_key(
+    key: str, path: str, headers: Mapping[str, str], query: Mapping[str, str]
+) -> tuple[bool, str]:
+    """Whether a request has the key where the gateway looks for it, and its path without it."""
+    target = f"{path}?{urlencode(query, errors='surrogatepass')}" if query else path
+    request = Request(
+        b"GET",
+        target.encode("utf-8", "surrogatepass"),
+        tuple((_bytes(name), _bytes(value)) for name, value in headers.items()),
+    )
+    try:
+        admitted = KeyGate(Access(key=key.encode()), in_path=True).admit(request, "")
+    except AccessDenied:
+        return False, path
+    return True, admitted.request.path.decode("utf-8", "surrogatepass")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 class SecurityManager:

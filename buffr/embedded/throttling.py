@@ -15,7 +15,7 @@ from buffr.config.api_buddy import ApiBuddySettings, read_api_buddy
 from buffr.config.limits import RateLimits
 from buffr.exchanges.metrics import whole
 from buffr.exchanges.pace import Pace
-from buffr.wiring.paces import rate_rules
+from buffr.wiring.routes import rate_rules
 
 __all__ = ["OwnPaces", "Paces", "ThrottleManager", "ThrottleState", "pace_of"]
 

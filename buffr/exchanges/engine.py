@@ -39,8 +39,8 @@ from buffr.exchanges.sessions.registry import Sessions
 from buffr.formats.codings import GZIP_START
 from buffr.interaction import RecordedRequest
 from buffr.log import ExchangeLog, say
-from buffr.matching.identity import Identity
 from buffr.matching.key import recording_name
+from buffr.matching.variants import Identity
 from buffr.message import Request, ResponseHead
 from buffr.policy.mode import Fetch, Refuse, Replay, decide
 from buffr.transport.eager import AT_ONCE_BYTES, aside

@@ -11,9 +11,8 @@ from attrs import define, frozen
 from buffr.exchanges.hit import Hit
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Route
-from buffr.matching.identity import Identity
 from buffr.matching.suggestion import Suggestion
-from buffr.matching.variants import Selecting
+from buffr.matching.variants import Identity, Selecting
 from buffr.message import Request, ResponseHead
 from buffr.origin import Origin
 from buffr.redaction.for_log import credentials_in, target_for_log

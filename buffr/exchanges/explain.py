@@ -15,11 +15,11 @@ from twisted.python.failure import Failure
 
 from buffr.interaction import BrokenInteraction, IndexEntry, RecordedRequest
 from buffr.log import say
-from buffr.matching.identity import Identity
 from buffr.matching.key import MatchKey
 from buffr.matching.matcher import Matcher
 from buffr.matching.near_miss import MOST, NearMiss, near_misses, variant_miss
 from buffr.matching.nearest import NearIndex
+from buffr.matching.variants import Identity
 from buffr.message import Request
 from buffr.redaction.request_hint import RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules

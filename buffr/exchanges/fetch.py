@@ -18,7 +18,7 @@ from buffr.exchanges.replay import Replays
 from buffr.exchanges.route import Recorded
 from buffr.exchanges.sessions.registry import Sessions
 from buffr.interaction import RecordedRequest
-from buffr.matching.fingerprint import fingerprint, is_shareable
+from buffr.matching.header_table import fingerprint, is_shareable
 from buffr.message import ResponseHead
 from buffr.policy.mode import Fetch
 from buffr.upstream.connection import Response

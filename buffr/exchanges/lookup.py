@@ -15,7 +15,7 @@ from buffr.exchanges.route import Recorded
 from buffr.log import say
 from buffr.matching.body import IN_MEMORY
 from buffr.matching.captures import Captured
-from buffr.matching.identity import Identity
+from buffr.matching.variants import Identity
 from buffr.message import Request
 from buffr.policy.mode import Mode, may_substitute
 from buffr.stores.base import Matches, Store

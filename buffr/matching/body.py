@@ -44,8 +44,7 @@ from buffr.matching.multipart import (
     unlike_stand_ins,
 )
 from buffr.matching.pieces import Pause, Piece, Text, go_on, joined, stretch
-from buffr.matching.reading import Reading
-from buffr.matching.rules import Normalisation
+from buffr.matching.rules import Normalisation, Reading
 from buffr.redaction.fields import Replace, constant, in_query
 from buffr.redaction.for_keys import KeyRedaction
 from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets

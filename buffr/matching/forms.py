@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from urllib.parse import unquote_to_bytes
 
-from buffr.matching.members import PieceBuffer
-from buffr.matching.pieces import Pause, Piece, Text
+from buffr.matching.pieces import Pause, Piece, PieceBuffer, Text
 
 __all__ = ["canonical_form", "field_name", "form_in_slices", "sorted_pairs", "without_fields"]
 

@@ -15,10 +15,10 @@ from buffr.matching.variants import Selecting
 from buffr.message import Headers
 from buffr.redaction.fields import Replace
 from buffr.redaction.for_keys import KeyRedaction
+from buffr.redaction.headers import SUBPROTOCOL, in_subprotocols
 from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.spans import nameless
-from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 
 __all__ = ["CountedFields", "HeaderRules"]
 

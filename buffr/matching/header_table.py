@@ -3,7 +3,8 @@
 A field is *identity* (in the match key, where its absence is a value too), a
 *variant* (selects among the recordings of one key) or *noise* (neither). A
 field that the table does not name is a variant if a recorded answer's ``Vary``
-names it. ``docs/explanation/matching.md`` shows the table.
+names it. ``docs/explanation/matching.md`` shows the table. What requests must
+have in common to share one call to the upstream follows from it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,18 @@ from enum import Enum
 
 from attrs import frozen
 
-__all__ = ["TABLE", "HeaderClass", "HeaderRow", "class_of", "tells_flights_apart"]
+from buffr.message import Headers, Request, end_to_end
+
+__all__ = [
+    "TABLE",
+    "Fingerprint",
+    "HeaderClass",
+    "HeaderRow",
+    "class_of",
+    "fingerprint",
+    "is_shareable",
+    "tells_flights_apart",
+]
 
 _LONGEST_KNOWN = 64
 _MOST_KNOWN = 4096
@@ -272,3 +284,41 @@ def class_of(name: bytes) -> HeaderClass:
 def tells_flights_apart(name: bytes) -> bool:
     """Whether two requests that differ in this field never share a call; the name in lower case."""
     return _CLASSES[name] is not HeaderClass.NOISE
+
+
+Fingerprint = tuple[bytes, bytes, Headers, bytes]
+"""Method, target, fields and body, byte for byte. Kept in memory only: it contains credentials."""
+
+_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
+_SAYS_NOTHING = frozenset((b"", b"{}"))
+_LONGEST_EMPTY = 64
+_USERS = frozenset((b"proxy-authorization",))
+
+
+def fingerprint(request: Request, body: bytes) -> Fingerprint:
+    """Equal for requests that differ in nothing but noise.
+
+    ``body`` is the body as received, or what identifies it. Idempotency keys
+    count here although they are not part of a match key: two calls with
+    different keys are meant to happen twice.
+    """
+    fields = [(name.lower(), value) for name, value in end_to_end(request.headers, keep=_USERS)]
+    # If Host is passed on, it may affect the answer.
+    counted = [each for each in fields if each[0] == b"host" or tells_flights_apart(each[0])]
+    return request.method, request.target, tuple(sorted(counted, key=_name)), body
+
+
+def _name(field: tuple[bytes, bytes]) -> bytes:
+    return field[0]
+
+
+def is_shareable(request: Request, body: bytes) -> bool:
+    """Whether equal requests may be one call.
+
+    Not if they are unsafe and have no identifying content: two requests that
+    purge a queue are two calls.
+    """
+    if request.method in _SAFE:
+        return True
+    plain = b"".join(body.split()) if len(body) <= _LONGEST_EMPTY else body
+    return plain not in _SAYS_NOTHING

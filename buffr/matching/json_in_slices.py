@@ -22,8 +22,7 @@ from msgspec.json import Decoder, Encoder
 from buffr.formats.json_paths import Walk
 from buffr.formats.json_text import STRING
 from buffr.matching.canonical_json import DEEPEST
-from buffr.matching.members import Members, PieceBuffer, SameNames
-from buffr.matching.pieces import Pause, Piece, Text, size_of
+from buffr.matching.pieces import Members, Pause, Piece, PieceBuffer, SameNames, Text, size_of
 
 __all__ = ["Fields", "document_in_slices", "spelled_in_slices"]
 

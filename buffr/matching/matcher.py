@@ -13,15 +13,13 @@ from buffr.matching.body import IN_MEMORY, BodyKind, BodyRules, LongBody
 from buffr.matching.captures import SyncRules
 from buffr.matching.frames import FrameRules
 from buffr.matching.header_fields import CountedFields, HeaderRules
-from buffr.matching.identity import Identity, identity_of, loosened
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
 from buffr.matching.key import Counted, KeyPart, MatchKey, RecordedKey, Variant, digest_of, encoded
 from buffr.matching.long_body import ReadLong, long_body
-from buffr.matching.reading import Reading, other_readings
-from buffr.matching.rules import MatchRules
+from buffr.matching.rules import MatchRules, Reading, other_readings
 from buffr.matching.target import TargetRules, legal_target
-from buffr.matching.variants import Selecting
+from buffr.matching.variants import Identity, Selecting, identity_of, loosened
 from buffr.message import Headers, Request
 from buffr.origin import Origin
 from buffr.redaction.for_keys import KeyRedaction

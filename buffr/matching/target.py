@@ -1,4 +1,8 @@
-"""Request targets in the form that keys use."""
+"""Request targets in the form that keys use.
+
+A pre-signed URL has one without its temporary signature, which is new for each
+request.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,68 @@ from attrs import field, frozen
 from buffr.matching.forms import field_name, sorted_pairs, without_fields
 from buffr.matching.idempotency import is_token
 from buffr.matching.ignore import Ignore
-from buffr.matching.reading import Reading
-from buffr.matching.signatures import unsigned
+from buffr.matching.rules import Reading
 from buffr.redaction.fields import Replace, in_target
 from buffr.redaction.for_keys import KeyRedaction
 from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
 
-__all__ = ["TargetRules", "in_one_spelling", "legal_target"]
+__all__ = ["TargetRules", "in_one_spelling", "legal_target", "unsigned"]
+
+# The fields that show that a query is signed, and those that sign it or change with the time.
+_SCHEMES = (
+    (
+        frozenset((b"x-amz-signature",)),
+        frozenset(
+            b"""
+            x-amz-algorithm x-amz-credential x-amz-date x-amz-expires x-amz-signedheaders
+            x-amz-signature x-amz-security-token x-amz-content-sha256
+            """.split()
+        ),
+    ),
+    (
+        frozenset((b"x-goog-signature",)),
+        frozenset(
+            b"""
+            x-goog-algorithm x-goog-credential x-goog-date x-goog-expires x-goog-signedheaders
+            x-goog-signature
+            """.split()
+        ),
+    ),
+    (
+        frozenset((b"awsaccesskeyid", b"signature", b"expires")),
+        frozenset((b"awsaccesskeyid", b"signature", b"expires", b"x-amz-security-token")),
+    ),
+    (
+        frozenset((b"googleaccessid", b"signature", b"expires")),
+        frozenset((b"googleaccessid", b"signature", b"expires")),
+    ),
+    # Amazon CloudFront.
+    (
+        frozenset((b"key-pair-id", b"signature")),
+        frozenset((b"key-pair-id", b"signature", b"expires", b"policy")),
+    ),
+    # Azure's shared access signatures.
+    (
+        frozenset((b"sig", b"sv")),
+        frozenset((b"sig", b"st", b"se", b"skoid", b"sktid", b"skt", b"ske", b"sks", b"skv")),
+    ),
+)
+
+
+def unsigned(query: bytes) -> bytes:
+    """The query without its signature, key and times; a query that is not signed is unchanged."""
+    if b"ig" not in query.lower():
+        return query
+    by_name: dict[bytes, set[bytes]] = {}
+    for pair in query.split(b"&"):
+        name = field_name(pair)
+        by_name.setdefault(name.lower(), set()).add(name)
+    for signs, fields in _SCHEMES:
+        if signs <= by_name.keys():
+            names = [name for field in fields for name in by_name.get(field, ())]
+            return without_fields(query, frozenset(names))
+    return query
+
 
 # RFC 3986 3.3 and 3.4. Square brackets are illegal in a query too, but many clients send them
 # unencoded, and they are never decoded there.

@@ -33,7 +33,7 @@ from buffr.redaction.redactor import Redactor
 from buffr.stores.cassette.writing import write_new
 from buffr.tls.authority import Authority
 from buffr.wiring.build import build
-from buffr.wiring.redaction import redaction_rules
+from buffr.wiring.routes import redaction_rules
 from buffr.wiring.scoped_routes import ScopedRoutes
 from buffr.wiring.service import BuffrService
 

@@ -12,13 +12,12 @@ from buffr.interaction import Body, HTTPInteraction, Interaction
 from buffr.message import Headers
 from buffr.redaction.bodies import Bodies
 from buffr.redaction.fields import Replace, fields_of, in_header
-from buffr.redaction.headers import secret_spans
+from buffr.redaction.headers import SUBPROTOCOL, in_subprotocols, secret_spans
 from buffr.redaction.own_credentials import KnownSecrets, known_secrets
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import scanner_of
 from buffr.redaction.spans import SecretSpan
-from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 from buffr.transport.spool import Spool
 
 __all__ = ["Finding", "find_secrets", "start_of"]

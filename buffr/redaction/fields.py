@@ -1,6 +1,7 @@
-"""Finds the credential fields of queries and URLs; the caller chooses the replacements.
+"""Finds the credential fields of queries, URLs and multipart forms (RFC 7578).
 
-Every function leaves all bytes but the credential values unchanged.
+The caller chooses the replacements. Every function leaves all bytes but the
+credential values unchanged.
 """
 
 from __future__ import annotations
@@ -9,12 +10,18 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from buffr.formats.multipart import field_end, field_heads
+from buffr.redaction.pseudonym import is_pseudonym
+from buffr.redaction.rules import RedactionRules
+from buffr.redaction.spans import SecretSpan
+
 __all__ = [
     "FieldRules",
     "Replace",
     "as_sent",
     "constant",
     "fields_of",
+    "find_in_parts",
     "in_header",
     "in_query",
     "in_target",
@@ -157,3 +164,27 @@ def _in_links(text: bytes, rules: FieldRules, replace: Replace) -> bytes:
     if _LINK.fullmatch(text) is None:
         return _in_url(text, rules, replace)
     return _LINK_URLS.sub(lambda found: _in_url(found[0], rules, replace), text)
+
+
+def find_in_parts(text: bytes, rules: RedactionRules) -> Iterator[SecretSpan]:
+    """The values of the parts whose names are those of credentials; of files only the content."""
+    end = data_end = 0
+    for head in field_heads(text):
+        start, called = head.start, head.disposition.name
+        # Inside the last value, which is replaced as a whole: otherwise thousands of parts would
+        # each be searched to the end.
+        if start < end or head.disposition.file_name is not None:
+            continue
+        sure = rules.is_credential_member(called) or rules.holds_credential(called, b"")
+        # Whatever is nested in a value that is data is not a credential either.
+        if not sure and (start < data_end or not rules.is_credential_field(called)):
+            continue
+        stop = field_end(text, start)
+        value = text[start:stop]
+        if not (sure or rules.holds_credential(called, value)):
+            data_end = stop
+            continue
+        end = stop
+        if value.strip() and not is_pseudonym(value):
+            doubtful = rules.may_mean_data(called)
+            yield SecretSpan(start, end, called, value, "form", doubtful=doubtful)

@@ -1,4 +1,4 @@
-"""Request targets for logs and miss answers."""
+"""Requests in one line, for logs, miss answers, reports and listings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 from attrs import frozen
 
+from buffr.interaction import RecordedRequest
 from buffr.message import Headers
 from buffr.redaction.fields import in_target
 from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets, Secret, known_secrets
@@ -14,7 +15,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import scanner_of
 from buffr.redaction.spans import replaced
 
-__all__ = ["credentials_in", "target_for_log"]
+__all__ = ["credentials_in", "request_for_log", "target_for_log", "url_for_log"]
 
 _USERINFO_AND_AT = re.compile(rb"(?:(?<=://)|^)[^/?#\s]*@")
 
@@ -54,3 +55,27 @@ def credentials_in(target: bytes, headers: Headers, rules: RedactionRules) -> tu
 
 def _for_log(_name: bytes, value: bytes) -> bytes:
     return STAND_IN if value else b""
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def request_for_log(request: RecordedRequest, rules: RedactionRules) -> str:
+    """Method and URL, as far as the recording has them."""
+    return f"{request.method.decode('utf-8')} {url_for_log(request, rules)}"
+
+
+def url_for_log(request: RecordedRequest, rules: RedactionRules) -> str:
+    """The URL, as far as the recording has it; the content of a cassette is not trusted."""
+    credentials = credentials_in(request.target, request.headers, rules)
+    target = target_for_log(request.target, rules, credentials).decode("latin-1")
+    return f"{_where(request)}{target}"
+
+
+def _where(request: RecordedRequest) -> str:
+    if request.host is None:
+        return ""
+    scheme = request.scheme or "https"
+    host = f"[{request.host}]" if ":" in request.host else request.host
+    own = request.port in (None, _DEFAULT_PORTS.get(scheme))
+    return f"{scheme}://{host}" if own else f"{scheme}://{host}:{request.port}"

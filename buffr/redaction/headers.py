@@ -2,6 +2,11 @@
 
 A part that cannot be parsed is replaced as a whole, so that nothing escapes by
 being malformed.
+
+A browser's WebSocket cannot send additional headers, so some APIs accept the
+key as another subprotocol of the handshake (RFC 6455 11.3.4):
+``openai-insecure-api-key.sk-...``, a bearer token after ``token`` or
+``base64url.bearer.``, a JSON Web Token alone.
 """
 
 from __future__ import annotations
@@ -11,10 +16,19 @@ from collections.abc import Container
 
 from attrs import frozen
 
+from buffr.redaction.fields import Replace
 from buffr.redaction.forms import stand_in
-from buffr.redaction.pseudonym import GUESSABLE_BYTES
+from buffr.redaction.pseudonym import GUESSABLE_BYTES, is_pseudonym
+from buffr.redaction.rules import RedactionRules
 
-__all__ = ["COOKIES", "SET_COOKIES", "HeaderValues", "secret_spans"]
+__all__ = [
+    "COOKIES",
+    "SET_COOKIES",
+    "SUBPROTOCOL",
+    "HeaderValues",
+    "in_subprotocols",
+    "secret_spans",
+]
 
 COOKIES = frozenset((b"cookie", b"cookie2"))
 SET_COOKIES = frozenset((b"set-cookie", b"set-cookie2"))
@@ -148,3 +162,44 @@ def secret_spans(name: bytes, value: bytes) -> list[tuple[int, int, bytes, bool]
         return [] if value.lower() in _SCHEMES else [whole]
     digest = found[1].lower() not in _GUESSABLE_SCHEMES and not _has_space(found[3])
     return [(*found.span(3), name, digest)]
+
+
+SUBPROTOCOL = b"sec-websocket-protocol"
+
+_RUNS_OF_DIGITS = re.compile(rb"[0-9]+")
+_RANDOM_BYTES = 24
+"""Names of protocols are words, possibly with a version; only secrets are this long."""
+
+
+def in_subprotocols(value: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    """A list of subprotocols with secrets replaced; the other bytes are unchanged."""
+    items = value.split(b",")
+    kept = []
+    expected = False
+    for item in items:
+        bare = item.strip(b" \t")
+        before, _, after = item.partition(bare) if bare else (item, b"", b"")
+        secret = replace(SUBPROTOCOL, bare) if expected and bare else _in_item(bare, rules, replace)
+        kept.append(before + secret + after)
+        expected = _names_a_credential(bare, rules)
+    return b",".join(kept)
+
+
+def _in_item(item: bytes, rules: RedactionRules, replace: Replace) -> bytes:
+    pieces = item.split(b".")
+    for number, piece in enumerate(pieces):
+        if number and _names_a_credential(pieces[number - 1], rules):
+            break
+        if is_pseudonym(piece) or _is_random(piece):
+            break
+    else:
+        return item
+    return b".".join((*pieces[:number], replace(SUBPROTOCOL, b".".join(pieces[number:]))))
+
+
+def _names_a_credential(name: bytes, rules: RedactionRules) -> bool:
+    return rules.is_credential_field(name) or rules.is_credential_header(name)
+
+
+def _is_random(piece: bytes) -> bool:
+    return len(piece) >= _RANDOM_BYTES and len(_RUNS_OF_DIGITS.findall(piece)) > 1

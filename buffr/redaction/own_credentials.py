@@ -15,12 +15,11 @@ from attrs import evolve, field, frozen
 
 from buffr.message import Headers
 from buffr.redaction.fields import fields_of
-from buffr.redaction.headers import COOKIES, SET_COOKIES, secret_spans
+from buffr.redaction.headers import COOKIES, SET_COOKIES, SUBPROTOCOL, in_subprotocols, secret_spans
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.randomness import looks_random
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.spans import SecretSpan
-from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
 
 __all__ = ["NOTHING_KNOWN", "KnownSecrets", "Secret", "known_secrets", "spellings_of"]
 

@@ -23,15 +23,13 @@ from buffr.interaction import (
 from buffr.message import Headers, ResponseHead
 from buffr.redaction import fields
 from buffr.redaction.bodies import Bodies, Redacted, holds_more
-from buffr.redaction.cuts import recut, rescaled
 from buffr.redaction.forms import stand_in
-from buffr.redaction.headers import COOKIES, SET_COOKIES, HeaderValues
+from buffr.redaction.headers import COOKIES, SET_COOKIES, SUBPROTOCOL, HeaderValues, in_subprotocols
 from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets, known_secrets
 from buffr.redaction.pseudonym import STAND_IN, pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner, scanner_of
-from buffr.redaction.spans import SecretSpan, replaced, settled
-from buffr.redaction.subprotocols import SUBPROTOCOL, in_subprotocols
+from buffr.redaction.spans import SecretSpan, recut, replaced, rescaled, settled
 from buffr.transport.memo import Memo
 from buffr.transport.spool import Spool
 

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from buffr.redaction.detectors import NamedSecrets
-from buffr.redaction.fields import fields_of
+from buffr.redaction.fields import fields_of, find_in_parts
 from buffr.redaction.json_places import JSONPlaces
 from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
-from buffr.redaction.parts import find_in_parts
 from buffr.redaction.pseudonym import COUNTED_MARK, HEX_MARK, MARK, is_pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.screen import Screen

@@ -46,12 +46,10 @@ from buffr.wiring.admin_listener import AdminListener
 from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes, place_of
 from buffr.wiring.forward_routes import ForwardRoutes
-from buffr.wiring.gateway import gateway_routes
 from buffr.wiring.keeping import spool_dir_of
 from buffr.wiring.live import LiveReverse, LiveService
-from buffr.wiring.live_gateway import LiveGateway
-from buffr.wiring.redaction import redaction_rules
-from buffr.wiring.routes import RouteMaker, reverse_route
+from buffr.wiring.live_gateway import LiveGateway, gateway_routes
+from buffr.wiring.routes import RouteMaker, redaction_rules, reverse_route
 from buffr.wiring.scoped_routes import ScopedRoutes
 from buffr.wiring.service import BuffrService
 from buffr.wiring.upstreams import Upstreams

@@ -18,9 +18,8 @@ from buffr.stores.interactions import IndexedStore
 from buffr.wiring.cassettes import Place, SharedCassette, place_of
 from buffr.wiring.held_routes import Held, HeldRoutes, Name
 from buffr.wiring.matchers import cache_matcher_for, matcher_for, repeat_of
-from buffr.wiring.paces import new_pace
 from buffr.wiring.remembered import Remembered
-from buffr.wiring.routes import RouteMaker
+from buffr.wiring.routes import RouteMaker, new_pace
 
 __all__ = ["ForwardRoutes"]
 

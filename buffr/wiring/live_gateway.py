@@ -1,4 +1,4 @@
-"""A running gateway whose settings can be replaced."""
+"""A running gateway whose settings can be replaced: builds its routes from them."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from attrs import define, evolve, field
 from buffr.admin.counting import Counting
 from buffr.admin.pages import AdminPages
 from buffr.config import Config
-from buffr.config.gateway import GatewaySettings
+from buffr.config.gateway import GatewayRow, GatewaySettings
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.pace import Pace
 from buffr.exchanges.route import Cached, Route
 from buffr.listeners.gateway import Gateway, GatewayRoute
+from buffr.listeners.gateway_addresses import Outside
 from buffr.listeners.listener import HTTPListener
 from buffr.policy.key_gate import KeyGate
+from buffr.policy.mode import Mode
 from buffr.stores.cache import CacheStore
 from buffr.upstream.upstream import Upstream
 from buffr.wiring.caches import Caches
-from buffr.wiring.paces import rate_rules
+from buffr.wiring.routes import RouteMaker, rate_rules
 
-__all__ = ["LiveGateway"]
+__all__ = ["LiveGateway", "gateway_routes"]
 
 MakePages = Callable[[GatewaySettings, Config, Mapping[bytes, GatewayRoute], Counting], AdminPages]
 MakeRoutes = Callable[[GatewaySettings, Config], dict[bytes, GatewayRoute]]
@@ -109,3 +111,21 @@ def _at_pace(route: Route, pace: Pace) -> Route:
     if route.upstream is None:
         return route
     return evolve(route, upstream=evolve(route.upstream, pace=pace))
+
+
+def gateway_routes(settings: GatewaySettings, maker: RouteMaker) -> dict[bytes, GatewayRoute]:
+    """The routes by their names in paths. Raises ``ConfigError``."""
+    made = {}
+    for row in settings.routes:
+        name = row.name.encode("ascii")
+        made[name] = GatewayRoute(Outside(name, row.target), _route(row, maker))
+    return made
+
+
+def _route(row: GatewayRow, maker: RouteMaker) -> Route:
+    # Requests arrive with the upstream's full path, which is also in the recorded URL.
+    origin = evolve(row.target, base_path="")
+    upstream = None
+    if row.mode is not Mode.REPLAY:
+        upstream = maker.upstreams.of(origin, row.upstream, keep_host=row.keep_host)
+    return maker.of_row(row, upstream, origin, row.name)

@@ -1,7 +1,11 @@
-"""Builds routes from their settings."""
+"""Builds routes from their settings, with their redaction rules and paces.
+
+A pace makes the requests of a route wait for their turn.
+"""
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, assert_never
@@ -11,28 +15,57 @@ from attrs import field, frozen
 from buffr.config import Config, ReverseRoute
 from buffr.config.caching import CacheSettings
 from buffr.config.gateway import GatewayRow
-from buffr.config.limits import Limits
+from buffr.config.limits import Limits, RateLimits
 from buffr.config.route import RouteSettings
+from buffr.errors import ConfigError
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.explain import Explainer
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
-from buffr.exchanges.pace import PacedUpstream
+from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead, Repeat
 from buffr.exchanges.route import Cached, Passing, Recorded, Route, SessionLimits, Variants
 from buffr.matching.matcher import Matcher
 from buffr.origin import Origin
 from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.mode import Mode, recorded_by_default
+from buffr.policy.rate_limits import RateRules, Window
 from buffr.redaction.rules import RedactionRules
+from buffr.redaction.scanner import scanner_of
 from buffr.stores.base import Store
 from buffr.upstream.upstream import Upstream
 from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes, place_of
 from buffr.wiring.matchers import cache_matcher_for, matcher_for, repeat_of
-from buffr.wiring.paces import pace_for
 from buffr.wiring.upstreams import Upstreams
 
-__all__ = ["RouteMaker", "reverse_route"]
+__all__ = ["RouteMaker", "new_pace", "pace_for", "rate_rules", "redaction_rules", "reverse_route"]
+
+
+def rate_rules(limits: RateLimits) -> RateRules:
+    """A ``limits`` section as rules."""
+    windows = (
+        (limits.per_second, 1, "second"),
+        (limits.per_minute, 60, "minute"),
+        (limits.per_hour, 3600, "hour"),
+    )
+    return RateRules(
+        windows=tuple(
+            Window(count, length_s, name) for count, length_s, name in windows if count is not None
+        ),
+        max_delay_s=limits.max_delay_s,
+        max_waiting=limits.max_waiting,
+    )
+
+
+def new_pace(limits: RateLimits, reactor: Any) -> Pace:
+    """A pace with these limits."""
+    rules = rate_rules(limits)
+    return Pace(reactor, rules, limits.max_hold_s, seconds=time.monotonic, wall=time.time)
+
+
+def pace_for(limits: RateLimits | None, reactor: Any) -> Pace | None:
+    """Like ``new_pace``; ``None`` without limits."""
+    return None if limits is None else new_pace(limits, reactor)
 
 
 def _shares(mode: Mode, chosen: bool | None, repeat: Repeat) -> bool:  # noqa: FBT001  # as set
@@ -195,3 +228,37 @@ def _session_limits(limits: Limits) -> SessionLimits:
         idle_s=limits.websocket_idle_s,
         close_s=limits.half_close_s,
     )
+
+
+def redaction_rules(config: Config) -> RedactionRules:
+    """The rules of the ``redact`` section. Raises ``ConfigError``.
+
+    An invalid rule is an error, not a warning: without it, secrets would be
+    written.
+    """
+    settings = config.redact
+    rules = RedactionRules.with_extra(
+        headers=settings.headers,
+        fields=settings.query,
+        json=settings.json,
+        patterns=settings.patterns,
+        unsafe=settings.unsafe,
+        enabled=settings.enabled,
+        compared=_compared(config),
+    )
+    try:
+        scanner_of(rules)
+    except ValueError as error:
+        raise ConfigError(f"redact.{error}", hint="fix or remove it") from error
+    return rules
+
+
+def _compared(config: Config) -> set[str]:
+    """The header fields in any route's ``match.header``; cassettes may be shared."""
+    matches = [row.match for row in config.reverse]
+    if config.gateway is not None:
+        matches += [row.match for row in config.gateway.routes]
+    if config.forward is not None:
+        hosts = [row.match for row in config.forward.hosts if row.match is not None]
+        matches += [config.forward.match, *hosts]
+    return {name for match in matches for name in match.header}

@@ -13,8 +13,7 @@ from buffr.exchanges.route import Route
 from buffr.origin import Origin
 from buffr.wiring.cassettes import Cassettes
 from buffr.wiring.forward_routes import ForwardRoutes
-from buffr.wiring.redaction import redaction_rules
-from buffr.wiring.routes import RouteMaker
+from buffr.wiring.routes import RouteMaker, redaction_rules
 
 __all__ = ["ScopedRoutes"]
 

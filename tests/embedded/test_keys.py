@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from buffr.embedded.keys import find_key
+from buffr.embedded.security import find_key
 from buffr.wiring.access_keys import new_key
 
 

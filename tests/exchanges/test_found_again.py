@@ -18,9 +18,9 @@ from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.formats.codings import encoded
 from buffr.interaction import Body, HTTPInteraction, Interaction, RecordedRequest
 from buffr.matching.body import IN_MEMORY, LongBody
-from buffr.matching.identity import Identity
 from buffr.matching.matcher import Matcher, MatchRules
 from buffr.matching.rules import Normalisation
+from buffr.matching.variants import Identity
 from buffr.message import Headers, Request, ResponseHead
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buffr.matching.fingerprint import fingerprint, is_shareable
+from buffr.matching.header_table import fingerprint, is_shareable
 from buffr.message import Request
 
 

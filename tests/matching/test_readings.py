@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from buffr.interaction import Body, HTTPInteraction, IndexEntry, RecordedRequest
 from buffr.matching.matcher import Matcher
-from buffr.matching.reading import Reading, other_readings
-from buffr.matching.rules import MatchRules
+from buffr.matching.rules import MatchRules, Reading, other_readings
 from buffr.message import Headers, Request, ResponseHead
 from buffr.origin import Origin
 from buffr.redaction.pseudonym import pseudonym

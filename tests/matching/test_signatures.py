@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buffr.matching.signatures import unsigned
+from buffr.matching.target import unsigned
 
 SIGV4 = (
     b"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F20240101%2Feu%2Fs3%2Faws4_request"

@@ -6,8 +6,8 @@ import pytest
 from attrs import frozen
 
 from buffr.errors import AccessDenied
+from buffr.policy.access import Destinations
 from buffr.policy.bypass import Bypass
-from buffr.policy.destinations import Destinations
 from buffr.policy.hosts import HostTable
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from planted import Planted, planted, told
 
+from buffr.redaction.for_log import request_for_log
 from buffr.redaction.redactor import Redactor
-from buffr.redaction.request_for_log import request_for_log
 from buffr.redaction.rules import RedactionRules
 
 __all__ = ["in_log", "on_disk", "with_missed"]

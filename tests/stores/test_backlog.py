@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from buffr.stores.cassette.backlog import Backlog
+from buffr.stores.cassette.thread import Backlog
 
 
 def entering(backlog: Backlog, size_bytes: int) -> Deferred[None]:

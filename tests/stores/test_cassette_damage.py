@@ -28,7 +28,7 @@ from buffr.interaction import (
 from buffr.message import ResponseHead
 from buffr.stores.cassette.format import encode
 from buffr.stores.cassette.layout import TAIL, Layout, LayoutState
-from buffr.stores.cassette.relayout import head
+from buffr.stores.cassette.writing import head
 
 PATH = Path("api.json")
 SALT = "0123456789abcdef" * 2

@@ -15,7 +15,7 @@ from buffr.errors import CassetteError
 from buffr.stores.cassette.format import encode
 from buffr.stores.cassette.layout import TAIL, Layout, LayoutState, opening
 from buffr.stores.cassette.records import ElementRecord
-from buffr.stores.cassette.relayout import head, laid_out
+from buffr.stores.cassette.writing import head, laid_out
 
 PATH = Path("api.json")
 SALT = "0123456789abcdef" * 2

@@ -12,8 +12,7 @@ from buffr.origin import Origin
 from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes
 from buffr.wiring.forward_routes import ForwardRoutes
-from buffr.wiring.redaction import redaction_rules
-from buffr.wiring.routes import RouteMaker
+from buffr.wiring.routes import RouteMaker, redaction_rules
 from buffr.wiring.upstreams import Upstreams
 
 SETTINGS = """

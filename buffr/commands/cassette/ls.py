@@ -24,7 +24,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import media_type
-from buffr.redaction.request_for_log import url_for_log
+from buffr.redaction.for_log import url_for_log
 from buffr.redaction.request_hint import LARGEST_READ, RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.snapshot import Snapshot

@@ -24,7 +24,7 @@ from buffr.exchanges.route import Recorded, Route
 from buffr.listeners import handshakes
 from buffr.log import FORMATS, LineObserver
 from buffr.policy.mode import Mode
-from buffr.redaction.request_for_log import request_for_log
+from buffr.redaction.for_log import request_for_log
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.store import CassetteStore
 from buffr.stores.interactions import IndexedStore, InteractionSet, InteractionView

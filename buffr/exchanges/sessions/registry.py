@@ -18,10 +18,9 @@ from buffr.exchanges.sessions.replay import ReplayedSession
 from buffr.interaction import Body, RecordedRequest, SessionEnd, WebSocketInteraction
 from buffr.matching.captures import Captured, pairs
 from buffr.message import ResponseHead, end_to_end, first_value
-from buffr.recording.deviation import Deviation
 from buffr.recording.http import recorded_request
 from buffr.recording.session import SessionTape
-from buffr.recording.transcript import Transcript
+from buffr.recording.transcript import Deviation, Transcript
 from buffr.transport.streams import Signal
 from buffr.upstream.connection import Switched
 from buffr.wire.websocket_deflate import Deflate, answer_for

@@ -16,9 +16,8 @@ from buffr.exchanges.sessions.leg import ReadingLeg
 from buffr.interaction import Frame, FrameKind, WebSocketInteraction
 from buffr.log import say
 from buffr.matching.body import IN_MEMORY, BodyDigest
-from buffr.recording.deviation import Deviation
 from buffr.recording.player import reader
-from buffr.recording.transcript import ReplayEnd, Transcript
+from buffr.recording.transcript import Deviation, ReplayEnd, Transcript
 from buffr.transport.duplex import Duplex
 from buffr.wire.websocket_deflate import Deflate, Deflater, Inflater
 from buffr.wire.websocket_frames import (

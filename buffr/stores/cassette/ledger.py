@@ -24,10 +24,10 @@ from buffr.stores.cassette.index import KeyOf
 from buffr.stores.cassette.layout import TAIL, Layout, LayoutState, opening
 from buffr.stores.cassette.reading import Appended, CassetteReader, FileChange, Moved, ReadResult
 from buffr.stores.cassette.recent import WINDOW_NS, Recent
-from buffr.stores.cassette.relayout import head, laid_out
 from buffr.stores.cassette.requests import stored_request
 from buffr.stores.cassette.spans import Spans
 from buffr.stores.cassette.window import Disturbed
+from buffr.stores.cassette.writing import head, laid_out
 from buffr.stores.interactions import Redact
 
 __all__ = ["FileState", "Ledger"]

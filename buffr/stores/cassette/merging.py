@@ -16,9 +16,9 @@ from buffr.errors import CassetteError
 from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.file import CassetteFile, OpenCassette
 from buffr.stores.cassette.layout import TAIL
-from buffr.stores.cassette.relayout import head, laid_out
 from buffr.stores.cassette.snapshot import Snapshot, file_errors
 from buffr.stores.cassette.window import Disturbed
+from buffr.stores.cassette.writing import head, laid_out
 from buffr.stores.disk import BytesLike, Disk
 
 __all__ = ["Merged", "merge"]

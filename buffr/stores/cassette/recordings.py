@@ -1,7 +1,11 @@
-"""The recordings of a cassette by place, read from its file on request."""
+"""The recordings of a cassette by place, read from its file on request.
+
+The most recently requested ones stay decoded, up to a limit.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -13,7 +17,6 @@ from twisted.internet.defer import Deferred
 from buffr.errors import CassetteError
 from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
 from buffr.stores.cassette.body_files import BodyFiles
-from buffr.stores.cassette.decoded import Decoded
 from buffr.stores.cassette.elements import Elements, HeldFile, StoredElement
 from buffr.stores.cassette.format import broken_request, decode, decode_index, index_entry
 from buffr.stores.cassette.spans import Spans
@@ -22,7 +25,39 @@ from buffr.stores.cassette.window import Disturbed
 from buffr.stores.writable import why_not
 from buffr.transport.streams import Signal
 
-__all__ = ["Recordings"]
+__all__ = ["Decoded", "Recordings"]
+
+
+@define(eq=False)
+class Decoded:
+    """Interactions by place, up to ``most_bytes`` of their text in the file."""
+
+    most_bytes: int
+    held_bytes: int = field(init=False, default=0)
+    _held: OrderedDict[int, tuple[Interaction, int]] = field(init=False, factory=OrderedDict)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, place: int) -> Interaction | None:
+        held = self._held.get(place)
+        if held is None:
+            return None
+        self._held.move_to_end(place)
+        return held[0]
+
+    def keep(self, place: int, interaction: Interaction, size_bytes: int) -> None:
+        """Keep one, and drop the least recently requested ones."""
+        self._held[place] = (interaction, size_bytes)
+        self.held_bytes += size_bytes
+        while self.held_bytes > self.most_bytes:
+            _, (_, freed) = self._held.popitem(last=False)
+            self.held_bytes -= freed
+
+    def clear(self) -> None:
+        self._held.clear()
+        self.held_bytes = 0
+
 
 _DECODED_BYTES = 64 << 20
 _LARGE_BYTES = 65536

@@ -14,10 +14,10 @@ from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.file import CassetteFile
 from buffr.stores.cassette.format import encode
 from buffr.stores.cassette.layout import TAIL, Layout
-from buffr.stores.cassette.relayout import head, laid_out
 from buffr.stores.cassette.removal import let_time_pass, named_by, remove_body_files
 from buffr.stores.cassette.snapshot import Snapshot, file_errors, read_opened
 from buffr.stores.cassette.window import Disturbed
+from buffr.stores.cassette.writing import head, laid_out
 from buffr.stores.disk import BytesLike, Disk
 
 __all__ = ["Choose", "Rewritten", "new_salt", "rewrite"]

@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 
 from buffr.errors import CassetteError, StoreFailed, UnsafeRecording
 from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
-from buffr.stores.cassette.backlog import Backlog
 from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.elements import Elements
 from buffr.stores.cassette.file import CassetteFile
@@ -26,6 +25,7 @@ from buffr.stores.cassette.reading import Appended, CassetteReader, FileChange, 
 from buffr.stores.cassette.recordings import Recordings
 from buffr.stores.cassette.thread import (
     Append,
+    Backlog,
     CassetteThread,
     EndThread,
     JobResults,

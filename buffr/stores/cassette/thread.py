@@ -1,4 +1,7 @@
-"""The thread of a cassette: appends in groups, and work that requests wait for before them."""
+"""The thread of a cassette: appends in groups, and work that requests wait for before them.
+
+Its backlog is bounded: writers that are faster than the disk are held back.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, assert_never
 
-from attrs import frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -19,9 +22,11 @@ from buffr.stores.cassette.index import KeyOf
 from buffr.stores.cassette.ledger import FileState, Ledger
 from buffr.stores.cassette.reading import Appended, FileChange
 from buffr.stores.interactions import in_words, not_recorded
+from buffr.transport.streams import Signal
 
 __all__ = [
     "Append",
+    "Backlog",
     "CassetteThread",
     "EndThread",
     "JobResults",
@@ -221,3 +226,45 @@ class CassetteThread:
 def let_others_run() -> None:
     """A sleep, however short, releases the interpreter's lock to a waiting reactor at once."""
     time.sleep(0.0005)
+
+
+@define(eq=False)
+class Backlog:
+    """Admits as many as fit into ``most`` and ``most_bytes``; a single one whatever its size.
+
+    None is rejected: rejecting a recording would lose it.
+    """
+
+    most: int
+    most_bytes: int
+    held: int = field(init=False, default=0)
+    """The number of admitted items."""
+    _bytes: int = field(init=False, default=0)
+    _outside: int = field(init=False, default=0)
+    _news: Signal = field(init=False, factory=Signal)
+
+    async def enter(self, size_bytes: int) -> None:
+        """Return once there is space, and take it."""
+        self._outside += 1
+        try:
+            while self.held and (
+                self.held >= self.most or self._bytes + size_bytes > self.most_bytes
+            ):
+                await self._news.wait()
+            self.held += 1
+            self._bytes += size_bytes
+        finally:
+            self._outside -= 1
+            if not self._outside:
+                self._news.notify()
+
+    def leave(self, size_bytes: int) -> None:
+        """Release space."""
+        self.held -= 1
+        self._bytes -= size_bytes
+        self._news.notify()
+
+    async def all_let_in(self) -> None:
+        """Return once nothing is waiting."""
+        while self._outside:
+            await self._news.wait()

@@ -26,9 +26,7 @@ from twisted.python.failure import Failure
 
 from buffr.errors import CassetteError, StoreFailed
 from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
-from buffr.stores.cassette.backlog import Backlog
 from buffr.stores.cassette.body_files import BodyFiles
-from buffr.stores.cassette.decoded import Decoded
 from buffr.stores.cassette.format import (
     broken_request,
     decode,
@@ -37,7 +35,8 @@ from buffr.stores.cassette.format import (
     index_entry,
 )
 from buffr.stores.cassette.index import Index, KeyOf
-from buffr.stores.cassette.thread import let_others_run
+from buffr.stores.cassette.recordings import Decoded
+from buffr.stores.cassette.thread import Backlog, let_others_run
 from buffr.stores.disk import Disk
 from buffr.stores.interactions import InteractionView, Redact, SetName, StoreAccess, not_recorded
 from buffr.stores.sqlite.elements import TABLES, StoredRow, body_files_of, coded, plain

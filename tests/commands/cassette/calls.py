@@ -16,7 +16,7 @@ from buffr.commands.cli import run
 from buffr.interaction import Interaction
 from buffr.stores.cassette.format import encode
 from buffr.stores.cassette.layout import TAIL
-from buffr.stores.cassette.relayout import head
+from buffr.stores.cassette.writing import head
 
 DATA = Path(__file__).parents[2] / "data"
 _WITHOUT = "detect-secrets is not installed"

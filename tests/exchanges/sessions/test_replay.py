@@ -22,8 +22,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.matching.matcher import Matcher, MatchRules
-from buffr.recording.deviation import Deviation
-from buffr.recording.transcript import Transcript
+from buffr.recording.transcript import Deviation, Transcript
 from buffr.testing.wire import Wire
 from buffr.wire.websocket_frames import close_payload, encode_frame
 
