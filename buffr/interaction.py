@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 from buffr.message import Headers, ResponseHead, first_value
 
 __all__ = [
+    "CLIENT_LEFT",
     "Body",
     "BodyKey",
     "BrokenInteraction",
@@ -30,7 +31,13 @@ __all__ = [
 ]
 
 
+CLIENT_LEFT = "every client left"
+"""Why an answer is incomplete if nobody wanted the rest, as cassettes have it."""
+
 _CHOOSING = frozenset((b"vary", b"content-type"))
+_FOR_ONE_CLIENT = frozenset(
+    (b"content-encoding", b"retry-after", b"retry-after-ms", b"x-ms-retry-after-ms")
+)
 
 
 @frozen
@@ -119,9 +126,10 @@ class HTTPInteraction:
 
     ``chunks`` divide the response body as it was divided on the wire or in
     time; empty means whole. ``truncated`` says why the answer is incomplete;
-    such an interaction is kept, and never replayed. ``uncertain`` says why the
-    answer may be incomplete although clients accept it as complete.
-    ``recorded_at`` is RFC 3339 in UTC.
+    such an interaction is kept, and not replayed, unless it is ``unended``.
+    ``left_after_ms`` is then how long its last client stayed after the last
+    chunk. ``uncertain`` says why the answer may be incomplete although clients
+    accept it as complete. ``recorded_at`` is RFC 3339 in UTC.
     """
 
     request: RecordedRequest
@@ -133,11 +141,22 @@ class HTTPInteraction:
     recorded_at: str | None = None
     captures: tuple[tuple[str, str], ...] = field(default=())
     uncertain: str | None = None
+    left_after_ms: int = 0
 
     @property
     def whole(self) -> bool:
         """Whether it may be replayed."""
         return self.truncated is None
+
+    @property
+    def unended(self) -> bool:
+        """Whether it was cut off by its client, and has all that the client took."""
+        return self.truncated == CLIENT_LEFT
+
+    @cached_property
+    def is_for_one_client(self) -> bool:
+        """Whether it has a field that does not suit every client that may get a replay."""
+        return not _FOR_ONE_CLIENT.isdisjoint(self.response.names)
 
     @cached_property
     def echoed_origin(self) -> bytes | None:
@@ -270,12 +289,17 @@ Interaction = HTTPInteraction | WebSocketInteraction
 
 @frozen(eq=False)
 class BrokenInteraction:
-    """An interaction in a store that is never replayed: its request, and the reason."""
+    """An interaction in a store that is not replayed: its request, and the reason.
+
+    It is ``unended`` if it is an exchange that was cut off by its client only.
+    """
 
     request: RecordedRequest
     why: str
+    unended: bool = False
 
     @classmethod
-    def off(cls, request: RecordedRequest, reason: str) -> Self:
+    def off(cls, request: RecordedRequest, reason: str, *, unended: bool = False) -> Self:
         """An interaction whose answer was cut off."""
-        return cls(request, "it was not recorded whole" + (f": {reason}" if reason else ""))
+        why = "it was not recorded whole" + (f": {reason}" if reason else "")
+        return cls(request, why, unended)

@@ -46,6 +46,7 @@ def finish_routes(
     for draft, port in zip(drafts, ports, strict=True):
         _check_listener(draft, problems)
         _check_route(ReverseRoute, draft, [draft], problems)
+        _check_rewrite(draft, problems)
         route = _finished(draft, port, data_dir, problems)
         if route is not None:
             routes.append(route)
@@ -104,6 +105,14 @@ def _without_target(
     else:
         return made(ReverseRoute, values)
     return None
+
+
+def _check_rewrite(draft: Draft, problems: Problems) -> None:
+    """Refuse to rewrite addresses of a target that is not known."""
+    rewrite = draft.given.get("rewrite")
+    if rewrite is not None and rewrite.value is True and "target" not in draft.given:
+        text = "requires a target, whose addresses are rewritten"
+        problems.error(rewrite.at, f"{draft.path}.rewrite", text)
 
 
 def _check_listener(draft: Draft, problems: Problems) -> None:

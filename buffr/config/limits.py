@@ -83,8 +83,9 @@ class Limits:
     )
     linger_s: float = setting(
         kinds.duration(zero="stop at once"),
-        1.0,
-        "How long a recording continues after its last client has left.",
+        10.0,
+        "How long a recording continues after its last client has left: no longer than a second "
+        "until the first byte of the body has arrived.",
     )
     connect_s: float = setting(
         kinds.duration(),

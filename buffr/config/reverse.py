@@ -41,3 +41,9 @@ class ReverseRoute(RouteSettings, ListenerSettings):
         flag="cassette",
         default_text="`HOST.json`, or `HOST_PORT.json`, of the target in the data directory",
     )
+    rewrite: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether the target's addresses in redirects, links and cookies are rewritten to "
+        "this port's, so that clients stay behind it.",
+    )

@@ -24,6 +24,7 @@ __all__ = [
     "REPEAT",
     "STATUS_SET",
     "Credentials",
+    "EndOfStream",
     "FrameMatch",
     "IgnoreRule",
     "MatchPart",
@@ -89,6 +90,7 @@ REPEAT = kinds.one_of(get_args(Repeat))
 STATUS_SET = ListOf(kinds.STATUSES, StatusSet.union, least=1)
 
 
+EndOfStream = Literal["upstream", "client"]
 FrameMatch = Literal["strict", "json", "any", "type"]
 
 
@@ -259,7 +261,8 @@ class RouteSettings:
     accept all of them, and so does the forward proxy itself, for its hosts.
     ``cassette`` is ``None`` only there. ``share`` and ``record_statuses`` are
     ``None`` if the mode decides, ``repeat`` if ``match`` does, and
-    ``replay_delays`` if the global setting does.
+    ``replay_delays`` if the global setting does. ``replay_retry_after_s`` is
+    ``None`` for answers as they were recorded.
     """
 
     mode: Mode = setting(
@@ -295,6 +298,21 @@ class RouteSettings:
         None,
         "Whether a replay keeps the recorded delays.",
         default_text="the global setting",
+        modes=RECORDINGS,
+    )
+    replay_retry_after_s: float | None = setting(
+        kinds.duration(zero="at once"),
+        None,
+        "The longest wait that a replayed answer demands with `Retry-After`. Longer ones are cut.",
+        key="replay_retry_after",
+        default_text="as recorded",
+        modes=RECORDINGS,
+    )
+    end_of_stream: EndOfStream = setting(
+        kinds.one_of(get_args(EndOfStream)),
+        "upstream",
+        "Who ends a stream: the upstream, or only the client. With `client`, mode replay also "
+        "replays an answer up to where its client left, and then holds it open.",
         modes=RECORDINGS,
     )
     share: bool | None = setting(

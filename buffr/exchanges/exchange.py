@@ -89,6 +89,10 @@ class SwitchingSink(Sink, Protocol):
     def memorable(self) -> bool:
         """Whether the same request may be answered with the same bytes when it comes again."""
 
+    @property
+    def half_closed(self) -> bool:
+        """Whether the client sends no more: it waits for the rest, or has left."""
+
     def remember(self, hit: Hit) -> None:
         """Keep what was sent for when the request comes again; only if it is ``memorable``."""
 

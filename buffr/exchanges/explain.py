@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from buffr.interaction import BrokenInteraction, IndexEntry, RecordedRequest
 from buffr.log import say
-from buffr.matching.key import MatchKey
+from buffr.matching.key import MatchKey, recording_name
 from buffr.matching.matcher import Matcher
 from buffr.matching.near_miss import MOST, NearMiss, near_misses, variant_miss
 from buffr.matching.nearest import NearIndex
@@ -38,6 +38,7 @@ _MOST_VARIANTS = 10
 _VARIANT = "is another variant of this request"
 _USED_UP = "is the same request: its recordings are used up, since repeat is once"
 _BROKEN = "is the same request, but cannot be replayed"
+_UNENDED = "; end_of_stream: client in the route's settings replays what its client took"
 _MOST_WHY = 200
 _ENOUGH = "  it matches with this in the route's settings:"
 _PARTIAL = "  this in the route's settings leaves out the noise; the rest still differs:"
@@ -85,6 +86,7 @@ class Explainer:
     def _begin_anew(self) -> None:
         self._index = NearIndex()
         self._broken: dict[bytes, tuple[int, str]] = {}
+        self._unended: dict[bytes, list[int]] = {}
         self._keys: Memo[int, MatchKey] = Memo(entries=4096, size_bytes=_KEYS_BYTES)
         self._forget()
 
@@ -150,9 +152,12 @@ class Explainer:
                 return 0
             case IndexEntry(request):
                 self._index.add(place, await self._recorded(request))
-            case BrokenInteraction(request, why):
+            case BrokenInteraction(request, why, unended):
                 digest = (await self._recorded(request)).digest
-                self._broken[digest] = (place, why[:_MOST_WHY])
+                if unended:
+                    self._unended.setdefault(digest, []).append(place)
+                hint = _UNENDED if unended else ""
+                self._broken[digest] = (place, why[:_MOST_WHY] + hint)
             case other:
                 assert_never(other)
         return request.body.size_bytes
@@ -195,6 +200,14 @@ class Explainer:
         """What distinguishes a request from similar ones."""
         arguments = request.target, request.headers, body, self._redaction
         return await aside(self._reactor, len(body), hint_of, *arguments)
+
+    async def unended(self, keys: Sequence[MatchKey]) -> Matches | None:
+        """The recordings of a request that were cut off by their clients only."""
+        await self.catch_up()
+        for key in keys:
+            if key.digest in self._unended:
+                return Matches(recording_name(key.digest, None), self._unended[key.digest])
+        return None
 
     def _broken_one(self, keys: Sequence[MatchKey]) -> tuple[NearMiss, ...]:
         """The latest recording of the same request that was cut off."""

@@ -12,6 +12,7 @@ from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, ClientGone
 from buffr.exchanges.route import Route
+from buffr.interaction import CLIENT_LEFT
 from buffr.log import say
 from buffr.message import ResponseHead
 from buffr.recording.tape import Tape
@@ -22,6 +23,9 @@ from buffr.upstream.connection import Response
 __all__ = ["Call", "Flight", "Flights"]
 
 _AHEAD_BYTES = 262144
+_STOPPED = "buffr was stopped"
+_UNBEGUN_S = 1.0
+"""How long a call is worth while no body has come: its client may have given up for a reason."""
 
 
 class Call(Protocol):
@@ -60,8 +64,9 @@ class Flight(Generic[AnyCall]):
 
     A late follower starts from the first piece. Reading from the upstream
     pauses if even the fastest follower is behind, and stops ``linger_s``
-    seconds after the last follower left. The last piece of a body, or the end
-    of one of unknown length, is sent once the recording is stored.
+    seconds after the last follower left, or after one second while no byte of
+    the body has arrived. The last piece of a body, or the end of one of
+    unknown length, is sent once the recording is stored.
     """
 
     def __init__(
@@ -132,7 +137,7 @@ class Flight(Generic[AnyCall]):
         except BuffrError as error:
             self._cut = error.message
         except CancelledError:
-            self._cut = "every client left"
+            self._cut = _STOPPED if self._followers else CLIENT_LEFT
             response.abort()
         except Exception as error:  # noqa: BLE001  # a defect of ours: no client may take it for whole
             self._cut = _defect(error).message
@@ -145,8 +150,8 @@ class Flight(Generic[AnyCall]):
             # Everything that has arrived is passed on together.
             if not body.ready or self._is_ahead(tape):
                 self._news.notify()
-            if self._leaving is not None and not tape.kept:
-                self._leaving.reset(0)
+            if self._leaving is not None and (len(tape) == 1 or not tape.kept):
+                self._leaving.reset(self._linger_s if tape.kept else 0)
             while self._is_ahead(tape):
                 await self._moved.wait()
         tape.trailers, tape.uncertain = body.trailers, body.uncertain
@@ -227,9 +232,18 @@ class Flight(Generic[AnyCall]):
         if self._done:
             self._close()
         elif not self._followers and not self._received:
-            lingers = self.call.departed and (self._begun is None or self._begun[1].kept)
-            wait = self._linger_s if lingers else 0
-            self._leaving = self._clock.callLater(wait, self.give_up)
+            if self._begun is not None:
+                self._begun[1].left(follower.position, self._clock.seconds())
+            self._leaving = self._clock.callLater(self._worth_s(), self.give_up)
+
+    def _worth_s(self) -> float:
+        """How long the call goes on without a follower, for its recording."""
+        if not self.call.departed:
+            return 0
+        tape = None if self._begun is None else self._begun[1]
+        if tape is None or (tape.kept and not len(tape)):
+            return min(self._linger_s, _UNBEGUN_S)
+        return self._linger_s if tape.kept else 0
 
     def give_up(self) -> None:
         """Drop the upstream; what has arrived is recorded as truncated."""

@@ -60,6 +60,8 @@ async def next_place(exchange: Exchange, route: Recorded, wall: Callable[[], flo
     found = await route.store.find(identity.keys)
     if found is None or found.others or identity.selecting.compared.get(found.variant) != ():
         found = await _chosen(exchange, route, found)
+        if found is None and route.fitting.client_ends:
+            found = await _unended(exchange, route)
         if found is None:
             return None
     if route.ages is None:
@@ -103,6 +105,13 @@ async def _chosen(exchange: Exchange, route: Recorded, found: Matches | None) ->
         # A recording without request headers answers only if none has the same ones.
         return next((each for each in equal if each.variant is not None), equal[0])
     return _substitute(exchange, route, variants)
+
+
+async def _unended(exchange: Exchange, route: Recorded) -> Matches | None:
+    """Streams that only their clients ended, in mode replay: other modes ask the upstream again."""
+    if not may_substitute(route.mode):
+        return None
+    return await route.explainer.unended(exchange.identity.keys)
 
 
 def _may_be_long(exchange: Exchange, route: Recorded) -> bool:

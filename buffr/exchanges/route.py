@@ -23,7 +23,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Store
 from buffr.stores.cache import CacheStore
 
-__all__ = ["Cached", "Passing", "Recorded", "Route", "SessionLimits", "Uses", "Variants"]
+__all__ = ["Cached", "Fitting", "Passing", "Recorded", "Route", "SessionLimits", "Uses", "Variants"]
 
 _MOST_LOGGED = 4096
 
@@ -84,6 +84,27 @@ class Variants:
         return True
 
 
+@define(eq=False)
+class Fitting:
+    """How recordings are fitted to the present.
+
+    A replay tells its client to wait for no longer than ``retry_after_s``;
+    ``None`` means for as long as recorded. With ``client_ends``, a stream that
+    only its client ended is replayed, and held open.
+    """
+
+    retry_after_s: float | None = None
+    client_ends: bool = False
+    _waited: bool = field(default=False, init=False)
+
+    def is_first_wait(self) -> bool:
+        """Whether this is the first answer that makes a client wait although it need not."""
+        if self._waited or self.retry_after_s is not None:
+            return False
+        self._waited = True
+        return True
+
+
 @frozen(eq=False, kw_only=True)
 class _AnyRoute:
     """What every route has.
@@ -100,7 +121,7 @@ class _AnyRoute:
     redaction: RedactionRules
     spool_dir: Path | None = None
     body_memory_bytes: int = 1024 * 1024
-    linger_s: float = 1.0
+    linger_s: float = 10.0
     origin: Origin | None = None
     src: str = "upstream"
     session_limits: SessionLimits = SessionLimits()
@@ -133,6 +154,7 @@ class Recorded(_AnyRoute):
     replay_delays: bool
     ages: Ages | None = None
     variants: Variants = field(factory=Variants)
+    fitting: Fitting = field(factory=Fitting)
     identifies: bool = field(init=False)
     """Whether requests are identified, and so read completely, first."""
 

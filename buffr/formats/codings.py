@@ -19,6 +19,7 @@ __all__ = [
     "BadCoding",
     "are_known",
     "are_plain",
+    "coding_names",
     "decoded",
     "decoding",
     "encoded",
@@ -65,19 +66,20 @@ class BadCoding(Exception):
     """A body does not match its ``Content-Encoding``, or ends too early."""
 
 
-def _names(codings: bytes) -> list[bytes]:
+def coding_names(codings: bytes) -> list[bytes]:
+    """The codings in ``Content-Encoding`` that change a body, in lower case and in order."""
     names = [name.strip() for name in codings.lower().split(b",")]
     return [name for name in names if name not in _IDENTITY and not _NOT_A_CODING.fullmatch(name)]
 
 
 def are_plain(codings: bytes) -> bool:
     """Whether a body with this ``Content-Encoding`` is not encoded at all."""
-    return not _names(codings)
+    return not coding_names(codings)
 
 
 def are_known(codings: bytes) -> bool:
     """Whether all codings in ``Content-Encoding`` can be decoded."""
-    return all(name in _DECODERS for name in _names(codings))
+    return all(name in _DECODERS for name in coding_names(codings))
 
 
 def decoded(codings: bytes, body: bytes, *, limit_bytes: int) -> bytes | None:
@@ -87,7 +89,7 @@ def decoded(codings: bytes, body: bytes, *, limit_bytes: int) -> bytes | None:
     the field, or more than ``limit_bytes`` at any step.
     """
     try:
-        for name in reversed(_names(codings)):
+        for name in reversed(coding_names(codings)):
             body = _joined(_DECODERS[name]((body,)), limit_bytes)
     except (BadCoding, LookupError):
         return None
@@ -108,7 +110,7 @@ def decoding(codings: bytes, pieces: Pieces) -> Iterator[bytes]:
 
     The codings must be known.
     """
-    for name in reversed(_names(codings)):
+    for name in reversed(coding_names(codings)):
         pieces = _DECODERS[name](pieces)
     return iter(pieces)
 
@@ -143,7 +145,7 @@ def encoding(codings: bytes, pieces: Pieces, *, flushed: bool = False) -> Iterat
     With ``flushed`` a recipient can decode each piece, such as an event of a
     stream, as soon as it arrives, at the cost of some bytes for each.
     """
-    for name in _names(codings):
+    for name in coding_names(codings):
         pieces = _ENCODERS[name](pieces, flushed=flushed)
     return iter(pieces)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import partial
 from typing import Protocol
@@ -12,22 +12,21 @@ from attrs import evolve, frozen
 
 from buffr.errors import BadRequest, NoSuchRoute
 from buffr.exchanges.engine import Engine
-from buffr.exchanges.hit import Hit
 from buffr.exchanges.route import Route
 from buffr.listeners.client import ClientSink
 from buffr.listeners.gateway_addresses import Outside, WayBack, inner_target, is_below, leads_out
 from buffr.listeners.hit_memo import key_guard
 from buffr.listeners.request_target import named_origin, scoped
-from buffr.message import Headers, Request, ResponseHead, first_value
+from buffr.listeners.rewriting import RewritingSink, inner_url, way_back_of
+from buffr.message import Headers, Request, first_value
 from buffr.origin import Origin
 from buffr.policy.key_gate import Admitted, KeyGate
 from buffr.redaction.for_log import target_for_log
 from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.rules import RedactionRules
-from buffr.transport.duplex import Duplex
 from buffr.transport.memo import Memo
 from buffr.transport.streams import BodyStream
-from buffr.wire.references import path_at, with_references
+from buffr.wire.references import with_references
 
 __all__ = ["Gateway", "GatewayRoute", "OwnPages"]
 
@@ -101,7 +100,7 @@ class Gateway:
             await self._own_answer(inside.request, body, sink)
             return
         assert inside.way_back is not None
-        seen = _GatewaySink(sink, inside.way_back)
+        seen = RewritingSink(sink, inside.way_back)
         await self._engine.handle(inside.found.route, inside.request, body, seen, inside.scope)
 
     async def _own_answer(
@@ -144,9 +143,9 @@ class Gateway:
             raise BadRequest("the path leads above the target of its route")
         host = first_value(request.headers, b"host") or b""
         prefix = base if at else b"/" + name
-        headers = with_references(request.headers, partial(_inner_url, outside, prefix, host))
+        headers = with_references(request.headers, partial(inner_url, outside, prefix, host))
         inner = evolve(request, target=inner_target(outside, rest), headers=headers)
-        way_back = _way_back(outside, self._outsides, rest, admitted, self._gate.access.key)
+        way_back = way_back_of(outside, self._outsides, rest, admitted, self._gate.access.key)
         if at:
             way_back = evolve(way_back, routes=(), at=at, base=base)
         return _Inside(inner, scope, found, way_back)
@@ -185,83 +184,9 @@ def _path_for_log(path: bytes) -> str:
     return shown if len(shown) <= _LONGEST_PATH else f"{shown[:_LONGEST_PATH]}..."
 
 
-def _inner_url(outside: Outside, prefix: bytes, host: bytes, url: bytes) -> bytes:
-    """A URL of the gateway, with its path at the route's upstream.
-
-    The client's paths to the route begin with ``prefix``. Raises
-    ``BadRequest`` for a URL that is not below it.
-    """
-    at = path_at(url, host)
-    if at is None:
-        return url
-    path = url[at:]
-    if not is_below(path, prefix) or leads_out(outside, path[len(prefix) :]):
-        raise BadRequest(
-            "Destination or If names a URL that is not below the route of the request",
-            hint="one upstream cannot copy or move to another",
-        )
-    return url[:at] + inner_target(outside, path[len(prefix) :])
-
-
 def _split(target: bytes) -> tuple[bytes, bytes]:
     """The first segment, and everything after it, including its slash or question mark."""
     for end in range(1, len(target)):
         if target[end] in b"/?":
             return target[1:end], target[end:]
     return target[1:], b""
-
-
-def _way_back(
-    own: Outside,
-    routes: Sequence[Outside],
-    rest: bytes,
-    admitted: Admitted,
-    key: bytes | None,
-) -> WayBack:
-    """Redirects lead to paths with the key in the same place as in this request."""
-    segment = b"" if key is None else b"/" + key
-    return WayBack(
-        own,
-        routes,
-        rest,
-        before=segment if admitted.segment == 0 else b"",
-        after=segment if admitted.segment == 1 else b"",
-        query=b"key=" + key if key is not None and admitted.in_query else b"",
-    )
-
-
-class _GatewaySink:
-    """A client's sink that rewrites the upstream's addresses in heads to the gateway's."""
-
-    def __init__(self, sink: ClientSink, way_back: WayBack) -> None:
-        self.connection = sink.connection
-        self._sink = sink
-        self._way_back = way_back
-        self.write = sink.write
-        self.flush = sink.flush
-        self.abort = sink.abort
-        self.drain = sink.drain
-
-    @property
-    def memorable(self) -> bool:
-        return self._sink.memorable
-
-    def remember(self, hit: Hit) -> None:
-        self._sink.remember(hit)
-
-    def inform(self, head: ResponseHead) -> None:
-        self._sink.inform(self._way_back.head(head))
-
-    def answer(
-        self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
-    ) -> None:
-        self._sink.answer(self._way_back.head(head), body, sizes, trailers)
-
-    def begin(self, head: ResponseHead) -> None:
-        self._sink.begin(self._way_back.head(head))
-
-    def end(self, trailers: Headers) -> None:
-        self._sink.end(trailers)
-
-    def switch(self, head: ResponseHead) -> Duplex:
-        return self._sink.switch(self._way_back.head(head))

@@ -1,7 +1,7 @@
-"""Rewrites the addresses in an upstream's answers for a client of the gateway.
+"""Rewrites the addresses in an upstream's answers for a client of a listener.
 
-Redirects, links and cookies name paths of the upstream. The client reaches
-them below the route's name.
+Redirects, links and cookies name paths of the upstream. The client of the
+gateway reaches them below the route's name, that of a reverse port on its port.
 """
 
 from __future__ import annotations
@@ -26,10 +26,18 @@ _CLIMBS = re.compile(r"(?:^|/)\.\.(?:/|$)")
 
 @frozen
 class Outside:
-    """A route as its clients see it: what lies below ``target`` is below ``/name``."""
+    """A route as its clients see it: what lies below ``target`` is below ``/name``.
+
+    A route without a name has a port of its own, and all paths.
+    """
 
     name: bytes
     target: Origin
+
+    @property
+    def path(self) -> bytes:
+        """Where its paths begin for clients, without a slash at the end."""
+        return b"/" + self.name if self.name else b""
 
 
 def inner_target(route: Outside, rest: bytes) -> bytes:
@@ -95,12 +103,8 @@ class WayBack:
             return _LINK_URL.sub(lambda found: b"<" + self.url(found[1]) + b">", value)
         return self._cookie(value) if name == b"set-cookie" else value
 
-    def _prefix(self, route: Outside) -> bytes:
-        return self.at + self._path(route)
-
     def _path(self, route: Outside) -> bytes:
-        name = self.base if self.at else b"/" + route.name
-        return self.before + name + self.after
+        return self.before + (self.base if self.at else route.path) + self.after
 
     def url(self, value: bytes) -> bytes:
         """A URL or relative reference of the upstream, for the client (RFC 3986 4.1)."""
@@ -152,7 +156,10 @@ class WayBack:
         if best is None:
             return None
         length, route = best
-        return self._with_key(self._prefix(route) + rest[length:])
+        path = self._path(route) + rest[length:]
+        if not (self.at or path.startswith(b"/")):
+            path = b"/" + path
+        return self._with_key(self.at + path)
 
     def _with_key(self, target: bytes) -> bytes:
         if not self.query:

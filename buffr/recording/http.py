@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.interaction import CLIENT_LEFT, Body, HTTPInteraction, RecordedRequest
 from buffr.message import (
     CHUNKED,
     UNTIL_CLOSE,
@@ -63,9 +63,13 @@ def recording(
     truncated: str | None = None,
     captures: tuple[tuple[str, str], ...] = (),
 ) -> HTTPInteraction:
-    """The interaction of a request and its taped answer, complete or cut off."""
+    """The interaction of a request and its taped answer, complete or cut off.
+
+    If its clients left, it has what the last one took.
+    """
     length = response_length(request.method, head)
     streamed = length in (CHUNKED, UNTIL_CLOSE) or media_type(head.headers) == b"text/event-stream"
+    left_after_ms = tape.cut() if truncated == CLIENT_LEFT else 0
     chunks = tape.chunks(chunked=length == CHUNKED) if streamed else ()
     return HTTPInteraction(
         request=request,
@@ -77,6 +81,7 @@ def recording(
         uncertain=tape.uncertain if truncated is None else None,
         recorded_at=recorded_at,
         captures=captures,
+        left_after_ms=left_after_ms,
     )
 
 

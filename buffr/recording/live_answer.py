@@ -1,8 +1,9 @@
-"""A recorded answer with the values of a live request inserted."""
+"""A recorded answer with changes for the live request: in its fields, and in its body."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from attrs import evolve
 
@@ -11,7 +12,7 @@ from buffr.interaction import Body, Chunk, HTTPInteraction
 from buffr.message import Headers
 from buffr.recording.live_values import Replacements
 
-__all__ = ["LiveBody", "with_live_fields", "with_live_origin"]
+__all__ = ["LiveBody", "Stream", "with_live_fields", "with_live_origin"]
 
 _BLOCK_BYTES = 65536
 
@@ -19,6 +20,23 @@ _BLOCK_BYTES = 65536
 _FRAMING = frozenset(
     (b"connection", b"content-encoding", b"content-length", b"trailer", b"transfer-encoding")
 )
+
+
+# These say what the body's bytes were (RFC 9530, RFC 1864), and would be wrong for others.
+_DIGESTS = frozenset((b"content-md5", b"digest", b"content-digest", b"repr-digest"))
+_CODING = frozenset((b"content-encoding",))
+
+
+class Stream(Protocol):
+    """Changes a text that comes in pieces. ``changed`` says whether it has changed anything."""
+
+    changed: bool
+
+    def feed(self, data: bytes) -> bytes:
+        """The next stretch of the result; what is not yet decided comes later."""
+
+    def end(self) -> bytes:
+        """The rest."""
 
 
 def with_live_fields(interaction: HTTPInteraction, replacements: Replacements) -> HTTPInteraction:
@@ -52,12 +70,12 @@ def _in_fields(fields: Headers, replacements: Replacements) -> Headers:
 
 
 class LiveBody:
-    """The recorded body with live values inserted.
+    """The recorded body after its way through some streams.
 
     ``pieces`` must be read to its end, and yields the bytes to send. A content
-    coding is decoded for this and applied again: the encoded bytes change, the
-    content does not. What arrived in one chunk is sent in one chunk; only the
-    beginning of a value waits for its rest.
+    coding is decoded for this, and applied again if it is ``coded``: the
+    encoded bytes change, the content does not. What arrived in one chunk is
+    sent in one chunk; only the beginning of a value waits for its rest.
 
     ``read`` returns recorded bytes from an offset on: at least one, and no
     more than requested. ``pieces`` raises ``BadCoding`` for a body that does
@@ -67,8 +85,10 @@ class LiveBody:
     def __init__(
         self,
         interaction: HTTPInteraction,
-        replacements: Replacements,
+        streams: Sequence[Stream],
         read: Callable[[int, int], bytes],
+        *,
+        coded: bool = True,
     ) -> None:
         values = [
             value
@@ -77,7 +97,8 @@ class LiveBody:
         ]
         self.codings = b",".join(values)
         self._interaction = interaction
-        self._stream = replacements.stream()
+        self._streams = streams
+        self._coded = coded
         self._read = read
         chunks = interaction.chunks
         fitting = sum([chunk.size_bytes for chunk in chunks]) == interaction.body.size_bytes
@@ -93,14 +114,17 @@ class LiveBody:
     def pieces(self) -> Iterator[bytes]:
         """The body's new bytes, in pieces of any size; read in small steps."""
         plain = decoding(self.codings, self._recorded())
-        flushed = len(self._chunks) > 1
-        for piece in encoding(self.codings, self._replaced(plain), flushed=flushed):
+        for stream in self._streams:
+            plain = _through(stream, plain)
+        if self._coded:
+            plain = encoding(self.codings, plain, flushed=len(self._chunks) > 1)
+        for piece in plain:
             self._sizes[self._chunk] += len(piece)
             yield piece
 
     def answer(self, body: Body) -> HTTPInteraction:
         """The interaction with all pieces as its body; the recorded one if nothing changed."""
-        if not self._stream.changed:
+        if self._coded and not any(stream.changed for stream in self._streams):
             return self._interaction
         chunks: list[Chunk] = []
         waited_ms = 0
@@ -109,7 +133,11 @@ class LiveBody:
             if size_bytes:
                 chunks.append(Chunk(size_bytes, waited_ms))
                 waited_ms = 0
-        return evolve(self._interaction, body=body, chunks=tuple(chunks))
+        response = self._interaction.response
+        wrong = _DIGESTS if self._coded else _DIGESTS | _CODING
+        headers = tuple([each for each in response.headers if each[0].lower() not in wrong])
+        response = evolve(response, headers=headers)
+        return evolve(self._interaction, response=response, body=body, chunks=tuple(chunks))
 
     def _recorded(self) -> Iterator[bytes]:
         offset = 0
@@ -121,7 +149,8 @@ class LiveBody:
                 offset += len(data)
                 yield data
 
-    def _replaced(self, plain: Iterator[bytes]) -> Iterator[bytes]:
-        for piece in plain:
-            yield self._stream.feed(piece)
-        yield self._stream.end()
+
+def _through(stream: Stream, plain: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in plain:
+        yield stream.feed(piece)
+    yield stream.end()

@@ -12,7 +12,7 @@ from buffr.interaction import Body, Chunk, HTTPInteraction
 from buffr.message import CHUNKED, UNTIL_CLOSE, Piece, ResponseHead, response_length
 from buffr.transport.sink import Sink
 
-__all__ = ["AT_ONCE", "play", "reader"]
+__all__ = ["AT_ONCE", "play", "play_unended", "reader"]
 
 _BLOCK_BYTES = 65536
 AT_ONCE = 131072
@@ -35,6 +35,26 @@ async def play(
         sink.answer(head, body, sizes, interaction.trailers)
         await sink.drain()
         return
+    await _play_pieces(interaction, head, sink, sleep)
+    sink.end(interaction.trailers)
+
+
+async def play_unended(
+    interaction: HTTPInteraction,
+    sink: Sink,
+    sleep: Callable[[float], Awaitable[None]] | None = None,
+) -> None:
+    """Send what was recorded of an answer, like ``play``, but not its end."""
+    await _play_pieces(interaction, interaction.response, sink, sleep)
+    sink.flush()
+
+
+async def _play_pieces(
+    interaction: HTTPInteraction,
+    head: ResponseHead,
+    sink: Sink,
+    sleep: Callable[[float], Awaitable[None]] | None,
+) -> None:
     pieces = _pieces(interaction)
     first = next(pieces, None)
     sink.begin(head)
@@ -46,7 +66,6 @@ async def play(
         sink.write(piece)
         await sink.drain()
         first = next(pieces, None)
-    sink.end(interaction.trailers)
 
 
 def _true_head(interaction: HTTPInteraction) -> ResponseHead:

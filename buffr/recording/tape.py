@@ -42,6 +42,7 @@ class Tape:
         self._first_recent = 0
         self._marks: list[tuple[int, int | None, int]] = []
         self._last = started
+        self._left: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self._marks)
@@ -77,6 +78,25 @@ class Tape:
         if not self.kept:
             while self._first_recent < number:
                 self._drop_oldest()
+
+    def left(self, number: int, now: float) -> None:
+        """The last reader left after so many pieces."""
+        self._left = number, max(0, round((now - self._last) * 1e3))
+
+    def cut(self) -> int:
+        """Forget the pieces that the last reader did not take; nobody reads any more.
+
+        Returns how long it stayed after its last piece, in milliseconds. That
+        is zero if there was no reader, or if more had come.
+        """
+        number, stayed_ms = self._left or (len(self), 0)
+        if number == len(self):
+            return stayed_ms
+        self.size_bytes = self.offset(number)
+        del self._marks[number:]
+        if self._spool is not None:
+            self._spool.cut(self.size_bytes)
+        return 0
 
     def _drop_oldest(self) -> None:
         self._recent_bytes -= len(self._recent.popleft().data)

@@ -13,6 +13,7 @@ from buffr.errors import CassetteError, StoreFailed
 from buffr.interaction import (
     Body,
     BrokenInteraction,
+    HTTPInteraction,
     IndexEntry,
     Interaction,
     RecordedRequest,
@@ -101,11 +102,10 @@ class MemoryInteractions:
     def broken(self, place: int) -> BrokenInteraction | None:
         interaction = self.warm(place)
         why = None if interaction is None else interaction.broke_off
-        return (
-            None
-            if interaction is None or why is None
-            else BrokenInteraction.off(interaction.request, why)
-        )
+        if interaction is None or why is None:
+            return None
+        unended = isinstance(interaction, HTTPInteraction) and interaction.unended
+        return BrokenInteraction.off(interaction.request, why, unended=unended)
 
     async def append(self, interaction: Interaction) -> None:
         if self._closed:

@@ -49,6 +49,14 @@ class Spool:
             raise
         return file
 
+    def cut(self, size_bytes: int) -> None:
+        """Forget what is beyond so many bytes."""
+        self.size_bytes = min(self.size_bytes, size_bytes)
+        if self._memory is not None:
+            del self._memory[size_bytes:]
+        elif self._file is not None:
+            os.truncate(self._file.fileno(), self.size_bytes)
+
     def read(self, offset: int, size: int) -> bytes:
         if self._memory is not None:
             return bytes(memoryview(self._memory)[offset : offset + size])

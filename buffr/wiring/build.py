@@ -30,6 +30,7 @@ from buffr.exchanges.route import Cached, Passing, Recorded, Route
 from buffr.listeners.client import ConnectionLimits, Handler
 from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.gateway import GatewayRoute
+from buffr.listeners.gateway_addresses import Outside
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.reverse import reverse_handler
 from buffr.listeners.scoped_paths import ScopedPaths
@@ -197,7 +198,8 @@ class _Builder:
                 assert_never(other)
         access = self._config.access_to(row.access)
         gate = None if access.is_open else KeyGate(access)
-        handler = reverse_handler(self._engine, route, gate)
+        outside = Outside(b"", row.target) if row.rewrite and row.target is not None else None
+        handler = reverse_handler(self._engine, route, gate, outside)
         listener = self._listen(row.port, handler, announce, self._port_tls(row))
         self._reverse_ports.append(LiveReverse(row, route, listener))
 

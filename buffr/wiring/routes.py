@@ -23,7 +23,7 @@ from buffr.exchanges.explain import Explainer
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead, Repeat
-from buffr.exchanges.route import Cached, Passing, Recorded, Route, SessionLimits, Variants
+from buffr.exchanges.route import Cached, Fitting, Passing, Recorded, Route, SessionLimits, Variants
 from buffr.matching.matcher import Matcher
 from buffr.origin import Origin
 from buffr.policy.cache.keys import CacheKeys
@@ -168,6 +168,7 @@ class RouteMaker:
             replay_delays=self.config.replay_delays if delays is None else delays,
             ages=None if re_record_after_s is None else Ages(re_record_after_s),
             variants=Variants(strict=matcher.strict_variants),
+            fitting=Fitting(row.replay_retry_after_s, row.end_of_stream == "client"),
         )
 
     def cached(

@@ -20,6 +20,8 @@ SAMPLES: dict[str, Any] = {
     "keep_host": True,
     "repeat": "once",
     "replay_delays": True,
+    "replay_retry_after": "1s",
+    "end_of_stream": "client",
     "share": False,
     "record_statuses": ["2xx"],
     "re_record_after": "30d",

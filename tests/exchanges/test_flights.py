@@ -25,6 +25,7 @@ TRIAL = unittest.SynchronousTestCase()
 HEAD = ResponseHead(200, b"OK", ((b"X-A", b"1"),))
 TRAILERS: Headers = ((b"X-T", b"1"),)
 LINGER_S = 5.0
+UNBEGUN_S = 1.0
 BLOCK = b"x" * 65536
 AHEAD_BLOCKS = 5
 """So many blocks are taken from the upstream before it is held: one more than 256 KiB."""
@@ -482,16 +483,31 @@ class TestFullDisk:
 
 class TestLeaving:
     def test_before_the_head(self) -> None:
-        """The upstream is given up a while after the last client."""
+        """The upstream is given up soon after the last client: there is nothing to keep yet."""
         bench = Bench()
         following = bench.follow(Sink())
         following.cancel()
         TRIAL.failureResultOf(following, CancelledError)
-        bench.clock.advance(LINGER_S - 1)
+        bench.clock.advance(UNBEGUN_S / 2)
         assert bench.flight.joinable
-        bench.clock.advance(1)
+        bench.clock.advance(UNBEGUN_S / 2)
         assert bench.call.given_up
         assert bench.call.kept == []
+        assert bench.over()
+
+    def test_before_the_body(self) -> None:
+        """Its first byte makes it worth a wait."""
+        bench = Bench()
+        following = bench.follow(Sink())
+        bench.call.answers(CHUNKED)
+        following.cancel()
+        TRIAL.failureResultOf(following, CancelledError)
+        bench.clock.advance(UNBEGUN_S / 2)
+        bench.call.sends(b"ab")
+        bench.clock.advance(LINGER_S - UNBEGUN_S)
+        assert bench.call.kept == []
+        bench.clock.advance(UNBEGUN_S)
+        assert bench.call.kept == [(b"ab", "every client left")]
         assert bench.over()
 
     def test_before_the_upstream_was_asked(self) -> None:

@@ -33,7 +33,7 @@ def interaction(
 
 
 def live(recorded: HTTPInteraction, replacements: Replacements = RUN) -> HTTPInteraction:
-    answer = LiveBody(recorded, replacements, reader(recorded.body))
+    answer = LiveBody(recorded, [replacements.stream()], reader(recorded.body))
     return answer.answer(Body.of(b"".join(answer.pieces())))
 
 

@@ -201,3 +201,28 @@ class TestReaders:
         stream.feed(PIECES)
         stream.finish()
         assert read_all(TeeReader(stream, Tape(FullSpool(room), 0.0))) == PIECES
+
+
+class TestCut:
+    """What the last reader did not take is forgotten."""
+
+    @pytest.mark.parametrize("memory_bytes", [0, 100])
+    @pytest.mark.parametrize(("number", "left"), [(0, b""), (1, b"ab"), (2, b"abcd")])
+    def test_at_a_piece(self, tmp_path: Path, memory_bytes: int, number: int, left: bytes) -> None:
+        tape = Tape(Spool(memory_bytes, tmp_path), 0.0)
+        tape.append(Piece(b"ab"), 1.0)
+        tape.append(Piece(b"cd"), 2.0)
+        tape.left(number, 2.5)
+        stayed_ms = tape.cut()
+        assert stayed_ms == (500 if number == 2 else 0)
+        assert tape.read_all() == left
+        assert sum(chunk.size_bytes for chunk in tape.chunks(chunked=False)) == len(left)
+        body = tape.body()
+        assert body.size_bytes == len(left)
+        assert body.file is None or body.file.read_bytes() == left
+
+    def test_nobody_has_left(self) -> None:
+        tape = Tape(Spool(100, None), 0.0)
+        tape.append(Piece(b"ab"), 1.0)
+        assert tape.cut() == 0
+        assert tape.read_all() == b"ab"

@@ -14,6 +14,7 @@ import msgspec
 
 from buffr.errors import CassetteError
 from buffr.interaction import (
+    CLIENT_LEFT,
     Body,
     BrokenInteraction,
     Chunk,
@@ -128,10 +129,10 @@ def broken_request(element: ElementRecord, bodies: Path) -> BrokenInteraction | 
     """
     if element.type not in _KINDS:
         return None
-    reason = _broke_off(element)
+    reason, fault = _broke_off(element), _fault(element)
     if reason is not None:
-        return BrokenInteraction.off(_request(element, bodies), reason)
-    fault = _fault(element)
+        unended = reason == CLIENT_LEFT and element.type == "http" and not fault
+        return BrokenInteraction.off(_request(element, bodies), reason, unended=unended)
     return BrokenInteraction(_request(element, bodies), fault) if fault else None
 
 
@@ -212,6 +213,7 @@ def _exchange(record: ExchangeRecord, bodies: Path) -> HTTPInteraction:
         uncertain=end.reason if end is not None and not end.truncated else None,
         recorded_at=record.recorded_at,
         captures=tuple([(item.pattern, item.captured) for item in captures]),
+        left_after_ms=0 if end is None else end.after_ms,
     )
 
 
@@ -234,7 +236,10 @@ def _encode_exchange(interaction: HTTPInteraction) -> list[bytes]:
         captures = [{"pattern": p, "captured": c} for p, c in interaction.captures]
         members.append([b'"match": {"captures": ', to_json(captures), b"}"])
     if interaction.truncated is not None:
-        members.append([b'"end": {"reason": ', to_json(interaction.truncated), b"}"])
+        after = (
+            b', "after_ms": %d' % interaction.left_after_ms if interaction.left_after_ms else b""
+        )
+        members.append([b'"end": {"reason": ', to_json(interaction.truncated), after, b"}"])
     elif interaction.uncertain is not None:
         reason = to_json(interaction.uncertain)
         members.append([b'"end": {"reason": ', reason, b', "truncated": false}'])

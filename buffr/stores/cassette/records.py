@@ -85,6 +85,7 @@ class ResponseRecord(msgspec.Struct, gc=False):
 class EndRecord(msgspec.Struct, gc=False):
     reason: str = ""
     truncated: bool = True
+    after_ms: _Milliseconds = 0
 
 
 class CaptureRecord(msgspec.Struct, gc=False):

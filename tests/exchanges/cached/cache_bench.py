@@ -43,6 +43,7 @@ class Client:
         self.body = b""
         self.done = False
         self.aborted = False
+        self.half_closed = False
         self.error: BaseException | None = None
 
     def inform(self, head: ResponseHead) -> None:
