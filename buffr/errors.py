@@ -30,6 +30,7 @@ __all__ = [
     "RateLimited",
     "SessionDrift",
     "StoreFailed",
+    "StoreUnreachable",
     "UnsafeRecording",
     "Unwritable",
     "UpstreamFailed",
@@ -95,6 +96,15 @@ class UnsafeRecording(BuffrError):
 
 class StoreFailed(BuffrError):
     """A store could not save an interaction."""
+
+
+class StoreUnreachable(StoreFailed):
+    """A shared store did not answer, or not in time, and the settings do not go on without it."""
+
+    status = 503
+    reason = b"Service Unavailable"
+    headers = ((b"Retry-After", b"1"),)
+    code = "store_unreachable"
 
 
 class Unwritable(StoreFailed):

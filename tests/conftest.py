@@ -9,6 +9,7 @@ import pytest
 from bench import Bench, Place, running_bench
 from forked import start
 from hypothesis import HealthCheck, settings
+from redis_servers import RedisServer
 
 from buffr.testing import BuffrProcess
 
@@ -48,3 +49,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def place(bench: Bench) -> Place:
     """A path of the shared upstream that no other test uses."""
     return bench.new_place()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server that all tests of a worker share, each with names of its own."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()

@@ -64,6 +64,7 @@ PURE = (
     "buffr.stores.cassette.sessions",
     "buffr.stores.cassette.text",
     "buffr.stores.cassette.reason_phrases",
+    "buffr.stores.redis.address",
     "buffr.stores.writable",
     "buffr.transport.memo",
     "buffr.transport.sink",
@@ -98,8 +99,16 @@ WIRING = (
 """Where concrete stores are known; everybody else knows their ports."""
 
 
-PORTS = frozenset(("buffr.stores.base", "buffr.stores.cache", "buffr.stores.writable"))
-"""What the other rooms may know of stores: their protocols, and whether a file can be written."""
+PORTS = frozenset(
+    (
+        "buffr.stores.base",
+        "buffr.stores.cache",
+        "buffr.stores.redis.address",
+        "buffr.stores.writable",
+    )
+)
+"""What the other rooms may know of stores: their protocols, the address of a server, and whether
+a file can be written."""
 
 
 def modules() -> list[str]:

@@ -47,7 +47,7 @@ FLAGS = (
     Flag("port", "PORT", "port to listen on; 0 takes a free one [8080]", "p"),
     Flag("listen", "ADDRESS", "address to listen on [127.0.0.1]"),
     Flag("cassette", "FILE", "cassette file [HOST.json in the data directory]"),
-    Flag("store", "STORE", "memory: or sqlite:FILE [the cassette; mode cache: buffr-cache.db]"),
+    Flag("store", "STORE", "memory:, sqlite:FILE, redis://HOST [the cassette; mode cache: a file]"),
     Flag("ttl", "TIME", "mode cache: how long answers are fresh, like 12h [as they say]"),
     Flag("data-dir", "DIR", "directory for files without a configured path [.]"),
     Flag("repeat", "WORD", "what follows a key's last recording: cycle, last or once [cycle]"),

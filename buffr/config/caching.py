@@ -14,20 +14,27 @@ from buffr.config.shapes import ListOf, MapOf
 from buffr.config.yaml_text import Scalar
 from buffr.policy.cache.rules import Override
 from buffr.policy.mode import Mode
+from buffr.stores.redis.address import OnStoreError, RedisAddress
 
 __all__ = ["CacheBounds", "CacheSettings", "CacheStoreName"]
 
 
 @frozen
 class CacheStoreName:
-    """Where entries are kept: in a SQLite file, or in memory if ``path`` is ``None``."""
+    """Where entries are kept: in a SQLite file, on a ``server``, or in memory without either."""
 
     path: Path | None
+    server: RedisAddress | None = None
 
 
 def _parse_store(scalar: Scalar) -> CacheStoreName:
     if scalar.text == "memory:":
         return CacheStoreName(None)
+    if scalar.text.startswith("redis"):
+        try:
+            return CacheStoreName(None, RedisAddress.parse(scalar.text))
+        except ValueError as error:
+            raise Refused(f"is not the address of a server: {error}") from None
     scheme, mark, path = scalar.text.partition(":")
     if scheme != "sqlite" or not mark or not path or "\0" in path:
         raise Refused
@@ -35,14 +42,16 @@ def _parse_store(scalar: Scalar) -> CacheStoreName:
 
 
 def _show_store(name: CacheStoreName) -> str:
+    if name.server is not None:
+        return str(name.server)
     return "memory:" if name.path is None else f"sqlite:{name.path}"
 
 
 _STORE = Kind(
-    "memory: or sqlite:PATH",
+    "memory:, sqlite:PATH or redis://HOST",
     _parse_store,
     _show_store,
-    json={"type": "string", "pattern": "^(memory:$|sqlite:.)"},
+    json={"type": "string", "pattern": "^(memory:$|sqlite:.|rediss?(\\+sentinel|\\+unix)?://.)"},
 )
 _OVERRIDES: tuple[Override, ...] = get_args(Override)
 _METHODS = ("GET", "HEAD", "POST")
@@ -65,6 +74,14 @@ class CacheSettings:
         variable="BUFFR_STORE",
         flag="store",
         default_text="the cassette; in mode cache `sqlite:buffr-cache.db` in the data directory",
+        modes=_STORED,
+    )
+    on_store_error: OnStoreError = setting(
+        kinds.one_of(get_args(OnStoreError)),
+        "upstream",
+        "What answers while a server that `store` names cannot be asked: the upstream, an error "
+        "(503, `refuse`), or the copies that this process has, and the upstream for the rest "
+        "(`local`). Mode replay has no upstream, and refuses.",
         modes=_STORED,
     )
     ttl_s: float | None = setting(

@@ -20,6 +20,7 @@ from buffr.config.gateway import GatewaySettings
 from buffr.config.limits import Limits
 from buffr.config.listener import AccessSettings, ListenerAccess
 from buffr.config.parents import ParentProxies
+from buffr.config.redis import RedisSettings
 from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import described, embedded, setting
 from buffr.config.shapes import Drafted, ListOf, Rows, Section
@@ -148,6 +149,9 @@ class Config:
     limits: Limits = setting(Section(Limits), Limits(), "Sizes, counts and times.")
     cache: CacheBounds = setting(
         Section(CacheBounds), CacheBounds(), "Size limits of each store of mode cache."
+    )
+    redis: RedisSettings = setting(
+        Section(RedisSettings), RedisSettings(), "Stores on Redis or Valkey servers."
     )
     reverse: tuple[ReverseRoute, ...] = field(
         default=(),

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from buffr.errors import BuffrError, StoreFailed
 from buffr.interaction import (
+    Body,
     BrokenInteraction,
     HTTPInteraction,
     IndexEntry,
@@ -20,6 +21,7 @@ from buffr.matching.key import MatchKey
 from buffr.message import ResponseHead
 from buffr.stores.base import Matches, Store
 from buffr.stores.cassette.index import Index, KeyOf, LateIndex
+from buffr.stores.redis.address import OnStoreError, RedisAddress
 from buffr.transport.streams import Signal
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "SetName",
     "SetView",
     "StoreAccess",
+    "in_memory",
     "in_words",
     "not_recorded",
 ]
@@ -42,17 +45,25 @@ Redact = Callable[[bytes], Callable[[Interaction], Interaction]]
 
 @frozen
 class SetName:
-    """The name of a set of interactions in a SQLite ``file``; in memory without a file."""
+    """The name of a set of interactions in a SQLite ``file``, on a ``server``, or in memory."""
 
     file: Path | None
     name: str
+    server: RedisAddress | None = None
 
     def __str__(self) -> str:
+        if self.server is not None:
+            return str(self.server)
         return "memory:" if self.file is None else f"sqlite:{self.file}"
 
 
 class IndexedStore(Store, Protocol):
-    """A ``Store`` over a set, with an index of its own in memory."""
+    """A ``Store`` over a set, with an index of its own in memory.
+
+    ``on_error`` matters only to one across a network.
+    """
+
+    on_error: OnStoreError
 
     @property
     def index(self) -> Index: ...
@@ -140,6 +151,7 @@ class SetView(Generic[_Set]):
     closed: bool = False
     building: Signal | None = None
     """Set while the existing interactions are being indexed."""
+    on_error: OnStoreError = "refuse"
 
     def generation(self) -> object:
         if self.building is not None or self.interactions.changed():
@@ -215,6 +227,11 @@ class InteractionView(SetView[_Viewed]):
     ) -> Sequence[IndexEntry | BrokenInteraction | None]:
         interactions = self.interactions
         return [interactions.entry(place) or interactions.broken(place) for place in places]
+
+
+def in_memory(body: Body) -> Body:
+    """A body whose bytes are in memory. Raises ``OSError`` if its file cannot be read."""
+    return body if body.file is None else evolve(Body.of(body.file.read_bytes()), key=body.key)
 
 
 def not_recorded(redact: Redact, interaction: Interaction, error: Exception) -> StoreFailed:

@@ -11,7 +11,6 @@ from attrs import define, evolve, field
 
 from buffr.errors import CassetteError, StoreFailed
 from buffr.interaction import (
-    Body,
     BrokenInteraction,
     HTTPInteraction,
     IndexEntry,
@@ -22,7 +21,13 @@ from buffr.interaction import (
 from buffr.matching.key import RecordedKey
 from buffr.stores.cassette.index import Index, KeyOf
 from buffr.stores.cassette.requests import stored_request
-from buffr.stores.interactions import InteractionView, Redact, StoreAccess, not_recorded
+from buffr.stores.interactions import (
+    InteractionView,
+    Redact,
+    StoreAccess,
+    in_memory,
+    not_recorded,
+)
 from buffr.transport.eager import aside
 
 __all__ = ["MemoryInteractions"]
@@ -139,7 +144,7 @@ class MemoryInteractions:
 
     def _made(self, interaction: Interaction) -> tuple[Interaction, dict[KeyOf, RecordedKey]]:
         """An interaction in its stored form, and its keys in the views. For any thread."""
-        kept = self.redact(self.salt)(interaction).with_bodies(_in_memory)
+        kept = self.redact(self.salt)(interaction).with_bodies(in_memory)
         kept = evolve(kept, request=stored_request(kept.request))
         if not kept.whole:
             return kept, {}
@@ -156,7 +161,3 @@ class MemoryInteractions:
 
 def _entry_of(interaction: Interaction) -> IndexEntry:
     return IndexEntry(interaction.request, choosing_fields(interaction.response.headers))
-
-
-def _in_memory(body: Body) -> Body:
-    return body if body.file is None else evolve(Body.of(body.file.read_bytes()), key=body.key)

@@ -52,6 +52,7 @@ from buffr.wiring.live import LiveReverse, LiveService
 from buffr.wiring.live_gateway import LiveGateway, gateway_routes
 from buffr.wiring.routes import RouteMaker, redaction_rules, reverse_route
 from buffr.wiring.scoped_routes import ScopedRoutes
+from buffr.wiring.servers import Servers
 from buffr.wiring.service import BuffrService
 from buffr.wiring.upstreams import Upstreams
 
@@ -113,8 +114,11 @@ class _Builder:
         self._listeners: list[HTTPListener] = []
         keeps = any(mode.keeps for mode in config.modes)
         self._spool_dir = spool_dir_of(config) if keeps else None
-        self._cassettes = Cassettes(config, reactor, self._rules, self._spool_dir, log.turn)
-        self._caches = Caches(config, reactor)
+        self._servers = Servers(config, reactor)
+        self._cassettes = Cassettes(
+            config, reactor, self._rules, self._servers, self._spool_dir, log.turn
+        )
+        self._caches = Caches(config, reactor, self._servers)
         self._upstreams = Upstreams(config, reactor, self._own_ports)
         self._maker = RouteMaker(
             config,
@@ -153,7 +157,12 @@ class _Builder:
         service = BuffrService(
             self._listeners,
             self._engine,
-            stores=(self._cassettes, self._caches, *([self._scopes] if self._scopes else [])),
+            stores=(
+                self._cassettes,
+                self._caches,
+                *([self._scopes] if self._scopes else []),
+                self._servers,
+            ),
             upstreams=self._upstreams,
             grace_s=config.limits.shutdown_s,
             warnings=config.warnings,
@@ -191,7 +200,7 @@ class _Builder:
                 place = place_of(row)
                 announce["cassette" if isinstance(place, Path) else "store"] = str(place)
             case Cached():
-                announce["store"] = str(self._caches.path_of(row.cache) or "memory:")
+                announce["store"] = self._caches.where(row.cache)
             case Passing():
                 pass
             case other:

@@ -1,11 +1,11 @@
-"""The stores of mode cache: one object per file, shared by its routes."""
+"""The stores of mode cache: one object per file or server, shared by its routes."""
 
 from __future__ import annotations
 
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
@@ -14,13 +14,19 @@ from buffr.config import Config
 from buffr.config.caching import CacheSettings
 from buffr.log import say
 from buffr.policy.cache.rules import CacheRules
+from buffr.policy.mode import Mode
 from buffr.stores.cache import CacheStore
 from buffr.stores.memory_cache import MemoryCache
+from buffr.stores.redis.address import RedisAddress
 from buffr.stores.sqlite.ledger import Bounds
 from buffr.stores.sqlite.store import SQLiteStore
 from buffr.stores.writable import check_beside
 from buffr.wiring.keeping import Keeping, make_directory
 from buffr.wiring.open_once import Openings
+from buffr.wiring.servers import Servers, on_error_of
+
+if TYPE_CHECKING:
+    from buffr.stores.redis.cache import RedisCache
 
 __all__ = ["Caches"]
 
@@ -32,9 +38,11 @@ _CHECKED_EVERY_S = 0.001
 
 
 class Caches:
-    """Creates the stores of mode cache, one for each real path."""
+    """Creates the stores of mode cache, one for each real path and each server."""
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(self, config: Config, reactor: Any, servers: Servers) -> None:
+        self._servers = servers
+        self._shared: dict[RedisAddress, RedisCache] = {}
         self._config = config
         self._reactor = reactor
         self._memory: MemoryCache | None = None
@@ -42,7 +50,7 @@ class Caches:
         self._keeping = Keeping(config.allow_unrecorded, _warn)
         self._kept: dict[Path, bool] = {}
         self._expected: list[Path] = []
-        self._openings: Openings[Path] = Openings()
+        self._openings: Openings[Path | RedisAddress] = Openings()
 
     def rules(self, settings: CacheSettings) -> CacheRules:
         """A route's caching rules, which override HTTP's."""
@@ -59,6 +67,8 @@ class Caches:
 
     def of(self, settings: CacheSettings) -> CacheStore:
         """The store in a route's settings; not yet opened if it is new."""
+        if settings.store is not None and settings.store.server is not None:
+            return self._on_server(settings.store.server, settings)
         bounds, path = self._config.cache, self.path_of(settings)
         if path is None:
             if self._memory is None:
@@ -78,6 +88,27 @@ class Caches:
                 soon=partial(self._reactor.callLater, _CHECKED_EVERY_S),
             )
         return self._files[real]
+
+    def _on_server(self, address: RedisAddress, settings: CacheSettings) -> CacheStore:
+        from buffr.stores.redis.cache import RedisCache, RedisCacheView  # noqa: PLC0415
+
+        cache, bounds = self._shared.get(address), self._config.cache
+        if cache is None:
+            cache = self._shared[address] = RedisCache(
+                self._servers.of(address).client,
+                Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes),
+                bounds.memory_bytes,
+                self._reactor,
+                time.time,
+                may_start_down=self._config.allow_unrecorded,
+            )
+        return RedisCacheView(cache, on_error_of(settings, Mode.CACHE))
+
+    def where(self, settings: CacheSettings) -> str:
+        """Where a route's answers are, for people."""
+        if settings.store is not None and settings.store.server is not None:
+            return str(settings.store.server)
+        return str(self.path_of(settings) or "memory:")
 
     def path_of(self, settings: CacheSettings) -> Path | None:
         """The file of a route's answers; ``None`` for memory."""
@@ -118,6 +149,9 @@ class Caches:
         for store in self._files.values():
             most = Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes)
             store.change(most, bounds.memory_bytes)
+        for cache in self._shared.values():
+            most = Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes)
+            cache.change(most, bounds.memory_bytes)
         if self._memory is not None:
             self._memory.change(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes)
 
@@ -128,6 +162,9 @@ class Caches:
         for real, store in self._files.items():
             self._prepare(store)
             self._openings.done.add(real)
+        for address, cache in self._shared.items():
+            cache.open()
+            self._openings.done.add(address)
 
     def _prepare(self, store: SQLiteStore) -> None:
         self._can_keep(store.path)
@@ -135,18 +172,25 @@ class Caches:
 
     async def opened(self, settings: CacheSettings) -> None:
         """Open a store while the service runs. Raises ``StoreFailed``."""
+        pool = self._reactor.getThreadPool()
+        if settings.store is not None and settings.store.server is not None:
+            cache = self._shared[settings.store.server]
+            opening = partial(deferToThreadPool, self._reactor, pool, cache.open)
+            await self._openings.once(settings.store.server, opening)
+            return
         path = self.path_of(settings)
         if path is None:
             return
         real = path.resolve()
-        pool = self._reactor.getThreadPool()
         opening = partial(deferToThreadPool, self._reactor, pool, self._prepare, self._files[real])
         await self._openings.once(real, opening)
 
     async def close(self) -> None:
         """Write pending data, and close the files."""
-        for real in self._openings.done:
-            await self._files[real].close()
+        for place in self._openings.done:
+            store = self._files.get(place) if isinstance(place, Path) else self._shared.get(place)
+            if store is not None:
+                await store.close()
 
 
 def _warn(line: str) -> None:

@@ -32,6 +32,7 @@ from buffr.transport.streams import Signal
 from buffr.transport.turn import Turn
 from buffr.wiring.keeping import Keeping, make_directory
 from buffr.wiring.open_once import Openings
+from buffr.wiring.servers import Servers
 
 __all__ = ["Cassettes", "Place", "SharedCassette", "place_of"]
 
@@ -46,7 +47,8 @@ _UNRECORDED = "requests are answered, but not recorded while this lasts"
 
 
 Place = Path | SetName
-"""Where a route's recordings are: in a cassette, or in a set of a SQLite file or of memory."""
+"""Where a route's recordings are: in a cassette, or in a set of a SQLite file, of a server or of
+memory."""
 
 
 class _Row(Protocol):
@@ -61,7 +63,7 @@ class _Row(Protocol):
 def place_of(row: _Row, scope: str = "") -> Place:
     """Where a row's recordings are: its cassette, or the set of that name in its store."""
     cassette, store = scope_cassette(row.cassette, scope), row.cache.store
-    return cassette if store is None else SetName(store.path, cassette.stem)
+    return cassette if store is None else SetName(store.path, cassette.stem, store.server)
 
 
 @define(eq=False)
@@ -82,9 +84,11 @@ class Cassettes:
         config: Config,
         reactor: Any,
         rules: RedactionRules,
+        servers: Servers,
         spool_dir: Path | None = None,
         turn: Turn | None = None,
     ) -> None:
+        self.servers = servers
         self._config = config
         self._turn = Turn(reactor) if turn is None else turn
         self._reactor = reactor
@@ -205,6 +209,11 @@ class Cassettes:
         return RecordingsInPlace(self._redact, access=access, where=str(path), path=path)
 
     def _new_set(self, name: SetName, real: Place, access: StoreAccess) -> InteractionSet:
+        if name.server is not None:
+            server, may_start_down = self.servers.of(name.server), self._config.allow_unrecorded
+            return server.interactions(
+                name.name, self._redact, access, may_start_down=may_start_down
+            )
         if name.file is None:
             memory = self._memory.get(real)
             if memory is None:

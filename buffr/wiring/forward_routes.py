@@ -20,6 +20,7 @@ from buffr.wiring.held_routes import Held, HeldRoutes, Name
 from buffr.wiring.matchers import cache_matcher_for, matcher_for, repeat_of
 from buffr.wiring.remembered import Remembered
 from buffr.wiring.routes import RouteMaker, new_pace
+from buffr.wiring.servers import on_error_of
 
 __all__ = ["ForwardRoutes"]
 
@@ -139,6 +140,7 @@ class ForwardRoutes:
             row.match, self._maker.rules, cassette.cassette, row.websocket, with_origin=True
         )
         store = cassette.cassette.view(matcher.recorded_key)
+        store.on_error = on_error_of(row.cache, row.mode)
         repeat = repeat_of(row.repeat, row.match)
         playhead = self._playheads.of((str(cassette.real), row.host), lambda: Playhead(repeat))
         return _View(cassette, store, matcher, playhead)

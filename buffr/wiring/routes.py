@@ -36,6 +36,7 @@ from buffr.upstream.upstream import Upstream
 from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes, place_of
 from buffr.wiring.matchers import cache_matcher_for, matcher_for, repeat_of
+from buffr.wiring.servers import on_error_of
 from buffr.wiring.upstreams import Upstreams
 
 __all__ = ["RouteMaker", "new_pace", "pace_for", "rate_rules", "redaction_rules", "reverse_route"]
@@ -140,6 +141,7 @@ class RouteMaker:
             row.match, self.rules, cassette, row.websocket, with_origin=origin is not None
         )
         store = cassette.view(matcher.recorded_key)
+        store.on_error = on_error_of(row.cache, row.mode)
         return self.recorded(row, matcher, store, upstream, origin)
 
     def recorded(

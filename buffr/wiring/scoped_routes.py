@@ -53,7 +53,7 @@ class ScopedRoutes:
         if maker is None:
             rules = redaction_rules(config)
             old = self.maker
-            cassettes = Cassettes(config, old.reactor, rules, old.spool_dir)
+            cassettes = Cassettes(config, old.reactor, rules, old.cassettes.servers, old.spool_dir)
             maker = evolve(old, config=config, rules=rules, cassettes=cassettes)
             self._makers[name] = maker
         return maker

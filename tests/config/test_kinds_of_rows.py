@@ -37,6 +37,7 @@ SAMPLES: dict[str, Any] = {
     "sni": "b.test",
     "upstream.lenient": False,
     "store": "memory:",
+    "on_store_error": "local",
     "ttl": "1h",
     "ttl_by_status": {"404": "1m"},
     "override": ["private"],

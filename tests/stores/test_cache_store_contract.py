@@ -10,6 +10,8 @@ from attrs import evolve
 from cache_entries import KEY, entry, key, shape
 from hypothesis import given
 from hypothesis import strategies as st
+from reactors import ReactorTurns
+from redis_servers import RedisServer
 from turns import Turns
 
 from buffr.errors import StoreFailed
@@ -17,6 +19,8 @@ from buffr.interaction import Body
 from buffr.message import ResponseHead
 from buffr.stores.cache import MOST_VARIANTS, CacheStats, CacheStore
 from buffr.stores.memory_cache import MemoryCache
+from buffr.stores.redis.cache import RedisCache, RedisCacheView
+from buffr.stores.redis.client import Patience, RedisClient
 from buffr.stores.sqlite.ledger import Bounds
 from buffr.stores.sqlite.store import SQLiteStore
 
@@ -25,22 +29,44 @@ GERMAN = ((b"accept-language", b"de"),)
 FRENCH = ((b"accept-language", b"fr"),)
 
 
+@pytest.fixture(params=["memory", "sqlite", "sqlite held", "redis", "redis held"])
+def which(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
 @pytest.fixture
-def turns() -> Turns:
-    turns = Turns()
+def turns(which: str) -> Iterator[Turns]:
+    turns = ReactorTurns() if "redis" in which else Turns()
     turns.seconds = 1000.0
-    return turns
+    yield turns
+    if isinstance(turns, ReactorTurns):
+        turns.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite held"])
-def made(request: pytest.FixtureRequest, tmp_path: Path, turns: Turns) -> Iterator[Make]:
+@pytest.fixture
+def made(
+    request: pytest.FixtureRequest, which: str, tmp_path: Path, turns: Turns
+) -> Iterator[Make]:
     """Makes an empty store with these bounds."""
     stores: list[CacheStore] = []
+    clients: list[RedisClient] = []
 
     def make(size: int = 1 << 30, entries: int = 1000, body: int = 1 << 20) -> CacheStore:
         store: CacheStore
-        if request.param == "memory":
+        if which == "memory":
             store = MemoryCache(size, entries, body, turns.now)
+        elif isinstance(turns, ReactorTurns):
+            server: RedisServer = request.getfixturevalue("redis_server")
+            address = evolve(server.address, prefix=f"{tmp_path.name}:{len(stores)}")
+            client = RedisClient(address, turns.reactor, Patience(5.0, 5.0))
+            clients.append(client)
+            memory_bytes = (1 << 20) * (which == "redis held")
+            cache = RedisCache(
+                client, Bounds(size, entries, body), memory_bytes, turns.reactor, turns.now
+            )
+            cache.open()
+            store = RedisCacheView(cache, "refuse")
         else:
             store = SQLiteStore(
                 tmp_path / f"{len(stores)}.db",
@@ -49,7 +75,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path, turns: Turns) -> Iterat
                 wall=turns.now,
                 warn=lambda line: None,
                 sweep_every_s=1e9,
-                memory_bytes=(1 << 20) * (request.param == "sqlite held"),
+                memory_bytes=(1 << 20) * (which == "sqlite held"),
             )
             store.open()
         stores.append(store)
@@ -58,6 +84,8 @@ def made(request: pytest.FixtureRequest, tmp_path: Path, turns: Turns) -> Iterat
     yield make
     for store in stores:
         turns.run(store.close())
+    for client in clients:
+        turns.run(client.close())
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from recordings import exchange_of, key, key_of, recording
+from redis_processes import Process
+from redis_servers import RedisServer
 from turns import Turns
 from twisted.internet.task import Clock
 
@@ -66,16 +68,27 @@ def sqlite_store(path: Path, turns: Turns) -> Store:
     return view
 
 
-@pytest.fixture
-def turns() -> Turns:
-    return Turns()
-
-
-@pytest.fixture(params=[cassette_store, memory_store, sqlite_store])
-def store(request: pytest.FixtureRequest, tmp_path: Path, turns: Turns) -> Iterator[Store]:
+@pytest.fixture(params=[cassette_store, memory_store, sqlite_store, "redis"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Store, Turns]]:
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_server")
+        with Process(server.address, tmp_path.name) as process:
+            yield process.view, process.turns
+        return
+    turns = Turns()
     made: Store = request.param(tmp_path, turns)
-    yield made
+    yield made, turns
     turns.run(made.close())
+
+
+@pytest.fixture
+def store(place: tuple[Store, Turns]) -> Store:
+    return place[0]
+
+
+@pytest.fixture
+def turns(place: tuple[Store, Turns]) -> Turns:
+    return place[1]
 
 
 class TestFinding:
@@ -126,8 +139,12 @@ class TestFinding:
 
 class TestHits:
     def test_a_hit_never_suspends(self, store: Store, turns: Turns) -> None:
-        """A hit costs no Deferred: the engine's coroutine runs through in one step."""
+        """A hit costs no Deferred: the engine's coroutine runs through in one step.
+
+        Only a store on a server is asked once whether there is more.
+        """
         turns.run(store.append(recording(b"/a")))
+        turns.run(store.find([key(b"/a")]))
         with pytest.raises(StopIteration) as found:
             store.find([key(b"/a")]).send(None)
         for _ in range(2):

@@ -13,6 +13,7 @@ from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes
 from buffr.wiring.forward_routes import ForwardRoutes
 from buffr.wiring.routes import RouteMaker, redaction_rules
+from buffr.wiring.servers import Servers
 from buffr.wiring.upstreams import Upstreams
 
 SETTINGS = """
@@ -36,8 +37,8 @@ def routes(tmp_path: Path) -> ForwardRoutes:
         config,
         rules,
         Upstreams(config, reactor, set),
-        Cassettes(config, reactor, rules),
-        Caches(config, reactor),
+        Cassettes(config, reactor, rules, Servers(config, reactor)),
+        Caches(config, reactor, Servers(config, reactor)),
         reactor,
     )
     return ForwardRoutes(config.forward, maker)

@@ -16,6 +16,7 @@ from buffr.errors import (
     NotCached,
     RateLimited,
     StoreFailed,
+    StoreUnreachable,
     UpstreamFailed,
     UpstreamTimeout,
 )
@@ -145,6 +146,8 @@ class Caching:
             return _Lookup(exchange, route, asked, None)
         try:
             cached = await _found(route, asked, request.method, request.headers)
+        except StoreUnreachable:
+            raise
         except StoreFailed as error:
             self._around.failed(exchange, error)
             cached = None

@@ -1,0 +1,67 @@
+"""The Redis and Valkey servers of one service: each is one connection that all routes share."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import LogLevel
+
+from buffr.config import Config
+from buffr.config.caching import CacheSettings
+from buffr.log import say
+from buffr.policy.mode import Mode
+from buffr.stores.redis.address import OnStoreError, RedisAddress
+
+if TYPE_CHECKING:
+    from buffr.stores.redis.server import RedisServer
+
+__all__ = ["Servers", "on_error_of"]
+
+_SPOOL = "buffr-spool"
+
+
+class Servers:
+    """Creates what a process has of each server, when a route first needs it."""
+
+    def __init__(self, config: Config, reactor: Any) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._servers: dict[RedisAddress, RedisServer] = {}
+
+    def of(self, address: RedisAddress) -> RedisServer:
+        """What this process has of the server at an address."""
+        from buffr.stores.redis.client import Patience, RedisClient  # noqa: PLC0415  # few need it
+        from buffr.stores.redis.server import RedisServer  # noqa: PLC0415
+
+        known = self._servers.get(address)
+        if known is None:
+            settings = self._config.redis
+            patience = Patience(settings.timeout_s, settings.staleness_s)
+            client = RedisClient(address, self._reactor, patience, _log)
+            directory = (
+                self._config.data_dir / _SPOOL / sha256(address.url.encode()).hexdigest()[:16]
+            )
+            known = RedisServer(client, _log, directory, settings.spool_bytes)
+            self._servers[address] = known
+        return known
+
+    def open_all(self) -> None:
+        """Connect to all that are known so far, in the background."""
+        for server in self._servers.values():
+            server.client.start()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for server in self._servers.values():
+            await server.close()
+
+
+def on_error_of(settings: CacheSettings, mode: Mode) -> OnStoreError:
+    """What a route does while its store cannot be asked; mode replay has no upstream to ask."""
+    chosen = settings.on_store_error
+    return "refuse" if mode is Mode.REPLAY and chosen == "upstream" else chosen
+
+
+def _log(line: str, *, trouble: bool) -> None:
+    say(LogLevel.warn if trouble else LogLevel.info, line)
