@@ -21,10 +21,9 @@ from buffr.errors import BuffrError, CassetteError, StoreFailed, StoreUnreachabl
 from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Matches
-from buffr.stores.cassette.backlog import Backlog
-from buffr.stores.cassette.decoded import Decoded
 from buffr.stores.cassette.index import Index, KeyOf
-from buffr.stores.cassette.thread import let_others_run
+from buffr.stores.cassette.recordings import Decoded
+from buffr.stores.cassette.thread import Backlog, let_others_run
 from buffr.stores.interactions import (
     Redact,
     SetView,
