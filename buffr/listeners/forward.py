@@ -36,7 +36,7 @@ from buffr.tls.thin import server_tls
 from buffr.transport.streams import BodyStream
 from buffr.upstream.hops import Hops
 
-__all__ = ["ForwardProxy", "InterceptedConnection", "Routes", "TLSWatch"]
+__all__ = ["ForwardProxy", "InterceptedConnection", "Routes", "TLSWatch", "Tunnel"]
 
 _LONGEST_AGENT = 120
 _MOST_HANDLERS = 1024
@@ -145,6 +145,14 @@ class InterceptedConnection(Http1Connection):
             tls.left(None if self._shaking_hands else self._listener.now - self.since)
 
 
+@frozen
+class Tunnel:
+    """Makes the protocol that takes over a connection to one host, by what the client speaks."""
+
+    tls: Callable[[], TwistedProtocol]
+    plain: Callable[[], TwistedProtocol]
+
+
 class ForwardProxy:
     """Answers the requests of a forward proxy's port.
 
@@ -250,22 +258,37 @@ class ForwardProxy:
     def _start(self, host: str, port: int, scope: str, request: Request) -> TunnelStart:
         listener = self.listener
         assert listener is not None
-        creator = self._tls_for(host)
         agent = (first_value(request.headers, b"user-agent") or b"").decode("latin-1")
-        watch = TLSWatch(self._handshakes, host, agent[:_LONGEST_AGENT])
+        inside = self._tunnel(host, port, scope, agent[:_LONGEST_AGENT], request.hops)
+        return TunnelStart(listener, inside.tls, inside.plain)
+
+    def inside(self, host: str, port: int, scope: str) -> Tunnel:
+        """What takes over a client's connection that was led here instead of to this host.
+
+        The client knows of no proxy, and has sent no CONNECT. Raises
+        ``AccessDenied`` for an origin that is not allowed, and ``BadServerName``.
+        """
+        self._destinations.check(host, port)
+        return self._tunnel(host, port, scope, "", b"")
+
+    def _tunnel(self, host: str, port: int, scope: str, agent: str, hops: bytes) -> Tunnel:
+        listener = self.listener
+        assert listener is not None
+        creator = self._tls_for(host)
+        watch = TLSWatch(self._handshakes, host, agent)
 
         def tls() -> TwistedProtocol:
-            handler = self._inside(Origin("https", host, port), scope, request.hops)
+            handler = self._handler(Origin("https", host, port), scope, hops)
             inner = InterceptedConnection(listener, handler, watch)
             return server_tls(inner, creator, self._reactor)
 
         def plain() -> InterceptedConnection:
-            handler = self._inside(Origin("http", host, port), scope, request.hops)
+            handler = self._handler(Origin("http", host, port), scope, hops)
             return InterceptedConnection(listener, handler)
 
-        return TunnelStart(listener, tls, plain)
+        return Tunnel(tls, plain)
 
-    def _inside(self, origin: Origin, scope: str, hops: bytes) -> Handler:
+    def _handler(self, origin: Origin, scope: str, hops: bytes) -> Handler:
         """The handler of requests inside tunnels to one origin; they have their CONNECT's hops."""
         name = origin, scope, hops
         handler = self._handlers.get(name)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from socket import AF_INET, socket
+from collections.abc import Callable, Sequence
+from socket import socket
 from typing import Any
 
 from twisted.application.service import Service
@@ -12,6 +13,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
     IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
     IReactorSocket,
     IReactorTCP,
     IReactorTime,
@@ -106,26 +108,27 @@ class HTTPListener(ServerFactory, Service):
         self._most = connections
         self._announce = announce
         self._tls = tls
-        self.opened: socket | None = None
-        """A socket (IPv4) that listens already, to be used in place of a new one."""
+        self.opened: Sequence[socket] = ()
+        """Sockets that listen already, to be used in place of a new one."""
+        self.front: IProtocolFactory = self
+        """What makes the connections."""
         self.accepted = 0
         """The number of connections accepted so far."""
         self._connections: set[ClientConnection] = set()
-        self._accepted: set[ClientConnection] = set()
-        self._port: IListeningPort | None = None
+        self._accepted: set[object] = set()
+        self._ports: list[IListeningPort] = []
         self._sweeper = LoopingCall(self._sweep)
         self._sweeper.clock = reactor
 
     @property
     def address(self) -> tuple[str, int]:
         """The address that it listens on, or will listen on."""
-        return self._interface, self._asked_port if self._port is None else self.port
+        return self._interface, self.port if self._ports else self._asked_port
 
     @property
     def port(self) -> int:
         """The port that it listens on, even if any free one was requested."""
-        assert self._port is not None
-        address = self._port.getHost()
+        address = self._ports[0].getHost()
         assert isinstance(address, IPv4Address | IPv6Address)
         return address.port
 
@@ -138,7 +141,7 @@ class HTTPListener(ServerFactory, Service):
         """Listen. Raises ``ConfigError`` if the address is in use or not one of this machine."""
         super().startService()
         try:
-            self._port = self._listen()
+            self._ports = self._listen()
         except CannotListenError as error:
             where = host_and_port(self._interface, self._asked_port)
             raise ConfigError(
@@ -150,22 +153,30 @@ class HTTPListener(ServerFactory, Service):
             where = host_and_port(self._interface, self.port)
             say(LogLevel.info, "listening", **self._announce, addr=where)
 
-    def _listen(self) -> IListeningPort:
-        if self.opened is not None:
+    def _listen(self) -> list[IListeningPort]:
+        factory = self._factory()
+        if self.opened:
             reactor: IReactorSocket = self._reactor  # type: ignore[assignment]  # a real one
-            return reactor.adoptStreamPort(self.opened.fileno(), AF_INET, self._factory())
-        return self._reactor.listenTCP(self._asked_port, self._factory(), _BACKLOG, self._interface)
+            return [
+                reactor.adoptStreamPort(one.fileno(), one.family, factory) for one in self.opened
+            ]
+        listen = self._reactor.listenTCP
+        return [listen(self._asked_port, factory, _BACKLOG, self._interface)]
 
     def _factory(self) -> Any:
         if self._tls is None:
-            return self
+            return self.front
         return _TLSFactory(self, self._tls, self._reactor)
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002
+        return self.admitted(Http1Connection)
+
+    def admitted(self, make: Callable[[HTTPListener], Protocol]) -> Protocol:
+        """The protocol of one more connection: ``make``'s, or an answer that there are too many."""
         self.accepted += 1
         if len(self._accepted) >= self._most:
             return _Busy()
-        connection = Http1Connection(self)
+        connection = make(self)
         self._accepted.add(connection)
         return connection
 
@@ -190,8 +201,8 @@ class HTTPListener(ServerFactory, Service):
     async def stop(self, grace_s: float) -> None:
         """Accept no more. Returns when the running exchanges are over, or cut after ``grace_s``."""
         self.stopping = True
-        if self._port is not None:
-            await _listening_stopped(self._port)
+        for port in self._ports:
+            await _listening_stopped(port)
         for connection in list(self._connections):
             connection.stop()
         until = self._reactor.seconds() + grace_s

@@ -135,6 +135,7 @@ class _Builder:
         self._forward_routes: ForwardRoutes | None = None
         self._scopes: ScopedRoutes | None = None
         self._reverse_ports: list[LiveReverse] = []
+        self._proxy: ForwardProxy | None = None
 
     def _own_ports(self) -> set[tuple[str, int]]:
         return {listener.address for listener in self._listeners}
@@ -173,6 +174,7 @@ class _Builder:
         service.scopes = self._scopes
         if admin and config.admin.address.enabled:
             service.admin = AdminListener(config.admin, self._live(), self._reactor)
+        service.forward = self._proxy
         if self._forward_routes is not None:
             sweeps = TimerService(_sweep_every_s(config.limits), self._forward_routes.sweep)
             sweeps.clock = self._reactor
@@ -296,7 +298,7 @@ class _Builder:
             routes = self._forward_routes = ForwardRoutes(settings, self._maker)
         else:
             routes = self._scopes
-        proxy = ForwardProxy(
+        proxy = self._proxy = ForwardProxy(
             self._engine,
             self._reactor,
             self._config.access_to_forward,

@@ -16,6 +16,7 @@ from twisted.python.components import Componentized
 from buffr.errors import BuffrError
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.explain import Explainer
+from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.listener import HTTPListener
 from buffr.log import say
 from buffr.upstream.hops import Announced, announce_port
@@ -80,6 +81,7 @@ class BuffrService(MultiService):
         self.gateway: LiveGateway | None = None
         self.scopes: ScopedRoutes | None = None
         self.admin: AdminListener | None = None
+        self.forward: ForwardProxy | None = None
         self._stores = tuple(stores)
         self._upstreams = upstreams
         self._grace_s = grace_s

@@ -13,10 +13,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from attrs import define, field, frozen
 
-__all__ = ["CannotStart", "Child", "Ended", "SignalWatch", "look_for"]
+__all__ = [
+    "CannotStart",
+    "Child",
+    "Ended",
+    "Running",
+    "SignalWatch",
+    "cannot_start",
+    "ended_by",
+    "look_for",
+]
 
 _NOT_FOUND = 127
 _NOT_EXECUTABLE = 126
@@ -43,8 +53,31 @@ class Ended:
     killed_by: str | None = None
 
 
+class Running(Protocol):
+    """A command that runs."""
+
+    ended_at: float
+    """When it ended, by ``time.monotonic``."""
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still runs."""
+
+    def fileno(self) -> int:
+        """A file descriptor that becomes readable when it has ended."""
+
+    @property
+    def has_ended(self) -> bool: ...
+
+    def wait(self) -> None:
+        """Wait for its end, on any thread."""
+
+    @property
+    def ended(self) -> Ended:
+        """How it has ended; waits for that."""
+
+
 class Child:
-    """A command that runs.
+    """A command that runs as a child of buffr.
 
     It has buffr's own standard streams, and every other file that buffr was
     given to pass on (make's job server); signals that are ignored stay so
@@ -66,7 +99,7 @@ class Child:
         try:
             return cls(subprocess.Popen(command, env=environ, close_fds=False))  # noqa: S603
         except OSError as error:
-            raise _cannot_start(command[0], error) from error
+            raise cannot_start(command[0], error) from error
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal, if it still runs."""
@@ -88,13 +121,17 @@ class Child:
     def ended(self) -> Ended:
         """How it has ended; waits for that."""
         self.wait()
-        code = self._process.returncode
-        return Ended(code) if code >= 0 else Ended(_OF_SIGNALS - code, _name(-code))
+        return ended_by(self._process.returncode)
 
     def _wait(self) -> None:
         self._process.wait()
         self.ended_at = time.monotonic()
         os.close(self._writing)
+
+
+def ended_by(code: int) -> Ended:
+    """How a process ended, by its exit code; that of a signal is negative."""
+    return Ended(code) if code >= 0 else Ended(_OF_SIGNALS - code, _name(-code))
 
 
 def _name(number: int) -> str:
@@ -111,7 +148,8 @@ def look_for(name: str, environ: Mapping[str, str]) -> None:
         raise CannotStart(f"{name}: command not found", _NOT_FOUND)
 
 
-def _cannot_start(name: str, error: OSError) -> CannotStart:
+def cannot_start(name: str, error: OSError) -> CannotStart:
+    """Why a command that exists cannot be run."""
     match error.errno:
         case errno.ENOENT:
             why = "the interpreter in its first line is not there"

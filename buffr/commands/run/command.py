@@ -70,6 +70,11 @@ def declare(parser: Parser) -> None:
         "--log", metavar="FILE", help="append buffr's log to this file, not to the terminal"
     )
     parser.flag(
+        "--isolate",
+        action="store_true",
+        help="run the command where every connection ends at buffr, whatever opens it (Linux)",
+    )
+    parser.flag(
         "--scope", metavar="NAME", help="user name for the proxy, which names a scope [a new one]"
     )
     parser.flag(

@@ -34,6 +34,7 @@ __all__ = [
     "Variable",
     "child_environment",
     "table",
+    "trusting_environment",
 ]
 
 PROXY = "the proxy's URL"
@@ -89,6 +90,10 @@ VARIABLES = (
     ),
 )
 
+_OF_PROXY = tuple(
+    one for one in VARIABLES if one.value == PROXY or one.name == "NODE_USE_ENV_PROXY"
+)
+
 
 def table() -> str:
     """All variables in Markdown."""
@@ -106,33 +111,49 @@ def child_environment(
     """
     # Some clients send no user name that stands without a password.
     password = "x" if key is None else quote(key, safe="")
-    values = {
-        PROXY: f"http://{scope}:{password}@127.0.0.1:{port}",
-        BUNDLE: str(files.bundle),
-        ADDED: str(files.added),
-    }
-    ours = {one.name: values.get(one.value, one.value) for one in VARIABLES}
+    proxy = f"http://{scope}:{password}@127.0.0.1:{port}"
+    ours = {one.name: proxy if one.value == PROXY else one.value for one in _OF_PROXY}
+    options = _java_proxy(environ, port) | _java_trust(files.java)
+    return {**environ, **ours, **_trusting(environ, files, options)}
+
+
+def trusting_environment(environ: Mapping[str, str], files: TrustFiles) -> dict[str, str]:
+    """The environment of a command that trusts buffr's CA, and knows of no proxy."""
+    proxies = {one.name for one in _OF_PROXY} | {"NO_PROXY", "no_proxy"}
+    kept = {name: value for name, value in environ.items() if name not in proxies}
+    return kept | _trusting(environ, files, _java_trust(files.java))
+
+
+def _trusting(
+    environ: Mapping[str, str], files: TrustFiles, java: Mapping[str, str]
+) -> dict[str, str]:
+    values = {BUNDLE: str(files.bundle), ADDED: str(files.added)}
+    ours = {one.name: values[one.value] for one in VARIABLES if one.value in values}
     ours["WGETRC"] = str(files.wgetrc)
     ours["APT_CONFIG"] = str(files.apt_conf)
-    options = " ".join(_java_options(environ, port, files.java))
+    options = " ".join(_quoted(f"-D{name}={value}") for name, value in java.items())
     ours["JAVA_TOOL_OPTIONS"] = f"{environ.get('JAVA_TOOL_OPTIONS', '')} {options}".lstrip()
-    return {**environ, **ours}
+    return ours
 
 
-def _java_options(environ: Mapping[str, str], port: int, store: Path) -> list[str]:
+def _java_proxy(environ: Mapping[str, str], port: int) -> dict[str, str]:
     no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY", "")
-    properties = {
+    return {
         "http.proxyHost": "127.0.0.1",
         "http.proxyPort": str(port),
         "https.proxyHost": "127.0.0.1",
         "https.proxyPort": str(port),
         # Java goes to loopback addresses directly, unless this is there and empty.
         "http.nonProxyHosts": _non_proxy_hosts(no_proxy),
+    }
+
+
+def _java_trust(store: Path) -> dict[str, str]:
+    return {
         "javax.net.ssl.trustStore": str(store),
         "javax.net.ssl.trustStoreType": "PKCS12",
         "javax.net.ssl.trustStorePassword": DEFAULT_PASSWORD,
     }
-    return [_quoted(f"-D{name}={value}") for name, value in properties.items()]
 
 
 def _quoted(option: str) -> str:
@@ -171,29 +192,36 @@ class TrustFiles:
     apt_conf: Path
 
     @classmethod
-    def write(cls, directory: Path, authority: Authority, environ: Mapping[str, str]) -> TrustFiles:
-        """Write them into a directory. Raises ``OSError``."""
-        roots = (*_system_roots(), *_named(BUNDLE, environ))
-        files = cls(
+    def within(cls, directory: Path) -> TrustFiles:
+        """Where they will be in a directory."""
+        return cls(
             bundle=directory / "bundle.pem",
             added=directory / "added.pem",
             java=directory / "trust.p12",
             wgetrc=directory / "wgetrc",
             apt_conf=directory / "apt.conf",
         )
-        # apt reads the bundle as a user of its own, who need not see what else is here.
-        directory.chmod(0o711)
-        files.bundle.write_bytes(formats.bundle(authority, roots))
-        files.added.write_bytes(formats.bundle(authority, tuple(_named(ADDED, environ))))
-        files.java.write_bytes(_java_store(authority, roots))
-        for public in (files.bundle, files.added, files.java):
-            public.chmod(0o644)
-        _write_private(
-            files.wgetrc, _wgetrc(environ) + f"ca_certificate = {files.bundle}\n".encode()
-        )
-        ca_info = f'Acquire::https::CaInfo "{files.bundle}";\n'
-        _write_private(files.apt_conf, _contents(environ.get("APT_CONFIG")) + ca_info.encode())
+
+    @classmethod
+    def write(cls, directory: Path, authority: Authority, environ: Mapping[str, str]) -> TrustFiles:
+        """Write them into a directory. Raises ``OSError``."""
+        files = cls.within(directory)
+        files.fill(authority, environ)
         return files
+
+    def fill(self, authority: Authority, environ: Mapping[str, str]) -> None:
+        """Write them. Raises ``OSError``."""
+        roots = (*_system_roots(), *_named(BUNDLE, environ))
+        # apt reads the bundle as a user of its own, who need not see what else is here.
+        self.bundle.parent.chmod(0o711)
+        self.bundle.write_bytes(formats.bundle(authority, roots))
+        self.added.write_bytes(formats.bundle(authority, tuple(_named(ADDED, environ))))
+        self.java.write_bytes(_java_store(authority, roots))
+        for public in (self.bundle, self.added, self.java):
+            public.chmod(0o644)
+        _write_private(self.wgetrc, _wgetrc(environ) + f"ca_certificate = {self.bundle}\n".encode())
+        ca_info = f'Acquire::https::CaInfo "{self.bundle}";\n'
+        _write_private(self.apt_conf, _contents(environ.get("APT_CONFIG")) + ca_info.encode())
 
 
 def _write_private(path: Path, content: bytes) -> None:

@@ -6,7 +6,6 @@ This needs all that serves, and is imported when the command asks for something.
 from __future__ import annotations
 
 import re
-import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TextIO
@@ -18,6 +17,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogBeginner
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from buffr.commands.run.beside import Place
 from buffr.commands.run.outcome import Counts, Tally, Unused
 from buffr.config import Config
 from buffr.exchanges.route import Recorded, Route
@@ -38,9 +38,9 @@ _REPLAYING = (Mode.AUTO, Mode.REPLAY)
 
 
 class Proxied:
-    """The service of one run, on a port that is open already."""
+    """The service of one run."""
 
-    def __init__(self, config: Config, opened: socket.socket, tally: Tally, stream: TextIO) -> None:
+    def __init__(self, config: Config, place: Place, tally: Tally, stream: TextIO) -> None:
         """Build it, and accept connections. Blocks.
 
         Raises ``BuffrError``, or ``SystemExit`` where the log says why it cannot start.
@@ -51,8 +51,7 @@ class Proxied:
         globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
         self._service = build(config, self._reactor, on_console=False)
         self._service.engine.observer = tally
-        (listener,) = self._service.listeners
-        listener.opened = opened
+        place.lead_to(self._service, self._reactor)
         self._service.startService()
 
     def serve(

@@ -1,6 +1,6 @@
-"""One run: a port, the command with its environment, and behind the port the proxy.
+"""One run: the command in its place, and behind that the proxy.
 
-The command starts first. What it has to know is where the port is and whom
+The command starts first. What it has to know is where the proxy is and whom
 to trust; the proxy itself takes far longer to be put together, so this is
 done while the command starts, and not at all for one that asks for nothing.
 """
@@ -11,25 +11,26 @@ import argparse
 import os
 import secrets
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from attrs import define, evolve, field
 
 from buffr.commands.flags import flags_of, mode_of, path_of
 from buffr.commands.run.accept import accept, refuse_in_vain
-from buffr.commands.run.child import CannotStart, Child, SignalWatch, look_for
-from buffr.commands.run.environment import TrustFiles, child_environment
+from buffr.commands.run.beside import Beside, HasFileno, Place
+from buffr.commands.run.child import CannotStart, Running, SignalWatch, look_for
+from buffr.commands.run.environment import TrustFiles, trusting_environment
+from buffr.commands.run.isolated import Isolated
 from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
 from buffr.commands.terminal import complain, paint_for
 from buffr.config import Config, ForwardSettings, load
@@ -48,7 +49,6 @@ __all__ = ["FAIL_ON", "fail_on", "flags", "is_needed", "run_command", "scope_of"
 FAIL_ON = ("miss", "record", "unused")
 
 _NOT_STARTED = 2
-_BACKLOG = 1024
 _PATIENCE_S = 0.25
 """No proxy is started for commands that end within this time without a request."""
 _PROXY = ("twisted.internet.reactor", "buffr.commands.run.proxied")
@@ -79,37 +79,24 @@ def _outcome(given: argparse.Namespace, open_files: ExitStack) -> Outcome:
         key = f"its key, {config.ca_key}, is for nobody else"
         sys.stderr.write(f"buffr: made the CA {config.ca_cert}; {key}\n")
     stream = _log_stream(given.log, open_files)
-    opened = open_files.enter_context(closing(_port(config)))
-    session = _Session(given, config, authority, stream, opened)
+    directory = TemporaryDirectory(prefix="buffr-run-", ignore_cleanup_errors=True)
+    files = TrustFiles.within(Path(open_files.enter_context(directory)))
+    place: Place
+    if given.isolate:
+        environ = trusting_environment(os.environ, files)
+        place = Isolated.begin(given.command, environ, scope_of(given))
+    else:
+        place = Beside.begin(given.command, scope_of(given), files, config)
+    open_files.enter_context(closing(place))
+    session = _Session(given, config, stream, place)
     session.watch.start(session.signalled)
+    files.fill(authority, os.environ)
     return session.run()
-
-
-def _port(config: Config) -> socket.socket:
-    """The open port: connections wait until there is a proxy."""
-    assert config.forward is not None
-    where = ("127.0.0.1", config.forward.port)
-    try:
-        opened = socket.create_server(where, backlog=_BACKLOG)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {where[0]}:{where[1]}: {error}",
-            hint="choose another port, or stop what listens there",
-        ) from error
-    opened.setblocking(False)
-    return opened
-
-
-class HasFileno(Protocol):
-    """An object that can be waited for."""
-
-    def fileno(self) -> int:
-        """Its file descriptor."""
 
 
 @define(eq=False)
 class _Session:
-    """Runs the command that ``given`` names, with a proxy behind the port ``opened``.
+    """Runs the command that ``given`` names in its place, with a proxy behind that.
 
     The signals that ``watch`` tells of are passed on to it, those too that
     came before it had begun.
@@ -117,12 +104,11 @@ class _Session:
 
     given: argparse.Namespace
     config: Config
-    authority: Authority
     stream: TextIO
-    opened: socket.socket
+    place: Place
     tally: Tally = field(init=False, factory=Tally)
     watch: SignalWatch = field(init=False, factory=SignalWatch)
-    _child: Child | None = field(init=False, default=None)
+    _child: Running | None = field(init=False, default=None)
     _early: list[signal.Signals] = field(init=False, factory=list)
     _killing: threading.Timer | None = field(init=False, default=None)
     _passing_on: threading.RLock = field(init=False, factory=threading.RLock)
@@ -147,16 +133,14 @@ class _Session:
         service has logged why it cannot start.
         """
         proxy = None if _cannot_fail(self.config) else self._proxied()
-        with TemporaryDirectory(prefix="buffr-run-", ignore_cleanup_errors=True) as directory:
-            environ = self._environment(Path(directory))
-            started = time.monotonic()
-            try:
-                child = self._begun(environ)
-            except CannotStart:
-                if proxy is not None:
-                    proxy.serve(lambda: None, self._over)
-                raise
-            counts, unused = self._served(child, proxy)
+        started = time.monotonic()
+        try:
+            child = self._begun()
+        except CannotStart:
+            if proxy is not None:
+                proxy.serve(lambda: None, self._over)
+            raise
+        counts, unused = self._served(child, proxy)
         return Outcome(
             command=Path(self.given.command[0]).name,
             ended=child.ended,
@@ -167,26 +151,19 @@ class _Session:
             fail_on=fail_on(self.given),
         )
 
-    def _environment(self, directory: Path) -> dict[str, str]:
-        files = TrustFiles.write(directory, self.authority, os.environ)
-        access = self.config.access
-        key = access.key if access.required else None
-        port: int = self.opened.getsockname()[1]
-        return child_environment(os.environ, scope_of(self.given), port, files, key)
-
-    def _begun(self, environ: Mapping[str, str]) -> Child:
+    def _begun(self) -> Running:
         with self.watch.as_before():
-            child = Child.start(self.given.command, environ)
+            child = self.place.start()
         with self._passing_on:
             self._child = child
             for number in self._early:
                 self.signalled(number)
         return child
 
-    def _served(self, child: Child, proxy: Proxied | None) -> tuple[Counts, list[Unused]]:
+    def _served(self, child: Running, proxy: Proxied | None) -> tuple[Counts, list[Unused]]:
         """Serve until the command has ended."""
         try:
-            if proxy is None and is_needed(child, self.opened):
+            if proxy is None and is_needed(child, self.place.asking):
                 proxy = self._proxied()
             if proxy is not None:
                 return proxy.serve(child.wait, self._over)
@@ -207,17 +184,17 @@ class _Session:
     def _proxied(self) -> Proxied:
         from buffr.commands.run.proxied import Proxied  # noqa: PLC0415  # see above
 
-        return Proxied(self.config, self.opened, self.tally, self.stream)
+        return Proxied(self.config, self.place, self.tally, self.stream)
 
 
-def is_needed(child: Child, opened: socket.socket) -> bool:
+def is_needed(child: Running, asking: Sequence[HasFileno]) -> bool:
     """Whether a proxy is needed: a client connects, or the command continues."""
-    _first_of((opened, child), _PATIENCE_S)
+    _first_of((*asking, child), _PATIENCE_S)
     for module in _PROXY:
-        if child.has_ended and not _first_of((opened,), 0.0):
+        if child.has_ended and not _first_of(asking, 0.0):
             return False
         import_module(module)
-    return not child.has_ended or _first_of((opened,), 0.0)
+    return not child.has_ended or _first_of(asking, 0.0)
 
 
 def _first_of(files: Iterable[HasFileno], patience_s: float) -> bool:

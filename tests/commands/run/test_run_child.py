@@ -54,7 +54,7 @@ class TestNeed:
         child = Child.start(["true"], os.environ)
         child.wait()
         with socket.create_server(("127.0.0.1", 0)) as opened:
-            assert not is_needed(child, opened)
+            assert not is_needed(child, (opened,))
         assert child.ended.code == 0
 
     def test_a_connection_that_waits(self) -> None:
@@ -65,13 +65,13 @@ class TestNeed:
             socket.create_server(("127.0.0.1", 0)) as opened,
             socket.create_connection(opened.getsockname()),
         ):
-            assert is_needed(child, opened)
+            assert is_needed(child, (opened,))
 
     def test_a_command_that_goes_on(self) -> None:
         child = Child.start(["sleep", "60"], os.environ)
         try:
             with socket.create_server(("127.0.0.1", 0)) as opened:
-                assert is_needed(child, opened)
+                assert is_needed(child, (opened,))
         finally:
             child.send(signal.SIGKILL)
         assert child.ended.code == 128 + signal.SIGKILL

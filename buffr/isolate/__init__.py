@@ -1,0 +1,1 @@
+"""Linux namespaces in which every connection of a command ends at buffr."""

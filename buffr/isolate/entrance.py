@@ -1,0 +1,175 @@
+"""Where the connections from inside end: each is recognised, and handed to the forward proxy."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from attrs import define, frozen
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import ServerFactory, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from buffr.errors import BuffrError
+from buffr.isolate.first_bytes import Kind, recognised, server_name_in
+from buffr.isolate.names import Names
+from buffr.listeners.forward import ForwardProxy, Tunnel
+from buffr.listeners.listener import HTTPListener
+from buffr.transport.streams import IStreamTransport
+
+__all__ = ["Entrance", "EntranceFactory", "Inward", "Target"]
+
+_IP, _IPV6, _ORIGINAL_DESTINATION = 0, 41, 80
+_MOST_UNRECOGNISED = 64
+
+
+@frozen
+class Target:
+    """What a client has connected to, and from where. ``host`` is a name or an address."""
+
+    host: str
+    port: int
+    address: str
+    client: tuple[str, int]
+
+
+class Inward(Protocol):
+    """Is told what came in, and knows what may pass."""
+
+    def came(self, target: Target) -> None:
+        """A connection to a host began."""
+
+    def refused(self, target: Target, why: str) -> None:
+        """A connection was refused, since it is not of a kind that can be recorded."""
+
+    def relayed(self, target: Target) -> TwistedProtocol | None:
+        """What relays a connection as it is, if that was allowed."""
+
+
+@define(eq=False)
+class EntranceFactory(ServerFactory):
+    """Makes an ``Entrance`` for each connection, as long as the listener has room."""
+
+    listener: HTTPListener
+    proxy: ForwardProxy
+    names: Names
+    scope: str
+    inward: Inward
+
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress | None) -> TwistedProtocol:  # noqa: ARG002
+        return self.listener.admitted(lambda _: Entrance(self))
+
+
+@implementer(IHalfCloseableProtocol)
+class Entrance(TwistedProtocol):
+    """Waits for a connection's first bytes, which tell who takes it over.
+
+    There is no limit to how long a client may be silent: it may wait for
+    something else. A host with a bypass is relayed at once.
+    """
+
+    transport: IStreamTransport
+
+    def __init__(self, factory: EntranceFactory) -> None:
+        self._factory = factory
+        self._listener = factory.listener
+        self._begun = b""
+        self._successor: TwistedProtocol | None = None
+        self._target: Target
+
+    def connectionMade(self) -> None:
+        self._listener.came(self)
+        try:
+            self._target = target = _target(self.transport, self._factory.names)
+        except OSError:  # it is gone already, or did not come by a redirect
+            self.transport.abortConnection()
+            return
+        self._factory.inward.came(target)
+        relay = self._factory.inward.relayed(target)
+        if relay is not None:
+            self._hand_over(relay)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._begun += data
+        kind = recognised(self._begun)
+        if kind is None and len(self._begun) < _MOST_UNRECOGNISED:
+            return
+        match kind:
+            case Kind.TLS:
+                self._pass(lambda tunnel: tunnel.tls(), server_name_in(self._begun))
+            case Kind.HTTP | Kind.HTTP2:
+                self._pass(lambda tunnel: tunnel.plain(), None)
+            case _:
+                self._refuse("it is neither TLS nor HTTP")
+
+    def _pass(self, made: Callable[[Tunnel], TwistedProtocol], name: str | None) -> None:
+        target = self._target
+        # A name that was looked up tells more than a hello, which any client may write.
+        host = name if name is not None and target.host == target.address else target.host
+        try:
+            successor = made(self._factory.proxy.inside(host, target.port, self._factory.scope))
+        except BuffrError as error:
+            self._refuse(error.message)
+            return
+        self._hand_over(successor)
+
+    def _hand_over(self, successor: TwistedProtocol) -> None:
+        begun, self._begun = self._begun, b""
+        self._successor = successor
+        successor.makeConnection(self.transport)
+        # All that follows goes straight there.
+        self.dataReceived = successor.dataReceived  # type: ignore[method-assign]
+        if begun:
+            successor.dataReceived(begun)
+
+    def _refuse(self, why: str) -> None:
+        self._factory.inward.refused(self._target, why)
+        self.transport.abortConnection()
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more, but with plain HTTP it may still want its answers."""
+        successor = self._successor
+        if successor is not None and IHalfCloseableProtocol.providedBy(successor):
+            successor.readConnectionLost()
+        else:
+            self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our side is closed, by the successor."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._listener.gone(self)
+        if self._successor is not None:
+            self.__dict__.pop("dataReceived", None)  # or the two would refer to each other
+            self._successor.connectionLost(reason)
+
+    def check(self, now: float) -> None:
+        """A connection in which nothing has begun yet may wait as long as it likes."""
+
+    def stop(self) -> None:
+        if self._successor is None:
+            self.transport.loseConnection()
+
+    def cut(self) -> None:
+        self.transport.abortConnection()
+
+
+def _target(transport: IStreamTransport, names: Names) -> Target:
+    """Where a redirected connection was meant to go. Raises ``OSError``."""
+    connection: socket.socket = cast(Any, transport).getHandle()
+    if connection.family == socket.AF_INET:
+        found = connection.getsockopt(_IP, _ORIGINAL_DESTINATION, 16)
+        port, packed = struct.unpack_from(">2xH4s", found)
+        address = socket.inet_ntop(socket.AF_INET, packed)
+    else:
+        found = connection.getsockopt(_IPV6, _ORIGINAL_DESTINATION, 28)
+        port, packed = struct.unpack_from(">2xH4x16s", found)
+        address = socket.inet_ntop(socket.AF_INET6, packed)
+    client = connection.getpeername()
+    return Target(names.name_of(address) or address, port, address, client[:2])

@@ -1,0 +1,148 @@
+"""What a namespace is to have: its network, its rules, its sockets, and the files in it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from attrs import frozen
+
+from buffr.isolate import netlink
+from buffr.isolate.first_bytes import SERVER_FIRST
+from buffr.isolate.names import OWN_V4, OWN_V6
+
+__all__ = ["DOORS", "LOG_GROUP", "Door", "Mount", "Plan", "links", "ruleset"]
+
+LOG_GROUP = 1
+ENTRANCE_PORT = 1
+"""Where all connections end. No program can want it for itself."""
+_CLOSED_PORT = 9
+_DNS_PORT = 53
+_TABLE = "buffr"
+_TCP, _UDP = 6, 17
+_MARKED = "server_first"
+_LOOPBACK = ((IPv4Address("127.0.0.0"), 8), (IPv6Address("::1"), 128))
+_OWN = (*_LOOPBACK, (OWN_V4, 32), (OWN_V6, 128))
+_METADATA = (
+    (IPv4Address("169.254.0.0"), 16),
+    (IPv6Address("fe80::"), 10),
+    (IPv6Address("fd00:ec2::254"), 128),
+)
+"""Link-local addresses, and where clouds tell a machine its credentials."""
+
+
+@frozen
+class Mount:
+    """A file, or a directory, that another one hides inside."""
+
+    source: Path
+    target: Path
+
+
+@frozen
+class Door:
+    """A socket that is opened inside, and served outside."""
+
+    name: str
+    family: int
+    kind: int
+    address: tuple[str, int]
+
+    @property
+    def host(self) -> str:
+        return self.address[0]
+
+
+def _doors() -> tuple[Door, ...]:
+    made = []
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        made += [
+            Door("entrance", family, socket.SOCK_STREAM, (host, ENTRANCE_PORT)),
+            Door("dns-tcp", family, socket.SOCK_STREAM, (host, _DNS_PORT)),
+            Door("dns-udp", family, socket.SOCK_DGRAM, (host, _DNS_PORT)),
+        ]
+    return tuple(made)
+
+
+DOORS = _doors()
+
+
+@frozen
+class Plan:
+    """Everything that the processes inside have to know; they are forked with it.
+
+    ``ids`` are the lines of the maps of user and group identifiers, and
+    ``whole`` whether these are more than the user's own.
+    """
+
+    command: tuple[str, ...]
+    environ: Mapping[str, str]
+    mounts: tuple[Mount, ...]
+    doors: tuple[Door, ...]
+    rules: bytes
+
+
+def links() -> list[bytes]:
+    """The messages that make the network: ``lo`` with an address for every name."""
+    return [
+        netlink.link_up(),
+        netlink.address(OWN_V4),
+        netlink.address(OWN_V6),
+        netlink.to_all(4),
+        netlink.to_all(6),
+    ]
+
+
+def ruleset(allowed: Iterable[tuple[str, int]] = ()) -> bytes:
+    """The rules: whatever does not end inside is redirected to buffr, or refused.
+
+    ``allowed`` are addresses and ports at which a refused protocol may pass.
+    """
+    is_tcp, is_udp = netlink.is_protocol(_TCP), netlink.is_protocol(_UDP)
+    accept, back = [netlink.verdict(netlink.ACCEPT)], [netlink.verdict(netlink.RETURN)]
+    dns = netlink.destination_port(_DNS_PORT)
+    own = [netlink.destination(one, prefix) for one, prefix in _OWN]
+    log = {
+        name: netlink.logged(LOG_GROUP, name) for name in ("port", "metadata", "udp", "other", "lo")
+    }
+    drop = [netlink.verdict(netlink.DROP)]
+    passing = [
+        [*netlink.destination(ip_address(host)), *is_tcp, *netlink.destination_port(port), *accept]
+        for host, port in allowed
+    ]
+    guard = netlink.Chain(
+        "guard",
+        "filter",
+        -150,
+        [
+            [*netlink.translated(), *accept],
+            [*netlink.tcp_reset_of_syn(), log["lo"], *accept],
+            *([*one, *accept] for one in own),
+            [*is_tcp, *dns, *accept],
+            [*is_udp, *dns, *accept],
+            *passing,
+            *(
+                [*netlink.destination(one, prefix), log["metadata"], *drop]
+                for one, prefix in _METADATA
+            ),
+            [*is_tcp, *netlink.destination_port(f"@{_MARKED}"[1:]), log["port"], *drop],
+            [*is_tcp, *accept],
+            [*is_udp, log["udp"], *accept],
+            [log["other"], netlink.refused_with_icmp()],
+        ],
+    )
+    redirect = netlink.Chain(
+        "redirect",
+        "nat",
+        -100,
+        [
+            [*is_udp, *dns, *netlink.redirected(_DNS_PORT)],
+            [*is_tcp, *dns, *netlink.redirected(_DNS_PORT)],
+            *([*one, *back] for one in own),
+            [*is_tcp, *netlink.redirected(ENTRANCE_PORT)],
+            [*is_udp, *netlink.redirected(_CLOSED_PORT)],
+        ],
+    )
+    return netlink.rules(_TABLE, (guard, redirect), {_MARKED: tuple(SERVER_FIRST)})
