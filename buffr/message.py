@@ -11,6 +11,7 @@ from attrs import evolve, field, frozen
 __all__ = [
     "CHUNKED",
     "HOPS",
+    "OF_A_CONNECTION",
     "UNTIL_CLOSE",
     "Headers",
     "Piece",
@@ -32,6 +33,11 @@ CHUNKED = -1
 
 UNTIL_CLOSE = -2
 """A body length: the body ends with the connection (RFC 9112 6.3, rule 8)."""
+
+OF_A_CONNECTION = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+"""Fields about a connection in HTTP/1.1, which HTTP/2 forbids (RFC 9113 8.2.2)."""
 
 _HOP_BY_HOP = frozenset(
     (
@@ -118,8 +124,9 @@ class Request:
 
     ``target`` is the request target's bytes as sent (RFC 9112 3.2), here
     always in origin-form or ``*``. ``body_length`` is in bytes, or
-    ``CHUNKED``. ``minor`` is the minor HTTP version, 0 or 1. ``hops`` are the
-    values of ``X-Buffr-Via``, which was removed from the fields.
+    ``CHUNKED``. ``major`` and ``minor`` are the HTTP version: 1.0, 1.1, or 2
+    with any minor one. ``scheme`` is HTTP/2's; HTTP/1.1 has none. ``hops`` are
+    the values of ``X-Buffr-Via``, which was removed from the fields.
     """
 
     method: bytes
@@ -131,6 +138,8 @@ class Request:
     expects_continue: bool = False
     upgrade: bytes = b""
     hops: bytes = b""
+    major: int = 1
+    scheme: bytes = b""
 
     @cached_property
     def is_for_buffr(self) -> bool:
@@ -217,6 +226,16 @@ class ResponseHead:
         object.__setattr__(head, "encoded", encoded)
         object.__setattr__(self, "_last", (fields, head))
         return head
+
+    @cached_property
+    def fields(self) -> Headers:
+        """The head as HTTP/2 has it: ``:status``, and names in lower case (RFC 9113 8.2, 8.3.2).
+
+        Fields about a connection or a transfer coding are left out.
+        """
+        lower = [(name.lower(), value) for name, value in self.headers]
+        kept = [field for field in lower if field[0] not in OF_A_CONNECTION]
+        return ((b":status", b"%d" % self.status), *kept)
 
     @cached_property
     def names(self) -> frozenset[bytes]:

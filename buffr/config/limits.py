@@ -64,6 +64,29 @@ class Limits:
         10_000,
         "How many client connections a listener accepts at a time.",
     )
+    http2_streams: int = setting(
+        kinds.whole(1, 10_000),
+        128,
+        "How many requests a client may have under way at a time on one HTTP/2 connection.",
+    )
+    http2_window_bytes: int = setting(
+        kinds.size(65_535, 2**24),
+        2**18,
+        "How much of one request's body may be on its way over HTTP/2 and not dealt with; for all "
+        "requests of a connection, 16 times as much.",
+    )
+    http2_resets: int = setting(
+        kinds.whole(1, 1_000_000),
+        1000,
+        "How many requests of one HTTP/2 connection may be cancelled in half a minute. One more "
+        "ends the connection.",
+    )
+    http2_frames: int = setting(
+        kinds.whole(10, 1_000_000),
+        1000,
+        "How many PING, SETTINGS, PRIORITY and empty DATA frames an HTTP/2 client may send in "
+        "half a minute. One more ends the connection.",
+    )
     client_idle_s: float = setting(
         kinds.duration(),
         75.0,

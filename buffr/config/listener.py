@@ -93,6 +93,12 @@ class ListenerSettings:
         kinds.PATH, None, "A certificate (PEM) for this port, instead of one issued by buffr's CA."
     )
     key: Path | None = setting(kinds.PATH, None, "The key (PEM) of `cert`.")
+    http2: bool = setting(
+        kinds.BOOL,
+        default=True,
+        doc="Whether this port serves HTTP/2 beside HTTP/1.1: over TLS to clients that choose it, "
+        "otherwise to those that begin with it.",
+    )
     access: ListenerAccess | None = setting(
         Section(ListenerAccess), None, "Who may use this port. Replaces the global `access`."
     )

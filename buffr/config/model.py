@@ -32,6 +32,7 @@ from buffr.policy.mode import Mode
 __all__ = ["Config", "Durability", "LogFormat", "Redaction"]
 
 LogFormat = Literal["text", "json"]
+Http2Engine = Literal["auto", "ngh2", "h2"]
 Durability = Literal["process", "disk"]
 Unsafe = Literal["refuse", "warn"]
 
@@ -110,6 +111,13 @@ class Config:
         key="log.format",
         variable="BUFFR_LOG_FORMAT",
         flag="log_format",
+    )
+    http2_engine: Http2Engine = setting(
+        kinds.one_of(get_args(Http2Engine)),
+        "auto",
+        "The library that speaks HTTP/2: libnghttp2 by `ngh2`, or `h2`. `auto` takes `ngh2` if it "
+        "is installed.",
+        variable="BUFFR_HTTP2_ENGINE",
     )
     durability: Durability = setting(
         kinds.one_of(get_args(Durability)),

@@ -9,7 +9,7 @@ limits, and what becomes of it when the client sends no more or leaves.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -25,12 +25,32 @@ from buffr.log import say
 from buffr.message import Headers, Piece, Request, ResponseHead
 from buffr.transport.duplex import Duplex
 from buffr.transport.eager import start
+from buffr.transport.memo import Memo
 from buffr.transport.streams import BodyStream, Signal
 from buffr.upstream.bound import Client
 from buffr.wire.http1_head import HeadLimits
 from buffr.wire.http1_requests import HeadMemo
+from buffr.wire.http2.engines import EngineName
+from buffr.wire.http2.floods import Patience
+from buffr.wire.http2.interface import Bounds
 
-__all__ = ["ClientConnection", "ClientSink", "ConnectionLimits", "Handler", "Listener"]
+__all__ = [
+    "ClientConnection",
+    "ClientSink",
+    "ConnectionLimits",
+    "Handler",
+    "Http2Terms",
+    "Listener",
+]
+
+
+@frozen
+class Http2Terms:
+    """How HTTP/2 is spoken: by which engine, within which bounds, and with how much patience."""
+
+    engine: EngineName = "auto"
+    bounds: Bounds = Bounds()
+    patience: Patience = Patience()
 
 
 @frozen
@@ -40,7 +60,8 @@ class ConnectionLimits:
     ``idle_s`` is the longest time between requests, ``head_s`` for a head to
     be complete, ``body_idle_s`` until the next bytes of a body in either
     direction, ``half_close_s`` until the answer to a client that sends no
-    more. ``buffer_bytes`` bounds requests that wait for their turn.
+    more. ``buffer_bytes`` bounds requests that wait for their turn. Without
+    ``http2``, no client is served in that version.
     """
 
     head: HeadLimits = HeadLimits()
@@ -49,6 +70,7 @@ class ConnectionLimits:
     head_s: float = 20
     body_idle_s: float = 60
     half_close_s: float = 10
+    http2: Http2Terms | None = None
 
 
 class ClientConnection(Protocol):
@@ -70,6 +92,8 @@ class Listener(Protocol):
     limits: ConnectionLimits
     memo: HeadMemo
     hits: HitMemo
+    requests: Memo[Hashable, Request]
+    """Requests by their fields in HTTP/2, whole and strictly accepted."""
     stopping: bool
     now: float
     """The time in seconds, updated about once a second."""
@@ -83,6 +107,9 @@ class Listener(Protocol):
 
     def gone(self, connection: ClientConnection) -> None:
         """Forget a connection."""
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call a function in the reactor's next turn."""
 
 
 class Carrier(Client, Protocol):

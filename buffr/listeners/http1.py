@@ -24,12 +24,14 @@ from buffr.errors import BadRequest, BuffrError, ClientGone
 from buffr.listeners.client import Handler, Listener
 from buffr.listeners.hit_memo import KnownHit, RequestBytes
 from buffr.listeners.http1_sink import Http1Sink
+from buffr.listeners.http2 import Http2Connection
 from buffr.message import Request
 from buffr.transport.direct_send import send_at_once
 from buffr.transport.streams import BodyStream, IStreamTransport
 from buffr.upstream.bound import Bonds
 from buffr.wire.http1_body import BodyDecoder, decoder_for
 from buffr.wire.http1_requests import RequestHeads
+from buffr.wire.http2.requests import PREFACE_START
 
 __all__ = ["TRANSITIONS", "Http1Connection", "State"]
 
@@ -82,8 +84,8 @@ _UNDER_WAY = (RECEIVING, ANSWERING, REFUSING)
 _ENDED = (CLOSING, CLOSED)
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    IDLE: frozenset((HEAD, WAITING, FLUSHING, *_UNDER_WAY, *_ENDED)),
-    HEAD: frozenset((IDLE, WAITING, FLUSHING, *_UNDER_WAY, *_ENDED)),
+    IDLE: frozenset((HEAD, WAITING, FLUSHING, HANDED_OVER, *_UNDER_WAY, *_ENDED)),
+    HEAD: frozenset((IDLE, WAITING, FLUSHING, HANDED_OVER, *_UNDER_WAY, *_ENDED)),
     # 408 refuses a body that comes too slowly.
     WAITING: frozenset((FLUSHING, ANSWERING, REFUSING, *_ENDED)),
     FLUSHING: frozenset((IDLE, WAITING, *_ENDED)),
@@ -125,6 +127,8 @@ class Http1Connection(Protocol):
         self._waiting: Request | None = None
         self._decoder: BodyDecoder | None = None
         self._successor: Protocol | None = None
+        self._served = False
+        """Whether a request has come."""
         self._half_closed = False
         self._held_back = False
         """Whether reading is paused because the buffer is full."""
@@ -190,6 +194,7 @@ class Http1Connection(Protocol):
             return False
         if not hit.again():
             return False
+        self._served = True
         self.transport.write(known.data)
         hit.tell()
         return True
@@ -225,11 +230,13 @@ class Http1Connection(Protocol):
             try:
                 request, self._buffer = self._heads.take(self._buffer)
             except BuffrError as error:
-                self._refuse(error)
+                if not self._turned_to_http2():
+                    self._refuse(error)
                 return False
             if request is None:
                 self._between_heads()
                 return False
+        self._served = True
         length = request.body_length
         if length == 0:
             body = b""
@@ -251,6 +258,14 @@ class Http1Connection(Protocol):
         if segment and not self._buffer and self._listener.hits.is_repeated(segment):
             sink.memorable, sink.raw, sink.sent = True, (handler, segment), b""
         sink.start(handler)
+        return True
+
+    def _turned_to_http2(self) -> bool:
+        """Leave a connection that begins as HTTP/2 does to its protocol (RFC 9113 3.3, 3.4)."""
+        terms = self._limits.http2
+        if terms is None or self._served or not self._buffer.startswith(PREFACE_START):
+            return False
+        self._leave_to(Http2Connection(self._listener, terms, self._own_handler))
         return True
 
     def _between_heads(self) -> None:
@@ -389,6 +404,9 @@ class Http1Connection(Protocol):
     def hand_over(self, successor: Protocol) -> None:
         if self._state is not ANSWERING:
             raise ClientGone("the connection is being closed")
+        self._leave_to(successor)
+
+    def _leave_to(self, successor: Protocol) -> None:
         self._become(HANDED_OVER)
         self._release_bonds()
         self._sink = None

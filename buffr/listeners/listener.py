@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from socket import socket
 from typing import Any
 
@@ -27,8 +27,10 @@ from buffr.listeners.client import ClientConnection, ConnectionLimits, Handler
 from buffr.listeners.hit_memo import HitMemo
 from buffr.listeners.http1 import Http1Connection
 from buffr.log import say
+from buffr.message import Request
 from buffr.origin import host_and_port
 from buffr.tls.thin import server_tls
+from buffr.transport.memo import Memo
 from buffr.wire.http1_requests import HeadMemo
 
 __all__ = ["HTTPListener", "IReactorTCPTime"]
@@ -75,7 +77,7 @@ class _TLSFactory(ServerFactory):
 
 
 class HTTPListener(ServerFactory, Service):
-    """Accepts HTTP/1.1 connections on one address and hands their requests to ``handler``.
+    """Accepts HTTP connections on one address and hands their requests to ``handler``.
 
     ``announce`` has the fields of the log's line "listening";
     without it there is no such line. ``connections``
@@ -100,6 +102,7 @@ class HTTPListener(ServerFactory, Service):
         self.limits = limits
         self.memo = HeadMemo()
         self.hits = HitMemo()
+        self.requests: Memo[Hashable, Request] = Memo(entries=8192, size_bytes=8 << 20)
         self.stopping = False
         self.now = reactor.seconds()
         self._reactor = reactor
@@ -189,6 +192,9 @@ class HTTPListener(ServerFactory, Service):
     def gone(self, connection: ClientConnection) -> None:
         self._connections.discard(connection)
         self._accepted.discard(connection)
+
+    def soon(self, call: Callable[[], None]) -> None:
+        self._reactor.callLater(0, call)
 
     def _sweep(self) -> None:
         self.now = self._reactor.seconds()

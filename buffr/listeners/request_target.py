@@ -8,7 +8,7 @@ from functools import lru_cache
 from attrs import evolve
 
 from buffr.errors import BadRequest
-from buffr.message import Request
+from buffr.message import Request, first_value
 from buffr.origin import Origin
 from buffr.policy.access import SCOPE_IS, is_scope
 
@@ -62,6 +62,10 @@ def absolute_form(request: Request) -> tuple[Origin, Request]:
     Equal requests get the same object, with its cached properties. Raises
     ``BadRequest``.
     """
+    if request.scheme:
+        # HTTP/2 has the parts of an absolute URL in fields of their own (RFC 9113 8.3.1).
+        host = first_value(request.headers, b"host") or b""
+        return _origin(request.scheme + b"://" + host), origin_form(request)
     request = _with_http_scheme(request)
     matched = _ABSOLUTE.fullmatch(request.target)
     if matched is None:

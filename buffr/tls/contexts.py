@@ -25,14 +25,12 @@ from zope.interface import implementer
 
 from buffr.errors import BuffrError, ConfigError
 from buffr.tls.authority import Authority
-from buffr.tls.handshake import HandshakeConnection
+from buffr.tls.handshake import HTTP_1, HTTP_2, HandshakeConnection
 from buffr.tls.pair import PairKey, check_times, read_pair
 from buffr.tls.server_name import BadServerName, server_name
 
 __all__ = ["LeafContexts", "ServerTLS", "files_tls", "names_tls", "own_names", "server_context"]
 
-_PROTOCOLS = (b"http/1.1", b"http/1.0")
-"""The ALPN names of what is served (RFC 7301 6), in order of preference."""
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secret and authenticated (RFC 9325 4.2). TLS 1.3 has its own."""
 _SESSION_CONTEXT = b"buffr"
@@ -60,7 +58,7 @@ def _plain_context() -> SSL.Context:
 def server_context(
     certificate: x509.Certificate, key: PairKey, chain: Sequence[x509.Certificate] = ()
 ) -> SSL.Context:
-    """A context that serves this certificate, with HTTP/1.1 only.
+    """A context that serves this certificate, with the connection's choice of protocols.
 
     It can be used from the start, or replace the context of a connection that
     began with another one; ALPN is then taken from here (RFC 7301).
@@ -74,12 +72,13 @@ def server_context(
     return context
 
 
-def _choose_protocol(_: SSL.Connection, offered: list[bytes]) -> bytes:
-    """HTTP/1.1 or HTTP/1.0, otherwise the alert no_application_protocol (RFC 7301 3.2).
+def _choose_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
+    """The first that both speak, otherwise the alert no_application_protocol (RFC 7301 3.2).
 
     It is not called for a client without ALPN, which gets HTTP/1.1.
     """
-    for protocol in _PROTOCOLS:
+    assert isinstance(connection, HandshakeConnection)
+    for protocol in connection.protocols:
         if protocol in offered:
             return protocol
     names = b", ".join(offered).decode("ascii", "backslashreplace")
@@ -138,9 +137,9 @@ class LeafContexts:
         self.minted += 1
         return server_context(leaf, self._authority.issuer.leaf_key, self._authority.chain)
 
-    def serving(self, host: str) -> ServerTLS:
+    def serving(self, host: str, *, http2: bool = False) -> ServerTLS:
         """TLS towards one client that asked for a tunnel to this host. Raises ``BadServerName``."""
-        return ServerTLS(self, server_name(host.encode("ascii")))
+        return ServerTLS(self, server_name(host.encode("ascii")), http2=http2)
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -148,17 +147,19 @@ class ServerTLS:
     """TLS towards one client, for ``TLSMemoryBIOFactory``.
 
     ``fallback_name`` is for a client that sends no server name, as for an IP
-    address: the host of its CONNECT, as returned by ``server_name``.
+    address: the host of its CONNECT, as returned by ``server_name``. ``http2``
+    offers HTTP/2 beside HTTP/1.1.
 
     After the hello, ``name`` is the name in the client's certificate. If there
     is none, the handshake fails, nothing is minted, and ``refusal`` says why.
     """
 
-    def __init__(self, contexts: LeafContexts, fallback_name: str) -> None:
+    def __init__(self, contexts: LeafContexts, fallback_name: str, *, http2: bool = False) -> None:
         self.name: str | None = None
         self.refusal: BuffrError | None = None
         self._contexts = contexts
         self._fallback_name = fallback_name
+        self.protocols = HTTP_2 if http2 else HTTP_1
 
     def serverConnectionForTLS(
         self,
@@ -184,6 +185,7 @@ class _Opening(HandshakeConnection):
     def __init__(self, context: SSL.Context, serving: ServerTLS) -> None:
         super().__init__(context, None)
         self.serving = serving
+        self.protocols = serving.protocols
 
     def do_handshake(self) -> None:
         """Go on with the handshake. Raises ``SSL.Error`` if the name is refused.
@@ -218,15 +220,21 @@ class _PortTLS:
     """TLS with the same context for all names."""
 
     context: Callable[[], SSL.Context]
+    http2: bool
 
     def serverConnectionForTLS(
         self,
         protocol: TLSMemoryBIOProtocol,  # noqa: ARG002
     ) -> SSL.Connection:
-        return HandshakeConnection(self.context(), None)
+        connection = HandshakeConnection(self.context(), None)
+        if self.http2:
+            connection.protocols = HTTP_2
+        return connection
 
 
-def names_tls(contexts: LeafContexts, names: Sequence[str]) -> IOpenSSLServerConnectionCreator:
+def names_tls(
+    contexts: LeafContexts, names: Sequence[str], *, http2: bool = False
+) -> IOpenSSLServerConnectionCreator:
     """TLS with one leaf of the authority for all these host names and IP addresses.
 
     Raises ``ConfigError`` for a name that is not valid in a certificate.
@@ -235,10 +243,12 @@ def names_tls(contexts: LeafContexts, names: Sequence[str]) -> IOpenSSLServerCon
         raise ConfigError("tls_names: is empty", hint="list the names that clients connect to")
     safe = tuple(dict.fromkeys(_safe(name) for name in names))
     contexts.of(*safe)
-    return _PortTLS(lambda: contexts.of(*safe))
+    return _PortTLS(lambda: contexts.of(*safe), http2)
 
 
-def files_tls(cert_path: Path, key_path: Path, now: datetime) -> IOpenSSLServerConnectionCreator:
+def files_tls(
+    cert_path: Path, key_path: Path, now: datetime, *, http2: bool = False
+) -> IOpenSSLServerConnectionCreator:
     """TLS with the certificate in a PEM file, the chain after it, and its key.
 
     Raises ``ConfigError`` like ``read_pair``, and for a certificate that has
@@ -251,7 +261,7 @@ def files_tls(cert_path: Path, key_path: Path, now: datetime) -> IOpenSSLServerC
         context = server_context(pair.certificate, pair.key, pair.others)
     except SSL.Error as error:
         raise ConfigError(f"{what} cannot be served: {_reasons(error)}") from error
-    return _PortTLS(lambda: context)
+    return _PortTLS(lambda: context, http2)
 
 
 def own_names(machine: str | None = None) -> tuple[str, ...]:

@@ -1,10 +1,14 @@
-"""A TLS connection whose handshake errors have a message."""
+"""A TLS connection that knows what is spoken in it, and whose handshake errors have a message."""
 
 from __future__ import annotations
 
 from OpenSSL import SSL
 
-__all__ = ["HandshakeConnection", "HandshakeLeft"]
+__all__ = ["HTTP_1", "HTTP_2", "HandshakeConnection", "HandshakeLeft"]
+
+HTTP_1 = (b"http/1.1", b"http/1.0")
+HTTP_2 = (b"h2", *HTTP_1)
+"""ALPN names of what is served (RFC 7301 6, RFC 9113 3.2), in order of preference."""
 
 
 class HandshakeLeft(SSL.Error):
@@ -16,7 +20,11 @@ class HandshakeConnection(SSL.Connection):
 
     pyOpenSSL raises ``ZeroReturnError`` for a close_notify (RFC 8446 6.1). It
     has no arguments, and Twisted looks for the first one.
+
+    ``protocols`` are those that a server offers to the client's ALPN.
     """
+
+    protocols: tuple[bytes, ...] = HTTP_1
 
     def do_handshake(self) -> None:
         """Go on with the handshake. Raises ``SSL.Error``, ``HandshakeLeft``."""

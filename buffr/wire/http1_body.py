@@ -13,7 +13,15 @@ from typing import Protocol
 from buffr.errors import BadFraming, BodyCutShort
 from buffr.message import CHUNKED, UNTIL_CLOSE, Headers, Piece
 
-__all__ = ["BodyDecoder", "ChunkWriter", "chunked_whole", "decoder_for", "fields", "request_head"]
+__all__ = [
+    "NOT_IN_TRAILERS",
+    "BodyDecoder",
+    "ChunkWriter",
+    "chunked_whole",
+    "decoder_for",
+    "fields",
+    "request_head",
+]
 
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*((?:;[\t\x20-\x7e\x80-\xff]*)?)")
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)")
@@ -21,7 +29,7 @@ _MAX_LINE = 4096
 _MAX_EXCESS = 16384
 _MAX_TRAILERS = 16384
 
-_NOT_IN_TRAILERS = frozenset(
+NOT_IN_TRAILERS = frozenset(
     (
         b"authorization",
         b"connection",
@@ -179,7 +187,7 @@ class ChunkedDecoder:
         self.trailers = tuple(
             field
             for field in map(_trailer, buffer[position:end].split(b"\r\n"))
-            if field[0].lower() not in _NOT_IN_TRAILERS
+            if field[0].lower() not in NOT_IN_TRAILERS
         )
         self.done = True
         return end + 4

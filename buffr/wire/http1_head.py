@@ -19,9 +19,15 @@ from buffr.message import CHUNKED, Headers, Request, ResponseHead, has_token
 __all__ = [
     "END_OF_HEAD",
     "HeadLimits",
+    "check_expectation",
+    "check_host",
     "check_request_line",
+    "content_length",
     "parse_request_head",
     "parse_response_head",
+    "percent_encoded",
+    "too_large",
+    "too_many_fields",
 ]
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -118,14 +124,14 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
     """
     line = _request_line(raw)
     if raw.count(b"\r\n") - 2 > limits.count:
-        raise _too_many_fields(limits)
+        raise too_many_fields(limits)
     method, target, minor_digit = line.groups()
     whole = target.isascii()
     headers = _request_fields(method if whole else None, raw, line.end())
     if not whole:
-        target = _BEYOND_ASCII.sub(_percent_encoded, target)
+        target = percent_encoded(target)
     minor = int(minor_digit)
-    _check_host(headers, minor, target if method == b"CONNECT" else None)
+    check_host(headers, minor, target if method == b"CONNECT" else None)
     return Request(
         method=method,
         target=target,
@@ -133,12 +139,23 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
         minor=minor,
         body_length=_request_length(headers, minor),
         keep_alive=_keep_alive(headers, minor),
-        expects_continue=_expects_continue(headers, minor),
+        expects_continue=check_expectation(headers, minor),
         upgrade=_upgrade(headers, minor),
     )
 
 
-def _too_many_fields(limits: HeadLimits) -> BadRequest:
+def too_large(limits: HeadLimits) -> BadRequest:
+    """The error about a head of too many bytes."""
+    return BadRequest(
+        f"a request head of over {limits.size_bytes} bytes",
+        status=431,
+        reason=b"Request Header Fields Too Large",
+        hint="limits.head_bytes sets the bound",
+    )
+
+
+def too_many_fields(limits: HeadLimits) -> BadRequest:
+    """The error about a head of too many fields."""
     return BadRequest(
         f"more than {limits.count} header fields",
         status=431,
@@ -147,8 +164,9 @@ def _too_many_fields(limits: HeadLimits) -> BadRequest:
     )
 
 
-def _percent_encoded(byte: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % byte[0][0]
+def percent_encoded(target: bytes) -> bytes:
+    """A target with its bytes beyond ASCII percent-encoded (RFC 3986 2.1)."""
+    return _BEYOND_ASCII.sub(lambda byte: b"%%%02X" % byte[0][0], target)
 
 
 def _request_fields(method: bytes | None, raw: bytes, line_end: int) -> Headers:
@@ -163,8 +181,11 @@ def _request_fields(method: bytes | None, raw: bytes, line_end: int) -> Headers:
         raise BadRequest(f"malformed request head: {error}") from error
 
 
-def _check_host(headers: Headers, minor: int, authority: bytes | None) -> None:
-    """``authority`` is the target of a CONNECT."""
+def check_host(headers: Headers, minor: int, authority: bytes | None) -> None:
+    """Require one valid ``Host``. ``authority`` is the target of a CONNECT.
+
+    Raises ``BadRequest``.
+    """
     hosts = [value for name, value in headers if name.lower() == b"host"]
     if len(hosts) > 1 or (minor == 1 and not hosts):
         raise BadRequest("a request needs exactly one Host field")
@@ -189,11 +210,7 @@ def _framing(headers: Headers, minor: int, error: type[BuffrError]) -> int | Non
     lengths = [value for name, value in headers if name.lower() == b"content-length"]
     codings = [value for name, value in headers if name.lower() == b"transfer-encoding"]
     if not codings:
-        if not lengths:
-            return None
-        if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
-            raise error("a malformed or repeated Content-Length")
-        return int(lengths[0])
+        return _length(lengths, error)
     if lengths:
         raise error("both Transfer-Encoding and Content-Length")
     if minor == 0:
@@ -201,6 +218,20 @@ def _framing(headers: Headers, minor: int, error: type[BuffrError]) -> int | Non
     if len(codings) > 1 or codings[0].lower() != b"chunked":
         raise error("a transfer coding other than chunked")
     return CHUNKED
+
+
+def _length(lengths: list[bytes], error: type[BuffrError]) -> int | None:
+    if not lengths:
+        return None
+    if len(lengths) > 1 or not _LENGTH.fullmatch(lengths[0]):
+        raise error("a malformed or repeated Content-Length")
+    return int(lengths[0])
+
+
+def content_length(headers: Headers) -> int | None:
+    """The ``Content-Length`` of a request in bytes, if it has one. Raises ``BadRequest``."""
+    lengths = [value for name, value in headers if name.lower() == b"content-length"]
+    return _length(lengths, BadRequest)
 
 
 def _request_length(headers: Headers, minor: int) -> int:
@@ -214,7 +245,8 @@ def _keep_alive(headers: Headers, minor: int) -> bool:
     return minor == 1 or has_token(headers, b"connection", b"keep-alive")
 
 
-def _expects_continue(headers: Headers, minor: int) -> bool:
+def check_expectation(headers: Headers, minor: int) -> bool:
+    """Whether the client waits for 100 (Continue). Raises ``BadRequest`` for other expectations."""
     values = [value.lower() for name, value in headers if name.lower() == b"expect"]
     if not values or minor == 0:
         return False

@@ -10,7 +10,13 @@ from array import array
 
 from buffr.errors import BadRequest
 from buffr.message import CHUNKED, Request
-from buffr.wire.http1_head import END_OF_HEAD, HeadLimits, check_request_line, parse_request_head
+from buffr.wire.http1_head import (
+    END_OF_HEAD,
+    HeadLimits,
+    check_request_line,
+    parse_request_head,
+    too_large,
+)
 
 __all__ = ["HeadMemo", "RequestHeads"]
 
@@ -110,7 +116,7 @@ class RequestHeads:
 
     def _parse(self, raw: bytes) -> Request:
         if len(raw) > self._limits.size_bytes:
-            raise self._too_large()
+            raise too_large(self._limits)
         request = parse_request_head(raw, self._limits)
         self._memo.put(raw, request)
         return request
@@ -119,17 +125,9 @@ class RequestHeads:
         if not _STARTS_REQUEST.match(buffer):
             raise BadRequest("not an HTTP request", hint="this port speaks plain HTTP/1.1")
         if len(buffer) > self._limits.size_bytes:
-            raise self._too_large()
+            raise too_large(self._limits)
         if _LINE_END.search(buffer, max(0, self._searched - 1)):
             raise BadRequest("a line that does not end in CRLF")
         first = _FIRST_LINE.match(buffer)
         if first is not None:
             check_request_line(first[1])
-
-    def _too_large(self) -> BadRequest:
-        return BadRequest(
-            f"a request head of over {self._limits.size_bytes} bytes",
-            status=431,
-            reason=b"Request Header Fields Too Large",
-            hint="limits.head_bytes sets the bound",
-        )

@@ -27,7 +27,7 @@ from buffr.exchanges.engine import Engine
 from buffr.exchanges.explain import Explainer
 from buffr.exchanges.metrics import Metrics
 from buffr.exchanges.route import Cached, Passing, Recorded, Route
-from buffr.listeners.client import ConnectionLimits, Handler
+from buffr.listeners.client import ConnectionLimits, Handler, Http2Terms
 from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.gateway import GatewayRoute
 from buffr.listeners.gateway_addresses import Outside
@@ -42,6 +42,9 @@ from buffr.policy.own_names import OwnNames
 from buffr.tls.authority import Authority
 from buffr.tls.contexts import LeafContexts, files_tls, names_tls, own_names
 from buffr.wire.http1_head import HeadLimits
+from buffr.wire.http2.engines import engine_name
+from buffr.wire.http2.floods import Patience
+from buffr.wire.http2.interface import Bounds
 from buffr.wiring.access_keys import with_keys
 from buffr.wiring.admin_listener import AdminListener
 from buffr.wiring.caches import Caches
@@ -211,7 +214,7 @@ class _Builder:
         gate = None if access.is_open else KeyGate(access)
         outside = Outside(b"", row.target) if row.rewrite and row.target is not None else None
         handler = reverse_handler(self._engine, route, gate, outside)
-        listener = self._listen(row.port, handler, announce, self._port_tls(row))
+        listener = self._listen(row, handler, announce)
         self._reverse_ports.append(LiveReverse(row, route, listener))
 
     def _expect_misses(self, route: Route) -> None:
@@ -236,7 +239,7 @@ class _Builder:
         )
         handler = live.gateway(settings, self._config).handle
         announce = {"gateway": ",".join(row.name for row in settings.routes)}
-        live.listener = self._listen(settings.port, handler, announce, self._port_tls(settings))
+        live.listener = self._listen(settings, handler, announce)
 
     def _admin_pages(
         self,
@@ -261,10 +264,10 @@ class _Builder:
 
     def _port_tls(self, row: ListenerSettings) -> IOpenSSLServerConnectionCreator | None:
         if row.cert is not None and row.key is not None:
-            return files_tls(row.cert, row.key, datetime.now(UTC))
+            return files_tls(row.cert, row.key, datetime.now(UTC), http2=row.http2)
         if not row.tls:
             return None
-        return names_tls(self._leaf_contexts(), row.tls_names or own_names())
+        return names_tls(self._leaf_contexts(), row.tls_names or own_names(), http2=row.http2)
 
     def _expect_hosts(self, settings: ForwardSettings) -> None:
         """Register where the recordings of hosts not yet requested will be."""
@@ -304,25 +307,35 @@ class _Builder:
             self._config.access_to_forward,
             self._config.destinations,
             routes,
-            leaves.serving,
+            partial(leaves.serving, http2=settings.http2),
             self._upstreams.hops,
         )
         announce = {"mode": settings.mode.value, "proxy": "forward"}
         handle = proxy.handle if self._scopes is None else ScopedPaths(proxy, self._scopes).handle
-        proxy.listener = self._listen(settings.port, handle, announce, self._port_tls(settings))
+        proxy.listener = self._listen(settings, handle, announce)
+
+    def _http2(self) -> Http2Terms:
+        limits, window = self._config.limits, self._config.limits.http2_window_bytes
+        return Http2Terms(
+            engine=engine_name(self._config.http2_engine),
+            bounds=Bounds(
+                streams=limits.http2_streams,
+                stream_bytes=window,
+                connection_bytes=16 * window,
+                # Up to here a client is told what is too much.
+                head_bytes=2 * limits.head_bytes + 32 * limits.header_count,
+            ),
+            patience=Patience(limits.http2_resets, limits.http2_frames),
+        )
 
     def _listen(
-        self,
-        port: int,
-        handler: Handler,
-        announce: dict[str, str],
-        tls: IOpenSSLServerConnectionCreator | None,
+        self, row: ListenerSettings, handler: Handler, announce: dict[str, str]
     ) -> HTTPListener:
         limits = self._config.limits
         listener = HTTPListener(
             self._reactor,
             "127.0.0.1" if self._config.listen == "localhost" else self._config.listen,
-            port,
+            row.port,
             handler,
             limits=ConnectionLimits(
                 head=HeadLimits(limits.head_bytes, limits.header_count),
@@ -331,10 +344,11 @@ class _Builder:
                 head_s=limits.head_s,
                 body_idle_s=limits.body_idle_s,
                 half_close_s=limits.half_close_s,
+                http2=self._http2() if row.http2 else None,
             ),
             connections=limits.connections,
             announce=announce,
-            tls=tls,
+            tls=self._port_tls(row),
         )
         self._listeners.append(listener)
         return listener

@@ -244,9 +244,17 @@ class TestCertificates:
         received = origin.received[-1]
         assert received.header(b"host") == b"localhost:%d" % origin.port
 
-    @pytest.mark.parametrize("offered", [["h2", "http/1.1"], ["http/1.1"], []])
-    def test_http_1_is_agreed_on(
-        self, proxy: Proxy, origin: FakeUpstream, offered: list[str]
+    @pytest.mark.parametrize(
+        ("offered", "expected"),
+        [
+            (["http/1.1", "h2"], "h2"),
+            (["http/1.1"], "http/1.1"),
+            (["http/1.0"], "http/1.0"),
+            ([], None),
+        ],
+    )
+    def test_a_protocol_is_agreed_on(
+        self, proxy: Proxy, origin: FakeUpstream, offered: list[str], expected: str | None
     ) -> None:
         context = proxy.trusting()
         context.set_alpn_protocols(offered)
@@ -254,7 +262,7 @@ class TestCertificates:
         with wrap(client, context, "localhost"):
             assert isinstance(client.socket, ssl.SSLSocket)
             agreed = client.socket.selected_alpn_protocol()
-        assert agreed == ("http/1.1" if offered else None)
+        assert agreed == expected
 
     @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
     def test_a_session_is_resumed_in_the_next_tunnel(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,6 +16,7 @@ from buffr.listeners.hit_memo import HitMemo
 from buffr.listeners.http1 import Http1Connection
 from buffr.message import Headers, Request, ResponseHead
 from buffr.testing.wire import Wire
+from buffr.transport.memo import Memo
 from buffr.transport.streams import BodyReader, BodyStream
 from buffr.wire.http1_head import HeadLimits
 from buffr.wire.http1_requests import HeadMemo
@@ -90,6 +91,8 @@ class Bench:
         self.limits = limits
         self.memo = memo or HeadMemo()
         self.hits = HitMemo()
+        self.requests: Memo[Hashable, Request] = Memo(entries=8, size_bytes=1 << 20)
+        self.soon_called: list[Callable[[], None]] = []
         self.stopping = False
         self.now = 1000.0
         self.prompt = prompt
@@ -117,6 +120,9 @@ class Bench:
         except CancelledError:
             exchange.cancelled = True
             raise
+
+    def soon(self, call: Callable[[], None]) -> None:
+        self.soon_called.append(call)
 
     def refused(self, error: BuffrError) -> None:
         self.refusals.append(error)

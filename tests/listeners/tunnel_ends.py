@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
+
 from attrs import define, field
 from twisted.internet.protocol import Protocol
 
@@ -10,6 +12,7 @@ from buffr.listeners.client import ClientConnection, ClientSink, ConnectionLimit
 from buffr.listeners.hit_memo import HitMemo
 from buffr.message import Request
 from buffr.testing.wire import Wire
+from buffr.transport.memo import Memo
 from buffr.transport.streams import BodyStream
 from buffr.wire.http1_requests import HeadMemo
 
@@ -34,11 +37,15 @@ class Listener:
     limits: ConnectionLimits = ConnectionLimits(head_s=20, idle_s=70)
     memo: HeadMemo = field(factory=HeadMemo)
     hits: HitMemo = field(factory=HitMemo)
+    requests: Memo[Hashable, Request] = field(factory=lambda: Memo(entries=8, size_bytes=8192))
     stopping: bool = False
     now: float = 1000.0
     known: list[ClientConnection] = field(factory=list)
     refusals: list[BuffrError] = field(factory=list)
     handle: Handler = field(default=_nobody)
+
+    def soon(self, call: Callable[[], None]) -> None:
+        raise NotImplementedError
 
     def refused(self, error: BuffrError) -> None:
         self.refusals.append(error)

@@ -3,102 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from attrs import define, field
+from http2_pair import BOUNDS, GET, OK, POST, Heard, Pair
 from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.errors import ConfigError
-from buffr.message import Headers
 from buffr.wire.http2.engines import ENGINES, EngineName, engine_name, open_engine
 from buffr.wire.http2.interface import (
-    Bounds,
     Code,
-    Engine,
     NeverIndexed,
     Nuisance,
     Role,
     code_name,
 )
-
-GET: Headers = (
-    (b":method", b"GET"),
-    (b":scheme", b"https"),
-    (b":authority", b"api.test"),
-    (b":path", b"/x?y=1"),
-)
-POST: Headers = ((b":method", b"POST"), *GET[1:])
-OK: Headers = ((b":status", b"200"), (b"x-one", b"1"))
-BOUNDS = Bounds(streams=10, stream_bytes=70_000, connection_bytes=200_000)
-
-
-@define
-class Heard:
-    """A user that writes down what it hears. It takes bodies at once unless ``held``."""
-
-    engine: Engine = field(init=False)
-    held: bool = False
-    said: list[object] = field(factory=list)
-    heads: list[Headers] = field(factory=list)
-    bodies: dict[int, bytes] = field(factory=dict)
-    nuisances: list[Nuisance] = field(factory=list)
-
-    def head(self, stream: int, fields: Headers, *, ended: bool) -> None:
-        self.said.append(("head", stream, fields, ended))
-        self.heads.append(fields)
-
-    def interim(self, stream: int, fields: Headers) -> None:
-        self.said.append(("interim", stream, fields))
-
-    def data(self, stream: int, data: bytes, *, ended: bool) -> None:
-        self.bodies[stream] = self.bodies.get(stream, b"") + data
-        if not self.held:
-            self.engine.consumed(stream, len(data))
-        if ended:
-            self.said.append(("end", stream))
-
-    def trailers(self, stream: int, fields: Headers) -> None:
-        self.said.append(("trailers", stream, fields))
-
-    def reset(self, stream: int, code: int) -> None:
-        self.said.append(("reset", stream, code))
-
-    def going_away(self, last: int, code: int) -> None:
-        self.said.append(("going away", last, code))
-
-    def nuisance(self, kind: Nuisance) -> None:
-        self.nuisances.append(kind)
-
-    def taken(self) -> list[object]:
-        said, self.said = self.said, []
-        return said
-
-
-class Pair:
-    """A client and a server with nothing between them but bytes."""
-
-    def __init__(self, client: EngineName, server: EngineName, bounds: Bounds = BOUNDS) -> None:
-        self.at_client, self.at_server = Heard(), Heard()
-        self.client = open_engine(Role.CLIENT, self.at_client, bounds, client)
-        self.server = open_engine(Role.SERVER, self.at_server, bounds, server)
-        self.at_client.engine, self.at_server.engine = self.client, self.server
-        self.talk()
-        for heard in (self.at_client, self.at_server):
-            heard.nuisances.clear()
-
-    def talk(self, step: int = 16_000) -> None:
-        """Carry bytes until nobody has any."""
-        moved = True
-        while moved:
-            moved = False
-            for one, other in ((self.client, self.server), (self.server, self.client)):
-                while data := one.take(step):
-                    other.receive(data)
-                    moved = True
-
-    def ask(self, fields: Headers = GET, *, ended: bool = True) -> int:
-        stream = self.client.request(fields, ended=ended)
-        self.talk()
-        return stream
 
 
 @pytest.fixture(params=[(one, other) for one in ENGINES for other in ENGINES], ids="-".join)
