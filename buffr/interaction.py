@@ -14,6 +14,7 @@ from buffr.message import Headers, ResponseHead, first_value
 
 __all__ = [
     "CLIENT_LEFT",
+    "LEFT_OPEN",
     "Body",
     "BodyKey",
     "BrokenInteraction",
@@ -39,17 +40,23 @@ _FOR_ONE_CLIENT = frozenset(
     (b"content-encoding", b"retry-after", b"retry-after-ms", b"x-ms-retry-after-ms")
 )
 
+LEFT_OPEN = "the client left the stream open"
+"""The ``uncertain`` of an answer that would have gone on."""
+
 
 @frozen
 class Chunk:
     """A stretch of a body that arrived at once.
 
     ``delay_ms`` is the time since the previous chunk, or since the head for
-    the first one.
+    the first one. ``after`` counts the client's messages that came before it,
+    if the answer is part of a dialogue (MCP): a replay holds it until then. A
+    chunk without bytes is the end of an answer that had to wait.
     """
 
     size_bytes: int
     delay_ms: int = 0
+    after: int = 0
 
 
 @frozen

@@ -109,7 +109,7 @@ class WebSocketSettings:
     )
 
 
-Preset = Literal["buffr", "vcr", "har"]
+Preset = Literal["buffr", "vcr", "har", "mcp"]
 MatchPart = Literal["method", "scheme", "host", "port", "path", "query", "body", "headers"]
 Credentials = Literal["constant", "distinct"]
 VariantsRule = Literal["lenient", "strict"]
@@ -188,9 +188,9 @@ class MatchSettings:
     preset: Preset = setting(
         kinds.one_of(get_args(Preset)),
         "buffr",
-        "The rules that decide what counts: buffr's own, those of VCR.py, or those of tools that"
-        " replay HAR files. `match: vcr` is short for `match: {preset: vcr}`. Not used in mode"
-        " cache.",
+        "The rules that decide what counts: buffr's own, those of VCR.py, those of tools that"
+        " replay HAR files, or those for MCP. `match: vcr` is short for `match: {preset: vcr}`."
+        " Not used in mode cache.",
         flag="match",
     )
     on: tuple[MatchPart, ...] | None = setting(

@@ -9,10 +9,11 @@ from twisted.internet.defer import Deferred
 
 from buffr.errors import BuffrError
 from buffr.exchanges.exchange import Exchange
+from buffr.exchanges.flight import STOPPED
 from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Recorded
-from buffr.interaction import Interaction, RecordedRequest
+from buffr.interaction import CLIENT_LEFT, LEFT_OPEN, Interaction, RecordedRequest
 from buffr.matching.body import LongBody
 from buffr.message import Request, ResponseHead
 from buffr.recording.http import recorded_request, recording
@@ -90,9 +91,14 @@ class RecordedCall(UpstreamCall):
         route = self.route
         needed = self.share or head.status in route.record_statuses
         spool = Spool(route.body_memory_bytes, route.spool_dir) if needed else None
-        return Tape(spool, self.seconds())
+        remark = self.exchange.remark
+        return Tape(spool, self.seconds(), count=None if remark is None else remark.count)
 
     async def keep(self, head: ResponseHead, tape: Tape, truncated: str | None) -> None:
+        remark = self.exchange.remark
+        left = truncated in (CLIENT_LEFT, STOPPED)
+        if left and remark is not None and remark.is_standing(head):
+            truncated, tape.uncertain = None, LEFT_OPEN
         if head.status not in self.route.record_statuses:
             return
         if truncated is None and not self.body.whole:

@@ -20,6 +20,7 @@ from buffr.errors import (
     RateLimited,
 )
 from buffr.exchanges.cached.answer import Caching
+from buffr.exchanges.dialogues import Dialogues
 from buffr.exchanges.exchange import (
     Counters,
     Exchange,
@@ -63,6 +64,7 @@ class Engine:
         self._sessions = Sessions(reactor, *callbacks)
         self._replays = Replays(reactor, self.counters, self._sessions)
         self._fetches = Fetches(reactor, self.counters, self._sessions, self._replays, *callbacks)
+        self._dialogues = Dialogues(reactor)
         self._caching = Caching(reactor, wall, self.counters, self._stored, self._append_failed)
 
     async def handle(
@@ -208,6 +210,9 @@ class Engine:
                 exchange.identity = await self._identity_aside(exchange, route, data)
             else:
                 exchange.identity = identity_of(exchange, route)
+            if route.in_dialogue:
+                said = data if isinstance(data, bytes) else b""
+                exchange.remark = self._dialogues.remark(request, said, exchange.scope)
             place = await next_place(exchange, route, self._wall)
         match decide(route.mode, request.method, place, share=route.share):
             case Replay(place):
@@ -266,7 +271,8 @@ class Engine:
         if isinstance(route, Recorded) and identity.keys and exchange.too_old is None:
             variant = route.matcher.variant(identity.selecting, request, answer.headers)
             name = recording_name(identity.keys[0].digest, variant)
-            route.playhead.answered(exchange.scope, name)
+            remark = exchange.remark
+            route.playhead.answered(exchange.scope if remark is None else remark.scope, name)
 
     def _stored(self, exchange: Exchange) -> None:
         self.counters.recorded += 1
@@ -289,6 +295,7 @@ class Engine:
     def close_sessions(self) -> None:
         """Tell the WebSocket sessions in progress that they are over."""
         self._sessions.stop()
+        self._dialogues.stop()
 
     async def stop(self) -> None:
         """Give up calls that still wait for an upstream; returns once everything is recorded."""

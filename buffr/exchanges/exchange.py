@@ -8,6 +8,7 @@ from typing import Protocol
 
 from attrs import define, frozen
 
+from buffr.exchanges.dialogues import Remark
 from buffr.exchanges.hit import Hit
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Route
@@ -117,7 +118,8 @@ class Exchange:
     ``too_old`` is the place of a recording that would answer if it were
     younger. ``variants`` are recordings of its key that answer other requests.
     ``client`` is the connection on which the request arrived. ``proposed`` is
-    the rule with which a miss would match the nearest recording.
+    the rule with which a miss would match the nearest recording. ``remark`` is
+    its part in a dialogue, if its route has these.
     """
 
     route: Route
@@ -132,6 +134,7 @@ class Exchange:
     variants: Sequence[Matches] = ()
     client: Client | None = None
     proposed: Suggestion | None = None
+    remark: Remark | None = None
 
     @property
     def has_own_connection(self) -> bool:

@@ -20,10 +20,11 @@ from buffr.transport.sink import Sink
 from buffr.transport.streams import BodyStream, Signal
 from buffr.upstream.connection import Response
 
-__all__ = ["Call", "Flight", "Flights"]
+__all__ = ["STOPPED", "Call", "Flight", "Flights"]
 
 _AHEAD_BYTES = 262144
-_STOPPED = "buffr was stopped"
+STOPPED = "buffr was stopped"
+"""Why an answer is incomplete that its client still wanted."""
 _UNBEGUN_S = 1.0
 """How long a call is worth while no body has come: its client may have given up for a reason."""
 
@@ -137,7 +138,7 @@ class Flight(Generic[AnyCall]):
         except BuffrError as error:
             self._cut = error.message
         except CancelledError:
-            self._cut = _STOPPED if self._followers else CLIENT_LEFT
+            self._cut = STOPPED if self._followers else CLIENT_LEFT
             response.abort()
         except Exception as error:  # noqa: BLE001  # a defect of ours: no client may take it for whole
             self._cut = _defect(error).message
@@ -154,7 +155,7 @@ class Flight(Generic[AnyCall]):
                 self._leaving.reset(self._linger_s if tape.kept else 0)
             while self._is_ahead(tape):
                 await self._moved.wait()
-        tape.trailers, tape.uncertain = body.trailers, body.uncertain
+        tape.finish(body.trailers, body.uncertain)
 
     def _is_ahead(self, tape: Tape) -> bool:
         """Whether the upstream is too far ahead of the follower that sets the pace.

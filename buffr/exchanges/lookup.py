@@ -64,9 +64,13 @@ async def next_place(exchange: Exchange, route: Recorded, wall: Callable[[], flo
             found = await _unended(exchange, route)
         if found is None:
             return None
+    scope = exchange.scope
+    if exchange.remark is not None:
+        scope = exchange.remark.scope
+        found = evolve(found, places=await exchange.remark.dialogue.own(route.store, found.places))
     if route.ages is None:
-        return route.playhead.next(exchange.scope, found.name, found.places)
-    return await _next_by_age(exchange, route, route.ages, found, wall())
+        return route.playhead.next(scope, found.name, found.places)
+    return await _next_by_age(exchange, route, route.ages, found, scope, wall())
 
 
 async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Matches | None:
@@ -75,7 +79,7 @@ async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Mat
     That is one recording, found by its key alone, whose answer follows from
     the request's bytes and does not take time.
     """
-    if route.ages is not None or route.matcher.sync or route.replay_delays:
+    if route.ages is not None or route.matcher.sync or route.replay_delays or route.in_dialogue:
         return None
     identity = exchange.identity
     found = await route.store.find(identity.keys)
@@ -152,11 +156,11 @@ def _shown(value: bytes | None) -> str:
 
 
 async def _next_by_age(
-    exchange: Exchange, route: Recorded, ages: Ages, found: Matches, now_s: float
+    exchange: Exchange, route: Recorded, ages: Ages, found: Matches, scope: str, now_s: float
 ) -> int | None:
     """The next place; ``None`` in auto if it is too old, so that it is recorded again."""
     places, too_old = await ages.in_turn(route.store, found.places, now_s)
-    place = route.playhead.next(exchange.scope, found.name, places)
+    place = route.playhead.next(scope, found.name, places)
     if place not in too_old:
         return place
     if route.mode is Mode.AUTO:

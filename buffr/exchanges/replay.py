@@ -62,7 +62,10 @@ class Replays:
         unaccepted = interaction.is_for_one_client and unaccepted_codings(
             interaction, exchange.request.headers
         )
-        if not (route.matcher.sync or unaccepted or interaction.unended):
+        remark = exchange.remark
+        if remark is not None:
+            interaction = remark.with_session(interaction)
+        elif not (route.matcher.sync or unaccepted or interaction.unended):
             await play(interaction, exchange.sink, sleep)
             return interaction.response.status, None
         spool = Spool(route.body_memory_bytes, route.spool_dir)
@@ -70,7 +73,7 @@ class Replays:
             answer = await self._altered(exchange, route, interaction, spool, unaccepted or ())
             if interaction.unended:
                 return await self._held_open(exchange, answer, sleep)
-            await play(answer, exchange.sink, sleep)
+            await play(answer, exchange.sink, sleep, None if remark is None else remark.hold)
         finally:
             spool.close()
         return interaction.response.status, None
@@ -98,6 +101,8 @@ class Replays:
             if replacements:
                 interaction = with_live_fields(interaction, replacements)
                 streams.append(replacements.stream())
+        if exchange.remark is not None and (live := exchange.remark.live(interaction)):
+            streams.append(live.stream())
         if not (streams or unaccepted) or not interaction.body.size_bytes:
             return interaction
         read = reader(interaction.body)

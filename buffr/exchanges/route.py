@@ -140,7 +140,8 @@ class Recorded(_AnyRoute):
     There is no ``upstream`` in mode replay. Answers with ``record_statuses``
     are kept, others pass through. ``bodies`` reads long request bodies.
     ``explainer`` reports the nearest recordings of a miss. ``ages`` finds
-    recordings that are too old; without it none is.
+    recordings that are too old; without it none is. ``in_dialogue`` says that
+    its exchanges are calls within sessions, as in ``Dialogues``.
     """
 
     mode: Mode
@@ -155,12 +156,13 @@ class Recorded(_AnyRoute):
     ages: Ages | None = None
     variants: Variants = field(factory=Variants)
     fitting: Fitting = field(factory=Fitting)
+    in_dialogue: bool = False
     identifies: bool = field(init=False)
     """Whether requests are identified, and so read completely, first."""
 
     @identifies.default
     def _default_identifies(self) -> bool:
-        return needs_key(self.mode, share=self.share)
+        return self.in_dialogue or needs_key(self.mode, share=self.share)
 
 
 @frozen(eq=False, kw_only=True)

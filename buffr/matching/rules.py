@@ -35,32 +35,6 @@ ALL_PARTS = frozenset(("method", "scheme", "host", "port", "path", "query", "bod
 
 
 @frozen(kw_only=True)
-class Preset:
-    """How another tool compares requests.
-
-    ``on`` are the parts that count. ``query_pairs``: a query counts as its
-    decoded pairs, sorted, without those that have no value. ``bodiless``:
-    recordings without a request body answer a request with any body, as the
-    tool may not have stored it. ``repeat`` says what follows the last
-    recording of a request, as in ``Playhead``.
-    """
-
-    on: frozenset[str] = ALL_PARTS
-    query_pairs: bool = False
-    bodiless: bool = False
-    repeat: Literal["cycle", "last", "once"] = "cycle"
-
-
-PRESETS = MappingProxyType(
-    {
-        "buffr": Preset(),
-        "vcr": Preset(on=ALL_PARTS - {"body", "headers"}, query_pairs=True, repeat="once"),
-        "har": Preset(on=ALL_PARTS - {"headers"}, bodiless=True, repeat="last"),
-    }
-)
-
-
-@frozen(kw_only=True)
 class IgnoreRule:
     """A stretch of a request that makes no difference.
 
@@ -76,6 +50,57 @@ class IgnoreRule:
     pattern: str
     replace_with: str = ""
     sync_response: bool = False
+
+
+@frozen(kw_only=True)
+class Preset:
+    """How another tool compares requests.
+
+    ``on`` are the parts that count. ``query_pairs``: a query counts as its
+    decoded pairs, sorted, without those that have no value. ``bodiless``:
+    recordings without a request body answer a request with any body, as the
+    tool may not have stored it. ``repeat`` says what follows the last
+    recording of a request, as in ``Playhead``. ``json``, ``ignore`` and
+    ``ignore_header`` are rules as in ``MatchRules``. ``in_dialogue``:
+    requests are calls within sessions.
+    """
+
+    on: frozenset[str] = ALL_PARTS
+    query_pairs: bool = False
+    bodiless: bool = False
+    repeat: Literal["cycle", "last", "once"] = "cycle"
+    json: tuple[str, ...] = ()
+    ignore: tuple[IgnoreRule, ...] = ()
+    ignore_header: tuple[str, ...] = ()
+    in_dialogue: bool = False
+
+
+_MCP_IDS = ("id", "params.requestId", "params.progressToken", "params._meta.progressToken")
+_MCP_CLIENT = (
+    *("params.clientInfo", "params.protocolVersion"),
+    *(
+        f"params._meta['io.modelcontextprotocol/{name}']"
+        for name in ("clientInfo", "protocolVersion")
+    ),
+)
+"""What a client says of itself and its release, as others do in ``User-Agent``."""
+
+_MCP = Preset(
+    json=tuple(f"${each}.{name}" for name in (*_MCP_IDS, *_MCP_CLIENT) for each in ("", "[*]")),
+    ignore=(IgnoreRule(part="request.header.last-event-id", pattern=".+", sync_response=True),),
+    ignore_header=("mcp-session-id",),
+    in_dialogue=True,
+)
+"""Calls of the Model Context Protocol, single or in a batch; ids are new in each session."""
+
+PRESETS = MappingProxyType(
+    {
+        "buffr": Preset(),
+        "vcr": Preset(on=ALL_PARTS - {"body", "headers"}, query_pairs=True, repeat="once"),
+        "har": Preset(on=ALL_PARTS - {"headers"}, bodiless=True, repeat="last"),
+        "mcp": _MCP,
+    }
+)
 
 
 @frozen(kw_only=True)

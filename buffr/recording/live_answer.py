@@ -127,12 +127,13 @@ class LiveBody:
         if self._coded and not any(stream.changed for stream in self._streams):
             return self._interaction
         chunks: list[Chunk] = []
-        waited_ms = 0
+        waited_ms = after = 0
         for chunk, size_bytes in zip(self._chunks, self._sizes, strict=False):
             waited_ms += chunk.delay_ms
-            if size_bytes:
-                chunks.append(Chunk(size_bytes, waited_ms))
-                waited_ms = 0
+            after = max(after, chunk.after)
+            if size_bytes or (chunk.after and not chunk.size_bytes):
+                chunks.append(Chunk(size_bytes, waited_ms, after))
+                waited_ms = after = 0
         response = self._interaction.response
         wrong = _DIGESTS if self._coded else _DIGESTS | _CODING
         headers = tuple([each for each in response.headers if each[0].lower() not in wrong])

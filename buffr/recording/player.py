@@ -8,13 +8,14 @@ from pathlib import Path
 from attrs import evolve
 
 from buffr.errors import CassetteError
-from buffr.interaction import Body, Chunk, HTTPInteraction
+from buffr.interaction import LEFT_OPEN, Body, Chunk, HTTPInteraction
 from buffr.message import CHUNKED, UNTIL_CLOSE, Piece, ResponseHead, response_length
 from buffr.transport.sink import Sink
 
 __all__ = ["AT_ONCE", "play", "play_unended", "reader"]
 
 _BLOCK_BYTES = 65536
+_AT_ONCE = Chunk(0)
 AT_ONCE = 131072
 """Larger bodies are sent in blocks, as fast as the client reads them."""
 
@@ -23,19 +24,26 @@ async def play(
     interaction: HTTPInteraction,
     sink: Sink,
     sleep: Callable[[float], Awaitable[None]] | None = None,
+    hold: Callable[[int | None], Awaitable[None]] | None = None,
 ) -> None:
     """Send a recorded answer: at once, or in its recorded cadence with ``sleep`` (seconds).
 
-    Raises ``CassetteError`` if its body's file cannot be read.
+    ``hold`` waits for a chunk's ``after``; with ``None`` for the end of a
+    stream that was left open. Raises ``CassetteError`` if its body's file
+    cannot be read.
     """
     head = _true_head(interaction)
-    if sleep is None and interaction.body.file is None and interaction.body.size_bytes <= AT_ONCE:
+    at_once = sleep is None and hold is None
+    if at_once and interaction.body.file is None and interaction.body.size_bytes <= AT_ONCE:
         body = interaction.body.data
         sizes = [chunk.size_bytes for chunk in _true_chunks(interaction)]
         sink.answer(head, body, sizes, interaction.trailers)
         await sink.drain()
         return
-    await _play_pieces(interaction, head, sink, sleep)
+    await _play_pieces(interaction, head, sink, sleep, hold)
+    if hold is not None and interaction.uncertain == LEFT_OPEN:
+        sink.flush()
+        await hold(None)
     sink.end(interaction.trailers)
 
 
@@ -54,16 +62,21 @@ async def _play_pieces(
     head: ResponseHead,
     sink: Sink,
     sleep: Callable[[float], Awaitable[None]] | None,
+    hold: Callable[[int | None], Awaitable[None]] | None = None,
 ) -> None:
     pieces = _pieces(interaction)
     first = next(pieces, None)
     sink.begin(head)
     while first is not None:
-        piece, delay_ms = first
-        if sleep is not None and delay_ms:
+        piece, chunk = first
+        if hold is not None and chunk.after:
             sink.flush()
-            await sleep(delay_ms / 1000)
-        sink.write(piece)
+            await hold(chunk.after)
+        if sleep is not None and chunk.delay_ms:
+            sink.flush()
+            await sleep(chunk.delay_ms / 1000)
+        if piece.data:
+            sink.write(piece)
         await sink.drain()
         first = next(pieces, None)
 
@@ -89,19 +102,21 @@ def _true_chunks(interaction: HTTPInteraction) -> Sequence[Chunk]:
     return chunks or (Chunk(0),)
 
 
-def _pieces(interaction: HTTPInteraction) -> Iterator[tuple[Piece, int]]:
-    """Each piece, and the milliseconds to wait before it. Reads ahead before the head is sent."""
+def _pieces(interaction: HTTPInteraction) -> Iterator[tuple[Piece, Chunk]]:
+    """Each piece, and what to wait for before it. Reads ahead before the head is sent."""
     chunks = _true_chunks(interaction)
     read = reader(interaction.body)
     offset = 0
     for chunk in chunks:
-        delay_ms, announced = chunk.delay_ms, chunk.size_bytes
+        wait, announced = chunk, chunk.size_bytes
         end = offset + chunk.size_bytes
+        if not announced and chunk.after:
+            yield Piece(b""), chunk
         while offset < end:
             data = read(offset, min(_BLOCK_BYTES, end - offset))
-            yield Piece(data, announced or None), delay_ms
+            yield Piece(data, announced or None), wait
             offset += len(data)
-            delay_ms = announced = 0
+            wait, announced = _AT_ONCE, 0
 
 
 def reader(body: Body) -> Callable[[int, int], bytes]:

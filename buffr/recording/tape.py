@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+
+from attrs import evolve
 
 from buffr.interaction import Body, Chunk
 from buffr.message import Headers, Piece
@@ -17,7 +20,8 @@ class Tape:
     With a spool the tape is kept: the last ``window_bytes`` are in memory for
     readers that keep up, older pieces are read back. Without a spool a piece
     is available until every reader has ``passed`` it, and so are pieces after
-    ``most_kept_bytes``. Times are seconds of a monotonic clock.
+    ``most_kept_bytes``. Times are seconds of a monotonic clock. ``count``
+    returns the ``after`` of a chunk that comes now.
     """
 
     def __init__(
@@ -26,6 +30,7 @@ class Tape:
         started: float,
         window_bytes: int = 262144,
         most_kept_bytes: int | None = None,
+        count: Callable[[], int] | None = None,
     ) -> None:
         self.trailers: Headers = ()
         self.uncertain: str | None = None
@@ -43,6 +48,9 @@ class Tape:
         self._marks: list[tuple[int, int | None, int]] = []
         self._last = started
         self._left: tuple[int, int] | None = None
+        self._count = count
+        self._counts: list[int] = []
+        self._end = 0
 
     def __len__(self) -> int:
         return len(self._marks)
@@ -66,12 +74,20 @@ class Tape:
                 self.failure = error
         self._marks.append((self.size_bytes, piece.chunk, max(0, round((now - self._last) * 1e3))))
         self._last = now
+        if self._count is not None:
+            self._counts.append(self._count())
         self.size_bytes += len(piece.data)
         self._recent.append(piece)
         self._recent_bytes += len(piece.data)
         if self.kept:
             while self._recent_bytes > self._window_bytes and len(self._recent) > 1:
                 self._drop_oldest()
+
+    def finish(self, trailers: Headers, uncertain: str | None) -> None:
+        """The body ends now."""
+        self.trailers, self.uncertain = trailers, uncertain
+        if self._count is not None:
+            self._end = self._count()
 
     def passed(self, number: int) -> None:
         """Every reader is past the pieces before this number."""
@@ -133,11 +149,14 @@ class Tape:
         for number, (start, announced, delay_ms) in enumerate(self._marks):
             size = self.offset(number + 1) - start
             if chunked and announced is None and chunks:
-                chunks[-1] = Chunk(chunks[-1].size_bytes + size, chunks[-1].delay_ms)
+                chunks[-1] = evolve(chunks[-1], size_bytes=chunks[-1].size_bytes + size)
                 inside_ms += delay_ms
             else:
-                chunks.append(Chunk(size, inside_ms + delay_ms))
+                after = self._counts[number] if self._counts else 0
+                chunks.append(Chunk(size, inside_ms + delay_ms, after))
                 inside_ms = 0
+        if self._end > max((chunk.after for chunk in chunks), default=0):
+            chunks.append(Chunk(0, after=self._end))
         return tuple(chunks)
 
     def close(self) -> None:

@@ -235,9 +235,10 @@ def _ends(chunks: Sequence[Chunk]) -> Iterator[int]:
 
 
 def _at(chunks: Sequence[Chunk], ends: Iterable[int]) -> Iterator[Chunk]:
-    start = waited_ms = 0
+    start = waited_ms = after = 0
     for chunk, end in zip(chunks, ends, strict=True):
         waited_ms += chunk.delay_ms
-        if end > start:
-            yield Chunk(end - start, waited_ms)
-            start, waited_ms = end, 0
+        after = max(after, chunk.after)
+        if end > start or (chunk.after and not chunk.size_bytes):
+            yield Chunk(end - start, waited_ms, after)
+            start, waited_ms, after = end, 0, 0

@@ -30,14 +30,18 @@ def matcher_for(
     with_origin: bool,
 ) -> Matcher:
     """The matcher of a route's requests and recordings."""
+    preset, own = PRESETS[settings.preset], _rules(settings, rules)
     compared = evolve(
-        _rules(settings, rules),
+        own,
+        json=(*preset.json, *own.json),
+        ignore=(*preset.ignore, *own.ignore),
+        ignore_header=(*preset.ignore_header, *own.ignore_header),
         frame=websocket.match,
         frame_type=websocket.type_field,
         credentials=settings.credentials,
-        on=PRESETS[settings.preset].on if settings.on is None else frozenset(settings.on),
-        query_pairs=PRESETS[settings.preset].query_pairs,
-        bodiless=PRESETS[settings.preset].bodiless,
+        on=preset.on if settings.on is None else frozenset(settings.on),
+        query_pairs=preset.query_pairs,
+        bodiless=preset.bodiless,
     )
     return _said(Matcher(compared, with_origin=with_origin, salt=lambda: cassette.salt))
 

@@ -25,6 +25,7 @@ from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead, Repeat
 from buffr.exchanges.route import Cached, Fitting, Passing, Recorded, Route, SessionLimits, Variants
 from buffr.matching.matcher import Matcher
+from buffr.matching.rules import PRESETS
 from buffr.origin import Origin
 from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.mode import Mode, recorded_by_default
@@ -156,6 +157,7 @@ class RouteMaker:
         """A route that replays or records; in mode replay it calls no upstream."""
         mode, delays, re_record_after_s = row.mode, row.replay_delays, row.re_record_after_s
         repeat = repeat_of(row.repeat, row.match)
+        in_dialogue = PRESETS[row.match.preset].in_dialogue  # whose answers are for one client
         return Recorded(
             **self._common(origin, keeps=mode.records),
             mode=mode,
@@ -165,12 +167,13 @@ class RouteMaker:
             bodies=RouteBodies(self.bodies, matcher, store),
             playhead=playhead or Playhead(repeat),
             explainer=Explainer(self.reactor, store, matcher, self.rules),
-            share=_shares(mode, row.share, repeat),
+            share=not in_dialogue and _shares(mode, row.share, repeat),
             record_statuses=row.record_statuses or recorded_by_default(mode),
             replay_delays=self.config.replay_delays if delays is None else delays,
             ages=None if re_record_after_s is None else Ages(re_record_after_s),
             variants=Variants(strict=matcher.strict_variants),
             fitting=Fitting(row.replay_retry_after_s, row.end_of_stream == "client"),
+            in_dialogue=in_dialogue,
         )
 
     def cached(

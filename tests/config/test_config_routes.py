@@ -363,7 +363,7 @@ reverse:
             ("match: {credentials: none}", "match.credentials: 'none' must be constant or"),
             ("match: {ignore: request.body}", "match.ignore: must be a list of mappings"),
             ("match: [query]", "match: must be a mapping with preset, on, ignore, json"),
-            ("match: vcrpy", "match.preset: 'vcrpy' must be buffr, vcr or har"),
+            ("match: vcrpy", "match.preset: 'vcrpy' must be buffr, vcr, har or mcp"),
         ],
     )
     def test_refused(self, setting: str, line: str) -> None:

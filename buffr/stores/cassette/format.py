@@ -189,14 +189,15 @@ def _exchange(record: ExchangeRecord, bodies: Path) -> HTTPInteraction:
     if answer.body_chunks:
         parts = [part.data_b64 or part.data.encode() for part in answer.body_chunks]
         body = Body.of(b"".join(parts))
-        sizes = [
-            (len(data), part.delay_ms) for data, part in zip(parts, answer.body_chunks, strict=True)
+        chunks = [
+            Chunk(len(data), part.delay_ms, part.after)
+            for data, part in zip(parts, answer.body_chunks, strict=True)
         ]
     else:
         body = body_of(answer, bodies)
-        sizes = answer.chunks
-        if sum(size for size, _ in sizes) != body.size_bytes:
-            sizes = []  # a body that was edited by hand is replayed whole
+        chunks = [Chunk(size, delay_ms) for size, delay_ms in answer.chunks]
+        if sum(chunk.size_bytes for chunk in chunks) != body.size_bytes:
+            chunks = []  # a body that was edited by hand is replayed whole
     reason, end = answer.reason, record.end
     captures = () if record.match is None else record.match.captures
     return HTTPInteraction(
@@ -207,7 +208,7 @@ def _exchange(record: ExchangeRecord, bodies: Path) -> HTTPInteraction:
             unfold(answer.headers, answer.raw_headers, encoding),
         ),
         body=body,
-        chunks=tuple([Chunk(size, delay_ms) for size, delay_ms in sizes]),
+        chunks=tuple(chunks),
         trailers=tuple([(n.encode(encoding), v.encode(encoding)) for n, v in answer.trailers]),
         truncated=end.reason if end is not None and end.truncated else None,
         uncertain=end.reason if end is not None and not end.truncated else None,
@@ -283,6 +284,8 @@ def _encode_body_chunks(data: bytes, chunks: tuple[Chunk, ...]) -> list[bytes]:
         end = start + chunk.size_bytes
         members = [text_member(b"data", data[start:end])] if chunk.size_bytes else []
         members.append([b'"delay_ms": %d' % chunk.delay_ms])
+        if chunk.after:
+            members.append([b'"after": %d' % chunk.after])
         items.append(b"".join(object_text(members, VALUE)))
         start = end
     return [list_text(items, FIELD)]

@@ -65,6 +65,7 @@ class BodyChunkRecord(msgspec.Struct, gc=False):
     data: str = ""
     data_b64: bytes = b""
     delay_ms: _Milliseconds = 0
+    after: _Size = 0
 
 
 class ResponseRecord(msgspec.Struct, gc=False):
