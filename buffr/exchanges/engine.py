@@ -31,7 +31,7 @@ from buffr.exchanges.exchange import (
     shown_session,
 )
 from buffr.exchanges.fetch import Fetches
-from buffr.exchanges.hit import Hit
+from buffr.exchanges.hit import RecordedHit
 from buffr.exchanges.lookup import identity_of, next_place, no_match, only_recording
 from buffr.exchanges.replay import Replays
 from buffr.exchanges.request_body import RequestBody, read_whole, stream_through
@@ -65,7 +65,9 @@ class Engine:
         self._replays = Replays(reactor, self.counters, self._sessions)
         self._fetches = Fetches(reactor, self.counters, self._sessions, self._replays, *callbacks)
         self._dialogues = Dialogues(reactor)
-        self._caching = Caching(reactor, wall, self.counters, self._stored, self._append_failed)
+        self._caching = Caching(
+            reactor, wall, self.counters, self._stored, self._append_failed, self._telling
+        )
 
     async def handle(
         self,
@@ -240,15 +242,20 @@ class Engine:
         answered = await self._replays.answer(exchange, route, place, b"")
         if found is None or exchange.request.hops:
             return answered
-        status, words = answered[0], shown(exchange.request, route)
-        tell = partial(
-            self._hit_again,
-            self._log.rest_of(words, status, exchange.src),
-            Finished(words, status, "INFO", exchange.src, "", 0.0, route, exchange.scope),
-        )
-        hit = Hit(route, exchange.scope, found.name, found.places, generation, tell)
+        tell = self._telling(exchange, answered[0])
+        hit = RecordedHit(route, exchange.scope, found.name, found.places, generation, tell)
         exchange.sink.remember(hit)
         return answered
+
+    def _telling(self, exchange: Exchange, status: int) -> Callable[[], None]:
+        """What notes another hit like this one."""
+        route, src = exchange.route, exchange.src
+        words = shown(exchange.request, route)
+        return partial(
+            self._hit_again,
+            self._log.rest_of(words, status, src),
+            Finished(words, status, "INFO", src, "", 0.0, route, exchange.scope),
+        )
 
     def _hit_again(self, line: str, finished: Finished) -> None:
         """Note a hit that was answered out of the listener's memo."""

@@ -192,7 +192,7 @@ class Http1Connection(Protocol):
         hit, guard = known.hit, known.guard
         if guard is not None and not guard(self.client_address, hit.route):
             return False
-        if not hit.again():
+        if not hit.again(self):
             return False
         self._served = True
         self.transport.write(known.data)

@@ -108,6 +108,12 @@ class CacheStore(Protocol):
         Raises ``StoreFailed`` if the store cannot be read.
         """
 
+    def unchanged(self, key: bytes, found: Sequence[StoredEntry]) -> bool:
+        """Whether ``find`` would give what it ``found`` before, without a wait.
+
+        If so, it counts as use.
+        """
+
     async def put(self, entry: CacheEntry) -> None:
         """Store an entry, replacing the variant with the same key, method and ``vary``.
 

@@ -77,6 +77,12 @@ class MemoryCache:
             self._held.move_to_end(cached.place)
         return found if len(found) == 1 else tuple(found)
 
+    def unchanged(self, key: bytes, found: Sequence[StoredEntry]) -> bool:
+        if self._by_key.get(key) is not found or len(found) != 1:
+            return False
+        self._held.move_to_end(found[0].place)
+        return True
+
     async def put(self, entry: CacheEntry) -> None:
         if self._closed:
             raise StoreFailed("the store is closed")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -17,7 +18,7 @@ from turns import Turns
 from buffr.errors import StoreFailed
 from buffr.interaction import Body
 from buffr.message import ResponseHead
-from buffr.stores.cache import MOST_VARIANTS, CacheStats, CacheStore
+from buffr.stores.cache import MOST_VARIANTS, CacheStats, CacheStore, StoredEntry
 from buffr.stores.memory_cache import MemoryCache
 from buffr.stores.redis.cache import RedisCache, RedisCacheView
 from buffr.stores.redis.client import Patience, RedisClient
@@ -152,6 +153,65 @@ class TestVariants:
         found = bodies(store, turns)
         assert (len(found), found[0]) == (MOST_VARIANTS, b"%d" % (MOST_VARIANTS + 5))
         assert turns.run(_stats(store)).evicted == 6
+
+
+class TestUnchanged:
+    """Whether a look-up would find the same; a store that cannot tell without a wait denies it."""
+
+    @pytest.fixture
+    def found(
+        self, made: Make, turns: Turns, request: pytest.FixtureRequest
+    ) -> tuple[CacheStore, Sequence[StoredEntry]]:
+        if request.node.callspec.params["which"] in ("sqlite", "redis"):
+            pytest.skip("it holds nothing in memory")
+        store = made()
+        turns.run(store.put(entry()))
+        found = turns.run(store.find(KEY))
+        assert store.unchanged(KEY, found)
+        return store, found
+
+    def test_what_was_found_elsewhere(
+        self, found: tuple[CacheStore, Sequence[StoredEntry]], turns: Turns
+    ) -> None:
+        store, entries = found
+        assert not store.unchanged(key(1), entries)
+        assert not store.unchanged(KEY, list(entries))
+        assert store.unchanged(KEY, turns.run(store.find(KEY)))
+
+    @pytest.mark.parametrize("change", ["replaced", "varied", "refreshed", "removed", "cleared"])
+    def test_a_change(
+        self, found: tuple[CacheStore, Sequence[StoredEntry]], turns: Turns, change: str
+    ) -> None:
+        store, entries = found
+        place = entries[0].place
+        changes: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+            "replaced": lambda: store.put(entry(responded_at=1001)),
+            "varied": lambda: store.put(entry(vary=GERMAN)),
+            "refreshed": lambda: store.refresh(place, evolve(entries[0].entry, born_at=1.0)),
+            "removed": lambda: store.remove(place),
+            "cleared": store.clear,
+        }
+        turns.run(changes[change]())
+        assert not store.unchanged(KEY, entries)
+
+    def test_another_entry_changes_nothing(
+        self, found: tuple[CacheStore, Sequence[StoredEntry]], turns: Turns
+    ) -> None:
+        store, entries = found
+        turns.run(store.put(entry(key(1))))
+        assert store.unchanged(KEY, entries)
+
+    def test_it_counts_as_use(self, made: Make, turns: Turns) -> None:
+        store = made(entries=2)
+        found = []
+        for number in (1, 2):
+            turns.seconds += 1
+            turns.run(store.put(entry(key(number))))
+            found.append(turns.run(store.find(key(number))))
+        turns.seconds += 1
+        used = store.unchanged(key(1), found[0])
+        turns.run(store.put(entry(key(3))))
+        assert bool(bodies(store, turns, key(1))) == used
 
 
 class TestRefreshing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import assert_never
 
@@ -25,12 +25,13 @@ from buffr.exchanges.cached.invalidation import through, url_of
 from buffr.exchanges.cached.sink import CacheSink, Declined
 from buffr.exchanges.exchange import Counters, Exchange
 from buffr.exchanges.flight import Flight, Flights
+from buffr.exchanges.hit import CachedHit
 from buffr.exchanges.request_body import RequestBody, read_whole
 from buffr.exchanges.route import Cached
 from buffr.formats.codings import GZIP_START
 from buffr.interaction import HTTPInteraction, RecordedRequest
 from buffr.message import Headers, Request, ResponseHead
-from buffr.policy.cache.cache_status import age, forwarded, hit
+from buffr.policy.cache.cache_status import age, forwarded, hit, hit_until
 from buffr.policy.cache.conditions import (
     CONDITIONS,
     Unsatisfiable,
@@ -39,6 +40,7 @@ from buffr.policy.cache.conditions import (
     not_modified_head,
     part_head,
 )
+from buffr.policy.cache.directives import NO_DIRECTIVES
 from buffr.policy.cache.freshness import terms_of
 from buffr.policy.cache.keys import Asked, methods_of, select
 from buffr.policy.cache.reuse import may_replace_error
@@ -68,12 +70,16 @@ class _UseStored(Exception):
 
 @frozen(eq=False)
 class _Lookup:
-    """An exchange, and what the cache knows about it."""
+    """An exchange, and what the cache knows about it.
+
+    ``found`` is all that the store gave for the request's own key.
+    """
 
     exchange: Exchange
     route: Cached
     asked: Asked
     cached: StoredEntry | None
+    found: Sequence[StoredEntry] = ()
     why: bytes = b""
 
 
@@ -87,10 +93,12 @@ class Caching:
         counters: Counters,
         recorded: Callable[[Exchange], None],
         failed: Callable[[Exchange, BuffrError], None],
+        telling: Callable[[Exchange, int], Callable[[], None]],
     ) -> None:
         self._reactor = reactor
         self._wall = wall
         self._counters = counters
+        self._telling = telling
         self._around = Surroundings(wall, reactor.seconds, recorded, failed)
         self._flights: Flights[CacheCall] = Flights(reactor)
         self._loners: dict[Hashable, float] = {}
@@ -130,7 +138,10 @@ class Caching:
                 else:
                     exchange.body.close()
                 self._counters.hits += 1
-                return await self._stored(look, cached.entry, hit(cached.entry, now))
+                answered = await self._stored(look, cached.entry, hit(cached.entry, now))
+                if exchange.sink.memorable and not revalidate:
+                    self._remember(look, cached.entry, now, answered[0])
+                return answered
             case Fetch(share=share, why=why):
                 return await self._fetch(evolve(look, why=why), share=share)
             case Refuse():
@@ -145,13 +156,25 @@ class Caching:
         if asked.for_upstream:
             return _Lookup(exchange, route, asked, None)
         try:
-            cached = await _found(route, asked, request.method, request.headers)
+            cached, found = await _found(route, asked, request.method, request.headers)
         except StoreUnreachable:
             raise
         except StoreFailed as error:
             self._around.failed(exchange, error)
-            cached = None
-        return _Lookup(exchange, route, asked, cached)
+            cached, found = None, ()
+        return _Lookup(exchange, route, asked, cached, found)
+
+    def _remember(self, look: _Lookup, entry: CacheEntry, now: float, status: int) -> None:
+        """Let the sink know what the same request needs to be this hit again."""
+        exchange, asked = look.exchange, look.asked
+        if not look.found or asked.directives is not NO_DIRECTIVES or now >= entry.fresh_until:
+            return
+        if exchange.request.hops:
+            return
+        until, tell = hit_until(entry, now), self._telling(exchange, status)
+        exchange.sink.remember(
+            CachedHit(look.route, asked.own, look.found, now, until, self._wall, tell)
+        )
 
     async def _stored(
         self, look: _Lookup, entry: CacheEntry, cache_fields: Headers
@@ -303,15 +326,21 @@ class Caching:
 
 async def _found(
     route: Cached, asked: Asked, method: bytes, headers: Headers
-) -> StoredEntry | None:
-    """The stored variant: for the same credentials, otherwise one that is for everybody."""
+) -> tuple[StoredEntry | None, Sequence[StoredEntry]]:
+    """The stored variant: for the same credentials, otherwise one that is for everybody.
+
+    Also all variants for the same credentials if it is one of them.
+    """
     conceal = route.keys.conceal
-    found = select(await route.store.find(asked.own), method, headers, conceal)
-    if found is None and asked.own != asked.shared:
+    own = await route.store.find(asked.own)
+    found = select(own, method, headers, conceal)
+    if found is not None:
+        return route.timing.timed(found), own
+    if asked.own != asked.shared:
         found = select(await route.store.find(asked.shared), method, headers, conceal)
-        if found is not None and not for_everybody(terms_of(found.entry.head.headers)):
-            return None
-    return None if found is None else route.timing.timed(found)
+        if found is not None and for_everybody(terms_of(found.entry.head.headers)):
+            return route.timing.timed(found), ()
+    return None, ()
 
 
 def _name(look: _Lookup) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ from buffr.message import Headers
 from buffr.policy.cache.storing import Stored, Unstored
 from buffr.stores.cache import CacheEntry
 
-__all__ = ["age", "forwarded", "hit"]
+__all__ = ["age", "forwarded", "hit", "hit_until"]
 
 
 def age(entry: CacheEntry, now: float) -> Headers:
@@ -19,6 +19,12 @@ def hit(entry: CacheEntry, now: float) -> Headers:
     age_s = max(0, int(now - entry.born_at))
     told = b"buffr; hit; ttl=%d" % ((entry.fresh_until - now) // 1)
     return ((b"Age", b"%d" % age_s), (b"Cache-Status", told))
+
+
+def hit_until(entry: CacheEntry, now: float) -> float:
+    """Until when ``hit`` says the same of a fresh response, in seconds since the epoch."""
+    age_s = max(0, int(now - entry.born_at))
+    return min(entry.born_at + age_s + 1, entry.fresh_until - (entry.fresh_until - now) // 1)
 
 
 def forwarded(

@@ -132,6 +132,14 @@ class RedisCache:
         self._note(found)
         return found
 
+    def unchanged(self, key: bytes, found: Sequence[StoredEntry]) -> bool:
+        held = self._held.get(key)
+        if held is None or held[0] is not found or not self.client.is_fresh:
+            return False
+        self._held.move_to_end(key)
+        self._note(found)
+        return True
+
     def held(self, key: bytes) -> Sequence[StoredEntry]:
         """The copy of a key's entries, however old it is."""
         held = self._held.get(key)
@@ -328,6 +336,9 @@ class RedisCacheView:
             if self.on_error == "refuse":
                 raise
             return self.cache.held(key) if self.on_error == "local" else ()
+
+    def unchanged(self, key: bytes, found: Sequence[StoredEntry]) -> bool:
+        return self.cache.unchanged(key, found)
 
     async def put(self, entry: CacheEntry) -> None:
         await self.cache.put(entry)

@@ -125,6 +125,16 @@ class CacheReader:
         self._hold(key, stored)
         return stored
 
+    def holds(self, key: bytes, cached: Sequence[StoredEntry]) -> bool:
+        """Whether these entries are in memory, and still all that the file has for the key."""
+        held = self._held.get(key)
+        if held is None or held.cached is not cached:
+            return False
+        try:
+            return self.stored(key) is held
+        except StoreFailed:
+            return False
+
     def let_go(self, key: bytes) -> None:
         """Forget a key, if it is remembered."""
         held = self._held.pop(key, None)

@@ -144,12 +144,24 @@ class SQLiteStore:
         if stored.large:
             large = stored.large
             found = [whole for cached in found if (whole := await self._whole(cached, large))]
+        self._use(found)
+        return found
+
+    def unchanged(self, key: bytes, found: Sequence[StoredEntry]) -> bool:
+        if self._closed or self._pending.unreadable(key) or self._pending.concerns(key, found):
+            return False
+        if not self._reading.holds(key, found):
+            return False
+        self._use(found)
+        return True
+
+    def _use(self, found: Sequence[StoredEntry]) -> None:
+        """Note what was used, and write it down now and then."""
         now = self.wall()
         for cached in found:
             self._used[cached.place] = now
         if self._used and (len(self._used) >= _USES or now >= self._next_uses_at):
             self._note_uses(now)
-        return found
 
     async def _whole(
         self, cached: StoredEntry, large: Mapping[int, FoundRow]

@@ -141,6 +141,11 @@ class Upstream:
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.requests: list[Asked] = []
+        self.held: object = None
+        """The client whose connection it holds."""
+
+    def holds(self, client: object) -> bool:
+        return client is self.held
 
     async def send(
         self,
@@ -198,8 +203,9 @@ class Bench:
             spool_dir=tmp_path,
         )
         self.caching = Caching(
-            self.clock, self.clock.seconds, self.counters, self._kept, self._failed
+            self.clock, self.clock.seconds, self.counters, self._kept, self._failed, self._telling
         )
+        self.told = 0
 
     def take_over(self, other: Bench) -> None:
         """Have another bench's store, as one that runs on with other settings has it."""
@@ -214,6 +220,12 @@ class Bench:
 
     def _kept(self, _: Exchange) -> None:
         self.kept += 1
+
+    def _telling(self, _: Exchange, status: int) -> Callable[[], None]:
+        def tell() -> None:
+            self.told += status == 200
+
+        return tell
 
     def _failed(self, _: Exchange, error: BuffrError) -> None:
         self.failures.append(error)
@@ -234,8 +246,9 @@ class Bench:
         method: bytes = b"GET",
         target: bytes = b"/x",
         body: bytes = b"",
+        client: Client | None = None,
     ) -> tuple[Client, Deferred[tuple[int, str | None]]]:
-        client = Client()
+        client = client or Client()
         request = Request(
             method, target, ((b"Host", b"buffr:8080"), *fields), body_length=len(body)
         )
