@@ -161,8 +161,12 @@ class Http2Connection(Protocol):
             if sink.complete:
                 sink.half_close()
             else:
+                self.engine.reset(sink.stream, Code.CANCEL)
                 self.forget(sink)
                 sink.gone()
+        for stream in self._gathered:
+            self.engine.reset(stream, Code.CANCEL)
+        self._gathered.clear()
         self.stop()
 
     def writeConnectionLost(self) -> None:

@@ -28,13 +28,14 @@ class Heard:
     engine: Engine = field(init=False)
     held: bool = False
     said: list[object] = field(factory=list)
-    heads: list[Headers] = field(factory=list)
+    heads: dict[int, Headers] = field(factory=dict)
+    """The last head of each stream."""
     bodies: dict[int, bytes] = field(factory=dict)
     nuisances: list[Nuisance] = field(factory=list)
 
     def head(self, stream: int, fields: Headers, *, ended: bool) -> None:
         self.said.append(("head", stream, fields, ended))
-        self.heads.append(fields)
+        self.heads[stream] = fields
 
     def interim(self, stream: int, fields: Headers) -> None:
         self.said.append(("interim", stream, fields))

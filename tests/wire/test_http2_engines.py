@@ -89,8 +89,7 @@ class TestMessages:
             (b"te", b"trailers"),
             (b"empty", b""),
         )
-        pair.ask((*GET, *fields))
-        heard = pair.at_server.heads[-1]
+        heard = pair.at_server.heads[pair.ask((*GET, *fields))]
         assert heard[len(GET) :] == fields
         assert NeverIndexed in [type(one) for one in heard if one[0] == b"authorization"]
 
