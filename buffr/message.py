@@ -23,6 +23,7 @@ __all__ = [
     "has_token",
     "media_type",
     "response_length",
+    "with_length",
 ]
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -116,6 +117,14 @@ def end_to_end(headers: Headers, *, keep: frozenset[bytes] = frozenset()) -> Hea
     }
     dropped = (_HOP_BY_HOP | (named - _NEVER_BY_CONNECTION)) - keep
     return tuple(field for field in headers if field[0].lower() not in dropped)
+
+
+def with_length(headers: Headers, size_bytes: int) -> Headers:
+    """The fields with this ``Content-Length``, if they have one."""
+    length = b"%d" % size_bytes
+    return tuple(
+        [(name, length if name.lower() == b"content-length" else value) for name, value in headers]
+    )
 
 
 @frozen(eq=False)

@@ -23,7 +23,7 @@ from buffr.interaction import (
     SessionEnd,
     WebSocketInteraction,
 )
-from buffr.message import Headers, ResponseHead, end_to_end, first_value
+from buffr.message import Headers, ResponseHead, end_to_end, first_value, with_length
 from buffr.stores.cassette.fields import sendable_target
 from buffr.stores.cassette.reason_phrases import reason_phrase
 
@@ -225,13 +225,11 @@ def _true_length(headers: Headers, method: str, answer: Answer, noted: _Losses) 
     length = first_value(headers, b"content-length")
     if length is None or method.upper() == "HEAD" or answer.status in (204, 304):
         return headers
-    true = b"%d" % len(answer.body)
-    if length == true or answer.truncated:
+    true = len(answer.body)
+    if length == b"%d" % true or answer.truncated:
         return headers
     noted.add("Content-Length is that of the stored body")
-    return tuple(
-        [(name, true if name.lower() == b"content-length" else value) for name, value in headers]
-    )
+    return with_length(headers, true)
 
 
 def fields(pairs: Iterable[tuple[str, str]]) -> Headers:

@@ -9,7 +9,14 @@ from attrs import evolve
 
 from buffr.errors import CassetteError
 from buffr.interaction import LEFT_OPEN, Body, Chunk, HTTPInteraction
-from buffr.message import CHUNKED, UNTIL_CLOSE, Piece, ResponseHead, response_length
+from buffr.message import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Piece,
+    ResponseHead,
+    response_length,
+    with_length,
+)
 from buffr.transport.sink import Sink
 
 __all__ = ["AT_ONCE", "play", "play_unended", "reader"]
@@ -86,12 +93,7 @@ def _true_head(interaction: HTTPInteraction) -> ResponseHead:
     head, size_bytes = interaction.response, interaction.body.size_bytes
     if response_length(interaction.request.method, head) in (size_bytes, CHUNKED, UNTIL_CLOSE):
         return head
-    length = b"%d" % size_bytes
-    headers = tuple(
-        (name, length if name.lower() == b"content-length" else value)
-        for name, value in head.headers
-    )
-    return evolve(head, headers=headers)
+    return evolve(head, headers=with_length(head.headers, size_bytes))
 
 
 def _true_chunks(interaction: HTTPInteraction) -> Sequence[Chunk]:

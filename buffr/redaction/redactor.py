@@ -20,7 +20,7 @@ from buffr.interaction import (
     RecordedRequest,
     WebSocketInteraction,
 )
-from buffr.message import Headers, ResponseHead
+from buffr.message import Headers, ResponseHead, with_length
 from buffr.redaction import fields
 from buffr.redaction.bodies import Bodies, Redacted, holds_more
 from buffr.redaction.forms import stand_in
@@ -174,7 +174,7 @@ class Redactor:
         answer, known = self._answer(interaction, known)
         head = self._head(response, known)
         if answer is not None:
-            head = evolve(head, headers=_with_length(head.headers, answer.body.size_bytes))
+            head = evolve(head, headers=with_length(head.headers, answer.body.size_bytes))
             chunks = _cut(chunks, body, answer)
             body = answer.body
         return evolve(
@@ -246,7 +246,7 @@ class Redactor:
         if found is not None:
             # Keys are made from bodies without credentials.
             body = evolve(found.body, key=body.key)
-            headers = _with_length(headers, body.size_bytes)
+            headers = with_length(headers, body.size_bytes)
         return evolve(
             request, target=self.target(request.target, known), headers=headers, body=body
         )
@@ -335,14 +335,6 @@ class Redactor:
         if lower in SET_COOKIES:
             return self._values.set_cookie(lower, value)
         return self._values.credential(lower, value)
-
-
-def _with_length(headers: Headers, size_bytes: int) -> Headers:
-    """The fields with the correct ``Content-Length``, if they have one."""
-    length = b"%d" % size_bytes
-    return tuple(
-        [(name, length if name.lower() == b"content-length" else value) for name, value in headers]
-    )
 
 
 def _cut(chunks: tuple[Chunk, ...], old: Body, new: Redacted) -> tuple[Chunk, ...]:
