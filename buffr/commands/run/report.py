@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element, SubElement, indent, tostring
+from xml.etree.ElementTree import Element, SubElement
 
+from buffr.commands import junit
 from buffr.commands.run.outcome import ExchangeCount, Outcome
 
 __all__ = ["as_json", "as_junit", "write_report"]
 
 _VERSION = 1
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SUITE = "buffr run"
 
 
@@ -91,40 +90,32 @@ def as_junit(outcome: Outcome) -> bytes:
     to make it fail. Else a miss or an unused recording is a skipped case.
     """
     cases = [*_own_cases(outcome), *_request_cases(outcome), *_unused_cases(outcome)]
-    suite = Element("testsuite", name=_SUITE, time=f"{outcome.dur_s:.3f}", errors="0")
-    suite.set("tests", str(len(cases)))
-    for attribute, tag in (("failures", "failure"), ("skipped", "skipped")):
-        suite.set(attribute, str(sum(case.find(tag) is not None for case in cases)))
-    suite.extend(cases)
-    root = Element("testsuites")
-    root.append(suite)
-    indent(root)
-    return tostring(root, "unicode", xml_declaration=True).encode() + b"\n"
+    return junit.document([junit.suite(_SUITE, cases, outcome.dur_s)])
 
 
 def _own_cases(outcome: Outcome) -> Iterator[Element]:
-    command = _case(_SUITE, outcome.command, outcome.dur_s)
+    command = junit.case(_SUITE, outcome.command, outcome.dur_s)
     if outcome.ended.code:
         killed_by = outcome.ended.killed_by
         why = f"exit code {outcome.ended.code}"
         why += "" if killed_by is None else f", killed by {killed_by}"
-        _mark(command, "failure", why)
+        junit.mark(command, "failure", why)
     yield command
     failures = {one.flag: one.why for one in outcome.failures}
     for what in outcome.fail_on:
-        case = _case(_SUITE, f"--fail-on-{what}", 0.0)
+        case = junit.case(_SUITE, f"--fail-on-{what}", 0.0)
         if case.get("name") in failures:
-            _mark(case, "failure", failures[f"--fail-on-{what}"])
+            junit.mark(case, "failure", failures[f"--fail-on-{what}"])
         yield case
 
 
 def _request_cases(outcome: Outcome) -> Iterator[Element]:
     for row in outcome.tally.rows.values():
-        case = _case(f"{_SUITE}: {row.src}", f"{row.request} {row.status}", row.dur_s)
+        case = junit.case(f"{_SUITE}: {row.src}", f"{row.request} {row.status}", row.dur_s)
         if row.src == "miss":
-            _mark(case, "failure" if "miss" in outcome.fail_on else "skipped", row.detail)
+            junit.mark(case, "failure" if "miss" in outcome.fail_on else "skipped", row.detail)
         elif row.detail:
-            SubElement(case, "system-out").text = _in_xml(row.detail)
+            junit.note(case, row.detail)
         SubElement(_properties(case), "property", name="count", value=str(row.count))
         yield case
 
@@ -132,26 +123,12 @@ def _request_cases(outcome: Outcome) -> Iterator[Element]:
 def _unused_cases(outcome: Outcome) -> Iterator[Element]:
     tag = "failure" if "unused" in outcome.fail_on else "skipped"
     for number, one in enumerate(outcome.unused, 1):
-        case = _case(f"{_SUITE}: unused", f"{one.cassette}: {one.request} #{number}", 0.0)
-        _mark(case, tag, "never replayed")
+        case = junit.case(f"{_SUITE}: unused", f"{one.cassette}: {one.request} #{number}", 0.0)
+        junit.mark(case, tag, "never replayed")
         yield case
-
-
-def _case(group: str, name: str, dur_s: float) -> Element:
-    return Element("testcase", classname=group, name=_in_xml(name), time=f"{dur_s:.3f}")
-
-
-def _mark(case: Element, tag: str, why: str) -> None:
-    lines = _in_xml(why).splitlines() or [""]
-    SubElement(case, tag, message=lines[0]).text = "\n".join(lines)
 
 
 def _properties(case: Element) -> Element:
     properties = Element("properties")
     case.insert(0, properties)
     return properties
-
-
-def _in_xml(text: str) -> str:
-    """Text without the characters that XML 1.0 cannot represent."""
-    return _NOT_IN_XML.sub("\N{REPLACEMENT CHARACTER}", text)
