@@ -27,8 +27,10 @@ ROOMS = (
     "buffr.config",
     "buffr.isolate",
     "buffr.listeners",
+    "buffr.refreshing",
     "buffr.exchanges",
     "buffr.policy",
+    "buffr.drift",
     "buffr.recording",
     "buffr.tls",
     "buffr.stores",
@@ -49,6 +51,7 @@ ROOMS = (
 
 PURE = (
     "buffr.config",
+    "buffr.drift",
     "buffr.exchanges.ages",
     "buffr.exchanges.metrics",
     "buffr.exchanges.playhead",

@@ -13,10 +13,13 @@ _EVERY_S = 0.2
 
 
 class Progress:
-    """Writes a count to standard error while it is a terminal, and wipes it at the end."""
+    """Writes a count to standard error while it is a terminal, and wipes it at the end.
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    ``total`` is how many there are, if that is known.
+    """
+
+    def __init__(self, what: str, total: int | None = None) -> None:
+        self._what = what if total is None else f"of {total:,} {what}"
         self._shown = sys.stderr.isatty()
         self._next_s = time.monotonic() + _EVERY_S
         self._count = 0

@@ -51,6 +51,12 @@ _CASSETTE = (
         "look for damage: torn, missing or changed data",
         "buffr.commands.cassette.verify",
     ),
+    Command(
+        "check",
+        "ask the live API again: would it still answer so?",
+        "buffr.commands.cassette.check",
+        misused=3,
+    ),
     Command("diff", "compare two cassettes", "buffr.commands.cassette.diff"),
     Command(
         "import",

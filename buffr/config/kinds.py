@@ -46,8 +46,10 @@ __all__ = [
     "PORT",
     "ROUTE_NAME",
     "SERVER_NAME",
+    "STAND_IN_NAME",
     "STATUSES",
     "TARGET",
+    "VARIABLE",
     "VIA",
     "StatusSet",
     "duration",
@@ -348,6 +350,13 @@ LITERAL = _matching(r".*", "text")
 HEADER_NAME = _matching(_TOKEN, "a header name", lower=True)
 JSON_PATH = _matching(r"\$.{0,1023}", "a JSONPath, which starts with $")
 MEMBER = _matching(r".{1,1024}", "the name of a JSON member, or a JSONPath, which starts with $")
+STAND_IN_NAME = _matching(
+    "[a-z0-9]+(?:-[a-z0-9]+)*", "the name, the digest, or name-digest of a stand-in"
+)
+VARIABLE = _matching(
+    "(?:[A-Za-z_][A-Za-z0-9_]*)?",
+    "the name of an environment variable, or '' to send the stand-in itself",
+)
 PATTERN = _matching(r".{1,4096}", "a pattern in RE2 syntax, of 1 to 4096 characters")
 IGNORE_PART = _matching(
     rf"request\.(?:body|path|query|header\.{_TOKEN})|websocket\.frame",

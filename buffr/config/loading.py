@@ -48,6 +48,7 @@ def load(
     flags: Mapping[str, str],
     *,
     mapping: Mapping[str, Any] | None = None,
+    serves: bool = True,
 ) -> Config:
     """The settings: flags override the environment, the file and the defaults, in this order.
 
@@ -57,7 +58,8 @@ def load(
     ``BUFFR_...`` and the proxy variables (``HTTPS_PROXY``, ``NO_PROXY`` and
     so on) are read. ``flags`` holds the command line's flags, as text, by
     names like ``data_dir``. Relative paths in any of them are relative to the
-    working directory. ``sources`` chooses the source of the listeners.
+    working directory. ``sources`` chooses the source of the listeners; without
+    ``serves``, there need not be any.
 
     ``ConfigError`` has one line for each problem found in any source, used
     or not: position (``buffr.yaml:12``, ``BUFFR_PORT``, ``--port``, empty for
@@ -77,7 +79,11 @@ def load(
     )
     given = file | variables.config | over.config
     values = {name: one.value for name, one in given.items() if not one.broken}
-    chosen = choose(written, variables, over, problems)
+    chosen = (
+        choose(written, variables, over, problems)
+        if serves or any((written.reverse, written.forward, written.gateway))
+        else Chosen()
+    )
     data_dir = values.get("data_dir", Path())
     values["reverse"] = finish_routes(chosen.reverse, data_dir, problems)
     if chosen.forward is not None:

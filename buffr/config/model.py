@@ -15,6 +15,7 @@ from attrs import field, frozen
 from buffr.config import kinds
 from buffr.config.admin import AdminSettings
 from buffr.config.caching import CacheBounds
+from buffr.config.drift import DriftSettings
 from buffr.config.forward import ForwardSettings
 from buffr.config.gateway import GatewaySettings
 from buffr.config.limits import Limits
@@ -23,7 +24,7 @@ from buffr.config.parents import ParentProxies
 from buffr.config.redis import RedisSettings
 from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import described, embedded, setting
-from buffr.config.shapes import Drafted, ListOf, Rows, Section
+from buffr.config.shapes import Drafted, ListOf, MapOf, Rows, Section
 from buffr.policy.access import Access, Destinations, is_loopback
 from buffr.policy.bypass import Bypass
 from buffr.policy.hosts import HostTable
@@ -160,6 +161,15 @@ class Config:
     )
     redis: RedisSettings = setting(
         Section(RedisSettings), RedisSettings(), "Stores on Redis or Valkey servers."
+    )
+    credentials: tuple[tuple[str, str], ...] = setting(
+        MapOf[str, str, tuple[tuple[str, str], ...]](kinds.STAND_IN_NAME, kinds.VARIABLE, tuple),
+        (),
+        "Variables with the credentials for `buffr cassette check` and `refresh`, by the names in "
+        "the recordings' stand-ins: `authorization: API_KEY` for `REDACTED-authorization-...`.",
+    )
+    drift: DriftSettings = setting(
+        Section(DriftSettings), DriftSettings(), "What counts as drift of a live API."
     )
     reverse: tuple[ReverseRoute, ...] = field(
         default=(),

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from buffr.config.schema import Kind, Setting, settings_of
-from buffr.config.shapes import NamedRows
+from buffr.config.shapes import MapOf, NamedRows
 
 __all__ = ["MASK", "as_data"]
 
@@ -51,6 +51,9 @@ def _shown(one: Setting, value: Any, path: str, masked: list[str]) -> Any:
         return value
     if isinstance(one.shape, Kind):
         return one.shape.show(value)
+    if isinstance(one.shape, MapOf):
+        show = one.shape.key.show, one.shape.value.show
+        return {show[0](key): show[1](inner) for key, inner in value}
     if isinstance(value, Iterable):
         return [
             _nested(item, f"{path}[{index}]", masked) if _is_model(item) else _text(item)

@@ -14,7 +14,7 @@ from buffr.matching.changes import MOST, Absent, Change, Place
 from buffr.matching.noise import noise_between, whole_noise
 from buffr.matching.rules import IgnoreRule
 
-__all__ = ["Suggestion", "suggested"]
+__all__ = ["Suggestion", "json_path", "suggested"]
 
 
 @frozen(kw_only=True)
@@ -120,10 +120,12 @@ def _generalised(places: list[Place]) -> list[str]:
     for place in places:
         shape = tuple("*" if isinstance(part, int) else f".{part}" for part in place)
         shapes.setdefault(shape, []).append(place)
-    return [
-        "$" + "".join(_segment(part, general=len(alike) > 1) for part in alike[0])
-        for alike in shapes.values()
-    ]
+    return [json_path(alike[0], general=len(alike) > 1) for alike in shapes.values()]
+
+
+def json_path(place: Place, *, general: bool = False) -> str:
+    """The JSONPath (RFC 9535) of a place; ``general`` is for every element of its arrays."""
+    return "$" + "".join(_segment(part, general=general) for part in place)
 
 
 def _segment(part: str | int, *, general: bool) -> str:

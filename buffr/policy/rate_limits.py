@@ -19,7 +19,15 @@ from attrs import define, frozen
 from buffr.errors import RateLimited
 from buffr.message import Headers, ResponseHead, first_value
 
-__all__ = ["LimiterState", "RateLimiter", "RateRules", "Turn", "Window", "silence_asked"]
+__all__ = [
+    "LimiterState",
+    "RateLimiter",
+    "RateRules",
+    "Turn",
+    "Window",
+    "remaining",
+    "silence_asked",
+]
 
 _LEAST_KEPT = 1000
 """Departures that are remembered regardless of the windows, for later windows."""
@@ -307,6 +315,7 @@ _EPOCH_FROM = 1e9
 """Smaller numbers are seconds from now; as a date, this one is in 2001."""
 _EPOCH_MS_FROM = 1e11
 _BUSY = frozenset((429, 503))
+_PREFIXES = (b"ratelimit-", b"x-ratelimit-", b"x-rate-limit-")
 # draft-ietf-httpapi-ratelimit-headers: "name";r=0;t=30 since version 8, remaining=0, reset=30
 # in versions 3 to 7.
 _ITEM = re.compile(rb'"[^"]*"(?P<parameters>(?:\s*;\s*[a-z*][a-z0-9_.*-]*(?:=[^;,\s]*)?)*)')
@@ -328,12 +337,22 @@ def silence_asked(head: ResponseHead, now: float) -> float | None:
     asked = _rate_limit(head.headers, spent=spent)
     if asked is not None:
         return asked
-    for prefix in (b"ratelimit-", b"x-ratelimit-", b"x-rate-limit-"):
+    for prefix in _PREFIXES:
         remaining = _number(head.headers, prefix + b"remaining")
         reset = _number(head.headers, prefix + b"reset")
         if reset is not None and (spent or remaining == 0):
             return _from_now(reset, now)
     return None
+
+
+def remaining(head: ResponseHead) -> int | None:
+    """How many more requests an upstream accepts in the present window, if it says so."""
+    said = [_number(head.headers, prefix + b"remaining") for prefix in _PREFIXES]
+    value = first_value(head.headers, b"ratelimit")
+    if value is not None:
+        found = [(one["name"], float(one["value"])) for one in _PARAMETER.finditer(value)]
+        said += [count for name, count in found if name in (b"r", b"remaining")]
+    return min([int(count) for count in said if count is not None], default=None)
 
 
 def _retry_after(headers: Headers, now: float) -> float | None:

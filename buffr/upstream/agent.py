@@ -22,11 +22,10 @@ from zope.interface import implementer
 from buffr.errors import BuffrError
 from buffr.message import CHUNKED, Piece, Request, ResponseHead
 from buffr.origin import Origin
-from buffr.transport.streams import BodyStream
-from buffr.upstream.connection import Response
+from buffr.transport.streams import BodyReader, BodyStream
 from buffr.upstream.upstream import Upstream
 
-__all__ = ["UpstreamAgent"]
+__all__ = ["AgentResponse", "UpstreamAgent"]
 
 _NOWHERE = UNIXAddress(None)
 
@@ -71,7 +70,7 @@ class UpstreamAgent:
         request = Request(method, target, tuple(fields), body_length=length)
         body = b"" if producer is None else _produced(producer, chunked=length == CHUNKED)
         response = await self._upstream(origin).send(request, body, lambda _: None)
-        return _Response(request, response)
+        return AgentResponse(request, response.head, response.length, response.body, response.abort)
 
     def _upstream(self, origin: Origin) -> Upstream:
         if origin not in self._upstreams:
@@ -133,34 +132,44 @@ def _produced(producer: IBodyProducer, *, chunked: bool) -> BodyStream:
 
 
 @implementer(IResponse)
-class _Response:
-    """An answer in twisted.web's terms."""
+class AgentResponse:
+    """An answer in twisted.web's terms. ``length`` is as in ``response_length``.
 
-    def __init__(self, request: Request, response: Response) -> None:
-        head: ResponseHead = response.head
+    ``abort`` gives up a body that is incomplete.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        head: ResponseHead,
+        length: int,
+        body: BodyReader,
+        abort: Callable[[], None],
+    ) -> None:
         self.version = (b"HTTP", 1, head.minor)
         self.code = head.status
         self.phrase = head.reason
         self.headers = WebHeaders()
         for name, value in head.headers:
             self.headers.addRawHeader(name, value)
-        self.length = response.length if response.length >= 0 else UNKNOWN_LENGTH
+        self.length = length if length >= 0 else UNKNOWN_LENGTH
         self.request = request
         self.previousResponse: IResponse | None = None
-        self._response = response
+        self._body = body
+        self._abort = abort
 
     def setPreviousResponse(self, response: IResponse) -> None:
         self.previousResponse = response
 
     def deliverBody(self, protocol: IProtocol) -> None:
         """Deliver the body to a protocol. Its ``connectionLost`` is called at the end."""
-        protocol.makeConnection(_BodyTransport(self._response.abort))
+        protocol.makeConnection(_BodyTransport(self._abort))
         Deferred.fromCoroutine(self._deliver(protocol)).addErrback(
             lambda failure: protocol.connectionLost(Failure(ResponseFailed([failure])))
         )
 
     async def _deliver(self, protocol: IProtocol) -> None:
-        while (piece := await self._response.body.read()) is not None:
+        while (piece := await self._body.read()) is not None:
             protocol.dataReceived(piece.data)
         protocol.connectionLost(Failure(ResponseDone()))
 

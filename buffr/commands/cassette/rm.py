@@ -15,7 +15,7 @@ from buffr.commands.terminal import complain, plain
 from buffr.stores.cassette.removal import RemovalResult, take_out
 from buffr.stores.cassette.snapshot import Snapshot
 
-__all__ = ["declare", "declare_dry_run", "remove", "run"]
+__all__ = ["declare", "declare_dry_run", "fits", "remove", "run"]
 
 
 def declare(parser: Parser) -> None:
@@ -60,13 +60,14 @@ def run(given: argparse.Namespace) -> int:
     def choose(snapshot: Snapshot) -> Collection[int]:
         chosen = set(numbers(given.numbers, snapshot, given.parser.error))
         if pattern is not None:
-            chosen |= {row.index for row in rows(snapshot) if _fits(row, pattern)}
+            chosen |= {row.index for row in rows(snapshot) if fits(row, pattern)}
         return chosen
 
     return remove(given.file, choose, dry_run=given.dry_run)
 
 
-def _fits(row: Summary, pattern: str) -> bool:
+def fits(row: Summary, pattern: str) -> bool:
+    """Whether the path, or the whole URL, matches a pattern."""
     url = row.url or ""
     path = url.split("://", 1)[-1]
     path = path[path.find("/") :].partition("?")[0]

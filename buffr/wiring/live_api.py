@@ -1,0 +1,167 @@
+"""Builds what asks a live API about a cassette, from settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+
+from buffr.config import Config
+from buffr.config.gateway import GatewayRow
+from buffr.config.reverse import ReverseRoute
+from buffr.config.route import RouteSettings
+from buffr.config.upstream import UpstreamOptions
+from buffr.drift.carrying import Carried
+from buffr.drift.comparison import HEADERS
+from buffr.drift.noise import VolatileRule
+from buffr.drift.stand_ins import Credentials
+from buffr.errors import BuffrError
+from buffr.exchanges.pace import Pace
+from buffr.interaction import RecordedRequest
+from buffr.origin import Origin
+from buffr.policy.rate_limits import RateRules, Window
+from buffr.redaction.redactor import Redactor
+from buffr.refreshing.asking import Asking, Live, Rules, Twice
+from buffr.refreshing.treq_client import Patience, TreqClient
+from buffr.refreshing.walk import Step, Walk
+from buffr.upstream.upstream import Upstream
+from buffr.wiring.paces import rate_rules
+from buffr.wiring.redaction import redaction_rules
+from buffr.wiring.upstreams import Upstreams
+
+__all__ = ["LiveAPI", "Wanted"]
+
+_MOST_HOLD_S = 86400.0
+_MOST_WAITING = 1_000_000
+
+
+@frozen(kw_only=True)
+class Wanted:
+    """What the caller of a check wants, beside the settings.
+
+    ``against`` replaces the recorded hosts. ``windows`` limit the requests.
+    ``credentials`` are names of variables, by names of stand-ins. Times are
+    seconds: ``max_wait_s`` for a pause that the API asks for, ``timeout_s``
+    for one answer.
+    """
+
+    against: Origin | None = None
+    windows: tuple[Window, ...] = ()
+    parallel: int = 4
+    unsafe: bool = False
+    twice: Twice = "safe"
+    credentials: Mapping[str, str] = field(factory=dict)
+    max_wait_s: float = 300
+    timeout_s: float = 60
+
+
+@define(eq=False)
+class LiveAPI:
+    """The APIs of some cassettes. ``environ`` has the credentials."""
+
+    config: Config
+    reactor: Any
+    wanted: Wanted
+    environ: Mapping[str, str]
+    _client: TreqClient = field(init=False)
+    _upstreams: Upstreams = field(init=False)
+    _rows: dict[Origin, RouteSettings] = field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        # buffr is an ordinary client here: the API sees no field of a proxy.
+        config = evolve(self.config, detect_loops=False)
+        self._upstreams = Upstreams(config, self.reactor, set)
+        patience = Patience(self.wanted.timeout_s, memory_bytes=config.limits.body_memory_bytes)
+        self._client = TreqClient(
+            self._upstream, self.reactor, time.monotonic, _timestamp, patience
+        )
+
+    def walk(
+        self,
+        cassette: Path,
+        salt: bytes,
+        steps: Sequence[Step],
+        words: frozenset[bytes],
+        on_live: Callable[[Live], None] | None = None,
+    ) -> Walk:
+        """The walk through some interactions of a cassette.
+
+        ``salt`` is that of its stand-ins, ``words`` are those of all its
+        requests. Raises ``ConfigError`` for invalid redaction rules.
+        """
+        row = self._row_of(cassette)
+        redaction = evolve(redaction_rules(self.config), unsafe="warn")
+        redactor = Redactor(redaction, salt)
+        drift = self.config.drift
+        rules = Rules(
+            origin_of=lambda request: self._origin(request, row),
+            redact=redactor.interaction,
+            credentials=Credentials(
+                dict(self.config.credentials) | dict(self.wanted.credentials), self.environ
+            ),
+            unsafe=self.wanted.unsafe,
+            twice=self.wanted.twice,
+            headers=HEADERS | frozenset(drift.headers),
+            volatile=[VolatileRule(one.path, one.json, one.headers) for one in drift.volatile],
+        )
+        asking = Asking(rules, self._client, None, self._pace(row), Carried(words), on_live)
+        return Walk(asking, steps, self.wanted.parallel)
+
+    def _row_of(self, cassette: Path) -> RouteSettings | None:
+        """The row of the settings whose cassette this is, or whose scopes' cassettes."""
+        rows: list[ReverseRoute | GatewayRow] = [*self.config.reverse]
+        if self.config.gateway is not None:
+            rows += self.config.gateway.routes
+        whole = cassette.with_name(f"{cassette.stem.partition('@')[0]}{cassette.suffix}")
+        places = {cassette.resolve(), whole.resolve()}
+        return next((row for row in rows if row.cassette.resolve() in places), None)
+
+    def _origin(self, request: RecordedRequest, row: RouteSettings | None) -> Origin:
+        """Where a recorded request goes: to the recorded host, and to no other."""
+        if self.wanted.against is not None:
+            origin = self.wanted.against
+        elif request.host is not None:
+            scheme = request.scheme or "https"
+            port = request.port or (443 if scheme == "https" else 80)
+            origin = Origin(scheme, request.host, port)
+        elif isinstance(row, ReverseRoute | GatewayRow) and row.target is not None:
+            origin = row.target
+        else:
+            raise BuffrError(
+                "its recording names no host",
+                hint="give it with --against URL, or name the settings file with --config",
+            )
+        if row is not None:
+            self._rows.setdefault(origin, row)
+        return origin
+
+    def _upstream(self, origin: Origin) -> Upstream:
+        return self._upstreams.of(origin, self._options(origin))
+
+    def _options(self, origin: Origin) -> UpstreamOptions:
+        row = self._rows.get(origin)
+        if row is not None:
+            return row.upstream
+        forward = self.config.forward
+        return UpstreamOptions() if forward is None else forward.of(origin.host).upstream
+
+    def _pace(self, row: RouteSettings | None) -> Pace:
+        """The pace that was asked for, else that of the settings; the API's own in any case."""
+        windows = self.wanted.windows
+        if not windows and row is not None and row.limits is not None:
+            windows = rate_rules(row.limits).windows
+        rules = RateRules(windows, max_delay_s=self.wanted.max_wait_s, max_waiting=_MOST_WAITING)
+        return Pace(self.reactor, rules, _MOST_HOLD_S, seconds=time.monotonic, wall=time.time)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+        self._upstreams.close()
+
+
+def _timestamp() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,328 @@
+"""``buffr cassette check``: whether the live API would still answer as it was recorded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import httpx
+import pytest
+from attrs import define
+from commands import run as run_command
+from drifting_api import TOKEN, DriftingAPI
+
+from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
+
+KEY = {"API_KEY": TOKEN.decode().removeprefix("Bearer ")}
+CREDENTIAL = ("--credential", "authorization=API_KEY")
+
+
+@define
+class Place:
+    """A directory with the cassette of a session, and the API that answered it."""
+
+    directory: Path
+    api: DriftingAPI
+    upstream: FakeUpstream
+
+    @property
+    def asked(self) -> list[bytes]:
+        """The lines of the requests that the API got."""
+        return [b"%b %b" % (one.method, one.target) for one in self.upstream.received]
+
+    def check(
+        self, *arguments: str, env: Mapping[str, str] | None = None
+    ) -> tuple[int, list[dict[str, Any]]]:
+        """The exit status, and what is said of each interaction."""
+        code, text = self.run(*arguments, "--json", env=env)
+        report = json.loads(text)
+        assert report["exit_status"] == code
+        (file,) = report["files"]
+        return code, file["interactions"]
+
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> tuple[int, str]:
+        words = ("cassette", "check", "api.json", "--against", self.upstream.url, *CREDENTIAL)
+        done = run_command(*words, *arguments, cwd=self.directory, env=KEY if env is None else env)
+        assert "Traceback" not in done.stderr, done.stderr
+        for secret in (*KEY.values(), "tok_"):
+            assert secret not in done.stdout + done.stderr
+        return done.returncode, done.stdout or done.stderr
+
+
+def record(directory: Path, upstream: FakeUpstream, calls: Any) -> None:
+    """Let buffr record what ``calls`` does with a client."""
+    options = ("--target", upstream.url, "--port", "0", "--cassette", "api.json")
+    with (
+        BuffrProcess.run("record", *options, cwd=directory) as buffr,
+        httpx.Client(base_url=buffr.url, headers={"Authorization": TOKEN.decode()}) as client,
+    ):
+        calls(client)
+
+
+def _session(client: httpx.Client) -> None:
+    for path in ("/v1/items", "/v1/packed", "/v1/events", "/v1/nothing"):
+        client.get(path)
+    thing = client.post("/v1/things", json={"name": "x"}).json()
+    client.get(f"/v1/things/{thing['id']}")
+    client.post("/v1/nothing", json={"of": thing["id"], "access_token": thing["access_token"]})
+    client.delete(f"/v1/things/{thing['id']}")
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cassette of the API's first version."""
+    directory = tmp_path_factory.mktemp("recorded")
+    with FakeUpstream(DriftingAPI()) as upstream:
+        record(directory, upstream, _session)
+    return directory / "api.json"
+
+
+@pytest.fixture
+def place(tmp_path: Path, recorded: Path) -> Iterator[Place]:
+    """A copy of the cassette, and an API that knows nothing of the recorded session."""
+    shutil.copy(recorded, tmp_path / "api.json")
+    api = DriftingAPI()
+    with FakeUpstream(api) as upstream:
+        yield Place(tmp_path, api, upstream)
+
+
+def found(rows: list[dict[str, Any]]) -> list[tuple[int, str, str, str]]:
+    return [
+        (
+            row["number"],
+            one["severity"],
+            f"{one['part']} {one.get('path', '')}".strip(),
+            one["what"],
+        )
+        for row in rows
+        for one in row["findings"]
+    ]
+
+
+def many(path: Path, count: int) -> None:
+    """A cassette with so many requests to different paths."""
+    head = {"status": 200, "headers": {"Content-Type": ["application/json"]}, "body": "{}"}
+    listed = [
+        {
+            "type": "http",
+            "http": {"request": {"method": "GET", "path": f"/{number}"}, "response": head},
+        }
+        for number in range(count)
+    ]
+    path.write_text(json.dumps({"version": 1, "interactions": listed}))
+
+
+class TestDrift:
+    def test_the_same_version_has_not_drifted(self, place: Place) -> None:
+        """Identifiers, times and counters are new in every answer, and no finding."""
+        code, rows = place.check()
+        assert (code, found(rows)) == (0, [])
+        assert [row["result"] for row in rows] == ["same"] * 4 + ["skipped"] * 4
+        assert rows[5]["why"] == "it needs a value of the answer to 4"
+
+    def test_additions(self, place: Place) -> None:
+        place.api.version = "additive"
+        code, rows = place.check("--only", "/v1/[ipe]*")
+        assert code == 1
+        assert found(rows) == [
+            (0, "addition", "body $.items[*].status", "has a new value"),
+            (0, "addition", "body $.items[*].colour", "is new"),
+            (1, "addition", "body $.items[*].status", "has a new value"),
+            (1, "addition", "body $.items[*].colour", "is new"),
+            (2, "addition", "event ping", "is new"),
+        ]
+
+    def test_breaking_changes(self, place: Place) -> None:
+        place.api.version = "breaking"
+        code, rows = place.check("--only", "/v1/[ipe]*")
+        assert code == 2
+        assert found(rows) == [
+            (0, "breaking", "body $.items[*].name", "is gone"),
+            (0, "breaking", "body $.items[*].reads", "type changed"),
+            (1, "breaking", "body $.items[*].name", "is gone"),
+            (1, "breaking", "body $.items[*].reads", "type changed"),
+            (2, "breaking", "event stop", "is gone"),
+        ]
+
+    def test_without_a_second_answer_no_noise_is_learnt(self, place: Place) -> None:
+        code, rows = place.check("--only", "/v1/items", "--once")
+        assert code == 1
+        assert found(rows) == [
+            (0, "value", "body $.items[*].reads", "differs"),
+            (0, "value", "body $.took", "differs"),
+        ]
+        assert len(place.asked) == 1
+
+
+class TestChains:
+    def test_values_of_live_answers_are_carried_on(self, place: Place) -> None:
+        """Create, get, use, delete: with the new identifier, and the new secret."""
+        place.api.skip(500)
+        code, rows = place.check("--unsafe")
+        assert (code, found(rows)) == (0, [])
+        assert [row["result"] for row in rows] == ["same"] * 8
+        assert place.asked[-4:] == [
+            b"POST /v1/things",
+            b"GET /v1/things/thing-1500",
+            b"POST /v1/nothing",
+            b"DELETE /v1/things/thing-1500",
+        ]
+        used = json.loads(place.upstream.received[-2].body)
+        assert used["of"] == "thing-1500"
+        assert used["access_token"].startswith("tok_")
+
+
+class TestSafety:
+    def test_what_may_change_something_is_only_sent_when_told(self, place: Place) -> None:
+        place.check()
+        assert {line.partition(b" ")[0] for line in place.asked} == {b"GET"}
+
+    def test_it_is_listed_before_it_is_sent(self, place: Place) -> None:
+        words = ("cassette", "check", "api.json", "--against", place.upstream.url, *CREDENTIAL)
+        done = run_command(*words, "--unsafe", "--only", "POST *", cwd=place.directory, env=KEY)
+        assert done.stderr.splitlines()[:2] == [
+            "buffr: will be sent: 4  POST /v1/things",
+            "buffr: will be sent: 6  POST /v1/nothing",
+        ]
+
+    def test_no_other_host_than_the_recorded_one_is_asked(self, place: Place) -> None:
+        """Not where a redirect leads, and not where nobody said that it may."""
+        done = run_command("cassette", "check", "api.json", cwd=place.directory, env=KEY)
+        assert done.returncode == 3
+        assert "its recording names no host" in done.stdout
+        with FakeUpstream(lambda _: answer(b"")) as other:
+            place.upstream.script = lambda _: answer(
+                b"", b"302 Found", [(b"Location", other.url.encode() + b"/v1/items")]
+            )
+            code, rows = place.check("--only", "/v1/items")
+            assert (code, found(rows)[0][3]) == (2, "changed")
+            assert other.received == []
+
+    def test_without_the_credential_nothing_is_sent(self, place: Place) -> None:
+        code, rows = place.check("--only", "/v1/items", env={})
+        assert code == 3
+        assert rows[0]["why"] == "it needs the credential authorization"
+        assert "API_KEY" in rows[0]["hint"]
+        assert place.asked == []
+
+    def test_a_wrong_credential_is_explained(self, place: Place) -> None:
+        code, rows = place.check("--only", "/v1/items", env={"API_KEY": "sk-another-that-is-new"})
+        assert code == 2
+        assert rows[0]["note"] == "401: are the credentials those of the recording?"
+
+    def test_the_settings_name_credentials_and_the_host(self, place: Place) -> None:
+        settings = {
+            "reverse": [{"target": place.upstream.url, "cassette": "api.json"}],
+            "credentials": {"authorization": "API_KEY"},
+        }
+        (place.directory / "buffr.yaml").write_text(json.dumps(settings))
+        words = ("cassette", "check", "api.json", "--only", "/v1/items")
+        done = run_command(*words, cwd=place.directory, env=KEY)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+class TestLimits:
+    def limited(self, *, told: bool) -> FakeUpstream:
+        """An API that allows 25 requests a second, and says so or not."""
+        moments: list[float] = []
+        lock = threading.Lock()
+
+        def script(_: Received) -> bytes:
+            with lock:
+                now = time.monotonic()
+                moments[:] = [one for one in moments if one > now - 1]
+                if len(moments) >= 25:
+                    return answer(b"{}", b"429 Too Many Requests", [(b"Retry-After", b"1")])
+                moments.append(now)
+                left = b"%d" % (25 - len(moments))
+            rest = ((b"RateLimit", b'"s";r=%b;t=1' % left),) if told else ()
+            return answer(b"{}", headers=[(b"Content-Type", b"application/json"), *rest])
+
+        return FakeUpstream(script)
+
+    @pytest.mark.parametrize("told", [True, False])
+    def test_the_apis_own_limit_is_kept(self, tmp_path: Path, told: bool) -> None:
+        """If it tells what remains, no request is refused; if not, refused ones are asked again."""
+        many(tmp_path / "api.json", 60)
+        with self.limited(told=told) as upstream:
+            words = ("cassette", "check", "api.json", "--against", upstream.url)
+            done = run_command(*words, cwd=tmp_path)
+            assert done.returncode == 0, done.stdout
+            assert done.stdout.endswith("60 same\n")
+            if told:
+                assert len(upstream.received) == 60
+
+    def test_a_pause_that_is_too_long(self, tmp_path: Path) -> None:
+        many(tmp_path / "api.json", 3)
+        busy = answer(b"", b"503 Service Unavailable", [(b"Retry-After", b"3600")])
+        with FakeUpstream(lambda _: busy) as upstream:
+            words = ("cassette", "check", "api.json", "--against", upstream.url, "--json")
+            done = run_command(*words, "--max-wait", "60", cwd=tmp_path)
+        assert done.returncode == 3
+        (file,) = json.loads(done.stdout)["files"]
+        assert "a pause of 3600 s, which is too long" in file["interactions"][0]["why"]
+        assert len(upstream.received) == 1
+
+    def test_a_rate(self, tmp_path: Path) -> None:
+        many(tmp_path / "api.json", 6)
+        with FakeUpstream(lambda _: answer(b"{}")) as upstream:
+            started = time.monotonic()
+            words = ("cassette", "check", "api.json", "--against", upstream.url, "--rate", "2/s")
+            run_command(*words, cwd=tmp_path)
+            assert time.monotonic() - started > 2
+
+
+class TestReports:
+    def test_lines_and_a_tree(self, place: Place) -> None:
+        place.api.version = "breaking"
+        code, text = place.run("--only", "/v1/items")
+        assert code == 2
+        assert text.splitlines() == [
+            "0  breaking   GET /v1/items",
+            "   `- body",
+            "      |- $.items[*].name is gone: string",
+            "      `- $.items[*].reads type changed: number -> string",
+            "1 breaking",
+        ]
+
+    def test_junit(self, place: Place) -> None:
+        place.api.version = "additive"
+        _, text = place.run("--junit")
+        suite = ET.fromstring(text).find("testsuite")
+        assert suite is not None
+        counts = {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")}
+        assert counts == {"tests": "8", "failures": "0", "errors": "0", "skipped": "4"}
+        assert "is new" in (suite[0].findtext("system-out") or "")
+        place.api.version = "breaking"
+        _, text = place.run("--junit")
+        suite = ET.fromstring(text).find("testsuite")
+        assert suite is not None
+        assert suite.get("failures") == "3"
+
+    def test_a_sample(self, place: Place) -> None:
+        _, rows = place.check("--sample", "2")
+        assert [row["number"] for row in rows] == [0, 4]
+
+    def test_an_api_that_is_gone(self, place: Place) -> None:
+        place.upstream.close()
+        code, rows = place.check("--only", "/v1/items")
+        assert code == 3
+        assert "refused" in rows[0]["why"]
+
+    def test_misuse(self, place: Place) -> None:
+        for words, told in (
+            (("--rate", "fast"), "must be a rate like"),
+            (("--json", "--junit"), "are alternatives"),
+            (("--credential", "key"), "must be NAME=VARIABLE"),
+            (("--against", "host"), "--against: 'host'"),
+        ):
+            done = run_command("cassette", "check", "api.json", *words, cwd=place.directory)
+            assert done.returncode == 3
+            assert told in done.stderr
+            assert "Traceback" not in done.stderr
