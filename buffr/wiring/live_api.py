@@ -29,8 +29,7 @@ from buffr.refreshing.asking import Asking, Live, Rules, Twice
 from buffr.refreshing.treq_client import Patience, TreqClient
 from buffr.refreshing.walk import Step, Walk
 from buffr.upstream.upstream import Upstream
-from buffr.wiring.paces import rate_rules
-from buffr.wiring.redaction import redaction_rules
+from buffr.wiring.routes import rate_rules, redaction_rules
 from buffr.wiring.upstreams import Upstreams
 
 __all__ = ["LiveAPI", "Wanted"]

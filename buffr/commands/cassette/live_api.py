@@ -191,7 +191,7 @@ def chosen_from(given: argparse.Namespace, snapshot: Snapshot) -> Chosen:
     names one.
     """
     from buffr.drift.carrying import request_words  # noqa: PLC0415  # help does without
-    from buffr.redaction.request_for_log import request_for_log  # noqa: PLC0415
+    from buffr.redaction.for_log import request_for_log  # noqa: PLC0415
     from buffr.redaction.rules import RedactionRules  # noqa: PLC0415
     from buffr.refreshing.asking import is_safe  # noqa: PLC0415
     from buffr.refreshing.walk import Step  # noqa: PLC0415
