@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, Protocol, assert_never
 from weakref import WeakKeyDictionary
 
@@ -11,9 +12,13 @@ from attrs import define, field, frozen
 from buffr.config import Config
 from buffr.exchanges.exchange import Counters
 from buffr.exchanges.route import Cached, Passing, Recorded, Route
+from buffr.interaction import Interaction
+from buffr.matching.matcher import Matcher
 from buffr.policy.mode import Mode
+from buffr.redaction.rules import RedactionRules
+from buffr.stores.base import Store
 
-__all__ = ["Check", "Kind", "NamedRoute", "Open", "RouteIds", "Running", "mode_of"]
+__all__ = ["Check", "Kind", "NamedRoute", "Open", "OpenStore", "RouteIds", "Running", "mode_of"]
 
 Kind = Literal["reverse", "gateway", "forward", "bypass"]
 
@@ -53,6 +58,25 @@ class NamedRoute:
     listens: str | None = None
 
 
+@frozen(eq=False)
+class OpenStore:
+    """A set of recordings, as it is seen by one of its routes. ``path`` is a file's.
+
+    ``writable``: its recordings can be edited and removed. ``routes`` are
+    the ids of those that use it.
+    """
+
+    id: str
+    name: str
+    kind: Literal["cassette", "sqlite", "memory"]
+    path: Path | None
+    store: Store
+    places: range
+    writable: bool
+    routes: tuple[str, ...]
+    matcher: Matcher
+
+
 def mode_of(route: Route) -> Mode:
     """The mode of a route."""
     match route:
@@ -70,23 +94,28 @@ def mode_of(route: Route) -> Mode:
 class RouteIds:
     """The ids of routes: given ones, or made of the origin behind the forward proxy."""
 
-    _given: WeakKeyDictionary[Route, str] = field(factory=WeakKeyDictionary)
+    bases: dict[str, str] = field(factory=dict)
+    """The upstreams' URLs, without a path, by the ids that were given."""
+    known: WeakKeyDictionary[Route, str] = field(factory=WeakKeyDictionary)
 
     def give(self, route: Route, name: str) -> None:
         """Give a route an id."""
-        self._given[route] = name
+        self.known[route] = name
+        if route.upstream is not None:
+            origin = route.upstream.upstream.origin
+            self.bases[name] = f"{origin.scheme}://{origin.authority.decode('ascii')}"
 
     def of(self, route: Route) -> str:
         """The id of a route; the same for all routes to one origin of the forward proxy."""
-        known = self._given.get(route)
-        if known is None:
+        found = self.known.get(route)
+        if found is None:
             origin = route.origin
-            known = "unknown"
+            found = "unknown"
             if origin is not None:
                 kind = "bypass" if route.src == "bypass" else "forward"
-                known = f"{kind}-{origin.scheme}-{origin.host}-{origin.port}"
-            self._given[route] = known
-        return known
+                found = f"{kind}-{origin.scheme}-{origin.host}-{origin.port}"
+            self.known[route] = found
+        return found
 
 
 class Running(Protocol):
@@ -94,6 +123,16 @@ class Running(Protocol):
 
     config: Config
     ids: RouteIds
+
+    @property
+    def rules(self) -> RedactionRules:
+        """What is hidden here, even if recordings are not redacted."""
+
+    def redacted(self, interaction: Interaction) -> Interaction:
+        """The interaction as it may be shown. Called from any thread.
+
+        Raises ``UnsafeRecording`` if it cannot be searched for credentials.
+        """
 
     @property
     def counters(self) -> Counters: ...
@@ -106,3 +145,9 @@ class Running(Protocol):
 
     def routes(self) -> Sequence[NamedRoute]:
         """The routes that are there now."""
+
+    def stores(self) -> Sequence[OpenStore]:
+        """The sets of recordings that are open now."""
+
+    def reference(self, route: Route, place: int) -> tuple[str | None, str, int] | None:
+        """The ids of a recording and of its store, and its number; ``None`` if it has none."""

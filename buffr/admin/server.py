@@ -264,7 +264,10 @@ def _send(reply: Reply, sink: ClientSink) -> None:
 async def _stream(events: Events, sink: ClientSink) -> None:
     sink.begin(ResponseHead(200, REASONS[200], _EVENT_STREAM))
     sink.flush()
-    async for data in events.pieces:
-        sink.write(Piece(data, len(data)))
-        await sink.drain()
+    try:
+        async for data in events.pieces:
+            sink.write(Piece(data, len(data)))
+            await sink.drain()
+    finally:
+        await events.pieces.aclose()
     sink.end(())

@@ -27,6 +27,7 @@ from buffr.exchanges.exchange import (
     Finished,
     Observer,
     SwitchingSink,
+    Watch,
     shown,
     shown_session,
 )
@@ -58,6 +59,7 @@ class Engine:
         self._reactor = reactor
         self.counters = Counters()
         self.observer: Observer | None = None
+        self.watch: Watch | None = None
         self._log = log
         self._wall = wall
         callbacks = (self._timestamp, self._kept, self._append_failed)
@@ -81,9 +83,12 @@ class Engine:
 
         ``scope`` names the playhead that counts its repetitions.
         """
-        exchange = Exchange(route, request, sink, scope, route.src, client=sink.connection)
+        exchange = Exchange(
+            route, request, sink, scope, route.src, client=sink.connection, watch=self.watch
+        )
         started = self._wall()
         status, level, detail, explanation = 0, "INFO", "", ""
+        failure: BuffrError | None = None
         try:
             if request.hops and route.upstream is not None:
                 route.upstream.upstream.refuse_loop(request)
@@ -103,6 +108,7 @@ class Engine:
             status, level, detail = error.status, self._blame(error, exchange), error.message
             explanation = f"{error}\n{error.explanation}".rstrip()
             error.noted = True
+            failure = error
             raise
         except CancelledError:
             status, level, detail = ClientGone.status, "WARN", "the client left"
@@ -117,20 +123,20 @@ class Engine:
                 words = shown_session(request, route)
                 frames = exchange.frames
                 self._log.session(now, level, words, frames, dur_s, exchange.src, detail)
-            if self.observer is not None:
-                self.observer.finished(
-                    Finished(
-                        words,
-                        status,
-                        level,
-                        exchange.src,
-                        explanation or detail,
-                        dur_s,
-                        route,
-                        scope,
-                        exchange.proposed,
-                    )
+            if self.observer is not None or self.watch is not None:
+                finished = Finished(
+                    words,
+                    status,
+                    level,
+                    exchange.src,
+                    explanation or detail,
+                    dur_s,
+                    route,
+                    scope,
+                    exchange.proposed,
+                    None if self.watch is None else exchange.seen(failure),
                 )
+                self._tell(now, finished)
 
     def tunnel(self, shown: str) -> Callable[[], None]:
         """Log the beginning of a bypassed tunnel; the caller calls the result when it ends."""
@@ -141,8 +147,7 @@ class Engine:
             self._log.exchange(now, "INFO", shown, 200, max(0.0, now - started), "bypass")
 
         self.counters.bypassed += 1
-        if self.observer is not None:
-            self.observer.finished(Finished(shown, 200, "INFO", "bypass", "", 0.0, None))
+        self._tell(started, Finished(shown, 200, "INFO", "bypass", "", 0.0, None))
         return ended
 
     def tunnel_failed(self, words: str, error: BuffrError, dur_s: float) -> None:
@@ -178,6 +183,7 @@ class Engine:
         """Relay without keeping anything. Returns the status, and why the answer was cut off."""
         request = exchange.request
         exchange.body = _on_its_way(route, body)
+        exchange.listen()
         if asks_websocket(request):
             key = check_request(request)
             return await self._fetches.session(exchange, route.upstream, key)
@@ -220,10 +226,12 @@ class Engine:
             case Replay(place):
                 exchange.body.close()
                 exchange.src = "cassette"
+                exchange.place = place
                 if exchange.sink.memorable and not key:
                     return await self._replay_memorably(exchange, route, place)
                 return await self._replays.answer(exchange, route, place, key)
             case Fetch() as fetch if route.upstream is not None:
+                exchange.listen()
                 if key:
                     return await self._fetches.session(exchange, route.upstream, key, route)
                 return await self._fetches.recorded(fetch, exchange, route, route.upstream)
@@ -254,15 +262,41 @@ class Engine:
         return partial(
             self._hit_again,
             self._log.rest_of(words, status, src),
-            Finished(words, status, "INFO", src, "", 0.0, route, exchange.scope),
+            Finished(
+                words,
+                status,
+                "INFO",
+                src,
+                "",
+                0.0,
+                route,
+                exchange.scope,
+                seen=None if self.watch is None else exchange.seen(),
+            ),
         )
 
     def _hit_again(self, line: str, finished: Finished) -> None:
         """Note a hit that was answered out of the listener's memo."""
         self.counters.hits += 1
-        self._log.again(self._wall(), line)
+        now = self._wall()
+        self._log.again(now, line)
         if self.observer is not None:
             self.observer.finished(finished)
+        watch = self.watch
+        if watch is not None:
+            if not watch.pending:
+                watch.soon()
+            watch.pending.append((now, finished))
+
+    def _tell(self, now: float, finished: Finished) -> None:
+        """Tell those who want to know of an exchange that is over."""
+        if self.observer is not None:
+            self.observer.finished(finished)
+        watch = self.watch
+        if watch is not None:
+            if not watch.pending:
+                watch.soon()
+            watch.pending.append((now, finished))
 
     async def _identity_aside(self, exchange: Exchange, route: Recorded, body: bytes) -> Identity:
         """The identity of a request with a long body, which is searched on a thread."""
@@ -283,6 +317,7 @@ class Engine:
 
     def _stored(self, exchange: Exchange) -> None:
         self.counters.recorded += 1
+        exchange.recorded = True
         if self.observer is not None:
             words = shown if exchange.frames is None else shown_session
             self.observer.recorded(words(exchange.request, exchange.route))

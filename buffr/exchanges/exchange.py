@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
-from attrs import define, frozen
+from attrs import define
 
+from buffr.errors import BuffrError
 from buffr.exchanges.dialogues import Remark
 from buffr.exchanges.hit import Hit
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Route
+from buffr.exchanges.seen import Heard, Seen
+from buffr.interaction import HTTPInteraction, Interaction
 from buffr.matching.suggestion import Suggestion
 from buffr.matching.variants import Identity, Selecting
 from buffr.message import Request, ResponseHead
@@ -20,6 +23,7 @@ from buffr.redaction.for_log import credentials_in, target_for_log
 from buffr.redaction.own_credentials import Secret
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Matches
+from buffr.stores.cache import CacheEntry
 from buffr.transport.duplex import Duplex
 from buffr.transport.sink import Sink
 from buffr.upstream.bound import Client
@@ -30,6 +34,7 @@ __all__ = [
     "Finished",
     "Observer",
     "SwitchingSink",
+    "Watch",
     "shown",
     "shown_session",
 ]
@@ -52,14 +57,16 @@ class Counters:
     throttled: int = 0
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Finished:
     """A finished exchange, for observers.
 
     ``request``, ``level`` and ``src`` are as in the log; ``detail`` says why
     the answer is not an ordinary one, in the words that the client got. A
     bypassed tunnel has no ``route``. ``scope`` is the client's. ``proposed``
-    is the rule that would have made a miss a hit.
+    is the rule that would have made a miss a hit. ``seen`` is there if
+    somebody watches. ``story`` is for an observer, to find here again what it
+    has made of an exchange that is told repeatedly.
     """
 
     request: str
@@ -71,6 +78,8 @@ class Finished:
     route: Route | None
     scope: str = ""
     proposed: Suggestion | None = None
+    seen: Seen | None = None
+    story: Any = None
 
 
 class Observer(Protocol):
@@ -81,6 +90,22 @@ class Observer(Protocol):
 
     def recorded(self, request: str) -> None:
         """An answer was recorded."""
+
+
+class Watch(Protocol):
+    """Looks at exchanges more closely than an observer, and later.
+
+    A hit that is repeated makes no call for it: it goes into a list.
+    """
+
+    pending: list[tuple[float, Finished]]
+    """Takes the exchanges that are over, each with the time in seconds since 1970."""
+
+    def soon(self) -> None:
+        """The first one is about to be put there since it was emptied."""
+
+    def listen(self, exchange: Exchange) -> None:
+        """Hear the answer of an exchange whose answer no store has yet."""
 
 
 class SwitchingSink(Sink, Protocol):
@@ -119,7 +144,11 @@ class Exchange:
     younger. ``variants`` are recordings of its key that answer other requests.
     ``client`` is the connection on which the request arrived. ``proposed`` is
     the rule with which a miss would match the nearest recording. ``remark`` is
-    its part in a dialogue, if its route has these.
+    its part in a dialogue, if its route has these. ``place`` is
+    that of the recording that answers, and ``interaction`` the recording;
+    ``entry`` is a stored answer. ``watch`` wants to see it, and
+    ``heard`` is the answer, if somebody listens. ``shared``, ``stale``,
+    ``age_s`` and ``recorded`` are as in ``Seen``.
     """
 
     route: Route
@@ -135,6 +164,45 @@ class Exchange:
     client: Client | None = None
     proposed: Suggestion | None = None
     remark: Remark | None = None
+    watch: Watch | None = None
+    place: int | None = None
+    interaction: Interaction | None = None
+    entry: CacheEntry | None = None
+    heard: Heard | None = None
+    shared: bool = False
+    stale: bool = False
+    age_s: float | None = None
+    recorded: bool = False
+
+    def listen(self) -> None:
+        """Let the answer be heard, if somebody watches: no store has it yet."""
+        if self.watch is not None:
+            self.watch.listen(self)
+
+    def seen(self, error: BuffrError | None = None) -> Seen:
+        """What is kept of it; ``error`` is what the client got instead of an answer."""
+        outgoing, recording = self.body.outgoing, self.interaction
+        answer = recording if isinstance(recording, HTTPInteraction) else None
+        head = None if recording is None else recording.response
+        if self.entry is not None:
+            head = self.entry.head
+        return Seen(
+            request=self.request,
+            body=outgoing if isinstance(outgoing, bytes) else None,
+            place=self.place,
+            answer=self.heard,
+            error=error,
+            frames=self.frames,
+            recorded=self.recorded,
+            shared=self.shared,
+            stale=self.stale,
+            age_s=self.age_s,
+            entry=self.entry,
+            head=head,
+            answer_bytes=None if answer is None else answer.body.size_bytes,
+            pieces=0 if answer is None else len(answer.chunks),
+            is_plain=error is None and not (self.stale or self.shared),
+        )
 
     @property
     def has_own_connection(self) -> bool:

@@ -146,6 +146,7 @@ class Fetches:
             flight = self._flights.joinable(name)
             if flight is not None:
                 exchange.body.close()
+                exchange.shared = True
                 return flight
         return self._flights.depart(
             self._call(exchange, route, upstream, share=fetch.share), route, name=name

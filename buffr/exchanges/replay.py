@@ -50,6 +50,7 @@ class Replays:
         """
         interaction = await route.store.load(place)
         self._counters.hits += 1
+        exchange.interaction = interaction
         if isinstance(interaction, WebSocketInteraction):
             values = captured(exchange, route)
             return 101, await self._sessions.replay(exchange, route, interaction, key, values)
@@ -155,6 +156,7 @@ class Replays:
         message = "not recorded again: the old recording answers"
         say(LogLevel.warn, message, request=words, err=error.message)
         exchange.src = "cassette"
+        exchange.place, exchange.stale = exchange.too_old, True
         return await self.answer(exchange, route, exchange.too_old, key)
 
     async def _sleep(self, seconds: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
-__all__ = ["AT_ONCE_BYTES", "aside", "start"]
+__all__ = ["AT_ONCE_BYTES", "aside", "at_once", "start"]
 
 AT_ONCE_BYTES = 8192
 """Of more than this a search keeps the reactor too long: a body of nothing but credentials
@@ -28,6 +28,17 @@ async def aside(
     pool = reactor.getThreadPool()
     result: _T = await deferToThreadPool(reactor, pool, run, *args, **kwargs)
     return result
+
+
+def at_once(running: Coroutine[Any, Any, _T]) -> _T | None:
+    """The result of a coroutine that need not wait; ``None`` if it would, and it is given up."""
+    try:
+        running.send(None)
+    except StopIteration as ended:
+        result: _T = ended.value
+        return result
+    running.close()
+    return None
 
 
 def start(running: Coroutine[Any, Any, None]) -> Deferred[None] | None:

@@ -12,9 +12,14 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import LogLevel
 
+from buffr.admin.events import EventPages
+from buffr.admin.exchange_pages import ExchangePages
 from buffr.admin.page import StaticFiles
 from buffr.admin.process import ProcessPages
+from buffr.admin.recent import Recent
 from buffr.admin.server import AdminServer, Pages
+from buffr.admin.status import StatusPages
+from buffr.admin.summaries import Summaries
 from buffr.config.admin import AdminSettings
 from buffr.errors import ConfigError
 from buffr.listeners.client import ConnectionLimits
@@ -42,6 +47,8 @@ class AdminListener:
     reactor: Any
     token: str = field(init=False)
     _listener: HTTPListener | None = field(init=False, default=None)
+    _events: EventPages = field(init=False)
+    _pages: Pages = field(init=False)
 
     @token.default
     def _token(self) -> str:
@@ -57,6 +64,7 @@ class AdminListener:
 
     def start(self) -> None:
         """Listen, and say where. Raises ``ConfigError`` if the port that was chosen is taken."""
+        self.live.routes()  # which gives them their ids
         address = self.settings.address
         try:
             self._listen(address.port)
@@ -72,15 +80,32 @@ class AdminListener:
             say(LogLevel.debug, what)
         say(LogLevel.info, "admin", url=f"{self.url}/#token={self.token}")
 
+    def __attrs_post_init__(self) -> None:
+        live, settings = self.live, self.settings
+        recent = Recent(
+            self.reactor,
+            time.time,
+            live.ids,
+            settings.exchanges_bytes,
+            settings.body_bytes,
+        )
+        live.engine.watch = recent
+        summaries = Summaries(live.ids, live.rules)
+        process = ProcessPages(live, time.time)
+        status = StatusPages(live, recent, process, lambda: 0, lambda: len(self._events.watchers))
+        self._events = EventPages(recent, summaries, self.reactor, status.hello, status.counts)
+        exchanges = ExchangePages(live, recent, summaries, self.reactor)
+        pages = (process, status, exchanges, self._events)
+        self._pages = Pages([one for each in pages for one in each.endpoints()])
+
     def _listen(self, port: int) -> None:
-        process = ProcessPages(self.live, time.time)
         host = (
             "127.0.0.1"
             if self.settings.address.host == "localhost"
             else (self.settings.address.host)
         )
         server = AdminServer(
-            Pages(process.endpoints()),
+            self._pages,
             StaticFiles(),
             self.token.encode("ascii"),
             OwnNames(host, (*self.settings.hosts, *own_names())),
@@ -107,6 +132,7 @@ class AdminListener:
         with suppress(OSError, ValueError):
             if json.loads(self._file.read_bytes()).get("token") == self.token:
                 self._file.unlink()
+        self._events.stop()
         if self._listener is not None:
             await self._listener.stop(0)
 

@@ -192,6 +192,8 @@ class _Builder:
             self._reverse_ports,
             self._live_gateway,
             self._forward_routes,
+            self._rules,
+            self._spool_dir,
         )
 
     def _reverse(self, row: ReverseRoute) -> None:

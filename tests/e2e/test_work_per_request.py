@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -102,9 +103,16 @@ class Counting:
 
 @pytest.fixture
 def counting(tmp_path: Path) -> Iterator[Counting]:
+    with counted(tmp_path) as counting:
+        yield counting
+
+
+@contextmanager
+def counted(tmp_path: Path, admin: str = "false") -> Iterator[Counting]:
     with FakeUpstream(lambda _: answer(b"y" * 200)) as upstream:
-        report = tmp_path / "report"
+        report = tmp_path / f"report-{admin}"
         command = [sys.executable, "-c", _PROGRAM, "auto", "--target", upstream.url, "--port", "0"]
+        command += ["--admin", admin, "--cassette", f"{admin}.json"]
         environment = {**os.environ, "REPORT": str(report)}
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -134,3 +142,23 @@ class TestCalls:
         # A few calls are a timer's, whatever is asked.
         calls = counting.counted()
         assert 0 < calls <= most * _COUNT + 50
+
+    @pytest.mark.parametrize(
+        "kind", ["a replayed GET", "a replayed GET with a trace id of its own"]
+    )
+    def test_metrics_and_the_live_page_add_little(self, kind: str, tmp_path: Path) -> None:
+        """At most 3 %: a hit that is repeated makes no call for them."""
+        made: Callable[[int], bytes]
+        made, _ = MOST[kind]
+        calls = []
+        for admin in ("false", "0"):
+            with counted(tmp_path, admin) as counting:
+                for number in range(_WARM):
+                    counting.ask(made(number))
+                counting.counted()
+                for number in range(_WARM, _WARM + 3 * _COUNT):
+                    counting.ask(made(number))
+                calls.append(counting.counted())
+        without, watched = calls
+        # Some 30 calls are made every 50 ms, for all requests since then.
+        assert watched <= 1.03 * without + 200

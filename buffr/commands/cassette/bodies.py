@@ -1,4 +1,4 @@
-"""Recorded bodies: their bytes, wherever they are, and what people read of them.
+"""Recorded bodies, as a terminal shows them.
 
 JSON is indented, event streams are laid out by event, and bytes are counted.
 """
@@ -10,16 +10,9 @@ import re
 import msgspec
 
 from buffr.commands.terminal import Paint, plain
-from buffr.errors import CassetteError
-from buffr.formats.codings import decoded
 from buffr.formats.json_text import STRING
-from buffr.interaction import Body
-from buffr.message import Headers
 
-__all__ = ["LARGEST_BYTES", "content", "pretty", "sized", "uncoded"]
-
-LARGEST_BYTES = 64 << 20
-"""More of one body is not held in memory, nor made of a compressed one."""
+__all__ = ["pretty", "sized"]
 
 _MOST_CHARACTERS = 1 << 20
 _LONGEST_LINE = 2000
@@ -31,30 +24,6 @@ _COLOURS = {"name": "36", "string": "32", "number": "33", "word": "35"}
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _NEXT = 1024
-
-
-def content(body: Body, most_bytes: int = LARGEST_BYTES) -> bytes:
-    """A body's bytes, up to a limit. Raises ``CassetteError`` for a missing file."""
-    if body.file is None:
-        return body.data[:most_bytes]
-    try:
-        with body.file.open("rb") as file:
-            return file.read(most_bytes)
-    except OSError as error:
-        raise CassetteError(f"{body.file}: {error.strerror}") from error
-
-
-def uncoded(data: bytes, headers: Headers) -> tuple[bytes, str]:
-    """What a body holds with its content codings undone, and these; as it is where it cannot be.
-
-    Then the codings are empty.
-    """
-    fields = [value for name, value in headers if name.lower() == b"content-encoding"]
-    codings = b", ".join(fields)
-    if not codings or not data:
-        return data, ""
-    undone = decoded(codings, data, limit_bytes=LARGEST_BYTES)
-    return (data, "") if undone is None else (undone, codings.decode("latin-1"))
 
 
 def pretty(data: bytes, media_type: str, paint: Paint) -> str:

@@ -11,9 +11,9 @@ from urllib.parse import quote
 import zstandard
 from attrs import evolve
 
-from buffr.commands.cassette.bodies import LARGEST_BYTES
 from buffr.commands.cassette.entry import Entry, exchange
 from buffr.errors import CassetteError
+from buffr.recording.readable import LARGEST_BYTES
 from buffr.stores.cache import CacheEntry
 from buffr.stores.cassette.format import decode
 from buffr.stores.sqlite.elements import body_files_of, stored_elements

@@ -11,9 +11,9 @@ from urllib.parse import unquote_to_bytes
 import re2
 from attrs import frozen
 
-from buffr.commands.cassette.bodies import content, uncoded
 from buffr.interaction import Body, HTTPInteraction, Interaction
 from buffr.message import Headers, media_type
+from buffr.recording.readable import content, uncoded
 from buffr.redaction.scanner import FORM
 from buffr.redaction.vocabulary import is_never
 

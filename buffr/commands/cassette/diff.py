@@ -12,7 +12,6 @@ import msgspec
 from attrs import asdict, frozen
 
 from buffr.commands.cassette.arguments import snapshot_of
-from buffr.commands.cassette.bodies import content, uncoded
 from buffr.commands.cassette.ls import Summary, row_at, row_of
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain
@@ -22,6 +21,7 @@ from buffr.matching.changes import changes
 from buffr.matching.key import KeyPart, MatchKey
 from buffr.matching.matcher import Matcher, MatchRules
 from buffr.matching.near_miss import Difference, shown
+from buffr.recording.readable import content, uncoded
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.snapshot import Snapshot
 

@@ -12,7 +12,7 @@ import msgspec
 from attrs import asdict, evolve, frozen
 
 from buffr.commands.cassette.arguments import snapshot_of
-from buffr.commands.cassette.bodies import content, sized, uncoded
+from buffr.commands.cassette.bodies import sized
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError
@@ -24,6 +24,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import media_type
+from buffr.recording.readable import content, uncoded
 from buffr.redaction.for_log import url_for_log
 from buffr.redaction.request_hint import LARGEST_READ, RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules

@@ -7,7 +7,6 @@ from itertools import repeat
 
 from attrs import evolve, frozen
 
-from buffr.commands.cassette.bodies import content, uncoded
 from buffr.commands.cassette.candidates import Candidate, Text, candidates, texts_of
 from buffr.commands.cassette.detectors import Detected
 from buffr.errors import CassetteError
@@ -20,6 +19,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import Headers, ResponseHead
+from buffr.recording.readable import content, uncoded
 from buffr.redaction.audit import Finding, find_secrets, start_of
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import msgspec
 
 from buffr.commands.cassette.arguments import numbers, snapshot_of
-from buffr.commands.cassette.bodies import content, pretty, uncoded
+from buffr.commands.cassette.bodies import pretty
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError
@@ -23,6 +23,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import Headers, media_type
+from buffr.recording.readable import content, uncoded
 from buffr.stores.cassette.format import RECORDED_KINDS
 from buffr.stores.cassette.snapshot import Snapshot
 

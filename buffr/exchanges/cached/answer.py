@@ -113,6 +113,7 @@ class Caching:
         request = exchange.request
         if exchange.has_own_connection or not methods_of(request) <= route.rules.methods:
             self._counters.fetched += 1
+            exchange.listen()
             return await through(self._flights, self._around, exchange, route, body)
         if isinstance(body, bytes) and not request.is_coded and body[:3] != GZIP_START:
             exchange.body = RequestBody(body, body)
@@ -179,14 +180,17 @@ class Caching:
     async def _stored(
         self, look: _Lookup, entry: CacheEntry, cache_fields: Headers
     ) -> tuple[int, str | None]:
-        exchange = look.exchange
-        exchange.src = "cache"
+        exchange, now = look.exchange, self._wall()
+        exchange.src, exchange.entry = "cache", entry
+        exchange.age_s = max(0.0, now - entry.born_at)
+        exchange.stale = now >= entry.fresh_until
         status = await _send_stored(
             exchange.sink, exchange.request, look.asked, entry, cache_fields
         )
         return status, None
 
     async def _fetch(self, look: _Lookup, *, share: bool) -> tuple[int, str | None]:
+        look.exchange.listen()
         if not share:
             return await self._alone(look)
         name: tuple[object, ...] = _name(look)
@@ -241,6 +245,7 @@ class Caching:
         cache_fields = partial(self._fields, look, flight.call, collapsed=collapsed)
         sink = CacheSink(look.exchange.sink, cache_fields, partial(_short, look, self._wall()))
         self._counters.fetched += not collapsed
+        look.exchange.shared = collapsed
         try:
             head, cut = await self._wait(look, flight, sink, collapsed=collapsed)
         except _UseStored as found:

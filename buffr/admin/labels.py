@@ -1,0 +1,112 @@
+"""What a request means, in a few words: the operation, and what it is done to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from buffr.message import Headers, media_type
+from buffr.redaction.request_hint import LARGEST_READ, RequestHint
+
+__all__ = ["label_of"]
+
+_LONGEST = 80
+_GRAPHQL = re.compile(
+    r"\s*(?:#[^\n]*\n\s*)*(query|mutation|subscription)\s*([A-Za-z_][A-Za-z0-9_]*)?"
+)
+_SUBJECTS = ("TableName", "QueueUrl", "Bucket", "FunctionName", "StreamName", "TopicArn", "Name")
+"""Members of AWS' requests that name what an operation is done to."""
+_VERBS = (
+    ("/chat/completions", "chat"),
+    ("/v2/chat", "chat"),
+    ("/responses", "response"),
+    ("/messages", "messages"),
+    ("/embeddings", "embeddings"),
+    ("/v2/embed", "embeddings"),
+    ("/completions", "completion"),
+    (":streamGenerateContent", "generate"),
+    (":generateContent", "generate"),
+    (":embedContent", "embeddings"),
+    ("/images/generations", "image"),
+    ("/audio/transcriptions", "transcription"),
+    ("/audio/speech", "speech"),
+    ("/moderations", "moderation"),
+    ("/rerank", "rerank"),
+)
+_MODEL_IN_PATH = re.compile(r"/models/([^/:?]+):")
+_CONVERSATIONS = ("messages", "input", "contents")
+
+
+def label_of(url: str, headers: Headers, body: bytes, hint: RequestHint) -> str:
+    """A request in a few words. ``url`` is redacted; ``body`` has no content codings."""
+    kind = media_type(headers)
+    parts = urlsplit(url)
+    if kind.startswith(b"application/grpc"):
+        return _cut(f"{parts.path.lstrip('/')} · gRPC")
+    document = _document(body, kind)
+    words = _graphql(document) or _llm(parts.path, document, hint) or _operation(document, hint)
+    return _cut(words or _end_of(parts.path, parts.query))
+
+
+def _document(body: bytes, kind: bytes) -> Mapping[str, Any]:
+    if not body or len(body) > LARGEST_READ or (b"json" not in kind and kind != b""):
+        return {}
+    try:
+        found = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _graphql(document: Mapping[str, Any]) -> str:
+    query = document.get("query")
+    if not isinstance(query, str):
+        return ""
+    found = _GRAPHQL.match(query)
+    name = document.get("operationName")
+    if found is None:
+        return f"query {name}" if isinstance(name, str) and query.lstrip().startswith("{") else ""
+    named = name if isinstance(name, str) and name else found[2]
+    return f"{found[1]} {named}" if named else found[1]
+
+
+def _llm(path: str, document: Mapping[str, Any], hint: RequestHint) -> str:
+    verb = next((verb for end, verb in _VERBS if path.endswith(end)), "")
+    in_path = _MODEL_IN_PATH.search(path)
+    model = hint.model or (in_path[1] if in_path else None)
+    if not verb or not model:
+        return ""
+    said = [verb, model]
+    for name in _CONVERSATIONS:
+        turns = document.get(name)
+        if isinstance(turns, list) and verb != "embeddings":
+            said.append(f"{len(turns)} messages" if len(turns) != 1 else "1 message")
+            break
+    if document.get("tools"):
+        said.append("tools")
+    if hint.stream or "stream" in verb or path.endswith(":streamGenerateContent"):
+        said.append("stream")
+    return " · ".join(said)
+
+
+def _operation(document: Mapping[str, Any], hint: RequestHint) -> str:
+    operation = hint.operation
+    if not operation:
+        return ""
+    name = operation.rstrip("/").rpartition("/")[2].rpartition(".")[2] or operation
+    subject = next((document[one] for one in _SUBJECTS if isinstance(document.get(one), str)), "")
+    subject = subject.rstrip("/").rpartition("/")[2].rpartition(":")[2]
+    return f"{name} · {subject}" if subject else name
+
+
+def _end_of(path: str, query: str) -> str:
+    end = path.rstrip("/").rpartition("/")[2] or "/"
+    return f"{end}?{query}" if query else end
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,104 @@
+"""What is kept of finished exchanges: stories, and the records that say when each was told."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from weakref import ref
+
+from attrs import define, field
+
+from buffr.exchanges.exchange import Finished
+from buffr.exchanges.route import Route
+from buffr.exchanges.seen import Seen
+from buffr.matching.suggestion import Suggestion
+
+__all__ = ["SOURCES", "Record", "Source", "Story", "source_of"]
+
+Source = str
+"""One of ``SOURCES``."""
+SOURCES: tuple[Source, ...] = (
+    *("cassette", "cache", "stale", "shared", "upstream"),
+    *("miss", "limit", "bypass", "client", "error"),
+)
+HERE = frozenset(("cassette", "cache", "stale"))
+"""Sources that spare a call to an upstream, whatever else happens."""
+
+_STORY_BYTES = 1200
+"""The size of the objects of a story, without its texts; measured with CPython 3.11."""
+_BY_SRC: dict[str, Source] = {
+    "cassette": "cassette",
+    "cache": "cache",
+    "upstream": "upstream",
+    "miss": "miss",
+    "limit": "limit",
+    "bypass": "bypass",
+    "client": "client",
+}
+
+
+def source_of(finished: Finished) -> Source:
+    """Where an exchange's answer came from."""
+    seen, src = finished.seen, finished.src
+    if seen is not None:
+        if seen.error is not None and finished.level == "ERROR" and src != "client":
+            return "error"
+        if seen.stale:
+            return "stale"
+        if seen.shared and src == "upstream":
+            return "shared"
+    return _BY_SRC.get(src, "upstream")
+
+
+@define(eq=False)
+class Tally:
+    """Exchanges that are alike: plain integers. ``slower`` are their durations' buckets."""
+
+    count: int = 0
+    total_s: float = 0.0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    slower: list[int] = field(factory=list)
+
+
+@define(eq=False)
+class Story:
+    """Everything about one exchange but when it was; a hit that is repeated has one story.
+
+    The route is not kept alive: it is released while its exchanges are still
+    shown. ``shown`` is its summary, from the time it was first asked for.
+    ``fresh`` counts what was told and not counted yet. Its size is counted
+    with the record ``counted_with``.
+    """
+
+    words: str
+    status: int
+    level: str
+    source: Source
+    detail: str
+    dur_s: float
+    scope: str
+    route_id: str | None
+    route: ref[Route] | None
+    seen: Seen | None
+    proposed: Suggestion | None
+    tally: Tally
+    counted_with: int
+    counted_bytes: int = _STORY_BYTES
+    request_bytes: int = 0
+    response_bytes: int | None = None
+    fresh: int = 0
+    shown: dict[str, object] | None = None
+    miss: str | None = None
+
+
+class Record(NamedTuple):
+    """One exchange: its id, when it ended in seconds since 1970, and its story."""
+
+    id: int
+    at_s: float
+    story: Story
+
+    @property
+    def began_ms(self) -> int:
+        """When it began, in milliseconds since 1970."""
+        return int((self.at_s - self.story.dur_s) * 1000)
