@@ -95,8 +95,8 @@ class Bounds:
 class User(Protocol):
     """Hears what the peer of one connection does, in the order of its frames.
 
-    An engine calls these methods within ``receive``, and within nothing else.
-    They may call the engine. A stream that nothing is known of here, or that
+    An engine calls these methods within ``receive``, and ``reset`` within
+    ``take``, too. They may call the engine. A stream that nothing is known of here, or that
     is over, may still be named: a frame and a reset can pass each other.
     """
 

@@ -106,14 +106,24 @@ class Ngh2Engine:
             connection.receive_data(data)
         except ngh2.NGH2Error as error:
             self._broken = _words(error)
+        self._tell(connection.events())
+
+    def _tell(self, events: list[ngh2.Event]) -> None:
         hear = self._hear
-        for event in connection.events():
+        for event in events:
             heard = hear.get(type(event))
             if heard is not None:
                 heard(event)
 
     def take(self, most: int) -> bytes:
-        return b"" if self._broken else self._take(most)
+        if self._broken:
+            return b""
+        data = self._take(most)
+        # A stream that was reset for its faults is closed when the reset is framed.
+        events = self._connection.events()
+        if events:
+            self._tell(events)
+        return data
 
     # Messages.
 
