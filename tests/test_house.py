@@ -72,6 +72,7 @@ PURE = (
     "buffr.stores.cassette.sessions",
     "buffr.stores.cassette.text",
     "buffr.stores.cassette.reason_phrases",
+    "buffr.stores.fleet",
     "buffr.stores.redis.address",
     "buffr.stores.writable",
     "buffr.transport.memo",
@@ -111,6 +112,7 @@ PORTS = frozenset(
     (
         "buffr.stores.base",
         "buffr.stores.cache",
+        "buffr.stores.fleet",
         "buffr.stores.redis.address",
         "buffr.stores.writable",
     )

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, assert_never
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel
+from twisted.python.failure import Failure
 
 from buffr.errors import (
     BadFraming,
@@ -18,6 +19,7 @@ from buffr.errors import (
     NoMatch,
     NotCached,
     RateLimited,
+    StoreFailed,
 )
 from buffr.exchanges.cached.answer import Caching
 from buffr.exchanges.dialogues import Dialogues
@@ -34,6 +36,7 @@ from buffr.exchanges.exchange import (
 from buffr.exchanges.fetch import Fetches
 from buffr.exchanges.hit import RecordedHit
 from buffr.exchanges.lookup import identity_of, next_place, no_match, only_recording
+from buffr.exchanges.playhead import Repeat
 from buffr.exchanges.replay import Replays
 from buffr.exchanges.request_body import RequestBody, read_whole, stream_through
 from buffr.exchanges.route import Cached, Passing, Recorded, Route
@@ -313,7 +316,11 @@ class Engine:
             variant = route.matcher.variant(identity.selecting, request, answer.headers)
             name = recording_name(identity.keys[0].digest, variant)
             remark = exchange.remark
-            route.playhead.answered(exchange.scope if remark is None else remark.scope, name)
+            scope = exchange.scope if remark is None else remark.scope
+            route.playhead.answered(scope, name)
+            if route.fleet is not None and route.playhead.repeat is Repeat.ONCE:
+                answered = route.fleet.playheads.answered(scope, name)
+                Deferred.fromCoroutine(answered).addErrback(_not_shared)
 
     def _stored(self, exchange: Exchange) -> None:
         self.counters.recorded += 1
@@ -346,6 +353,11 @@ class Engine:
         await self._sessions.ended()
         await self._caching.stop()
         self._log.flush()
+
+
+def _not_shared(failure: Failure) -> None:
+    """While the server is away, each process counts for itself."""
+    failure.trap(StoreFailed)
 
 
 def _on_its_way(route: Route, body: bytes | BodyStream, *, record: bool = False) -> RequestBody:

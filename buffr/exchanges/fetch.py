@@ -11,7 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
 from buffr.exchanges.call import RecordedCall, UpstreamCall
 from buffr.exchanges.exchange import Counters, Exchange
-from buffr.exchanges.flight import Flight, Flights
+from buffr.exchanges.fleet_call import FleetCall, flight_name
+from buffr.exchanges.flight import Call, Flight, Flights
 from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.relay import relayed
 from buffr.exchanges.replay import Replays
@@ -51,7 +52,7 @@ class Fetches:
         self._timestamp = timestamp
         self._kept = kept
         self._failed = failed
-        self._flights: Flights[UpstreamCall] = Flights(reactor)
+        self._flights: Flights[Call] = Flights(reactor)
 
     async def passed(self, exchange: Exchange, upstream: PacedUpstream) -> tuple[int, str | None]:
         """Pass an answer on without keeping it. Returns its status, and why it was cut off."""
@@ -134,7 +135,7 @@ class Fetches:
 
     def _flight(
         self, fetch: Fetch, exchange: Exchange, route: Recorded, upstream: PacedUpstream
-    ) -> Flight[UpstreamCall]:
+    ) -> Flight[Call]:
         """The flight that an exchange joins, or a new one."""
         alone = exchange.has_own_connection
         name = None
@@ -148,9 +149,12 @@ class Fetches:
                 exchange.body.close()
                 exchange.shared = True
                 return flight
-        return self._flights.depart(
-            self._call(exchange, route, upstream, share=fetch.share), route, name=name
-        )
+        own = self._call(exchange, route, upstream, share=fetch.share)
+        call: Call = own
+        if name is not None and route.fleet is not None:
+            origin = "" if route.origin is None else route.origin.url
+            call = FleetCall(own, route.fleet.flights, flight_name(*name[1:], origin))
+        return self._flights.depart(call, route, name=name)
 
     def _call(
         self,

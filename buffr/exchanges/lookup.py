@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import evolve
 from twisted.logger import LogLevel
 
-from buffr.errors import NoMatch
+from buffr.errors import NoMatch, StoreFailed
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.exchange import Exchange, shown
 from buffr.exchanges.explain import Explained
+from buffr.exchanges.playhead import Repeat
 from buffr.exchanges.route import Recorded
 from buffr.log import say
 from buffr.matching.body import IN_MEMORY
@@ -19,6 +20,7 @@ from buffr.matching.variants import Identity
 from buffr.message import Request
 from buffr.policy.mode import Mode, may_substitute
 from buffr.stores.base import Matches, Store
+from buffr.stores.fleet import Fleet
 
 __all__ = ["captured", "identity_of", "next_place", "no_match", "only_recording"]
 
@@ -68,9 +70,28 @@ async def next_place(exchange: Exchange, route: Recorded, wall: Callable[[], flo
     if exchange.remark is not None:
         scope = exchange.remark.scope
         found = evolve(found, places=await exchange.remark.dialogue.own(route.store, found.places))
+    if route.fleet is not None and needs_fleet(route.playhead.repeat, found.places):
+        return await _next_of_fleet(scope, route, route.fleet, found)
     if route.ages is None:
         return route.playhead.next(scope, found.name, found.places)
     return await _next_by_age(exchange, route, route.ages, found, scope, wall())
+
+
+def needs_fleet(repeat: Repeat, places: Sequence[int]) -> bool:
+    """Whether it matters what other processes have played."""
+    return len(places) > 1 or repeat is Repeat.ONCE
+
+
+async def _next_of_fleet(scope: str, route: Recorded, fleet: Fleet, found: Matches) -> int | None:
+    """The next place of all processes; of this one while they cannot be asked."""
+    playhead, places = route.playhead, found.places
+    local = playhead.next(scope, found.name, places)
+    try:
+        turn = fleet.playheads.next
+        at = await turn(scope, found.name, len(places), playhead.repeat.value)
+    except StoreFailed:
+        return local
+    return None if at is None else places[at]
 
 
 async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Matches | None:
@@ -80,6 +101,8 @@ async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Mat
     the request's bytes and does not take time.
     """
     if route.ages is not None or route.matcher.sync or route.replay_delays or route.in_dialogue:
+        return None
+    if route.fleet is not None and needs_fleet(route.playhead.repeat, (place,)):
         return None
     identity = exchange.identity
     found = await route.store.find(identity.keys)

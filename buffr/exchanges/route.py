@@ -22,6 +22,7 @@ from buffr.policy.mode import Mode, needs_key
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Store
 from buffr.stores.cache import CacheStore
+from buffr.stores.fleet import Fleet, FleetFlights
 
 __all__ = ["Cached", "Fitting", "Passing", "Recorded", "Route", "SessionLimits", "Uses", "Variants"]
 
@@ -139,6 +140,7 @@ class Recorded(_AnyRoute):
 
     There is no ``upstream`` in mode replay. Answers with ``record_statuses``
     are kept, others pass through. ``bodies`` reads long request bodies.
+    ``fleet`` has what the route shares with other processes, if it does.
     ``explainer`` reports the nearest recordings of a miss. ``ages`` finds
     recordings that are too old; without it none is. ``in_dialogue`` says that
     its exchanges are calls within sessions, as in ``Dialogues``.
@@ -154,6 +156,7 @@ class Recorded(_AnyRoute):
     record_statuses: Container[int]
     replay_delays: bool
     ages: Ages | None = None
+    fleet: Fleet | None = None
     variants: Variants = field(factory=Variants)
     fitting: Fitting = field(factory=Fitting)
     in_dialogue: bool = False
@@ -180,6 +183,7 @@ class Cached(_AnyRoute):
     keys: CacheKeys
     matcher: Matcher
     bodies: RouteBodies
+    flights: FleetFlights | None = None
     timing: Timing = field(init=False)
 
     @timing.default

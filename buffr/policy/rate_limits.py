@@ -266,7 +266,7 @@ class RateLimiter:
             turn.due_s = self._due(len(self._waiting), turn.earliest_s)
             if turn.due_s - turn.came_s > self._rules.max_delay_s or self._is_full:
                 wait = max(0.0, turn.due_s - now)
-                refused.append((turn, self._refusal(wait, "it would now wait too long")))
+                refused.append((turn, self.refusal(wait, "it would now wait too long")))
             else:
                 self._waiting.append(turn)
         self._moved = False
@@ -277,9 +277,10 @@ class RateLimiter:
         # A request that comes when it was told to is never delayed by this.
         back_off_s = min(self._back_off_s(), wait)
         self._back_off_until = max(self._back_off_until, now + back_off_s)
-        return self._refusal(wait, why)
+        return self.refusal(wait, why)
 
-    def _refusal(self, wait: float, why: str) -> RateLimited:
+    def refusal(self, wait: float, why: str) -> RateLimited:
+        """The error for a request that could leave in ``wait`` seconds."""
         self._refused += 1
         seconds = max(1, ceil(wait))
         binding = max(self._starts(len(self._waiting)), default=None, key=lambda one: one[0])

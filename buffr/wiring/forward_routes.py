@@ -19,7 +19,7 @@ from buffr.wiring.cassettes import Place, SharedCassette, place_of
 from buffr.wiring.held_routes import Held, HeldRoutes, Name
 from buffr.wiring.matchers import cache_matcher_for, matcher_for, repeat_of
 from buffr.wiring.remembered import Remembered
-from buffr.wiring.routes import RouteMaker, new_pace
+from buffr.wiring.routes import RouteMaker
 from buffr.wiring.servers import on_error_of
 
 __all__ = ["ForwardRoutes"]
@@ -156,7 +156,7 @@ class ForwardRoutes:
         limits = row.limits
         if limits is None:
             return None
-        return self._paces.of(host, lambda: new_pace(limits, self._maker.reactor))
+        return self._paces.of(host, lambda: self._maker.pace(limits, row.cache, host))
 
     def _passing(self, origin: Origin) -> Route:
         """The route of a bypassed host's plain requests, which are relayed in any mode."""

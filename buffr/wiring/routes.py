@@ -20,6 +20,7 @@ from buffr.config.route import RouteSettings
 from buffr.errors import ConfigError
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.explain import Explainer
+from buffr.exchanges.fleet_pace import FleetPace
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead, Repeat
@@ -40,7 +41,7 @@ from buffr.wiring.matchers import cache_matcher_for, matcher_for, repeat_of
 from buffr.wiring.servers import on_error_of
 from buffr.wiring.upstreams import Upstreams
 
-__all__ = ["RouteMaker", "new_pace", "pace_for", "rate_rules", "redaction_rules", "reverse_route"]
+__all__ = ["RouteMaker", "rate_rules", "redaction_rules", "reverse_route"]
 
 
 def rate_rules(limits: RateLimits) -> RateRules:
@@ -57,17 +58,6 @@ def rate_rules(limits: RateLimits) -> RateRules:
         max_delay_s=limits.max_delay_s,
         max_waiting=limits.max_waiting,
     )
-
-
-def new_pace(limits: RateLimits, reactor: Any) -> Pace:
-    """A pace with these limits."""
-    rules = rate_rules(limits)
-    return Pace(reactor, rules, limits.max_hold_s, seconds=time.monotonic, wall=time.time)
-
-
-def pace_for(limits: RateLimits | None, reactor: Any) -> Pace | None:
-    """Like ``new_pace``; ``None`` without limits."""
-    return None if limits is None else new_pace(limits, reactor)
 
 
 def _shares(mode: Mode, chosen: bool | None, repeat: Repeat) -> bool:  # noqa: FBT001  # as set
@@ -117,7 +107,9 @@ class RouteMaker:
         """
         if upstream is None:
             return self._recorded_row(row, None, origin)
-        paced = PacedUpstream(upstream, pace_for(row.limits, self.reactor))
+        limits, url = row.limits, upstream.origin.url
+        pace = None if limits is None else self.pace(limits, row.cache, url)
+        paced = PacedUpstream(upstream, pace)
         match row.mode:
             case Mode.AUTO | Mode.RECORD | Mode.REPLAY:
                 return self._recorded_row(row, paced, origin)
@@ -130,6 +122,14 @@ class RouteMaker:
                 return self.passing(paced, origin)
             case other:
                 assert_never(other)
+
+    def pace(self, limits: RateLimits, cache: CacheSettings, name: str) -> Pace:
+        """The pace of requests to the upstream of a name."""
+        arguments = self.reactor, rate_rules(limits), limits.max_hold_s
+        shared = self.cassettes.servers.limits(cache, name)
+        if shared is None:
+            return Pace(*arguments, seconds=time.monotonic, wall=time.time)
+        return FleetPace(*arguments, shared, seconds=time.monotonic, wall=time.time)
 
     def _recorded_row(
         self,
@@ -171,6 +171,7 @@ class RouteMaker:
             record_statuses=row.record_statuses or recorded_by_default(mode),
             replay_delays=self.config.replay_delays if delays is None else delays,
             ages=None if re_record_after_s is None else Ages(re_record_after_s),
+            fleet=self.cassettes.servers.fleet_of(store),
             variants=Variants(strict=matcher.strict_variants),
             fitting=Fitting(row.replay_retry_after_s, row.end_of_stream == "client"),
             in_dialogue=in_dialogue,
@@ -198,6 +199,7 @@ class RouteMaker:
             keys=CacheKeys(matcher, self.rules, rules, name, partial(getattr, store, "salt")),
             matcher=matcher,
             bodies=RouteBodies(self.bodies, matcher, None),
+            flights=self.cassettes.servers.flights(settings),
         )
 
     def passing(

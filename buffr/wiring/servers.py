@@ -11,6 +11,8 @@ from buffr.config import Config
 from buffr.config.caching import CacheSettings
 from buffr.log import say
 from buffr.policy.mode import Mode
+from buffr.stores.base import Store
+from buffr.stores.fleet import Fleet, FleetFlights, FleetLimits
 from buffr.stores.redis.address import OnStoreError, RedisAddress
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Servers", "on_error_of"]
 
 _SPOOL = "buffr-spool"
+_CACHE = "cache:"
+"""No set of interactions has this name."""
 
 
 class Servers:
@@ -45,6 +49,29 @@ class Servers:
             known = RedisServer(client, _log, directory, settings.spool_bytes)
             self._servers[address] = known
         return known
+
+    def fleet_of(self, store: Store) -> Fleet | None:
+        """What a route with this store shares with other processes, if the store is on a server."""
+        if not self._servers:
+            return None
+        from buffr.stores.redis.interactions import RedisView  # noqa: PLC0415
+
+        if not isinstance(store, RedisView):
+            return None
+        interactions = store.interactions
+        return self.of(interactions.client.address).fleet(interactions.name)
+
+    def flights(self, settings: CacheSettings) -> FleetFlights | None:
+        """The calls of a route that caches, if its store is on a server."""
+        if settings.store is None or settings.store.server is None:
+            return None
+        return self.of(settings.store.server).fleet(_CACHE).flights
+
+    def limits(self, settings: CacheSettings, name: str) -> FleetLimits | None:
+        """The limits of an upstream, if the route's store is on a server."""
+        if settings.store is None or settings.store.server is None:
+            return None
+        return self.of(settings.store.server).limits(name)
 
     def open_all(self) -> None:
         """Connect to all that are known so far, in the background."""

@@ -54,7 +54,7 @@ class TestRoutes:
             ("ttl_by_status: {404: often}", "ttl_by_status.404: 'often' must be seconds"),
             ("override: [everything]", "override[0]: 'everything' must be no-store,"),
             ("methods: [PUT]", "methods[0]: 'PUT' must be GET, HEAD or POST"),
-            ("store: 'sqlite:'", "store: 'sqlite:' must be memory: or sqlite:PATH"),
+            ("store: 'sqlite:'", "store: 'sqlite:' must be memory:, sqlite:PATH or redis://HOST"),
         ],
     )
     def test_refused(self, tmp_path: Path, row: str, line: str) -> None:

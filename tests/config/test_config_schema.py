@@ -75,7 +75,7 @@ INVALID = (
     "reverse: [{target: 'http://a', record_statuses: [99]}]",
     "reverse: [{target: 'http://a', record_statuses: []}]",
     "reverse: [{target: 'http://a', limits: {per_hour: 0}}]",
-    "reverse: [{target: 'http://a', mode: cache, store: 'redis://a'}]",
+    "reverse: [{target: 'http://a', mode: cache, store: 'redis:a'}]",
     "reverse: [{target: 'http://a', via: 'p.test'}]",
     "reverse: [{target: 'http://a', match: {ignore: x}}]",
     "forward: {hosts: [{mode: auto}]}",

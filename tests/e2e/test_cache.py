@@ -82,7 +82,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         ("option", "line"),
         [
-            (("--store", "redis:x"), "must be memory: or sqlite:PATH"),
+            (("--store", "redis:x"), "must be memory:, sqlite:PATH or redis://HOST"),
             (("--ttl", "0"), "must be seconds"),
         ],
     )

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from attrs import define
-from raw_http import ask, request
+from raw_http import RawClient, ask, request
 from redis_servers import RedisServer
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, answer, steps
 
 SECRET = b"sk-proj-1a2B3c4D5e6F7g8H9i0J1k2L3m4N"
-JSON = ((b"Content-Type", b"application/json"),)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+EVENTS = b"9\r\ndata: 1\n\n\r\n", b"9\r\ndata: 2\n\n\r\n"
+END = b"0\r\n\r\n"
 
 
 @define(eq=False)
@@ -26,6 +29,7 @@ class Fleet:
     upstream: FakeUpstream
     server: RedisServer
     stack: ExitStack
+    go_on: threading.Event
     settings: str = ""
 
     @property
@@ -41,34 +45,57 @@ class Fleet:
             arguments += ["--config", str(file)]
         return self.stack.enter_context(BuffrProcess.run(*arguments, cwd=self.directory))
 
+    def serve(self) -> BuffrProcess:
+        """A buffr with the settings alone."""
+        file = self.directory / "settings.yaml"
+        file.write_text(self.settings)
+        running = BuffrProcess.run("serve", "--config", str(file), cwd=self.directory)
+        return self.stack.enter_context(running)
+
     def asked(self) -> int:
         return len(self.upstream.received)
 
 
-def script(received: Received) -> bytes | Iterator[Step]:
-    if received.target == b"/stream":
-        head = (
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-            b"Transfer-Encoding: chunked\r\n\r\n"
-        )
-        return steps(head, b"9\r\ndata: 1\n\n\r\n", 0.3, b"9\r\ndata: 2\n\n\r\n0\r\n\r\n")
-    if received.target == b"/large":
-        return answer(b"x" * (3 << 20))
-    return answer(b"answer to " + received.target)
+@contextmanager
+def running_fleet(directory: Path, server: RedisServer) -> Iterator[Fleet]:
+    go_on = threading.Event()
+
+    def script(received: Received) -> bytes | Iterator[Step]:
+        match received.target:
+            case b"/stream":
+                return steps(HEAD, EVENTS[0], 0.3, EVENTS[1] + END)
+            case b"/slow":
+                return told(HEAD + EVENTS[0], EVENTS[1] + END)
+            case b"/late":
+                return told(b"", answer(b"late"))
+            case b"/large":
+                return answer(b"x" * (3 << 20))
+            case b"/count":
+                return answer(b"%d" % len(upstream.received))
+        return answer(b"answer to " + received.target)
+
+    def told(first: bytes, rest: bytes) -> Iterator[Step]:
+        yield first
+        go_on.wait(60)
+        yield rest
+
+    with FakeUpstream(script) as upstream, ExitStack() as stack:
+        yield Fleet(directory, upstream, server, stack, go_on)
+        go_on.set()
 
 
 @pytest.fixture
 def fleet(tmp_path: Path, redis_server: RedisServer) -> Iterator[Fleet]:
-    with FakeUpstream(script) as upstream, ExitStack() as stack:
-        yield Fleet(tmp_path, upstream, redis_server, stack)
+    with running_fleet(tmp_path, redis_server) as fleet:
+        yield fleet
 
 
 @pytest.fixture
 def own_fleet(tmp_path: Path) -> Iterator[Fleet]:
     """With a server that the test may kill."""
     server = RedisServer(tmp_path / "r")
-    with FakeUpstream(script) as upstream, ExitStack() as stack:
-        yield Fleet(tmp_path, upstream, server, stack)
+    with running_fleet(tmp_path, server) as fleet:
+        yield fleet
     server.kill()
 
 
@@ -169,11 +196,7 @@ class TestOutages:
             f"reverse: [{{target: {fleet.upstream.url}, port: 0, on_store_error: refuse,"
             f" store: '{fleet.store}'}}]"
         )
-        file = fleet.directory / "settings.yaml"
-        file.write_text(fleet.settings)
-        running = fleet.stack.enter_context(
-            BuffrProcess.run("serve", "--config", str(file), cwd=fleet.directory)
-        )
+        running = fleet.serve()
         assert body(running) == b"answer to /a"
         fleet.server.kill()
         running.wait_for("cannot be used")
@@ -194,3 +217,76 @@ class TestStarts:
             ),
         ):
             pass
+
+
+class TestFlights:
+    def test_identical_misses_of_all_processes_are_one_call(self, fleet: Fleet) -> None:
+        """The short form of ``make fleet``: two processes, requests while the call is under way."""
+        running = [fleet.start(), fleet.start()]
+        clients = [RawClient(each.ports[0]) for each in running for _ in range(10)]
+        for client in clients:
+            client.send(request(b"/stream"))
+        bodies = {client.answer().body for client in clients}
+        assert bodies == {b"data: 1\n\ndata: 2\n\n"}
+        assert fleet.asked() == 1
+        fleet.upstream.close()
+        assert body(fleet.start("replay"), b"/stream") in bodies
+
+    def test_a_follower_reads_the_stream_as_it_is_written(self, fleet: Fleet) -> None:
+        leading, following = (RawClient(fleet.start().ports[0]) for _ in range(2))
+        leading.send(request(b"/slow"))
+        eventually(lambda: fleet.asked() == 1)
+        following.send(request(b"/slow"))
+        following.until(b"data: 1")
+        fleet.go_on.set()
+        following.until(b"data: 2")
+        assert fleet.asked() == 1
+
+    def test_if_the_process_that_calls_is_killed_another_takes_over(self, fleet: Fleet) -> None:
+        holder, other = fleet.start(), fleet.start()
+        first, second = RawClient(holder.ports[0]), RawClient(other.ports[0])
+        first.send(request(b"/late"))
+        eventually(lambda: fleet.asked() == 1)
+        second.send(request(b"/late"))
+        holder.process.kill()
+        eventually(lambda: fleet.asked() == 2)
+        fleet.go_on.set()
+        assert second.answer().body == b"late"
+
+    def test_a_cache_makes_one_call_for_all(self, fleet: Fleet) -> None:
+        running = [fleet.start("cache", "--ttl", "1h") for _ in range(2)]
+        clients = [RawClient(each.ports[0]) for each in running for _ in range(5)]
+        for client in clients:
+            client.send(request(b"/late"))
+        eventually(lambda: fleet.asked() == 1)
+        fleet.go_on.set()
+        assert {client.answer().body for client in clients} == {b"late"}
+        assert fleet.asked() == 1
+
+
+class TestPlayheads:
+    def test_replays_of_all_processes_keep_the_recorded_order(self, fleet: Fleet) -> None:
+        recording = fleet.start("record")
+        for number in range(6):
+            assert body(recording, b"/count") == b"%d" % (number + 1)
+        recording.stop()
+        one, other = fleet.start("replay"), fleet.start("replay")
+        answers = [body(each, b"/count") for _ in range(3) for each in (one, other)]
+        assert answers == [b"1", b"2", b"3", b"4", b"5", b"6"]
+        scoped = request(b"/count", headers=[(b"X-Buffr-Scope", b"mine")])
+        assert ask(one.ports[0], scoped).body == b"1"
+        assert ask(other.ports[0], scoped).body == b"2"
+
+
+class TestLimits:
+    def test_they_hold_for_all_processes(self, fleet: Fleet) -> None:
+        fleet.settings = (
+            f"reverse: [{{target: {fleet.upstream.url}, port: 0, store: '{fleet.store}',"
+            " limits: {per_minute: 3, max_delay: 0s}}]"
+        )
+        running = [fleet.serve(), fleet.serve()]
+        statuses = [
+            ask(running[number % 2].ports[0], request(b"/%d" % number)).status
+            for number in range(5)
+        ]
+        assert statuses == [200, 200, 200, 429, 429]

@@ -21,6 +21,7 @@ from buffr.errors import (
     UpstreamTimeout,
 )
 from buffr.exchanges.cached.call import CacheCall, Storage, Surroundings
+from buffr.exchanges.cached.elsewhere import Elsewhere
 from buffr.exchanges.cached.invalidation import through, url_of
 from buffr.exchanges.cached.sink import CacheSink, Declined
 from buffr.exchanges.exchange import Counters, Exchange
@@ -48,6 +49,7 @@ from buffr.policy.cache.storing import for_everybody
 from buffr.policy.mode import Fetch, Refuse, Reuse, decide_cached
 from buffr.recording.player import AT_ONCE, play
 from buffr.stores.cache import CacheEntry, StoredEntry
+from buffr.stores.fleet import FleetFlights
 from buffr.transport.sink import Sink
 from buffr.transport.streams import BodyStream
 
@@ -101,6 +103,7 @@ class Caching:
         self._telling = telling
         self._around = Surroundings(wall, reactor.seconds, recorded, failed)
         self._flights: Flights[CacheCall] = Flights(reactor)
+        self._elsewhere = Elsewhere(reactor)
         self._loners: dict[Hashable, float] = {}
 
     async def answer(
@@ -124,15 +127,8 @@ class Caching:
         except BaseException:
             exchange.body.close()
             raise
-        now, asked = self._wall(), look.asked
-        match decide_cached(
-            route.rules,
-            asked.directives,
-            look.cached,
-            now,
-            for_upstream=asked.for_upstream,
-            ranged=asked.ranged,
-        ):
+        now = self._wall()
+        match _decision(look, now):
             case Reuse(cached, revalidate):
                 if revalidate:
                     self._revalidate(look)
@@ -197,7 +193,11 @@ class Caching:
         for _ in range(2):
             if self._is_alone(name):
                 break
+            if look.route.flights is not None:
+                await self._elsewhere.settled(name)
             known = self._flights.joinable(name)
+            if known is None and look.route.flights is not None:
+                return await self._fetch_for_fleet(look, name, look.route.flights)
             if known is None:
                 known = self._depart(look, name=name)
                 return await self._follow(look, known, collapsed=False)
@@ -215,6 +215,33 @@ class Caching:
                 look.exchange.body.close()
                 return answered
         return await self._alone(look)
+
+    async def _fetch_for_fleet(
+        self, look: _Lookup, name: tuple[object, ...], flights: FleetFlights
+    ) -> tuple[int, str | None]:
+        """Fetch for all processes; if another one does, look again when it has its answer."""
+        body = look.exchange.body
+        try:
+            most_s = look.asked.timeout_s or look.route.rules.flight_timeout_s
+            part = await self._elsewhere.part(flights, name, most_s)
+            if part.leads is None:
+                look = await self._look_up(look.exchange, look.route)
+                now = self._wall()
+                decided = _decision(look, now)
+                if isinstance(decided, Reuse):
+                    body.close()
+                    self._counters.hits += 1
+                    entry = decided.cached.entry
+                    return await self._stored(look, entry, hit(entry, now))
+        except BaseException:
+            body.close()
+            raise
+        if part.answered:
+            self._goes_alone(name)  # it could not be stored
+        flight = self._depart(look, name=name)
+        if part.leads is not None:
+            self._elsewhere.release(flight, part.leads)
+        return await self._follow(look, flight, collapsed=False)
 
     async def _alone(self, look: _Lookup) -> tuple[int, str | None]:
         return await self._follow(look, self._depart(look), collapsed=False)
@@ -327,6 +354,18 @@ class Caching:
     async def stop(self) -> None:
         """Give up calls that still wait for an upstream; returns once everything is stored."""
         await self._flights.stop()
+
+
+def _decision(look: _Lookup, now: float) -> Reuse | Fetch | Refuse:
+    asked = look.asked
+    return decide_cached(
+        look.route.rules,
+        asked.directives,
+        look.cached,
+        now,
+        for_upstream=asked.for_upstream,
+        ranged=asked.ranged,
+    )
 
 
 async def _found(

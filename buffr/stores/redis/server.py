@@ -14,10 +14,14 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
 from buffr.errors import StoreFailed, StoreUnreachable
+from buffr.stores.fleet import Fleet
 from buffr.stores.interactions import Redact, StoreAccess
 from buffr.stores.redis.client import RedisClient, Script
 from buffr.stores.redis.elements import Kept
+from buffr.stores.redis.flights import RedisFlights
 from buffr.stores.redis.interactions import RedisInteractions
+from buffr.stores.redis.limits import RedisLimits
+from buffr.stores.redis.playheads import RedisPlayheads
 from buffr.stores.redis.sets import APPEND, SetKeys
 from buffr.stores.redis.spool import AppendSpool
 
@@ -40,6 +44,7 @@ class RedisServer:
     spool_bytes: int = 0
     _spool: AppendSpool | None = field(init=False, default=None)
     _sets: dict[str, RedisInteractions] = field(init=False, factory=dict)
+    _fleets: dict[str, Fleet] = field(init=False, factory=dict)
     _draining: Deferred[None] | None = field(init=False, default=None)
     _again: IDelayedCall | None = field(init=False, default=None)
     _closed: bool = field(init=False, default=False)
@@ -70,6 +75,18 @@ class RedisServer:
         )
         self._sets[name] = made
         return made
+
+    def fleet(self, name: str) -> Fleet:
+        """What routes with the set of this name share with other processes."""
+        known = self._fleets.get(name)
+        if known is None:
+            playheads = RedisPlayheads(self.client, name)
+            known = self._fleets[name] = Fleet(playheads, RedisFlights(self.client, name))
+        return known
+
+    def limits(self, name: str) -> RedisLimits:
+        """The limits of an upstream, by its name."""
+        return RedisLimits(self.client, name)
 
     def _drain(self) -> None:
         """Store what is spooled, in the background."""
