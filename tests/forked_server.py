@@ -22,7 +22,9 @@ from typing import NoReturn
 
 import buffr
 
-_INSTALL_A_REACTOR = ("buffr.commands.run", "buffr.embedded", "buffr.pytest_plugin")
+_INSTALL_A_REACTOR = (
+    *("buffr.commands.mcp", "buffr.commands.run", "buffr.embedded", "buffr.pytest_plugin"),
+)
 _FOR_TESTS = ("buffr.testing",)
 _MOST_BYTES = 1 << 20
 

@@ -97,6 +97,12 @@ ROOT = Command(
             "buffr.commands.run.command",
             misused=2,
         ),
+        Command(
+            "mcp",
+            "record an MCP server that speaks by lines, or replay it",
+            "buffr.commands.mcp.command",
+            misused=2,
+        ),
         Command("serve", "serve what a settings file describes", "buffr.commands.serve"),
         Command(
             "cassette",

@@ -15,7 +15,7 @@ from buffr.exchanges.lookup import captured
 from buffr.exchanges.route import Recorded
 from buffr.exchanges.sessions.registry import Sessions
 from buffr.formats.codings import BadCoding
-from buffr.interaction import Body, HTTPInteraction, WebSocketInteraction
+from buffr.interaction import LEFT_OPEN, Body, HTTPInteraction, WebSocketInteraction
 from buffr.log import say
 from buffr.matching.captures import pairs
 from buffr.message import first_value
@@ -75,6 +75,10 @@ class Replays:
             if interaction.unended:
                 return await self._held_open(exchange, answer, sleep)
             await play(answer, exchange.sink, sleep, None if remark is None else remark.hold)
+        except CancelledError:
+            if interaction.uncertain != LEFT_OPEN:
+                raise
+            exchange.sink.abort()  # the client left, as it did then
         finally:
             spool.close()
         return interaction.response.status, None

@@ -173,6 +173,7 @@ class _Builder:
             observer=LineObserver(sys.stderr, formatter) if self._on_console else None,
             explainers=self._explainers,
         )
+        service.reverse_routes = tuple(port.route for port in self._reverse_ports)
         service.gateway = self._live_gateway
         service.scopes = self._scopes
         if admin and config.admin.address.enabled:

@@ -16,6 +16,7 @@ from twisted.python.components import Componentized
 from buffr.errors import BuffrError
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.explain import Explainer
+from buffr.exchanges.route import Route
 from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.listener import HTTPListener
 from buffr.log import say
@@ -77,6 +78,7 @@ class BuffrService(MultiService):
     ) -> None:
         super().__init__()
         self.listeners = tuple(listeners)
+        self.reverse_routes: tuple[Route, ...] = ()
         self.engine = engine
         self.gateway: LiveGateway | None = None
         self.scopes: ScopedRoutes | None = None

@@ -1,0 +1,1 @@
+"""The ``buffr mcp`` command: records and replays an MCP server that speaks by lines."""
