@@ -11,11 +11,18 @@ from attrs import define, evolve, field
 
 from buffr.drift.documents import JSON, Messages, document_of
 from buffr.drift.stand_ins import StandIn, stand_ins
-from buffr.interaction import Body, HTTPInteraction, Interaction, RecordedRequest
+from buffr.interaction import (
+    Body,
+    Direction,
+    HTTPInteraction,
+    Interaction,
+    RecordedRequest,
+    WebSocketInteraction,
+)
 from buffr.message import Headers, first_value, media_type, with_length
 from buffr.redaction.pseudonym import STAND_IN
 
-__all__ = ["Carried", "answer_words", "request_words", "speller"]
+__all__ = ["Carried", "answer_words", "asked_words", "speller"]
 
 _SHORTEST = 8
 _SHORTEST_NUMBER = 4
@@ -29,10 +36,13 @@ _FORM = b"application/x-www-form-urlencoded"
 _SAFE_IN_TARGET = "-._~!$'()*,;:@"
 
 
-def request_words(request: RecordedRequest) -> set[bytes]:
-    """The runs of four or more letters and digits in a request, by which values are found in it."""
+def asked_words(recorded: Interaction) -> set[bytes]:
+    """The runs of four or more letters and digits in what a client sent.
+
+    Values are found in it by these words.
+    """
     found: set[bytes] = set()
-    for text in _texts(request):
+    for text in _asked(recorded):
         found.update(_RUN.findall(text))
     return found
 
@@ -81,6 +91,15 @@ def _values_in(documents: list[object]) -> Iterator[str]:
             yield str(value)
 
 
+def _asked(recorded: Interaction) -> Iterator[bytes]:
+    """What a client sent: its request, and its messages in a session."""
+    yield from _texts(recorded.request)
+    if isinstance(recorded, WebSocketInteraction):
+        for frame in recorded.frames:
+            if frame.direction is Direction.CLIENT and frame.data.file is None:
+                yield frame.data.data
+
+
 def _texts(request: RecordedRequest) -> Iterator[bytes]:
     yield request.target
     for _, value in request.headers:
@@ -123,6 +142,10 @@ class Carried:
                     for one, other in zip(before.all, after.all, strict=False):
                         self._take_all(_leaves(one.value, other.value))
 
+    def learn_values(self, recorded: object, live: object) -> None:
+        """Take the values at the same places of two JSON documents."""
+        self._take_all(_leaves(recorded, live))
+
     def _take_all(self, pairs: Iterable[tuple[str, str]]) -> None:
         for old, new in pairs:
             self._take(old, new)
@@ -161,20 +184,22 @@ class Carried:
         What the request itself contained is the client's own. Raises
         ``CassetteError`` if a body's file cannot be read.
         """
-        own = b"\n".join(_texts(recorded.request))
+        own = b"\n".join(_asked(recorded))
         for value in _values_of(recorded):
             spelled = value.encode("utf-8", "surrogatepass")
             word = _longest(spelled)
             if word in self.wanted and value not in self._live and spelled not in own:
                 self._lost.setdefault(word, {}).setdefault(value, number)
 
-    def lost_in(self, request: RecordedRequest) -> int | None:
-        """The interaction without whose live answer a request cannot be asked."""
-        for word in request_words(request) & self._lost.keys():
+    def lost_in(self, recorded: Interaction) -> int | None:
+        """The interaction without whose live answer another one cannot be asked."""
+        if not self._lost:
+            return None
+        for word in asked_words(recorded) & self._lost.keys():
             for value, number in self._lost[word].items():
                 pattern = rb"(?<![0-9A-Za-z])%b(?![0-9A-Za-z])"
                 found = re.compile(pattern % re.escape(value.encode("utf-8", "surrogatepass")))
-                if value not in self._live and any(map(found.search, _texts(request))):
+                if value not in self._live and any(map(found.search, _asked(recorded))):
                     return number
         return None
 

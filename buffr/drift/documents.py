@@ -11,11 +11,21 @@ import msgspec
 from attrs import field, frozen
 
 from buffr.formats.codings import decoded, unlabelled
-from buffr.interaction import Body, Direction, FrameKind, WebSocketInteraction
+from buffr.interaction import Body, Direction, Frame, FrameKind, WebSocketInteraction
 from buffr.message import Headers, media_type
 from buffr.recording.player import reader
 
-__all__ = ["JSON", "Document", "Message", "Messages", "Opaque", "Text", "document_of", "frames_of"]
+__all__ = [
+    "JSON",
+    "Document",
+    "Message",
+    "Messages",
+    "Opaque",
+    "Text",
+    "document_of",
+    "frames_of",
+    "message_of",
+]
 
 LARGEST_BYTES = 64 << 20
 """Larger bodies are only compared by their bytes."""
@@ -24,6 +34,7 @@ _MOST_MESSAGES = 100_000
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _MARK = re.compile(r"\[[A-Z_]{1,32}\]")
 _LINES = frozenset((b"application/x-ndjson", b"application/jsonl", b"application/x-jsonlines"))
+_PINGS = frozenset((FrameKind.PING, FrameKind.PONG))
 _NAMES_OF_KINDS = ("type", "event", "object")
 _LONGEST_KIND = 80
 
@@ -152,6 +163,16 @@ def _events(stream: bytes) -> Iterator[Message]:
             data.append(value)
 
 
+def message_of(frame: Frame) -> Message:
+    """One frame of a session. Raises ``CassetteError`` if its file cannot be read."""
+    match frame.kind:
+        case FrameKind.TEXT:
+            return _message(b"".join(_blocks(frame.data)), "", "text")
+        case FrameKind.CLOSE:
+            return Message(f"close {frame.close_code or 'without a code'}", None)
+    return Message(str(frame.kind), None)
+
+
 def _message(data: bytes, name: str, otherwise: str) -> Message:
     single = _single(data)
     match single:
@@ -182,12 +203,5 @@ def frames_of(session: WebSocketInteraction) -> Messages:
 
 def _server_messages(session: WebSocketInteraction) -> Iterable[Message]:
     for frame in session.frames[:_MOST_MESSAGES]:
-        if frame.direction is not Direction.SERVER:
-            continue
-        match frame.kind:
-            case FrameKind.TEXT:
-                yield _message(b"".join(_blocks(frame.data)), "", "text")
-            case FrameKind.BINARY:
-                yield Message("binary", None)
-            case FrameKind.CLOSE:
-                yield Message(f"close {frame.close_code or 'without a code'}", None)
+        if frame.direction is Direction.SERVER and frame.kind not in _PINGS:
+            yield message_of(frame)

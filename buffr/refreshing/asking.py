@@ -14,6 +14,7 @@ from buffr.drift.comparison import HEADERS, Comparison
 from buffr.drift.finding import Finding
 from buffr.drift.noise import Noise, VolatileRule
 from buffr.drift.stand_ins import Credentials, StandIn, filled
+from buffr.drift.talk import Talk
 from buffr.drift.verdict import Asked, Verdict
 from buffr.errors import BuffrError, RateLimited
 from buffr.exchanges.pace import Pace
@@ -61,9 +62,7 @@ class Client(Protocol):
 class SessionClient(Protocol):
     """Speaks WebSocket sessions again, and records them."""
 
-    async def speak(
-        self, origin: Origin, request: RecordedRequest, session: WebSocketInteraction
-    ) -> Answered:
+    async def speak(self, origin: Origin, request: RecordedRequest, talk: Talk) -> Answered:
         """Ask for a session, and speak the client's part of a recorded one.
 
         Raises a ``BuffrError`` if there is no answer.
@@ -117,7 +116,7 @@ class Asking:
 
     rules: Rules
     client: Client
-    sessions: SessionClient | None
+    sessions: SessionClient
     pace: Pace
     carried: Carried
     on_live: Callable[[Live], None] | None = None
@@ -146,7 +145,7 @@ class Asking:
     def _skipped(self, verdict: Verdict, recorded: Interaction) -> Verdict:
         """The verdict, if the interaction is one that is not asked about."""
         why, hint = "", ""
-        lost = self.carried.lost_in(recorded.request)
+        lost = self.carried.lost_in(recorded)
         if not recorded.whole:
             why = f"it was not recorded whole: {recorded.broke_off}"
         elif not self.rules.unsafe and not is_safe(recorded.request):
@@ -230,9 +229,8 @@ class Asking:
         self, origin: Origin, recorded: Interaction, request: RecordedRequest
     ) -> Answered:
         if isinstance(recorded, WebSocketInteraction):
-            if self.sessions is None:
-                raise BuffrError("WebSocket sessions are not spoken again yet")
-            return await self.sessions.speak(origin, request, recorded)
+            talk = Talk(recorded, self.carried, self._fill)
+            return await self.sessions.speak(origin, request, talk)
         return await self.client.ask(origin, request)
 
     def _heard(self, head: ResponseHead, left_at: float) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, frozen
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.web.client import ResponseFailed
@@ -20,7 +20,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from buffr.errors import BuffrError, UpstreamTimeout
-from buffr.interaction import Body, HTTPInteraction, RecordedRequest
+from buffr.interaction import Body, Interaction, RecordedRequest
 from buffr.message import Headers, Piece, Request, ResponseHead, first_value, with_length
 from buffr.origin import Origin
 from buffr.recording.http import passed_on, recording
@@ -54,20 +54,22 @@ class Patience:
 class Answered:
     """A recorded answer. A body in a file lives until ``close``."""
 
-    interaction: HTTPInteraction
+    interaction: Interaction
     close: Callable[[], None]
 
 
 @define(eq=False)
 class TreqClient:
-    """Asks and records. ``seconds`` is a monotonic clock, ``timestamp`` the time as recorded."""
+    """Asks and records. ``seconds`` is a monotonic clock, ``timestamp`` the time as recorded.
+
+    ``upstream_for`` returns the same upstream for the same origin.
+    """
 
     upstream_for: Callable[[Origin], Upstream]
     reactor: Any
     seconds: Callable[[], float]
     timestamp: Callable[[], str]
     patience: Patience = Patience()
-    _upstreams: dict[Origin, Upstream] = field(init=False, factory=dict)
 
     async def ask(self, origin: Origin, request: RecordedRequest) -> Answered:
         """Send a request exactly as it is recorded, and record the answer.
@@ -75,7 +77,7 @@ class TreqClient:
         An answer that breaks off, or takes too long, is truncated. Raises a
         ``BuffrError`` if there is no answer at all.
         """
-        tap = _Tap(self._upstream(origin), request, self)
+        tap = _Tap(self.upstream_for(origin), request, self)
         client = HTTPClient(tap)
         asking = client.request(
             request.method.decode("ascii"),
@@ -99,16 +101,6 @@ class TreqClient:
         finally:
             if timer.active():
                 timer.cancel()
-
-    def _upstream(self, origin: Origin) -> Upstream:
-        if origin not in self._upstreams:
-            self._upstreams[origin] = self.upstream_for(origin)
-        return self._upstreams[origin]
-
-    def close(self) -> None:
-        """Close every connection."""
-        for upstream in self._upstreams.values():
-            upstream.close()
 
 
 async def _read(response: Any, tap: _Tap) -> None:

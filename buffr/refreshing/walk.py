@@ -12,7 +12,7 @@ from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buffr.drift.carrying import answer_words, request_words
+from buffr.drift.carrying import answer_words, asked_words
 from buffr.drift.verdict import Asked, Verdict
 from buffr.errors import CassetteError
 from buffr.interaction import Interaction
@@ -78,7 +78,7 @@ class Walk:
             self._done[step.number] = Verdict(step.number, step.title, Asked.FAILED, why=why)
             return
         alone = not is_safe(interaction.request)
-        needed = request_words(interaction.request)
+        needed = asked_words(interaction)
         while not self._may_start(needed, alone=alone):
             await self._wait()
         self._under_way[step.number] = _UnderWay(step.number, words, alone)

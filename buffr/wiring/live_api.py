@@ -26,6 +26,7 @@ from buffr.origin import Origin
 from buffr.policy.rate_limits import RateRules, Window
 from buffr.redaction.redactor import Redactor
 from buffr.refreshing.asking import Asking, Live, Rules, Twice
+from buffr.refreshing.autobahn_client import AutobahnClient
 from buffr.refreshing.treq_client import Patience, TreqClient
 from buffr.refreshing.walk import Step, Walk
 from buffr.upstream.upstream import Upstream
@@ -67,6 +68,7 @@ class LiveAPI:
     wanted: Wanted
     environ: Mapping[str, str]
     _client: TreqClient = field(init=False)
+    _sessions: AutobahnClient = field(init=False)
     _upstreams: Upstreams = field(init=False)
     _rows: dict[Origin, RouteSettings] = field(init=False, factory=dict)
 
@@ -78,6 +80,7 @@ class LiveAPI:
         self._client = TreqClient(
             self._upstream, self.reactor, time.monotonic, _timestamp, patience
         )
+        self._sessions = AutobahnClient(self._upstream, self.reactor, _timestamp, patience)
 
     def walk(
         self,
@@ -107,7 +110,9 @@ class LiveAPI:
             headers=HEADERS | frozenset(drift.headers),
             volatile=[VolatileRule(one.path, one.json, one.headers) for one in drift.volatile],
         )
-        asking = Asking(rules, self._client, None, self._pace(row), Carried(words), on_live)
+        asking = Asking(
+            rules, self._client, self._sessions, self._pace(row), Carried(words), on_live
+        )
         return Walk(asking, steps, self.wanted.parallel)
 
     def _row_of(self, cassette: Path) -> RouteSettings | None:
@@ -158,7 +163,6 @@ class LiveAPI:
 
     def close(self) -> None:
         """Close every connection."""
-        self._client.close()
         self._upstreams.close()
 
 

@@ -7,7 +7,7 @@ from drift_answers import JSON, exchange
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.drift.carrying import Carried, answer_words, request_words
+from buffr.drift.carrying import Carried, answer_words, asked_words
 from buffr.interaction import Body, RecordedRequest
 from buffr.message import Headers
 
@@ -24,7 +24,7 @@ def carried(recorded: Any, live: Any, later: RecordedRequest) -> RecordedRequest
         exchange({}, headers=each) if isinstance(each, tuple) else exchange(each)
         for each in (recorded, live)
     )
-    values = Carried(frozenset(request_words(later)))
+    values = Carried(frozenset(asked_words(exchange({}, request=later))))
     values.learn(one, other)
     return values.request(later)
 
@@ -105,7 +105,7 @@ class TestValues:
 
     def test_the_latest_value_counts(self) -> None:
         later = request(b"/aaaaaaaa1")
-        values = Carried(frozenset(request_words(later)))
+        values = Carried(frozenset(asked_words(exchange({}, request=later))))
         values.learn(exchange({"a": "aaaaaaaa1"}), exchange({"a": "first9999"}))
         values.learn(exchange({"a": "aaaaaaaa1"}), exchange({"a": "second999"}))
         assert values.request(later).target == b"/second999"
@@ -113,7 +113,7 @@ class TestValues:
         assert not values.is_known("aaaaaaaa1", "first9999")
 
     def test_what_no_later_request_has_is_not_kept(self) -> None:
-        values = Carried(frozenset(request_words(request(b"/other"))))
+        values = Carried(frozenset(asked_words(exchange({}, request=request(b"/other")))))
         values.learn(exchange({"a": "aaaaaaaa1"}), exchange({"a": "bbbbbbbb2"}))
         assert not values.is_known("aaaaaaaa1", "bbbbbbbb2")
 
@@ -128,5 +128,5 @@ class TestValues:
 class TestWords:
     def test_answers_name_what_may_be_needed_later(self) -> None:
         words = answer_words(exchange({"id": "thing_AAA111", "n": 4711, "s": "short"}))
-        assert words & request_words(request(b"/things/4711"))
-        assert not words & request_words(request(b"/short/things", ((b"Accept", b"*/*"),)))
+        assert words & asked_words(exchange({}, request=request(b"/things/4711")))
+        assert not words & asked_words(exchange({}, request=request(b"/short/things")))

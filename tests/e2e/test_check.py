@@ -178,6 +178,27 @@ class TestChains:
         assert used["access_token"].startswith("tok_")
 
 
+class TestRequests:
+    def test_they_are_sent_as_they_were_recorded(self, tmp_path: Path) -> None:
+        """Fields in their order and case, and duplicates; the target's bytes."""
+        request = {
+            "method": "GET",
+            "path": "/a%2Fb//c",
+            "query": "x=%zz&y",
+            "headers": {"X-B": ["1", "2"], "a": ["3"]},
+            "raw_headers": ["X-B", "a", "X-B"],
+        }
+        element = {"request": request, "response": {"status": 200, "headers": {}, "body": ""}}
+        cassette = {"version": 1, "interactions": [{"type": "http", "http": element}]}
+        (tmp_path / "api.json").write_text(json.dumps(cassette))
+        with FakeUpstream(lambda _: answer(b"")) as upstream:
+            words = ("cassette", "check", "api.json", "--against", f"{upstream.url}/base")
+            assert run_command(*words, cwd=tmp_path).returncode == 0
+            (got,) = upstream.received
+        assert got.target == b"/base/a%2Fb//c?x=%zz&y"
+        assert got.headers[1:] == ((b"X-B", b"1"), (b"a", b"3"), (b"X-B", b"2"))
+
+
 class TestSafety:
     def test_what_may_change_something_is_only_sent_when_told(self, place: Place) -> None:
         place.check()

@@ -190,7 +190,7 @@ def chosen_from(given: argparse.Namespace, snapshot: Snapshot) -> Chosen:
     Raises ``CassetteError`` if they are of several hosts although ``--against``
     names one.
     """
-    from buffr.drift.carrying import request_words  # noqa: PLC0415  # help does without
+    from buffr.drift.carrying import asked_words  # noqa: PLC0415  # help does without
     from buffr.redaction.for_log import request_for_log  # noqa: PLC0415
     from buffr.redaction.rules import RedactionRules  # noqa: PLC0415
     from buffr.refreshing.asking import is_safe  # noqa: PLC0415
@@ -204,13 +204,14 @@ def chosen_from(given: argparse.Namespace, snapshot: Snapshot) -> Chosen:
     fits = _filter(given, snapshot)
     for number in _spread(given.sample, [one for one in range(len(snapshot)) if fits(one)]):
         try:
-            request = snapshot.interaction(number).request
+            recorded = snapshot.interaction(number)
         except CassetteError:
             steps.append(Step(number, "unreadable", partial(snapshot.interaction, number)))
             continue
+        request = recorded.request
         title = request_for_log(request, rules)
         steps.append(Step(number, title, partial(snapshot.interaction, number)))
-        words |= request_words(request)
+        words |= asked_words(recorded)
         hosts.add(request.host)
         if not is_safe(request):
             unsafe.append(f"{number}  {title}")
