@@ -23,6 +23,7 @@ __all__ = [
     "RECORDINGS",
     "REPEAT",
     "STATUS_SET",
+    "ClockSettings",
     "Credentials",
     "EndOfStream",
     "FrameMatch",
@@ -32,6 +33,7 @@ __all__ = [
     "NormaliseSettings",
     "Preset",
     "Repeat",
+    "ReplayClock",
     "RouteSettings",
     "VariantsRule",
     "WebSocketSettings",
@@ -90,6 +92,7 @@ REPEAT = kinds.one_of(get_args(Repeat))
 STATUS_SET = ListOf(kinds.STATUSES, StatusSet.union, least=1)
 
 
+ReplayClock = Literal["recorded", "shifted", "now"]
 EndOfStream = Literal["upstream", "client"]
 FrameMatch = Literal["strict", "json", "any", "type"]
 
@@ -106,6 +109,28 @@ class WebSocketSettings:
     )
     type_field: str = setting(
         kinds.NAME, "type", "The JSON member that holds a message's type, for `match: type`."
+    )
+
+
+@frozen(kw_only=True)
+class ClockSettings:
+    """What a replay says about time. ``json`` and ``keep`` are names of members, in any case."""
+
+    show: ReplayClock = setting(
+        kinds.one_of(get_args(ReplayClock)),
+        "recorded",
+        "What replayed answers say about time: what was recorded, or that moved by the time that "
+        "has passed, in fields and bodies (`shifted`) or in fields only (`now`). "
+        "`replay_clock: shifted` is short for `replay_clock: {show: shifted}`.",
+    )
+    json: tuple[str, ...] = setting(
+        ListOf(kinds.NAME, tuple),
+        (),
+        "Names of further members and fields that are about time, in addition to those that are "
+        "so by habit, like `expires_at`.",
+    )
+    keep: tuple[str, ...] = setting(
+        ListOf(kinds.NAME, tuple), (), "Names of members and fields that stay as recorded."
     )
 
 
@@ -298,6 +323,12 @@ class RouteSettings:
         None,
         "Whether a replay keeps the recorded delays.",
         default_text="the global setting",
+        modes=RECORDINGS,
+    )
+    replay_clock: ClockSettings = setting(
+        Section(ClockSettings, word="show"),
+        ClockSettings(),
+        "What replayed answers say about time.",
         modes=RECORDINGS,
     )
     replay_retry_after_s: float | None = setting(

@@ -67,7 +67,7 @@ class Engine:
         self._wall = wall
         callbacks = (self._timestamp, self._kept, self._append_failed)
         self._sessions = Sessions(reactor, *callbacks)
-        self._replays = Replays(reactor, self.counters, self._sessions)
+        self._replays = Replays(reactor, wall, self.counters, self._sessions)
         self._fetches = Fetches(reactor, self.counters, self._sessions, self._replays, *callbacks)
         self._dialogues = Dialogues(reactor)
         self._caching = Caching(

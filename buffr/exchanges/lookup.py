@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from attrs import evolve
 from twisted.logger import LogLevel
 
+from buffr.clock.messages import moved_back
+from buffr.clock.session import SessionClocks
 from buffr.errors import NoMatch, StoreFailed
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.exchange import Exchange, shown
@@ -62,6 +64,8 @@ async def next_place(exchange: Exchange, route: Recorded, wall: Callable[[], flo
     found = await route.store.find(identity.keys)
     if found is None or found.others or identity.selecting.compared.get(found.variant) != ():
         found = await _chosen(exchange, route, found)
+        if found is None and route.fitting.clock is not None:
+            found = await _with_recorded_instants(exchange, route, route.fitting.clock)
         if found is None and route.fitting.client_ends:
             found = await _unended(exchange, route)
         if found is None:
@@ -100,7 +104,8 @@ async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Mat
     That is one recording, found by its key alone, whose answer follows from
     the request's bytes and does not take time.
     """
-    if route.ages is not None or route.matcher.sync or route.replay_delays or route.in_dialogue:
+    timed = route.replay_delays or route.fitting.clock is not None
+    if route.ages is not None or route.matcher.sync or timed or route.in_dialogue:
         return None
     if route.fleet is not None and needs_fleet(route.playhead.repeat, (place,)):
         return None
@@ -132,6 +137,28 @@ async def _chosen(exchange: Exchange, route: Recorded, found: Matches | None) ->
         # A recording without request headers answers only if none has the same ones.
         return next((each for each in equal if each.variant is not None), equal[0])
     return _substitute(exchange, route, variants)
+
+
+async def _with_recorded_instants(
+    exchange: Exchange, route: Recorded, clocks: SessionClocks
+) -> Matches | None:
+    """The recordings of a request in which the client sends back instants that were moved."""
+    mover, body = clocks.back(exchange.scope), exchange.body.identity
+    if mover is None:
+        return None
+    known = body if isinstance(body, bytes) else b""
+    moved = moved_back(exchange.request, known, mover)
+    if moved is None:
+        return None
+    live = exchange.request, exchange.body, exchange.identity
+    exchange.request, text = moved
+    exchange.body = evolve(exchange.body, identity=text if isinstance(body, bytes) else body)
+    exchange.identity = identity_of(exchange, route)
+    found = await _chosen(exchange, route, await route.store.find(exchange.identity.keys))
+    exchange.request, exchange.body = live[:2]
+    if found is None:
+        exchange.identity = live[2]
+    return found
 
 
 async def _unended(exchange: Exchange, route: Recorded) -> Matches | None:

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 
-from buffr.errors import BuffrError, NoMatch
+from buffr.errors import BuffrError
+from buffr.exchanges.altered import altered, is_altered, with_allowed_wait
 from buffr.exchanges.exchange import Counters, Exchange, shown
 from buffr.exchanges.lookup import captured
 from buffr.exchanges.route import Recorded
 from buffr.exchanges.sessions.registry import Sessions
-from buffr.formats.codings import BadCoding
-from buffr.interaction import LEFT_OPEN, Body, HTTPInteraction, WebSocketInteraction
+from buffr.interaction import LEFT_OPEN, HTTPInteraction, WebSocketInteraction
 from buffr.log import say
-from buffr.matching.captures import pairs
 from buffr.message import first_value
-from buffr.recording.fitting import retry_after_s, unaccepted_codings, with_retry_after
-from buffr.recording.live_answer import LiveBody, Stream, with_live_fields, with_live_origin
-from buffr.recording.live_values import Replacements
-from buffr.recording.player import play, play_unended, reader
+from buffr.recording.live_answer import with_live_origin
+from buffr.recording.player import play, play_unended
 from buffr.transport.spool import Spool
 
 __all__ = ["Replays"]
 
-_MOST_BYTES = 1 << 30
-_TURN_BYTES = 128 * 1024
 _GRACE_S = 2.0
 """How much longer than the recorded client one may stay, since machines differ in speed."""
 
 
 class Replays:
-    """Replays recordings to clients. ``key`` is that of a WebSocket handshake, otherwise empty."""
+    """Replays recordings to clients. ``key`` is that of a WebSocket handshake, otherwise empty.
 
-    def __init__(self, reactor: IReactorTime, counters: Counters, sessions: Sessions) -> None:
+    ``wall`` returns the time since 1970.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        wall: Callable[[], float],
+        counters: Counters,
+        sessions: Sessions,
+    ) -> None:
         self._reactor = reactor
+        self._wall = wall
         self._counters = counters
         self._sessions = sessions
 
@@ -59,19 +64,16 @@ class Replays:
             interaction = with_live_origin(interaction, live)
         sleep = self._sleep if route.replay_delays else None
         if interaction.is_for_one_client:
-            interaction = _with_retry_after(exchange, route, interaction)
-        unaccepted = interaction.is_for_one_client and unaccepted_codings(
-            interaction, exchange.request.headers
-        )
+            interaction = with_allowed_wait(exchange, route, interaction)
         remark = exchange.remark
         if remark is not None:
             interaction = remark.with_session(interaction)
-        elif not (route.matcher.sync or unaccepted or interaction.unended):
+        elif not is_altered(exchange, route, interaction):
             await play(interaction, exchange.sink, sleep)
             return interaction.response.status, None
         spool = Spool(route.body_memory_bytes, route.spool_dir)
         try:
-            answer = await self._altered(exchange, route, interaction, spool, unaccepted or ())
+            answer = await altered(self._reactor, self._wall, exchange, route, interaction, spool)
             if interaction.unended:
                 return await self._held_open(exchange, answer, sleep)
             await play(answer, exchange.sink, sleep, None if remark is None else remark.hold)
@@ -82,49 +84,6 @@ class Replays:
         finally:
             spool.close()
         return interaction.response.status, None
-
-    async def _altered(
-        self,
-        exchange: Exchange,
-        route: Recorded,
-        interaction: HTTPInteraction,
-        spool: Spool,
-        unaccepted: Sequence[bytes],
-    ) -> HTTPInteraction:
-        """The interaction in the form that answers this request.
-
-        Its body may be in the spool, and lives as long as the spool. A body
-        whose content coding is unknown or wrong is unchanged, and logged; but
-        one in a coding that is ``unaccepted`` raises ``NoMatch``. Raises
-        ``CassetteError`` if a body's file cannot be read.
-        """
-        streams: list[Stream] = []
-        sync = route.matcher.sync
-        if sync:
-            recorded = sync.recorded(interaction.request, interaction.captures)
-            replacements = Replacements.of(pairs(recorded, captured(exchange, route)))
-            if replacements:
-                interaction = with_live_fields(interaction, replacements)
-                streams.append(replacements.stream())
-        if exchange.remark is not None and (live := exchange.remark.live(interaction)):
-            streams.append(live.stream())
-        if not (streams or unaccepted) or not interaction.body.size_bytes:
-            return interaction
-        read = reader(interaction.body)
-        answer = LiveBody(interaction, streams, read, coded=not unaccepted)
-        try:
-            if not answer.readable:
-                raise BadCoding
-            await _fill(self._reactor, spool, answer.pieces())
-        except BadCoding:
-            if unaccepted:
-                raise _unacceptable(exchange, unaccepted) from None
-            codings = answer.codings.decode("latin-1")
-            say(LogLevel.warn, "a recorded body cannot be decoded", coding=codings)
-            return interaction
-        path = spool.path
-        whole = Body.of(spool.read(0, spool.size_bytes)) if path is None else None
-        return answer.answer(whole or Body(size_bytes=spool.size_bytes, file=path))
 
     async def _held_open(
         self,
@@ -165,47 +124,3 @@ class Replays:
 
     async def _sleep(self, seconds: float) -> None:
         await deferLater(self._reactor, seconds)
-
-
-def _with_retry_after(
-    exchange: Exchange, route: Recorded, interaction: HTTPInteraction
-) -> HTTPInteraction:
-    """The interaction with the longest wait that the route allows; suggests that setting once."""
-    most_s = route.fitting.retry_after_s
-    if most_s is not None:
-        return with_retry_after(interaction, most_s)
-    wait_s = retry_after_s(interaction.response.headers)
-    if wait_s and route.fitting.is_first_wait():
-        words = shown(exchange.request, route)
-        message = "a replayed Retry-After makes clients wait; replay_retry_after: 0 cuts it"
-        say(LogLevel.info, message, request=words, wait=f"{wait_s:g}s")
-    return interaction
-
-
-def _unacceptable(exchange: Exchange, codings: Sequence[bytes]) -> NoMatch:
-    """The error for an answer that the client could not read."""
-    accepted = first_value(exchange.request.headers, b"accept-encoding")
-    said = "nothing" if accepted is None else accepted.decode("latin-1")
-    names = b", ".join(codings).decode("latin-1")
-    return NoMatch(
-        f"the recorded body is encoded as {names}, which buffr cannot decode, and the client "
-        f"accepts {said} (Accept-Encoding)",
-        hint="record it again with this client",
-    )
-
-
-async def _fill(reactor: IReactorTime, spool: Spool, pieces: Iterator[bytes]) -> None:
-    """Write all pieces, letting other work run between them."""
-    turn_at = _TURN_BYTES
-    for piece in pieces:
-        if spool.size_bytes + len(piece) > _MOST_BYTES:
-            raise BuffrError("the replayed answer is longer than a gigabyte decoded")
-        try:
-            spool.write(piece)
-        except OSError as error:
-            raise BuffrError(
-                f"cannot store an answer with replaced values: {error.strerror}"
-            ) from error
-        if spool.size_bytes >= turn_at:
-            turn_at = spool.size_bytes + _TURN_BYTES
-            await deferLater(reactor, 0)

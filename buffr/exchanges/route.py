@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
+from buffr.clock.session import SessionClocks
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.explain import Explainer
 from buffr.exchanges.long_bodies import RouteBodies
@@ -91,11 +92,13 @@ class Fitting:
 
     A replay tells its client to wait for no longer than ``retry_after_s``;
     ``None`` means for as long as recorded. With ``client_ends``, a stream that
-    only its client ended is replayed, and held open.
+    only its client ended is replayed, and held open. With a ``clock``, what
+    answers say about time moves to the time of the replay.
     """
 
     retry_after_s: float | None = None
     client_ends: bool = False
+    clock: SessionClocks | None = None
     _waited: bool = field(default=False, init=False)
 
     def is_first_wait(self) -> bool:

@@ -12,6 +12,8 @@ from typing import Any, TypedDict, assert_never
 
 from attrs import field, frozen
 
+from buffr.clock.names import TimeNames
+from buffr.clock.session import SessionClocks
 from buffr.config import Config, ReverseRoute
 from buffr.config.caching import CacheSettings
 from buffr.config.gateway import GatewayRow
@@ -63,6 +65,15 @@ def rate_rules(limits: RateLimits) -> RateRules:
 def _shares(mode: Mode, chosen: bool | None, repeat: Repeat) -> bool:  # noqa: FBT001  # as set
     """Whether flights are shared; by default in mode auto, unless each recording counts once."""
     return (mode is Mode.AUTO and repeat is not Repeat.ONCE) if chosen is None else chosen
+
+
+def _fitting(row: RouteSettings) -> Fitting:
+    """How a route's recordings are fitted to the present; its clock starts with it."""
+    clock, said = None, row.replay_clock
+    if said.show != "recorded":
+        names = TimeNames(also=said.json, never=said.keep)
+        clock = SessionClocks(names, bodies=said.show == "shifted")
+    return Fitting(row.replay_retry_after_s, row.end_of_stream == "client", clock)
 
 
 class _Common(TypedDict):
@@ -173,7 +184,7 @@ class RouteMaker:
             ages=None if re_record_after_s is None else Ages(re_record_after_s),
             fleet=self.cassettes.servers.fleet_of(store),
             variants=Variants(strict=matcher.strict_variants),
-            fitting=Fitting(row.replay_retry_after_s, row.end_of_stream == "client"),
+            fitting=_fitting(row),
             in_dialogue=in_dialogue,
         )
 

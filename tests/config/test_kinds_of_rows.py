@@ -20,6 +20,7 @@ SAMPLES: dict[str, Any] = {
     "keep_host": True,
     "repeat": "once",
     "replay_delays": True,
+    "replay_clock": "shifted",
     "replay_retry_after": "1s",
     "end_of_stream": "client",
     "share": False,

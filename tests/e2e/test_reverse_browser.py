@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from bench import eventually
+from browsers import BROWSER, browsing
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 PATIENCE_S = 120.0
 
 _PAGE = """<!DOCTYPE html><html><head><link rel="icon" href="data:,"></head><body><script>
@@ -53,30 +49,10 @@ def api(received: Received) -> bytes:
     return answer(b"", b"204 No Content", headers=(origin, allowed, headers))
 
 
-@contextmanager
-def _browsing(url: str, home: Path) -> Iterator[None]:
-    assert BROWSER is not None
-    flags = ["headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run"]
-    flags += ["disable-background-networking", "disable-component-update", "disable-sync"]
-    flags += ["no-proxy-server", f"user-data-dir={home}"]
-    browser = subprocess.Popen(
-        [BROWSER, *(f"--{flag}" for flag in flags), url],
-        env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        browser.terminate()
-        browser.wait(PATIENCE_S)
-
-
 def _seen(buffr: BuffrProcess, home: Path) -> str:
     """What a page finds that is served on a port of its own: another origin each time."""
     pages = _Pages(buffr.url)
-    with FakeUpstream(pages) as site, _browsing(site.url + "/", home):
+    with FakeUpstream(pages) as site, browsing(site.url + "/", home):
         return eventually(lambda: pages.found, PATIENCE_S)[0]
 
 

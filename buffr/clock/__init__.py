@@ -1,0 +1,1 @@
+"""Moves what a recording says about time to the time of its replay, and back again."""
