@@ -67,6 +67,9 @@ _CASSETTE = (
         "export", "write a cassette in another tool's format", "buffr.commands.cassette.export"
     ),
     Command("merge", "make one cassette of two", "buffr.commands.cassette.merge"),
+    Command("push", "add a cassette to a set on a server", "buffr.commands.cassette.shared"),
+    Command("pull", "add what a server has to a cassette", "buffr.commands.cassette.shared"),
+    Command("sync", "pull, then push", "buffr.commands.cassette.shared"),
     Command("rm", "remove interactions", "buffr.commands.cassette.rm"),
     Command("expire", "remove old interactions", "buffr.commands.cassette.expire"),
 )

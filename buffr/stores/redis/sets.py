@@ -10,11 +10,13 @@ gets another id, and the old one moves to ``PREFIX:{NAME}:bak``.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from typing import Any
 
 from attrs import field, frozen
 
 from buffr.errors import StoreFailed
+from buffr.interaction import Interaction
 from buffr.stores.redis.elements import Kept, StoredElement, read_field
 from buffr.stores.redis.protocol import Argument, BlockingConnection
 
@@ -34,8 +36,6 @@ return redis.call('HMGET', KEYS[1], 'id', 'salt', 'count')
 """
 
 APPEND = """
-local known = redis.call('GET', KEYS[3])
-if known then return {tonumber(known), '', ''} end
 local head = redis.call('HMGET', KEYS[1], 'id', 'salt', 'count')
 local function fresh(salt)
   redis.call('HSET', KEYS[1], 'id', ARGV[2], 'salt', salt, 'count', '0')
@@ -53,10 +53,13 @@ if ARGV[4] == head[1] and tonumber(head[3]) > 0 then
   redis.call('RENAME', KEYS[1], KEYS[2])
   fresh(head[2])
 end
+local done = ARGV[1] .. 'done:' .. head[1] .. ':' .. ARGV[5]
+local known = redis.call('GET', done)
+if known then return {tonumber(known), '', ''} end
 if ARGV[3] ~= '' and head[2] ~= ARGV[3] then return {-1, head[1], head[2]} end
 local place = redis.call('HINCRBY', KEYS[1], 'count', 1) - 1
 redis.call('HSET', ARGV[1] .. head[1], place, ARGV[6])
-redis.call('SET', KEYS[3], place, 'EX', ARGV[7])
+redis.call('SET', done, place, 'EX', ARGV[7])
 if tonumber(ARGV[8]) > 0 then
   redis.call('PERSIST', ARGV[1] .. 'part:' .. ARGV[5])
   redis.call('SADD', ARGV[1] .. head[1] .. ':parts', ARGV[5])
@@ -141,8 +144,7 @@ class SetKeys:
 
         If the set still has the id ``replaced``, it is moved aside first.
         """
-        keys = [self.head, self.aside, f"{self._stem}done:{kept.token}"]
-        return keys, (
+        return [self.head, self.aside], (
             self._stem,
             secrets.token_hex(8),
             salt,
@@ -154,12 +156,11 @@ class SetKeys:
         )
 
 
-def read_all(connection: BlockingConnection, keys: SetKeys, head: Head) -> list[bytes]:
-    """The elements of a set as a cassette has them, in recorded order. Blocks.
+def read_all(connection: BlockingConnection, keys: SetKeys, head: Head) -> Iterator[Interaction]:
+    """The interactions of a set, in recorded order. Blocks.
 
-    Raises ``StoreFailed``.
+    Raises ``StoreFailed`` and ``CassetteError``.
     """
-    elements = []
     for first in range(0, head.count, STEP):
         end = min(first + STEP, head.count)
         for place, data in enumerate(connection.ask(*keys.read(head.id, first, end)), first):
@@ -167,8 +168,7 @@ def read_all(connection: BlockingConnection, keys: SetKeys, head: Head) -> list[
                 raise StoreFailed(f"recording {place} of {keys.name} is gone from the server")
             stored = read_field(data)
             parts = [connection.ask(*each) for each in keys.read_parts(stored)]
-            elements.append(stored.whole(parts))
-    return elements
+            yield stored.interaction(parts)
 
 
 def store_all(connection: BlockingConnection, keys: SetKeys, kept: Kept) -> int:
