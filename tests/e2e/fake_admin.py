@@ -529,7 +529,7 @@ def _interactions(n: int) -> list[Json]:
     ]
 
 
-_RECORDED = {
+RECORDED = {
     "id": "chatcmpl-C9w1Qx",
     "object": "chat.completion",
     "choices": [
@@ -544,12 +544,12 @@ _RECORDED = {
 
 
 def _recorded(summary: Json) -> Json:
-    answer = _response(body(json.dumps(_RECORDED)))
+    answer = _response(body(json.dumps(RECORDED)))
     element = {
         "type": "http",
         "http": {
             "request": {"method": "POST", "path": summary["path"], "headers": {}},
-            "response": {"status": 200, "headers": {}, "body": json.dumps(_RECORDED)},
+            "response": {"status": 200, "headers": {}, "body": json.dumps(RECORDED)},
         },
     }
     asked = {"method": "POST", "url": summary["url"], "headers": [["host", "api.openai.com"]]}

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bench import eventually
-from fake_admin import IS, POLICY, RULE, SCENES, STATIC, FakeAdmin, exchange, fake_admin
+from fake_admin import IS, POLICY, RECORDED, RULE, SCENES, STATIC, FakeAdmin, exchange, fake_admin
 from live_page import BROWSER, Sight, browser, looking
 from playwright.sync_api import Browser, expect
 
@@ -273,9 +273,7 @@ class TestCassettes:
         expect(sight.page.locator(".toast")).to_contain_text("Saved.")
         edits = [given for method, path, given in admin.asked if method == "PUT"]
         body = edits[-1]["element"]["http"]["response"]["body"]
-        assert json.loads(body)["choices"][0]["message"]["content"] == (
-            "We give no refund after 100 days."
-        )
+        assert body == json.dumps(RECORDED).replace("30 days", "100 days")
 
     def test_a_fault_is_shown_and_nothing_lost(self, sight: Sight, admin: FakeAdmin) -> None:
         admin.refuse_edits = True
@@ -359,7 +357,9 @@ class TestEverybody:
         expect(sight.page.locator(".tile").first).to_be_visible()
         sight.press("?")
         expect(sight.page.get_by_role("dialog", name="All keys")).to_be_visible()
-        sight.press("Escape", "g", "c")
+        sight.press("Escape")
+        expect(sight.page.get_by_role("dialog")).to_have_count(0)
+        sight.press("g", "c")
         expect(sight.page.locator(".find").first).to_be_visible()
         sight.press("j")
         expect(sight.page.locator(".find[aria-selected=true]")).to_have_count(1)
@@ -368,7 +368,9 @@ class TestEverybody:
         expect(sight.rows()).to_have_count(len(SCENES))
         sight.press("?")
         sight.page.get_by_role("checkbox").uncheck()
-        sight.press("Escape", "j")
+        sight.press("Escape")
+        expect(sight.page.get_by_role("dialog")).to_have_count(0)
+        sight.press("j")
         expect(sight.page.locator(".row[aria-selected=true]")).to_have_count(0)
         sight.press("ArrowDown")
         expect(sight.page.locator(".row[aria-selected=true]")).to_have_count(1)

@@ -74,6 +74,18 @@ export function prettyLines(text) {
   return lines;
 }
 
+/**
+ * An edited text in the spelling of the one that it was made from: JSON that stood in one line does so again.
+ * Text that the lexemes do not tell the whole of stays as it was edited.
+ */
+export function spelledAs(original, edited) {
+  const colon = /"\s*:\s/.test(original) ? ": " : ":";
+  const comma = /,\s/.test(original) ? ", " : ",";
+  const join = (text) => text.match(LEXEMES).map((each) => (each === ":" ? colon : each === "," ? comma : each)).join("");
+  const fits = jsonOf(original) !== undefined && jsonOf(edited) !== undefined && join(original) === original;
+  return fits ? join(edited) : edited;
+}
+
 export const plainLines = (text) => prettyLines(text)?.map((line) => line.map(([, each]) => each).join("")) || text.split("\n");
 
 function Token({ kind, text }) {

@@ -63,14 +63,12 @@ export function SideBySide({ left, right, all }) {
   if (left === right) return html`<p class="pad faint">The same, ${bytes(left.length)}.</p>`;
   const rows = rowsOf(plainLines(left).slice(0, MOST_LINES), plainLines(right).slice(0, MOST_LINES));
   const shown = all ? rows : foldedRows(rows);
-  const column = (side) => shown.map(([kind, one, other]) => {
-    if (kind === "…") return html`<div class="faint"><span></span><span></span><span>… ${counted(one, "line")} the same</span></div>`;
-    const text = side ? other : one;
-    const changed = kind === "±" && text !== undefined;
-    const pieces = changed && one !== undefined && other !== undefined ? marked(one, other)[side] : null;
-    return html`<div class=${changed ? (side ? "is" : "was") : ""}><span></span><span class="sign">${changed ? (side ? "+" : "−") : ""}</span><span>${pieces ? pieces.map(([part, differs]) => (differs ? html`<mark>${part}</mark>` : part)) : text ?? ""}</span></div>`;
-  });
-  return html`<div class="both"><div class="code" tabindex="0" aria-label="Before">${column(0)}</div><div class="code" tabindex="0" aria-label="After">${column(1)}</div></div>`;
+  const cell = (kind, text, pieces, side) => html`<span class=${kind === "±" && text !== undefined ? (side ? "is" : "was") : ""}><span class="sign">${kind !== "±" || text === undefined ? "" : side ? "+" : "−"}</span><span>${pieces ? pieces.map(([part, differs]) => (differs ? html`<mark>${part}</mark>` : part)) : text}</span></span>`;
+  return html`<div class="both" tabindex="0" role="group" aria-label="Before, and after">${shown.map(([kind, one, other]) => {
+    if (kind === "…") return html`<div class="equal faint">… ${counted(one, "line")} the same</div>`;
+    const [was, is] = kind === "±" && one !== undefined && other !== undefined ? marked(one, other) : [];
+    return html`<div class=${kind === "=" ? "equal" : ""}>${cell(kind, one, was, 0)}${cell(kind, other, is, 1)}</div>`;
+  })}</div>`;
 }
 
 const headOf = (side) => (side ? [side.method ? `${side.method} ${side.url}` : `${side.status} ${side.reason}`, ...side.headers.map(([name, value]) => `${name.toLowerCase()}: ${value}`).sort()].join("\n") : "");

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { put } from "./api.js";
-import { jsonOf, plainLines, textOf } from "./bodies.js";
+import { jsonOf, plainLines, spelledAs, textOf } from "./bodies.js";
 import { SideBySide } from "./compare.js";
 import { bytes, counted } from "./format.js";
 import { steps } from "./diff.js";
@@ -48,7 +48,7 @@ function checksOf(detail, body, text) {
   if (body === "element" || type?.endsWith("json")) out.push(jsonOf(text) === undefined ? [false, "It is no JSON."] : [true, "It is JSON."]);
   if (body === "element") return out;
   if (coding) out.push([true, CODINGS[coding] ? `${coding} is done anew on saving.` : `The body is kept without its coding ${coding}, and the header goes.`]);
-  const length = new TextEncoder().encode(text).length;
+  const length = new TextEncoder().encode(spelledAs(old, text)).length;
   if (!coding && detail.response.headers.some(([name]) => name.toLowerCase() === "content-length")) out.push([true, `content-length follows: ${length} instead of ${detail.response.body.size_bytes}.`]);
   if (detail.response.chunks.length > 1) out.push([false, "It came in pieces, and is replayed at once. To keep them, edit the element."]);
   if (/"(usage|usageMetadata)"/.test(old) && text !== old) out.push([false, "usage is sent as it stands."]);
@@ -66,7 +66,7 @@ export function Editor({ detail, onSaved, onEnd }) {
   const [fine, setFine] = useState(null);
   const choose = (next) => (setWhat(next), setProblem(null), edit(next === "body" ? plainLines(textOf(response.body)).join("\n") : JSON.stringify(element, null, 2)));
   const changed = text !== before;
-  const made = async () => (what === "body" ? withBody(element, text, response.body.coding) : jsonOf(text));
+  const made = async () => (what === "body" ? withBody(element, spelledAs(textOf(response.body), text), response.body.coding) : jsonOf(text));
   useEffect(() => {
     setFine(null);
     setProblem(null);

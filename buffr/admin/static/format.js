@@ -62,7 +62,8 @@ export function tokens(n) {
   return n < 100000 ? count(n) : `${(n / 1e6).toFixed(2)} M`;
 }
 
-export const percent = (share) => (share == null ? "–" : `${(share * 100).toFixed(1)} %`);
+/** Rounded down: 100 % is said of nothing less. */
+export const percent = (share) => (share == null ? "–" : `${(Math.floor(share * 1000 + 1e-9) / 10).toFixed(1)} %`);
 
 export const clock = (at) => new Date(at * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 
