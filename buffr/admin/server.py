@@ -157,7 +157,9 @@ class AdminServer:
         return await endpoint.answer(asked)
 
     def _static(self, request: Request, path: tuple[str, ...]) -> Reply:
-        reply = self.files.find("/".join(path), first_value(request.headers, b"if-none-match"))
+        known = first_value(request.headers, b"if-none-match")
+        codings = first_value(request.headers, b"accept-encoding")
+        reply = self.files.find("/".join(path), known, codings)
         if reply is None:
             raise Failed(
                 status=404,

@@ -44,6 +44,8 @@ export function useAllCommands() {
   const [, again] = useReducer((n) => n + 1, 0);
   useEffect(() => {
     watchers.add(again);
+    // What was offered while this was not there yet.
+    again();
     return () => watchers.delete(again);
   }, []);
   return commands();

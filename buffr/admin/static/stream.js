@@ -1,6 +1,6 @@
 // A stream as it came: the time line, its pieces, and beside it the conversation or the message.
 
-import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
+import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { Text } from "./bodies.js";
 import { conversation } from "./conversation.js";
 import { bytes, counted, duration, money, tokens } from "./format.js";
@@ -83,7 +83,8 @@ function Line({ pieces, come, chosen, choose, open, first }) {
 
 const ARROWS = { client: "→ client", server: "← server" };
 
-function Pieces({ pieces, come, chosen, choose }) {
+/** follow: the end stays in view until a piece is chosen. */
+function Pieces({ pieces, come, chosen, choose, follow }) {
   const row = (i, top) => {
     const each = pieces[i];
     return html`<div key=${i} class="piece" role="option" id=${"p" + i} aria-selected=${String(i === chosen)} style=${{ transform: `translateY(${top}px)` }} onClick=${() => choose(i)}>
@@ -92,7 +93,7 @@ function Pieces({ pieces, come, chosen, choose }) {
       <span class="cut">${i >= come ? "to come" : html`${/ping|pong|close|binary/.test(each.kind) && html`<span class="badge">${each.kind}</span> `}${each.delta?.[0] ? html`${each.delta[0]} <span class="text">${JSON.stringify(each.text)}</span>` : each.text.slice(0, 300)}`}</span></div>`;
   };
   return html`<div class="piece head" aria-hidden="true"><span class="number">#</span><span class="number">At</span><span class="number">After</span><span class=${pieces[0].from ? "" : "number"}>${pieces[0].from ? "From" : "Size"}</span><span>What came</span></div>
-    <${Virtual} layout=${even(pieces.length, PIECE)} row=${row} chosen=${chosen} class="pieces" role="listbox" aria-label="Pieces in order" aria-activedescendant=${chosen >= 0 ? "p" + chosen : undefined} />`;
+    <${Virtual} layout=${even(pieces.length, PIECE)} row=${row} chosen=${chosen < 0 && follow ? pieces.length - 1 : chosen} class="pieces" role="listbox" aria-label="Pieces in order" aria-activedescendant=${chosen >= 0 ? "p" + chosen : undefined} />`;
 }
 
 function Said({ parts, chosen, come, open }) {
@@ -157,7 +158,6 @@ function Session({ pieces, response }) {
 export function Stream({ detail, pieces, talk, open, usd }) {
   const [chosen, choose] = useState(-1);
   const { pace, setPace, come } = usePlay(pieces);
-  const ended = useRef(0);
   const made = talk && conversation(detail, pieces);
   const step = (by) => choose((i) => Math.max(0, Math.min(pieces.length - 1, i + by)));
   const next = PACES[(PACES.findIndex(([each]) => each === pace) + 1) % PACES.length][0];
@@ -167,16 +167,11 @@ export function Stream({ detail, pieces, talk, open, usd }) {
     pieces.length > 1 && { key: "p", label: `pace: ${next}`, foot: true, run: () => setPace(next) },
     made && { key: "y", label: "copy answer", foot: true, run: () => copy(made.turns[made.turns.length - 1]?.parts.map((each) => each.text).join("") || "") },
   ]);
-  useEffect(() => {
-    // A live stream is followed to its end until a piece is chosen.
-    if (open && chosen === ended.current - 1) choose(pieces.length - 1);
-    ended.current = pieces.length;
-  }, [pieces.length]);
   const first = made ? pieces.find((each) => each.delta?.[0])?.at : pieces[0]?.at;
   const last = pieces[pieces.length - 1]?.at;
   const rate = made?.usage?.output && last > first ? (made.usage.output / (last - first)) * 1000 : null;
   const shown = chosen < 0 && !made ? pieces.length - 1 : chosen;
-  const list = pieces.length > 0 && html`<${Pieces} pieces=${pieces} come=${come} chosen=${shown} choose=${choose} />`;
+  const list = pieces.length > 0 && html`<${Pieces} pieces=${pieces} come=${come} chosen=${shown} choose=${choose} follow=${open} />`;
   const line = pieces.length > 0 && html`<${Line} pieces=${pieces} come=${come} chosen=${chosen} choose=${choose} open=${open} first=${made && first !== undefined ? `first token ${duration(first)}` : ""} />`;
   const paces = pieces.length > 1 && !open && html`<${Choice} label="Pace of playing it again" choices=${PACES} value=${pace} onChoose=${setPace} />`;
   if (!made) return html`<div class="talk"><div class="beside plain">${html`<div class="facts spread"><span>${counted(pieces.length, "piece")}</span>${paces}</div>`}${line}${list}</div>

@@ -33,8 +33,8 @@ class World {
 export const world = new World();
 
 async function loadRoutes() {
-  const [routes, stores] = await Promise.all([get("routes"), get("stores")]);
-  world.set({ routes: routes.items, stores: stores.items });
+  const load = async (name) => world.set({ [name]: (await get(name)).items });
+  await Promise.all([load("routes"), load("stores")]);
 }
 
 async function loadOlder(next) {
