@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, assert_never
+from typing import Any, Literal, Protocol, assert_never
 from weakref import WeakKeyDictionary
 
 from attrs import define, field, frozen
@@ -14,11 +14,24 @@ from buffr.exchanges.exchange import Counters
 from buffr.exchanges.route import Cached, Passing, Recorded, Route
 from buffr.interaction import Interaction
 from buffr.matching.matcher import Matcher
+from buffr.matching.variants import Identity
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Store
+from buffr.stores.cache import CacheStore
 
-__all__ = ["Check", "Kind", "NamedRoute", "Open", "OpenStore", "RouteIds", "Running", "mode_of"]
+__all__ = [
+    "CachePlace",
+    "Candidate",
+    "Check",
+    "Kind",
+    "NamedRoute",
+    "Open",
+    "OpenStore",
+    "RouteIds",
+    "Running",
+    "mode_of",
+]
 
 Kind = Literal["reverse", "gateway", "forward", "bypass"]
 
@@ -68,13 +81,42 @@ class OpenStore:
 
     id: str
     name: str
-    kind: Literal["cassette", "sqlite", "memory"]
+    kind: Literal["cassette", "sqlite", "memory", "redis"]
     path: Path | None
     store: Store
     places: range
     writable: bool
     routes: tuple[str, ...]
     matcher: Matcher
+
+
+class Candidate(Protocol):
+    """Rules for a route that are not accepted yet, and what they would change.
+
+    ``file`` is the settings file that would be written, if one has the route.
+    """
+
+    @property
+    def route(self) -> Recorded: ...
+    @property
+    def matcher(self) -> Matcher: ...
+    @property
+    def yaml(self) -> str: ...
+    @property
+    def file(self) -> Path | None: ...
+    @property
+    def before(self) -> str: ...
+    @property
+    def after(self) -> str: ...
+
+
+@frozen
+class CachePlace:
+    """Where a cache keeps its answers."""
+
+    name: str
+    kind: Literal["sqlite", "memory", "redis"]
+    path: Path | None = None
 
 
 def mode_of(route: Route) -> Mode:
@@ -121,8 +163,11 @@ class RouteIds:
 class Running(Protocol):
     """The service behind the pages. All methods are called on the reactor's thread."""
 
-    config: Config
     ids: RouteIds
+
+    @property
+    def config(self) -> Config:
+        """The settings as they are now."""
 
     @property
     def rules(self) -> RedactionRules:
@@ -148,6 +193,30 @@ class Running(Protocol):
 
     def stores(self) -> Sequence[OpenStore]:
         """The sets of recordings that are open now."""
+
+    def cache_place(self, store: CacheStore) -> CachePlace:
+        """Where a cache keeps its answers."""
+
+    def with_rules(self, named: NamedRoute, rules: Mapping[str, Any]) -> Candidate:
+        """What more rules for a route's requests would change. Raises ``BuffrError``."""
+
+    async def accept(self, candidate: Candidate) -> None:
+        """Serve by rules from now on, and write them. Raises ``BuffrError``."""
+
+    async def undo(self, candidate: Candidate, named: NamedRoute) -> None:
+        """Take accepted rules back. Raises ``BuffrError``."""
+
+    def can_record(self, named: NamedRoute) -> bool:
+        """Whether a request of a route can be let through by hand."""
+
+    async def record_once(self, named: NamedRoute, identity: Identity, within_s: float) -> str:
+        """Let the next request of a kind through, and record its answer.
+
+        Returns the upstream's URL. Raises ``BuffrError``.
+        """
+
+    async def set_mode(self, named: NamedRoute, mode: Mode) -> None:
+        """Switch a route, which has the mode among its own. Raises ``BuffrError``."""
 
     def reference(self, route: Route, place: int) -> tuple[str | None, str, int] | None:
         """The ids of a recording and of its store, and its number; ``None`` if it has none."""

@@ -87,10 +87,13 @@ class Summaries:
 
     def of(self, record: Record) -> dict[str, Any]:
         """The summary of an exchange that is over."""
-        story = record.story
+        return {"id": record.id, "at_ms": record.began_ms, **self.of_story(record.story)}
+
+    def of_story(self, story: Story) -> dict[str, Any]:
+        """What is the same in the summaries of all records of a story."""
         if story.shown is None:
             story.shown = self._of_story(story)
-        return {"id": record.id, "at_ms": record.began_ms, **story.shown}
+        return story.shown
 
     def opened(self, opened: OpenExchange) -> dict[str, Any]:
         """The summary of an exchange that is under way."""

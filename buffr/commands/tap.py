@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from twisted.application.service import ServiceMaker
@@ -61,15 +62,18 @@ class Options(usage.Options):
                 complain(f"there is no {self.missing} in this directory; --config names a file")
             raise SystemExit(1) from None
 
-    def read(self, environ: Mapping[str, str]) -> Config:
-        """The settings by these options and an environment. Raises ``ConfigError``."""
+    def read(self, environ: Mapping[str, str], file: Path | None = None) -> Config:
+        """The settings by these options and an environment; ``file`` takes their file's place.
+
+        Raises ``ConfigError``.
+        """
         flags = {
             flag.name.replace("-", "_"): self[flag.name] if flag.value else "true"
             for flag in FLAGS
             if flag.name != "config" and self.get(flag.name) not in (None, 0)
         }
         path = self["config"] or environ.get("BUFFR_CONFIG")
-        return load(Path(path) if path else None, environ, flags)
+        return load(file or (Path(path) if path else None), environ, flags)
 
     @property
     def on_console(self) -> bool:
@@ -127,8 +131,9 @@ def makeService(options: Options) -> BuffrService:  # Twisted's name
     """The service that ``twistd buffr`` runs."""
     from twisted.internet import reactor  # noqa: PLC0415  # its import chooses the reactor
 
+    admin = partial(options.read, os.environ)
     try:
-        service = build(options.settings, reactor, on_console=options.on_console, admin=True)
+        service = build(options.settings, reactor, on_console=options.on_console, admin=admin)
     except BuffrError as error:  # twistd would show a traceback
         complain(str(error))
         raise SystemExit(1) from None

@@ -7,19 +7,24 @@ where YAML's own parser says that their neighbours end; nothing is written anew.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import yaml
-from attrs import frozen
+from attrs import evolve, frozen
 
 from buffr.config.kinds import HOST_PATTERN
+from buffr.config.loading import written_of
+from buffr.config.problems import Problems
+from buffr.config.route import MatchSettings
 from buffr.config.schema import Refused
+from buffr.config.shapes import read_table
 from buffr.config.yaml_text import Scalar
 from buffr.errors import ConfigError
 from buffr.formats.yaml_lines import Data, block, flow
 from buffr.policy.hosts import HostTable
 
-__all__ = ["Rules", "with_rules"]
+__all__ = ["Rules", "Where", "grown", "row_at", "with_rules", "with_rules_at"]
 
 Rules = Mapping[str, Sequence[Data]]
 """The lists below ``match`` to add to, each with what to add."""
@@ -46,6 +51,63 @@ class _Row:
     node: yaml.MappingNode
 
 
+Where = Sequence[str | int]
+"""Where a row stands in a settings file: keys, and numbers in lists."""
+
+
+def with_rules_at(text: str, where: Where, rules: Rules) -> str:
+    """The settings with rules for the row at a place, such as ``("reverse", 0)``.
+
+    ``text`` is valid YAML. Raises ``ConfigError`` if there is no such row, or
+    an alias is in the way.
+    """
+
+    def edits(text: str) -> Iterator[_Edit]:
+        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        for key in where:
+            node = _value(node, key) if isinstance(key, str) else _item(node, key)
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError(f"{'.'.join(map(str, where))} is not in the file", hint=_BY_HAND)
+        return _Growing(text).mapping(node, {"match": rules})
+
+    return _in_lines_of(text, lambda plain: _edited(plain, edits(plain)))
+
+
+def row_at(text: str, key: str, fits: Callable[[Mapping[str, str]], bool]) -> int | None:
+    """The number of the first row of a list that fits by its plain values, if one does."""
+    rows = _value(yaml.compose(text, Loader=yaml.SafeLoader), key)
+    for number, row in enumerate(rows.value if isinstance(rows, yaml.SequenceNode) else ()):
+        if isinstance(row, yaml.MappingNode) and fits(_plain(row)):
+            return number
+    return None
+
+
+def _plain(row: yaml.MappingNode) -> dict[str, str]:
+    return {
+        name.value: value.value
+        for name, value in row.value
+        if isinstance(name, yaml.ScalarNode) and isinstance(value, yaml.ScalarNode)
+    }
+
+
+def grown(settings: MatchSettings, rules: Mapping[str, Any]) -> MatchSettings:
+    """The settings with more rules; those that are there already are not added again.
+
+    Raises ``ConfigError``, with a line for each problem.
+    """
+    problems = Problems()
+    written = written_of(rules, "match", 0, problems)
+    given = read_table(MatchSettings, written, "match", problems)
+    wrong = [*problems.errors, *problems.warnings]
+    if wrong or given is None:
+        raise ConfigError("\n".join(wrong))
+    more: dict[str, Any] = {}
+    for name, one in given.items():
+        known = getattr(settings, name)
+        more[name] = (*known, *(value for value in one.value if value not in known))
+    return evolve(settings, **more)
+
+
 def with_rules(text: str, host: str, rules: Rules) -> str:
     """The settings with rules for requests to a host behind the forward proxy.
 
@@ -54,10 +116,15 @@ def with_rules(text: str, host: str, rules: Rules) -> str:
     gets a row. ``text`` is valid YAML. Raises ``ConfigError`` where an entry
     is an alias, since adding to it would change other entries too.
     """
+    return _in_lines_of(text, lambda plain: _grown(plain, host, rules))
+
+
+def _in_lines_of(text: str, change: Callable[[str], str]) -> str:
+    """The changed text, with line ends as the text had them."""
     ends_as_in_dos = "\r\n" in text and text.count("\r\n") == text.count("\n")
     plain = text.replace("\r\n", "\n") if ends_as_in_dos else text
-    grown = _grown(plain, host, rules)
-    return grown.replace("\n", "\r\n") if ends_as_in_dos else grown
+    changed = change(plain)
+    return changed.replace("\n", "\r\n") if ends_as_in_dos else changed
 
 
 def _grown(text: str, host: str, rules: Rules) -> str:
@@ -75,10 +142,21 @@ def _grown(text: str, host: str, rules: Rules) -> str:
     else:
         new: dict[str, Data] = {"forward": {"hosts": [{"host": host, "match": rules}]}}
         grown = _Growing(text).mapping(root, new)
+    return _edited(text, grown)
+
+
+def _edited(text: str, edits: Iterable[_Edit]) -> str:
     # From the end on; of several at one place the last first, to stand behind the others.
-    for edit in sorted(grown, key=lambda edit: edit.start)[::-1]:
+    for edit in sorted(edits, key=lambda edit: edit.start)[::-1]:
         text = text[: edit.start] + edit.text + text[edit.end :]
     return text
+
+
+def _item(node: yaml.Node | None, number: int) -> yaml.Node | None:
+    if not isinstance(node, yaml.SequenceNode) or number >= len(node.value):
+        return None
+    found: yaml.Node = node.value[number]
+    return found
 
 
 def _rows(forward: yaml.Node | None) -> Iterator[_Row]:

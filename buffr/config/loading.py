@@ -37,7 +37,7 @@ from buffr.config.yaml_text import (
 )
 from buffr.errors import ConfigError
 
-__all__ = ["load"]
+__all__ = ["load", "written_of"]
 
 _LARGEST_FILE_BYTES = 2**20
 
@@ -69,7 +69,7 @@ def load(
     if mapping is None:
         file = _read_file(path, problems)
     else:
-        file = _from(_written_of(mapping, "", 0, problems), problems)
+        file = _from(written_of(mapping, "", 0, problems), problems)
     variables = read_variables(environ, problems)
     over = read_flags(flags, problems)
     written = Chosen(
@@ -130,8 +130,8 @@ def _from(root: Written | None, problems: Problems) -> dict[str, Given]:
 _DEEPEST = 100
 
 
-def _written_of(value: object, path: str, depth: int, problems: Problems) -> Written:
-    """Plain data, in the form of data read from a file."""
+def written_of(value: object, path: str, depth: int, problems: Problems) -> Written:
+    """Plain data, in the form of data read from a file; ``depth`` is how deep it lies there."""
     match value:
         case None:
             return Scalar("", "", Tag.NULL)
@@ -150,7 +150,7 @@ def _written_of(value: object, path: str, depth: int, problems: Problems) -> Wri
             return Table("", tuple(_entries_of(value, path, depth, problems)))
         case list() | tuple():
             items = [
-                _written_of(item, f"{path}[{index}]", depth + 1, problems)
+                written_of(item, f"{path}[{index}]", depth + 1, problems)
                 for index, item in enumerate(value)
             ]
             return Listing("", tuple(items))
@@ -167,7 +167,7 @@ def _entries_of(
             problems.error("", path, f"has the key {shown(repr(key))}; a key must be a word")
             continue
         below = f"{path}.{shown_key(str(key))}" if path else shown_key(str(key))
-        yield Entry("", str(key), _written_of(inner, below, depth + 1, problems))
+        yield Entry("", str(key), written_of(inner, below, depth + 1, problems))
 
 
 def _decimal(value: float) -> str:

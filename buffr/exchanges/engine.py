@@ -36,6 +36,7 @@ from buffr.exchanges.exchange import (
 from buffr.exchanges.fetch import Fetches
 from buffr.exchanges.hit import RecordedHit
 from buffr.exchanges.lookup import identity_of, next_place, no_match, only_recording
+from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.playhead import Repeat
 from buffr.exchanges.replay import Replays
 from buffr.exchanges.request_body import RequestBody, read_whole, stream_through
@@ -53,6 +54,10 @@ from buffr.transport.streams import BodyStream
 from buffr.wire.websocket_handshake import asks_websocket, check_request
 
 __all__ = ["Engine"]
+
+
+_ONCE = Fetch(record=True, share=False)
+"""What a user lets through by hand in mode replay."""
 
 
 class Engine:
@@ -234,15 +239,28 @@ class Engine:
                     return await self._replay_memorably(exchange, route, place)
                 return await self._replays.answer(exchange, route, place, key)
             case Fetch() as fetch if route.upstream is not None:
-                exchange.listen()
-                if key:
-                    return await self._fetches.session(exchange, route.upstream, key, route)
-                return await self._fetches.recorded(fetch, exchange, route, route.upstream)
+                return await self._fetched(fetch, exchange, route, route.upstream, key)
             case Fetch() | Refuse():
+                upstream = route.once.take(exchange.identity, self._reactor.seconds())
+                if upstream is not None:
+                    return await self._fetched(_ONCE, exchange, route, upstream, key)
                 exchange.body.close()
                 raise await no_match(exchange, route)
             case other:
                 assert_never(other)
+
+    async def _fetched(
+        self,
+        fetch: Fetch,
+        exchange: Exchange,
+        route: Recorded,
+        upstream: PacedUpstream,
+        key: bytes,
+    ) -> tuple[int, str | None]:
+        exchange.listen()
+        if key:
+            return await self._fetches.session(exchange, upstream, key, route)
+        return await self._fetches.recorded(fetch, exchange, route, upstream)
 
     async def _replay_memorably(
         self, exchange: Exchange, route: Recorded, place: int

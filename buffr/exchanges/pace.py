@@ -10,7 +10,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from buffr.errors import RateLimited
 from buffr.message import Request, ResponseHead
-from buffr.policy.rate_limits import LimiterState, RateLimiter, RateRules, Turn, silence_asked
+from buffr.policy.rate_limits import (
+    LimiterState,
+    RateLimiter,
+    RateRules,
+    Turn,
+    Window,
+    silence_asked,
+)
 from buffr.recording.http import passed_on
 from buffr.transport.streams import BodyReader
 from buffr.upstream.bound import Client
@@ -101,6 +108,14 @@ class Pace:
     def state(self) -> LimiterState:
         """The current state of the limits."""
         return self._limiter.state(self._seconds())
+
+    def windows(self) -> list[tuple[Window, int]]:
+        """The limits, and how many requests have left within each of them."""
+        now, limiter = self._seconds(), self._limiter
+        return [
+            (window, len(limiter.left_since(now - window.length_s)))
+            for window in limiter.rules.windows
+        ]
 
     def note(self) -> None:
         """Count a request that is sent without using this route."""

@@ -62,6 +62,15 @@ class Playhead:
         """How often a key was answered, in the scope that requested it most."""
         return max((heads.get(digest, (0, 0))[0] for heads in self._scopes.values()), default=0)
 
+    @property
+    def scopes(self) -> Sequence[str]:
+        """The scopes that have been answered, the latest last."""
+        return tuple(self._scopes)
+
+    def keys(self, scope: str) -> int:
+        """For how many keys a scope has been answered."""
+        return len(self._scopes.get(scope, ()))
+
     def reset(self, scope: str) -> None:
         """Restart every key of the scope."""
         self._scopes.pop(scope, None)

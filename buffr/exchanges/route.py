@@ -13,8 +13,9 @@ from buffr.exchanges.explain import Explainer
 from buffr.exchanges.long_bodies import RouteBodies
 from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead
+from buffr.matching.key import KeyPart
 from buffr.matching.matcher import Matcher
-from buffr.matching.variants import VariantDifference
+from buffr.matching.variants import Identity, VariantDifference
 from buffr.origin import Origin
 from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
@@ -28,6 +29,7 @@ from buffr.stores.fleet import Fleet, FleetFlights
 __all__ = ["Cached", "Fitting", "Passing", "Recorded", "Route", "SessionLimits", "Uses", "Variants"]
 
 _MOST_LOGGED = 4096
+_MOST_ONCE = 1000
 
 
 @frozen
@@ -109,6 +111,33 @@ class Fitting:
         return True
 
 
+@define(eq=False)
+class Once:
+    """Kinds of requests that mode replay lets through to the upstream, each once.
+
+    A kind is what identifies a request, without its query and its body.
+    ``until`` is seconds of a monotonic clock.
+    """
+
+    _open: dict[tuple[KeyPart, ...], tuple[PacedUpstream, float]] = field(factory=dict, init=False)
+
+    def allow(self, identity: Identity, upstream: PacedUpstream, until: float) -> None:
+        """Let the next request of this kind through."""
+        if len(self._open) >= _MOST_ONCE:
+            del self._open[next(iter(self._open))]
+        self._open[_kind(identity)] = (upstream, until)
+
+    def take(self, identity: Identity, now: float) -> PacedUpstream | None:
+        """The upstream that a request may ask, which no other of its kind may then."""
+        found = self._open.pop(_kind(identity), None) if self._open and identity.keys else None
+        return None if found is None or found[1] < now else found[0]
+
+
+def _kind(identity: Identity) -> tuple[KeyPart, ...]:
+    parts = identity.keys[0].parts
+    return tuple([part for part in parts if part[0] not in ("query", "body")])
+
+
 @frozen(eq=False, kw_only=True)
 class _AnyRoute:
     """What every route has.
@@ -161,6 +190,8 @@ class Recorded(_AnyRoute):
     ages: Ages | None = None
     fleet: Fleet | None = None
     variants: Variants = field(factory=Variants)
+    once: Once = field(factory=Once)
+    """What mode replay lets through by hand."""
     fitting: Fitting = field(factory=Fitting)
     in_dialogue: bool = False
     identifies: bool = field(init=False)

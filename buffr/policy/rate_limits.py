@@ -101,6 +101,11 @@ class RateLimiter:
         self._violations = 0
         self._back_off_until = -inf
 
+    @property
+    def rules(self) -> RateRules:
+        """The rules that apply now."""
+        return self._rules
+
     def reserve(self, now: float) -> Turn | None:
         """A turn for a request that arrives now; ``None`` if it can leave at once.
 

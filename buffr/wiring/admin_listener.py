@@ -14,9 +14,12 @@ from twisted.logger import LogLevel
 
 from buffr.admin.events import EventPages
 from buffr.admin.exchange_pages import ExchangePages
+from buffr.admin.miss_pages import MissPages
+from buffr.admin.misses import Misses
 from buffr.admin.page import StaticFiles
 from buffr.admin.process import ProcessPages
 from buffr.admin.recent import Recent
+from buffr.admin.running_pages import RunningPages
 from buffr.admin.server import AdminServer, Pages
 from buffr.admin.status import StatusPages
 from buffr.admin.summaries import Summaries
@@ -92,10 +95,16 @@ class AdminListener:
         live.engine.watch = recent
         summaries = Summaries(live.ids, live.rules)
         process = ProcessPages(live, time.time)
-        status = StatusPages(live, recent, process, lambda: 0, lambda: len(self._events.watchers))
+        misses = Misses(recent, lambda: self._events.changed("misses"))
+        status = StatusPages(
+            live, recent, process, misses.__len__, lambda: len(self._events.watchers)
+        )
         self._events = EventPages(recent, summaries, self.reactor, status.hello, status.counts)
         exchanges = ExchangePages(live, recent, summaries, self.reactor)
-        pages = (process, status, exchanges, self._events)
+        changed = self._events.changed
+        missed = MissPages(live, recent, misses, summaries, self.reactor, changed)
+        running = RunningPages(live, recent, process, changed)
+        pages = (process, status, exchanges, self._events, missed, running)
         self._pages = Pages([one for each in pages for one in each.endpoints()])
 
     def _listen(self, port: int) -> None:

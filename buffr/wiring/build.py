@@ -51,8 +51,10 @@ from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes, place_of
 from buffr.wiring.forward_routes import ForwardRoutes
 from buffr.wiring.keeping import spool_dir_of
-from buffr.wiring.live import LiveReverse, LiveService
+from buffr.wiring.live import LiveService
+from buffr.wiring.live_changes import LiveReverse, RouteChanges
 from buffr.wiring.live_gateway import LiveGateway, gateway_routes
+from buffr.wiring.live_rules import LiveRules, LoadSettings
 from buffr.wiring.routes import RouteMaker, redaction_rules, reverse_route
 from buffr.wiring.scoped_routes import ScopedRoutes
 from buffr.wiring.servers import Servers
@@ -73,7 +75,7 @@ def build(
     write: Callable[[str], None] | None = None,
     figures: Metrics | None = None,
     by_scope: bool = False,
-    admin: bool = False,
+    admin: LoadSettings | None = None,
 ) -> BuffrService:
     """The tree of services for these settings; nothing is opened before it starts.
 
@@ -82,7 +84,8 @@ def build(
     it is set. ``figures`` count the gateway's exchanges. ``by_scope`` makes a
     forward proxy that serves only the scopes of ``BuffrService.scopes``, and
     also accepts the paths that are opened for them. ``admin`` adds the admin
-    listener, if the settings want it. Raises ``ConfigError``.
+    listener, if the settings want it; it loads a settings file as these were
+    loaded. Raises ``ConfigError``.
     """
     if write is None:
         write = stream_writer(sys.stderr) if on_console else logger_writer
@@ -143,7 +146,7 @@ class _Builder:
     def _own_ports(self) -> set[tuple[str, int]]:
         return {listener.address for listener in self._listeners}
 
-    def build(self, *, by_scope: bool, admin: bool) -> BuffrService:
+    def build(self, *, by_scope: bool, admin: LoadSettings | None) -> BuffrService:
         config = self._config
         self._cassettes.expect((place_of(row), row.mode) for row in config.reverse)
         for row in config.reverse:
@@ -176,8 +179,8 @@ class _Builder:
         service.reverse_routes = tuple(port.route for port in self._reverse_ports)
         service.gateway = self._live_gateway
         service.scopes = self._scopes
-        if admin and config.admin.address.enabled:
-            service.admin = AdminListener(config.admin, self._live(), self._reactor)
+        if admin is not None and config.admin.address.enabled:
+            service.admin = AdminListener(config.admin, self._live(admin), self._reactor)
         service.forward = self._proxy
         if self._forward_routes is not None:
             sweeps = TimerService(_sweep_every_s(config.limits), self._forward_routes.sweep)
@@ -185,14 +188,20 @@ class _Builder:
             sweeps.setServiceParent(service)
         return service
 
-    def _live(self) -> LiveService:
-        return LiveService(
+    def _live(self, load: LoadSettings) -> LiveService:
+        changes = RouteChanges(
             self._config,
-            self._engine,
-            self._listeners,
+            self._maker,
             self._reverse_ports,
             self._live_gateway,
             self._forward_routes,
+        )
+        return LiveService(
+            self._engine,
+            self._listeners,
+            changes,
+            LiveRules(changes, load),
+            self._reactor,
             self._rules,
             self._spool_dir,
         )
@@ -216,9 +225,12 @@ class _Builder:
         access = self._config.access_to(row.access)
         gate = None if access.is_open else KeyGate(access)
         outside = Outside(b"", row.target) if row.rewrite and row.target is not None else None
-        handler = reverse_handler(self._engine, route, gate, outside)
-        listener = self._listen(row, handler, announce)
-        self._reverse_ports.append(LiveReverse(row, route, listener))
+
+        def handler(route: Route) -> Handler:
+            return reverse_handler(self._engine, route, gate, outside)
+
+        listener = self._listen(row, handler(route), announce)
+        self._reverse_ports.append(LiveReverse(row, route, listener, handler))
 
     def _expect_misses(self, route: Route) -> None:
         if isinstance(route, Recorded) and route.mode is Mode.REPLAY:

@@ -140,6 +140,25 @@ class Cassettes:
             await self._closing[real].wait()
         return self._shared(place, real, mode)
 
+    async def let_record(self, shared: SharedCassette) -> None:
+        """Accept recordings at an open place, even if it was opened for replay only.
+
+        Raises ``Unwritable``, ``ConfigError``.
+        """
+        cassette = shared.cassette
+        if cassette.access != "replay":
+            return
+        if not isinstance(cassette, Cassette) and not (
+            isinstance(shared.place, SetName) and shared.place.file is None
+        ):
+            raise ConfigError(
+                f"{_named(shared.place)}: was opened for replay only",
+                hint="start buffr in a mode that records",
+            )
+        pool = self._reactor.getThreadPool()
+        await deferToThreadPool(self._reactor, pool, self._check, shared.place, cassette)
+        cassette.access = "append"
+
     def give_back(self, shared: SharedCassette) -> bool:
         """Release one user's claim. Returns whether it was the last one: then it is closed."""
         shared.users -= 1

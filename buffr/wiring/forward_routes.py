@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.protocol import Protocol
 
 from buffr.config.forward import ForwardHost, ForwardSettings
@@ -49,12 +49,13 @@ class ForwardRoutes:
 
     def __init__(self, settings: ForwardSettings, maker: RouteMaker) -> None:
         limits = maker.config.limits
-        self._settings = settings
+        self.settings = settings
         self._maker = maker
         self.destinations = maker.config.destinations
         self._held = HeldRoutes(limits.hosts, limits.host_idle_s, self._let_go)
         self.ready: dict[tuple[Origin, str], Route] = {}
         self._views: dict[SharedCassette, dict[str, _View]] = {}
+        self._leaving: list[Held] = []
         self._playheads: Remembered[Playhead] = Remembered(_MOST_REMEMBERED)
         self._paces: Remembered[Pace] = Remembered(_MOST_REMEMBERED)
 
@@ -63,7 +64,7 @@ class ForwardRoutes:
         if self.destinations.bypassed(origin.host, origin.port):
             route = self._held.find((origin, None)) or self._passing(origin)
         else:
-            row = self._settings.of(origin.host)
+            row = self.settings.of(origin.host)
             name = origin, self._place(row, scope)
             route = self._held.find(name) or await self._made(name, row)
         if len(self.ready) >= _MOST_READY:
@@ -74,7 +75,7 @@ class ForwardRoutes:
     def _place(self, row: ForwardHost, scope: str) -> Place | None:
         if not row.mode.uses_cassette:
             return None
-        return place_of(row, scope if self._settings.scope_cassettes else "")
+        return place_of(row, scope if self.settings.scope_cassettes else "")
 
     async def _made(self, name: Name, row: ForwardHost) -> Route:
         """A new route, or that of another request if it was created meanwhile."""
@@ -130,6 +131,8 @@ class ForwardRoutes:
             if view is None:
                 view = views[row.host] = self._new_view(cassette, row)
             await cassettes.opened(cassette)
+            if row.mode.records:
+                await cassettes.let_record(cassette)
         except BaseException:
             self._give_back(cassette)
             raise
@@ -160,7 +163,7 @@ class ForwardRoutes:
 
     def _passing(self, origin: Origin) -> Route:
         """The route of a bypassed host's plain requests, which are relayed in any mode."""
-        general, maker = self._settings, self._maker
+        general, maker = self.settings, self._maker
         deny_private = self.destinations.denies_private(origin.host, origin.port)
         upstream = maker.upstreams.of(
             origin, general.upstream, keep_host=general.keep_host, deny_private=deny_private
@@ -172,8 +175,41 @@ class ForwardRoutes:
         """The routes that are there now."""
         return list(self._held.routes())
 
+    def place_of(self, route: Route) -> Place | None:
+        """Where the recordings of a route are."""
+        return next((name[1] for name, held in self._held.items() if held.route is route), None)
+
+    def replace(self, row: ForwardHost) -> ForwardSettings:
+        """Serve later requests to the hosts of a row by this one; returns the new settings."""
+        others = [one for one in self.settings.hosts if one.host != row.host]
+        at = next((n for n, one in enumerate(self.settings.hosts) if one.host == row.host), None)
+        others.insert(len(others) if at is None else at, row)
+        self.settings = evolve(self.settings, hosts=tuple(others))
+        config = evolve(self._maker.config, forward=self.settings)
+        self.destinations = config.destinations
+        self._maker = evolve(self._maker, config=config)
+        for cassette, views in self._views.items():
+            view = views.pop(row.host, None)
+            if view is not None:
+                self._playheads.keep((str(cassette.real), row.host), view.playhead)
+        of = self.settings.of
+        self._leaving += self._held.take(lambda name: of(name[0].host).host == row.host)
+        self.ready.clear()
+        self._let_idle_go()
+        return self.settings
+
+    def _let_idle_go(self) -> None:
+        """Let go of replaced routes on which nothing is under way any more."""
+        leaving, self._leaving = self._leaving, []
+        for held in leaving:
+            if held.route.uses.under_way:
+                self._leaving.append(held)
+            else:
+                self._let_go(held)
+
     def sweep(self) -> None:
         """Release routes that were idle for too long; called periodically."""
+        self._let_idle_go()
         self._held.sweep(self._maker.reactor.seconds())
 
     def let_all_go(self) -> bool:
@@ -195,7 +231,7 @@ class ForwardRoutes:
     async def dial(self, host: str, port: int, protocol: Protocol, *, hops: bytes = b"") -> None:
         origin = Origin("https", host, port)
         self.destinations.check(host, port)
-        options = self._settings.upstream
+        options = self.settings.upstream
         deny_private = self.destinations.denies_private(host, port)
         await self._maker.upstreams.dial(
             origin, options, protocol, deny_private=deny_private, hops=hops

@@ -51,6 +51,15 @@ class HeldRoutes:
         """All that are held."""
         return (held.route for held in self._held.values())
 
+    def items(self) -> Iterator[tuple[Name, Held]]:
+        """All that are held, by their names."""
+        return iter(list(self._held.items()))
+
+    def take(self, fits: Callable[[Name], bool]) -> list[Held]:
+        """Take those out whose names fit, also if they are in use."""
+        names = [name for name in self._held if fits(name)]
+        return [self._held.pop(name) for name in names]
+
     def add(self, name: Name, held: Held) -> None:
         """Keep a new route. Its use begins before others are added."""
         self._make_room(held.idle_since_s)

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import define, evolve, field
 
-from buffr.admin.running import Check, NamedRoute, Open, OpenStore, RouteIds
-from buffr.config import Config, ReverseRoute
+from buffr.admin.running import CachePlace, Check, NamedRoute, Open, OpenStore, RouteIds
+from buffr.admin.running import Candidate as Proposed
+from buffr.config import Config
+from buffr.config.forward import ForwardHost
+from buffr.errors import ConfigError
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.exchange import Counters
 from buffr.exchanges.route import Recorded, Route
 from buffr.interaction import Interaction
 from buffr.listeners.listener import HTTPListener
+from buffr.matching.variants import Identity
 from buffr.origin import host_and_port
 from buffr.policy.mode import Mode
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
+from buffr.stores.cache import CacheStore
 from buffr.stores.cassette.store import Cassette
 from buffr.stores.interactions import InteractionSet
 from buffr.stores.memory import MemoryInteractions
+from buffr.stores.memory_cache import MemoryCache
 from buffr.stores.sqlite.interactions import SQLiteInteractions
+from buffr.stores.sqlite.store import SQLiteStore
 from buffr.transport.eager import at_once
 from buffr.wiring.forward_routes import ForwardRoutes
-from buffr.wiring.live_gateway import LiveGateway
+from buffr.wiring.live_changes import RouteChanges
+from buffr.wiring.live_rules import Candidate, LiveRules
 
-__all__ = ["LiveReverse", "LiveService"]
+__all__ = ["LiveService"]
 
 
 def _enabled(rules: RedactionRules) -> RedactionRules:
@@ -38,34 +46,14 @@ def _enabled(rules: RedactionRules) -> RedactionRules:
 
 
 @define(eq=False)
-class LiveReverse:
-    """A reverse port: its row, its route, and its listener."""
-
-    row: ReverseRoute
-    route: Route
-    listener: HTTPListener
-
-    @property
-    def id(self) -> str:
-        """By the port, which no other route has."""
-        return f"reverse-{self.listener.port if self.row.port == 0 else self.row.port}"
-
-    @property
-    def name(self) -> str:
-        target = self.row.target
-        return self.id if target is None else target.authority.decode("ascii")
-
-
-@define(eq=False)
 class LiveService:
     """The ``Running`` service of some settings."""
 
-    config: Config
     engine: Engine
     listeners: Sequence[HTTPListener]
-    reverse: Sequence[LiveReverse]
-    gateway: LiveGateway | None
-    forward: ForwardRoutes | None
+    changes: RouteChanges
+    live_rules: LiveRules
+    reactor: Any
     rules: RedactionRules = field(converter=_enabled)
     spool_dir: Path | None = None
     ids: RouteIds = field(factory=RouteIds)
@@ -78,6 +66,10 @@ class LiveService:
 
     def redacted(self, interaction: Interaction) -> Interaction:
         return self._redactor.interaction(interaction)
+
+    @property
+    def config(self) -> Config:
+        return self.changes.config
 
     @property
     def counters(self) -> Counters:
@@ -112,47 +104,92 @@ class LiveService:
     def reference(self, route: Route, place: int) -> tuple[str | None, str, int] | None:
         for store in self.stores():
             if self.ids.of(route) in store.routes and place in store.places:
-                return None, store.id, place - store.places.start
+                return f"{store.id}-{place}", store.id, place - store.places.start
         return None
 
     def _routes(self) -> Iterator[NamedRoute]:
-        for one in self.reverse:
+        changes = self.changes
+        for one in changes.reverse:
             self.ids.give(one.route, one.id)
-            modes = tuple(Mode) if one.row.target is not None else (Mode.REPLAY,)
             listens = host_and_port(*one.listener.address)
+            modes = changes.modes(one.row)
             yield NamedRoute(one.id, one.name, "reverse", one.route, modes, listens)
-        if self.gateway is not None:
-            assert self.gateway.listener is not None
-            at = host_and_port(*self.gateway.listener.address)
-            for name, route in self.gateway.by_name().items():
-                named = f"gateway-{name}"
+        gateway = changes.gateway
+        if gateway is not None and gateway.listener is not None:
+            at = host_and_port(*gateway.listener.address)
+            for name, route in gateway.by_name().items():
+                named, row = f"gateway-{name}", changes.row_of(route)
                 self.ids.give(route, named)
-                yield NamedRoute(named, name, "gateway", route, tuple(Mode), f"{at}/{name}")
-        if self.forward is not None:
-            yield from self._forward(self.forward)
+                modes = () if row is None else changes.modes(row)
+                yield NamedRoute(named, name, "gateway", route, modes, f"{at}/{name}")
+        if changes.forward is not None:
+            yield from self._forward(changes.forward)
 
     def _forward(self, forward: ForwardRoutes) -> Iterator[NamedRoute]:
         seen: set[str] = set()
         for route in forward.held():
-            named = self.ids.of(route)
+            named, row = self.ids.of(route), self.changes.row_of(route)
             if named in seen or route.origin is None:
                 continue
             seen.add(named)
-            bypassed = route.src == "bypass"
             yield NamedRoute(
                 named,
                 route.origin.authority.decode("ascii"),
-                "bypass" if bypassed else "forward",
+                "forward" if row is not None else "bypass",
                 route,
-                () if bypassed else tuple(Mode),
+                () if row is None else self.changes.modes(row),
             )
+
+    def cache_place(self, store: CacheStore) -> CachePlace:
+        match store:
+            case SQLiteStore():
+                return CachePlace(store.path.name, "sqlite", store.path)
+            case MemoryCache():
+                return CachePlace("memory", "memory")
+        return CachePlace("redis", "redis")
+
+    def with_rules(self, named: NamedRoute, rules: Mapping[str, Any]) -> Candidate:
+        assert isinstance(named.route, Recorded)
+        return self.live_rules.candidate(named.route, rules)
+
+    async def accept(self, candidate: Proposed) -> None:
+        assert isinstance(candidate, Candidate)
+        await self.live_rules.accept(candidate)
+        self.routes()
+
+    async def undo(self, candidate: Proposed, named: NamedRoute) -> None:
+        assert isinstance(candidate, Candidate)
+        assert isinstance(named.route, Recorded)
+        await self.live_rules.undo(candidate, named.route)
+        self.routes()
+
+    def can_record(self, named: NamedRoute) -> bool:
+        row = self.changes.row_of(named.route)
+        if row is None or not isinstance(named.route, Recorded):
+            return False
+        return isinstance(row, ForwardHost) or row.target is not None
+
+    async def record_once(self, named: NamedRoute, identity: Identity, within_s: float) -> str:
+        route, row = named.route, self.changes.row_of(named.route)
+        upstream = None if row is None else self.changes.upstream(route, row)
+        if row is None or upstream is None or not isinstance(route, Recorded):
+            raise ConfigError(f"{named.id} has no upstream", hint="give the route a target")
+        await self.changes.let_record(route, row)
+        route.once.allow(identity, upstream, self.reactor.seconds() + within_s)
+        return upstream.upstream.origin.url
+
+    async def set_mode(self, named: NamedRoute, mode: Mode) -> None:
+        row = self.changes.row_of(named.route)
+        if row is not None and row.mode is not mode:
+            await self.changes.change(named.route, evolve(row, mode=mode))
+            self.routes()  # which gives the new one its id
 
 
 def _open_store(held: InteractionSet, routes: Sequence[NamedRoute]) -> OpenStore:
     route = routes[0].route
     assert isinstance(route, Recorded)
     path, name = None, held.where
-    kind: Literal["cassette", "sqlite", "memory"] = "memory"
+    kind: Literal["cassette", "sqlite", "memory", "redis"] = "memory"
     match held:
         case Cassette():
             kind, path, name = "cassette", held.path, held.path.name
@@ -160,6 +197,8 @@ def _open_store(held: InteractionSet, routes: Sequence[NamedRoute]) -> OpenStore
             kind, path, name = "sqlite", held.path, f"{held.path.name} {held.name.name}"
         case MemoryInteractions():
             path = held.path
+        case _:
+            kind = "redis"
     return OpenStore(
         blake2b(f"{kind} {name} {path}".encode(), digest_size=5).hexdigest(),
         name,

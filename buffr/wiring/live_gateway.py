@@ -24,7 +24,7 @@ from buffr.upstream.upstream import Upstream
 from buffr.wiring.caches import Caches
 from buffr.wiring.routes import RouteMaker, rate_rules
 
-__all__ = ["LiveGateway", "gateway_routes"]
+__all__ = ["LiveGateway", "at_pace", "gateway_routes"]
 
 MakePages = Callable[[GatewaySettings, Config, Mapping[bytes, GatewayRoute], Counting], AdminPages]
 MakeRoutes = Callable[[GatewaySettings, Config], dict[bytes, GatewayRoute]]
@@ -45,6 +45,8 @@ class LiveGateway:
     pages: MakePages
     listener: HTTPListener | None = None
     _routes: Mapping[bytes, GatewayRoute] = field(factory=dict)
+    _settings: GatewaySettings | None = field(init=False, default=None)
+    _config: Config | None = field(init=False, default=None)
 
     def gateway(self, settings: GatewaySettings, config: Config) -> Gateway:
         """A gateway with these settings. Raises ``ConfigError``."""
@@ -56,8 +58,25 @@ class LiveGateway:
             if pace is not None and row.limits is not None:
                 # Past requests count under the new limits, too.
                 pace.change(rate_rules(row.limits), row.limits.max_hold_s)
-                routes[name] = evolve(made, route=_at_pace(made.route, pace))
-        self._routes = routes
+                routes[name] = evolve(made, route=at_pace(made.route, pace))
+        return self._of(settings, config, routes)
+
+    def replace(self, row: GatewayRow, route: Route) -> GatewaySettings:
+        """Serve later requests of a name by another route; returns the new settings."""
+        assert self._settings is not None
+        assert self._config is not None
+        assert self.listener is not None
+        rows = tuple(row if one.name == row.name else one for one in self._settings.routes)
+        settings = evolve(self._settings, routes=rows)
+        name = row.name.encode("ascii")
+        routes = {**self._routes, name: evolve(self._routes[name], route=route)}
+        self.listener.handle = self._of(settings, self._config, routes).handle
+        return settings
+
+    def _of(
+        self, settings: GatewaySettings, config: Config, routes: Mapping[bytes, GatewayRoute]
+    ) -> Gateway:
+        self._routes, self._settings, self._config = routes, settings, config
         pages = None
         if self.counting is not None:
             self._count(routes, self.counting)
@@ -106,7 +125,7 @@ class LiveGateway:
         return next((route.store for route in routes if isinstance(route, Cached)), None)
 
 
-def _at_pace(route: Route, pace: Pace) -> Route:
+def at_pace(route: Route, pace: Pace) -> Route:
     """The route, with its calls at this pace."""
     if route.upstream is None:
         return route

@@ -100,6 +100,19 @@ class TestWhomItLetsIn:
     def test_its_own_page(self, admin: Admin) -> None:
         assert admin.client.get("/api/health", headers={"Origin": admin.url}).status_code == 200
 
+    @pytest.mark.parametrize("token", [None, "wrong", ""])
+    def test_nobody_changes_anything_without_the_token(
+        self, admin: Admin, token: str | None
+    ) -> None:
+        headers = {} if token is None else {"X-Buffr-Token": token}
+        answer = admin.client.delete("/api/misses", headers=headers)
+        assert answer.status_code == 401
+        assert answer.json()["error"]["code"] == "TOKEN_NEEDED"
+
+    def test_the_token_is_a_bearer_token_too(self, admin: Admin) -> None:
+        headers = {"Authorization": f"Bearer {admin.token}"}
+        assert admin.client.delete("/api/misses", headers=headers).status_code == 204
+
     def test_beyond_loopback_reading_needs_it_too(self, tmp_path: Path) -> None:
         arguments = ("replay", "--cassette", "c.json", "--port", "0", "--admin", "0.0.0.0:0")
         with BuffrProcess.run(*arguments, cwd=tmp_path) as buffr:

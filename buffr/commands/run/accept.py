@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 from buffr.config import Config
 from buffr.config.growing import with_rules
+from buffr.config.rewriting import replace_file
 from buffr.errors import ConfigError
 from buffr.formats.yaml_lines import Data
 from buffr.policy.mode import Mode
@@ -61,7 +59,7 @@ def accept(
         text = before
         for host, found in rules.items():
             text = with_rules(text, host, found)
-        _replace(path.resolve(), text, check)
+        replace_file(path, text, check)
     except OSError as error:
         raise ConfigError(f"{_FLAG}: {path}: {error.strerror}") from error
     except ConfigError as error:
@@ -69,21 +67,3 @@ def accept(
     count = sum(len(values) for found in rules.values() for values in found.values())
     which = "1 rule" if count == 1 else f"{count} rules"
     return f"{_FLAG}: {which} for {', '.join(rules)} added to {path}; see what they leave out"
-
-
-def _replace(path: Path, text: str, check: Callable[[Path], object]) -> None:
-    """Replace the file at once; its permissions stay."""
-    with NamedTemporaryFile(
-        "wb", dir=path.parent, prefix=f".{path.name}.", suffix=".yaml", delete=False
-    ) as new:
-        temporary = Path(new.name)
-        try:
-            new.write(text.encode())
-            new.flush()
-            shutil.copymode(path, temporary)
-            check(temporary)
-            temporary.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
