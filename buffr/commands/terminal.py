@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, TextIO
 
-__all__ = ["Paint", "complain", "ends_with_its_reader", "paint_for", "plain"]
+__all__ = ["Paint", "complain", "ends_with_its_reader", "paint_for", "plain", "times"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -35,6 +35,11 @@ def paint_for(stream: TextIO, environ: Mapping[str, str]) -> Paint:
 def plain(text: str) -> str:
     """The text with control characters escaped."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def times(count: int, one: str, more: str) -> str:
+    """A count with its noun."""
+    return f"{count} {one if count == 1 else more}"
 
 
 def complain(message: str) -> None:

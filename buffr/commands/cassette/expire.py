@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from buffr.commands.cassette.ls import Summary, rows
 from buffr.commands.cassette.rm import declare_dry_run, remove
 from buffr.commands.parser import Parser
-from buffr.commands.terminal import complain
+from buffr.commands.terminal import complain, times
 from buffr.config.kinds import duration
 from buffr.config.schema import Refused
 from buffr.config.yaml_text import Scalar
@@ -59,7 +59,7 @@ def run(given: argparse.Namespace) -> int:
 
     code = remove(given.file, choose, dry_run=given.dry_run)
     if undated:
-        complain(f"{undated} interactions do not say when they were recorded; they stay")
+        complain(f"{times(undated, 'interaction', 'interactions')} without a date: kept")
     return code
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from buffr.commands.cassette.arguments import snapshot_of
 from buffr.commands.cassette.import_ import origin_of, write_file
 from buffr.commands.parser import Parser
-from buffr.commands.terminal import plain
+from buffr.commands.terminal import plain, times
 from buffr.interchange.exporting import ExportReport, ExportTo, exported
 
 __all__ = ["declare", "run"]
@@ -53,7 +53,8 @@ def run(given: argparse.Namespace) -> int:
             sys.stdout.buffer.write(piece)
     else:
         write_file(Path(given.output), pieces)
-    lines = [f"{given.file}: {report.written} interactions exported ({given.to})"]
+    count = times(report.written, "interaction", "interactions")
+    lines = [f"{given.file}: {count} exported ({given.to})"]
     lines += [f"  {count} x not kept: {loss}" for loss, count in sorted(report.counted().items())]
     lines += [f"  interaction {number} left out: {why}" for number, why in report.left_out]
     sys.stderr.write("".join(f"{plain(line)}\n" for line in lines))

@@ -13,7 +13,7 @@ from uuid import uuid4
 from buffr.commands.cassette.arguments import declare_names, listed
 from buffr.commands.parser import Parser
 from buffr.commands.progress import Progress
-from buffr.commands.terminal import complain, plain
+from buffr.commands.terminal import complain, plain, times
 from buffr.errors import BuffrError, ConfigError
 from buffr.interchange.formats import Format
 from buffr.interchange.importing import FileReport, Importing, found_in, target_for
@@ -113,7 +113,8 @@ def _imported(given: argparse.Namespace, importing: Importing) -> tuple[list[Fil
 
 
 def _tell(report: FileReport, stream: TextIO) -> None:
-    lines = [f"{report.path}: {report.imported} interactions imported ({report.kind})"]
+    count = times(report.imported, "interaction", "interactions")
+    lines = [f"{report.path}: {count} imported ({report.kind})"]
     lines += [f"  {count} x {loss}" for loss, count in sorted(report.counted().items())]
     lines += [f"  interaction {number} not imported: {why}" for number, why in report.refused]
     lines.append(f"  {report.kind} never has: " + "; ".join(report.lacks))

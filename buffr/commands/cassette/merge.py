@@ -9,7 +9,7 @@ from pathlib import Path
 
 from buffr.commands.cassette.arguments import snapshot_of
 from buffr.commands.parser import Parser
-from buffr.commands.terminal import complain, plain
+from buffr.commands.terminal import complain, plain, times
 from buffr.errors import CassetteError, ConfigError
 from buffr.stores.cassette.merging import merge
 from buffr.stores.cassette.snapshot import Snapshot
@@ -57,7 +57,7 @@ def run(given: argparse.Namespace) -> int:
     base = None if given.base is None else _base(given.base)
     done = merge(ours, theirs, base, path, complain)
     sys.stderr.write(
-        f"{plain(str(path))}: {done.interactions} interactions, "
+        f"{plain(str(path))}: {times(done.interactions, 'interaction', 'interactions')}, "
         f"{done.added} added, {done.removed} removed\n"
     )
     return 0

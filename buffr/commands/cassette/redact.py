@@ -15,7 +15,7 @@ from buffr.commands.cassette.arguments import declare_names, listed, snapshot_of
 from buffr.commands.cassette.entries import Kind, kind_of_file
 from buffr.commands.cassette.secrets import Secrets
 from buffr.commands.parser import Parser
-from buffr.commands.terminal import complain, plain
+from buffr.commands.terminal import complain, plain, times
 from buffr.errors import CassetteError
 from buffr.interaction import HTTPInteraction, Interaction, WebSocketInteraction
 from buffr.redaction.redactor import Redactor
@@ -96,9 +96,9 @@ class _Replacing:
         self._tell(count, files, "would be changed" if dry_run else "changed")
 
     def _tell(self, count: int, files: int, done: str) -> None:
-        out = [f"{self.path}: {count} interactions {done}"]
+        out = [f"{self.path}: {times(count, 'interaction', 'interactions')} {done}"]
         if files:
-            out[0] += f", {files} body files replaced"
+            out[0] += f", {times(files, 'body file', 'body files')} replaced"
         out += [f"  {number} in {place}" for place, number in sorted(self._places.items())]
         sys.stdout.write("".join(f"{plain(line)}\n" for line in out))
         stem = self.path.name.removesuffix(".json")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from buffr.commands.cassette.arguments import files, is_cassette
 from buffr.commands.parser import Parser
-from buffr.commands.terminal import complain, plain
+from buffr.commands.terminal import complain, plain, times
 from buffr.errors import CassetteError
 from buffr.interaction import Body, Interaction, WebSocketInteraction
 from buffr.stores.cassette.format import RECORDED_KINDS
@@ -59,7 +59,8 @@ def run(given: argparse.Namespace) -> int:
         if found:
             code = 1
         elif not given.quiet:
-            sys.stdout.write(f"{plain(str(path))}: {len(snapshot)} interactions, all good\n")
+            count = times(len(snapshot), "interaction", "interactions")
+            sys.stdout.write(f"{plain(str(path))}: {count}, all good\n")
     return code
 
 

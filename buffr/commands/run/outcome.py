@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, fields_dict, frozen
 
 from buffr.commands.run.child import Ended
-from buffr.commands.terminal import Paint, plain
+from buffr.commands.terminal import Paint, plain, times
 
 if TYPE_CHECKING:
     from buffr.exchanges.exchange import Counters, Finished
@@ -193,11 +193,6 @@ class Outcome:
     def exit_code(self) -> int:
         """The command's, or 1 for a failure that the command is unaware of."""
         return self.ended.code or (1 if self.failures else 0)
-
-
-def times(count: int, one: str, more: str) -> str:
-    """A count with its noun."""
-    return f"{count} {one if count == 1 else more}"
 
 
 def summary(outcome: Outcome, paint: Paint) -> str:

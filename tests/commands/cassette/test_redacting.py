@@ -177,7 +177,7 @@ class TestRedact:
         body = Body(size_bytes=len(data), file=old)
         write(cassette, evolve(asked(b"/a"), body=body))
         said = call(capsys, "redact", cassette)
-        assert "1 body files replaced" in said.out
+        assert "1 body file replaced" in said.out
         assert not old.exists()
         (new,) = cassette.with_suffix(".d").iterdir()
         assert REAL not in new.read_bytes()

@@ -205,7 +205,7 @@ class TestExpire:
         assert dry.out.startswith("would remove 0  GET /0\n1 would be removed")
         said = call(capsys, "expire", cassette, "--older-than", "30d")
         assert (said.code, said.out) == (0, "1 removed, 3 left\n")
-        assert "2 interactions do not say when they were recorded" in said.err
+        assert "2 interactions without a date: kept" in said.err
         assert targets(cassette) == ["/1", "/2", "/3"]
 
     @pytest.mark.parametrize("age", ["3", "", "soon", "-3d", "0"])
