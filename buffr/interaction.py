@@ -94,7 +94,8 @@ class RecordedRequest:
     """A request in its stored form: redacted, and without hop-by-hop fields.
 
     ``scheme``, ``host`` and ``port`` are absent behind a reverse port, where
-    they say nothing about the request. ``target`` is the client's.
+    they say nothing about the request. ``target`` is the client's. ``major``
+    is the version of HTTP in which it came; it answers requests in any.
     """
 
     method: bytes
@@ -104,6 +105,7 @@ class RecordedRequest:
     scheme: str | None = None
     host: str | None = None
     port: int | None = None
+    major: int = 1
 
     def with_bodies(self, changed: Callable[[Body], Body]) -> Self:
         body = changed(self.body)

@@ -189,6 +189,11 @@ class Request:
         )
 
     @property
+    def takes_trailers(self) -> bool:
+        """Whether a client in HTTP/2 says that it takes trailers (RFC 9110 10.1.4)."""
+        return self.major > 1 and (b"te", b"trailers") in self.headers
+
+    @property
     def head_bytes(self) -> int:
         """The approximate size of its head in memory, for caches of heads."""
         return 700 + sum([100 + len(name) + len(value) for name, value in self.headers])

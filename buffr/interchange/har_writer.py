@@ -36,6 +36,7 @@ _OPCODES = {
     FrameKind.PING: 9,
     FrameKind.PONG: 10,
 }
+_VERSIONS = {2: "HTTP/2"}
 _NEVER = "1970-01-01T00:00:00.000Z"
 
 
@@ -67,7 +68,7 @@ class HARWriter:
             "response": {
                 "status": response.status,
                 "statusText": response.reason.decode("latin-1"),
-                "httpVersion": "HTTP/1.1",
+                "httpVersion": _VERSIONS.get(request.major, "HTTP/1.1"),
                 "cookies": [],
                 "headers": _pairs(response.headers),
                 "content": _content(interaction),
@@ -91,7 +92,7 @@ def _request(request: RecordedRequest, url: str) -> dict[str, Any]:
     told: dict[str, Any] = {
         "method": request.method.decode("latin-1"),
         "url": url,
-        "httpVersion": "HTTP/1.1",
+        "httpVersion": _VERSIONS.get(request.major, "HTTP/1.1"),
         "cookies": [],
         "headers": _pairs(request.headers),
         "queryString": [

@@ -42,7 +42,7 @@ def recorded_request(request: Request, body: Body, origin: Origin | None = None)
     fields = end_to_end(request.headers, keep=kept)
     headers = tuple([field for field in fields if field[0].lower() != b"host"])
     if origin is None:
-        return RecordedRequest(request.method, request.target, headers, body)
+        return RecordedRequest(request.method, request.target, headers, body, major=request.major)
     return RecordedRequest(
         request.method,
         request.target,
@@ -51,6 +51,7 @@ def recorded_request(request: Request, body: Body, origin: Origin | None = None)
         scheme=origin.scheme,
         host=origin.host,
         port=origin.port,
+        major=request.major,
     )
 
 

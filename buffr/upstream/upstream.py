@@ -29,6 +29,7 @@ _Answer = TypeVar("_Answer", Response, Switched, Response | Switched)
 
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 _FRAMING = frozenset((b"transfer-encoding", b"trailer"))
+_TAKES_TRAILERS = ((b"TE", b"trailers"), (b"Connection", b"TE"))
 
 
 class Upstream:
@@ -187,6 +188,8 @@ class Upstream:
         headers = self._host(self._references(end_to_end(request.headers, keep=_FRAMING)))
         if expect_met:
             headers = tuple(field for field in headers if field[0].lower() != b"expect")
+        if request.takes_trailers:
+            headers += _TAKES_TRAILERS
         return request_head(request.method, target, headers + (self._proxy_headers or ()))
 
     def refuse_loop(self, request: Request) -> None:

@@ -17,6 +17,7 @@ from forward_bench import NO_PARENTS, Proxy, forward_proxy, origin_tls, secure_o
 from realtime import AUDIO, DELTAS, realtime
 
 from buffr.testing import FakeUpstream, Received, Step, answer, chunked
+from buffr.wire.http2.engines import ENGINES, EngineName
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 CERTUTIL = shutil.which("certutil")
@@ -42,6 +43,8 @@ addEventListener("load", async () => {
   const width = document.getElementById("picture").naturalWidth;
   const color = getComputedStyle(document.getElementById("styled")).color;
   const found = [seen.join("-"), data.number, width, color.replace(/[^0-9]+/g, "-")];
+  const kinds = ["navigation", "resource"].flatMap((kind) => performance.getEntriesByType(kind));
+  found.push([...new Set(kinds.map((one) => one.nextHopProtocol))].join("-"));
   await fetch("/done/" + found.join("/"));
 });
 """
@@ -134,7 +137,7 @@ def browsing(proxy: Proxy, url: str, home: Path) -> Iterator[None]:
             browser.wait(PATIENCE_S)
 
 
-def _seen(directory: Path, mode: str, port: int) -> tuple[str, str]:
+def _seen(directory: Path, mode: str, port: int, engine: EngineName = "auto") -> tuple[str, str]:
     """What the page's script found, and the log of all."""
     rows = [
         {"host": HOST, "resolve": "127.0.0.1", "cassette": "shop.json", "ca_file": "origins.pem"},
@@ -144,7 +147,7 @@ def _seen(directory: Path, mode: str, port: int) -> tuple[str, str]:
     home = directory / mode
     home.mkdir()
     forward = {"mode": mode, "hosts": rows}
-    with forward_proxy(directory, forward) as proxy:
+    with forward_proxy(directory, forward, env={"BUFFR_HTTP2_ENGINE": engine}) as proxy:
         with browsing(proxy, f"https://{HOST}:{port}/", home):
             found = eventually(lambda: proxy.lines(f"{HOST}:{port}/done/"), PATIENCE_S)
         return found[0].partition("/done/")[2].partition('"')[0], proxy.process.log()
@@ -153,20 +156,23 @@ def _seen(directory: Path, mode: str, port: int) -> tuple[str, str]:
 @pytest.mark.skipif(BROWSER is None, reason="chromium is not on this machine")
 @pytest.mark.skipif(CERTUTIL is None, reason="certutil (libnss3-tools) is not on this machine")
 class TestBrowser:
-    def test_a_page_is_recorded_and_replayed_whole(self, tmp_path: Path) -> None:
-        """Style, script, picture, events and a call: the same when the origin is gone."""
+    @pytest.mark.parametrize("engine", ENGINES)
+    def test_a_page_is_recorded_and_replayed_whole(
+        self, tmp_path: Path, engine: EngineName
+    ) -> None:
+        """Style, script, picture, events and a call, in HTTP/2: the same without the origin."""
         with secure_origin(Shop(), HOST) as origin:
-            live, _ = _seen(tmp_path, "auto", origin.port)
+            live, _ = _seen(tmp_path, "auto", origin.port, engine)
             asked = {one.target for one in origin.received}
-        first, number, width, color = live.split("/")
+        first, number, width, color, protocols = live.split("/")
         assert first.startswith("first-")
         assert "-last-" in first
         assert number.isdigit()
-        assert width == "1"
+        assert (width, protocols) == ("1", "h2")
         assert color.startswith("-1-2-")
         assert {b"/", b"/style.css", b"/script.js", b"/picture.png", b"/events", b"/data"} < asked
         with FakeUpstream(Shop(), port=origin.port) as nobody:
-            replayed, log = _seen(tmp_path, "replay", origin.port)
+            replayed, log = _seen(tmp_path, "replay", origin.port, engine)
             assert nobody.connections == 0
         assert replayed == live
         assert not [line for line in log.splitlines() if HOST in line and "src=miss" in line]

@@ -31,11 +31,14 @@ class Heard:
     heads: dict[int, Headers] = field(factory=dict)
     """The last head of each stream."""
     bodies: dict[int, bytes] = field(factory=dict)
+    over: set[int] = field(factory=set)
+    """The streams on which nothing more will come."""
     nuisances: list[Nuisance] = field(factory=list)
 
     def head(self, stream: int, fields: Headers, *, ended: bool) -> None:
         self.said.append(("head", stream, fields, ended))
         self.heads[stream] = fields
+        self._note(stream, ended=ended)
 
     def interim(self, stream: int, fields: Headers) -> None:
         self.said.append(("interim", stream, fields))
@@ -46,18 +49,25 @@ class Heard:
             self.engine.consumed(stream, len(data))
         if ended:
             self.said.append(("end", stream))
+        self._note(stream, ended=ended)
 
     def trailers(self, stream: int, fields: Headers) -> None:
         self.said.append(("trailers", stream, fields))
+        self._note(stream, ended=True)
 
     def reset(self, stream: int, code: int) -> None:
         self.said.append(("reset", stream, code))
+        self._note(stream, ended=True)
 
     def going_away(self, last: int, code: int) -> None:
         self.said.append(("going away", last, code))
 
     def nuisance(self, kind: Nuisance) -> None:
         self.nuisances.append(kind)
+
+    def _note(self, stream: int, *, ended: bool) -> None:
+        if ended:
+            self.over.add(stream)
 
     def taken(self) -> list[object]:
         said, self.said = self.said, []

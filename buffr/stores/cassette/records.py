@@ -59,6 +59,7 @@ class RequestRecord(msgspec.Struct, gc=False):
     body_file: str = ""
     body_size: _Size = 0
     body_key: BodyKeyRecord | None = None
+    http_version: int = 1
 
 
 class BodyChunkRecord(msgspec.Struct, gc=False):

@@ -35,6 +35,7 @@ _T = TypeVar("_T")
 
 _UPGRADE: Final = (b"Upgrade", b"websocket")
 _NO_BODY = Body()
+_USUAL_VERSION = 1
 _MOST_HEADS = 256
 _MOST_HEAD_BYTES = 4096
 
@@ -59,6 +60,7 @@ def request_of(record: RequestRecord, bodies: Path) -> RecordedRequest:
         record.scheme,
         record.host,
         record.port,
+        record.http_version,
     )
 
 
@@ -152,4 +154,6 @@ def encode_request(request: RecordedRequest, *, upgrade: bool = False) -> list[b
     if not upgrade:
         members += body_members(b"body", request.body)
         members += _key_members(request.body)
+        if request.major != _USUAL_VERSION:
+            members.append([b'"http_version": %d' % request.major])
     return object_text(members, MESSAGE)
