@@ -26,8 +26,7 @@ PAGES = ("live/15", "live/14/open", "live/12/open", "misses", "cassettes/dynamod
 ALL_PAGES = ("live", *PAGES, "overview")
 BUDGET_BYTES = 150_000
 HEAP_BYTES = 30 << 20
-LONGEST_TASK_MS = 200
-"""A task takes at most 50 ms on an idle machine; this one is shared with other tests."""
+LONGEST_TASK_MS = 50
 
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="chromium is not on this machine")
 
@@ -412,6 +411,15 @@ class TestEverybody:
 @needs_browser
 class TestVolume:
     def test_ten_thousand_exchanges(self, chromium: Browser) -> None:
+        """The best of a few, as other tests keep the machine busy."""
+        longest = []
+        for _ in range(4):
+            longest.append(self._longest_task(chromium))
+            if longest[-1] <= LONGEST_TASK_MS:
+                break
+        assert min(longest) <= LONGEST_TASK_MS, longest
+
+    def _longest_task(self, chromium: Browser) -> int:
         with fake_admin() as admin:
             admin.fill(10_000)
             with looking(chromium, admin.url) as sight:
@@ -430,8 +438,8 @@ class TestVolume:
                 sight.press("Enter", "j", "j", "j")
                 expect(sight.page.locator(".row[aria-selected=true]")).to_have_count(1)
                 assert sight.rows().count() < 60
-                assert max(sight.long_tasks(), default=0) < LONGEST_TASK_MS
                 assert _heap(sight) < HEAP_BYTES
+                return max(sight.long_tasks(), default=0)
 
     def test_the_first_paint(self, sight: Sight) -> None:
         """Under 0.3 s on an idle machine; the bound is for one that is not."""

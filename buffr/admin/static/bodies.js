@@ -57,7 +57,7 @@ export function prettyLines(text) {
       return line();
     }
     if (lexeme === "}" || lexeme === "]") {
-      if (ends.get(i - 1) !== undefined || /[{[]/.test(lexemes[i - 1])) return put("", lexeme);
+      if (ends.get(i - 1) === i) return put("", lexeme);
       if (inline) return put("", lexeme === "}" ? " }" : "]");
       depth--;
       line();
@@ -79,8 +79,9 @@ export function prettyLines(text) {
  * Text that the lexemes do not tell the whole of stays as it was edited.
  */
 export function spelledAs(original, edited) {
-  const colon = /"\s*:\s/.test(original) ? ": " : ":";
-  const comma = /,\s/.test(original) ? ", " : ",";
+  const signs = original.replace(/"(?:[^"\\]|\\.)*"/g, "");
+  const colon = /:\s/.test(signs) ? ": " : ":";
+  const comma = /,\s/.test(signs) ? ", " : ",";
   const join = (text) => text.match(LEXEMES).map((each) => (each === ":" ? colon : each === "," ? comma : each)).join("");
   const fits = jsonOf(original) !== undefined && jsonOf(edited) !== undefined && join(original) === original;
   return fits ? join(edited) : edited;

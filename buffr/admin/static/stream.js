@@ -78,7 +78,7 @@ function Line({ pieces, come, chosen, choose, open, first }) {
     pieces.forEach((each, i) => Math.abs(each.at - at) < Math.abs(pieces[best].at - at) && (best = i));
     choose(best);
   };
-  return html`<div class="line"><${Canvas} draw=${draw} onClick=${pick} label=${`Time line: ${counted(pieces.length, "piece")} in ${duration(end / 1.04)}. The list below has all of them.`} /></div>`;
+  return html`<div class="line"><${Canvas} draw=${draw} of=${[pieces.length, come, chosen, open]} onClick=${pick} label=${`Time line: ${counted(pieces.length, "piece")} in ${duration(end / 1.04)}. The list below has all of them.`} /></div>`;
 }
 
 const ARROWS = { client: "→ client", server: "← server" };

@@ -68,8 +68,8 @@ export function useLoad(load, deps) {
   return [current.value, current.refusal, again];
 }
 
-/** A canvas that draw(context, width, height, colour) fills; drawn anew on every rendering, size or theme. */
-export function Canvas({ draw, label, ...rest }) {
+/** A canvas that draw(context, width, height, colour) fills; drawn anew when one of "of" is another, the size or the theme. */
+export function Canvas({ draw, of, label, ...rest }) {
   const canvas = useRef(null);
   const latest = useRef(draw);
   latest.current = draw;
@@ -88,7 +88,7 @@ export function Canvas({ draw, label, ...rest }) {
     context.font = "11px system-ui, sans-serif";
     latest.current(context, width, height, colour);
   };
-  useLayoutEffect(paint);
+  useLayoutEffect(paint, of);
   useEffect(() => {
     const sized = new ResizeObserver(paint);
     sized.observe(canvas.current);
