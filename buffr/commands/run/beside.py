@@ -13,6 +13,7 @@ from buffr.commands.run.child import Child, Running
 from buffr.commands.run.environment import TrustFiles, child_environment
 from buffr.config import Config
 from buffr.errors import ConfigError
+from buffr.tls.authority import Authority
 
 if TYPE_CHECKING:
     from buffr.wiring.service import BuffrService
@@ -35,6 +36,9 @@ class Place(Protocol):
     @property
     def asking(self) -> Sequence[HasFileno]:
         """What can be read as soon as the command asks for something."""
+
+    def trust(self, authority: Authority) -> None:
+        """Have the command's programs trust an authority. Raises ``OSError``."""
 
     def start(self) -> Running:
         """Start the command. Raises ``CannotStart``, or a ``BuffrError``."""
@@ -66,6 +70,9 @@ class Beside:
     @property
     def asking(self) -> Sequence[HasFileno]:
         return (self.opened,)
+
+    def trust(self, authority: Authority) -> None:
+        self.files.fill(authority, os.environ)
 
     def start(self) -> Running:
         port: int = self.opened.getsockname()[1]

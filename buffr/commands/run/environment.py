@@ -13,7 +13,11 @@ from urllib.parse import quote
 
 from attrs import frozen
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    KeySerializationEncryption,
+    NoEncryption,
+)
 from cryptography.hazmat.primitives.serialization.pkcs12 import (
     PKCS12Certificate,
     serialize_java_truststore,
@@ -118,10 +122,15 @@ def child_environment(
 
 
 def trusting_environment(environ: Mapping[str, str], files: TrustFiles) -> dict[str, str]:
-    """The environment of a command that trusts buffr's CA, and knows of no proxy."""
+    """The environment of a command that trusts buffr's CA, and knows of no proxy.
+
+    For files that were made to be ``in_place``.
+    """
     proxies = {one.name for one in _OF_PROXY} | {"NO_PROXY", "no_proxy"}
     kept = {name: value for name, value in environ.items() if name not in proxies}
-    return kept | _trusting(environ, files, _java_trust(files.java))
+    options = _java_trust(files.java)
+    del options["javax.net.ssl.trustStorePassword"]
+    return kept | _trusting(environ, files, options)
 
 
 def _trusting(
@@ -209,14 +218,22 @@ class TrustFiles:
         files.fill(authority, environ)
         return files
 
-    def fill(self, authority: Authority, environ: Mapping[str, str]) -> None:
-        """Write them. Raises ``OSError``."""
+    def fill(
+        self, authority: Authority, environ: Mapping[str, str], *, in_place: bool = False
+    ) -> None:
+        """Write them. Raises ``OSError``.
+
+        ``in_place`` makes them such that they can take the places of the
+        system's files: a Java opens its own store without a password.
+        """
         roots = (*_system_roots(), *_named(BUNDLE, environ))
         # apt reads the bundle as a user of its own, who need not see what else is here.
         self.bundle.parent.chmod(0o711)
         self.bundle.write_bytes(formats.bundle(authority, roots))
         self.added.write_bytes(formats.bundle(authority, tuple(_named(ADDED, environ))))
-        self.java.write_bytes(_java_store(authority, roots))
+        password = BestAvailableEncryption(DEFAULT_PASSWORD.encode())
+        encryption = NoEncryption() if in_place else password
+        self.java.write_bytes(_java_store(authority, roots, encryption))
         for public in (self.bundle, self.added, self.java):
             public.chmod(0o644)
         _write_private(self.wgetrc, _wgetrc(environ) + f"ca_certificate = {self.bundle}\n".encode())
@@ -246,7 +263,9 @@ def _named(value: str, environ: Mapping[str, str]) -> Iterator[bytes]:
             yield from certificates_in(Path(path))
 
 
-def _java_store(authority: Authority, roots: Iterable[bytes]) -> bytes:
+def _java_store(
+    authority: Authority, roots: Iterable[bytes], encryption: KeySerializationEncryption
+) -> bytes:
     entries = [
         PKCS12Certificate(one, b"buffr-%d" % number) for number, one in enumerate(authority.trusted)
     ]
@@ -259,7 +278,6 @@ def _java_store(authority: Authority, roots: Iterable[bytes]) -> bytes:
             except ValueError:
                 continue
             entries.append(PKCS12Certificate(certificate, b"root-%d" % number))
-        encryption = BestAvailableEncryption(DEFAULT_PASSWORD.encode())
         return serialize_java_truststore(entries, encryption)
 
 

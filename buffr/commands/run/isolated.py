@@ -6,16 +6,19 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
 from buffr.commands.run.beside import HasFileno
 from buffr.commands.run.child import Ended, Running, cannot_start, ended_by
+from buffr.commands.run.environment import TrustFiles, trusting_environment
+from buffr.isolate.files import Files
 from buffr.isolate.names import Names
 from buffr.isolate.namespace import Namespace
 from buffr.isolate.plan import DOORS, Plan, ruleset
+from buffr.tls.authority import Authority
 
 if TYPE_CHECKING:
     from buffr.wiring.service import BuffrService
@@ -30,7 +33,9 @@ class Isolated:
     scope: str
     _command: Sequence[str]
     _namespace: Namespace
-    _names: Names = field(factory=Names)
+    _trust: TrustFiles
+    _files: Files
+    _names: Names
     ended_at: float = 0.0
     _status: int = 0
     _waiter: threading.Thread = field(init=False)
@@ -38,13 +43,23 @@ class Isolated:
     _writing: int = field(init=False)
 
     @classmethod
-    def begin(cls, command: Sequence[str], environ: Mapping[str, str], scope: str) -> Isolated:
+    def begin(cls, command: Sequence[str], scope: str, trust: TrustFiles) -> Isolated:
         """Make the namespaces, in which it waits for its start.
 
         On the main thread, and before there are others. Raises ``NoNamespace``.
         """
-        plan = Plan(tuple(command), environ, (), DOORS, ruleset())
-        return cls(scope, command, Namespace.begin(plan))
+        environ = trusting_environment(os.environ, trust)
+        files = Files.within(trust.bundle.parent, trust.bundle, trust.java, environ)
+        files.write()
+        plan = Plan(tuple(command), environ, files.mounts, DOORS, ruleset())
+        return cls(
+            scope, command, Namespace.begin(plan), trust, files, Names(files.hosts.elsewhere)
+        )
+
+    def trust(self, authority: Authority) -> None:
+        """Have programs trust an authority, those too that read no variables."""
+        self._trust.fill(authority, os.environ, in_place=True)
+        self._files.trust(authority.trusted)
 
     def start(self) -> Running:
         """Start it. Raises ``CannotStart``, or ``NoNamespace``."""

@@ -29,7 +29,7 @@ from buffr.commands.flags import flags_of, mode_of, path_of
 from buffr.commands.run.accept import accept, refuse_in_vain
 from buffr.commands.run.beside import Beside, HasFileno, Place
 from buffr.commands.run.child import CannotStart, Running, SignalWatch, look_for
-from buffr.commands.run.environment import TrustFiles, trusting_environment
+from buffr.commands.run.environment import TrustFiles
 from buffr.commands.run.isolated import Isolated
 from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
 from buffr.commands.terminal import complain, paint_for
@@ -83,14 +83,13 @@ def _outcome(given: argparse.Namespace, open_files: ExitStack) -> Outcome:
     files = TrustFiles.within(Path(open_files.enter_context(directory)))
     place: Place
     if given.isolate:
-        environ = trusting_environment(os.environ, files)
-        place = Isolated.begin(given.command, environ, scope_of(given))
+        place = Isolated.begin(given.command, scope_of(given), files)
     else:
         place = Beside.begin(given.command, scope_of(given), files, config)
     open_files.enter_context(closing(place))
     session = _Session(given, config, stream, place)
     session.watch.start(session.signalled)
-    files.fill(authority, os.environ)
+    place.trust(authority)
     return session.run()
 
 
