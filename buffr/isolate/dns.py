@@ -108,14 +108,14 @@ def _reverse(question: Asked, names: Names) -> bytes:
     return _answer(question, _NO_ERROR, _record(_PTR, encoded))
 
 
-def _address_in(name: str) -> str | None:
+def _address_in(name: str) -> IPv4Address | IPv6Address | None:
     *labels, suffix, arpa = ["", "", *name.lower().rstrip(".").split(".")]
     labels = labels[2:]
     try:
         if (suffix, arpa) == ("in-addr", "arpa") and len(labels) == 4:
-            return str(IPv4Address(".".join(reversed(labels))))
+            return IPv4Address(".".join(reversed(labels)))
         if (suffix, arpa) == ("ip6", "arpa") and len(labels) == 32:
-            return str(IPv6Address(int("".join(reversed(labels)), 16)))
+            return IPv6Address(int("".join(reversed(labels)), 16))
     except ValueError:
         pass
     return None

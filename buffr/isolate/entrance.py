@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, Protocol, cast
 
 from attrs import define, frozen
@@ -17,6 +18,7 @@ from zope.interface import implementer
 from buffr.errors import BuffrError
 from buffr.isolate.first_bytes import Kind, recognised, server_name_in
 from buffr.isolate.names import Names
+from buffr.isolate.programs import End
 from buffr.listeners.forward import ForwardProxy, Tunnel
 from buffr.listeners.listener import HTTPListener
 from buffr.transport.streams import IStreamTransport
@@ -29,25 +31,30 @@ _MOST_UNRECOGNISED = 64
 
 @frozen
 class Target:
-    """What a client has connected to, and from where. ``host`` is a name or an address."""
+    """What a client meant to connect to, and from where.
+
+    ``host`` is a name, or else the address of ``meant``.
+    """
 
     host: str
     port: int
-    address: str
-    client: tuple[str, int]
+    meant: End
+    client: End
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the name is known by which the host was looked up."""
+        return self.host != str(self.meant[0])
 
 
 class Inward(Protocol):
     """Is told what came in, and knows what may pass."""
 
-    def came(self, target: Target) -> None:
-        """A connection to a host began."""
+    def came(self, target: Target) -> TwistedProtocol | None:
+        """Count a connection; returns what relays it as it is, if that is so for its host."""
 
     def refused(self, target: Target, why: str) -> None:
-        """A connection was refused, since it is not of a kind that can be recorded."""
-
-    def relayed(self, target: Target) -> TwistedProtocol | None:
-        """What relays a connection as it is, if that was allowed."""
+        """Count a connection that is refused, since it is of no kind that can be recorded."""
 
 
 @define(eq=False)
@@ -90,8 +97,7 @@ class Entrance(TwistedProtocol):
         except OSError:  # it is gone already, or did not come by a redirect
             self.transport.abortConnection()
             return
-        self._factory.inward.came(target)
-        relay = self._factory.inward.relayed(target)
+        relay = self._factory.inward.came(target)
         if relay is not None:
             self._hand_over(relay)
 
@@ -111,7 +117,7 @@ class Entrance(TwistedProtocol):
     def _pass(self, made: Callable[[Tunnel], TwistedProtocol], name: str | None) -> None:
         target = self._target
         # A name that was looked up tells more than a hello, which any client may write.
-        host = name if name is not None and target.host == target.address else target.host
+        host = name if name is not None and not target.is_named else target.host
         try:
             successor = made(self._factory.proxy.inside(host, target.port, self._factory.scope))
         except BuffrError as error:
@@ -163,13 +169,15 @@ class Entrance(TwistedProtocol):
 def _target(transport: IStreamTransport, names: Names) -> Target:
     """Where a redirected connection was meant to go. Raises ``OSError``."""
     connection: socket.socket = cast(Any, transport).getHandle()
+    address: IPv4Address | IPv6Address
     if connection.family == socket.AF_INET:
         found = connection.getsockopt(_IP, _ORIGINAL_DESTINATION, 16)
         port, packed = struct.unpack_from(">2xH4s", found)
-        address = socket.inet_ntop(socket.AF_INET, packed)
+        address = IPv4Address(packed)
     else:
         found = connection.getsockopt(_IPV6, _ORIGINAL_DESTINATION, 28)
         port, packed = struct.unpack_from(">2xH4x16s", found)
-        address = socket.inet_ntop(socket.AF_INET6, packed)
-    client = connection.getpeername()
-    return Target(names.name_of(address) or address, port, address, client[:2])
+        address = IPv6Address(packed)
+    host, client_port, *_ = connection.getpeername()
+    host_name = names.name_of(address) or str(address)
+    return Target(host_name, port, (address, port), (ip_address(host), client_port))

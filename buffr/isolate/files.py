@@ -185,12 +185,12 @@ def _database_place(environ: Mapping[str, str]) -> Path | None:
     if not home:
         return None
     place = Path(home, _NSS)
-    if not place.is_dir() and _has_browser(Path(home)):
-        try:
+    try:
+        if not place.is_dir() and _has_browser(Path(home)):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError:
-            return None
-    return place if place.is_dir() else None
+        return place if place.is_dir() else None
+    except OSError:  # a home that is not the user's
+        return None
 
 
 def _has_browser(home: Path) -> bool:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from buffr.isolate import netlink
-from buffr.isolate.plan import LOG_GROUP, Plan, links
+from buffr.isolate.plan import LOG_GROUP, MARK, Plan, links
 
 __all__ = [
     "ENDED",
@@ -281,6 +281,7 @@ def _send(step: str, kernel: socket.socket, messages: bytes, expected: int) -> N
 def _raw(family: int) -> socket.socket:
     """A socket that sends packets as they are, with their IP header."""
     made = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
     made.setblocking(False)
     return made
 

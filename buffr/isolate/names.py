@@ -7,7 +7,6 @@ from the name, so that they are the same in every run.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
@@ -21,6 +20,21 @@ _FIRST = 16
 """Those before it are for the namespace itself."""
 _NEVER = ("invalid", "onion", "localhost")
 """RFC 6761 and 7686. ``localhost`` is a name of the file of hosts."""
+_BACKGROUND = frozenset(
+    (
+        "clients2.google.com",
+        "clientservices.googleapis.com",
+        "content-autofill.googleapis.com",
+        "detectportal.firefox.com",
+        "edgedl.me.gvt1.com",
+        "firefox.settings.services.mozilla.com",
+        "optimizationguide-pa.googleapis.com",
+        "redirector.gvt1.com",
+        "safebrowsing.googleapis.com",
+        "update.googleapis.com",
+    )
+)
+"""What browsers call by themselves, never the same way twice: such calls would be misses."""
 
 OWN_V4 = _V4 + 1
 OWN_V6 = _V6 + 1
@@ -32,7 +46,7 @@ class TooManyNames(Exception):
 
 
 class Names:
-    """Names and their addresses. ``known`` are names that exist although they have no dot."""
+    """Names and their addresses. ``known`` are names that exist in any case."""
 
     def __init__(self, known: Iterable[str] = ()) -> None:
         self._known = {_plain(name) for name in known}
@@ -45,7 +59,8 @@ class Names:
         labels = plain.split(".")
         if plain in self._known:
             return True
-        return len(labels) > 1 and labels[-1] not in _NEVER and all(labels)
+        may = len(labels) > 1 and labels[-1] not in _NEVER and plain not in _BACKGROUND
+        return may and all(labels)
 
     def addresses(self, name: str) -> tuple[IPv4Address, IPv6Address]:
         """The addresses of a name, always the same. Raises ``TooManyNames``."""
@@ -64,21 +79,10 @@ class Names:
         self._places[name], self._names[place] = place, name
         return place
 
-    def name_of(self, address: str) -> str | None:
+    def name_of(self, address: IPv4Address | IPv6Address) -> str | None:
         """The name that was given an address; ``None`` for any other address."""
-        place = self._offset(ipaddress.ip_address(address))
-        return None if place is None else self._names.get(place)
-
-    @staticmethod
-    def _offset(address: IPv4Address | IPv6Address) -> int | None:
-        base = int(_V4) if isinstance(address, IPv4Address) else int(_V6) + int(_V4)
-        place = int(address) - base
-        return place if 0 <= place < _SIZE else None
-
-    @staticmethod
-    def has(address: str) -> bool:
-        """Whether an address is one of those that names are given."""
-        return Names._offset(ipaddress.ip_address(address)) is not None
+        base = int(_V4) if address.version == 4 else int(_V6) + int(_V4)
+        return self._names.get(int(address) - base)
 
 
 def _plain(name: str) -> str:

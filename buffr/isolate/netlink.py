@@ -9,7 +9,7 @@ the kernel's ``linux/rtnetlink.h``, ``linux/netfilter/nf_tables.h`` and
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from attrs import frozen
@@ -26,16 +26,17 @@ __all__ = [
     "bound_log",
     "destination",
     "destination_port",
+    "destination_port_in",
     "expected",
     "failures",
     "is_protocol",
     "link_up",
     "logged",
     "logs",
-    "new_connections",
+    "marked",
     "redirected",
-    "refused_with_icmp",
     "rules",
+    "source_port_in",
     "tcp_reset_of_syn",
     "to_all",
     "translated",
@@ -103,13 +104,17 @@ def address(one: Address) -> bytes:
     )
 
 
-def to_all(version: int) -> bytes:
-    """Route every address of IPv4 or IPv6 to ``lo``, as one of this machine."""
+def to_all(source: Address) -> bytes:
+    """Route every address of a version of IP to ``lo``, as one of this machine.
+
+    Packets to them are from ``source``; otherwise they would be from where they go.
+    """
+    family = _AF[source.version]
     head = struct.pack(
-        "=BBBBBBBBI", _AF[version], 0, 0, 0, _TABLE_LOCAL, _BY_BOOT, _SCOPE_HOST, _TYPE_LOCAL, 0
+        "=BBBBBBBBI", family, 0, 0, 0, _TABLE_LOCAL, _BY_BOOT, _SCOPE_HOST, _TYPE_LOCAL, 0
     )
-    out = _attribute(4, struct.pack("=i", LOOPBACK))
-    return _message(_NEW_ROUTE, head + out, flags=_ACK | _CREATE)
+    attributes = _attribute(4, struct.pack("=i", LOOPBACK)) + _attribute(7, source.packed)
+    return _message(_NEW_ROUTE, head + attributes, flags=_ACK | _CREATE)
 
 
 # nftables: a table, its sets of ports, its chains, their rules.
@@ -118,7 +123,7 @@ _NFTABLES, _LOG = 10, 4
 _INET = 1
 _NEW_TABLE, _NEW_CHAIN, _NEW_RULE, _NEW_SET, _NEW_ELEMENTS = 0, 3, 6, 9, 12
 _BATCH_BEGIN, _BATCH_END = 16, 17
-_LOCAL_OUT = 3
+_HOOKS = {"input": 1, "output": 3}
 _TYPE_OF_PORTS = 13
 
 ACCEPT, DROP, RETURN = 1, 0, -5
@@ -126,21 +131,22 @@ ACCEPT, DROP, RETURN = 1, 0, -5
 
 @frozen
 class Chain:
-    """A base chain at the hook for outgoing packets. ``kind`` is ``filter`` or ``nat``."""
+    """A base chain: at ``input`` or ``output``, and of the kind ``filter`` or ``nat``."""
 
     name: str
     kind: str
+    hook: str
     priority: int
     rules: Sequence[Sequence[Expression]]
 
 
-def rules(table: str, chains: Iterable[Chain], port_sets: dict[str, Sequence[int]]) -> bytes:
+def rules(table: str, chains: Iterable[Chain], port_sets: Mapping[str, Sequence[int]]) -> bytes:
     """A table of the family ``inet``, in one batch that is applied whole or not at all."""
     made = [_nft(_NEW_TABLE, _text(1, table))]
     for number, (name, ports) in enumerate(port_sets.items(), 1):
         made += _port_set(table, name, number, ports)
     for chain in chains:
-        hook = _nested(4, _number(1, _LOCAL_OUT), _number(2, chain.priority))
+        hook = _nested(4, _number(1, _HOOKS[chain.hook]), _number(2, chain.priority))
         made.append(
             _nft(_NEW_CHAIN, _text(1, table), _text(3, chain.name), hook, _text(7, chain.kind))
         )
@@ -170,6 +176,8 @@ def _port_set(table: str, name: str, number: int, ports: Iterable[int]) -> list[
     elements = [
         _nested(1, _nested(1, _attribute(1, struct.pack(">H", port)))) for port in sorted(ports)
     ]
+    if not elements:
+        return [made]
     filled = _nft(
         _NEW_ELEMENTS, _text(1, table), _text(2, name), _number(4, number), _nested(3, *elements)
     )
@@ -225,17 +233,28 @@ def destination(one: Address, prefix: int | None = None) -> list[Expression]:
     return [*family, *loaded, _equal(one.packed)]
 
 
-def destination_port(port: int | str) -> list[Expression]:
-    """``th dport PORT``, or ``th dport @NAME`` for a set of ports."""
-    loaded = _payload(2, 2, 2)
-    if isinstance(port, str):
-        return [loaded, _expression("lookup", _text(1, port), _number(2, 1))]
-    return [loaded, _equal(struct.pack(">H", port))]
+def destination_port(port: int) -> list[Expression]:
+    """``th dport PORT``."""
+    return [_payload(2, 2, 2), _equal(struct.pack(">H", port))]
 
 
-def new_connections() -> list[Expression]:
-    """``ct state new``."""
-    return [_expression("ct", _number(2, 0), _number(1, 1)), *_bits(0x8)]
+def destination_port_in(name: str) -> list[Expression]:
+    """``th dport @NAME``, of a set of ports."""
+    return [_payload(2, 2, 2), _in_set(name)]
+
+
+def source_port_in(name: str) -> list[Expression]:
+    """``th sport @NAME``."""
+    return [_payload(2, 0, 2), _in_set(name)]
+
+
+def _in_set(name: str) -> Expression:
+    return _expression("lookup", _text(1, name), _number(2, 1))
+
+
+def marked(mark: int) -> list[Expression]:
+    """``meta mark MARK``: a packet from a socket that has it."""
+    return [_meta(3), _equal(struct.pack("=I", mark))]
 
 
 def translated() -> list[Expression]:
@@ -267,11 +286,6 @@ def redirected(port: int) -> list[Expression]:
     """``redirect to :PORT`` of the loopback address."""
     loaded = _expression("immediate", _number(1, 1), _data(2, struct.pack(">H", port)))
     return [loaded, _expression("redir", _number(1, 1))]
-
-
-def refused_with_icmp() -> Expression:
-    """``reject with icmpx admin-prohibited``."""
-    return _expression("reject", _number(1, 2), _attribute(2, b"\x03"))
 
 
 def logged(group: int, prefix: str) -> Expression:

@@ -18,11 +18,14 @@ __all__ = ["DOORS", "LOG_GROUP", "Door", "Mount", "Plan", "links", "ruleset"]
 LOG_GROUP = 1
 ENTRANCE_PORT = 1
 """Where all connections end. No program can want it for itself."""
-_CLOSED_PORT = 9
+_SINK_PORT = 9
+"""Where datagrams end that are refused: what is sent to a closed port is refused at once."""
 _DNS_PORT = 53
 _TABLE = "buffr"
 _TCP, _UDP = 6, 17
-_MARKED = "server_first"
+_SERVER_FIRST, _ON_HOST = "server_first", "on_host"
+MARK = 1
+"""Of the packets that buffr itself sends inside."""
 _LOOPBACK = ((IPv4Address("127.0.0.0"), 8), (IPv6Address("::1"), 128))
 _OWN = (*_LOOPBACK, (OWN_V4, 32), (OWN_V6, 128))
 _METADATA = (
@@ -62,6 +65,7 @@ def _doors() -> tuple[Door, ...]:
             Door("entrance", family, socket.SOCK_STREAM, (host, ENTRANCE_PORT)),
             Door("dns-tcp", family, socket.SOCK_STREAM, (host, _DNS_PORT)),
             Door("dns-udp", family, socket.SOCK_DGRAM, (host, _DNS_PORT)),
+            Door("sink", family, socket.SOCK_DGRAM, (host, _SINK_PORT)),
         ]
     return tuple(made)
 
@@ -90,59 +94,78 @@ def links() -> list[bytes]:
         netlink.link_up(),
         netlink.address(OWN_V4),
         netlink.address(OWN_V6),
-        netlink.to_all(4),
-        netlink.to_all(6),
+        netlink.to_all(OWN_V4),
+        netlink.to_all(OWN_V6),
     ]
 
 
-def ruleset(allowed: Iterable[tuple[str, int]] = ()) -> bytes:
+def ruleset(allowed: Iterable[tuple[str, int]] = (), on_host: Iterable[int] = ()) -> bytes:
     """The rules: whatever does not end inside is redirected to buffr, or refused.
 
     ``allowed`` are addresses and ports at which a refused protocol may pass.
+    ``on_host`` are ports that something listens on outside, on loopback: it is
+    told if the command looks for one of them.
+
+    A packet that is refused is logged, and goes nowhere: its client waits until
+    buffr knows its program, and has it told.
     """
     is_tcp, is_udp = netlink.is_protocol(_TCP), netlink.is_protocol(_UDP)
-    accept, back = [netlink.verdict(netlink.ACCEPT)], [netlink.verdict(netlink.RETURN)]
+    accept, drop, back = (
+        [netlink.verdict(code)] for code in (netlink.ACCEPT, netlink.DROP, netlink.RETURN)
+    )
     dns = netlink.destination_port(_DNS_PORT)
     own = [netlink.destination(one, prefix) for one, prefix in _OWN]
     log = {
         name: netlink.logged(LOG_GROUP, name) for name in ("port", "metadata", "udp", "other", "lo")
     }
-    drop = [netlink.verdict(netlink.DROP)]
-    passing = [
+    reset = [*netlink.tcp_reset_of_syn(), *netlink.source_port_in(_ON_HOST)]
+    passing = (
         [*netlink.destination(ip_address(host)), *is_tcp, *netlink.destination_port(port), *accept]
         for host, port in allowed
-    ]
+    )
+    metadata = (
+        [*netlink.destination(one, prefix), log["metadata"], *drop] for one, prefix in _METADATA
+    )
     guard = netlink.Chain(
         "guard",
         "filter",
+        "output",
         -150,
         [
-            [*netlink.translated(), *accept],
-            [*netlink.tcp_reset_of_syn(), log["lo"], *accept],
+            [*is_tcp, *netlink.translated(), *accept],
+            [*netlink.marked(MARK), *accept],
+            [*reset, log["lo"], *drop],
             *([*one, *accept] for one in own),
             [*is_tcp, *dns, *accept],
             [*is_udp, *dns, *accept],
             *passing,
-            *(
-                [*netlink.destination(one, prefix), log["metadata"], *drop]
-                for one, prefix in _METADATA
-            ),
-            [*is_tcp, *netlink.destination_port(f"@{_MARKED}"[1:]), log["port"], *drop],
+            *metadata,
+            [*is_tcp, *netlink.destination_port_in(_SERVER_FIRST), log["port"], *drop],
             [*is_tcp, *accept],
             [*is_udp, log["udp"], *accept],
-            [log["other"], netlink.refused_with_icmp()],
+            [log["other"], *accept],
         ],
+    )
+    # Every address is one of this machine's here; it is not to answer in the place of others.
+    arrival = netlink.Chain(
+        "arrival",
+        "filter",
+        "input",
+        0,
+        [[*is_tcp, *accept], *([*one, *accept] for one in own), drop],
     )
     redirect = netlink.Chain(
         "redirect",
         "nat",
+        "output",
         -100,
         [
             [*is_udp, *dns, *netlink.redirected(_DNS_PORT)],
             [*is_tcp, *dns, *netlink.redirected(_DNS_PORT)],
             *([*one, *back] for one in own),
             [*is_tcp, *netlink.redirected(ENTRANCE_PORT)],
-            [*is_udp, *netlink.redirected(_CLOSED_PORT)],
+            [*is_udp, *netlink.redirected(_SINK_PORT)],
         ],
     )
-    return netlink.rules(_TABLE, (guard, redirect), {_MARKED: tuple(SERVER_FIRST)})
+    sets = {_SERVER_FIRST: tuple(SERVER_FIRST), _ON_HOST: tuple(on_host)}
+    return netlink.rules(_TABLE, (guard, redirect, arrival), sets)

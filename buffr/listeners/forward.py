@@ -234,7 +234,7 @@ class ForwardProxy:
         host, port = authority_form(request)
         if request.hops and self._hops is not None:
             self._hops.check(request.hops, b"CONNECT", host_and_port(host, port).encode("ascii"))
-        if self._destinations.bypassed(host, port):
+        if self.bypassed(host, port):
             await self._relay(host, port, sink, request.hops)
             return
         # Refuse what is not allowed here, where the client still reads plain answers. Make
@@ -243,17 +243,30 @@ class ForwardProxy:
         sink.tunnel(_ESTABLISHED, self._start(host, port, scope, request))
 
     async def _relay(self, host: str, port: int, sink: ClientSink, hops: bytes) -> None:
-        words = f"CONNECT {host_and_port(host, port)}"
-        upstream, started_s = RawTunnel(), self._reactor.seconds()
+        upstream = RawTunnel()
+        client = RawTunnel(await self.dial(host, port, upstream, hops))
+        sink.tunnel(_ESTABLISHED, client)
+        client.join(upstream)
+
+    def bypassed(self, host: str, port: int) -> bool:
+        """Whether connections to a host are relayed unchanged."""
+        return self._destinations.bypassed(host, port)
+
+    async def dial(
+        self, host: str, port: int, upstream: TwistedProtocol, hops: bytes = b""
+    ) -> Callable[[], None]:
+        """Connect a protocol to a host, for a tunnel that is relayed unchanged, and log that.
+
+        Returns what is to be called at the tunnel's end. Raises a ``BuffrError``.
+        """
+        words, started_s = f"CONNECT {host_and_port(host, port)}", self._reactor.seconds()
         try:
             dial = partial(self._routes.dial, hops=hops) if hops else self._routes.dial
             await dial(host, port, upstream)
         except BuffrError as error:
             self._engine.tunnel_failed(words, error, self._reactor.seconds() - started_s)
             raise
-        client = RawTunnel(self._engine.tunnel(words))
-        sink.tunnel(_ESTABLISHED, client)
-        client.join(upstream)
+        return self._engine.tunnel(words)
 
     def _start(self, host: str, port: int, scope: str, request: Request) -> TunnelStart:
         listener = self.listener

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
+import socket
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 from attrs import frozen
+from bench import eventually
 from commands import BUFFR
 from forward_bench import NO_PARENTS, named, secure_origin, trust_file
 from forward_clients import HOST
+from forward_parents import running_parent
 from namespaces import needs_namespaces
+from ports import free_port
 
 from buffr.commands.run.environment import VARIABLES
 from buffr.testing import FakeUpstream
@@ -25,8 +35,9 @@ pytestmark = needs_namespaces
 Done = subprocess.CompletedProcess[str]
 
 NOBODY = 65534
+PUBLIC_PYTHON = "/usr/bin/python3"
 USERS = ["self"]
-if os.geteuid() == 0 and shutil.which("setpriv") is not None:
+if os.geteuid() == 0 and all(map(shutil.which, ("setpriv", PUBLIC_PYTHON))):
     USERS.append("nobody")
 
 
@@ -37,23 +48,48 @@ class Place:
     directory: Path
     user: str
 
-    def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
-        become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    @property
+    def python(self) -> str:
+        """One that the user may run."""
+        return sys.executable if self.user == "self" else PUBLIC_PYTHON
+
+    @property
+    def env(self) -> dict[str, str]:
         ours = {name: value for name, value in os.environ.items() if not name.startswith("BUFFR_")}
         for one in VARIABLES:
             ours.pop(one.name, None)
-        ours |= {"HOME": str(self.directory), "PYTHONDONTWRITEBYTECODE": "1"}
+        ours |= {"HOME": str(self.directory), "TMPDIR": str(self.directory / "tmp")}
+        return {**ours, **NO_PARENTS, "BUFFR_CONFIG": "buffr.yaml"}
+
+    def line(self, *arguments: str) -> list[str]:
+        become = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+        return [*(become if self.user == "nobody" else ()), *BUFFR, "run", "--isolate", *arguments]
+
+    def run(self, *arguments: str, env: Mapping[str, str] | None = None) -> Done:
+        """To its end, which leaves nothing behind."""
         done = subprocess.run(
-            [*(become if self.user == "nobody" else ()), *BUFFR, "run", "--isolate", *arguments],
+            self.line(*arguments),
             cwd=self.directory,
-            env={**ours, **NO_PARENTS, "BUFFR_CONFIG": "buffr.yaml", **(env or {})},
+            env={**self.env, **(env or {})},
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
+        assert list((self.directory / "tmp").iterdir()) == []
         return done
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.line(*arguments),
+            cwd=self.directory,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
 
 
 def settings(directory: Path) -> dict[str, Any]:
@@ -62,35 +98,51 @@ def settings(directory: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(params=USERS)
-def place(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
-    (tmp_path / "buffr.yaml").write_text(json.dumps(settings(tmp_path)))
-    if request.param == "nobody":
-        for path in (tmp_path, *tmp_path.iterdir()):
-            os.chown(path, NOBODY, NOBODY)
-        for above in tmp_path.parents[:3]:
-            above.chmod(above.stat().st_mode | 0o711)
-    return Place(tmp_path, request.param)
+def each_place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """As the user of the tests, and as one without privileges."""
+    with _place(request.param) as place:
+        yield place
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """As a user without privileges, if the tests can become one."""
+    with _place(USERS[-1]) as place:
+        yield place
+
+
+@contextmanager
+def _place(user: str) -> Iterator[Place]:
+    # Not in pytest's directory, which is for its own user alone.
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        (directory / "buffr.yaml").write_text(json.dumps(settings(directory)))
+        (directory / "tmp").mkdir()
+        if user == "nobody":
+            for path in (directory, *directory.iterdir()):
+                os.chown(path, NOBODY, NOBODY)
+        yield Place(directory, user)
 
 
 class TestCommands:
-    def test_recorded_and_replayed(self, place: Place) -> None:
+    def test_recorded_and_replayed(self, each_place: Place) -> None:
         """Over TLS and without, with no variable of a proxy, and then with the origins gone."""
         with secure_origin(named, f"*.{HOST}") as secure, FakeUpstream(named) as plain:
             urls = f"https://a.{HOST}:{secure.port}/1", f"http://b.{HOST}:{plain.port}/2"
             command = ("sh", "-c", 'echo "$HTTPS_PROXY"; curl -sS "$@"', "sh", *urls)
-            recorded = place.run("--record", "--", *command)
+            recorded = each_place.run("--record", "--", *command)
             assert recorded.returncode == 0, recorded.stderr
         assert recorded.stdout.splitlines() == [
             "",
             f"GET a.{HOST}:{secure.port}/1GET b.{HOST}:{plain.port}/2",
         ]
-        replayed = place.run("--replay", "--fail-on-miss", "--", *command)
+        replayed = each_place.run("--replay", "--fail-on-miss", "--", *command)
         assert (replayed.returncode, replayed.stdout) == (0, recorded.stdout), replayed.stderr
         assert "2 hits, 0 recorded, 0 misses" in replayed.stderr
 
-    def test_it_is_who_it_is_outside(self, place: Place) -> None:
-        done = place.run("--", "sh", "-c", "id -u; id -g; exit 7")
-        wanted = NOBODY if place.user == "nobody" else os.geteuid()
+    def test_it_is_who_it_is_outside(self, each_place: Place) -> None:
+        done = each_place.run("--", "sh", "-c", "id -u; id -g; exit 7")
+        wanted = NOBODY if each_place.user == "nobody" else os.geteuid()
         assert (done.returncode, done.stdout) == (7, f"{wanted}\n{wanted}\n")
 
     def test_one_that_cannot_be_run(self, place: Place) -> None:
@@ -99,3 +151,247 @@ class TestCommands:
         done = place.run("--", "./text")
         assert done.returncode == 126
         assert "neither a program nor a script" in done.stderr
+
+
+TRY = """
+import contextlib, os, socket, sys
+
+def tcp(host, port, data=b""):
+    with socket.create_connection((host, port), 60) as client:
+        client.sendall(data)
+        client.recv(1)
+
+def udp(family, host, port):
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.settimeout(60)
+        client.connect((host, port))
+        client.send(b"x")
+        client.recv(1)
+
+def icmp():
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as client:
+        client.settimeout(60)
+        client.sendto(bytes.fromhex("0800f7ff00000000"), ("8.8.8.8", 0))
+        while client.recv(99)[20:22] != bytes((3, 13)):
+            pass
+        raise OSError("prohibited")
+
+def grandchild():
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            try:
+                tcp("192.0.2.9", 22)
+            except OSError as error:
+                os.write(writing, type(error).__name__.encode())
+        os._exit(0)
+    os.close(writing)
+    raise OSError(os.read(reading, 99).decode())
+
+def abstract():
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(chr(0) + sys.argv[2])
+
+def unshared():
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x50000000):
+        raise OSError(ctypes.get_errno(), "unshare")
+    tcp("192.0.2.1", 80)
+
+def outside():
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(int(sys.argv[3]), 0x40000000):
+        raise PermissionError(ctypes.get_errno(), "setns")
+
+for name, attempt in {
+    "DNS over TLS": lambda: tcp("192.0.2.1", 853),
+    "IPv4": lambda: tcp("192.0.2.2", 4444, b"SSH-2.0-x y"),
+    "IPv6": lambda: tcp("2001:db8::5", 22),
+    "metadata": lambda: tcp("169.254.169.254", 80, b"GET / HTTP/1.1"),
+    "HTTP/3": lambda: udp(socket.AF_INET, "192.0.2.3", 443),
+    "UDP over IPv6": lambda: udp(socket.AF_INET6, "2001:db8::6", 9999),
+    "database": lambda: tcp("db.example.test", 5432),
+    "ICMP": icmp,
+    "loopback": lambda: tcp("127.0.0.1", int(sys.argv[1])),
+    "grandchild": grandchild,
+    "abstract": abstract,
+    "unshared": unshared,
+    "outside": outside,
+}.items():
+    child = os.fork()
+    if child == 0:
+        try:
+            attempt()
+            said = "got out"
+        except OSError as error:
+            said = type(error).__name__
+            if said == "OSError":
+                said = str(error)
+        print(name, said, sep=": ", flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+ESCAPES = {
+    "DNS over TLS": ("192.0.2.1", 853, "tcp"),
+    "IPv4": ("192.0.2.2", 4444, "tcp"),
+    "IPv6": ("2001:db8::5", 22, "tcp"),
+    "metadata": ("169.254.169.254", 80, "tcp"),
+    "HTTP/3": ("192.0.2.3", 443, "udp"),
+    "UDP over IPv6": ("2001:db8::6", 9999, "udp"),
+    "database": ("db.example.test", 5432, "tcp"),
+    "ICMP": ("8.8.8.8", 0, "icmp"),
+    "loopback": ("127.0.0.1", 0, "tcp"),
+    "grandchild": ("192.0.2.9", 22, "tcp"),
+}
+
+
+class TestEscapes:
+    def test_each_is_refused_with_its_line(self, each_place: Place) -> None:
+        """The client sees a closed port; the log names the program, and what would let it pass."""
+        outside = os.open("/proc/self/ns/net", os.O_RDONLY)
+        with (
+            socket.create_server(("127.0.0.1", 0)) as service,
+            socket.socket(socket.AF_UNIX) as abstract,
+            os.fdopen(outside),
+        ):
+            abstract.bind("\0" + (name := f"buffr-{os.getpid()}"))
+            abstract.listen()
+            port = service.getsockname()[1]
+            running = each_place.start(
+                *("--fail-on-escape", "--report", "report.json", "--"),
+                *(each_place.python, "-c", TRY, str(port), name, str(outside)),
+                pass_fds=(outside,),
+            )
+            said, log = running.communicate(timeout=120)
+        assert running.returncode == 1, log
+        found = dict(line.split(": ", 1) for line in said.splitlines())
+        root = each_place.user == "self" and os.geteuid() == 0
+        assert found == {
+            **dict.fromkeys((*ESCAPES, "abstract"), "ConnectionRefusedError"),
+            "ICMP": "prohibited" if root else "PermissionError",
+            "IPv4": "ConnectionResetError",
+            "unshared": "[Errno 101] Network is unreachable",
+            "outside": "PermissionError",
+        }
+        report = json.loads((each_place.directory / "report.json").read_text())
+        refused = {(one["host"], one["port"], one["protocol"]): one for one in report["escapes"]}
+        for name, (host, number, protocol) in ESCAPES.items():
+            if name == "ICMP" and not root:
+                continue
+            one = refused[host, port if name == "loopback" else number, protocol]
+            assert one["program"].startswith("python")
+            assert f"host={host} " in log
+            if protocol == "tcp":
+                assert one["flag"].startswith("--allow ")
+        assert "--fail-on-escape" in log
+        assert re.search(r"program=python\S* pid=\d+ host=192.0.2.9 port=22 protocol=tcp", log)
+
+
+class TestPassing:
+    def test_a_service_of_this_machine(self, place: Place) -> None:
+        """Relayed byte for byte, to the address that was allowed and to no other."""
+        with FakeUpstream(named) as service:
+            done = place.run(
+                *("--allow", f"127.0.0.1:{service.port}", "--report", "report.json", "--"),
+                *("curl", "-sS", f"http://127.0.0.1:{service.port}/here"),
+            )
+        assert done.stdout == f"GET 127.0.0.1:{service.port}/here", done.stderr
+        assert "1 connection relayed" in done.stderr
+        report = json.loads((place.directory / "report.json").read_text())
+        assert [(one["host"], one["relayed"]) for one in report["asked"]] == [("127.0.0.1", 1)]
+        assert not report["escapes"]
+
+    def test_a_bypassed_host(self, place: Place) -> None:
+        """It is relayed as behind the proxy: by a tunnel, and through the parent proxy."""
+        with FakeUpstream(named) as origin, running_parent() as parent:
+            done = place.run(
+                *("--bypass", f"a.{HOST}", "--"),
+                *("curl", "-sS", f"http://a.{HOST}:{origin.port}/x"),
+                env={"HTTPS_PROXY": f"http://{parent.url}"},
+            )
+        assert done.stdout == f"GET a.{HOST}:{origin.port}/x", done.stderr
+        assert "1 host bypassed" in done.stderr
+        assert "1 connection relayed" in done.stderr
+
+    def test_a_published_port(self, place: Place) -> None:
+        inside, outside = free_port(), free_port()
+        serve = f"{place.python} -m http.server --bind 127.0.0.1 {inside}"
+        running = place.start("--publish", f"{outside}:{inside}", "--", "sh", "-c", f"exec {serve}")
+        try:
+            eventually(lambda: _status(outside) == 200)
+        finally:
+            running.terminate()
+            running.communicate(timeout=120)
+        assert running.returncode == 128 + signal.SIGTERM
+
+    def test_a_port_that_is_taken(self, place: Place) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            done = place.run("--publish", str(port), "--", "true")
+        assert done.returncode == 2
+        assert f"127.0.0.1:{port}" in done.stderr
+
+
+def _status(port: int) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+class TestEnd:
+    def test_nothing_outlives_buffr(self, place: Place) -> None:
+        """Not even a daemon that the command has started, when buffr is killed outright."""
+        program = "setsid sleep 1000 & sleep 1000 & echo ready; wait"
+        running = place.start("--", "sh", "-c", program)
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        buffr = _descendants(running.pid)
+        assert len(buffr) >= 5
+        running.kill()
+        running.communicate(timeout=120)
+        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in buffr))
+
+    def test_nothing_outlives_the_command(self, place: Place) -> None:
+        running = place.start(
+            "--", "sh", "-c", "setsid sleep 1000 >&- 2>&- & echo ready; read x", stdin=-1
+        )
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        inside = _descendants(running.pid)
+        running.communicate("", timeout=120)
+        assert not any(Path(f"/proc/{pid}").exists() for pid in inside)
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_is_passed_on(self, place: Place, number: signal.Signals) -> None:
+        running = place.start(
+            "--",
+            "sh",
+            "-c",
+            f"trap 'echo got; exit 5' {number.value}; echo ready; sleep 1000 & wait",
+        )
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        running.send_signal(number)
+        said, _ = running.communicate(timeout=120)
+        assert (running.returncode, said) == (5, "got\n")
+
+    def test_a_signal_that_kills(self, place: Place) -> None:
+        assert place.run("--", "sh", "-c", "kill -9 $$").returncode == 128 + 9
+
+
+def _descendants(pid: int) -> list[int]:
+    """A process and all that it and its children have started."""
+    found = [pid]
+    for one in found:
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            found += [int(child) for child in task.read_text().split()]
+    return found

@@ -14,8 +14,9 @@ from buffr.isolate import netlink
 pytestmark = needs_namespaces
 
 GUARD = """
-ct status dnat accept
-tcp flags == 0x14 tcp sequence 0 log prefix "lo" group 1 accept
+meta l4proto tcp ct status dnat accept
+meta mark 0x00000001 accept
+tcp flags == 0x14 tcp sequence 0 tcp sport @on_host log prefix "lo" group 1 drop
 ip daddr 127.0.0.0/8 accept
 ip6 daddr ::1 accept
 ip daddr 198.18.0.1 accept
@@ -28,7 +29,15 @@ ip6 daddr fd00:ec2::254 log prefix "metadata" group 1 drop
 tcp dport @server_first log prefix "port" group 1 drop
 meta l4proto tcp accept
 meta l4proto udp log prefix "udp" group 1 accept
-log prefix "other" group 1 reject with icmpx admin-prohibited
+log prefix "other" group 1 accept
+"""
+ARRIVAL = """
+meta l4proto tcp accept
+ip daddr 127.0.0.0/8 accept
+ip6 daddr ::1 accept
+ip daddr 198.18.0.1 accept
+ip6 daddr fd62:7566:6672::1 accept
+drop
 """
 REDIRECT = """
 udp dport 53 redirect to :53
@@ -53,6 +62,7 @@ class TestRules:
         assert printed == {
             "guard": GUARD.strip().splitlines(),
             "redirect": REDIRECT.strip().splitlines(),
+            "arrival": ARRIVAL.strip().splitlines(),
         }
         assert "type filter hook output priority mangle; policy accept;" in said
         assert "type nat hook output priority -100; policy accept;" in said

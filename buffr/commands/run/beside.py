@@ -13,12 +13,13 @@ from buffr.commands.run.child import Child, Running
 from buffr.commands.run.environment import TrustFiles, child_environment
 from buffr.config import Config
 from buffr.errors import ConfigError
+from buffr.isolate.ledger import Ledger
 from buffr.tls.authority import Authority
 
 if TYPE_CHECKING:
     from buffr.wiring.service import BuffrService
 
-__all__ = ["Beside", "HasFileno", "Place"]
+__all__ = ["Beside", "HasFileno", "Place", "open_port"]
 
 _BACKLOG = 1024
 
@@ -32,6 +33,10 @@ class HasFileno(Protocol):
 
 class Place(Protocol):
     """Where a command runs, and how its connections reach the proxy."""
+
+    @property
+    def ledger(self) -> Ledger | None:
+        """What the command asked for, where that is seen."""
 
     @property
     def asking(self) -> Sequence[HasFileno]:
@@ -65,7 +70,11 @@ class Beside:
         """Open the port. Raises ``ConfigError``."""
         assert config.forward is not None
         key = config.access.key if config.access.required else None
-        return cls(command, scope, files, key, _port(config.forward.port))
+        return cls(command, scope, files, key, open_port(config.forward.port))
+
+    @property
+    def ledger(self) -> Ledger | None:
+        return None
 
     @property
     def asking(self) -> Sequence[HasFileno]:
@@ -87,7 +96,8 @@ class Beside:
         self.opened.close()
 
 
-def _port(number: int) -> socket.socket:
+def open_port(number: int) -> socket.socket:
+    """Listen on a port of 127.0.0.1. Raises ``ConfigError``."""
     where = ("127.0.0.1", number)
     try:
         opened = socket.create_server(where, backlog=_BACKLOG)

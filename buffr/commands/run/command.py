@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from buffr.commands.flags import MATCHING, declare_flags, mode_of
 from buffr.commands.parser import Parser
 from buffr.commands.proxy import MODE_FLAGS
+from buffr.isolate.loopback import Allowed, Published
 
 __all__ = ["declare", "run"]
 
@@ -17,6 +20,7 @@ HANDLES_SIGNALS = True
 _REPORTS = (".json", ".xml")
 _SCOPE = re.compile(r"[A-Za-z0-9._~-]{1,64}")
 _LONGEST_S = 1e6
+T = TypeVar("T")
 _NOT_STARTED = 2
 _SHOWN = (
     *("bypass", "config", "data-dir", "store", "ttl", "repeat", "replay-delays"),
@@ -75,6 +79,28 @@ def declare(parser: Parser) -> None:
         help="run the command where every connection ends at buffr, whatever opens it (Linux)",
     )
     parser.flag(
+        "--allow",
+        metavar="HOST:PORT",
+        action="append",
+        type=_checked(Allowed.parse),
+        default=[],
+        help="with --isolate: relay connections to this service as they are; may be repeated",
+    )
+    parser.flag(
+        "--publish",
+        metavar="PORT",
+        action="append",
+        type=_checked(Published.parse),
+        default=[],
+        help="with --isolate: a port of the command's that can be reached from outside, "
+        "or OUTSIDE:INSIDE; may be repeated",
+    )
+    parser.flag(
+        "--fail-on-escape",
+        action="store_true",
+        help="with --isolate: exit with 1 if an attempt to get out was refused",
+    )
+    parser.flag(
         "--scope", metavar="NAME", help="user name for the proxy, which names a scope [a new one]"
     )
     parser.flag(
@@ -92,6 +118,18 @@ def declare(parser: Parser) -> None:
         help="port on 127.0.0.1 [a free one]",
     )
     declare_flags(parser, _SHOWN, without=_OTHERWISE)
+
+
+def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """A type for argparse that says what is wrong with a value."""
+
+    def checked(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return checked
 
 
 def _seconds(text: str) -> float:
@@ -113,6 +151,8 @@ def _check(given: argparse.Namespace) -> None:
         wrong(f"--report: there is no directory {str(Path(report).parent)!r}")
     if scope is not None and not _SCOPE.fullmatch(scope):
         wrong(f"--scope: {scope!r} must have 1 to 64 letters, digits and . _ ~ -")
+    if not given.isolate and (given.allow or given.publish or given.fail_on_escape):
+        wrong("--allow, --publish and --fail-on-escape need --isolate")
     mode_of(given)
 
 

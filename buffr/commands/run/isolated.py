@@ -4,26 +4,68 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-from buffr.commands.run.beside import HasFileno
+from buffr.commands.run.beside import HasFileno, open_port
 from buffr.commands.run.child import Ended, Running, cannot_start, ended_by
 from buffr.commands.run.environment import TrustFiles, trusting_environment
 from buffr.isolate.files import Files
+from buffr.isolate.ledger import Ledger
+from buffr.isolate.loopback import Allowed, Published, host_services
 from buffr.isolate.names import Names
 from buffr.isolate.namespace import Namespace
-from buffr.isolate.plan import DOORS, Plan, ruleset
+from buffr.isolate.plan import DOORS, Door, Plan, ruleset
 from buffr.tls.authority import Authority
 
 if TYPE_CHECKING:
     from buffr.wiring.service import BuffrService
 
-__all__ = ["Isolated"]
+__all__ = ["Isolated", "Passing"]
+
+
+@frozen
+class Passing:
+    """What passes between inside and outside as it is."""
+
+    allowed: tuple[Allowed, ...] = ()
+    published: tuple[Published, ...] = ()
+
+    def doors(self) -> tuple[Door, ...]:
+        """Sockets inside for services of the machine's loopback."""
+        return tuple(
+            Door("allowed", family, socket.SOCK_STREAM, (host, one.port))
+            for one in self.allowed
+            if one.is_loopback
+            for family, host in _ends_of(one)
+        )
+
+    def addresses(self, names: Names) -> list[tuple[str, int]]:
+        """The addresses that other hosts have inside."""
+        found = []
+        for one in self.allowed:
+            if not one.is_loopback:
+                address = one.address
+                ends = names.addresses(one.host) if address is None else (address,)
+                found += [(str(end), one.port) for end in ends]
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """The names of other hosts, which exist in any case."""
+        return [one.host for one in self.allowed if not one.is_loopback and one.address is None]
+
+
+def _ends_of(one: Allowed) -> list[tuple[int, str]]:
+    v4, v6 = (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")
+    if one.address is None:
+        return [v4, v6]
+    return [(v4[0], one.host) if one.address.version == 4 else v6]
 
 
 @define(eq=False)
@@ -36,6 +78,9 @@ class Isolated:
     _trust: TrustFiles
     _files: Files
     _names: Names
+    _passing: Passing
+    _published: list[tuple[Published, socket.socket]]
+    ledger: Ledger = field(factory=Ledger)
     ended_at: float = 0.0
     _status: int = 0
     _waiter: threading.Thread = field(init=False)
@@ -43,18 +88,31 @@ class Isolated:
     _writing: int = field(init=False)
 
     @classmethod
-    def begin(cls, command: Sequence[str], scope: str, trust: TrustFiles) -> Isolated:
+    def begin(
+        cls, command: Sequence[str], scope: str, trust: TrustFiles, passing: Passing
+    ) -> Isolated:
         """Make the namespaces, in which it waits for its start.
 
-        On the main thread, and before there are others. Raises ``NoNamespace``.
+        On the main thread, and before there are others. Raises
+        ``NoNamespace``, or ``ConfigError`` for a published port that is in use.
         """
         environ = trusting_environment(os.environ, trust)
         files = Files.within(trust.bundle.parent, trust.bundle, trust.java, environ)
         files.write()
-        plan = Plan(tuple(command), environ, files.mounts, DOORS, ruleset())
-        return cls(
-            scope, command, Namespace.begin(plan), trust, files, Names(files.hosts.elsewhere)
-        )
+        names = Names((*files.hosts.elsewhere, *passing.names))
+        rules = ruleset(passing.addresses(names), host_services())
+        plan = Plan(tuple(command), environ, files.mounts, (*DOORS, *passing.doors()), rules)
+        # Before the ports are open, so that nobody inside has them.
+        namespace = Namespace.begin(plan)
+        published = []
+        try:
+            for one in passing.published:
+                published.append((one, open_port(one.outside)))  # noqa: PERF401  # to be closed
+        except BaseException:
+            _close(published)
+            namespace.close()
+            raise
+        return cls(scope, command, namespace, trust, files, names, passing, published)
 
     def trust(self, authority: Authority) -> None:
         """Have programs trust an authority, those too that read no variables."""
@@ -102,7 +160,9 @@ class Isolated:
     @property
     def asking(self) -> Sequence[HasFileno]:
         """What can be read as soon as the command asks for something."""
-        return [made for _, made in self._namespace.out.doors]
+        out = self._namespace.out
+        doors = (made for door, made in out.doors if door.name != "sink")
+        return [*doors, out.log, *(made for _, made in self._published)]
 
     def lead_to(self, service: BuffrService, reactor: Any) -> None:
         """Have its connections served."""
@@ -110,9 +170,22 @@ class Isolated:
 
         assert service.forward is not None
         (listener,) = service.listeners
-        gate = Gate(self._namespace.out, self._names, self.scope)
+        gate = Gate(
+            self._namespace,
+            self._names,
+            self.scope,
+            self.ledger,
+            self._passing.allowed,
+            self._published,
+        )
         gate.lead_to(service.forward, listener, reactor)
 
     def close(self) -> None:
         """End everything inside."""
+        _close(self._published)
         self._namespace.close()
+
+
+def _close(published: Sequence[tuple[Published, socket.socket]]) -> None:
+    for _, made in published:
+        made.close()

@@ -8,24 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from attrs import define, field, fields_dict, frozen
 
 from buffr.commands.run.child import Ended
 from buffr.commands.terminal import Paint, plain, times
+from buffr.isolate.ledger import AskedFor, Ledger, Refusal
+from buffr.origin import host_and_port
 
 if TYPE_CHECKING:
     from buffr.exchanges.exchange import Counters, Finished
     from buffr.exchanges.route import Route
     from buffr.matching.suggestion import Suggestion
 
-__all__ = ["Counts", "ExchangeCount", "Failure", "Outcome", "Tally", "Unused", "summary", "times"]
+__all__ = [
+    "AskedHost",
+    "Counts",
+    "ExchangeCount",
+    "Failure",
+    "Outcome",
+    "Tally",
+    "Unused",
+    "summary",
+    "times",
+]
 
 _MOST_ROWS = 20_000
 _MOST = 10
 _MOST_UNUSED = 5
 _MOST_LINES = 12
 _WIDTH = 9
+_SOURCES = {"cassette": "replayed", "upstream": "fetched", "miss": "missed", "cache": "from cache"}
 
 
 @define
@@ -124,6 +138,14 @@ class Unused:
 
 
 @frozen
+class AskedHost:
+    """A host and port that an isolated command connected to; ``by_source`` counts its requests."""
+
+    asked: AskedFor
+    by_source: dict[str, int] = field(factory=dict)
+
+
+@frozen
 class Failure:
     """Why an otherwise successful run fails. ``flag`` is the option that requested it."""
 
@@ -145,6 +167,8 @@ class Outcome:
     tally: Tally
     unused: Sequence[Unused]
     fail_on: tuple[str, ...]
+    ledger: Ledger | None = None
+    """What an isolated command asked for, and was refused."""
 
     @property
     def misses(self) -> list[ExchangeCount]:
@@ -170,12 +194,32 @@ class Outcome:
         return found
 
     @property
+    def hosts(self) -> list[AskedHost]:
+        """The hosts and ports that an isolated command connected to, in that order."""
+        if self.ledger is None:
+            return []
+        found = {where: AskedHost(asked) for where, asked in self.ledger.asked.items()}
+        for row in self.tally.rows.values():
+            origin = _origin(row.request)
+            if origin in found:
+                one = found[origin]
+                one.by_source[row.src] = one.by_source.get(row.src, 0) + row.count
+        return list(found.values())
+
+    @property
+    def escapes(self) -> dict[Refusal, int]:
+        """What an isolated command tried and was refused, and how often."""
+        return {} if self.ledger is None else self.ledger.refusals
+
+    @property
     def failures(self) -> list[Failure]:
         """The failures that the flags asked for."""
         why = {
             "miss": self._missed(),
             "record": self.counters.recorded
             and f"{times(self.counters.recorded, 'answer was', 'answers were')} recorded",
+            "escape": self.escapes
+            and f"{times(sum(self.escapes.values()), 'attempt', 'attempts')} to get out refused",
             "unused": self.unused
             and f"{times(len(self.unused), 'recording was', 'recordings were')} never replayed",
         }
@@ -195,6 +239,16 @@ class Outcome:
         return self.ended.code or (1 if self.failures else 0)
 
 
+def _origin(request: str) -> tuple[str, int]:
+    """Host and port of a request as the log spells it: method and URL."""
+    parts = urlsplit(request.partition(" ")[2])
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    return parts.hostname or "", port or (80 if parts.scheme in ("http", "ws") else 443)
+
+
 def summary(outcome: Outcome, paint: Paint) -> str:
     """A line of counts, then details of each."""
     lines = [f"{paint('1', 'buffr:')} {_counts(outcome, paint)}"]
@@ -209,6 +263,8 @@ def summary(outcome: Outcome, paint: Paint) -> str:
     lines += _listed("33", "unused", left, _MOST_UNUSED, paint)
     bypassed = [_counted(host, count) for host, count in outcome.bypassed.items()]
     lines += _listed("36", "bypassed", bypassed, _MOST, paint)
+    lines += _listed("31", "escape", _escapes(outcome), _MOST, paint)
+    lines += _listed("36", "asked", list(map(_asked, outcome.hosts)), _MOST, paint)
     for failure in outcome.failures:
         # A command that failed has the say.
         code = "" if outcome.ended.code else "; exit code 1"
@@ -219,8 +275,9 @@ def summary(outcome: Outcome, paint: Paint) -> str:
 def _counts(outcome: Outcome, paint: Paint) -> str:
     counters = outcome.counters
     tally = outcome.tally
-    if not (tally.rows or tally.refusals or tally.no_tls):
-        return _nothing(tally)
+    escapes = sum(outcome.escapes.values())
+    if not (tally.rows or tally.refusals or tally.no_tls or escapes):
+        return _nothing(outcome)
     parts = [
         ("32", times(counters.hits, "hit", "hits"), True),
         ("36", f"{counters.recorded} recorded", True),
@@ -231,13 +288,17 @@ def _counts(outcome: Outcome, paint: Paint) -> str:
         ("31", f"{counters.failed_appends} not recorded", counters.failed_appends),
         ("33", f"{len(outcome.unused)} unused", outcome.unused),
         ("36", times(len(outcome.bypassed), "host", "hosts") + " bypassed", outcome.bypassed),
+        ("31", times(escapes, "escape", "escapes") + " refused", escapes),
     ]
     return ", ".join(paint(code, text) if code else text for code, text, shown in parts if shown)
 
 
-def _nothing(tally: Tally) -> str:
-    if tally.connections:
-        came = times(tally.connections, "connection", "connections")
+def _nothing(outcome: Outcome) -> str:
+    connections = outcome.tally.connections
+    if outcome.ledger is not None and not connections:
+        return "the command connected to nothing"
+    if connections:
+        came = times(connections, "connection", "connections")
         return f"{came} came to the proxy, and no request; the command may not speak HTTP"
     return "nothing came through the proxy; the command may not use HTTPS_PROXY"
 
@@ -249,6 +310,26 @@ def _rows(rows: Sequence[ExchangeCount]) -> list[str]:
 def _refusals(outcome: Outcome) -> list[str]:
     found = outcome.tally.refusals.items()
     return [_counted(f"{status} {why}", count) for (status, why), count in found]
+
+
+def _escapes(outcome: Outcome) -> list[str]:
+    return [
+        _counted(f"{one.program}: {one.where} by {one.protocol}", count)
+        + f"\n{one.why}"
+        + (f"; {one.flag} lets it pass" if one.flag else "")
+        for one, count in outcome.escapes.items()
+    ]
+
+
+def _asked(one: AskedHost) -> str:
+    """A host, the programs that asked it, and what became of their requests."""
+    asked = one.asked
+    programs = ", ".join(sorted(asked.programs))
+    counts = [f"{count} {_SOURCES.get(src, src)}" for src, count in one.by_source.items()]
+    if asked.relayed:
+        counts.append(f"{times(asked.relayed, 'connection', 'connections')} relayed")
+    where = host_and_port(asked.host, asked.port)
+    return f"{where} by {programs}: {', '.join(counts) or 'no request'}"
 
 
 def _counted(text: str, count: int) -> str:

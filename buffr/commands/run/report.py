@@ -9,7 +9,8 @@ from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
 from buffr.commands import junit
-from buffr.commands.run.outcome import ExchangeCount, Outcome
+from buffr.commands.run.outcome import AskedHost, ExchangeCount, Outcome
+from buffr.isolate.ledger import Refusal
 
 __all__ = ["as_json", "as_junit", "write_report"]
 
@@ -44,6 +45,7 @@ def as_json(outcome: Outcome) -> bytes:
             "unused": len(outcome.unused),
             "without_tls": len(tally.no_tls),
             "bypassed": sum(outcome.bypassed.values()),
+            "escapes": sum(outcome.escapes.values()),
         },
         "requests": [_row(row) for row in tally.rows.values()],
         "requests_left_out": tally.left_out,
@@ -59,6 +61,8 @@ def as_json(outcome: Outcome) -> bytes:
         ],
         "without_tls": [{"host": host, "detail": why} for host, why in tally.no_tls.items()],
         "bypassed": [{"host": host, "count": n} for host, n in outcome.bypassed.items()],
+        "asked": [_asked(one) for one in outcome.hosts],
+        "escapes": [_escape(one, count) for one, count in outcome.escapes.items()],
     }
     return json.dumps(report, indent=2).encode() + b"\n"
 
@@ -71,6 +75,28 @@ def _row(row: ExchangeCount) -> dict[str, Any]:
         "count": row.count,
         "duration_ms": _ms(row.dur_s),
         "detail": row.detail,
+    }
+
+
+def _asked(one: AskedHost) -> dict[str, Any]:
+    return {
+        "host": one.asked.host,
+        "port": one.asked.port,
+        "programs": one.asked.programs,
+        "requests": one.by_source,
+        "relayed": one.asked.relayed,
+    }
+
+
+def _escape(one: Refusal, count: int) -> dict[str, Any]:
+    return {
+        "program": one.program,
+        "protocol": one.protocol,
+        "host": one.host,
+        "port": one.port,
+        "detail": one.why,
+        "flag": one.flag,
+        "count": count,
     }
 
 
@@ -87,9 +113,10 @@ def as_junit(outcome: Outcome) -> bytes:
     """A suite with a case for the command, each kind of request, and each unused recording.
 
     It fails only where the run does: by the command, or by what was asked
-    to make it fail. Else a miss or an unused recording is a skipped case.
+    to make it fail. Else a miss, an escape or an unused recording is a skipped case.
     """
-    cases = [*_own_cases(outcome), *_request_cases(outcome), *_unused_cases(outcome)]
+    makers = (_own_cases, _request_cases, _escape_cases, _unused_cases)
+    cases = [case for make in makers for case in make(outcome)]
     return junit.document([junit.suite(_SUITE, cases, outcome.dur_s)])
 
 
@@ -117,6 +144,15 @@ def _request_cases(outcome: Outcome) -> Iterator[Element]:
         elif row.detail:
             junit.note(case, row.detail)
         SubElement(_properties(case), "property", name="count", value=str(row.count))
+        yield case
+
+
+def _escape_cases(outcome: Outcome) -> Iterator[Element]:
+    tag = "failure" if "escape" in outcome.fail_on else "skipped"
+    for one, count in outcome.escapes.items():
+        case = junit.case(f"{_SUITE}: escape", f"{one.program} {one.protocol} {one.where}", 0.0)
+        junit.mark(case, tag, f"{one.why}\n{one.flag}".rstrip())
+        SubElement(_properties(case), "property", name="count", value=str(count))
         yield case
 
 

@@ -30,7 +30,7 @@ from buffr.commands.run.accept import accept, refuse_in_vain
 from buffr.commands.run.beside import Beside, HasFileno, Place
 from buffr.commands.run.child import CannotStart, Running, SignalWatch, look_for
 from buffr.commands.run.environment import TrustFiles
-from buffr.commands.run.isolated import Isolated
+from buffr.commands.run.isolated import Isolated, Passing
 from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
 from buffr.commands.terminal import complain, paint_for
 from buffr.config import Config, ForwardSettings, load
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAIL_ON", "fail_on", "flags", "is_needed", "run_command", "scope_of", "settings"]
 
-FAIL_ON = ("miss", "record", "unused")
+FAIL_ON = ("miss", "record", "escape", "unused")
 
 _NOT_STARTED = 2
 _PATIENCE_S = 0.25
@@ -83,7 +83,8 @@ def _outcome(given: argparse.Namespace, open_files: ExitStack) -> Outcome:
     files = TrustFiles.within(Path(open_files.enter_context(directory)))
     place: Place
     if given.isolate:
-        place = Isolated.begin(given.command, scope_of(given), files)
+        passing = Passing(tuple(given.allow), tuple(given.publish))
+        place = Isolated.begin(given.command, scope_of(given), files, passing)
     else:
         place = Beside.begin(given.command, scope_of(given), files, config)
     open_files.enter_context(closing(place))
@@ -148,6 +149,7 @@ class _Session:
             tally=self.tally,
             unused=unused,
             fail_on=fail_on(self.given),
+            ledger=self.place.ledger,
         )
 
     def _begun(self) -> Running:

@@ -1,0 +1,142 @@
+"""Which program inside a connection is of: by the kernel's own tables of sockets.
+
+The kernel is asked for the socket (sock_diag(7)), and ``/proc`` for the
+process that has it open. Both show the inside alone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections import OrderedDict
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import PurePath
+
+from attrs import define, field, frozen
+
+from buffr.isolate.packets import UDP
+
+__all__ = ["UNKNOWN", "End", "Program", "Programs"]
+
+_BY_FAMILY = 20
+_ANY_STATE = 0xFFFFFFFF
+_NO_COOKIE = b"\xff" * 8
+_INODE_AT = 16 + 68
+_INIT = 1
+_MOST_LINKS = 4000
+"""How many open files are looked at for one connection, which takes a few milliseconds."""
+_MOST_REMEMBERED = 8
+
+Address = IPv4Address | IPv6Address
+End = tuple[Address, int]
+
+
+@frozen
+class Program:
+    """A process inside: its number there, and the first word of its command line."""
+
+    name: str
+    pid: int
+
+
+UNKNOWN = Program("a program that has ended", 0)
+
+
+@define(eq=False)
+class Programs:
+    """Looks programs up. ``diagnosis`` and ``proc`` were opened inside."""
+
+    _diagnosis: socket.socket
+    _proc: int
+    _lately: OrderedDict[int, None] = field(factory=OrderedDict)
+
+    def of(self, protocol: int, own: End, other: End) -> Program:
+        """The program whose socket is at ``own``, and connected to ``other``."""
+        number = self._inode(protocol, own, other)
+        return self._with_open(f"socket:[{number}]") if number else UNKNOWN
+
+    def of_raw(self) -> Program:
+        """A program that has a socket for packets of protocols without ports, such as ICMP."""
+        for table in ("icmp", "icmp6", "raw", "raw6"):
+            for number in self._listed(table):
+                found = self._with_open(f"socket:[{number}]")
+                if found is not UNKNOWN:
+                    return found
+        return UNKNOWN
+
+    def _inode(self, protocol: int, own: End, other: End) -> int:
+        # For UDP the two ends are swapped, "for historical reasons" (net/ipv4/udp_diag.c).
+        near, far = (other, own) if protocol == UDP else (own, other)
+        family = socket.AF_INET if own[0].version == 4 else socket.AF_INET6
+        identity = struct.pack(">HH", near[1], far[1])
+        identity += near[0].packed.ljust(16, b"\0") + far[0].packed.ljust(16, b"\0")
+        identity += bytes(4) + _NO_COOKIE
+        body = struct.pack("=BBBBI", family, protocol, 0, 0, _ANY_STATE) + identity
+        head = struct.pack("=IHHII", 16 + len(body), _BY_FAMILY, 1, 0, 0)
+        try:
+            self._diagnosis.send(head + body)
+            # The kernel answers within the call.
+            answer = self._diagnosis.recv(4096)
+        except OSError:
+            return 0
+        (kind,) = struct.unpack_from("=H", answer, 4)
+        if kind != _BY_FAMILY or len(answer) < _INODE_AT + 4:
+            return 0
+        (inode,) = struct.unpack_from("=I", answer, _INODE_AT)
+        return int(inode)
+
+    def _listed(self, table: str) -> Iterator[str]:
+        """The inodes in one of the kernel's tables of sockets."""
+        for line in self._read(_INIT, f"net/{table}").decode("ascii", "replace").splitlines()[1:]:
+            yield line.split()[9]
+
+    def _with_open(self, link: str) -> Program:
+        left = _MOST_LINKS
+        for pid in self._pids():
+            try:
+                files = _names(f"/proc/self/fd/{self._proc}/{pid}/fd")
+            except OSError:
+                continue
+            # A new connection has one of the highest numbers, as a rule.
+            for file in sorted(files, key=lambda name: (len(name), name), reverse=True):
+                left -= 1
+                if left < 0:
+                    return UNKNOWN
+                try:
+                    if os.readlink(f"{pid}/fd/{file}", dir_fd=self._proc) == link:
+                        return self._program(pid)
+                except OSError:
+                    continue
+        return UNKNOWN
+
+    def _pids(self) -> Iterator[int]:
+        """The processes inside: first those that were found lately, then the newest."""
+        lately = list(reversed(self._lately))
+        yield from lately
+        pids = (int(name) for name in _names(self._proc) if name.isdigit())
+        known = {*lately, _INIT}
+        yield from (pid for pid in sorted(pids, reverse=True) if pid not in known)
+
+    def _program(self, pid: int) -> Program:
+        self._lately[pid] = None
+        self._lately.move_to_end(pid)
+        if len(self._lately) > _MOST_REMEMBERED:
+            self._lately.popitem(last=False)
+        first = self._read(pid, "cmdline").partition(b"\0")[0]
+        name = PurePath(os.fsdecode(first)).name or self._read(pid, "comm").decode().strip()
+        return Program(name, pid)
+
+    def _read(self, pid: int, file: str) -> bytes:
+        try:
+            descriptor = os.open(f"{pid}/{file}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
+        except OSError:
+            return b""
+        with os.fdopen(descriptor, "rb") as opened:
+            return opened.read(1 << 20)
+
+
+def _names(directory: int | str) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries]
