@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-full setup setup-dev format lint types bench autobahn clean docs-reference cache-conformance image-test sdk-upgrades
+.PHONY: run test test-full setup setup-dev format lint types bench autobahn clean docs-reference page-pictures cache-conformance image-test sdk-upgrades
 
 run: setup  ## serve what buffr.yaml configures
 	@echo "buffr: in your client's base URL, replace https://api.openai.com with http://127.0.0.1:8080"
@@ -41,6 +41,9 @@ lint: setup-dev
 
 types: setup-dev
 	$(BIN)/mypy
+
+page-pictures: setup-dev  ## take the pictures of the live page in docs/pictures; needs Chromium
+	PYTHONPATH=tests/e2e $(BIN)/python tests/e2e/page_pictures.py docs/pictures
 
 docs-reference: setup-dev  ## write the docs that are generated from the code: settings, tables of names
 	$(BIN)/python -m buffr.config.reference > docs/settings.md

@@ -623,9 +623,12 @@ class FakeAdmin:
         """As many exchanges as that, over a time that ends now."""
         now = int(time.time() * 1000)
         for i in range(number):
-            at = now - int(span_s * 1000 * (number - i) / max(1, number))
-            scene = SCENES[i % (len(SCENES) - 1)] if i < number - len(SCENES) else SCENES[i % 16]
-            self.exchanges.append(exchange(len(self.exchanges) + 1, **{**scene, "at_ms": at}))
+            scene = SCENES[i % (len(SCENES) - 1)]
+            at = now - int(span_s * 1000 * (number - i) / number)
+            took = round(scene.get("duration_ms", 0.4) * (0.6 + (i * 37 % 89) / 89), 2)
+            number_of_this = len(self.exchanges) + 1
+            more = {**scene, "at_ms": at, "duration_ms": took}
+            self.exchanges.append(exchange(number_of_this, **more))
 
     def scenes(self) -> None:
         now = int(time.time() * 1000)

@@ -51,7 +51,8 @@ function Verdict({ e, interaction }) {
   const recordedAt = interaction?.recorded_at_ms && `, recorded ${ago((Date.now() - interaction.recorded_at_ms) / 1000)}`;
   const took = duration(e.ms);
   const spared = e.saved?.upstream_ms ? ` The upstream took ${duration(e.saved.upstream_ms)} then.` : "";
-  const why = e.detail ? ` ${e.detail}${/[.!?]$/.test(e.detail) ? "" : "."}` : "";
+  const [reason] = (e.detail || "").split("\n");
+  const why = reason && ` ${reason[0].toUpperCase()}${reason.slice(1)}${/[.!?]$/.test(reason) ? "" : "."}`;
   const told = {
     cassette: [`Answered from the cassette`, html` in ${took}${where && html`, by ${where}`}${recordedAt}.${spared}`],
     cache: ["Answered from the cache", html` in ${took}${e.age_s != null && `, ${age(e.age_s)} old`}.${spared}`],

@@ -170,7 +170,7 @@ export function Stream({ detail, pieces, talk, open, usd }) {
   const first = made ? pieces.find((each) => each.delta?.[0])?.at : pieces[0]?.at;
   const last = pieces[pieces.length - 1]?.at;
   const rate = made?.usage?.output && last > first ? (made.usage.output / (last - first)) * 1000 : null;
-  const shown = chosen < 0 && !made ? pieces.length - 1 : chosen;
+  const shown = chosen < 0 && !made ? (open ? pieces.length - 1 : 0) : chosen;
   const list = pieces.length > 0 && html`<${Pieces} pieces=${pieces} come=${come} chosen=${shown} choose=${choose} follow=${open} />`;
   const line = pieces.length > 0 && html`<${Line} pieces=${pieces} come=${come} chosen=${chosen} choose=${choose} open=${open} first=${made && first !== undefined ? `first token ${duration(first)}` : ""} />`;
   const paces = pieces.length > 1 && !open && html`<${Choice} label="Pace of playing it again" choices=${PACES} value=${pace} onChoose=${setPace} />`;
