@@ -37,7 +37,7 @@ _TURN_BYTES = 128 * 1024
 
 def is_altered(exchange: Exchange, route: Recorded, interaction: HTTPInteraction) -> bool:
     """Whether an answer may differ from its recording in more than its ``Retry-After``."""
-    if route.matcher.sync or route.fitting.clock is not None or interaction.unended:
+    if route.alters or interaction.unended:
         return True
     if not interaction.is_for_one_client:
         return False

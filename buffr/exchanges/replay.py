@@ -63,12 +63,13 @@ class Replays:
             live = first_value(exchange.request.headers, b"origin")
             interaction = with_live_origin(interaction, live)
         sleep = self._sleep if route.replay_delays else None
+        special = route.alters or interaction.is_for_one_client or interaction.truncated is not None
         if interaction.is_for_one_client:
             interaction = with_allowed_wait(exchange, route, interaction)
         remark = exchange.remark
         if remark is not None:
             interaction = remark.with_session(interaction)
-        elif not is_altered(exchange, route, interaction):
+        elif not (special and is_altered(exchange, route, interaction)):
             await play(interaction, exchange.sink, sleep)
             return interaction.response.status, None
         spool = Spool(route.body_memory_bytes, route.spool_dir)

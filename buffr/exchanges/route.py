@@ -196,6 +196,12 @@ class Recorded(_AnyRoute):
     in_dialogue: bool = False
     identifies: bool = field(init=False)
     """Whether requests are identified, and so read completely, first."""
+    alters: bool = field(init=False)
+    """Whether answers differ from their recordings by the request or the time."""
+
+    @alters.default
+    def _default_alters(self) -> bool:
+        return bool(self.matcher.sync) or self.fitting.clock is not None
 
     @identifies.default
     def _default_identifies(self) -> bool:

@@ -212,7 +212,8 @@ class TestTheHandshake:
             assert _curl(served, "bob", "/c", "--data", "hello") == "/c for bob"
             assert origin.astray == 0
             bodies = [one.body for one in served.upstream.received if one.method == b"POST"]
-            assert bodies == [b"", b"hello"]
+            # In a tunnel curl may ask in HTTP/2 first, which cannot do it.
+            assert bodies in ([b"", b"hello"], [b"", b"", b"hello"])
 
     def test_a_client_of_the_forward_proxy_is_told_that_it_can(self, tmp_path: Path) -> None:
         """RFC 4559 6: without ``Proxy-Support`` it must not use Negotiate through a proxy.

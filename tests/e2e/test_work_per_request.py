@@ -68,7 +68,7 @@ def traced(number: int) -> bytes:
 MOST = {
     "a replayed GET": (get, 55),
     "a replayed POST": (post, 56),
-    "a replayed GET with a trace id of its own": (traced, 110),
+    "a replayed GET with a trace id of its own": (traced, 112),
 }
 """The calls that there may be, which only a better answer may raise."""
 
