@@ -138,6 +138,12 @@ class SessionDrift(NoMatch):
     """A WebSocket client deviated from the recorded session. It got a close frame."""
 
 
+class HookFailed(BuffrError):
+    """A hook of the user's raised an error, took too long, or returned something else."""
+
+    code = "hook_failed"
+
+
 class AccessDenied(BuffrError):
     """The client may not use the proxy, or may not reach this destination."""
 

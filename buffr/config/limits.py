@@ -161,6 +161,12 @@ class Limits:
         10.0,
         "How long exchanges in progress may continue after the signal to stop.",
     )
+    hook_s: float = setting(
+        kinds.duration(),
+        5.0,
+        "How long a [hook](how-to/hooks.md) may take. An exchange fails if it takes longer.",
+        key="hook",
+    )
     websocket_message_bytes: int = setting(
         kinds.size(125),
         2**27,

@@ -372,6 +372,13 @@ class RouteSettings:
         None,
         "Limits on requests to the upstream. Replayed answers do not count.",
     )
+    hooks: Path | None = setting(
+        kinds.PATH,
+        None,
+        "A Python file with [hooks](how-to/hooks.md), relative to the working directory. It is run"
+        " when buffr starts.",
+        modes=RECORDINGS,
+    )
     match: MatchSettings = setting(
         Section(MatchSettings, word="preset"),
         MatchSettings(),

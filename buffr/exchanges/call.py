@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
-from buffr.errors import BuffrError
+from buffr.errors import BuffrError, HookFailed
 from buffr.exchanges.exchange import Exchange
 from buffr.exchanges.flight import STOPPED
 from buffr.exchanges.pace import PacedUpstream
@@ -16,7 +16,7 @@ from buffr.exchanges.route import Recorded
 from buffr.interaction import CLIENT_LEFT, LEFT_OPEN, Interaction, RecordedRequest
 from buffr.matching.body import LongBody
 from buffr.message import Request, ResponseHead
-from buffr.recording.http import recorded_request, recording
+from buffr.recording.http import recording
 from buffr.recording.tape import Tape
 from buffr.transport.spool import Spool
 from buffr.upstream.connection import Response
@@ -105,7 +105,14 @@ class RecordedCall(UpstreamCall):
             truncated = "the upstream answered before it had the whole request"
         try:
             interaction = self._interaction(head, tape, truncated)
+            if self.route.hooks is not None:
+                changed = await self.route.hooks.recorded(interaction)
+                if changed is None:
+                    return
+                interaction = changed
             await self.route.store.append(interaction)
+        except HookFailed:
+            raise
         except BuffrError as error:
             self.failed(error)
         else:
@@ -117,7 +124,7 @@ class RecordedCall(UpstreamCall):
             if each is not None and each.failure is not None:
                 raise BuffrError(f"a body could not be stored: {each.failure.strerror}")
         route = self.route
-        request = recorded_request(self.exchange.request, self.body.recorded(), route.origin)
+        request = self.exchange.recorded_request(self.body.recorded())
         if isinstance(self.body.identity, LongBody):
             key = route.matcher.key_of(request, self.body.identity)
             request = evolve(request, body=evolve(request.body, key=key))

@@ -222,6 +222,9 @@ class Engine:
                 else await read_whole(route, request, body, exchange.sink)
             )
             data = exchange.body.identity
+            if route.hooks is not None:
+                whole = exchange.recorded_request(exchange.body.shown)
+                exchange.matched = await route.hooks.matched(whole)
             if isinstance(data, bytes) and len(data) > AT_ONCE_BYTES:
                 exchange.identity = await self._identity_aside(exchange, route, data)
             else:
@@ -321,9 +324,10 @@ class Engine:
 
     async def _identity_aside(self, exchange: Exchange, route: Recorded, body: bytes) -> Identity:
         """The identity of a request with a long body, which is searched on a thread."""
-        known = route.matcher.remembered(exchange.request, body, route.origin)
-        if known is not None:
-            return known
+        if exchange.matched is None:
+            known = route.matcher.remembered(exchange.request, body, route.origin)
+            if known is not None:
+                return known
         return await aside(self._reactor, len(body), identity_of, exchange, route)
 
     def _kept(self, exchange: Exchange, request: RecordedRequest, answer: ResponseHead) -> None:

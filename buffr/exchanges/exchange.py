@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-from attrs import define
+from attrs import define, evolve
 
 from buffr.errors import BuffrError
 from buffr.exchanges.dialogues import Remark
@@ -14,11 +14,12 @@ from buffr.exchanges.hit import Hit
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Route
 from buffr.exchanges.seen import Heard, Seen
-from buffr.interaction import HTTPInteraction, Interaction
+from buffr.interaction import Body, HTTPInteraction, Interaction, RecordedRequest
 from buffr.matching.suggestion import Suggestion
 from buffr.matching.variants import Identity, Selecting
 from buffr.message import Request, ResponseHead
 from buffr.origin import Origin
+from buffr.recording.http import recorded_request
 from buffr.redaction.for_log import credentials_in, target_for_log
 from buffr.redaction.own_credentials import Secret
 from buffr.redaction.rules import RedactionRules
@@ -148,7 +149,8 @@ class Exchange:
     that of the recording that answers, and ``interaction`` the recording;
     ``entry`` is a stored answer. ``watch`` wants to see it, and
     ``heard`` is the answer, if somebody listens. ``shared``, ``stale``,
-    ``age_s`` and ``recorded`` are as in ``Seen``.
+    ``age_s`` and ``recorded`` are as in ``Seen``. ``matched`` is the request as
+    a hook has changed it.
     """
 
     route: Route
@@ -173,6 +175,15 @@ class Exchange:
     stale: bool = False
     age_s: float | None = None
     recorded: bool = False
+    matched: RecordedRequest | None = None
+
+    def recorded_request(self, body: Body) -> RecordedRequest:
+        """What is recorded of its request; ``body`` is what the client sent."""
+        matched = self.matched
+        if matched is None:
+            return recorded_request(self.request, body, self.route.origin)
+        is_long = matched.body.size_bytes > len(matched.body.data)
+        return evolve(matched, body=body) if is_long else matched
 
     def listen(self) -> None:
         """Let the answer be heard, if somebody watches: no store has it yet."""

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import LogLevel
 
-from buffr.errors import BuffrError, ClientGone
+from buffr.errors import BuffrError, ClientGone, HookFailed
 from buffr.exchanges.route import Route
 from buffr.interaction import CLIENT_LEFT
 from buffr.log import say
@@ -88,6 +88,7 @@ class Flight(Generic[AnyCall]):
         self._error: BuffrError | None = None
         self._cut: str | None = None
         self._received = False
+        self._unkept = False
         self._done = False
         self._leaving: IDelayedCall | None = None
         self._running = Deferred.fromCoroutine(self._run())
@@ -116,7 +117,7 @@ class Flight(Generic[AnyCall]):
             if not response.body.ready:
                 self._news.notify()
             await self._receive(response, tape)
-            await self.call.keep(response.head, tape, self._cut)
+            await self._keep(response, tape)
         except BuffrError as error:
             self._error = error
         except CancelledError:
@@ -131,6 +132,13 @@ class Flight(Generic[AnyCall]):
             self._on_end(self)
             self._news.notify()
             self._close()
+
+    async def _keep(self, response: Response, tape: Tape) -> None:
+        """Record; if a hook fails, so does the answer, whose end has not been sent."""
+        try:
+            await self.call.keep(response.head, tape, self._cut)
+        except HookFailed as error:
+            self._cut, self._unkept = error.message, True
 
     async def _receive(self, response: Response, tape: Tape) -> None:
         try:
@@ -225,7 +233,8 @@ class Flight(Generic[AnyCall]):
         The count excludes the one that would make an unkept recording look kept.
         """
         whole = response.length == tape.size_bytes
-        return len(tape) - 1 if whole and tape.kept and not self._done else len(tape)
+        held = whole and tape.kept and (self._unkept or not self._done)
+        return len(tape) - 1 if held else len(tape)
 
     def _leave(self, follower: _Follower) -> None:
         self._followers.discard(follower)

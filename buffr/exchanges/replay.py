@@ -54,6 +54,9 @@ class Replays:
         Returns the status, and why it was cut off.
         """
         interaction = await route.store.load(place)
+        if route.hooks is not None:
+            request = exchange.recorded_request(exchange.body.shown)
+            interaction = await route.hooks.replayed(interaction, request)
         self._counters.hits += 1
         exchange.interaction = interaction
         if isinstance(interaction, WebSocketInteraction):

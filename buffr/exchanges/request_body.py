@@ -50,6 +50,14 @@ class RequestBody:
         spells_digest = self.identity.startswith(_DIGEST_MARK)
         return _DIGEST_MARK + sha256(self.identity).digest() if spells_digest else self.identity
 
+    @property
+    def shown(self) -> Body:
+        """The body for hooks: without its bytes if it takes long to read."""
+        if not isinstance(self.identity, LongBody):
+            return Body.of(self.identity)
+        size_bytes = len(self.outgoing) if isinstance(self.outgoing, bytes) else 1
+        return Body(size_bytes=size_bytes if self.tape is None else self.tape.size_bytes)
+
     def recorded(self) -> Body:
         if self.tape is not None:
             return self.tape.body()

@@ -10,6 +10,7 @@ from attrs import define, field, frozen
 from buffr.clock.session import SessionClocks
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.explain import Explainer
+from buffr.exchanges.hooks import Hooks
 from buffr.exchanges.long_bodies import RouteBodies
 from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead
@@ -175,7 +176,8 @@ class Recorded(_AnyRoute):
     ``fleet`` has what the route shares with other processes, if it does.
     ``explainer`` reports the nearest recordings of a miss. ``ages`` finds
     recordings that are too old; without it none is. ``in_dialogue`` says that
-    its exchanges are calls within sessions, as in ``Dialogues``.
+    its exchanges are calls within sessions, as in ``Dialogues``. ``hooks``
+    are functions of the user's.
     """
 
     mode: Mode
@@ -194,6 +196,7 @@ class Recorded(_AnyRoute):
     """What mode replay lets through by hand."""
     fitting: Fitting = field(factory=Fitting)
     in_dialogue: bool = False
+    hooks: Hooks | None = None
     identifies: bool = field(init=False)
     """Whether requests are identified, and so read completely, first."""
     alters: bool = field(init=False)
@@ -205,7 +208,8 @@ class Recorded(_AnyRoute):
 
     @identifies.default
     def _default_identifies(self) -> bool:
-        return self.in_dialogue or needs_key(self.mode, share=self.share)
+        hooked = self.hooks is not None and self.hooks.before_match is not None
+        return self.in_dialogue or hooked or needs_key(self.mode, share=self.share)
 
 
 @frozen(eq=False, kw_only=True)

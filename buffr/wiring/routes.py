@@ -39,6 +39,7 @@ from buffr.stores.base import Store
 from buffr.upstream.upstream import Upstream
 from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes, place_of
+from buffr.wiring.hooks import HookFiles
 from buffr.wiring.matchers import cache_matcher_for, matcher_for, repeat_of
 from buffr.wiring.servers import on_error_of
 from buffr.wiring.upstreams import Upstreams
@@ -99,6 +100,12 @@ class RouteMaker:
     reactor: Any
     spool_dir: Path | None = None
     bodies: LongBodies = field()
+
+    hooks: HookFiles = field()
+
+    @hooks.default
+    def _one_thread_for_all_routes(self) -> HookFiles:
+        return HookFiles(self.reactor, self.config.limits.hook_s)
 
     @bodies.default
     def _one_for_all_routes(self) -> LongBodies:
@@ -186,6 +193,7 @@ class RouteMaker:
             variants=Variants(strict=matcher.strict_variants),
             fitting=_fitting(row),
             in_dialogue=in_dialogue,
+            hooks=self.hooks.of(row.hooks),
         )
 
     def cached(

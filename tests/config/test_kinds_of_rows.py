@@ -27,6 +27,7 @@ SAMPLES: dict[str, Any] = {
     "record_statuses": ["2xx"],
     "re_record_after": "30d",
     "limits": {"per_hour": 3},
+    "hooks": "hooks.py",
     "match": {"query": ["ts"]},
     "websocket": {"match": "any"},
     "ca_file": "ca.pem",

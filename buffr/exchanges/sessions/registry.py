@@ -18,7 +18,6 @@ from buffr.exchanges.sessions.replay import ReplayedSession
 from buffr.interaction import Body, RecordedRequest, SessionEnd, WebSocketInteraction
 from buffr.matching.captures import Captured, pairs
 from buffr.message import ResponseHead, end_to_end, first_value
-from buffr.recording.http import recorded_request
 from buffr.recording.session import SessionTape
 from buffr.recording.transcript import Deviation, Transcript
 from buffr.transport.streams import Signal
@@ -166,7 +165,7 @@ class Sessions:
         tape: SessionTape,
         end: SessionEnd | None,
     ) -> None:
-        request = recorded_request(exchange.request, Body(), route.origin)
+        request = exchange.recorded_request(Body())
         taken = partial(
             tape.session,
             request,
@@ -176,6 +175,11 @@ class Sessions:
         )
         try:
             interaction = await deferToThread(taken) if tape.on_disk else taken()
+            if route.hooks is not None:
+                changed = await route.hooks.recorded(interaction)
+                if changed is None:
+                    return
+                interaction = changed
             await route.store.append(interaction)
         except BuffrError as error:
             self._failed(exchange, error)
