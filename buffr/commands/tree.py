@@ -57,6 +57,12 @@ _CASSETTE = (
         "buffr.commands.cassette.check",
         misused=3,
     ),
+    Command(
+        "refresh",
+        "record anew what the live API answers differently",
+        "buffr.commands.cassette.refresh",
+        misused=3,
+    ),
     Command("diff", "compare two cassettes", "buffr.commands.cassette.diff"),
     Command(
         "import",

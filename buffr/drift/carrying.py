@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from attrs import define, evolve, field
@@ -120,49 +120,60 @@ class Carried:
 
     wanted: frozenset[bytes]
     _live: dict[str, str] = field(init=False, factory=dict)
+    _source: dict[str | bytes, int] = field(init=False, factory=dict)
+    _learning: int = field(init=False, default=-1)
+    _same: set[str] = field(init=False, factory=set)
+    _digests: dict[bytes, bytes] = field(init=False, factory=dict)
     _by_word: dict[bytes, list[str]] = field(init=False, factory=dict)
     _by_digest: dict[str, bytes] = field(init=False, factory=dict)
     _by_text: dict[bytes, bytes] = field(init=False, factory=dict)
     _lost: dict[bytes, dict[str, int]] = field(init=False, factory=dict)
 
-    def learn(self, recorded: Interaction, live: Interaction) -> None:
+    def learn(self, number: int, recorded: Interaction, live: Interaction) -> None:
         """Take the values of an answer; ``live`` is as it came, with its secrets.
 
         Raises ``CassetteError`` if a body's file cannot be read.
         """
-        for old, new in _header_pairs(recorded.response.headers, live.response.headers):
+        self._learning = number
+        for old, new in _pairs(recorded, live):
             self._take(old, new)
-        if isinstance(recorded, HTTPInteraction) and isinstance(live, HTTPInteraction):
-            before = document_of(recorded.body, recorded.response.headers)
-            after = document_of(live.body, live.response.headers)
-            match before, after:
-                case JSON(was), JSON(is_now):
-                    self._take_all(_leaves(was, is_now))
-                case Messages(), Messages():
-                    for one, other in zip(before.all, after.all, strict=False):
-                        self._take_all(_leaves(one.value, other.value))
 
     def learn_values(self, recorded: object, live: object) -> None:
         """Take the values at the same places of two JSON documents."""
-        self._take_all(_leaves(recorded, live))
-
-    def _take_all(self, pairs: Iterable[tuple[str, str]]) -> None:
-        for old, new in pairs:
+        for old, new in _leaves(recorded, live):
             self._take(old, new)
 
+    def learn_stand_ins(self, recorded: Interaction, stored: Interaction) -> None:
+        """Take the stand-ins for the secrets of an answer, as it is stored now."""
+        for old, new in _pairs(recorded, stored):
+            if old != new:
+                before, after = (
+                    stand_ins(one.encode("utf-8", "surrogatepass")) for one in (old, new)
+                )
+                for one, other in zip(before, after, strict=False):
+                    if one.digest and other.digest:
+                        self._digests[one.digest.encode()] = other.digest.encode()
+
     def _take(self, old: str, new: str) -> None:
-        if old == new or not (old and new) or max(len(old), len(new)) > _LONGEST:
+        if not (old and new) or max(len(old), len(new)) > _LONGEST:
+            return
+        counts = len(old) >= _SHORTEST or _NUMBER.fullmatch(old) is not None
+        if old == new:
+            if counts and _longest(old.encode("utf-8", "surrogatepass")) in self.wanted:
+                self._same.add(old)
             return
         secret = _secret(old, new)
         if secret is not None:
             one, value = secret
             self._by_text[one.text] = value
+            self._source[one.text] = self._learning
             if one.digest:
                 self._by_digest[one.digest] = value
+                self._source[one.digest] = self._learning
         if "/" in old and "/" in new:
             for part, other in _url_pairs(old, new):
                 self._keep(part, other)
-        if len(old) >= _SHORTEST or _NUMBER.fullmatch(old):
+        if counts:
             self._keep(old, new)
 
     def _keep(self, old: str, new: str) -> None:
@@ -177,6 +188,7 @@ class Carried:
             for word in words:
                 self._by_word.setdefault(word, []).append(old)
         self._live[old] = new
+        self._source[old] = self._learning
 
     def lose(self, number: int, recorded: Interaction) -> None:
         """Note that an answer's values have no live ones: its request was not asked, or refused.
@@ -188,7 +200,8 @@ class Carried:
         for value in _values_of(recorded):
             spelled = value.encode("utf-8", "surrogatepass")
             word = _longest(spelled)
-            if word in self.wanted and value not in self._live and spelled not in own:
+            known = value in self._live or value in self._same
+            if word in self.wanted and not known and spelled not in own:
                 self._lost.setdefault(word, {}).setdefault(value, number)
 
     def lost_in(self, recorded: Interaction) -> int | None:
@@ -197,11 +210,25 @@ class Carried:
             return None
         for word in asked_words(recorded) & self._lost.keys():
             for value, number in self._lost[word].items():
-                pattern = rb"(?<![0-9A-Za-z])%b(?![0-9A-Za-z])"
-                found = re.compile(pattern % re.escape(value.encode("utf-8", "surrogatepass")))
-                if value not in self._live and any(map(found.search, _asked(recorded))):
+                known = value in self._live or value in self._same
+                if not known and _stands_in(value, recorded):
                     return number
         return None
+
+    def sources(self, recorded: Interaction) -> frozenset[int]:
+        """The interactions whose live answers have values for what a client sent."""
+        found = {
+            self._source[value]
+            for word in asked_words(recorded) & self._by_word.keys()
+            for value in self._by_word[word]
+            if _stands_in(value, recorded)
+        }
+        for text in _asked(recorded):
+            for one in stand_ins(text):
+                source = self._source.get(one.digest) if one.digest else None
+                source = self._source.get(one.text) if source is None else source
+                found |= set() if source is None else {source}
+        return frozenset(found)
 
     def is_known(self, old: str, new: str) -> bool:
         """Whether the live value takes the recorded one's place."""
@@ -230,6 +257,26 @@ class Carried:
             return request
         return evolve(request, target=target, headers=headers, body=body)
 
+    def stored(self, request: RecordedRequest) -> RecordedRequest:
+        """A request with the stand-ins of earlier answers as they are stored now."""
+        if not self._digests:
+            return request
+        body = request.body
+        data = self._restored(body.data)
+        return evolve(
+            request,
+            target=self._restored(request.target),
+            headers=tuple([(name, self._restored(value)) for name, value in request.headers]),
+            body=body if data == body.data else Body.of(data),
+        )
+
+    def _restored(self, text: bytes) -> bytes:
+        for one in stand_ins(text):
+            digest = self._digests.get(one.digest.encode())
+            if digest is not None:
+                text = text.replace(one.text, one.text[: -len(digest)] + digest)
+        return text
+
     def in_text(self, text: bytes, kind: bytes) -> bytes:
         """A text with live values: a request target, or text of this media type."""
         if not self._live:
@@ -243,6 +290,27 @@ class Carried:
             return text
         pattern = rb"(?<![0-9A-Za-z])(?:%b)(?![0-9A-Za-z])" % b"|".join(map(re.escape, there))
         return re.sub(pattern, lambda found: instead[found[0]], text)
+
+
+def _stands_in(value: str, recorded: Interaction) -> bool:
+    """Whether a value stands verbatim in what a client sent, and not within a longer word."""
+    spelled = re.escape(value.encode("utf-8", "surrogatepass"))
+    found = re.compile(rb"(?<![0-9A-Za-z])%b(?![0-9A-Za-z])" % spelled)
+    return any(map(found.search, _asked(recorded)))
+
+
+def _pairs(recorded: Interaction, live: Interaction) -> Iterator[tuple[str, str]]:
+    """The values at the same places of two answers."""
+    yield from _header_pairs(recorded.response.headers, live.response.headers)
+    if isinstance(recorded, HTTPInteraction) and isinstance(live, HTTPInteraction):
+        before = document_of(recorded.body, recorded.response.headers)
+        after = document_of(live.body, live.response.headers)
+        match before, after:
+            case JSON(was), JSON(is_now):
+                yield from _leaves(was, is_now)
+            case Messages(), Messages():
+                for one, other in zip(before.all, after.all, strict=False):
+                    yield from _leaves(one.value, other.value)
 
 
 def _longest(text: bytes) -> bytes:
@@ -284,7 +352,7 @@ def _leaves(old: object, new: object) -> Iterator[tuple[str, str]]:
             waiting += [(one[name], other[name]) for name in reversed(one) if name in other]
         elif isinstance(one, list) and isinstance(other, list):
             waiting += reversed(list(zip(one, other, strict=False)))
-        elif _is_leaf(one) and type(one) is type(other) and one != other:
+        elif _is_leaf(one) and type(one) is type(other):
             yield str(one), str(other)
 
 

@@ -71,15 +71,18 @@ class SessionClient(Protocol):
 
 @frozen(eq=False)
 class Live:
-    """What came, without its secrets, for the recording that it was compared with.
+    """What came, without its secrets, and the verdict on the recording that it was compared with.
 
-    ``request`` is the recorded one with values of earlier live answers.
+    ``request`` is as it is stored: the recorded one with values of earlier
+    live answers. ``sources`` are the interactions that these come from. Bodies
+    in files live until ``close``.
     """
 
-    number: int
-    recorded: Interaction
+    verdict: Verdict
     request: RecordedRequest
     interaction: Interaction
+    sources: frozenset[int]
+    close: Callable[[], None]
 
 
 @frozen(eq=False)
@@ -162,20 +165,26 @@ class Asking:
             recorded = self.rules.redact(recorded)  # by another program, or an older buffr
         comparison = Comparison(self.rules.headers, self.carried.is_known)
         noise = Noise(rules=self._volatile_for(recorded.request))
+        sources = self.carried.sources(recorded)
         answered = await self._answer(origin, recorded, request)
+        close = answered.close
         try:
-            self.carried.learn(recorded, answered.interaction)
+            self.carried.learn(verdict.number, recorded, answered.interaction)
             live = self.rules.redact(answered.interaction)
             found = comparison.of(recorded, live)
             if self._asks_again(recorded.request, [one for one in found if not noise.hides(one)]):
                 noise = await self._learnt(noise, origin, recorded, request, live)
             kept = tuple([one for one in found if not noise.hides(one)])
+            note = _note(recorded, live, kept)
+            verdict = evolve(verdict, findings=kept, noise=len(found) - len(kept), note=note)
             if self.on_live is not None:
-                self.on_live(Live(verdict.number, recorded, carried, live))
+                stored = self.carried.stored(carried)
+                self.carried.learn_stand_ins(recorded, live)
+                self.on_live(Live(verdict, stored, live, sources, close))
+                close = _nothing
         finally:
-            answered.close()
-        note = _note(recorded, live, kept)
-        return evolve(verdict, findings=kept, noise=len(found) - len(kept), note=note)
+            close()
+        return verdict
 
     def _volatile_for(self, request: RecordedRequest) -> tuple[VolatileRule, ...]:
         return tuple([rule for rule in self.rules.volatile if rule.fits(request.target)])
@@ -262,6 +271,10 @@ class Asking:
     def _fill(self, one: StandIn) -> bytes | None:
         given = self.carried.secret(one)
         return self.rules.credentials.fill(one) if given is None else given
+
+
+def _nothing() -> None:
+    pass
 
 
 def _is_refused(verdict: Verdict) -> bool:

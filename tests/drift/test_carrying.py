@@ -25,7 +25,7 @@ def carried(recorded: Any, live: Any, later: RecordedRequest) -> RecordedRequest
         for each in (recorded, live)
     )
     values = Carried(frozenset(asked_words(exchange({}, request=later))))
-    values.learn(one, other)
+    values.learn(0, one, other)
     return values.request(later)
 
 
@@ -106,15 +106,15 @@ class TestValues:
     def test_the_latest_value_counts(self) -> None:
         later = request(b"/aaaaaaaa1")
         values = Carried(frozenset(asked_words(exchange({}, request=later))))
-        values.learn(exchange({"a": "aaaaaaaa1"}), exchange({"a": "first9999"}))
-        values.learn(exchange({"a": "aaaaaaaa1"}), exchange({"a": "second999"}))
+        values.learn(0, exchange({"a": "aaaaaaaa1"}), exchange({"a": "first9999"}))
+        values.learn(0, exchange({"a": "aaaaaaaa1"}), exchange({"a": "second999"}))
         assert values.request(later).target == b"/second999"
         assert values.is_known("aaaaaaaa1", "second999")
         assert not values.is_known("aaaaaaaa1", "first9999")
 
     def test_what_no_later_request_has_is_not_kept(self) -> None:
         values = Carried(frozenset(asked_words(exchange({}, request=request(b"/other")))))
-        values.learn(exchange({"a": "aaaaaaaa1"}), exchange({"a": "bbbbbbbb2"}))
+        values.learn(0, exchange({"a": "aaaaaaaa1"}), exchange({"a": "bbbbbbbb2"}))
         assert not values.is_known("aaaaaaaa1", "bbbbbbbb2")
 
     @given(st.text(min_size=8, max_size=30), st.text(min_size=1, max_size=30))

@@ -81,6 +81,7 @@ class TestSecretsOfAnswers:
         """Found by its digest, whatever the field is called."""
         values = Carried(frozenset())
         values.learn(
+            0,
             exchange({"access_token": "REDACTED-access-token-0a1b2c3d"}),
             exchange({"access_token": "live-token"}),
         )
@@ -92,6 +93,7 @@ class TestSecretsOfAnswers:
         """It has no digest, and is found by its name."""
         values = Carried(frozenset())
         values.learn(
+            0,
             exchange({}, headers=((b"Set-Cookie", b"sid=REDACTED-sid; Path=/"),)),
             exchange({}, headers=((b"Set-Cookie", b"sid=live; Path=/"),)),
         )

@@ -18,6 +18,7 @@ ADDED_TO_REQUEST = {
 ADDED_TO_RESPONSE = {
     "reason", "raw_headers", "header_encoding", "body_file", "body_size", "chunks", "trailers"
 }  # fmt: skip
+ADDED_TO_ELEMENT = {"seal"}
 ADDED_TO_EXCHANGE = {"end", "recorded_at"}
 
 
@@ -34,7 +35,7 @@ def interactions(text: bytes) -> list[dict[str, Any]]:
 
 
 def check_element(element: dict[str, Any]) -> None:
-    assert set(element) == {"type", element["type"]}
+    assert set(element) - ADDED_TO_ELEMENT == {"type", element["type"]}
     if element["type"] != "http":
         assert element["type"] == "websocket"
         return

@@ -149,7 +149,7 @@ def config_of(given: argparse.Namespace, environ: Mapping[str, str]) -> Config:
     return load(None if path is None else Path(path), others, {}, serves=False)
 
 
-def wanted_of(given: argparse.Namespace) -> Wanted:
+def wanted_of(given: argparse.Namespace, *, records: bool) -> Wanted:
     """What the arguments ask for."""
     from buffr.origin import Origin  # noqa: PLC0415  # help does without
     from buffr.policy.rate_limits import Window  # noqa: PLC0415
@@ -171,17 +171,24 @@ def wanted_of(given: argparse.Namespace) -> Wanted:
         credentials=dict(given.credential),
         max_wait_s=given.max_wait,
         timeout_s=given.timeout,
+        records=records,
     )
 
 
 @frozen(eq=False)
 class Chosen:
-    """The interactions of a cassette to ask about. ``words`` are those of all their requests."""
+    """The interactions of a cassette to ask about.
+
+    ``words`` are those of all their requests, ``unsafe`` the requests that may
+    change something. ``salt`` is that of stand-ins for new secrets.
+    """
 
     snapshot: Snapshot
     steps: Sequence[Step]
     words: frozenset[bytes]
     unsafe: Sequence[str]
+    edited: frozenset[int]
+    salt: str
 
 
 def chosen_from(given: argparse.Namespace, snapshot: Snapshot) -> Chosen:
@@ -210,7 +217,8 @@ def chosen_from(given: argparse.Namespace, snapshot: Snapshot) -> Chosen:
             continue
         request = recorded.request
         title = request_for_log(request, rules)
-        steps.append(Step(number, title, partial(snapshot.interaction, number)))
+        load = partial(snapshot.interaction, number)
+        steps.append(Step(number, title, load, snapshot.is_edited(number)))
         words |= asked_words(recorded)
         hosts.add(request.host)
         if not is_safe(request):
@@ -221,7 +229,9 @@ def chosen_from(given: argparse.Namespace, snapshot: Snapshot) -> Chosen:
             f"{snapshot.path}: it has recordings of several hosts ({names})",
             hint="say with --only which of them --against stands for",
         )
-    return Chosen(snapshot, steps, frozenset(words), unsafe)
+    edited = frozenset(step.number for step in steps if step.edited)
+    salt = snapshot.layout.salt or token_hex(16)
+    return Chosen(snapshot, steps, frozenset(words), unsafe, edited, salt)
 
 
 def _filter(given: argparse.Namespace, snapshot: Snapshot) -> Callable[[int], bool]:
@@ -263,7 +273,8 @@ def run_walks(
 
     from buffr.wiring.live_api import LiveAPI  # noqa: PLC0415
 
-    config, wanted = config_of(given, os.environ), wanted_of(given)
+    config = config_of(given, os.environ)
+    wanted = wanted_of(given, records=on_live is not None)
     failures: list[Exception] = []
 
     async def walk(reactor: Any) -> None:
@@ -273,7 +284,7 @@ def run_walks(
         try:
             for one in chosen:
                 listener = None if on_live is None else partial(on_live, one)
-                salt = (one.snapshot.layout.salt or token_hex(16)).encode()
+                salt = one.salt.encode()
                 path = one.snapshot.path
                 async for verdict in api.walk(
                     path, salt, one.steps, one.words, listener

@@ -25,6 +25,7 @@ from buffr.stores.cassette.layout import TAIL, Layout, LayoutState, opening
 from buffr.stores.cassette.reading import Appended, CassetteReader, FileChange, Moved, ReadResult
 from buffr.stores.cassette.recent import WINDOW_NS, Recent
 from buffr.stores.cassette.requests import stored_request
+from buffr.stores.cassette.seals import sealed
 from buffr.stores.cassette.spans import Spans
 from buffr.stores.cassette.window import Disturbed
 from buffr.stores.cassette.writing import head, laid_out
@@ -359,7 +360,7 @@ def _written(kept: Interaction) -> _Written:
     if kept.whole:
         choosing = choosing_fields(kept.response.headers)
         entry = IndexEntry(stored_request(kept.request), choosing)
-    return _Written(encode(kept), entry)
+    return _Written(sealed(encode(kept)), entry)
 
 
 def _relaid(layout: Layout, start: bytes, spans: Spans) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from buffr.stores.cassette.file import CassetteFile
 from buffr.stores.cassette.format import encode
 from buffr.stores.cassette.layout import TAIL, Layout
 from buffr.stores.cassette.removal import let_time_pass, named_by, remove_body_files
+from buffr.stores.cassette.seals import sealed
 from buffr.stores.cassette.snapshot import Snapshot, file_errors, read_opened
 from buffr.stores.cassette.window import Disturbed
 from buffr.stores.cassette.writing import head, laid_out
@@ -44,13 +45,18 @@ def rewrite(
     choose: Choose,
     warn: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
+    *,
+    salt: str = "",
+    anew: bool = False,
 ) -> Rewritten:
     """Replace interactions by one rename, without keeping a copy.
 
     The lock is held from reading on, so that nothing that a running buffr
     records meanwhile is lost. Body files that are no longer referenced are
     removed with the old interactions. If there is nothing to replace, the file
-    is not touched. Raises ``CassetteError`` with the file unchanged.
+    is not touched. A cassette without a salt gets this one, or a new one.
+    Replacements count as edited where the old interaction was, unless they are
+    recorded ``anew``. Raises ``CassetteError`` with the file unchanged.
     """
     disk = Disk()
     file = CassetteFile(path, 0o600, sync=True, disk=disk, warn=warn)
@@ -63,14 +69,19 @@ def rewrite(
             snapshot = read_opened(file, opened)
             if snapshot.is_torn:
                 raise snapshot.torn_end
-            salt = snapshot.layout.salt or new_salt()
+            salt = snapshot.layout.salt or salt or new_salt()
             instead = choose(snapshot, salt)
             if not instead:
                 return Rewritten(0)
             let_time_pass(snapshot, instead, sleep)
             old_files = named_by(snapshot, instead)
             bodies = BodyFiles(file.real_path, file_mode=mode, sync=True, disk=disk)
-            texts = {number: encode(bodies.keep(one)) for number, one in instead.items()}
+            texts = {
+                number: sealed(
+                    encode(bodies.keep(one)), edited=not anew and snapshot.is_edited(number)
+                )
+                for number, one in instead.items()
+            }
             if opened.stamp() != snapshot.stamp:
                 raise Disturbed
             opened.replace(_with(snapshot, texts, salt))

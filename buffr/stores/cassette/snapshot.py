@@ -14,6 +14,7 @@ from buffr.stores.cassette.checks import stale_cuts
 from buffr.stores.cassette.file import CassetteFile, OpenCassette, Stamp
 from buffr.stores.cassette.format import decode, decode_index, kind_of
 from buffr.stores.cassette.layout import Layout, LayoutState
+from buffr.stores.cassette.seals import is_edited
 from buffr.stores.cassette.window import Disturbed
 from buffr.stores.disk import Disk
 
@@ -64,6 +65,10 @@ class Snapshot:
             return decode(self.element(number), self.bodies)
         except CassetteError as error:
             raise CassetteError(self.named(number, error.message)) from error
+
+    def is_edited(self, number: int) -> bool:
+        """Whether an interaction is known to be other than buffr wrote it."""
+        return is_edited(self.element(number))
 
     def stale_cuts(self, number: int) -> list[str]:
         """Warnings about sizes in an interaction that no longer match its body."""

@@ -16,6 +16,7 @@ from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.file import CassetteFile
 from buffr.stores.cassette.format import encode
 from buffr.stores.cassette.layout import TAIL, Layout
+from buffr.stores.cassette.seals import sealed
 from buffr.stores.cassette.snapshot import file_errors
 from buffr.stores.disk import BytesLike, Disk
 
@@ -71,7 +72,7 @@ def write_new(
         yield head(salt, ())
         separator = b"\n    "
         for interaction in interactions:
-            yield separator + encode(bodies.keep(interaction))
+            yield separator + sealed(encode(bodies.keep(interaction)))
             separator = b",\n    "
             count += 1
         yield TAIL
