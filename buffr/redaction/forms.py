@@ -13,7 +13,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from typing import Any
 
-from buffr.redaction.pseudonym import HEX_MARK, NO_DIGEST, is_pseudonym, pseudonym
+from buffr.redaction.pseudonym import HEX_MARK, MARK, NO_DIGEST, is_pseudonym, pseudonym
 
 __all__ = ["stand_in"]
 
@@ -76,7 +76,18 @@ def _of_jwt(jwt: re.Match[bytes], plain: bytes, salt: bytes) -> bytes:
     if not isinstance(claims, dict):
         return plain
     claims_json = json.dumps(_claims(claims, salt, _MOST_DEPTH), separators=(",", ":"))
-    return b"%b.%b.%b" % (jwt[1], urlsafe_b64encode(claims_json.encode()).rstrip(b"="), plain)
+    encoded = urlsafe_b64encode(claims_json.encode()).rstrip(b"=")
+    return b"%b.%b.%b" % (jwt[1], encoded, _as_signature(plain))
+
+
+def _as_signature(plain: bytes) -> bytes:
+    """A stand-in that can be decoded: no base64 has a length of 4n + 1 (RFC 4648 4).
+
+    Some programs decode signatures that they do not verify.
+    """
+    if len(plain) % 4 != 1:
+        return plain
+    return plain[: len(MARK)] + b"a-" + plain[len(MARK) :]
 
 
 def _claims(claims: dict[str, Any], salt: bytes, depth: int) -> dict[str, Any]:

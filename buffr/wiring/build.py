@@ -67,6 +67,11 @@ _ANY_HOST = "misc"
 """A placeholder for hosts that have not been requested yet."""
 
 
+def _now() -> datetime:
+    """The time by this machine's clock."""
+    return datetime.now(UTC)
+
+
 def build(
     config: Config,
     reactor: Any,
@@ -76,6 +81,7 @@ def build(
     figures: Metrics | None = None,
     by_scope: bool = False,
     admin: LoadSettings | None = None,
+    clients_now: Callable[[], datetime] = _now,
 ) -> BuffrService:
     """The tree of services for these settings; nothing is opened before it starts.
 
@@ -85,11 +91,12 @@ def build(
     forward proxy that serves only the scopes of ``BuffrService.scopes``, and
     also accepts the paths that are opened for them. ``admin`` adds the admin
     listener, if the settings want it; it loads a settings file as these were
-    loaded. Raises ``ConfigError``.
+    loaded. ``clients_now`` is the time by the clocks of clients, at which
+    certificates have to be valid. Raises ``ConfigError``.
     """
     if write is None:
         write = stream_writer(sys.stderr) if on_console else logger_writer
-    builder = _Builder(config, reactor, write, figures, on_console=on_console)
+    builder = _Builder(config, reactor, write, figures, clients_now, on_console=on_console)
     return builder.build(by_scope=by_scope, admin=admin)
 
 
@@ -107,10 +114,12 @@ class _Builder:
         reactor: Any,
         write: Callable[[str], None],
         figures: Metrics | None,
+        clients_now: Callable[[], datetime],
         *,
         on_console: bool,
     ) -> None:
         self._figures = figures
+        self._clients_now = clients_now
         self._config = config = with_keys(config)
         self._reactor = reactor
         self._on_console = on_console
@@ -303,8 +312,9 @@ class _Builder:
     def _leaf_contexts(self) -> LeafContexts:
         if self._leaves is None:
             config = self._config
-            authority = Authority.load_or_create(config.ca_cert, config.ca_key, datetime.now(UTC))
-            self._leaves = LeafContexts(authority, partial(datetime.now, UTC))
+            now = self._clients_now
+            authority = Authority.load_or_create(config.ca_cert, config.ca_key, now())
+            self._leaves = LeafContexts(authority, now)
         return self._leaves
 
     def _forward(self, settings: ForwardSettings) -> None:

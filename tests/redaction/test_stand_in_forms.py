@@ -8,6 +8,7 @@ import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest
+from google.auth import jwt as google_jwt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +62,18 @@ class TestForms:
         assert claims["sub"].startswith("REDACTED-sub")
         assert "a@b" not in claims["email"]
         assert re.fullmatch(rb"REDACTED-id-token-[0-9a-f]{8}", signature)
+
+    @pytest.mark.parametrize("name", [b"jwt", b"token", b"auth", b"id_token", b"x" * 50])
+    @pytest.mark.parametrize("counted", [True, False])
+    @pytest.mark.parametrize("digest", [True, False])
+    def test_programs_that_read_claims_read_them(
+        self, name: bytes, *, counted: bool, digest: bool
+    ) -> None:
+        """google-auth decodes the signature, too, before it does not verify it."""
+        secret = jwt(exp=17, sub="alice")
+        made = stand_in(name, secret, SALT, counted=counted, digest=digest)
+        assert google_jwt.decode(made, verify=False)["exp"] == 17
+        assert is_pseudonym(made)
 
     @pytest.mark.parametrize("secret", [b"eyJhIjoxfQ.bm9KU09O.c2ln", b"eyJhIjoxfQ.WzFd.c2ln"])
     def test_a_value_that_only_looks_like_a_jwt(self, secret: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import frozen
@@ -64,13 +64,21 @@ class Beside:
     files: TrustFiles
     key: bytes | None
     opened: socket.socket
+    environ: Mapping[str, str]
 
     @classmethod
-    def begin(cls, command: Sequence[str], scope: str, files: TrustFiles, config: Config) -> Beside:
+    def begin(
+        cls,
+        command: Sequence[str],
+        scope: str,
+        files: TrustFiles,
+        config: Config,
+        environ: Mapping[str, str],
+    ) -> Beside:
         """Open the port. Raises ``ConfigError``."""
         assert config.forward is not None
         key = config.access.key if config.access.required else None
-        return cls(command, scope, files, key, open_port(config.forward.port))
+        return cls(command, scope, files, key, open_port(config.forward.port), environ)
 
     @property
     def ledger(self) -> Ledger | None:
@@ -85,7 +93,7 @@ class Beside:
 
     def start(self) -> Running:
         port: int = self.opened.getsockname()[1]
-        environ = child_environment(os.environ, self.scope, port, self.files, self.key)
+        environ = child_environment(self.environ, self.scope, port, self.files, self.key)
         return Child.start(self.command, environ)
 
     def lead_to(self, service: BuffrService, reactor: Any) -> None:  # noqa: ARG002

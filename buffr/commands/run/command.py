@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +42,10 @@ def declare(parser: Parser) -> None:
         examples=(
             ("buffr run -- pytest", "record in the first run, replay in later ones"),
             (
+                "buffr run --replay --clock recorded -- pytest",
+                "replay an old recording at its own time",
+            ),
+            (
                 "buffr run --replay --fail-on-miss --report buffr.xml -- npm test",
                 "in CI: never touch the network, and fail if something was not recorded",
             ),
@@ -72,6 +77,13 @@ def declare(parser: Parser) -> None:
     parser.flag("--report", metavar="FILE", help="write a report: FILE.json, or FILE.xml for JUnit")
     parser.flag(
         "--log", metavar="FILE", help="append buffr's log to this file, not to the terminal"
+    )
+    parser.flag(
+        "--clock",
+        metavar="TIME",
+        type=_checked(_clock),
+        help="set the command's clock, by libfaketime: to a date like 2026-11-29T09:30Z, or to "
+        "`recorded`, the time of the first recording",
     )
     parser.flag(
         "--isolate",
@@ -130,6 +142,16 @@ def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return checked
+
+
+def _clock(text: str) -> str:
+    if text != "recorded":
+        try:
+            datetime.fromisoformat(text)
+        except ValueError:
+            what = f"{text!r} must be recorded, or a date like 2026-11-29T09:30Z"
+            raise ValueError(what) from None
+    return text
 
 
 def _seconds(text: str) -> float:

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
@@ -89,14 +89,19 @@ class Isolated:
 
     @classmethod
     def begin(
-        cls, command: Sequence[str], scope: str, trust: TrustFiles, passing: Passing
+        cls,
+        command: Sequence[str],
+        scope: str,
+        trust: TrustFiles,
+        passing: Passing,
+        environ: Mapping[str, str],
     ) -> Isolated:
         """Make the namespaces, in which it waits for its start.
 
         On the main thread, and before there are others. Raises
         ``NoNamespace``, or ``ConfigError`` for a published port that is in use.
         """
-        environ = trusting_environment(os.environ, trust)
+        environ = trusting_environment(environ, trust)
         files = Files.within(trust.bundle.parent, trust.bundle, trust.java, environ)
         files.write()
         names = Names((*files.hosts.elsewhere, *passing.names))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, Protocol, TextIO
 
 from twisted.internet import reactor as _installed
@@ -40,16 +41,24 @@ _REPLAYING = (Mode.AUTO, Mode.REPLAY)
 class Proxied:
     """The service of one run."""
 
-    def __init__(self, config: Config, place: Place, tally: Tally, stream: TextIO) -> None:
+    def __init__(
+        self,
+        config: Config,
+        place: Place,
+        tally: Tally,
+        stream: TextIO,
+        clients_now: Callable[[], datetime],
+    ) -> None:
         """Build it, and accept connections. Blocks.
 
+        ``clients_now`` is the time by the command's clock.
         Raises ``BuffrError``, or ``SystemExit`` where the log says why it cannot start.
         """
         self._reactor: Any = _installed
         self._tally = tally
         log = RunLog(stream, config.log_format, tally, all_of_it=stream is not sys.stderr)
         globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
-        self._service = build(config, self._reactor, on_console=False)
+        self._service = build(config, self._reactor, on_console=False, clients_now=clients_now)
         self._service.engine.observer = tally
         place.lead_to(self._service, self._reactor)
         self._service.startService()

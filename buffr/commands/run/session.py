@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
@@ -42,6 +43,7 @@ from buffr.tls.authority import Authority
 from buffr.wiring.access_keys import with_keys
 
 if TYPE_CHECKING:
+    from buffr.commands.run.clock import CommandClock
     from buffr.commands.run.proxied import Proxied
 
 __all__ = ["FAIL_ON", "fail_on", "flags", "is_needed", "run_command", "scope_of", "settings"]
@@ -74,24 +76,40 @@ def run_command(given: argparse.Namespace) -> int:
 def _outcome(given: argparse.Namespace, open_files: ExitStack) -> Outcome:
     # A key that is required and not set is made here: the command has to know it.
     config = with_keys(settings(given, os.environ))
-    authority = Authority.load_or_create(config.ca_cert, config.ca_key, datetime.now(UTC))
+    clock, environ = _clock(given, config), dict(os.environ)
+    if clock is None:
+        authority = Authority.load_or_create(config.ca_cert, config.ca_key, datetime.now(UTC))
+    else:
+        authority = clock.authority(config)
     if authority.created:
         key = f"its key, {config.ca_key}, is for nobody else"
         sys.stderr.write(f"buffr: made the CA {config.ca_cert}; {key}\n")
     stream = _log_stream(given.log, open_files)
     directory = TemporaryDirectory(prefix="buffr-run-", ignore_cleanup_errors=True)
-    files = TrustFiles.within(Path(open_files.enter_context(directory)))
+    temporary = Path(open_files.enter_context(directory))
+    files = TrustFiles.within(temporary)
+    if clock is not None:
+        environ = clock.environment(environ, temporary)
     place: Place
     if given.isolate:
         passing = Passing(tuple(given.allow), tuple(given.publish))
-        place = Isolated.begin(given.command, scope_of(given), files, passing)
+        place = Isolated.begin(given.command, scope_of(given), files, passing, environ)
     else:
-        place = Beside.begin(given.command, scope_of(given), files, config)
+        place = Beside.begin(given.command, scope_of(given), files, config, environ)
     open_files.enter_context(closing(place))
-    session = _Session(given, config, stream, place)
+    session = _Session(given, config, stream, place, clock)
     session.watch.start(session.signalled)
     place.trust(authority)
     return session.run()
+
+
+def _clock(given: argparse.Namespace, config: Config) -> CommandClock | None:
+    """The command's own clock, if it has one."""
+    if given.clock is None:
+        return None
+    from buffr.commands.run.clock import CommandClock  # noqa: PLC0415  # few ask for one
+
+    return CommandClock.of(given.clock, given.command[0], config, datetime.now(UTC))
 
 
 @define(eq=False)
@@ -106,6 +124,7 @@ class _Session:
     config: Config
     stream: TextIO
     place: Place
+    clock: CommandClock | None
     tally: Tally = field(init=False, factory=Tally)
     watch: SignalWatch = field(init=False, factory=SignalWatch)
     _child: Running | None = field(init=False, default=None)
@@ -185,7 +204,8 @@ class _Session:
     def _proxied(self) -> Proxied:
         from buffr.commands.run.proxied import Proxied  # noqa: PLC0415  # see above
 
-        return Proxied(self.config, self.place, self.tally, self.stream)
+        now = partial(datetime.now, UTC) if self.clock is None else self.clock.now
+        return Proxied(self.config, self.place, self.tally, self.stream, now)
 
 
 def is_needed(child: Running, asking: Sequence[HasFileno]) -> bool:
