@@ -64,6 +64,7 @@ PURE = (
     "buffr.isolate.names",
     "buffr.isolate.netlink",
     "buffr.isolate.packets",
+    "buffr.isolate.switches",
     "buffr.policy",
     "buffr.recording",
     "buffr.clock",

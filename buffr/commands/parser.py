@@ -172,6 +172,8 @@ class Parser(argparse.ArgumentParser):
             if equals and word.startswith("--"):
                 self.error(f"{whole} takes no value")
             return [whole, *(self._in_one_word(f"-{value}", left) if value else ())]
+        if not equals and action.nargs == "?":
+            return [whole]
         if not equals:
             try:
                 value = next(left)

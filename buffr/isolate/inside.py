@@ -24,6 +24,7 @@ from typing import NoReturn
 
 from buffr.isolate import netlink
 from buffr.isolate.plan import LOG_GROUP, MARK, Plan, links
+from buffr.isolate.switches import STEPS
 
 __all__ = [
     "ENDED",
@@ -34,7 +35,6 @@ __all__ = [
     "READY",
     "SIGNAL",
     "STARTED",
-    "STEPS",
     "UNSHARED",
     "make",
 ]
@@ -43,21 +43,6 @@ UNSHARED, MAPPED, READY, GO = b"u", b"m", b"r", b"g"
 SIGNAL = b"s"
 STARTED, ENDED, NOT_STARTED, FAILED = b"S", b"e", b"n", b"f"
 """What the two sides tell each other: one byte, then a number where there is one."""
-
-STEPS = (
-    "a user namespace",
-    "a network namespace",
-    "a mount namespace",
-    "a process namespace",
-    "its own mounts",
-    "its own /proc",
-    "its loopback interface",
-    "its nftables rules",
-    "its nftables log",
-    "its sockets",
-    "its files",
-)
-"""What a failure names. Each has its own switch by which a system may forbid it."""
 
 _NEW_USER, _NEW_NET, _NEW_NS, _NEW_PID = 0x10000000, 0x40000000, 0x00020000, 0x20000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND = 0x2, 0x4, 0x8, 0x1000
@@ -180,7 +165,7 @@ class _Init:
         if self._control.recv(1) != GO:
             return
         for mount in self._plan.mounts:
-            self._kernel.mount("its files", mount.source, mount.target, None, _MS_BIND)
+            self._kernel.mount("files of its own", mount.source, mount.target, None, _MS_BIND)
         waking, woken = os.pipe()
         os.set_blocking(woken, False)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
@@ -197,27 +182,28 @@ class _Init:
         self._serve(process.pid, waking)
 
     def _own_mounts(self) -> None:
-        self._kernel.mount("its own mounts", "none", "/", None, _MS_REC | _MS_SLAVE)
+        self._kernel.mount("mounts of its own", "none", "/", None, _MS_REC | _MS_SLAVE)
         flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
-        self._kernel.mount("its own /proc", "proc", "/proc", "proc", flags)
+        self._kernel.mount("a /proc of its own", "proc", "/proc", "proc", flags)
 
     def _network(self) -> None:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_ROUTE) as route:
-            _send("its loopback interface", route, b"".join(links()), len(links()))
+            messages = links(self._plan.families)
+            _send("a loopback interface of its own", route, b"".join(messages), len(messages))
         rules = self._plan.rules
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as filters:
-            _send("its nftables rules", filters, rules, netlink.expected(rules))
+            _send("nftables rules of its own", filters, rules, netlink.expected(rules))
 
     def _hand_out(self) -> None:
         log = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-        _send("its nftables log", log, netlink.bound_log(LOG_GROUP), 2)
+        _send("an nftables log of its own", log, netlink.bound_log(LOG_GROUP), 2)
         opened = [log, socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_DIAG)]
-        opened += [_raw(socket.AF_INET), _raw(socket.AF_INET6)]
+        opened += map(_raw, self._plan.families)
         for door in self._plan.doors:
             try:
                 opened.append(_opened(door.family, door.kind, door.address))
             except OSError as error:
-                raise _StepFailed("its sockets", error.errno or errno.EIO) from error
+                raise _StepFailed("sockets of its own", error.errno or errno.EIO) from error
         proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
         socket.send_fds(self._sockets, [b"o"], [*(one.fileno() for one in opened), proc])
         os.close(proc)

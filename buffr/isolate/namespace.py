@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -12,17 +13,13 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from buffr.errors import BuffrError
 from buffr.isolate import inside
 from buffr.isolate.plan import Door, Plan
+from buffr.isolate.switches import STEPS, NoNamespace, forbidden
 
-__all__ = ["HandedOut", "Namespace", "NoNamespace"]
+__all__ = ["HandedOut", "Namespace"]
 
 _MOST_DESCRIPTORS = 250
-
-
-class NoNamespace(BuffrError):
-    """The system does not let this user have a namespace."""
 
 
 @frozen
@@ -92,7 +89,10 @@ class Namespace:
 
     def _set_up(self, plan: Plan) -> None:
         self._expect(inside.UNSHARED)
-        _map_ids(self._maker)
+        try:
+            _map_ids(self._maker)
+        except OSError as error:
+            raise forbidden(STEPS[1], error.errno or errno.EIO) from error
         self._control.sendall(inside.MAPPED)
         self._expect(inside.READY)
         _, numbers, _, _ = socket.recv_fds(self._sockets, 1, _MOST_DESCRIPTORS)
@@ -100,8 +100,10 @@ class Namespace:
         made = [socket.socket(fileno=number) for number in opened]
         for one in made:
             one.setblocking(False)
-        log, diagnosis, raw_4, raw_6, *doors = made
-        raw: dict[int, socket.socket] = {socket.AF_INET: raw_4, socket.AF_INET6: raw_6}
+        log, diagnosis, *others = made
+        count = len(plan.families)
+        raw = dict(zip(plan.families, others[:count], strict=True))
+        doors = others[count:]
         pairs = tuple(zip(plan.doors, doors, strict=True))
         self._handed = HandedOut(log, diagnosis, raw, pairs, proc)
 
@@ -111,7 +113,7 @@ class Namespace:
             return
         if told == inside.FAILED:
             (number,) = struct.unpack("=I", _exactly(self._control, 4))
-            raise _forbidden(number >> 16, number & 0xFFFF)
+            raise forbidden(STEPS[number >> 16], number & 0xFFFF)
         raise NoNamespace("the process that makes the namespaces has ended unexpectedly")
 
     def start(self) -> None:
@@ -141,7 +143,7 @@ class Namespace:
             return inside.ENDED, signal.SIGKILL
         (number,) = struct.unpack("=I", told[1:])
         if told[:1] == inside.FAILED:
-            raise _forbidden(number >> 16, number & 0xFFFF)
+            raise forbidden(STEPS[number >> 16], number & 0xFFFF)
         return told[:1], number
 
     def socket(self, family: int) -> socket.socket:
@@ -197,7 +199,3 @@ def _ranges(kind: str) -> str:
     """Every identifier that exists here, mapped to itself."""
     rows = (line.split() for line in Path(f"/proc/self/{kind}_map").read_text().splitlines())
     return "".join(f"{first} {first} {count}\n" for first, _, count in rows)
-
-
-def _forbidden(step: int, number: int) -> NoNamespace:
-    return NoNamespace(f"cannot have {inside.STEPS[step]}: {os.strerror(number)}")

@@ -13,7 +13,7 @@ from buffr.isolate import netlink
 from buffr.isolate.first_bytes import SERVER_FIRST
 from buffr.isolate.names import OWN_V4, OWN_V6
 
-__all__ = ["DOORS", "LOG_GROUP", "Door", "Mount", "Plan", "links", "ruleset"]
+__all__ = ["LOG_GROUP", "MARK", "Door", "Mount", "Plan", "links", "ruleset"]
 
 LOG_GROUP = 1
 ENTRANCE_PORT = 1
@@ -70,33 +70,50 @@ def _doors() -> tuple[Door, ...]:
     return tuple(made)
 
 
-DOORS = _doors()
+_DOORS = _doors()
 
 
 @frozen
 class Plan:
-    """Everything that the processes inside have to know; they are forked with it.
-
-    ``ids`` are the lines of the maps of user and group identifiers, and
-    ``whole`` whether these are more than the user's own.
-    """
+    """Everything that the processes inside have to know; they are forked with it."""
 
     command: tuple[str, ...]
     environ: Mapping[str, str]
     mounts: tuple[Mount, ...]
     doors: tuple[Door, ...]
     rules: bytes
+    families: tuple[int, ...]
+    """Those of addresses: a kernel may do without IPv6."""
+
+    @classmethod
+    def of(
+        cls,
+        command: Iterable[str],
+        environ: Mapping[str, str],
+        *,
+        mounts: tuple[Mount, ...] = (),
+        doors: tuple[Door, ...] = (),
+        rules: bytes | None = None,
+    ) -> Plan:
+        """A plan for this system, with its own doors before these."""
+        families = (socket.AF_INET, *((socket.AF_INET6,) if _has_ipv6() else ()))
+        every = (door for door in (*_DOORS, *doors) if door.family in families)
+        whole = ruleset() if rules is None else rules
+        return cls(tuple(command), environ, mounts, tuple(every), whole, families)
 
 
-def links() -> list[bytes]:
-    """The messages that make the network: ``lo`` with an address for every name."""
-    return [
-        netlink.link_up(),
-        netlink.address(OWN_V4),
-        netlink.address(OWN_V6),
-        netlink.to_all(OWN_V4),
-        netlink.to_all(OWN_V6),
-    ]
+def _has_ipv6() -> bool:
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return True
+
+
+def links(families: Iterable[int]) -> list[bytes]:
+    """The messages that make the network: ``lo`` with every address there is."""
+    own = [OWN_V6 if family == socket.AF_INET6 else OWN_V4 for family in families]
+    return [netlink.link_up(), *map(netlink.address, own), *map(netlink.to_all, own)]
 
 
 def ruleset(allowed: Iterable[tuple[str, int]] = (), on_host: Iterable[int] = ()) -> bytes:

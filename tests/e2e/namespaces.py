@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from buffr.isolate.namespace import Namespace, NoNamespace
-from buffr.isolate.plan import DOORS, Plan, ruleset
+from buffr.isolate.namespace import Namespace
+from buffr.isolate.plan import Plan
+from buffr.isolate.switches import NoNamespace
 
 __all__ = ["needs_namespaces", "output_inside", "refusal"]
 
@@ -24,7 +25,7 @@ def refusal() -> str:
     try:
         output_inside("true")
     except NoNamespace as error:
-        return error.message
+        return str(error)
     return ""
 
 
@@ -34,7 +35,7 @@ def output_inside(*command: str) -> str:
         said = Path(directory, "said")
         environ = {**os.environ, "SAID": str(said)}
         redirected = ("sh", "-c", 'exec "$@" > "$SAID"', "sh", *command)
-        namespace = Namespace.begin(Plan(redirected, environ, (), DOORS, ruleset()))
+        namespace = Namespace.begin(Plan.of(redirected, environ))
         try:
             namespace.start()
             namespace.wait()

@@ -395,3 +395,40 @@ def _descendants(pid: int) -> list[int]:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
             found += [int(child) for child in task.read_text().split()]
     return found
+
+
+LIMIT = Path("/proc/sys/user/max_net_namespaces")
+
+
+class TestForbidden:
+    """By a limit of a user namespace around, as a container may have it."""
+
+    def in_limits(self, place: Place, *arguments: str) -> Done:
+        around = f'echo 0 > {LIMIT}; exec "$@"'
+        return subprocess.run(
+            ["unshare", "-Ur", "sh", "-c", around, "sh", *BUFFR, "run", *arguments],
+            cwd=place.directory,
+            env=place.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    @pytest.fixture
+    def place(self) -> Iterator[Place]:
+        with _place("self") as place:
+            yield place
+
+    def test_it_says_which_switch(self, place: Place) -> None:
+        done = self.in_limits(place, "--isolate", "--", "echo", "ran")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "cannot have a network namespace: no space left on device" in done.stderr
+        assert "user.max_net_namespaces=0" in done.stderr
+
+    def test_it_does_without_only_if_told(self, place: Place) -> None:
+        done = self.in_limits(place, "--isolate=try", "--", "sh", "-c", "echo $HTTPS_PROXY")
+        assert done.returncode == 0
+        assert done.stdout.startswith("http://")
+        assert "user.max_net_namespaces=0" in done.stderr
+        assert "without --isolate" in done.stderr

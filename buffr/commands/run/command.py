@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from buffr.commands.flags import MATCHING, declare_flags, mode_of
-from buffr.commands.parser import Parser
+from buffr.commands.parser import Parser, one_of
 from buffr.commands.proxy import MODE_FLAGS
 from buffr.isolate.loopback import Allowed, Published
 
@@ -87,8 +87,12 @@ def declare(parser: Parser) -> None:
     )
     parser.flag(
         "--isolate",
-        action="store_true",
-        help="run the command where every connection ends at buffr, whatever opens it (Linux)",
+        nargs="?",
+        const="always",
+        type=one_of("always", "try"),
+        metavar="WHEN",
+        help="run the command where every connection ends at buffr, whatever opens it (Linux); "
+        "--isolate=try does without if the system forbids it",
     )
     parser.flag(
         "--allow",

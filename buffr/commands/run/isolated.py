@@ -20,7 +20,7 @@ from buffr.isolate.ledger import Ledger
 from buffr.isolate.loopback import Allowed, Published, host_services
 from buffr.isolate.names import Names
 from buffr.isolate.namespace import Namespace
-from buffr.isolate.plan import DOORS, Door, Plan, ruleset
+from buffr.isolate.plan import Door, Plan, ruleset
 from buffr.tls.authority import Authority
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Isolated:
         files.write()
         names = Names((*files.hosts.elsewhere, *passing.names))
         rules = ruleset(passing.addresses(names), host_services())
-        plan = Plan(tuple(command), environ, files.mounts, (*DOORS, *passing.doors()), rules)
+        plan = Plan.of(command, environ, mounts=files.mounts, doors=passing.doors(), rules=rules)
         # Before the ports are open, so that nobody inside has them.
         namespace = Namespace.begin(plan)
         published = []

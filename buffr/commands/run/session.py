@@ -36,6 +36,7 @@ from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
 from buffr.commands.terminal import complain, paint_for
 from buffr.config import Config, ForwardSettings, load
 from buffr.errors import BuffrError, ConfigError
+from buffr.isolate.switches import NoNamespace
 from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.mode import Mode
 from buffr.stores.writable import check_directory
@@ -90,12 +91,7 @@ def _outcome(given: argparse.Namespace, open_files: ExitStack) -> Outcome:
     files = TrustFiles.within(temporary)
     if clock is not None:
         environ = clock.environment(environ, temporary)
-    place: Place
-    if given.isolate:
-        passing = Passing(tuple(given.allow), tuple(given.publish))
-        place = Isolated.begin(given.command, scope_of(given), files, passing, environ)
-    else:
-        place = Beside.begin(given.command, scope_of(given), files, config, environ)
+    place = _place(given, config, files, environ)
     open_files.enter_context(closing(place))
     session = _Session(given, config, stream, place, clock)
     session.watch.start(session.signalled)
@@ -110,6 +106,22 @@ def _clock(given: argparse.Namespace, config: Config) -> CommandClock | None:
     from buffr.commands.run.clock import CommandClock  # noqa: PLC0415  # few ask for one
 
     return CommandClock.of(given.clock, given.command[0], config, datetime.now(UTC))
+
+
+def _place(
+    given: argparse.Namespace, config: Config, files: TrustFiles, environ: Mapping[str, str]
+) -> Place:
+    """Where the command is to run. Raises ``NoNamespace``, or ``ConfigError``."""
+    scope = scope_of(given)
+    if given.isolate:
+        try:
+            passing = Passing(tuple(given.allow), tuple(given.publish))
+            return Isolated.begin(given.command, scope, files, passing, environ)
+        except NoNamespace as error:
+            if given.isolate != "try":
+                raise
+            complain(f"{error}; the command runs without --isolate, and is told of the proxy")
+    return Beside.begin(given.command, scope, files, config, environ)
 
 
 @define(eq=False)
