@@ -67,6 +67,7 @@ FLAGS = (
     Flag("ca-cert", "FILE", "certificate of buffr's CA (PEM)"),
     Flag("ca-key", "FILE", "key of buffr's CA (PEM)"),
     Flag("admin", "WHERE", "port or ADDRESS:PORT of the admin page; false for none [8089]"),
+    Flag("workers", "COUNT", "processes that serve the same ports: a number, or auto [1]"),
     Flag("allow-unrecorded", "", "start even if nothing can be recorded"),
 )
 

@@ -26,6 +26,7 @@ _SHOWN = (
     "keep-host",
     "ca-file",
     "admin",
+    "workers",
     "log-format",
 )
 _OF_CASSETTES = ("cassette", "store", "repeat", "replay-delays", *MATCHING, "allow-unrecorded")

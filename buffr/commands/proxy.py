@@ -27,7 +27,7 @@ MODE_FLAGS = {
 _SHOWN = (
     *("port", "listen", "bypass", "config", "data-dir", "store", "ttl", "repeat"),
     *("replay-delays", *MATCHING, "allow-unrecorded"),
-    *("ca-file", "ca-cert", "ca-key", "admin", "log-format"),
+    *("ca-file", "ca-cert", "ca-key", "admin", "workers", "log-format"),
 )
 
 

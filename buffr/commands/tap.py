@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from attrs import evolve
 from twisted.application.service import ServiceMaker
 from twisted.python import usage
 from twisted.scripts.twistd import (  # type: ignore[attr-defined]  # it chooses by platform
@@ -19,9 +21,11 @@ from buffr import __version__
 from buffr.commands.flags import FLAGS, Flag, words_of
 from buffr.commands.terminal import complain
 from buffr.config import Config, load
+from buffr.config.admin import AdminSettings
 from buffr.errors import BuffrError, ConfigError
 from buffr.wiring.build import build
 from buffr.wiring.service import BuffrService, stop_on_signals
+from buffr.wiring.workers import Worker, Workers, check_workers
 
 __all__ = ["Options", "makeService", "serve"]
 
@@ -39,6 +43,9 @@ class Options(usage.Options):
     optFlags = [  # noqa: RUF012
         [flag.name, flag.short or None, flag.help] for flag in FLAGS if not flag.value
     ]
+    again: Sequence[str] = ()
+    """The command of another process that does the same; empty if twistd runs this one."""
+    workers: Workers | None = None
     missing: str | None = None
     """The settings file that was looked for but does not exist."""
 
@@ -99,6 +106,7 @@ for _flag in FLAGS:
         setattr(Options, f"opt_{_flag.name.replace('-', '_')}", _collects(_flag))
 
 
+_AGAIN = "import sys; from buffr.commands.tap import serve_words as s; sys.exit(s(sys.argv[1:]))"
 _SERVICE = ServiceMaker("buffr", __name__, "A proxy that remembers.", "buffr")
 
 
@@ -107,10 +115,18 @@ def serve(path: str | None, flags: Mapping[str, str], *, missing: str | None = N
 
     ``path`` is the settings file, ``missing`` one that was looked for.
     """
+    return serve_words(words_of(path, flags), missing=missing)
+
+
+def serve_words(words: Sequence[str], *, missing: str | None = None) -> int:
+    """Like ``serve``, with the arguments of ``twistd buffr``."""
     options = _one_service(missing)()
-    options.parseOptions(["--nodaemon", "--pidfile=", "buffr", *words_of(path, flags)])
+    options.parseOptions(["--nodaemon", "--pidfile=", "buffr", *words])
+    ours = options.subOptions
+    assert isinstance(ours, Options)
+    ours.again = (sys.executable, "-c", _AGAIN, *words)
     runApp(options)
-    return 0
+    return 0 if ours.workers is None else ours.workers.exit_code
 
 
 def _one_service(missing_file: str | None) -> type[ServerOptions]:
@@ -127,15 +143,40 @@ def _one_service(missing_file: str | None) -> type[ServerOptions]:
     return OneService
 
 
-def makeService(options: Options) -> BuffrService:  # Twisted's name
+def makeService(options: Options) -> BuffrService | Workers:  # Twisted's name
     """The service that ``twistd buffr`` runs."""
     from twisted.internet import reactor  # noqa: PLC0415  # its import chooses the reactor
 
+    config, worker = options.settings, Worker.from_(os.environ)
     admin = partial(options.read, os.environ)
     try:
-        service = build(options.settings, reactor, on_console=options.on_console, admin=admin)
+        if worker is None and config.workers != 1:
+            return _parent(options, reactor)
+        if worker is not None:
+            config = evolve(config, workers=1, admin=_no_admin(config.admin))
+        service = build(config, reactor, on_console=options.on_console, admin=admin)
     except BuffrError as error:  # twistd would show a traceback
         complain(str(error))
         raise SystemExit(1) from None
+    if worker is not None:
+        worker.mind(service, reactor)
     stop_on_signals(reactor)
     return service
+
+
+def _parent(options: Options, reactor: Any) -> Workers:
+    """The parent of several workers. Raises ``ConfigError``."""
+    if not options.again:
+        raise ConfigError(
+            "workers: twistd runs buffr in one process",
+            hint="start `buffr serve` to have several, or set workers: 1",
+        )
+    check_workers(options.settings)
+    workers = Workers(options.settings, options.again, reactor, on_console=options.on_console)
+    options.workers = workers
+    stop_on_signals(reactor)
+    return workers
+
+
+def _no_admin(settings: AdminSettings) -> AdminSettings:
+    return evolve(settings, address=evolve(settings.address, enabled=False))

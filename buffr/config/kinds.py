@@ -51,6 +51,7 @@ __all__ = [
     "TARGET",
     "VARIABLE",
     "VIA",
+    "WORKERS",
     "StatusSet",
     "duration",
     "one_of",
@@ -404,6 +405,26 @@ def whole(minimum: int, maximum: int, *, besides: str = "") -> Kind[int]:
         "pattern": f"^({_WHOLE.pattern})$",
     }
     return Kind(f"a whole number from {minimum} to {maximum}{besides}", parse, json=json)
+
+
+_MOST_WORKERS = 256
+
+
+def _parse_workers(scalar: Scalar) -> int:
+    if scalar.text == "auto":
+        return 0
+    if not _WHOLE.fullmatch(scalar.text) or not 1 <= int(scalar.text) <= _MOST_WORKERS:
+        raise Refused
+    return int(scalar.text)
+
+
+WORKERS = Kind(
+    f"a number from 1 to {_MOST_WORKERS}, or auto",
+    _parse_workers,
+    lambda count: str(count or "auto"),
+    json={"type": ["integer", "string"], "minimum": 1, "maximum": _MOST_WORKERS},
+)
+"""A number of processes; 0 is one for each core."""
 
 
 def size(minimum: int = 0, maximum: int = _LARGEST_BYTES) -> Kind[int]:

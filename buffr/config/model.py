@@ -147,6 +147,14 @@ class Config:
         key="upstream.detect_loops",
         variable="BUFFR_DETECT_LOOPS",
     )
+    workers: int = setting(
+        kinds.WORKERS,
+        1,
+        "The number of processes that serve the same ports, or `auto` for one for each core. "
+        "Their routes need a store that they share.",
+        variable="BUFFR_WORKERS",
+        flag="workers",
+    )
     allow_unrecorded: bool = setting(
         kinds.BOOL,
         default=False,

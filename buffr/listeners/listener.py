@@ -30,6 +30,7 @@ from buffr.log import say
 from buffr.message import Request
 from buffr.origin import host_and_port
 from buffr.tls.thin import server_tls
+from buffr.transport.fair_port import Share, fair_port
 from buffr.transport.memo import Memo
 from buffr.wire.http1_requests import HeadMemo
 
@@ -113,6 +114,8 @@ class HTTPListener(ServerFactory, Service):
         self._tls = tls
         self.opened: Sequence[socket] = ()
         """Sockets that listen already, to be used in place of a new one."""
+        self.share: Share | None = None
+        """Its part of the connections, if other processes accept from these sockets, too."""
         self.front: IProtocolFactory = self
         """What makes the connections."""
         self.accepted = 0
@@ -134,6 +137,11 @@ class HTTPListener(ServerFactory, Service):
         address = self._ports[0].getHost()
         assert isinstance(address, IPv4Address | IPv6Address)
         return address.port
+
+    def quiet(self) -> dict[str, str] | None:
+        """Write no line "listening" to the log; returns the fields that it would have."""
+        announce, self._announce = self._announce, None
+        return announce
 
     @property
     def connections(self) -> int:
@@ -158,6 +166,12 @@ class HTTPListener(ServerFactory, Service):
 
     def _listen(self) -> list[IListeningPort]:
         factory = self._factory()
+        if self.share is not None:
+            share = self.share
+            return [
+                fair_port(self._reactor, one.fileno(), one.family, factory, share)
+                for one in self.opened
+            ]
         if self.opened:
             reactor: IReactorSocket = self._reactor  # type: ignore[assignment]  # a real one
             return [
@@ -181,6 +195,8 @@ class HTTPListener(ServerFactory, Service):
             return _Busy()
         connection = make(self)
         self._accepted.add(connection)
+        if self.share is not None:
+            self.share.changed(len(self._accepted))
         return connection
 
     def refused(self, error: BuffrError) -> None:
@@ -192,6 +208,8 @@ class HTTPListener(ServerFactory, Service):
     def gone(self, connection: ClientConnection) -> None:
         self._connections.discard(connection)
         self._accepted.discard(connection)
+        if self.share is not None and not self.stopping:
+            self.share.changed(len(self._accepted))
 
     def soon(self, call: Callable[[], None]) -> None:
         self._reactor.callLater(0, call)
@@ -207,6 +225,8 @@ class HTTPListener(ServerFactory, Service):
     async def stop(self, grace_s: float) -> None:
         """Accept no more. Returns when the running exchanges are over, or cut after ``grace_s``."""
         self.stopping = True
+        if self.share is not None:
+            self.share.ended()
         for port in self._ports:
             await _listening_stopped(port)
         for connection in list(self._connections):

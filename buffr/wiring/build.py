@@ -23,6 +23,7 @@ from buffr.config.forward import ForwardSettings
 from buffr.config.gateway import GatewaySettings
 from buffr.config.limits import Limits
 from buffr.config.listener import ListenerSettings
+from buffr.errors import ConfigError
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.explain import Explainer
 from buffr.exchanges.metrics import Metrics
@@ -94,6 +95,12 @@ def build(
     loaded. ``clients_now`` is the time by the clocks of clients, at which
     certificates have to be valid. Raises ``ConfigError``.
     """
+    if config.workers != 1:
+        raise ConfigError(
+            "workers: one process cannot be several; only `buffr serve` and the commands for a "
+            "mode start them",
+            hint="set workers: 1",
+        )
     if write is None:
         write = stream_writer(sys.stderr) if on_console else logger_writer
     builder = _Builder(config, reactor, write, figures, clients_now, on_console=on_console)
