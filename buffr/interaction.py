@@ -138,7 +138,9 @@ class HTTPInteraction:
     such an interaction is kept, and not replayed, unless it is ``unended``.
     ``left_after_ms`` is then how long its last client stayed after the last
     chunk. ``uncertain`` says why the answer may be incomplete although clients
-    accept it as complete. ``recorded_at`` is RFC 3339 in UTC.
+    accept it as complete. ``recorded_at`` is RFC 3339 in UTC. ``took_ms`` is how
+    long the upstream took from the request to the end of its answer. ``note``
+    is a user's.
     """
 
     request: RecordedRequest
@@ -151,6 +153,8 @@ class HTTPInteraction:
     captures: tuple[tuple[str, str], ...] = field(default=())
     uncertain: str | None = None
     left_after_ms: int = 0
+    took_ms: int | None = None
+    note: str | None = None
 
     @property
     def whole(self) -> bool:
@@ -260,6 +264,7 @@ class WebSocketInteraction:
     frames: tuple[Frame, ...] = ()
     end: SessionEnd | None = None
     recorded_at: str | None = None
+    note: str | None = None
 
     @property
     def whole(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class ProcessPages:
 
     running: Running
     wall: Callable[[], float]
+    by_route: Callable[[], Mapping[str, Mapping[str, int]]] = dict
     started_at: float = field(init=False)
     _document: bytes | None = field(init=False, default=None)
 
@@ -98,12 +99,15 @@ class ProcessPages:
             "modes": [mode.value for mode in named.modes],
             "listens": named.listens,
             "upstream": None if upstream is None else upstream.origin.url,
-            "store": None,
+            "store": self._store_of(named),
             "rules_file": self._file(),
             "under_way": route.uses.under_way,
-            "counts": {},
+            "counts": self.by_route().get(named.id, {}),
             "limited": route.pace is not None,
         }
+
+    def _store_of(self, named: NamedRoute) -> str | None:
+        return next((one.id for one in self.running.stores() if named.id in one.routes), None)
 
     async def _api(self, _: Asked) -> Reply:
         if self._document is None:

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from attrs import define, field, frozen
 
 from buffr.config import Config
+from buffr.errors import BuffrError
 from buffr.exchanges.exchange import Counters
 from buffr.exchanges.route import Cached, Passing, Recorded, Route
 from buffr.interaction import Interaction
@@ -28,6 +29,7 @@ __all__ = [
     "NamedRoute",
     "Open",
     "OpenStore",
+    "Rejected",
     "RouteIds",
     "Running",
     "mode_of",
@@ -88,6 +90,16 @@ class OpenStore:
     writable: bool
     routes: tuple[str, ...]
     matcher: Matcher
+    held: Any = None
+    """What the service itself has of it."""
+
+
+class Rejected(BuffrError):
+    """An edited recording could not be relied on."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("the edited recording cannot be relied on")
+        self.problems = problems
 
 
 class Candidate(Protocol):
@@ -193,6 +205,28 @@ class Running(Protocol):
 
     def stores(self) -> Sequence[OpenStore]:
         """The sets of recordings that are open now."""
+
+    async def read(
+        self, store: OpenStore, places: Sequence[int]
+    ) -> Sequence[Interaction | BuffrError]:
+        """The interactions at some places, or why there is none."""
+
+    def element(self, interaction: Interaction) -> dict[str, Any]:
+        """The element of a cassette that an interaction would be."""
+
+    async def edit(
+        self,
+        store: OpenStore,
+        place: int,
+        element: Mapping[str, Any] | None,
+        note: str | None,
+        *,
+        sets_note: bool,
+    ) -> None:
+        """Replace an interaction, or its note. Raises ``Rejected``, ``BuffrError``."""
+
+    async def remove(self, store: OpenStore, place: int) -> None:
+        """Remove an interaction. Raises ``BuffrError``."""
 
     def cache_place(self, store: CacheStore) -> CachePlace:
         """Where a cache keeps its answers."""

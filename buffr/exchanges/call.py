@@ -37,6 +37,8 @@ class UpstreamCall:
     seconds: Callable[[], float]
     answer: Deferred[Response] | None = None
     departed: bool = field(default=False, init=False)
+    departed_s: float | None = field(default=None, init=False)
+    """When it was, by the same clock."""
     body: RequestBody = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -61,6 +63,7 @@ class UpstreamCall:
     def depart(self) -> None:
         """The request leaves now."""
         self.departed = True
+        self.departed_s = self.seconds()
 
     def tape(self, head: ResponseHead) -> Tape:  # noqa: ARG002  # others keep by what it says
         return Tape(None, self.seconds())
@@ -136,4 +139,10 @@ class RecordedCall(UpstreamCall):
             recorded_at=self.timestamp(),
             truncated=truncated,
             captures=sync.to_store(request) if sync else (),
+            took_ms=self._took_ms(),
         )
+
+    def _took_ms(self) -> int | None:
+        """How long the upstream took until now."""
+        left_s = self.departed_s
+        return None if left_s is None else max(0, round((self.seconds() - left_s) * 1000))

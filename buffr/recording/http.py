@@ -63,10 +63,12 @@ def recording(
     recorded_at: str,
     truncated: str | None = None,
     captures: tuple[tuple[str, str], ...] = (),
+    took_ms: int | None = None,
 ) -> HTTPInteraction:
     """The interaction of a request and its taped answer, complete or cut off.
 
-    If its clients left, it has what the last one took.
+    If its clients left, it has what the last one took. ``took_ms`` is how long
+    the upstream took.
     """
     length = response_length(request.method, head)
     streamed = length in (CHUNKED, UNTIL_CLOSE) or media_type(head.headers) == b"text/event-stream"
@@ -83,6 +85,7 @@ def recording(
         recorded_at=recorded_at,
         captures=captures,
         left_after_ms=left_after_ms,
+        took_ms=took_ms,
     )
 
 

@@ -14,6 +14,7 @@ from twisted.logger import LogLevel
 
 from buffr.admin.events import EventPages
 from buffr.admin.exchange_pages import ExchangePages
+from buffr.admin.interaction_pages import InteractionPages
 from buffr.admin.miss_pages import MissPages
 from buffr.admin.misses import Misses
 from buffr.admin.page import StaticFiles
@@ -94,7 +95,7 @@ class AdminListener:
         )
         live.engine.watch = recent
         summaries = Summaries(live.ids, live.rules)
-        process = ProcessPages(live, time.time)
+        process = ProcessPages(live, time.time, recent.figures.by_route)
         misses = Misses(recent, lambda: self._events.changed("misses"))
         status = StatusPages(
             live, recent, process, misses.__len__, lambda: len(self._events.watchers)
@@ -104,7 +105,8 @@ class AdminListener:
         changed = self._events.changed
         missed = MissPages(live, recent, misses, summaries, self.reactor, changed)
         running = RunningPages(live, recent, process, changed)
-        pages = (process, status, exchanges, self._events, missed, running)
+        recordings = InteractionPages(live, self.reactor, time.monotonic, changed)
+        pages = (process, status, exchanges, self._events, missed, running, recordings)
         self._pages = Pages([one for each in pages for one in each.endpoints()])
 
     def _listen(self, port: int) -> None:

@@ -14,6 +14,7 @@ from weakref import WeakSet
 from attrs import evolve
 from twisted.application.internet import TimerService
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.logger import LogLevel
 
 from buffr.admin.counting import Counting
 from buffr.admin.pages import AdminPages
@@ -35,7 +36,7 @@ from buffr.listeners.gateway_addresses import Outside
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.reverse import reverse_handler
 from buffr.listeners.scoped_paths import ScopedPaths
-from buffr.log import FORMATS, ExchangeLog, LineObserver, logger_writer, stream_writer
+from buffr.log import FORMATS, ExchangeLog, LineObserver, logger_writer, say, stream_writer
 from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.key_gate import KeyGate
 from buffr.policy.mode import Mode
@@ -55,6 +56,7 @@ from buffr.wiring.keeping import spool_dir_of
 from buffr.wiring.live import LiveService
 from buffr.wiring.live_changes import LiveReverse, RouteChanges
 from buffr.wiring.live_gateway import LiveGateway, gateway_routes
+from buffr.wiring.live_recordings import LiveRecordings
 from buffr.wiring.live_rules import LiveRules, LoadSettings
 from buffr.wiring.routes import RouteMaker, redaction_rules, reverse_route
 from buffr.wiring.scoped_routes import ScopedRoutes
@@ -217,6 +219,7 @@ class _Builder:
             self._listeners,
             changes,
             LiveRules(changes, load),
+            LiveRecordings(self._reactor, self._rules, partial(say, LogLevel.warn)),
             self._reactor,
             self._rules,
             self._spool_dir,

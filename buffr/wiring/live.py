@@ -14,7 +14,7 @@ from buffr.admin.running import CachePlace, Check, NamedRoute, Open, OpenStore, 
 from buffr.admin.running import Candidate as Proposed
 from buffr.config import Config
 from buffr.config.forward import ForwardHost
-from buffr.errors import ConfigError
+from buffr.errors import BuffrError, ConfigError
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.exchange import Counters
 from buffr.exchanges.route import Recorded, Route
@@ -35,6 +35,7 @@ from buffr.stores.sqlite.store import SQLiteStore
 from buffr.transport.eager import at_once
 from buffr.wiring.forward_routes import ForwardRoutes
 from buffr.wiring.live_changes import RouteChanges
+from buffr.wiring.live_recordings import LiveRecordings, changed_by, element_of
 from buffr.wiring.live_rules import Candidate, LiveRules
 
 __all__ = ["LiveService"]
@@ -53,6 +54,7 @@ class LiveService:
     listeners: Sequence[HTTPListener]
     changes: RouteChanges
     live_rules: LiveRules
+    recordings: LiveRecordings
     reactor: Any
     rules: RedactionRules = field(converter=_enabled)
     spool_dir: Path | None = None
@@ -140,6 +142,29 @@ class LiveService:
                 () if row is None else self.changes.modes(row),
             )
 
+    async def read(
+        self, store: OpenStore, places: Sequence[int]
+    ) -> Sequence[Interaction | BuffrError]:
+        return await self.recordings.read(store, places)
+
+    def element(self, interaction: Interaction) -> dict[str, Any]:
+        return element_of(interaction)
+
+    async def edit(
+        self,
+        store: OpenStore,
+        place: int,
+        element: Mapping[str, Any] | None,
+        note: str | None,
+        *,
+        sets_note: bool,
+    ) -> None:
+        change = changed_by(element, note, sets_note=sets_note)
+        await self.recordings.edit(store, place, change)
+
+    async def remove(self, store: OpenStore, place: int) -> None:
+        await self.recordings.remove(store, place)
+
     def cache_place(self, store: CacheStore) -> CachePlace:
         match store:
             case SQLiteStore():
@@ -209,4 +234,5 @@ def _open_store(held: InteractionSet, routes: Sequence[NamedRoute]) -> OpenStore
         isinstance(held, Cassette),
         tuple(one.id for one in routes),
         route.matcher,
+        held,
     )

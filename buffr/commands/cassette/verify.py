@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 
 from buffr.commands.cassette.arguments import files, is_cassette
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import complain, plain, times
 from buffr.errors import CassetteError
-from buffr.interaction import Body, Interaction, WebSocketInteraction
 from buffr.stores.cassette.format import RECORDED_KINDS
 from buffr.stores.cassette.snapshot import Snapshot, read_snapshot
+from buffr.stores.cassette.verifying import interaction_faults
 
 __all__ = ["declare", "faults", "run"]
-
-_PIECE_BYTES = 1 << 20
 
 
 def declare(parser: Parser) -> None:
@@ -78,46 +75,7 @@ def faults(snapshot: Snapshot) -> Iterator[str]:
         except CassetteError as error:
             yield error.message
             continue
-        for what in _faults(interaction, digests):
+        for what in interaction_faults(interaction, digests):
             yield f"{snapshot.path}: interaction {number}: {what}"
         for what in snapshot.stale_cuts(number):
             yield snapshot.named(number, f"{what}: it is replayed whole")
-
-
-def _faults(interaction: Interaction, digests: dict[Path, str]) -> Iterator[str]:
-    for body in interaction.bodies:
-        if body.file is not None:
-            fault = _body_fault(body, body.file, digests)
-            if fault:
-                yield f"body file {body.file}: {fault}"
-    truncated = _truncated(interaction)
-    if truncated is not None:
-        yield f"truncated: {truncated}; it is never replayed"
-
-
-def _truncated(interaction: Interaction) -> str | None:
-    if isinstance(interaction, WebSocketInteraction):
-        end = interaction.end
-        return end.reason if end is not None and end.truncated else None
-    return interaction.truncated
-
-
-def _body_fault(body: Body, file: Path, digests: dict[Path, str]) -> str:
-    """The problem of a body's file, or an empty string. Each file is read once."""
-    try:
-        size = file.stat().st_size
-        if size != body.size_bytes:
-            return f"it has {size} bytes, not {body.size_bytes}"
-        if file not in digests:
-            digests[file] = _digest(file)
-    except OSError as error:
-        return str(error.strerror)
-    return "" if digests[file] == file.name else "its bytes are others than those recorded"
-
-
-def _digest(file: Path) -> str:
-    digest = sha256()
-    with file.open("rb") as opened:
-        while piece := opened.read(_PIECE_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()

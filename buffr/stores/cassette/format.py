@@ -215,6 +215,8 @@ def _exchange(record: ExchangeRecord, bodies: Path) -> HTTPInteraction:
         recorded_at=record.recorded_at,
         captures=tuple([(item.pattern, item.captured) for item in captures]),
         left_after_ms=0 if end is None else end.after_ms,
+        took_ms=record.took_ms,
+        note=record.note,
     )
 
 
@@ -246,6 +248,10 @@ def _encode_exchange(interaction: HTTPInteraction) -> list[bytes]:
         members.append([b'"end": {"reason": ', reason, b', "truncated": false}'])
     if interaction.recorded_at is not None:
         members.append([b'"recorded_at": ', to_json(interaction.recorded_at)])
+    if interaction.took_ms is not None:
+        members.append([b'"took_ms": %d' % interaction.took_ms])
+    if interaction.note:
+        members.append([b'"note": ', to_json(interaction.note)])
     return object_text(members, EXCHANGE)
 
 

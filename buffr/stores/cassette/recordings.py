@@ -6,7 +6,7 @@ The most recently requested ones stay decoded, up to a limit.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -131,6 +131,21 @@ class Recordings:
         finally:
             del self._loading[place]
             loading.over.notify()
+
+    def peek(self, places: Sequence[int]) -> list[Interaction | CassetteError]:
+        """The interactions at some places, which are not kept in memory. For any thread."""
+        elements = self.elements
+        found: list[Interaction | CassetteError] = []
+        for place in places:
+            stored = elements.at(place)
+            if stored is None:
+                found.append(CassetteError(f"{self.path}: the recording was removed meanwhile"))
+                continue
+            try:
+                found.append(self._read(stored))
+            except CassetteError as error:
+                found.append(error)
+        return found
 
     def _read(self, stored: StoredElement) -> Interaction:
         """An element's interaction. For any thread. Raises ``CassetteError``."""

@@ -105,6 +105,8 @@ class ExchangeRecord(msgspec.Struct, gc=False):
     match: MatchRecord | None = None
     end: EndRecord | None = None
     recorded_at: str | None = None
+    took_ms: _Milliseconds | None = None
+    note: str | None = None
 
 
 class UpgradeRecord(msgspec.Struct, gc=False):
@@ -166,6 +168,7 @@ class SessionRecord(msgspec.Struct, gc=False):
     control: list[ControlRecord] = []
     end: SessionEndRecord | None = None
     recorded_at: str | None = None
+    note: str | None = None
 
 
 class ElementRecord(msgspec.Struct, gc=False):

@@ -63,6 +63,7 @@ def session_of(record: SessionRecord, bodies: Path) -> WebSocketInteraction:
         frames,
         end,
         record.recorded_at,
+        record.note,
     )
 
 
@@ -147,6 +148,8 @@ def encode_session(session: WebSocketInteraction) -> list[bytes]:
         members.append([b'"end": ', _encode_end(session.end)])
     if session.recorded_at is not None:
         members.append([b'"recorded_at": ', to_json(session.recorded_at)])
+    if session.note:
+        members.append([b'"note": ', to_json(session.note)])
     return object_text(members, EXCHANGE)
 
 
