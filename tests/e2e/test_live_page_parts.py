@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -218,3 +220,29 @@ class TestEvents:
         """
         expected = [["message", "one\ntwo", "7"], ["x", "three", "7"], ["message", "4", "7"]]
         assert run(sight, "sse", code, text, [1, 2, 3, 5, 100]) == [expected] * 5
+
+
+class TestGrpc:
+    def test_messages_without_a_schema(self, sight: Sight) -> None:
+        # 1: "Stock", 2: 150, 3: {1: "B4", 2: 1.5 as a double}, 4: bytes that are no text
+        inner = b"\x0a\x02B4\x11" + struct.pack("<d", 1.5)
+        message = b"\x0a\x05Stock\x10\x96\x01\x1a" + bytes([len(inner)]) + inner
+        message += b"\x22\x02\xff\xfe"
+        framed = b"\0" + struct.pack(">I", len(message)) + message
+        code = """
+          const data = Uint8Array.from(given[0]);
+          return m.messages(data).map((each) => [each.at, m.told(each)]);
+        """
+        told = '{"1": "Stock", "2": 150, "3": {"1": "B4", "2": 1.5}, "4": "ff fe"}'
+        found = run(sight, "grpc", code, list(framed * 2 + framed[:9]))
+        assert found == [[0, told], [len(framed), told], [2 * len(framed), ""]]
+
+    def test_they_come_with_the_chunk_that_has_their_end(self, sight: Sight) -> None:
+        message = b"\0" + struct.pack(">I", 3) + b"\x0a\x01x"
+        data = base64.b64encode(message * 3).decode()
+        answer = body(data, "application/grpc", encoding="base64", size_bytes=len(message) * 3)
+        chunks = [{"size_bytes": size, "delay_ms": 10} for size in (4, 12, 8)]
+        detail = {"response": {"body": answer, "chunks": chunks}, "frames": None}
+        code = "return m.piecesOf(given[0]).map((each) => [each.at, each.text])"
+        expected = [[20, '{"1": "x"}'], [20, '{"1": "x"}'], [30, '{"1": "x"}']]
+        assert run(sight, "pieces", code, detail) == expected

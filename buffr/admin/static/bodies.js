@@ -2,6 +2,7 @@
 
 import { html, useEffect, useState } from "./vendor/htm-preact.js";
 import { bytes, count } from "./format.js";
+import { isGrpc, messages, told } from "./grpc.js";
 import { Button, copy } from "./ui.js";
 
 const INLINE = 34;
@@ -27,7 +28,7 @@ export function jsonOf(text) {
 }
 
 /** JSON as lines of [kind, text] tokens; null if it is none. Short objects and lists stand in one line. */
-export function prettyLines(text) {
+function prettyLines(text) {
   if (!/^\s*[{[]/.test(text) || jsonOf(text) === undefined) return null;
   const lexemes = text.match(LEXEMES);
   const ends = new Map();
@@ -124,10 +125,19 @@ function Picture({ body }) {
   return url && html`<img class="picture" src=${url} alt=${`The body: ${body.media_type}, ${bytes(body.size_bytes)}`} />`;
 }
 
+/** Messages by the numbers of their fields, for want of a schema. */
+const Grpc = ({ data }) => messages(data).map((each, i) => html`<p class="faint small">message ${i}, ${bytes(each.size)}${each.compressed ? ", compressed" : ""}</p>${told(each) ? html`<${Text} text=${told(each)} />` : html`<pre class="body" tabindex="0">${hex(each.data)}</pre>`}`);
+
 function Shown({ body }) {
   const [rendered, render] = useState(false);
   if (PICTURES.test(body.media_type || "") && !body.truncated && body.data) return html`<${Picture} body=${body} />`;
+  if (isGrpc(body.media_type)) return html`<${Grpc} data=${bytesOf(body)} />`;
   if (body.encoding === "base64") return html`<pre class="body" tabindex="0">${hex(decode64(body.data))}</pre>`;
+  if (body.media_type === "application/x-www-form-urlencoded")
+    return html`<dl class="fields">${[...new URLSearchParams(body.data)].map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
+  const graphql = /"query"\s*:/.test(body.data) && jsonOf(body.data)?.query;
+  if (typeof graphql === "string" && graphql.includes("{"))
+    return html`<pre class="body" tabindex="0">${graphql}</pre><h3>The whole</h3><${Text} text=${body.data} />`;
   if (body.media_type === "text/html")
     return html`<p><${Button} onClick=${() => render(!rendered)}>${rendered ? "Show the source" : "Show as a page, without scripts"}<//></p>
       ${rendered ? html`<iframe class="sandbox" sandbox="" title="The body as a page" srcdoc=${body.data}></iframe>` : html`<${Text} text=${body.data} />`}`;

@@ -5,7 +5,7 @@ import { get } from "./api.js";
 import { plainLines, textOf } from "./bodies.js";
 import { marked, steps } from "./diff.js";
 import { bytes, counted } from "./format.js";
-import { Button, Choice, Dialog, Refusal, useLoad } from "./ui.js";
+import { Choice, Dialog, Refusal, useLoad } from "./ui.js";
 
 const AROUND = 3;
 const MOST_LINES = 2000;

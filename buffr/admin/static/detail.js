@@ -22,7 +22,7 @@ function Value({ text }) {
   return html`<dd class=${redacted}><button type="button" class="value" aria-expanded=${String(whole)} onClick=${() => unfold(!whole)}>${whole ? text : middle(text, 64)}</button></dd>`;
 }
 
-export function Fields({ of, all = false }) {
+function Fields({ of, all = false }) {
   const [open, unfold] = useState(all);
   const shown = open ? of : of.slice(0, FIRST_FIELDS);
   return html`<section><dl class="fields">${shown.map(([name, value]) => html`<dt>${name}</dt><${Value} text=${value} />`)}</dl>
@@ -104,8 +104,8 @@ export function Exchange({ id, wide, onCompare }) {
   const e = listed || (summary && { ...summary, at: summary.at_ms / 1000, ms: summary.duration_ms, size: summary.response_bytes });
   const pieces = detail ? piecesOf(detail) : [];
   const talk = detail && modelRequest(detail);
-  const streams = detail && (detail.frames || pieces.some((each) => each.kind === "event") || pieces.length > 1);
-  const names = [talk ? "Conversation" : detail?.frames ? "Messages" : streams && "Stream", "Both sides", "Why it matched", "Timing", "Raw"].filter(Boolean);
+  const streams = detail && (detail.frames || pieces.some((each) => /event|message/.test(each.kind)) || pieces.length > 1);
+  const names = [talk ? "Conversation" : detail?.frames || pieces[0]?.kind === "message" ? "Messages" : streams && "Stream", "Both sides", "Why it matched", "Timing", "Raw"].filter(Boolean);
   if (e?.source === "miss") names[names.indexOf("Why it matched")] = "What counts";
   const shown = names.includes(tab) ? tab : wide || talk || detail?.frames ? names[0] : "Both sides";
   const interaction = summary?.interaction || e?.interaction;

@@ -83,6 +83,7 @@ export class Exchanges {
   busy = false;
   held = false;
   waiting = 0;
+  skipped = 0;
   #byId = new Map();
   #filter = parse("");
   #found = null;
@@ -115,7 +116,9 @@ export class Exchanges {
       const known = this.#byId.get(summary.id);
       const exchange = read(summary);
       if (known) {
+        const before = this.#passes(known);
         Object.assign(known, exchange);
+        if (!before && this.#passes(known)) this.#place(known, this.held);
         continue;
       }
       this.#byId.set(exchange.id, exchange);

@@ -15,7 +15,7 @@ const STEPS = 90;
 const SPLIT = "buffr-split";
 const narrow = matchMedia("(max-width: 640px)");
 
-export const markOf = (source) => (SOURCES.includes(source) ? source : "error");
+const markOf = (source) => (SOURCES.includes(source) ? source : "error");
 
 /** Bars of ten seconds over a quarter of an hour, by where the answers came from; misses stand above. */
 function Strip() {
@@ -53,7 +53,7 @@ function Strip() {
   };
   const sum = totals.reduce((all, n) => all + n, 0);
   const misses = steps.reduce((all, step) => all + (step.miss || 0), 0);
-  return html`<div class="strip"><p>Last 15 minutes, 10 s a bar</p><${Canvas} draw=${draw} of=${[series]} label=${`In the last 15 minutes ${counted(sum, "exchange")}, ${counted(misses, "miss", "misses")}.`} /></div>`;
+  return html`<div class="strip"><p>Last 15 minutes, 10 s a bar${exchanges.skipped > 0 && ` · ${count(exchanges.skipped)} came too fast to be listed`}</p><${Canvas} draw=${draw} of=${[series]} label=${`In the last 15 minutes ${counted(sum, "exchange")}, ${counted(misses, "miss", "misses")}.`} /></div>`;
 }
 
 const lengthOf = (ms) => (ms == null ? 0 : Math.max(4, Math.min(100, (Math.log10(Math.max(ms, 0.11) / 0.1) / 5) * 100)));

@@ -2,6 +2,7 @@
 
 import { bytesOf, decode64, jsonOf } from "./bodies.js";
 import { delta } from "./conversation.js";
+import { isGrpc, messages, told } from "./grpc.js";
 import { reader } from "./sse.js";
 
 const binary = (data) => [...data.subarray(0, 24)].map((each) => each.toString(16).padStart(2, "0")).join(" ");
@@ -17,6 +18,18 @@ function frames(list) {
     at += frame.delay_ms;
     const text = frame.kind === "close" ? `${frame.close_code ?? ""} ${frame.reason || ""}` : frame.encoding === "text" ? frame.data : binary(decode64(frame.data));
     return { index, at, after: frame.delay_ms, size: frame.size_bytes, text, from: frame.direction, kind: frame.kind, frame, json: jsonOf(text) };
+  });
+}
+
+/** Messages, each at the time of the chunk that has its end. */
+function grpcMessages(list, data) {
+  let [at, end, i, before] = [0, 0, 0, 0];
+  return messages(data).map((message, index) => {
+    for (; i < list.length && end < message.end; i++) [at, end] = [at + list[i].delay_ms, end + list[i].size_bytes];
+    const said = told(message);
+    const piece = { index, at, after: at - before, size: message.size, text: said || binary(message.data), json: jsonOf(said), kind: "message" };
+    before = at;
+    return piece;
   });
 }
 
@@ -52,6 +65,7 @@ function chunks(response) {
     return out;
   }
   const data = bytesOf(body);
+  if (isGrpc(body.media_type)) return grpcMessages(list, data);
   const decoder = new TextDecoder("utf-8");
   const feed = reader(took);
   let offset = 0;

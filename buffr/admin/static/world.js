@@ -52,6 +52,7 @@ function happened(event, data) {
     world.set({ version: data.version });
     exchanges.setCounts(data.counts);
   } else if (event === "exchanges") {
+    exchanges.skipped += data.skipped;
     exchanges.add(data.items);
     if (data.items.some((each) => each.route && !world.routes.some((route) => route.id === each.route))) loadRoutes().catch(() => {});
   } else if (event === "open") exchanges.add([data]);
@@ -88,10 +89,9 @@ export const address = () => location.hash.replace(/^#\/?/, "").split("/").filte
 export function go(parts, replace = false) {
   const hash = "#/" + parts.map((each) => encodeURIComponent(each)).join("/");
   if (hash === location.hash) return;
-  if (replace) {
-    history.replaceState(null, "", hash);
-    dispatchEvent(new Event("hashchange"));
-  } else location.hash = hash;
+  // Setting location.hash would tell of it only later, when the next key may have come already.
+  history[replace ? "replaceState" : "pushState"](null, "", hash);
+  dispatchEvent(new Event("hashchange"));
 }
 
 export function theme(next) {
