@@ -109,7 +109,7 @@ def _typed(kind: bytes, body: bytes) -> bytes:
 
 
 @contextmanager
-def browsing(proxy: Proxy, url: str, home: Path) -> Iterator[None]:
+def browsing(proxy: Proxy, url: str, home: Path, scheme: str = "http") -> Iterator[None]:
     """A browser that has this proxy, trusts its CA, and opens a page."""
     assert BROWSER is not None
     assert CERTUTIL is not None
@@ -121,7 +121,10 @@ def browsing(proxy: Proxy, url: str, home: Path) -> Iterator[None]:
         subprocess.run(command, check=True, capture_output=True)
     flags = ["headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run"]
     flags += ["disable-background-networking", "disable-component-update", "disable-sync"]
-    flags += [f"proxy-server=http://127.0.0.1:{proxy.port}", f"user-data-dir={home / 'profile'}"]
+    flags += [
+        f"proxy-server={scheme}://127.0.0.1:{proxy.port}",
+        f"user-data-dir={home / 'profile'}",
+    ]
     with (home / "output").open("wb") as output:
         browser = subprocess.Popen(
             [BROWSER, *(f"--{flag}" for flag in flags), url],
@@ -137,7 +140,9 @@ def browsing(proxy: Proxy, url: str, home: Path) -> Iterator[None]:
             browser.wait(PATIENCE_S)
 
 
-def _seen(directory: Path, mode: str, port: int, engine: EngineName = "auto") -> tuple[str, str]:
+def _seen(
+    directory: Path, mode: str, port: int, engine: EngineName = "auto", scheme: str = "http"
+) -> tuple[str, str]:
     """What the page's script found, and the log of all."""
     rows = [
         {"host": HOST, "resolve": "127.0.0.1", "cassette": "shop.json", "ca_file": "origins.pem"},
@@ -146,9 +151,9 @@ def _seen(directory: Path, mode: str, port: int, engine: EngineName = "auto") ->
     ]
     home = directory / mode
     home.mkdir()
-    forward = {"mode": mode, "hosts": rows}
+    forward = {"mode": mode, "hosts": rows, "tls": scheme == "https"}
     with forward_proxy(directory, forward, env={"BUFFR_HTTP2_ENGINE": engine}) as proxy:
-        with browsing(proxy, f"https://{HOST}:{port}/", home):
+        with browsing(proxy, f"https://{HOST}:{port}/", home, scheme):
             found = eventually(lambda: proxy.lines(f"{HOST}:{port}/done/"), PATIENCE_S)
         return found[0].partition("/done/")[2].partition('"')[0], proxy.process.log()
 
@@ -177,6 +182,16 @@ class TestBrowser:
         assert replayed == live
         assert not [line for line in log.splitlines() if HOST in line and "src=miss" in line]
         assert "Traceback" not in log
+
+    @pytest.mark.parametrize("engine", ENGINES)
+    def test_a_proxy_in_http_2(self, tmp_path: Path, engine: EngineName) -> None:
+        """Tunnels are streams of one connection, and HTTP/2 is spoken in them again."""
+        with secure_origin(Shop(), HOST) as origin:
+            found, log = _seen(tmp_path, "auto", origin.port, engine, "https")
+            assert len(origin.received) >= 6
+        assert found.endswith("/h2")
+        assert "Traceback" not in log
+        assert "defect" not in log
 
     def test_a_websocket_is_recorded_and_replayed(self, tmp_path: Path) -> None:
         """In a tunnel, compressed as browsers do: its subprotocol, messages, close code, reason."""
