@@ -136,9 +136,11 @@ class Http2Connection(Protocol):
         """Tell those that are ahead what was taken. Returns whether there may be more to send."""
         more = False
         for sink in list(self._full):
+            self._full.discard(sink)  # it may be ahead again before the call is over
             if sink.taken():
-                self._full.discard(sink)
                 more = True
+            else:
+                self._full.add(sink)
         return more
 
     def _close(self) -> None:

@@ -12,6 +12,7 @@ from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from buffr.errors import BadFraming, ClientGone, NoMatch
+from buffr.listeners.client import ClientSink
 from buffr.message import CHUNKED, Piece, ResponseHead
 from buffr.transport.duplex import Duplex
 from buffr.transport.streams import IStreamTransport
@@ -234,6 +235,21 @@ class TestBackPressure:
         bench.heard.held = False
         assert len(bench.body(stream)) == written
 
+    def test_a_writer_that_goes_on_at_once(self, bench: Http2Bench) -> None:
+        """As soon as there is room it writes more than there is room for, again and again."""
+
+        async def handle(_: object, __: object, sink: ClientSink) -> None:
+            sink.begin(HEAD)
+            for _ in range(40):
+                sink.write(Piece(b"x" * 100_000, 100_000))
+                await sink.drain()
+            sink.end(())
+
+        bench.handle = handle
+        streams = [bench.ask() for _ in range(3)]
+        assert [len(bench.body(stream)) for stream in streams] == [4_000_000] * 3
+        assert bench.heard.over.issuperset(streams)
+
     def test_a_full_transport(self, bench: Http2Bench) -> None:
         """What it has no room for waits in the engine, and holds writers back."""
         stream = bench.ask()
@@ -289,10 +305,10 @@ class TestCancelling:
         """Also where nothing was sent in between, as in a replay."""
         bench = Http2Bench(engine)
 
-        async def handle(_: object, __: object, sink: object) -> None:
-            sink.begin(HEAD)  # type: ignore[attr-defined]
-            sink.write(Piece(b"half", 4))  # type: ignore[attr-defined]
-            sink.abort()  # type: ignore[attr-defined]
+        async def handle(_: object, __: object, sink: ClientSink) -> None:
+            sink.begin(HEAD)
+            sink.write(Piece(b"half", 4))
+            sink.abort()
 
         bench.handle = handle
         stream = bench.ask()
