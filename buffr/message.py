@@ -54,6 +54,9 @@ _HOP_BY_HOP = frozenset(
     )
 )
 
+_FRAMING = frozenset((b"transfer-encoding", b"trailer"))
+"""Hop-by-hop fields that stay where the next hop is framed in the same way."""
+
 _CONNECTION_AUTH = rb"(?:ntlm|negotiate|nego2|kerberos|credssp)(?=[ ,]|\Z)"
 """Schemes that authenticate a connection and all requests on it (RFC 4559 6, MS-NTHT, MS-CSSP)."""
 _IS_CONNECTION_AUTH = re.compile(_CONNECTION_AUTH, re.IGNORECASE)
@@ -255,6 +258,21 @@ class ResponseHead:
     def names(self) -> frozenset[bytes]:
         """The fields' names, in lower case."""
         return frozenset([name.lower() for name, _ in self.headers])
+
+    @cached_property
+    def for_next_hop(self) -> ResponseHead:
+        """The head as it is passed on: without hop-by-hop fields, but with its framing."""
+        headers = end_to_end(self.headers, keep=_FRAMING)
+        if headers is self.headers and self.minor == 1:
+            return self
+        return ResponseHead(self.status, self.reason, headers)
+
+    @cached_property
+    def keeps_alive(self) -> bool:
+        """Whether its connection may take another request after it (RFC 9112 9.3)."""
+        if has_token(self.headers, b"connection", b"close"):
+            return False
+        return self.minor == 1 or has_token(self.headers, b"connection", b"keep-alive")
 
     @property
     def offers_connection_auth(self) -> bool:

@@ -18,7 +18,6 @@ from buffr.policy.rate_limits import (
     Window,
     silence_asked,
 )
-from buffr.recording.http import passed_on
 from buffr.transport.streams import BodyReader
 from buffr.upstream.bound import Client
 from buffr.upstream.connection import Response, Switched
@@ -217,7 +216,7 @@ class PacedUpstream:
         response = await self.upstream.send(
             request,
             body,
-            lambda head: inform(passed_on(head)),
+            lambda head: inform(head.for_next_hop),
             expect_met=expect_met,
             client=client,
         )
@@ -234,12 +233,12 @@ class PacedUpstream:
         if self.pace is not None:
             await self.pace.turn()
         answer = await self.upstream.upgrade(
-            request, key, lambda head: inform(passed_on(head)), client
+            request, key, lambda head: inform(head.for_next_hop), client
         )
         return self._answered(answer) if isinstance(answer, Response) else answer
 
     def _answered(self, response: Response) -> Response:
         if self.pace is not None:
             self.pace.heard(response.head)
-        head = passed_on(response.head)
+        head = response.head.for_next_hop
         return Response(head, response.length, response.body, response.abort)

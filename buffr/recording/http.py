@@ -21,14 +21,8 @@ from buffr.wire.websocket_handshake import asks_websocket
 
 __all__ = ["TeeReader", "recorded_request", "recording"]
 
-_FRAMING = frozenset((b"transfer-encoding", b"trailer"))
 _UPGRADE = frozenset((b"upgrade",))
 _NONE: frozenset[bytes] = frozenset()
-
-
-def passed_on(head: ResponseHead) -> ResponseHead:
-    """The head that the client gets: without hop-by-hop fields, but with its framing."""
-    return ResponseHead(head.status, head.reason, end_to_end(head.headers, keep=_FRAMING))
 
 
 def recorded_request(request: Request, body: Body, origin: Origin | None = None) -> RecordedRequest:

@@ -32,7 +32,7 @@ from buffr.interaction import (
 )
 from buffr.message import Headers, Request, ResponseHead, end_to_end
 from buffr.origin import Origin
-from buffr.recording.http import passed_on, recording
+from buffr.recording.http import recording
 from buffr.recording.session import SessionTape
 from buffr.recording.tape import Tape
 from buffr.refreshing.treq_client import Answered, Patience
@@ -114,7 +114,7 @@ class AutobahnClient:
                 tape.append(piece, self.reactor.seconds())
         except BuffrError as error:
             truncated = error.message
-        head = passed_on(response.head)
+        head = response.head.for_next_hop
         made: HTTPInteraction = recording(
             request, head, tape, recorded_at=self.timestamp(), truncated=truncated
         )

@@ -23,7 +23,7 @@ from buffr.errors import BuffrError, UpstreamTimeout
 from buffr.interaction import Body, Interaction, RecordedRequest
 from buffr.message import Headers, Piece, Request, ResponseHead, first_value, with_length
 from buffr.origin import Origin
-from buffr.recording.http import passed_on, recording
+from buffr.recording.http import recording
 from buffr.recording.player import reader
 from buffr.recording.tape import Tape
 from buffr.transport.spool import Spool
@@ -150,7 +150,7 @@ class _Tap:
         patience = self._client.patience
         spool = Spool(patience.memory_bytes, patience.spool_dir)
         self._tape = tape = Tape(spool, self._client.seconds())
-        self._head = head = passed_on(response.head)
+        self._head = head = response.head.for_next_hop
         # treq would decode what nobody reads, and keep cookies for requests that have their own.
         shown = tuple([one for one in head.headers if one[0].lower() not in _NOT_FOR_TREQ])
         return AgentResponse(

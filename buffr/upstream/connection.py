@@ -27,7 +27,7 @@ from buffr.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from buffr.message import UNTIL_CLOSE, ResponseHead, first_value, has_token, response_length
+from buffr.message import UNTIL_CLOSE, ResponseHead, first_value, response_length
 from buffr.transport.direct_send import send_at_once
 from buffr.transport.duplex import Duplex, TransportDuplex
 from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport, Signal
@@ -269,8 +269,7 @@ class Connection(Protocol):
             self._inform(head)
             return
         length = response_length(self._outgoing.method, head)
-        keep = head.minor == 1 or has_token(head.headers, b"connection", b"keep-alive")
-        if not keep or length == UNTIL_CLOSE or has_token(head.headers, b"connection", b"close"):
+        if not head.keeps_alive or length == UNTIL_CLOSE:
             self._reusable = False
         if self._heads.faults:
             # What follows may be framed differently from what was read (RFC 9112 6.3).
@@ -364,7 +363,6 @@ class Connection(Protocol):
     def _maybe_idle(self) -> None:
         if self._state is not _State.IDLE:
             return
-        self._unwatch()
         if self._reusable:
             self._on_idle(self)
         else:
@@ -387,6 +385,7 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Close once everything written is sent."""
+        self._unwatch()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -434,16 +433,21 @@ class Connection(Protocol):
         self._on_closed(self)
 
     def _watch(self) -> None:
+        """Watch a request; the timer of the one before is as good as a new one."""
         self._active_at = self._started_at = self._clock.seconds()
-        self._check_patience()
+        if self._timer is None:
+            self._check_patience()
 
     def _unwatch(self) -> None:
+        """Watch no more, for good."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _check_patience(self) -> None:
         self._timer = None
+        if self._state is _State.IDLE:
+            return
         now = self._clock.seconds()
         waits: list[float] = []
         if (idle_s := self._patience.idle_s) and not self._held_back():

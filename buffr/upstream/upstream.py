@@ -13,6 +13,7 @@ from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
 from buffr.log import say
 from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end, first_value
 from buffr.origin import Origin
+from buffr.transport.memo import Memo
 from buffr.transport.streams import BodyReader
 from buffr.upstream.bound import Client, continues_handshake
 from buffr.upstream.connection import Connection, Outgoing, Response, Switched
@@ -29,6 +30,8 @@ _Answer = TypeVar("_Answer", Response, Switched, Response | Switched)
 
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 _FRAMING = frozenset((b"transfer-encoding", b"trailer"))
+_HEADS = 32
+_HEAD_BYTES = 128 << 10
 _TAKES_TRAILERS = ((b"TE", b"trailers"), (b"Connection", b"TE"))
 
 
@@ -62,6 +65,7 @@ class Upstream:
         self._keep_host = keep_host
         self._hops = hops
         self._repaired: frozenset[str] = frozenset()
+        self._heads: Memo[Request, bytes] = Memo(entries=_HEADS, size_bytes=_HEAD_BYTES)
 
     async def send(
         self,
@@ -180,6 +184,16 @@ class Upstream:
         return client in self._pool.bonds or (tunnels is not None and client in tunnels.bonds)
 
     def _head(self, request: Request, *, expect_met: bool) -> bytes:
+        """The request's head on the wire. Requests with equal heads are one object."""
+        if expect_met:
+            return self._made_head(request, expect_met=True)
+        head = self._heads.get(request)
+        if head is None:
+            head = self._made_head(request, expect_met=False)
+            self._heads.put(request, head, request.head_bytes + len(head))
+        return head
+
+    def _made_head(self, request: Request, *, expect_met: bool) -> bytes:
         target = request.target
         if self._base_path and target != b"*":
             target = self._base_path + target

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buffr.errors import BadUpstreamAnswer
 from buffr.message import ResponseHead
 from buffr.wire.http1_head import END_OF_HEAD, HeadLimits, parse_response_head
+from buffr.wire.known_heads import KnownHeads
 
 __all__ = ["AnswerHeads", "AnswerRules", "repaired"]
 
@@ -30,6 +31,8 @@ _SETTINGS_OF_HTTP_2 = b"\x04\0\0\0\0\0"
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _SPACE = b" \t"
 
+_KNOWN_BYTES = 1 << 20
+
 _HINT = "upstream: {lenient: true} repairs it"
 
 
@@ -39,13 +42,17 @@ class AnswerRules:
 
     ``interim`` bounds the interim answers (1xx) before an answer. ``lenient``
     enables the repairs that RFC 9112 allows to a proxy. ``peer`` names the
-    sender in errors.
+    sender in errors. ``known`` remembers heads that needed no repair; rules
+    may share it.
     """
 
     head: HeadLimits = HeadLimits()
     interim: int = 32
     lenient: bool = True
     peer: str = "the upstream"
+    known: KnownHeads[ResponseHead] = field(
+        factory=lambda: KnownHeads(_KNOWN_BYTES), eq=False, repr=False
+    )
 
 
 class AnswerHeads:
@@ -71,8 +78,9 @@ class AnswerHeads:
         error: BadUpstreamAnswer | None = None
         end = buffer.find(END_OF_HEAD, self._searched)
         if 0 <= end <= rules.head.size_bytes:
+            raw = buffer[: end + 4]
             try:
-                head = parse_response_head(buffer[: end + 4], rules.head, rules.peer)
+                head = self._parsed(raw)
             except BadUpstreamAnswer as malformed:
                 error = malformed
             else:
@@ -89,6 +97,14 @@ class AnswerHeads:
         self._check_no_bare_cr(buffer, 0, ended.end())
         self._searched = 0
         return self._repaired(buffer[: ended.end()], error), buffer[ended.end() :]
+
+    def _parsed(self, raw: bytes) -> ResponseHead:
+        rules = self._rules
+        head = rules.known.get(raw)
+        if head is None or len(head.headers) > rules.head.count:
+            head = parse_response_head(raw, rules.head, rules.peer)
+            rules.known.put(raw, head)
+        return head
 
     def _repaired(self, raw: bytes, error: BadUpstreamAnswer | None) -> ResponseHead:
         """The repaired head; ``error`` is the strict parser's verdict on the original."""
@@ -213,10 +229,10 @@ def _listed(fields: Sequence[_Field], wanted: bytes) -> list[bytes]:
 def _with(fields: Sequence[_Field], wanted: bytes, value: bytes) -> list[_Field]:
     """The fields with a single one of a name, where the first was; none if ``value`` is empty."""
     left: list[_Field] = []
-    for field in fields:
-        if field[0].lower() != wanted:
-            left.append(field)
+    for each in fields:
+        if each[0].lower() != wanted:
+            left.append(each)
         elif value:
-            left.append((field[0], b": " + value))
+            left.append((each[0], b": " + value))
             value = b""
     return left

@@ -6,7 +6,6 @@ Clients send the same heads again and again, so parse results are remembered.
 from __future__ import annotations
 
 import re
-from array import array
 
 from buffr.errors import BadRequest
 from buffr.message import CHUNKED, Request
@@ -17,61 +16,34 @@ from buffr.wire.http1_head import (
     parse_request_head,
     too_large,
 )
+from buffr.wire.known_heads import KnownHeads
 
 __all__ = ["HeadMemo", "RequestHeads"]
 
-_MAX_HEAD = 8192
-_MARKS = 16384
-_MARK = (1 << 32) - 1
-_ENTRY_BYTES = 300
-_FIELD_BYTES = 150
-"""The size of Python's objects without their text, measured with CPython 3.11."""
 _LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n|$)")
 _STARTS_REQUEST = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z\r]")
 _FIRST_LINE = re.compile(rb"([^\r\n]+\r\n)")
 _MAX_EMPTY_LINES = 8
 
 
-class HeadMemo:
+class HeadMemo(KnownHeads[Request]):
     """Maps the exact bytes of a strictly accepted head to its request.
 
-    It holds parse results, never decisions. A head is stored from the second
-    time on: one that came once leaves four bytes, so that requests that all
-    differ take no memory. Heads that change what follows on the connection are
-    parsed each time. ``size_bytes`` bounds its memory, parsed fields included;
-    the oldest entries are evicted first.
+    It holds parse results, never decisions. Heads that change what follows on
+    the connection are parsed each time.
     """
 
     def __init__(self, size_bytes: int = 16 * 1024 * 1024) -> None:
-        self._room = size_bytes
-        self._known: dict[bytes, Request] = {}
-        self._marks = array("I", bytes(4 * _MARKS))
-        self.get = self._known.get
+        super().__init__(size_bytes)
 
-    def put(self, raw: bytes, request: Request) -> None:
+    def put(self, raw: bytes, head: Request) -> None:
         if (
-            len(raw) > _MAX_HEAD
-            or request.body_length == CHUNKED
-            or request.expects_continue
-            or request.upgrade
-            or request.method == b"CONNECT"
-            or raw in self._known
+            head.body_length != CHUNKED
+            and not head.expects_continue
+            and not head.upgrade
+            and head.method != b"CONNECT"
         ):
-            return
-        mark = hash(raw) & _MARK
-        if self._marks[mark % _MARKS] != mark:
-            self._marks[mark % _MARKS] = mark
-            return
-        self._known[raw] = request
-        self._room -= _taken(raw, request)
-        while self._room < 0:
-            oldest = next(iter(self._known))
-            self._room += _taken(oldest, self._known.pop(oldest))
-
-
-def _taken(raw: bytes, request: Request) -> int:
-    """The memory of a head and its parse in bytes; the text is stored twice."""
-    return 2 * len(raw) + _ENTRY_BYTES + _FIELD_BYTES * len(request.headers)
+            super().put(raw, head)
 
 
 class RequestHeads:

@@ -19,7 +19,7 @@ from buffr.config import Config
 from buffr.config.parents import ParentProxy
 from buffr.config.upstream import UpstreamOptions
 from buffr.errors import AccessDenied, BadRequest, BuffrError, UpstreamFailed
-from buffr.message import Headers
+from buffr.message import Headers, ResponseHead
 from buffr.origin import Origin
 from buffr.policy.access import is_private, reached_address
 from buffr.tls.trust import ClientContexts, Trust
@@ -32,9 +32,12 @@ from buffr.upstream.pool import Pool, PoolLimits
 from buffr.upstream.upstream import Upstream
 from buffr.wire.http1_answer_heads import AnswerRules
 from buffr.wire.http1_head import HeadLimits
+from buffr.wire.known_heads import KnownHeads
 from buffr.wiring.own_ports import OwnPorts
 
 __all__ = ["Upstreams"]
+
+_KNOWN_BYTES = 4 << 20
 
 _SECRET_BYTES = 32
 
@@ -56,6 +59,7 @@ class Upstreams:
         self._own_ports = OwnPorts(own_ports)
         self._made: WeakSet[Upstream] = WeakSet()
         self._tls = ClientContexts()
+        self._known_heads: KnownHeads[ResponseHead] = KnownHeads(_KNOWN_BYTES)
 
     def check_files(self, options: UpstreamOptions) -> None:
         """Check that the files of these options can be used. Raises ``ConfigError``."""
@@ -113,6 +117,7 @@ class Upstreams:
             HeadLimits(limits.head_bytes, limits.header_count),
             limits.interim_answers,
             self._config.lenient if lenient is None else lenient,
+            known=self._known_heads,
         )
 
     def _tunnel(

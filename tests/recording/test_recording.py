@@ -9,7 +9,7 @@ import pytest
 from buffr.interaction import Body, Chunk
 from buffr.message import Headers, Piece, Request, ResponseHead
 from buffr.origin import Origin
-from buffr.recording.http import passed_on, recorded_request, recording
+from buffr.recording.http import recorded_request, recording
 from buffr.recording.tape import Tape
 from buffr.transport.spool import Spool
 
@@ -79,7 +79,7 @@ class TestFields:
 
     def test_answer(self) -> None:
         """The client gets the framing, and nothing else of the hop."""
-        head = passed_on(ResponseHead(200, b"Fine", self.HEADERS, minor=0))
+        head = ResponseHead(200, b"Fine", self.HEADERS, minor=0).for_next_hop
         assert head.headers == (
             *((b"Host", b"h"), (b"X-b", b"1"), (b"x-B", b"2"), CHUNKED, (b"Trailer", b"X-T")),
         )

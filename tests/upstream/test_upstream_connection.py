@@ -530,12 +530,18 @@ class TestPatience:
         assert "took over 30 s" in error.message
 
     def test_nothing_is_left_ticking(self) -> None:
-        """Between requests no time runs, and the next request has its own."""
+        """Between requests no time runs out, and the next request has its own.
+
+        One timer serves them all: it would cost each of them more to stop it.
+        """
         bench = Bench(Patience(idle_s=10, total_s=20))
         for _ in range(3):
             assert rest_of(bench.answered(HELLO).body) == b"hello"
-            assert bench.clock.getDelayedCalls() == []
+            assert len(bench.clock.getDelayedCalls()) == 1
+            assert rest_of(bench.answered(HELLO).body) == b"hello"
+            assert len(bench.clock.getDelayedCalls()) == 1
             bench.clock.advance(1000)
+            assert bench.clock.getDelayedCalls() == []
         bench.send()
         bench.wire.hang_up()
         assert bench.clock.getDelayedCalls() == []
