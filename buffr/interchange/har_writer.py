@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from buffr import __version__
+from buffr.formats.codings import decoded
 from buffr.interaction import (
     Direction,
     Frame,
@@ -37,6 +38,7 @@ _OPCODES = {
     FrameKind.PONG: 10,
 }
 _VERSIONS = {2: "HTTP/2"}
+_LONGEST_BYTES = 64 << 20
 _NEVER = "1970-01-01T00:00:00.000Z"
 
 
@@ -111,9 +113,17 @@ def _request(request: RecordedRequest, url: str) -> dict[str, Any]:
 
 
 def _content(interaction: Interaction) -> dict[str, Any]:
+    """The body without its content codings, as HAR wants it and its readers expect it."""
     data = interaction.body.data if isinstance(interaction, HTTPInteraction) else b""
-    media_type = _text(first_value(interaction.response.headers, b"content-type"))
-    return {"size": len(data), "mimeType": media_type, **_spelled(data)}
+    headers = interaction.response.headers
+    codings = b",".join([value for name, value in headers if name.lower() == b"content-encoding"])
+    plain = decoded(codings, data, limit_bytes=_LONGEST_BYTES) if codings else data
+    plain = data if plain is None else plain
+    media_type = _text(first_value(headers, b"content-type"))
+    told: dict[str, Any] = {"size": len(plain), "mimeType": media_type}
+    if len(plain) != len(data):
+        told["compression"] = len(plain) - len(data)
+    return {**told, **_spelled(plain)}
 
 
 def _spelled(data: bytes) -> dict[str, str]:
