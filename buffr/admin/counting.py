@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from attrs import define, field
 
+from buffr.drift.verdict import Verdict
 from buffr.exchanges.exchange import Finished, Observer
 from buffr.exchanges.metrics import Metrics
 from buffr.exchanges.route import Route
@@ -50,6 +51,10 @@ class Counting:
     def recorded(self, request: str) -> None:
         if self.then is not None:
             self.then.recorded(request)
+
+    def drifted(self, request: str, verdict: Verdict) -> None:
+        if self.then is not None:
+            self.then.drifted(request, verdict)
 
     def _count(self, name: str, exchange: Finished) -> None:
         look_ups = self.look_ups.setdefault(name, LookUps())

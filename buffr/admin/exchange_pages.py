@@ -150,7 +150,7 @@ class ExchangePages:
         summary = self.summaries.of(record)
         route = None if story.route is None else story.route()
         if story.seen is None:
-            return {"summary": summary, **_NO_SIDES}
+            return {"summary": summary, **_NO_SIDES, "drift": None}
         seen = story.seen
         place = seen.place
         if place is None and seen.recorded:
@@ -159,12 +159,14 @@ class ExchangePages:
         sides = await self._sides(seen, route, recorded, missing, most_bytes)
         if place is not None:
             summary["interaction"] = self._reference(route, place, recorded)
-        return {"summary": summary, **sides, "miss": story.miss}
+        drift = _drift_data(seen)
+        return {"summary": summary, **sides, "miss": story.miss, "drift": drift}
 
     async def _open_detail(self, opened: OpenExchange, most_bytes: int) -> dict[str, Any]:
         seen = opened.exchange.seen()
         sides = await self._sides(seen, opened.exchange.route, None, None, most_bytes)
-        return {"summary": self.summaries.opened(opened), **sides, "miss": None}
+        summary = self.summaries.opened(opened)
+        return {"summary": summary, **sides, "miss": None, "drift": None}
 
     async def _made_at(self, seen: Seen, route: Route | None, record: Record) -> int | None:
         """The place of the recording that an exchange has made: the latest one until then."""
@@ -285,6 +287,14 @@ _NO_SIDES: dict[str, Any] = {
     "match": None,
     "miss": None,
 }
+
+
+def _drift_data(seen: Seen) -> dict[str, Any] | None:
+    """As ``Drift`` of the API's document, once the check of a replayed recording is over."""
+    verdict = None if seen.check is None else seen.check.verdict
+    if verdict is None:
+        return None
+    return {"result": verdict.word, "findings": [str(one) for one in verdict.findings]}
 
 
 def match_of(shown: Interaction, route: Route | None) -> dict[str, Any] | None:

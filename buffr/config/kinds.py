@@ -46,6 +46,7 @@ __all__ = [
     "PORT",
     "ROUTE_NAME",
     "SERVER_NAME",
+    "SHARE",
     "STAND_IN_NAME",
     "STATUSES",
     "TARGET",
@@ -499,6 +500,26 @@ def _show_file_mode(bits: int) -> str:
     return f"{bits:04o}"
 
 
+_PERCENT = re.compile(r"(100|[1-9]?[0-9](?:\.[0-9]{1,3})?) ?%")
+
+
+def _parse_share(scalar: Scalar) -> float:
+    match = _PERCENT.fullmatch(scalar.text)
+    if match is None:
+        raise Refused
+    return float(match[1]) / 100
+
+
+def _show_share(share: float) -> str:
+    return f"{100 * share:g}%"
+
+
+SHARE = Kind(
+    "a percentage like 5%, from 0% to 100%",
+    _parse_share,
+    _show_share,
+    json={"type": "string", "pattern": f"^{_PERCENT.pattern}$"},
+)
 PORT = whole(0, 65535, besides=" (0 takes a free port)")
 FILE_MODE = Kind(
     "three octal digits like 0600, readable and writable for the owner, executable for nobody",

@@ -367,6 +367,13 @@ class RouteSettings:
         key="re_record_after",
         modes=RECORDINGS,
     )
+    check_live: float = setting(
+        kinds.SHARE,
+        0.0,
+        "The share of safe requests, such as `5%`, for which the live API is asked on the side "
+        "whether it would still answer as recorded. Each recording is checked once.",
+        modes=frozenset((Mode.AUTO, Mode.REPLAY)),
+    )
     limits: RateLimits | None = setting(
         Section(RateLimits),
         None,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from urllib.parse import unquote_to_bytes
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buffr.errors import BuffrError
-from buffr.redaction.pseudonym import CONSTANT, COUNTED, NO_DIGEST, STAND_IN
+from buffr.message import Request
+from buffr.redaction.pseudonym import CONSTANT, COUNTED, NO_DIGEST, STAND_IN, slug_of
 
-__all__ = ["Credentials", "Fill", "StandIn", "filled", "stand_ins"]
+__all__ = ["Credentials", "Fill", "StandIn", "filled", "live_values", "stand_ins"]
 
 _ANY = re.compile(rb"(?P<jwt>eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.)?(?:%b|%b)" % (CONSTANT, COUNTED))
 _NAMED = re.compile(
@@ -83,11 +85,13 @@ class Credentials:
     ``variables`` maps names of stand-ins to names of variables. A name may be
     followed by the stand-in's digest (``x-api-key-1f2e3d4c``), or be the
     digest alone. An empty name of a variable means that the stand-in itself is
-    sent.
+    sent. ``live`` are values by the names of stand-ins, for those without a
+    variable.
     """
 
     variables: Mapping[str, str]
     environ: Mapping[str, str]
+    live: Mapping[str, bytes] = field(factory=dict)
 
     def variable(self, one: StandIn) -> str | None:
         """The variable for a stand-in; ``None`` if none is named."""
@@ -98,7 +102,7 @@ class Credentials:
         """The value for a stand-in."""
         variable = self.variable(one)
         if variable is None:
-            return None
+            return self.live.get(one.name)
         if not variable:
             return one.text
         value = self.environ.get(variable)
@@ -118,8 +122,19 @@ class Credentials:
             f" or 'credentials: {{{one.name or one.digest}: VARIABLE}}' in the settings",
         )
 
-    @property
-    def values(self) -> tuple[bytes, ...]:
-        """All values that are known."""
-        found = [self.environ.get(variable, "") for variable in self.variables.values()]
-        return tuple([value.encode("utf-8", "surrogateescape") for value in found if value])
+
+def live_values(request: Request) -> Mapping[str, bytes]:
+    """The values of a live request by the names that stand-ins for them would have."""
+    found: dict[str, bytes] = {}
+    for field_of_query in (request.query or b"").split(b"&"):
+        name, _, value = field_of_query.partition(b"=")
+        found[slug_of(name).decode()] = unquote_to_bytes(value)
+    for name, value in request.headers:
+        if name.lower() == b"cookie":
+            for pair in value.split(b";"):
+                cookie, _, inner = pair.strip().partition(b"=")
+                found[slug_of(cookie).decode()] = inner
+        else:
+            # The scheme, such as Bearer, stays in a recording.
+            found[slug_of(name).decode()] = value.rpartition(b" ")[2]
+    return {name: value for name, value in found.items() if value}

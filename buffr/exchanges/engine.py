@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, assert_never
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from buffr.drift.verdict import Asked, Verdict
 from buffr.errors import (
     BadFraming,
     BadRequest,
@@ -40,7 +41,8 @@ from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.playhead import Repeat
 from buffr.exchanges.replay import Replays
 from buffr.exchanges.request_body import RequestBody, read_whole, stream_through
-from buffr.exchanges.route import Cached, Passing, Recorded, Route
+from buffr.exchanges.route import Cached, LiveChecks, Passing, Recorded, Route
+from buffr.exchanges.seen import LiveCheck
 from buffr.exchanges.sessions.registry import Sessions
 from buffr.formats.codings import GZIP_START
 from buffr.interaction import RecordedRequest
@@ -60,6 +62,10 @@ _ONCE = Fetch(record=True, share=False)
 """What a user lets through by hand in mode replay."""
 
 
+_MOST_FINDINGS = 3
+_CHECKS_END_S = 5.0
+
+
 class Engine:
     """Answers requests by their route's policy."""
 
@@ -67,6 +73,7 @@ class Engine:
         self._reactor = reactor
         self.counters = Counters()
         self.observer: Observer | None = None
+        self._checking: set[Deferred[None]] = set()
         self.watch: Watch | None = None
         self._log = log
         self._wall = wall
@@ -238,9 +245,13 @@ class Engine:
                 exchange.body.close()
                 exchange.src = "cassette"
                 exchange.place = place
-                if exchange.sink.memorable and not key:
-                    return await self._replay_memorably(exchange, route, place)
-                return await self._replays.answer(exchange, route, place, key)
+                if route.checks is not None and not route.checks.is_done(place):
+                    return await self._replay_checked(exchange, route, route.checks, place, key)
+                return await (
+                    self._replay_memorably(exchange, route, place)
+                    if exchange.sink.memorable and not key
+                    else self._replays.answer(exchange, route, place, key)
+                )
             case Fetch() as fetch if route.upstream is not None:
                 return await self._fetched(fetch, exchange, route, route.upstream, key)
             case Fetch() | Refuse():
@@ -264,6 +275,41 @@ class Engine:
         if key:
             return await self._fetches.session(exchange, upstream, key, route)
         return await self._fetches.recorded(fetch, exchange, route, upstream)
+
+    async def _replay_checked(
+        self, exchange: Exchange, route: Recorded, checks: LiveChecks, place: int, key: bytes
+    ) -> tuple[int, str | None]:
+        """Replay, and perhaps ask the live API whether it would still answer so."""
+        wanted = checks.wants(place, exchange.request)
+        answered = await self._replays.answer(exchange, route, place, key)
+        if wanted and exchange.interaction is not None:
+            exchange.check = check = LiveCheck(place)
+            words = shown(exchange.request, route)
+            request, recorded = exchange.request, exchange.interaction
+            asking = checks.verdict(place, recorded, request, words)
+            checking = Deferred.fromCoroutine(self._checked(asking, check))
+            self._checking.add(checking)
+            checking.addErrback(_check_failed).addBoth(lambda _: self._checking.discard(checking))
+        return answered
+
+    async def _checked(self, asking: Coroutine[Any, Any, Verdict], check: LiveCheck) -> None:
+        """Tell what a check has found."""
+        verdict = check.verdict = await asking
+        if verdict.asked is Asked.FAILED:
+            say(LogLevel.warn, "not checked", request=verdict.request, err=verdict.why)
+        elif verdict.findings:
+            found = "; ".join(map(str, verdict.findings[:_MOST_FINDINGS]))
+            more = len(verdict.findings) - _MOST_FINDINGS
+            say(
+                LogLevel.warn,
+                "the live API has drifted",
+                request=verdict.request,
+                interaction=str(verdict.number),
+                severity=verdict.word,
+                drift=found + (f"; and {more} more" if more > 0 else ""),
+            )
+            if self.observer is not None:
+                self.observer.drifted(verdict.request, verdict)
 
     async def _replay_memorably(
         self, exchange: Exchange, route: Recorded, place: int
@@ -373,8 +419,20 @@ class Engine:
         await self._fetches.stop()
         self._sessions.stop()
         await self._sessions.ended()
+        await self._checks_ended()
         await self._caching.stop()
         self._log.flush()
+
+    async def _checks_ended(self) -> None:
+        """Give checks under way a moment."""
+        waiting = DeferredList(list(self._checking), consumeErrors=True)
+        waiting.addTimeout(_CHECKS_END_S, self._reactor, onTimeoutCancel=lambda *_: None)
+        await waiting
+
+
+def _check_failed(failure: Failure) -> None:
+    if failure.check(CancelledError) is None:
+        say(LogLevel.error, "a check failed", err=failure.getErrorMessage())
 
 
 def _not_shared(failure: Failure) -> None:

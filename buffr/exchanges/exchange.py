@@ -8,12 +8,13 @@ from typing import Any, Protocol
 
 from attrs import define, evolve
 
+from buffr.drift.verdict import Verdict
 from buffr.errors import BuffrError
 from buffr.exchanges.dialogues import Remark
 from buffr.exchanges.hit import Hit
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Route
-from buffr.exchanges.seen import Heard, Seen
+from buffr.exchanges.seen import Heard, LiveCheck, Seen
 from buffr.interaction import Body, HTTPInteraction, Interaction, RecordedRequest
 from buffr.matching.suggestion import Suggestion
 from buffr.matching.variants import Identity, Selecting
@@ -92,6 +93,9 @@ class Observer(Protocol):
     def recorded(self, request: str) -> None:
         """An answer was recorded."""
 
+    def drifted(self, request: str, verdict: Verdict) -> None:
+        """The live API answers otherwise than the recording that was replayed."""
+
 
 class Watch(Protocol):
     """Looks at exchanges more closely than an observer, and later.
@@ -149,7 +153,7 @@ class Exchange:
     that of the recording that answers, and ``interaction`` the recording;
     ``entry`` is a stored answer. ``watch`` wants to see it, and
     ``heard`` is the answer, if somebody listens. ``shared``, ``stale``,
-    ``age_s`` and ``recorded`` are as in ``Seen``. ``matched`` is the request as
+    ``age_s``, ``recorded`` and ``check`` are as in ``Seen``. ``matched`` is the request as
     a hook has changed it.
     """
 
@@ -176,6 +180,7 @@ class Exchange:
     age_s: float | None = None
     recorded: bool = False
     matched: RecordedRequest | None = None
+    check: LiveCheck | None = None
 
     def recorded_request(self, body: Body) -> RecordedRequest:
         """What is recorded of its request; ``body`` is what the client sent."""
@@ -212,6 +217,7 @@ class Exchange:
             head=head,
             answer_bytes=None if answer is None else answer.body.size_bytes,
             pieces=0 if answer is None else len(answer.chunks),
+            check=self.check,
             is_plain=error is None and not (self.stale or self.shared),
         )
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Container
 from pathlib import Path
+from typing import Protocol
 
 from attrs import define, field, frozen
 
 from buffr.clock.session import SessionClocks
+from buffr.drift.verdict import Verdict
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.explain import Explainer
 from buffr.exchanges.hooks import Hooks
 from buffr.exchanges.long_bodies import RouteBodies
 from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead
+from buffr.interaction import Interaction
 from buffr.matching.key import KeyPart
 from buffr.matching.matcher import Matcher
 from buffr.matching.variants import Identity, VariantDifference
+from buffr.message import Request
 from buffr.origin import Origin
 from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
@@ -27,7 +31,17 @@ from buffr.stores.base import Store
 from buffr.stores.cache import CacheStore
 from buffr.stores.fleet import Fleet, FleetFlights
 
-__all__ = ["Cached", "Fitting", "Passing", "Recorded", "Route", "SessionLimits", "Uses", "Variants"]
+__all__ = [
+    "Cached",
+    "Fitting",
+    "LiveChecks",
+    "Passing",
+    "Recorded",
+    "Route",
+    "SessionLimits",
+    "Uses",
+    "Variants",
+]
 
 _MOST_LOGGED = 4096
 _MOST_ONCE = 1000
@@ -139,6 +153,21 @@ def _kind(identity: Identity) -> tuple[KeyPart, ...]:
     return tuple([part for part in parts if part[0] not in ("query", "body")])
 
 
+class LiveChecks(Protocol):
+    """Checks a share of what a route replays against the live API, each recording once."""
+
+    def is_done(self, place: int) -> bool:
+        """Whether nothing more is to be checked of the recording at a place."""
+
+    def wants(self, place: int, request: Request) -> bool:
+        """Whether to check the recording at a place, now that it answers a request."""
+
+    async def verdict(
+        self, place: int, recorded: Interaction, request: Request, words: str
+    ) -> Verdict:
+        """Ask the live API what a recording answered; ``words`` are those of the request."""
+
+
 @frozen(eq=False, kw_only=True)
 class _AnyRoute:
     """What every route has.
@@ -177,7 +206,7 @@ class Recorded(_AnyRoute):
     ``explainer`` reports the nearest recordings of a miss. ``ages`` finds
     recordings that are too old; without it none is. ``in_dialogue`` says that
     its exchanges are calls within sessions, as in ``Dialogues``. ``hooks``
-    are functions of the user's.
+    are functions of the user's. ``checks`` ask the live API on the side.
     """
 
     mode: Mode
@@ -197,6 +226,7 @@ class Recorded(_AnyRoute):
     fitting: Fitting = field(factory=Fitting)
     in_dialogue: bool = False
     hooks: Hooks | None = None
+    checks: LiveChecks | None = None
     identifies: bool = field(init=False)
     """Whether requests are identified, and so read completely, first."""
     alters: bool = field(init=False)

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from attrs import define, field, frozen
 
+from buffr.drift.verdict import Verdict
 from buffr.errors import BuffrError
 from buffr.interaction import Chunk
 from buffr.message import Headers, Request, ResponseHead
 from buffr.stores.cache import CacheEntry
 
-__all__ = ["Heard", "Seen"]
+__all__ = ["Heard", "LiveCheck", "Seen"]
 
 _MOST_CHUNKS = 10_000
 
@@ -80,6 +81,17 @@ class Heard:
         self.whole = True
 
 
+@define(eq=False)
+class LiveCheck:
+    """A check of a replayed recording against the live API; ``verdict`` is there once it is over.
+
+    ``place`` is that of the recording.
+    """
+
+    place: int
+    verdict: Verdict | None = None
+
+
 @frozen(eq=False)
 class Seen:
     """One exchange, for those who look at it later. Nothing of it keeps a connection.
@@ -91,7 +103,8 @@ class Seen:
     got instead. ``recorded``: the answer was recorded. ``shared``: it is that
     of another request's call. ``stale``: it was stored, and no longer fresh;
     ``age_s`` is the age of a stored answer. ``head``, ``answer_bytes`` and
-    ``pieces`` are a recording's head, its body's size, and the number of its chunks.
+    ``pieces`` are a recording's head, its body's size, and the number of its
+    chunks. ``check`` is that of the recording, if it was checked.
     """
 
     request: Request
@@ -108,5 +121,6 @@ class Seen:
     head: ResponseHead | None = None
     answer_bytes: int | None = None
     pieces: int = 0
+    check: LiveCheck | None = None
     is_plain: bool = True
     """Whether the word in the log says all about where the answer came from."""

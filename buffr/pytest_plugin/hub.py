@@ -21,6 +21,7 @@ from buffr.commands.run.proxied import unused
 from buffr.config import Config, ForwardHost, load
 from buffr.config.forward import ForwardSettings
 from buffr.config.schema import settings_of
+from buffr.drift.verdict import Verdict
 from buffr.embedded.reactor_thread import ReactorThread, reactor_thread
 from buffr.errors import BuffrError
 from buffr.exchanges.exchange import Finished
@@ -129,6 +130,9 @@ class Hub:
 
     def recorded(self, request: str) -> None:
         """As ``Observer`` has it; what was fetched is counted when it is finished."""
+
+    def drifted(self, request: str, verdict: Verdict) -> None:
+        """As ``Observer`` has it; the log says so."""
 
     def _refused(self, scope: str, origin: Origin, error: BuffrError) -> None:
         tape = self._open.get(scope)

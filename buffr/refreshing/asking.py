@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import monotonic
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError
@@ -109,12 +110,17 @@ def is_safe(request: RecordedRequest) -> bool:
     return request.method in SAFE and not has_token(request.headers, b"upgrade", b"websocket")
 
 
+async def _at_once(work: Callable[[], Any]) -> Any:
+    return work()
+
+
 @define(eq=False)
 class Asking:
     """Asks about the interactions of one cassette, one call at a time or several at once.
 
     ``pace`` says when a request may leave. ``on_live`` gets what came.
     ``room`` is how many more requests the API allows now, if it says so.
+    ``aside`` does work that may take long.
     """
 
     rules: Rules
@@ -123,6 +129,7 @@ class Asking:
     pace: Pace
     carried: Carried
     on_live: Callable[[Live], None] | None = None
+    aside: Callable[[Callable[[], Any]], Awaitable[Any]] = _at_once
     room: int | None = field(init=False, default=None)
     _room_at: float = field(init=False, default=0.0)
 
@@ -163,15 +170,13 @@ class Asking:
         request = self._with_credentials(carried)
         if recorded.recorded_at is None:
             recorded = self.rules.redact(recorded)  # by another program, or an older buffr
-        comparison = Comparison(self.rules.headers, self.carried.is_known)
         noise = Noise(rules=self._volatile_for(recorded.request))
         sources = self.carried.sources(recorded)
         answered = await self._answer(origin, recorded, request)
         close = answered.close
         try:
-            self.carried.learn(verdict.number, recorded, answered.interaction)
-            live = self.rules.redact(answered.interaction)
-            found = comparison.of(recorded, live)
+            work = partial(self._compared, verdict.number, recorded, answered.interaction)
+            live, found = await self.aside(work)
             if self._asks_again(recorded.request, [one for one in found if not noise.hides(one)]):
                 noise = await self._learnt(noise, origin, recorded, request, live)
             kept = tuple([one for one in found if not noise.hides(one)])
@@ -185,6 +190,15 @@ class Asking:
         finally:
             close()
         return verdict
+
+    def _compared(
+        self, number: int, recorded: Interaction, live: Interaction
+    ) -> tuple[Interaction, tuple[Finding, ...]]:
+        """A live answer without its secrets, and what differs."""
+        self.carried.learn(number, recorded, live)
+        redacted = self.rules.redact(live)
+        comparison = Comparison(self.rules.headers, self.carried.is_known)
+        return redacted, comparison.of(recorded, redacted)
 
     def _volatile_for(self, request: RecordedRequest) -> tuple[VolatileRule, ...]:
         return tuple([rule for rule in self.rules.volatile if rule.fits(request.target)])
@@ -204,12 +218,18 @@ class Asking:
         """The noise, with what differs between two live answers."""
         answered = await self._answer(origin, recorded, request)
         try:
-            again = self.rules.redact(answered.interaction)
-            strict = Comparison(self.rules.headers, habits=False)
-            # An optional member may be in either of them.
-            return noise.learning((*strict.of(live, again), *strict.of(again, live)))
+            learnt: Noise = await self.aside(
+                partial(self._between, noise, live, answered.interaction)
+            )
+            return learnt
         finally:
             answered.close()
+
+    def _between(self, noise: Noise, live: Interaction, other: Interaction) -> Noise:
+        again = self.rules.redact(other)
+        strict = Comparison(self.rules.headers, habits=False)
+        # An optional member may be in either of them.
+        return noise.learning((*strict.of(live, again), *strict.of(again, live)))
 
     async def _answer(
         self, origin: Origin, recorded: Interaction, request: RecordedRequest

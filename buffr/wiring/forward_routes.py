@@ -87,7 +87,8 @@ class ForwardRoutes:
         try:
             known = self._held.find(name)
             if known is None:
-                upstream = None if row.mode is Mode.REPLAY else self._upstream(origin, row)
+                calls = row.mode is not Mode.REPLAY or row.check_live > 0
+                upstream = self._upstream(origin, row) if calls else None
                 route = self._maker.recorded(
                     row, view.matcher, view.store, upstream, origin, view.playhead
                 )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from random import SystemRandom
+from secrets import token_bytes
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -20,22 +23,25 @@ from buffr.drift.comparison import HEADERS
 from buffr.drift.noise import VolatileRule
 from buffr.drift.stand_ins import Credentials
 from buffr.errors import BuffrError
-from buffr.exchanges.pace import Pace
+from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.interaction import RecordedRequest
 from buffr.origin import Origin
 from buffr.policy.rate_limits import RateRules, Window
 from buffr.redaction.redactor import Redactor
+from buffr.redaction.rules import RedactionRules
 from buffr.refreshing.asking import Asking, Live, Rules, Twice
 from buffr.refreshing.autobahn_client import AutobahnClient
+from buffr.refreshing.live_checks import LiveChecks
 from buffr.refreshing.treq_client import Patience, TreqClient
 from buffr.refreshing.walk import Step, Walk
 from buffr.upstream.upstream import Upstream
 from buffr.wiring.routes import rate_rules, redaction_rules
 from buffr.wiring.upstreams import Upstreams
 
-__all__ = ["LiveAPI", "Wanted"]
+__all__ = ["LiveAPI", "Wanted", "checks_of"]
 
 _MOST_HOLD_S = 86400.0
+_MOST_DELAY_S = 60.0
 _MOST_WAITING = 1_000_000
 
 
@@ -72,6 +78,7 @@ class LiveAPI:
     _client: TreqClient = field(init=False)
     _sessions: AutobahnClient = field(init=False)
     _upstreams: Upstreams = field(init=False)
+    _known: dict[Origin, Upstream] = field(init=False, factory=dict)
     _rows: dict[Origin, RouteSettings] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -101,18 +108,16 @@ class LiveAPI:
         redaction = redaction_rules(self.config)
         if not self.wanted.records:
             redaction = evolve(redaction, unsafe="warn")
-        redactor = Redactor(redaction, salt)
-        drift = self.config.drift
         rules = Rules(
             origin_of=lambda request: self._origin(request, row),
-            redact=redactor.interaction,
+            redact=Redactor(redaction, salt).interaction,
             credentials=Credentials(
                 dict(self.config.credentials) | dict(self.wanted.credentials), self.environ
             ),
             unsafe=self.wanted.unsafe,
             twice=self.wanted.twice,
-            headers=HEADERS | frozenset(drift.headers),
-            volatile=[VolatileRule(one.path, one.json, one.headers) for one in drift.volatile],
+            headers=_headers(self.config),
+            volatile=_volatile(self.config),
         )
         asking = Asking(
             rules, self._client, self._sessions, self._pace(row), Carried(words), on_live
@@ -148,7 +153,9 @@ class LiveAPI:
         return origin
 
     def _upstream(self, origin: Origin) -> Upstream:
-        return self._upstreams.of(origin, self._options(origin))
+        if origin not in self._known:
+            self._known[origin] = self._upstreams.of(origin, self._options(origin))
+        return self._known[origin]
 
     def _options(self, origin: Origin) -> UpstreamOptions:
         row = self._rows.get(origin)
@@ -163,11 +170,56 @@ class LiveAPI:
         if not windows and row is not None and row.limits is not None:
             windows = rate_rules(row.limits).windows
         rules = RateRules(windows, max_delay_s=self.wanted.max_wait_s, max_waiting=_MOST_WAITING)
-        return Pace(self.reactor, rules, _MOST_HOLD_S, seconds=time.monotonic, wall=time.time)
+        return _pace_of(self.reactor, rules)
 
     def close(self) -> None:
         """Close every connection."""
         self._upstreams.close()
+
+
+def checks_of(
+    share: float,
+    config: Config,
+    redaction: RedactionRules,
+    upstream: PacedUpstream,
+    reactor: Any,
+) -> LiveChecks:
+    """What asks an upstream about a share of what is replayed."""
+
+    def upstream_for(_: Origin) -> Upstream:
+        return upstream.upstream
+
+    patience = Patience(memory_bytes=config.limits.body_memory_bytes)
+    rules = Rules(
+        origin_of=lambda _: upstream.upstream.origin,
+        redact=Redactor(evolve(redaction, unsafe="warn"), token_bytes(16)).interaction,
+        credentials=Credentials(dict(config.credentials), os.environ),
+        headers=_headers(config),
+        volatile=_volatile(config),
+    )
+    return LiveChecks(
+        share,
+        SystemRandom().random,
+        rules,
+        TreqClient(upstream_for, reactor, time.monotonic, _timestamp, patience),
+        AutobahnClient(upstream_for, reactor, _timestamp, patience),
+        upstream.pace or _pace_of(reactor, RateRules(max_delay_s=_MOST_DELAY_S)),
+        reactor,
+    )
+
+
+def _headers(config: Config) -> frozenset[str]:
+    """The names of headers that count."""
+    return HEADERS | frozenset(config.drift.headers)
+
+
+def _volatile(config: Config) -> tuple[VolatileRule, ...]:
+    """What the settings say is new in every answer."""
+    return tuple([VolatileRule(one.path, one.json, one.headers) for one in config.drift.volatile])
+
+
+def _pace_of(reactor: Any, rules: RateRules) -> Pace:
+    return Pace(reactor, rules, _MOST_HOLD_S, seconds=time.monotonic, wall=time.time)
 
 
 def _timestamp() -> str:

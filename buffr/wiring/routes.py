@@ -26,7 +26,16 @@ from buffr.exchanges.fleet_pace import FleetPace
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead, Repeat
-from buffr.exchanges.route import Cached, Fitting, Passing, Recorded, Route, SessionLimits, Variants
+from buffr.exchanges.route import (
+    Cached,
+    Fitting,
+    LiveChecks,
+    Passing,
+    Recorded,
+    Route,
+    SessionLimits,
+    Variants,
+)
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import PRESETS
 from buffr.origin import Origin
@@ -176,6 +185,9 @@ class RouteMaker:
         mode, delays, re_record_after_s = row.mode, row.replay_delays, row.re_record_after_s
         repeat = repeat_of(row.repeat, row.match)
         in_dialogue = PRESETS[row.match.preset].in_dialogue  # whose answers are for one client
+        checks = None
+        if row.check_live and upstream is not None:
+            checks = self._checks(row.check_live, upstream)
         return Recorded(
             **self._common(origin, keeps=mode.records),
             mode=mode,
@@ -194,7 +206,14 @@ class RouteMaker:
             fitting=_fitting(row),
             in_dialogue=in_dialogue,
             hooks=self.hooks.of(row.hooks),
+            checks=checks,
         )
+
+    def _checks(self, share: float, upstream: PacedUpstream) -> LiveChecks:
+        """What asks the live API on the side, at the pace of its upstream."""
+        from buffr.wiring.live_api import checks_of  # noqa: PLC0415  # few routes have any
+
+        return checks_of(share, self.config, self.rules, upstream, self.reactor)
 
     def cached(
         self,

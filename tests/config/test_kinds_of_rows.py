@@ -26,6 +26,7 @@ SAMPLES: dict[str, Any] = {
     "share": False,
     "record_statuses": ["2xx"],
     "re_record_after": "30d",
+    "check_live": "5%",
     "limits": {"per_hour": 3},
     "hooks": "hooks.py",
     "match": {"query": ["ts"]},

@@ -16,6 +16,7 @@ from attrs import astuple
 from request_heads import ACCEPTED, REFUSED
 from service_bench import PATIENCE_S, Client, ServiceBench, service
 
+from buffr.drift.verdict import Verdict
 from buffr.exchanges.exchange import Finished
 from buffr.listeners.client import ClientSink
 from buffr.listeners.hit_memo import HitMemo, KnownHit, RequestBytes
@@ -59,6 +60,9 @@ class Observed:
         self.told.append(
             (exchange.request, exchange.status, exchange.level, exchange.src, exchange.detail)
         )
+
+    def drifted(self, request: str, verdict: Verdict) -> None:
+        pass
 
     def recorded(self, request: str) -> None:
         self.told.append(("recorded", request))

@@ -18,6 +18,7 @@ from buffr.isolate.ledger import AskedFor, Ledger, Refusal
 from buffr.origin import host_and_port
 
 if TYPE_CHECKING:
+    from buffr.drift.verdict import Verdict
     from buffr.exchanges.exchange import Counters, Finished
     from buffr.exchanges.route import Route
     from buffr.matching.suggestion import Suggestion
@@ -64,6 +65,7 @@ class Tally:
     has hosts with which a client failed to set up TLS, and why.
     ``connections`` counts client connections. ``proposed`` are the rules that
     would have made misses hits, each with the host for which it was found.
+    ``drift`` is what checks of the live API found, by the requests.
     """
 
     rows: dict[tuple[str, int, str], ExchangeCount] = field(factory=dict)
@@ -74,6 +76,7 @@ class Tally:
     no_tls: dict[str, str] = field(factory=dict)
     connections: int = 0
     proposed: dict[tuple[str, Suggestion], None] = field(factory=dict)
+    drift: dict[str, Verdict] = field(factory=dict)
 
     def finished(self, exchange: Finished) -> None:
         """Count an exchange."""
@@ -96,6 +99,11 @@ class Tally:
         """Count a recording."""
         if request in self.recordings or len(self.recordings) < _MOST_ROWS:
             self.recordings[request] = self.recordings.get(request, 0) + 1
+
+    def drifted(self, request: str, verdict: Verdict) -> None:
+        """Note that the live API answers otherwise."""
+        if len(self.drift) < _MOST_ROWS:
+            self.drift[request] = verdict
 
     def refused(self, status: str, why: str) -> None:
         """Count a request that never became an exchange."""
@@ -259,6 +267,7 @@ def summary(outcome: Outcome, paint: Paint) -> str:
     lines += _listed("31", "no TLS", no_tls, _MOST, paint)
     if "record" in outcome.fail_on:
         lines += _listed("33", "recorded", list(outcome.tally.recordings), _MOST, paint)
+    lines += _listed("33", "drifted", _drifts(outcome), _MOST, paint)
     left = [f"{one.cassette}: {one.request}" for one in outcome.unused]
     lines += _listed("33", "unused", left, _MOST_UNUSED, paint)
     bypassed = [_counted(host, count) for host, count in outcome.bypassed.items()]
@@ -286,6 +295,7 @@ def _counts(outcome: Outcome, paint: Paint) -> str:
         ("31", f"{outcome.refused} refused", outcome.refused),
         ("31", times(len(tally.no_tls), "host", "hosts") + " without TLS", tally.no_tls),
         ("31", f"{counters.failed_appends} not recorded", counters.failed_appends),
+        ("33", f"{len(tally.drift)} drifted", tally.drift),
         ("33", f"{len(outcome.unused)} unused", outcome.unused),
         ("36", times(len(outcome.bypassed), "host", "hosts") + " bypassed", outcome.bypassed),
         ("31", times(escapes, "escape", "escapes") + " refused", escapes),
@@ -310,6 +320,13 @@ def _rows(rows: Sequence[ExchangeCount]) -> list[str]:
 def _refusals(outcome: Outcome) -> list[str]:
     found = outcome.tally.refusals.items()
     return [_counted(f"{status} {why}", count) for (status, why), count in found]
+
+
+def _drifts(outcome: Outcome) -> list[str]:
+    return [
+        "\n".join([f"{request} ({verdict.word})", *map(str, verdict.findings)])
+        for request, verdict in outcome.tally.drift.items()
+    ]
 
 
 def _escapes(outcome: Outcome) -> list[str]:

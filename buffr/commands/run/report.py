@@ -43,6 +43,7 @@ def as_json(outcome: Outcome) -> bytes:
             "refused": outcome.refused,
             "not_recorded": counters.failed_appends,
             "unused": len(outcome.unused),
+            "drifted": len(tally.drift),
             "without_tls": len(tally.no_tls),
             "bypassed": sum(outcome.bypassed.values()),
             "escapes": sum(outcome.escapes.values()),
@@ -55,6 +56,14 @@ def as_json(outcome: Outcome) -> bytes:
         "refused": [
             {"status": int(status), "detail": why, "count": count}
             for (status, why), count in tally.refusals.items()
+        ],
+        "drifted": [
+            {
+                **_request(request),
+                "severity": verdict.word,
+                "findings": list(map(str, verdict.findings)),
+            }
+            for request, verdict in tally.drift.items()
         ],
         "unused": [
             {"cassette": str(one.cassette), **_request(one.request)} for one in outcome.unused
