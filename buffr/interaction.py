@@ -138,9 +138,10 @@ class HTTPInteraction:
     such an interaction is kept, and not replayed, unless it is ``unended``.
     ``left_after_ms`` is then how long its last client stayed after the last
     chunk. ``uncertain`` says why the answer may be incomplete although clients
-    accept it as complete. ``recorded_at`` is RFC 3339 in UTC. ``took_ms`` is how
-    long the upstream took from the request to the end of its answer. ``note``
-    is a user's.
+    accept it as complete. ``recorded_at`` is RFC 3339 in UTC; ``recorded_by``
+    is the program with its version, and the settings that shaped the recording.
+    ``took_ms`` is how long the upstream took from the request to the end of its
+    answer. ``note`` is a user's.
     """
 
     request: RecordedRequest
@@ -155,6 +156,7 @@ class HTTPInteraction:
     left_after_ms: int = 0
     took_ms: int | None = None
     note: str | None = None
+    recorded_by: str | None = None
 
     @property
     def whole(self) -> bool:
@@ -265,6 +267,7 @@ class WebSocketInteraction:
     end: SessionEnd | None = None
     recorded_at: str | None = None
     note: str | None = None
+    recorded_by: str | None = None
 
     @property
     def whole(self) -> bool:

@@ -137,6 +137,7 @@ class RecordedCall(UpstreamCall):
             head,
             tape,
             recorded_at=self.timestamp(),
+            recorded_by=route.recorded_by,
             truncated=truncated,
             captures=sync.to_store(request) if sync else (),
             took_ms=self._took_ms(),

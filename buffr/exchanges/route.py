@@ -207,6 +207,7 @@ class Recorded(_AnyRoute):
     recordings that are too old; without it none is. ``in_dialogue`` says that
     its exchanges are calls within sessions, as in ``Dialogues``. ``hooks``
     are functions of the user's. ``checks`` ask the live API on the side.
+    ``recorded_by`` is the program and its settings as in interactions.
     """
 
     mode: Mode
@@ -224,6 +225,7 @@ class Recorded(_AnyRoute):
     once: Once = field(factory=Once)
     """What mode replay lets through by hand."""
     fitting: Fitting = field(factory=Fitting)
+    recorded_by: str | None = None
     in_dialogue: bool = False
     hooks: Hooks | None = None
     checks: LiveChecks | None = None

@@ -180,6 +180,7 @@ class SessionTape:
         response: ResponseHead,
         *,
         recorded_at: str,
+        recorded_by: str | None = None,
         end: SessionEnd | None = None,
     ) -> WebSocketInteraction:
         """The interaction; payloads in files live as long as the tape is open.
@@ -193,6 +194,7 @@ class SessionTape:
             tuple([self._frame(taped) for taped in self._taped]),
             self._end(end),
             recorded_at,
+            recorded_by=recorded_by,
         )
 
     def _frame(self, taped: _TapedFrame) -> Frame:

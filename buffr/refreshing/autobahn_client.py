@@ -35,7 +35,7 @@ from buffr.origin import Origin
 from buffr.recording.http import recording
 from buffr.recording.session import SessionTape
 from buffr.recording.tape import Tape
-from buffr.refreshing.treq_client import Answered, Patience
+from buffr.refreshing.treq_client import RECORDER, Answered, Patience
 from buffr.transport.duplex import Duplex
 from buffr.transport.spool import Spool
 from buffr.transport.streams import Signal
@@ -116,7 +116,12 @@ class AutobahnClient:
             truncated = error.message
         head = response.head.for_next_hop
         made: HTTPInteraction = recording(
-            request, head, tape, recorded_at=self.timestamp(), truncated=truncated
+            request,
+            head,
+            tape,
+            recorded_at=self.timestamp(),
+            recorded_by=RECORDER,
+            truncated=truncated,
         )
         return Answered(made, tape.close)
 
@@ -152,6 +157,7 @@ class AutobahnClient:
             request,
             ResponseHead(head.status, head.reason, end_to_end(head.headers)),
             recorded_at=self.timestamp(),
+            recorded_by=RECORDER,
             end=wire.end,
         )
         return Answered(made, tape.close)

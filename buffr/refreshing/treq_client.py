@@ -19,6 +19,7 @@ from twisted.web.http_headers import Headers as WebHeaders
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from buffr import __version__
 from buffr.errors import BuffrError, UpstreamTimeout
 from buffr.interaction import Body, Interaction, RecordedRequest
 from buffr.message import Headers, Piece, Request, ResponseHead, first_value, with_length
@@ -31,7 +32,10 @@ from buffr.upstream.agent import AgentResponse
 from buffr.upstream.connection import Response
 from buffr.upstream.upstream import Upstream
 
-__all__ = ["Answered", "Patience", "TreqClient"]
+__all__ = ["RECORDER", "Answered", "Patience", "TreqClient"]
+
+RECORDER = f"buffr/{__version__} refresh"
+"""What recordings made here say about their program."""
 
 _BLOCK_BYTES = 65536
 _NOT_FOR_TREQ = frozenset((b"content-encoding", b"set-cookie"))
@@ -190,6 +194,7 @@ class _Tap:
             self._head,
             self._tape,
             recorded_at=self._client.timestamp(),
+            recorded_by=RECORDER,
             truncated=truncated,
         )
         return Answered(interaction, self._tape.close)

@@ -12,6 +12,7 @@ from typing import Any, TypedDict, assert_never
 
 from attrs import field, frozen
 
+from buffr import __version__
 from buffr.clock.names import TimeNames
 from buffr.clock.session import SessionClocks
 from buffr.config import Config, ReverseRoute
@@ -84,6 +85,21 @@ def _fitting(row: RouteSettings) -> Fitting:
         names = TimeNames(also=said.json, never=said.keep)
         clock = SessionClocks(names, bodies=said.show == "shifted")
     return Fitting(row.replay_retry_after_s, row.end_of_stream == "client", clock)
+
+
+def _recorder(config: Config, row: RouteSettings) -> str:
+    """What recordings say about the program, its mode, and other settings than the defaults."""
+    lenient = row.upstream.lenient
+    changed = {
+        "redact.enabled=false": not config.redact.enabled,
+        "redact.unsafe=warn": config.redact.unsafe == "warn",
+        "upstream.lenient=false": not (config.lenient if lenient is None else lenient),
+        "keep_host=true": row.keep_host,
+        "record_statuses": row.record_statuses is not None,
+        "hooks": row.hooks is not None,
+    }
+    said = [words for words, is_so in changed.items() if is_so]
+    return " ".join([f"buffr/{__version__}", f"mode={row.mode.value}", *said])
 
 
 class _Common(TypedDict):
@@ -204,6 +220,7 @@ class RouteMaker:
             fleet=self.cassettes.servers.fleet_of(store),
             variants=Variants(strict=matcher.strict_variants),
             fitting=_fitting(row),
+            recorded_by=_recorder(self.config, row),
             in_dialogue=in_dialogue,
             hooks=self.hooks.of(row.hooks),
             checks=checks,

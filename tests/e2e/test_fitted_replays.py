@@ -15,8 +15,10 @@ import pytest
 import requests
 import yaml
 from bench import eventually, interactions
+from commands import run
 from raw_http import Answer, BrokenAnswer, RawClient, ask, request
 
+from buffr import __version__
 from buffr.testing import BuffrProcess, FakeUpstream, Received, Script, Step, answer
 
 PLAIN = b'{"a": 1}'
@@ -280,3 +282,18 @@ class TestStreamsWithoutEnd:
                 lambda: [one for one in interactions(tmp_path / "c.json") if "end" in one["http"]]
             )
         assert json.dumps(kept).count("data: 1") == 1
+
+
+class TestWhoRecorded:
+    def test_version_mode_and_what_was_not_the_default(self, tmp_path: Path) -> None:
+        """In the interaction, beside the time; shown by ``cassette show``."""
+        with upstream(lambda _: answer(b"a")) as origin:
+            row = {"target": origin.url, "mode": "record", "keep_host": True}
+            with serving(tmp_path, row, redact={"enabled": False}) as running:
+                ask(running.ports[0], request(b"/a"))
+        (kept,) = interactions(tmp_path / "c.json")
+        by = f"buffr/{__version__} mode=record redact.enabled=false keep_host=true"
+        assert kept["http"]["recorded_by"] == by
+        shown = run("cassette", "show", "c.json", "0", cwd=tmp_path)
+        assert f" by {by}" in shown.stdout
+        assert replayed(tmp_path, request(b"/a")).body == b"a"

@@ -19,7 +19,7 @@ ADDED_TO_RESPONSE = {
     "reason", "raw_headers", "header_encoding", "body_file", "body_size", "chunks", "trailers"
 }  # fmt: skip
 ADDED_TO_ELEMENT = {"seal"}
-ADDED_TO_EXCHANGE = {"end", "recorded_at"}
+ADDED_TO_EXCHANGE = {"end", "recorded_at", "recorded_by"}
 
 
 def interactions(text: bytes) -> list[dict[str, Any]]:

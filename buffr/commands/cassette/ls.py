@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from buffr.commands.cassette.bodies import sized
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError
+from buffr.exchanges.ages import recorded_s
 from buffr.interaction import (
     Body,
     Direction,
@@ -30,21 +32,23 @@ from buffr.redaction.request_hint import LARGEST_READ, RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.snapshot import Snapshot
 
-__all__ = ["Summary", "declare", "row_at", "row_of", "rows", "run"]
+__all__ = ["Summary", "age", "declare", "row_at", "row_of", "rows", "run"]
 
 _RULES = RedactionRules()
 _encode = msgspec.json.Encoder().encode
 _NO_TIME = "-"
 _TIME_WIDTH = len("2026-11-21T22:02:42")
 _SIZE_WIDTH = 10
+_AGE_WIDTH = 5
+_UNITS = (("y", 31_557_600), ("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def declare(parser: Parser) -> None:
     """Describe the arguments."""
     parser.describe(
         "Lists the interactions of a cassette in recorded order: number, time of the recording, "
-        "method, status, size of the answer, URL, and what tells requests to one URL apart: "
-        "operation, model, stream, a hint of the body. Credentials are not shown.",
+        "its age, method, status, size of the answer, URL, and what tells requests to one URL "
+        "apart: operation, model, stream, a hint of the body. Credentials are not shown.",
         "FILE",
         examples=(("buffr cassette ls api.openai.com.json", "one line for each interaction"),),
     )
@@ -72,6 +76,7 @@ class Summary:
     response_bytes: int | None = None
     frames: int | None = None
     recorded_at: str | None = None
+    recorded_by: str | None = None
     truncated: str | None = None
     uncertain: str | None = None
     fault: str | None = None
@@ -115,6 +120,7 @@ def row_of(number: int, interaction: Interaction) -> Summary:
             response.status,
             frames=len(interaction.frames),
             recorded_at=interaction.recorded_at,
+            recorded_by=interaction.recorded_by,
             truncated=end.reason if end is not None and end.truncated else None,
         )
     return Summary(
@@ -127,6 +133,7 @@ def row_of(number: int, interaction: Interaction) -> Summary:
         request.body.size_bytes,
         interaction.body.size_bytes,
         recorded_at=interaction.recorded_at,
+        recorded_by=interaction.recorded_by,
         truncated=interaction.truncated,
         uncertain=interaction.uncertain,
     )
@@ -154,10 +161,10 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         _write_json(rows(snapshot, hints=True))
         return 0
-    paint = paint_for(sys.stdout, os.environ)
+    paint, now_s = paint_for(sys.stdout, os.environ), time.time()
     width = len(str(max(len(snapshot) - 1, 0)))
     for row in rows(snapshot, hints=True):
-        sys.stdout.write(_line(row, width, paint) + "\n")
+        sys.stdout.write(_line(row, width, paint, now_s) + "\n")
     return 0
 
 
@@ -170,15 +177,26 @@ def _write_json(found: Iterator[Summary]) -> None:
     sys.stdout.write("[]\n" if before == "[" else "\n]\n")
 
 
-def _line(row: Summary, width: int, paint: Paint) -> str:
+def age(recorded_at: str | None, now_s: float) -> str:
+    """How old a recording is in its largest unit, such as ``3d`` or ``2y``; empty if unknown."""
+    made_s = recorded_s(recorded_at)
+    if made_s is None:
+        return ""
+    seconds = max(0, int(now_s - made_s))
+    unit, size = next((each for each in _UNITS if seconds >= each[1]), _UNITS[-1])
+    return f"{seconds // size}{unit}"
+
+
+def _line(row: Summary, width: int, paint: Paint, now_s: float) -> str:
     number = str(row.index).rjust(width)
     if row.fault is not None:
         return f"{number}  {paint('31', plain(row.fault))}"
-    time = (row.recorded_at or _NO_TIME)[:_TIME_WIDTH].ljust(_TIME_WIDTH)
+    when = (row.recorded_at or _NO_TIME)[:_TIME_WIDTH].ljust(_TIME_WIDTH)
+    when += age(row.recorded_at, now_s).rjust(_AGE_WIDTH)
     word = "WS" if row.type == "websocket" else plain(row.method or "")
     size = f"frames={row.frames}" if row.frames is not None else sized(row.response_bytes or 0)
     status = paint(_colour(row.status or 0), str(row.status).rjust(3))
-    start = f"{number}  {plain(time)}  {word:<6} {status} {size:>{_SIZE_WIDTH}}"
+    start = f"{number}  {plain(when)}  {word:<6} {status} {size:>{_SIZE_WIDTH}}"
     line = f"{start}  {plain(row.url or '')}"
     if row.hint:
         line += f"  {paint('2', plain(row.hint))}"

@@ -99,7 +99,8 @@ def _parts(snapshot: Snapshot, number: int, paint: Paint) -> Iterator[str]:
 def shown(interaction: Interaction, paint: Paint) -> Iterator[str]:
     """An interaction as text, in pieces."""
     if interaction.recorded_at is not None:
-        yield f"recorded at {plain(interaction.recorded_at)}\n\n"
+        by = f" by {plain(interaction.recorded_by)}" if interaction.recorded_by else ""
+        yield f"recorded at {plain(interaction.recorded_at)}{by}\n\n"
     request, response = interaction.request, interaction.response
     where = ""
     if request.host is not None:

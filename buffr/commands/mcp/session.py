@@ -202,7 +202,8 @@ class _Relay:
     def _keep(self, interaction: HTTPInteraction) -> None:
         """Record after what was recorded before."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        stamped, before = evolve(interaction, recorded_at=at), self._recorded
+        by = self.route.recorded_by
+        stamped, before = evolve(interaction, recorded_at=at, recorded_by=by), self._recorded
         self._recorded = Deferred.fromCoroutine(self._append(stamped, before))
 
     async def _append(self, interaction: HTTPInteraction, before: Deferred[None] | None) -> None:

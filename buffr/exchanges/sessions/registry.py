@@ -171,6 +171,7 @@ class Sessions:
             request,
             ResponseHead(head.status, head.reason, end_to_end(head.headers)),
             recorded_at=self._timestamp(),
+            recorded_by=route.recorded_by,
             end=end,
         )
         try:

@@ -217,6 +217,7 @@ def _exchange(record: ExchangeRecord, bodies: Path) -> HTTPInteraction:
         left_after_ms=0 if end is None else end.after_ms,
         took_ms=record.took_ms,
         note=record.note,
+        recorded_by=record.recorded_by,
     )
 
 
@@ -252,6 +253,8 @@ def _encode_exchange(interaction: HTTPInteraction) -> list[bytes]:
         members.append([b'"took_ms": %d' % interaction.took_ms])
     if interaction.note:
         members.append([b'"note": ', to_json(interaction.note)])
+    if interaction.recorded_by is not None:
+        members.append([b'"recorded_by": ', to_json(interaction.recorded_by)])
     return object_text(members, EXCHANGE)
 
 

@@ -107,6 +107,7 @@ class ExchangeRecord(msgspec.Struct, gc=False):
     recorded_at: str | None = None
     took_ms: _Milliseconds | None = None
     note: str | None = None
+    recorded_by: str | None = None
 
 
 class UpgradeRecord(msgspec.Struct, gc=False):
@@ -169,6 +170,7 @@ class SessionRecord(msgspec.Struct, gc=False):
     end: SessionEndRecord | None = None
     recorded_at: str | None = None
     note: str | None = None
+    recorded_by: str | None = None
 
 
 class ElementRecord(msgspec.Struct, gc=False):

@@ -63,7 +63,8 @@ def session_of(record: SessionRecord, bodies: Path) -> WebSocketInteraction:
         frames,
         end,
         record.recorded_at,
-        record.note,
+        note=record.note,
+        recorded_by=record.recorded_by,
     )
 
 
@@ -150,6 +151,8 @@ def encode_session(session: WebSocketInteraction) -> list[bytes]:
         members.append([b'"recorded_at": ', to_json(session.recorded_at)])
     if session.note:
         members.append([b'"note": ', to_json(session.note)])
+    if session.recorded_by is not None:
+        members.append([b'"recorded_by": ', to_json(session.recorded_by)])
     return object_text(members, EXCHANGE)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import brotli
@@ -13,6 +15,7 @@ from attrs import evolve
 from calls import DATA, age, body_file, call, elements, write
 
 from buffr.commands.cassette.bodies import pretty
+from buffr.commands.cassette.ls import age as age_of
 from buffr.commands.terminal import Paint
 from buffr.interaction import (
     Body,
@@ -67,10 +70,21 @@ def mixed(tmp_path: Path) -> Path:
 class TestLs:
     def test_a_line_an_interaction(self, mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
         lines = call(capsys, "ls", mixed).out.splitlines()
-        first = "0  2026-11-21T22:02:42  GET    200       12 B  https://api.test/a?api_key=REDACTED"
-        assert lines[0] == first
-        assert lines[1].split()[2:6] == ["WS", "101", "frames=3", "/live"]
+        when, first = lines[0][:27], lines[0][27:]
+        assert re.fullmatch(r"0  2026-11-21T22:02:42 +[0-9]+[smhdy]", when)
+        assert first == "  GET    200       12 B  https://api.test/a?api_key=REDACTED"
+        assert re.search(r"  WS +101 +frames=3  \S*/live", lines[1])
         assert lines[2].endswith("https://api.test/b  truncated: time-out")
+
+    @pytest.mark.parametrize(
+        ("later_s", "shown"),
+        [(0, "0s"), (59.9, "59s"), (60, "1m"), (7300, "2h"), (86400 * 300, "300d"), (1e8, "3y")],
+    )
+    def test_age(self, later_s: float, shown: str) -> None:
+        made_s = datetime(2026, 11, 21, 22, 2, 42, tzinfo=UTC).timestamp()
+        assert age_of("2026-11-21T22:02:42Z", made_s + later_s) == shown
+        assert age_of("2026-11-21T22:02:42Z", made_s - 5) == "0s"
+        assert age_of("soon", made_s) == age_of(None, made_s) == ""
 
     def test_json(self, mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
         rows = json.loads(call(capsys, "ls", mixed, "--json").out)
