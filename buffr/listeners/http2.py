@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from buffr.errors import BadRequest, BuffrError
 from buffr.listeners.client import Handler, Http2Terms, Listener
+from buffr.listeners.hit_memo import KnownHit, RequestBytes
 from buffr.listeners.http2_sink import Http2Sink
 from buffr.log import say
 from buffr.message import CHUNKED, Headers, Request
@@ -194,6 +195,9 @@ class Http2Connection(Protocol):
         if self._calm.broken:
             return
         self._since = self._listener.now
+        handle = self._own_handler or self._listener.handle
+        if ended and self._is_known(stream, (handle, fields)):
+            return
         try:
             request = self._request(fields, ended=ended)
         except BuffrError as error:
@@ -204,13 +208,33 @@ class Http2Connection(Protocol):
             return
         length = request.body_length
         if length == 0:
-            self._start(Http2Sink(self._listener, self, stream, request, b"", complete=ended))
+            sink = Http2Sink(self._listener, self, stream, request, b"", complete=ended)
+            if ended and self._listener.hits.is_repeated(fields):
+                sink.memorable, sink.raw, sink.sent = True, (handle, fields), None
+            self._start(sink)
         elif length == CHUNKED or length > _WAIT_FOR_WHOLE or request.expects_continue:
             sink = Http2Sink(self._listener, self, stream, request, b"", complete=False)
             sink.body = BodyStream(sink.hold_body, sink.resume_body)
             self._start(sink)
         else:
             self._gathered[stream] = _Gathered(request, self._listener.now)
+
+    def _is_known(self, stream: int, request: RequestBytes) -> bool:
+        """Answer a request at once that is remembered with its answer, if that still holds."""
+        listener = self._listener
+        known = listener.hits.get(request)
+        if known is None or listener.stopping:
+            return False
+        hit, guard, body = known.hit, known.guard, known.data
+        if guard is not None and not guard(self.client_address, hit.route):
+            return False
+        if not hit.again(self):
+            return False
+        self.engine.answer(stream, known.fields, ended=not body)
+        if body:
+            self.engine.send(stream, body, ended=True)
+        hit.tell()
+        return True
 
     def _request(self, fields: Headers, *, ended: bool) -> Request:
         # Equal fields may differ in what no table may learn, which is their kind.
@@ -288,6 +312,10 @@ class Http2Connection(Protocol):
         """The sink is ahead of its client: tell it when something was taken."""
         self._full.add(sink)
 
+    def remember(self, request: RequestBytes, known: KnownHit) -> None:
+        """Answer a request of these fields in the same way when it comes again."""
+        self._listener.hits.put(request, known)
+
     def forget(self, sink: Http2Sink) -> None:
         """Both sides of the stream are complete, or it was reset."""
         self._since = self._listener.now
@@ -328,8 +356,8 @@ class Http2Connection(Protocol):
             if bound_s and idle_s > bound_s:  # the client does not read the last of it
                 self.cut()
         elif limits.idle_s and idle_s > limits.idle_s and not (self._sinks or self._gathered):
-            if self._held:
-                self.cut()
+            if self._held or (bound_s and idle_s > limits.idle_s + bound_s):
+                self.cut()  # the client takes nothing any more
             else:
                 self.stop()
 

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from buffr.errors import BadFraming, BuffrError, ClientGone
 from buffr.exchanges.hit import Hit
 from buffr.listeners.client import Carrier, ClientSink, Listener
+from buffr.listeners.hit_memo import KnownHit, RequestBytes
 from buffr.listeners.http2_tunnel import Address, StreamTransport
 from buffr.message import CHUNKED, Headers, Piece, Request, ResponseHead, response_length
 from buffr.transport.duplex import Duplex, TransportDuplex
@@ -42,6 +43,9 @@ class _Connection(Carrier, Protocol):
     def fill(self, sink: Http2Sink) -> None:
         """Call ``taken`` whenever all was sent that there is room for, until it returns true."""
 
+    def remember(self, request: RequestBytes, known: KnownHit) -> None:
+        """Answer a request of these fields in the same way when it comes again."""
+
     def forget(self, sink: Http2Sink) -> None:
         """Both sides of the stream are complete, or it was reset."""
 
@@ -62,10 +66,16 @@ class Http2Sink(ClientSink):
         "_tunnel",
         "_unsent",
         "complete",
+        "raw",
+        "sent",
         "stream",
     )
 
     connection: _Connection
+
+    # Set where the sink is ``memorable``; ``sent`` is the answer once it went out whole.
+    raw: RequestBytes
+    sent: tuple[Headers, bytes] | None
 
     def __init__(
         self,
@@ -168,7 +178,8 @@ class Http2Sink(ClientSink):
     ) -> None:
         self.begun = True
         engine, stream = self.connection.engine, self.stream
-        if self._is_bodiless(head) or not (body or trailers):
+        bodiless = self._is_bodiless(head)
+        if bodiless or not (body or trailers):
             engine.answer(stream, head.fields, ended=True)
         else:
             engine.answer(stream, head.fields, ended=False)
@@ -178,9 +189,12 @@ class Http2Sink(ClientSink):
             else:
                 engine.send(stream, body, ended=True)
         self.done = True
+        if self.memorable and not trailers and len(body) <= _SMALL:
+            self.sent = head.fields, b"" if bodiless else body
         self._answered(len(body))
 
     def begin(self, head: ResponseHead) -> None:
+        self.memorable = False  # what goes out in pieces is not kept
         self.begun = True
         self._bodiless = self._is_bodiless(head)
         self.connection.engine.answer(self.stream, head.fields, ended=self._bodiless)
@@ -270,7 +284,9 @@ class Http2Sink(ClientSink):
         self.connection.forget(self)
 
     def remember(self, hit: Hit) -> None:
-        raise NotImplementedError  # it is never memorable
+        if self.sent is not None:
+            fields, body = self.sent
+            self.connection.remember(self.raw, KnownHit(body, hit, self.guard, fields))
 
     # Other protocols.
 

@@ -1,0 +1,96 @@
+"""Hits out of the memo in HTTP/2: the same as without it, and only while they hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from http2_bench import asking
+from service_bench import ServiceBench, service
+from test_hit_memo import Watched
+from test_http2_proxy import Asking
+
+from buffr.message import Headers
+from buffr.wire.http2.engines import ENGINES
+
+LONG = b"x" * 20_000
+
+
+def answering(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nX-One: 1\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+class Hits:
+    """A client with one connection, and the memo of its port."""
+
+    def __init__(self, bench: ServiceBench, cassette: Path) -> None:
+        self.bench, self.cassette = bench, cassette
+        self.memo = bench.factory.hits = Watched()
+        client = bench.client()
+        self.client = Asking(client.send, client.wire.taken)
+
+    def ask(self, fields: Headers | None = None) -> tuple[Headers, bytes]:
+        client = self.client
+        stream = client.ask(fields or asking())
+
+        def whole() -> bool:
+            while client.talk():
+                pass
+            return stream in client.heard.over
+
+        self.bench.until(whole)
+        return client.heard.heads[stream], client.heard.bodies.get(stream, b"")
+
+
+@pytest.fixture(params=ENGINES)
+def hits(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hits]:
+    cassette = tmp_path / "a.json"
+    row = {"target": "http://10.9.0.1", "port": 8080, "cassette": str(cassette)}
+    settings = {"reverse": [row], "http2_engine": request.param}
+    with service(tmp_path, settings) as bench:
+        bench.answer = answering(b"ok")
+        yield Hits(bench, cassette)
+
+
+class TestHits:
+    def test_the_same_as_without_it(self, hits: Hits) -> None:
+        """Answers, log and counts, whether the engine looked for them or the memo had them."""
+        answers = [hits.ask() for _ in range(6)]
+        assert answers == [answers[0]] * 6
+        assert dict(answers[0][0])[b"x-one"] == b"1"
+        assert hits.memo.given == 4  # after the one that was recorded, and one that was replayed
+        lines = re.findall(r"msg=.*", hits.bench.log())
+        assert len(lines) == 6
+        assert {re.sub(r" dur=\S+", "", line) for line in lines[1:]} == {
+            'msg="GET /" status=200 src=cassette'
+        }
+        assert hits.bench._service.engine.counters.hits == 5
+
+    def test_while_it_holds(self, hits: Hits) -> None:
+        """Another recording in the file, and the next answer is looked for again."""
+        for _ in range(4):
+            hits.ask()
+        given = hits.memo.given
+        text = json.loads(hits.cassette.read_text())
+        text["interactions"][0]["http"]["response"]["body"] = "no"
+        hits.cassette.write_text(json.dumps(text))
+        hits.ask(asking(b"/other"))  # a look at the file
+        assert hits.ask()[1] == b"no"
+        assert hits.memo.given == given
+
+    def test_what_is_not_kept(self, hits: Hits) -> None:
+        """Requests with bodies, answers that are long, and requests of other fields."""
+        hits.bench.answer = answering(LONG)
+        for _ in range(4):
+            assert hits.ask(asking(b"/long"))[1] == LONG
+        for number in range(4):
+            hits.ask(asking(b"/traced", b"GET", (b"traceparent", b"00-%032x-01-01" % number)))
+        assert hits.memo.given == 0
+
+    def test_a_head_alone(self, hits: Hits) -> None:
+        for _ in range(5):
+            head, body = hits.ask(asking(b"/", b"HEAD"))
+            assert (dict(head)[b":status"], body) == (b"200", b"")
