@@ -10,7 +10,7 @@ from buffr.clock.spellings import DATE, NUMBER, moved_date, moved_number, moved_
 from buffr.clock.texts import JWT, TextMover, moved_jwt
 from buffr.message import Headers, Request
 
-__all__ = ["moved_back", "moved_fields"]
+__all__ = ["moved_back", "moved_fields", "text_moved_back"]
 
 _COOKIE_EXPIRES = re.compile(rb"(;\s*expires\s*=\s*)([^;]+)", re.IGNORECASE)
 _ANY = re.compile(
@@ -55,15 +55,16 @@ def moved_back(request: Request, body: bytes, mover: TextMover) -> tuple[Request
     ``mover`` moves these back, whatever their names, and no others. ``None``
     if there are none.
     """
-    target = _back(request.target, mover)
-    headers = tuple([(name, _back(value, mover)) for name, value in request.headers])
-    text = _back(body, mover)
+    target = text_moved_back(request.target, mover)
+    headers = tuple([(name, text_moved_back(value, mover)) for name, value in request.headers])
+    text = text_moved_back(body, mover)
     if target == request.target and headers == request.headers and text == body:
         return None
     return evolve(request, target=target, headers=headers), text
 
 
-def _back(text: bytes, mover: TextMover) -> bytes:
+def text_moved_back(text: bytes, mover: TextMover) -> bytes:
+    """A text with the instants that its sender was given as recorded."""
     if b"eyJ" in text:
         text = JWT.sub(lambda found: moved_jwt(found, mover), text)
     return _ANY.sub(lambda found: moved_value(found[0], mover.move) or found[0], text)

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 
-from buffr.clock.messages import moved_fields
+from buffr.clock.messages import moved_fields, text_moved_back
 from buffr.clock.texts import MovingStream, TextMover, is_text
 from buffr.errors import BuffrError, NoMatch
 from buffr.exchanges.ages import recorded_s
@@ -19,7 +19,7 @@ from buffr.exchanges.exchange import Exchange, shown
 from buffr.exchanges.lookup import captured
 from buffr.exchanges.route import Recorded
 from buffr.formats.codings import BadCoding
-from buffr.interaction import Body, HTTPInteraction
+from buffr.interaction import Body, HTTPInteraction, Interaction, WebSocketInteraction
 from buffr.log import say
 from buffr.matching.captures import pairs
 from buffr.message import first_value, media_type
@@ -27,9 +27,10 @@ from buffr.recording.fitting import retry_after_s, unaccepted_codings, with_retr
 from buffr.recording.live_answer import LiveBody, Stream, with_live_fields
 from buffr.recording.live_values import Replacements
 from buffr.recording.player import reader
+from buffr.recording.transcript import MessageClock
 from buffr.transport.spool import Spool
 
-__all__ = ["altered", "is_altered", "with_allowed_wait"]
+__all__ = ["altered", "at_its_time", "is_altered", "with_allowed_wait"]
 
 _MOST_BYTES = 1 << 30
 _TURN_BYTES = 128 * 1024
@@ -101,8 +102,26 @@ def _replacements(
     return Replacements.of(pairs(recorded, captured(exchange, route)))
 
 
+def at_its_time(
+    wall: Callable[[], float], exchange: Exchange, route: Recorded, session: WebSocketInteraction
+) -> tuple[WebSocketInteraction, MessageClock | None]:
+    """A session with its handshake as it would be now, and what does the same to its messages."""
+    clocks, scope = route.fitting.clock, exchange.scope
+    mover = _mover(exchange, route, session, wall)
+    if clocks is None or mover is None:
+        return session, None
+    headers = moved_fields(session.response.headers, mover)
+    session = evolve(session, response=evolve(session.response, headers=headers))
+
+    def back(text: bytes) -> bytes:
+        given = clocks.back(scope)
+        return text if given is None else text_moved_back(text, given)
+
+    return session, MessageClock(mover, back) if clocks.bodies else None
+
+
 def _mover(
-    exchange: Exchange, route: Recorded, interaction: HTTPInteraction, wall: Callable[[], float]
+    exchange: Exchange, route: Recorded, interaction: Interaction, wall: Callable[[], float]
 ) -> TextMover | None:
     """What moves the answer's instants; ``None`` without a clock, and if it has no date."""
     clock = route.fitting.clock
@@ -112,12 +131,15 @@ def _mover(
     if then_s is None:
         return None
     if route.replay_delays:
-        then_s -= sum([chunk.delay_ms for chunk in interaction.chunks]) / 1000
+        parts = (
+            interaction.chunks if isinstance(interaction, HTTPInteraction) else (interaction.frames)
+        )
+        then_s -= sum([part.delay_ms for part in parts]) / 1000
     # Rounded so that nothing is moved beyond the present.
     return clock.mover(exchange.scope, math.ceil(then_s), int(wall()))
 
 
-def _date_s(interaction: HTTPInteraction) -> float | None:
+def _date_s(interaction: Interaction) -> float | None:
     """When the upstream answered, by its own clock."""
     try:
         date = first_value(interaction.response.headers, b"date") or b""

@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError
-from buffr.exchanges.altered import altered, is_altered, with_allowed_wait
+from buffr.exchanges.altered import altered, at_its_time, is_altered, with_allowed_wait
 from buffr.exchanges.exchange import Counters, Exchange, shown
 from buffr.exchanges.lookup import captured
 from buffr.exchanges.route import Recorded
@@ -61,7 +61,9 @@ class Replays:
         exchange.interaction = interaction
         if isinstance(interaction, WebSocketInteraction):
             values = captured(exchange, route)
-            return 101, await self._sessions.replay(exchange, route, interaction, key, values)
+            interaction, clock = at_its_time(self._wall, exchange, route, interaction)
+            replaying = self._sessions.replay(exchange, route, interaction, key, values, clock)
+            return 101, await replaying
         if interaction.echoed_origin is not None:
             live = first_value(exchange.request.headers, b"origin")
             interaction = with_live_origin(interaction, live)

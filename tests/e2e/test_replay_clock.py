@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
@@ -25,6 +26,8 @@ from google.auth.transport.requests import Request as GoogleRequest
 from google.oauth2.service_account import IDTokenCredentials
 from openai import OpenAI
 from openai.types.chat import ChatCompletionChunk
+from websockets.sync.client import connect
+from websockets.sync.server import ServerConnection, serve
 
 from buffr.formats.codings import encoded, encoding
 from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, answer, chunked
@@ -292,3 +295,36 @@ class TestBodies:
                 assert 9 <= time.time() - json.loads(first)["created"] < 300
                 assert second == '{"exp":1}'
                 assert got.headers.get("Content-Encoding", "") == coding
+
+
+class TestSessions:
+    def test_messages_of_a_websocket(self, tmp_path: Path) -> None:
+        """What the server says moves; what the client says of it matches."""
+        was = int(time.time()) - 9
+
+        def talk(connection: ServerConnection) -> None:
+            connection.send(json.dumps({"type": "session", "expires_at": was + 600}))
+            connection.recv()
+            connection.send('{"type": "done"}')
+
+        with serve(talk, "127.0.0.1", 0) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            target = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+            with serving(tmp_path, target=target) as running:
+                assert _talk(running.ports[0]) - was == 600
+            server.shutdown()
+        text = json.loads((tmp_path / "c.json").read_text())
+        session = text["interactions"][0]["websocket"]
+        session["recorded_at"] = datetime.fromtimestamp(was - 1000, UTC).isoformat()
+        (tmp_path / "c.json").write_text(json.dumps(text))
+        with serving(tmp_path, mode="replay", replay_clock="shifted") as running:
+            assert 1600 <= _talk(running.ports[0]) - was < 1900
+
+
+def _talk(port: int) -> int:
+    """The instant that the server says and the client repeats."""
+    with connect(f"ws://127.0.0.1:{port}/live") as client:
+        expires_at = int(json.loads(client.recv())["expires_at"])
+        client.send(json.dumps({"type": "until", "when": expires_at}))
+        assert json.loads(client.recv())["type"] == "done"
+    return expires_at

@@ -24,7 +24,7 @@ from sessions import (
 from buffr.interaction import Body, Frame, FrameKind, SessionEnd, WebSocketInteraction
 from buffr.matching.body import BodyDigest
 from buffr.matching.rules import IgnoreRule
-from buffr.recording.transcript import ReplayEnd, Transcript
+from buffr.recording.transcript import MessageClock, ReplayEnd, Transcript
 from buffr.stores.cassette.format import decode
 
 INTEROP = Path(__file__).parents[1] / "stores" / "interop" / "go-reverse.json"
@@ -341,3 +341,28 @@ class TestGoSession:
         ]
         transcript.receive_close(1000)
         assert due(transcript) == ["close 1000", "closed"]
+
+
+class TestClock:
+    """Messages say what they would say now; a client may send that back."""
+
+    CLOCK = MessageClock(
+        lambda text: text.replace(b"old", b"new"), lambda text: text.replace(b"new", b"old")
+    )
+
+    def test_there_and_back(self) -> None:
+        recorded = session(says('{"at": "old"}'), hears('{"since": "old"}'), says("old"))
+        transcript = Transcript(rules(), recorded, clock=self.CLOCK)
+        assert due(transcript) == ['{"at": "new"}']
+        assert transcript.receive(TEXT, b'{"since": "new"}') is None
+        assert due(transcript) == ["new"]
+
+    def test_without_it_and_in_binary(self) -> None:
+        binary = Frame(SERVER, BINARY, Body.of(b"old"))
+        assert due(Transcript(rules(), session(binary), clock=self.CLOCK)) == ["old"]
+        assert due(Transcript(rules(), session(says("old")))) == ["old"]
+
+    def test_another_message_is_no_match(self) -> None:
+        recorded = session(hears('{"since": "old"}'))
+        transcript = Transcript(rules(), recorded, clock=self.CLOCK)
+        assert transcript.receive(TEXT, b'{"since": "newer"}') is not None

@@ -19,7 +19,7 @@ from buffr.interaction import Body, RecordedRequest, SessionEnd, WebSocketIntera
 from buffr.matching.captures import Captured, pairs
 from buffr.message import ResponseHead, end_to_end, first_value
 from buffr.recording.session import SessionTape
-from buffr.recording.transcript import Deviation, Transcript
+from buffr.recording.transcript import Deviation, MessageClock, Transcript
 from buffr.transport.streams import Signal
 from buffr.upstream.connection import Switched
 from buffr.wire.websocket_deflate import Deflate, answer_for
@@ -101,20 +101,21 @@ class Sessions:
         recorded: WebSocketInteraction,
         key: bytes,
         live: Captured,
+        clock: MessageClock | None,
     ) -> str | None:
         """Replay a recorded session.
 
         Returns why it was cut off, if it was. Raises ``SessionDrift``.
 
         ``live`` is what the rules with ``sync_response`` match in the
-        handshake.
+        handshake; ``clock`` moves what messages say about time.
         """
         request = exchange.request
         agreed = answer_for(request.headers) if _was_compressed(recorded) else None
         extension, deflate = (None, None) if agreed is None else agreed
         sync = route.matcher.sync
         values = pairs(sync.recorded(recorded.request, ()), live) if live else ()
-        transcript = Transcript(route.matcher.frames_of(request), recorded, values)
+        transcript = Transcript(route.matcher.frames_of(request), recorded, values, clock)
         session = ReplayedSession(
             self._reactor,
             route.session_limits,
