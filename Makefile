@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-full setup setup-dev format lint types bench autobahn clean docs-reference page-pictures cache-conformance image-test sdk-upgrades
+.PHONY: run test test-full setup setup-dev format lint types bench autobahn fleet clean docs-reference page-pictures cache-conformance image-test sdk-upgrades
 
 run: setup  ## serve what buffr.yaml configures
 	@echo "buffr: in your client's base URL, replace https://api.openai.com with http://127.0.0.1:8080"
@@ -55,6 +55,9 @@ docs-reference: setup-dev  ## write the docs that are generated from the code: s
 
 bench: setup-dev  ## run the benchmarks; needs wrk and nginx
 	$(BIN)/python -m benchmarks
+
+fleet: setup-dev  ## several buffrs with one Redis: loads, kills, costs; needs redis-server and wrk
+	$(BIN)/python -m benchmarks.fleet
 
 WSTEST ?= wstest
 autobahn: setup-dev  ## Autobahn's WebSocket cases, directly and through buffr; WSTEST is its program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from math import ceil
+from math import ceil, inf
 
 from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,12 +21,40 @@ from buffr.stores.fleet import FleetLimits
 __all__ = ["FleetPace"]
 
 
+_LATE_S = 0.008
+"""From then on the server is told that a turn was taken later than it had been granted.
+
+Less than what is added to each window, so that requests that leave a little
+late are never closer together than the window allows.
+"""
+
+
 @frozen(eq=False)
 class _Waiting:
     """A request in the queue."""
 
     came_s: float
     leaves: Deferred[None]
+
+
+class _FleetClock:
+    """The fleet's clock by that of this process.
+
+    The reply that took the shortest time tells most. Clocks may run apart by
+    a ten-thousandth.
+    """
+
+    def __init__(self) -> None:
+        self._ahead_s = inf
+        self._heard_s = 0.0
+
+    def heard(self, fleet_s: float, now_s: float) -> None:
+        """A reply that said ``fleet_s`` has come at ``now_s``."""
+        known = self._ahead_s + (now_s - self._heard_s) * 1e-4
+        self._ahead_s, self._heard_s = min(known, now_s - fleet_s), now_s
+
+    def local(self, fleet_s: float) -> float:
+        return fleet_s + self._ahead_s
 
 
 class FleetPace(Pace):
@@ -51,6 +79,9 @@ class FleetPace(Pace):
         self._limits = limits
         self._queue: deque[_Waiting] = deque()
         self._granted = 0
+        self._clock = _FleetClock()
+        self._late: list[bytes] = []
+        self._unused: list[bytes] = []
         self._active = 1
         self._alone = False
         self._free_at = 0.0
@@ -136,24 +167,42 @@ class FleetPace(Pace):
                     return
                 windows = [(one.count, float(one.length_s)) for one in self._rules.windows]
                 grants = await self._limits.take(max(0, wanted), windows)
+                self._clock.heard(grants.now_s, self._seconds())
                 if self._alone:
                     self._alone = False
                     super().change(self._rules, self._max_hold_s)
                 self._active = grants.active
                 self._free_at = self._seconds() + grants.wait_s
-                for delay_s in grants.delays_s:
+                for delay_s, name in grants.turns:
                     self._granted += 1
-                    self._reactor.callLater(delay_s, self._next_leaves)
+                    due = self._clock.local(grants.now_s) + delay_s
+                    wait_s = max(0.0, due - self._seconds())
+                    self._reactor.callLater(wait_s, self._next_leaves, name, due)
                 if grants.wait_s:
                     self._refuse_those_too_late()
                     await deferLater(self._reactor, grants.wait_s)
         finally:
             self._asking = False
 
-    def _next_leaves(self) -> None:
+    def _next_leaves(self, name: bytes, due: float) -> None:
         self._granted -= 1
-        if self._queue:  # otherwise the client of this turn has left
-            self._queue.popleft().leaves.callback(None)
+        if not self._queue:  # the client of this turn has left
+            self._settle(self._unused, name)
+            return
+        if self._seconds() - due > _LATE_S:
+            self._settle(self._late, name)
+        self._queue.popleft().leaves.callback(None)
+
+    def _settle(self, names: list[bytes], name: bytes) -> None:
+        """Tell the server, together with what else there is to tell in this turn."""
+        if not self._late and not self._unused:
+            self._reactor.callLater(0, self._tell)
+        names.append(name)
+
+    def _tell(self) -> None:
+        late, self._late = self._late, []
+        unused, self._unused = self._unused, []
+        Deferred.fromCoroutine(self._limits.settle(late, unused)).addErrback(_unknown)
 
     def _not_taken(self, failure: Failure) -> None:
         """Go on alone, with this process's share, until the server is back."""

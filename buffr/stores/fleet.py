@@ -25,14 +25,16 @@ __all__ = [
 
 @frozen
 class Grants:
-    """The answer to a request for turns, in seconds from now.
+    """The answer to a request for turns. It was ``now_s`` on the clock that all go by.
 
-    ``delays_s`` are when so many requests may leave, in order. If they are
-    fewer than were asked for, asking again makes sense after ``wait_s``.
-    ``active`` processes want turns now, this one included.
+    ``turns`` are when so many requests may leave, in seconds from then and in
+    order, each with its name. If they are fewer than were asked for, asking
+    again makes sense after ``wait_s`` seconds. ``active`` processes want turns
+    now, this one included.
     """
 
-    delays_s: Sequence[float]
+    now_s: float
+    turns: Sequence[tuple[float, bytes]]
     wait_s: float
     active: int
 
@@ -42,6 +44,9 @@ class FleetLimits(Protocol):
 
     async def take(self, wanted: int, windows: Sequence[tuple[int, float]]) -> Grants:
         """Turns for ``wanted`` requests at most; ``windows`` are counts and lengths in seconds."""
+
+    async def settle(self, late: Sequence[bytes], unused: Sequence[bytes]) -> None:
+        """Tell which turns were taken a moment ago, later than granted, and which were not."""
 
     async def hold(self, seconds: float) -> None:
         """Let nothing leave for some seconds."""

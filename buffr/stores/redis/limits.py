@@ -67,17 +67,31 @@ for number = 1, most do
   local member = me .. ':' .. redis.call('INCR', KEYS[4])
   redis.call('ZADD', KEYS[1], string.format('%.0f', due), member)
   granted[#granted + 1] = due - now
+  granted[#granted + 1] = member
 end
-if wanted <= #granted then redis.call('HDEL', KEYS[2], me) end
+if wanted <= #granted / 2 then redis.call('HDEL', KEYS[2], me) end
 local left = math.ceil(longest / 1000) + 1000
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, left) end
-return {active, wait, unpack(granted)}
+return {active, wait, now, unpack(granted)}
 """)
 """Grants turns in the order of asking.
 
 Of several processes that want turns, each gets a part of a window at a time,
 so that none gets a whole one.
 """
+
+_SETTLE = Script("""
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000000 + time[2])
+local late = tonumber(ARGV[1])
+for at = 2, #ARGV do
+  if at <= late + 1 then
+    redis.call('ZADD', KEYS[1], 'XX', 'GT', now, ARGV[at])
+  else
+    redis.call('ZREM', KEYS[1], ARGV[at])
+  end
+end
+""")
 
 _HOLD = Script("""
 local time = redis.call('TIME')
@@ -100,10 +114,15 @@ class RedisLimits:
         stem = self.client.key(f"{{limit {self.name}}}")
         keys = [f"{stem}:left", f"{stem}:wanted", f"{stem}:held", f"{stem}:number"]
         bounds = [each for count, length_s in windows for each in (count, _us(length_s))]
-        active, wait, *granted = await self.client.run(
+        active, wait, now, *granted = await self.client.run(
             _TAKE, keys, self._me, wanted, _us(_SLACK_S), _us(_AHEAD_S), _us(_WANTED_S), *bounds
         )
-        return Grants([us / 1e6 for us in granted], wait / 1e6, active)
+        turns = zip(granted[::2], granted[1::2], strict=True)
+        return Grants(now / 1e6, [(us / 1e6, name) for us, name in turns], wait / 1e6, active)
+
+    async def settle(self, late: Sequence[bytes], unused: Sequence[bytes]) -> None:
+        left = self.client.key(f"{{limit {self.name}}}", "left")
+        await self.client.run(_SETTLE, [left], len(late), *late, *unused)
 
     async def hold(self, seconds: float) -> None:
         held = self.client.key(f"{{limit {self.name}}}", "held")
