@@ -78,6 +78,7 @@ class Redis:
             [
                 *("redis-server", "--port", "0", "--unixsocket", f"{self.directory}/redis.sock"),
                 *("--dir", str(self.directory), "--save", "", "--appendonly", "yes"),
+                *("--appendfsync", "always"),
             ],
             stdout=subprocess.DEVNULL,
         )

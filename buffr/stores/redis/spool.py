@@ -6,7 +6,9 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from math import inf
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 from attrs import define, field
@@ -16,6 +18,7 @@ from buffr.stores.redis.elements import Kept
 __all__ = ["AppendSpool"]
 
 _SUFFIX = ".recording"
+_COUNTED_EVERY_S = 1.0
 
 
 class _File(msgspec.Struct, array_like=True, gc=False):
@@ -42,26 +45,39 @@ class AppendSpool:
     most_bytes: int
     held: int = field(init=False, default=0)
     """The number of recordings, as last counted."""
+    _size_bytes: int = field(init=False, default=0)
+    _counted_at: float = field(init=False, default=-inf)
+    _lock: Lock = field(init=False, factory=Lock)
 
     def put(self, set_name: str, kept: Kept) -> bool:
         """Keep a recording. Returns false if there is no more space for it.
 
         Raises ``OSError`` if it cannot be written.
         """
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        files = list(self._files())
-        size_bytes = sum([path.stat().st_size for path in files])
-        self.held = len(files)
-        if size_bytes + kept.size_bytes > self.most_bytes:
-            return False
+        with self._lock:
+            now = time.monotonic()
+            if now - self._counted_at > _COUNTED_EVERY_S:
+                self._count()
+                self._counted_at = now
+            if self._size_bytes + kept.size_bytes > self.most_bytes:
+                return False
+            self._size_bytes += kept.size_bytes
+            self.held += 1
         path = self.directory / f"{time.time_ns():020d}-{kept.token}{_SUFFIX}"
         hidden = path.with_suffix(".tmp")
         fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(_encode(_File(set_name, kept.token, kept.field, kept.parts)))
         hidden.rename(path)
-        self.held += 1
         return True
+
+    def _count(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.held = self._size_bytes = 0
+        for path in self._files():
+            with suppress(FileNotFoundError):  # another process has stored it meanwhile
+                self._size_bytes += path.stat().st_size
+                self.held += 1
 
     def waiting(self) -> list[Path]:
         """The recordings in the order in which they were made."""
