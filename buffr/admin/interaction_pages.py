@@ -37,6 +37,7 @@ class EditRequest(msgspec.Struct, forbid_unknown_fields=True):
 
     element: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     note: Annotated[str, msgspec.Meta(max_length=2000)] | msgspec.UnsetType | None = msgspec.UNSET
+    check: bool = False
 
 
 @frozen
@@ -291,7 +292,9 @@ class InteractionPages:
             raise bad_request("give an element, a note, or both")
         note = wanted.note if sets_note and isinstance(wanted.note, str) else None
         try:
-            await self.running.edit(store, place, element, note, sets_note=sets_note)
+            await self.running.edit(
+                store, place, element, note, sets_note=sets_note, save=not wanted.check
+            )
         except Rejected as rejected:
             raise Failed(
                 status=422,
@@ -302,6 +305,8 @@ class InteractionPages:
             ) from None
         except BuffrError as error:
             raise conflict(error.message, error.hint or None) from None
+        if wanted.check:
+            return Reply.json(await self._detail(store, place, 65536))
         self.changed("store", store.id)
         now = next(one for one in self.running.stores() if one.id == store.id)
         number = place - store.places.start

@@ -222,8 +222,12 @@ class Running(Protocol):
         note: str | None,
         *,
         sets_note: bool,
+        save: bool,
     ) -> None:
-        """Replace an interaction, or its note. Raises ``Rejected``, ``BuffrError``."""
+        """Replace an interaction, or its note; without ``save`` only check the new one.
+
+        Raises ``Rejected``, ``BuffrError``.
+        """
 
     async def remove(self, store: OpenStore, place: int) -> None:
         """Remove an interaction. Raises ``BuffrError``."""

@@ -158,9 +158,10 @@ class LiveService:
         note: str | None,
         *,
         sets_note: bool,
+        save: bool,
     ) -> None:
         change = changed_by(element, note, sets_note=sets_note)
-        await self.recordings.edit(store, place, change)
+        await self.recordings.edit(store, place, change, save=save)
 
     async def remove(self, store: OpenStore, place: int) -> None:
         await self.recordings.remove(store, place)

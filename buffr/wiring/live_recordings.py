@@ -49,16 +49,20 @@ class LiveRecordings:
         return [await _one(store, place) for place in places]
 
     async def edit(
-        self, store: OpenStore, place: int, change: Callable[[Interaction], bytes]
+        self, store: OpenStore, place: int, change: Callable[[Interaction], bytes], *, save: bool
     ) -> None:
         """Replace an interaction by what ``change`` makes of it, as the JSON of an element.
 
-        Raises ``Rejected``, ``BuffrError``.
+        Without ``save`` it is checked, and nothing is written. Raises ``Rejected``, ``BuffrError``.
         """
         cassette, number = self._cassette(store, place)
         expected = (await self.read(store, [place]))[0]
         if isinstance(expected, CassetteError):
             raise expected
+        if not save:
+            check = partial(_refuse_faults, change, expected, cassette.path)
+            await deferToThreadPool(self.reactor, self.reactor.getThreadPool(), check)
+            return
         work = partial(self._rewrite, cassette, number, expected, change)
         await deferToThreadPool(self.reactor, self.reactor.getThreadPool(), work)
         await cassette.caught_up()
@@ -109,6 +113,14 @@ class LiveRecordings:
                 hint="a cassette's can",
             )
         return held, place - store.places.start
+
+
+def _refuse_faults(change: Callable[[Interaction], bytes], old: Interaction, path: Path) -> None:
+    """Raise ``Rejected`` if what would be written has faults. Runs on a thread."""
+    real = path.resolve()
+    faults = element_faults(change(old), real.with_name(f"{real.stem}.d"))
+    if faults:
+        raise Rejected(faults)
 
 
 async def _one(store: OpenStore, place: int) -> Interaction | CassetteError:

@@ -142,8 +142,10 @@ def _is_row(given: Mapping[str, str], row: Row) -> bool:
         target = TARGET.parse(Scalar("", given.get("target", "")))
     except Refused:
         return False
-    port = getattr(row, "port", None)
-    return target == row.target and given.get("port", str(port)) == str(port)
+    port, cassette = str(getattr(row, "port", None)), str(row.cassette)
+    if target != row.target or given.get("port", port) != port:
+        return False
+    return given.get("cassette", cassette) == cassette
 
 
 def _row_in(config: Config, row: Row) -> Row | None:
@@ -154,5 +156,9 @@ def _row_in(config: Config, row: Row) -> Row | None:
         case GatewayRow():
             rows = () if config.gateway is None else config.gateway.routes
             return next((one for one in rows if one.name == row.name), None)
-    same = [one for one in config.reverse if (one.target, one.port) == (row.target, row.port)]
+    same = [
+        one
+        for one in config.reverse
+        if (one.target, one.port, one.cassette) == (row.target, row.port, row.cassette)
+    ]
     return same[0] if same else None
