@@ -44,6 +44,8 @@ _SOON_S = 0.05
 _RECORD_BYTES = 260
 _MOST_OPEN = 1000
 _MOST_SCOPES = 1000
+_MOST_LABELS = 1000
+_OTHER_ROUTES = "other"
 _PLAIN = {source: source for source in SOURCES}
 """Words of the log that say all about the source, where nothing else is known."""
 _METHODS = {"GET": "read", "HEAD": "read", "OPTIONS": "read", "TRACE": "read", "QUERY": "read"}
@@ -96,6 +98,7 @@ class Figures:
     by_source: dict[Source, int] = field(factory=lambda: dict.fromkeys(SOURCES, 0))
     tallies: dict[tuple[str, str, int, Source], Tally] = field(factory=dict)
     scopes: dict[str, ScopeFigures] = field(factory=dict)
+    errors: dict[tuple[str, str], int] = field(factory=dict)
     steps: deque[Step] = field(factory=lambda: deque(maxlen=_STEPS))
 
     def tally(self, named: tuple[str, str, int, Source]) -> Tally:
@@ -156,6 +159,7 @@ class Recent:
     _last_id: int = field(init=False, default=0)
     _size_bytes: int = field(init=False, default=0)
     _is_due: bool = field(init=False, default=False)
+    _labels: set[str] = field(init=False, factory=set)
 
     # As a watch.
 
@@ -289,7 +293,10 @@ class Recent:
             number = self._last_id = self._last_id + 1
         method = finished.request.partition(" ")[0]
         kind = _METHODS.get(method) or _OTHERS.get(method, "write")
-        named = route_id or "none", kind, finished.status // 100, source
+        label = route_id or "none"
+        if label not in self._labels:
+            label = self._new_label(label)
+        named = label, kind, finished.status // 100, source
         story = finished.story = Story(
             finished.request,
             finished.status,
@@ -316,8 +323,18 @@ class Recent:
                 story.response_bytes = seen.entry.body.size_bytes
                 size += len(seen.entry.body.data)
             story.counted_bytes = size
+            if seen.error is not None and finished.level == "ERROR":
+                failed = label, seen.error.code
+                self.figures.errors[failed] = self.figures.errors.get(failed, 0) + 1
         self._size_bytes += story.counted_bytes
         return story
+
+    def _new_label(self, name: str) -> str:
+        """A route that is counted for the first time; beyond a thousand they count together."""
+        if len(self._labels) >= _MOST_LABELS:
+            return _OTHER_ROUTES
+        self._labels.add(name)
+        return name
 
     def _count(self, touched: list[Story], at_s: float) -> None:
         """Count what was told of some stories until a moment."""

@@ -26,6 +26,7 @@ __all__ = [
     "Candidate",
     "Check",
     "Kind",
+    "LeafFigures",
     "NamedRoute",
     "Open",
     "OpenStore",
@@ -46,6 +47,15 @@ class Open:
     port: int
     connections: int
     accepted: int
+
+
+@frozen
+class LeafFigures:
+    """Certificates that are ready, those that were made, and the handshakes that asked."""
+
+    entries: int
+    minted: int
+    handshakes: int
 
 
 @frozen
@@ -193,6 +203,12 @@ class Running(Protocol):
 
     @property
     def counters(self) -> Counters: ...
+
+    def flights(self) -> int:
+        """Calls to upstreams that are under way."""
+
+    def leaves(self) -> LeafFigures | None:
+        """The certificates for clients, if there are any."""
 
     def open_ports(self) -> Sequence[Open]:
         """The ports that it listens on, without the admin listener's."""

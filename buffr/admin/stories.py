@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from weakref import ref
 
 from attrs import define, field
@@ -10,9 +10,10 @@ from attrs import define, field
 from buffr.exchanges.exchange import Finished
 from buffr.exchanges.route import Route
 from buffr.exchanges.seen import Seen
+from buffr.formats.llm_usage import Usage
 from buffr.matching.suggestion import Suggestion
 
-__all__ = ["SOURCES", "Record", "Source", "Story", "source_of"]
+__all__ = ["SOURCES", "Record", "Saved", "Source", "Story", "Tally", "source_of"]
 
 Source = str
 """One of ``SOURCES``."""
@@ -61,6 +62,37 @@ class Tally:
 
 
 @define(eq=False)
+class Saved:
+    """What was not spent, or was. ``usd`` is ``None`` if nothing had a price."""
+
+    upstream_ms: float = 0.0
+    bytes: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float | None = None
+
+    def add(self, other: Saved, count: int) -> None:
+        """Count something so many times."""
+        self.upstream_ms += other.upstream_ms * count
+        self.bytes += other.bytes * count
+        self.input_tokens += other.input_tokens * count
+        self.output_tokens += other.output_tokens * count
+        if other.usd is not None:
+            self.usd = (self.usd or 0.0) + other.usd * count
+
+    def data(self) -> dict[str, Any]:
+        """As ``Saved`` of the API's document."""
+        has_tokens = self.input_tokens + self.output_tokens > 0
+        return {
+            "upstream_ms": round(self.upstream_ms, 3),
+            "bytes": self.bytes,
+            "input_tokens": self.input_tokens if has_tokens else None,
+            "output_tokens": self.output_tokens if has_tokens else None,
+            "usd": None if self.usd is None else round(self.usd, 9),
+        }
+
+
+@define(eq=False)
 class Story:
     """Everything about one exchange but when it was; a hit that is repeated has one story.
 
@@ -87,6 +119,8 @@ class Story:
     request_bytes: int = 0
     response_bytes: int | None = None
     fresh: int = 0
+    saved: Saved | None = None
+    usage: Usage | None = None
     shown: dict[str, object] | None = None
     miss: str | None = None
 

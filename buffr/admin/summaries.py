@@ -133,6 +133,7 @@ class Summaries:
             "level": story.level,
             "response_bytes": story.response_bytes,
             "interaction": interaction,
+            "saved": None if story.saved is None else story.saved.data(),
         }
 
     def _told(self, words: str, route_id: str | None, seen: Seen | None) -> dict[str, object]:

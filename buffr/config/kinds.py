@@ -22,6 +22,7 @@ from buffr.policy.access import Network
 from buffr.policy.bypass import Bypass
 from buffr.policy.hosts import host_name, host_pattern
 from buffr.policy.mode import Mode
+from buffr.policy.prices import Price
 
 __all__ = [
     "ADDRESS",
@@ -44,6 +45,7 @@ __all__ = [
     "PATH",
     "PATTERN",
     "PORT",
+    "PRICE",
     "ROUTE_NAME",
     "SERVER_NAME",
     "SHARE",
@@ -519,6 +521,28 @@ SHARE = Kind(
     _parse_share,
     _show_share,
     json={"type": "string", "pattern": f"^{_PERCENT.pattern}$"},
+)
+_PRICE = re.compile(r"([0-9]+(?:\.[0-9]+)?)/([0-9]+(?:\.[0-9]+)?)(?:/([0-9]+(?:\.[0-9]+)?))?")
+
+
+def _parse_price(scalar: Scalar) -> Price:
+    match = _PRICE.fullmatch(scalar.text)
+    if match is None:
+        raise Refused
+    cached = None if match[3] is None else float(match[3])
+    return Price(float(match[1]), float(match[2]), cached)
+
+
+def _show_price(price: Price) -> str:
+    shown = f"{price.input:g}/{price.output:g}"
+    return shown if price.cached is None else f"{shown}/{price.cached:g}"
+
+
+PRICE = Kind(
+    "INPUT/OUTPUT or INPUT/OUTPUT/CACHED, in US dollars for a million tokens",
+    _parse_price,
+    _show_price,
+    json={"type": "string", "pattern": f"^({_PRICE.pattern})$"},
 )
 PORT = whole(0, 65535, besides=" (0 takes a free port)")
 FILE_MODE = Kind(

@@ -29,6 +29,7 @@ from buffr.policy.access import Access, Destinations, is_loopback
 from buffr.policy.bypass import Bypass
 from buffr.policy.hosts import HostTable
 from buffr.policy.mode import Mode
+from buffr.policy.prices import PRICES_OF, Price
 
 __all__ = ["Config", "Durability", "LogFormat", "Redaction"]
 
@@ -210,6 +211,17 @@ class Config:
     gateway: GatewaySettings | None = field(
         default=None,
         metadata=described(Drafted(GatewaySettings), "One port for many upstreams, by name."),
+    )
+    prices: tuple[tuple[str, Price], ...] = setting(
+        MapOf(kinds.NAME, kinds.PRICE, tuple),
+        (),
+        "Prices of language models by their names, in addition to the built-in table, which they "
+        "replace.",
+    )
+    prices_of: str = setting(
+        kinds.LITERAL,
+        PRICES_OF,
+        "The date of the prices, as it is shown with what was saved.",
     )
     admin: AdminSettings = embedded(AdminSettings(), key="admin.", word="address")
     file: Path | None = field(default=None, eq=False)

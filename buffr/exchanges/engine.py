@@ -409,6 +409,11 @@ class Engine:
         moment = datetime.fromtimestamp(self._wall(), UTC)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
+    @property
+    def flights(self) -> int:
+        """Calls to upstreams that are under way."""
+        return self._fetches.flights + self._caching.flights
+
     def close_sessions(self) -> None:
         """Tell the WebSocket sessions in progress that they are over."""
         self._sessions.stop()

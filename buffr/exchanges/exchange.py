@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Protocol
+from weakref import ref
 
 from attrs import define, evolve
 
@@ -218,6 +219,8 @@ class Exchange:
             answer_bytes=None if answer is None else answer.body.size_bytes,
             pieces=0 if answer is None else len(answer.chunks),
             check=self.check,
+            took_ms=None if answer is None else answer.took_ms,
+            recording=None if answer is None else ref(answer),
             is_plain=error is None and not (self.stale or self.shared),
         )
 

@@ -177,6 +177,11 @@ class Fetches:
             failed=partial(self._failed, exchange),
         )
 
+    @property
+    def flights(self) -> int:
+        """Calls that are under way."""
+        return len(self._flights)
+
     async def stop(self) -> None:
         """Give up calls that still wait for an upstream; returns once everything is recorded."""
         await self._flights.stop()

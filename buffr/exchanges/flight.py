@@ -287,6 +287,9 @@ class Flights(Generic[AnyCall]):
         self._by_name: dict[Hashable, Flight[AnyCall]] = {}
         self._by_subject: dict[Hashable, set[Flight[AnyCall]]] = {}
 
+    def __len__(self) -> int:
+        return len(self._under_way)
+
     def joinable(self, name: Hashable) -> Flight[AnyCall] | None:
         """The flight with this name, if another exchange may join it."""
         flight = self._by_name.get(name)

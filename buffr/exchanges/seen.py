@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from weakref import ref
 
 from attrs import define, field, frozen
 
 from buffr.drift.verdict import Verdict
 from buffr.errors import BuffrError
-from buffr.interaction import Chunk
+from buffr.interaction import Chunk, HTTPInteraction
 from buffr.message import Headers, Request, ResponseHead
 from buffr.stores.cache import CacheEntry
 
@@ -104,7 +105,9 @@ class Seen:
     of another request's call. ``stale``: it was stored, and no longer fresh;
     ``age_s`` is the age of a stored answer. ``head``, ``answer_bytes`` and
     ``pieces`` are a recording's head, its body's size, and the number of its
-    chunks. ``check`` is that of the recording, if it was checked.
+    chunks, ``took_ms`` is how long the upstream had taken for it. The
+    ``recording`` itself is not kept alive. ``check`` is that of the recording,
+    if it was checked.
     """
 
     request: Request
@@ -122,5 +125,7 @@ class Seen:
     answer_bytes: int | None = None
     pieces: int = 0
     check: LiveCheck | None = None
+    took_ms: int | None = None
+    recording: ref[HTTPInteraction] | None = None
     is_plain: bool = True
     """Whether the word in the log says all about where the answer came from."""

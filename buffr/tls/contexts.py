@@ -96,14 +96,15 @@ class LeafContexts:
 
     At most ``bound`` are kept, at 22 KB each; the least recently used one is
     evicted first. ``now`` returns the time with its zone. ``minted`` counts
-    leaves. Use it from one thread; as nothing waits in between, a name that
-    many ask for at once is minted once.
+    leaves, ``asked`` the handshakes that asked for one. Use it from one thread;
+    as nothing waits in between, a name that many ask for at once is minted once.
     """
 
     def __init__(
         self, authority: Authority, now: Callable[[], datetime], *, bound: int = 1024
     ) -> None:
         self.minted = 0
+        self.asked = 0
         self.opening = _plain_context()
         self.opening.set_tlsext_servername_callback(_choose_context)
         self._authority = authority
@@ -120,6 +121,7 @@ class LeafContexts:
         A leaf is renewed after 30 days, and if the clock has been set back.
         Raises ``ConfigError`` if the authority has expired meanwhile.
         """
+        self.asked += 1
         now = self._now()
         kept = self._kept.get(names)
         if kept is not None and kept.at <= now < kept.at + _RENEWED_AFTER:

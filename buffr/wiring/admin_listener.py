@@ -15,12 +15,14 @@ from twisted.logger import LogLevel
 from buffr.admin.events import EventPages
 from buffr.admin.exchange_pages import ExchangePages
 from buffr.admin.interaction_pages import InteractionPages
+from buffr.admin.metrics import Lag, MetricPages
 from buffr.admin.miss_pages import MissPages
 from buffr.admin.misses import Misses
 from buffr.admin.page import StaticFiles
 from buffr.admin.process import ProcessPages
 from buffr.admin.recent import Recent
 from buffr.admin.running_pages import RunningPages
+from buffr.admin.savings import Savings
 from buffr.admin.server import AdminServer, Pages
 from buffr.admin.status import StatusPages
 from buffr.admin.summaries import Summaries
@@ -31,6 +33,7 @@ from buffr.listeners.listener import HTTPListener
 from buffr.log import say
 from buffr.origin import host_and_port
 from buffr.policy.own_names import OwnNames
+from buffr.policy.prices import Prices
 from buffr.tls.contexts import own_names
 from buffr.wiring.access_keys import new_key
 from buffr.wiring.live import LiveService
@@ -53,6 +56,7 @@ class AdminListener:
     _listener: HTTPListener | None = field(init=False, default=None)
     _events: EventPages = field(init=False)
     _pages: Pages = field(init=False)
+    _lag: Lag = field(init=False)
 
     @token.default
     def _token(self) -> str:
@@ -68,6 +72,7 @@ class AdminListener:
 
     def start(self) -> None:
         """Listen, and say where. Raises ``ConfigError`` if the port that was chosen is taken."""
+        self._lag.start()
         self.live.routes()  # which gives them their ids
         address = self.settings.address
         try:
@@ -86,6 +91,7 @@ class AdminListener:
 
     def __attrs_post_init__(self) -> None:
         live, settings = self.live, self.settings
+        self._lag = Lag(self.reactor)
         recent = Recent(
             self.reactor,
             time.time,
@@ -96,17 +102,30 @@ class AdminListener:
         live.engine.watch = recent
         summaries = Summaries(live.ids, live.rules)
         process = ProcessPages(live, time.time, recent.figures.by_route)
+        prices = Prices(live.config.prices_of, dict(live.config.prices))
+        savings = Savings(recent, prices, self.reactor)
         misses = Misses(recent, lambda: self._events.changed("misses"))
         status = StatusPages(
-            live, recent, process, misses.__len__, lambda: len(self._events.watchers)
+            live,
+            recent,
+            process,
+            misses.__len__,
+            lambda: len(self._events.watchers),
+            savings.total.data,
         )
         self._events = EventPages(recent, summaries, self.reactor, status.hello, status.counts)
         exchanges = ExchangePages(live, recent, summaries, self.reactor)
         changed = self._events.changed
         missed = MissPages(live, recent, misses, summaries, self.reactor, changed)
-        running = RunningPages(live, recent, process, changed)
-        recordings = InteractionPages(live, self.reactor, time.monotonic, changed)
-        pages = (process, status, exchanges, self._events, missed, running, recordings)
+        running = RunningPages(live, recent, process, changed, savings.in_scope)
+        recordings = InteractionPages(
+            live, self.reactor, time.monotonic, changed, savings.of_interaction
+        )
+        metrics = MetricPages(live, recent, savings, self._lag, self.reactor, misses.__len__)
+        pages = (
+            *(process, status, exchanges, self._events, missed),
+            *(running, recordings, savings, metrics),
+        )
         self._pages = Pages([one for each in pages for one in each.endpoints()])
 
     def _listen(self, port: int) -> None:
@@ -144,6 +163,7 @@ class AdminListener:
             if json.loads(self._file.read_bytes()).get("token") == self.token:
                 self._file.unlink()
         self._events.stop()
+        self._lag.stop()
         if self._listener is not None:
             await self._listener.stop(0)
 

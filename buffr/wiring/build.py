@@ -221,6 +221,7 @@ class _Builder:
             LiveRules(changes, load),
             LiveRecordings(self._reactor, self._rules, partial(say, LogLevel.warn)),
             self._reactor,
+            lambda: self._leaves,
             self._rules,
             self._spool_dir,
         )

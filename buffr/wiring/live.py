@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
 from attrs import define, evolve, field
 
-from buffr.admin.running import CachePlace, Check, NamedRoute, Open, OpenStore, RouteIds
+from buffr.admin.running import (
+    CachePlace,
+    Check,
+    LeafFigures,
+    NamedRoute,
+    Open,
+    OpenStore,
+    RouteIds,
+)
 from buffr.admin.running import Candidate as Proposed
 from buffr.config import Config
 from buffr.config.forward import ForwardHost
@@ -32,6 +40,7 @@ from buffr.stores.memory import MemoryInteractions
 from buffr.stores.memory_cache import MemoryCache
 from buffr.stores.sqlite.interactions import SQLiteInteractions
 from buffr.stores.sqlite.store import SQLiteStore
+from buffr.tls.contexts import LeafContexts
 from buffr.transport.eager import at_once
 from buffr.wiring.forward_routes import ForwardRoutes
 from buffr.wiring.live_changes import RouteChanges
@@ -56,6 +65,7 @@ class LiveService:
     live_rules: LiveRules
     recordings: LiveRecordings
     reactor: Any
+    leaf_contexts: Callable[[], LeafContexts | None]
     rules: RedactionRules = field(converter=_enabled)
     spool_dir: Path | None = None
     ids: RouteIds = field(factory=RouteIds)
@@ -76,6 +86,15 @@ class LiveService:
     @property
     def counters(self) -> Counters:
         return self.engine.counters
+
+    def flights(self) -> int:
+        return self.engine.flights
+
+    def leaves(self) -> LeafFigures | None:
+        leaves = self.leaf_contexts()
+        if leaves is None:
+            return None
+        return LeafFigures(len(leaves), leaves.minted, leaves.asked)
 
     def open_ports(self) -> Sequence[Open]:
         return [

@@ -351,6 +351,11 @@ class Caching:
         call = CacheCall(exchange, route, storage, self._around)
         return self._flights.depart(call, route, name=name, subject=(route.name, storage.url))
 
+    @property
+    def flights(self) -> int:
+        """Calls that are under way."""
+        return len(self._flights)
+
     async def stop(self) -> None:
         """Give up calls that still wait for an upstream; returns once everything is stored."""
         await self._flights.stop()

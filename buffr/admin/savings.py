@@ -1,0 +1,222 @@
+"""What answers from here have spared: time of upstreams, bytes, tokens and money."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, field
+
+from buffr.admin.answers import Asked, Reply
+from buffr.admin.recent import Recent
+from buffr.admin.server import Endpoint
+from buffr.admin.stories import HERE, Record, Saved, Story
+from buffr.errors import BuffrError
+from buffr.formats.llm_usage import Usage, may_have_usage, usage_of
+from buffr.interaction import HTTPInteraction, Interaction
+from buffr.message import Headers, media_type
+from buffr.policy.prices import Prices
+from buffr.recording.readable import beginning, content
+
+__all__ = ["Savings", "usage_in"]
+
+_LARGEST = 4 << 20
+_MOST_MODELS = 200
+_MOST_SCOPES = 1000
+_MOST_WAITING = 1000
+_AT_A_TIME = 8
+_SOON_S = 0.05
+
+
+@define(eq=False)
+class ModelSaved:
+    """The tokens of one model that were not bought."""
+
+    provider: str | None
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    usd: float | None = None
+
+
+@define(eq=False)
+class Savings:
+    """Adds up what each answer from here has spared.
+
+    What an answer says about tokens is read later, a few answers at a time; of
+    more than a thousand that wait, some are not read.
+    """
+
+    recent: Recent
+    prices: Prices
+    reactor: Any
+    total: Saved = field(init=False, factory=Saved)
+    spent: Saved = field(init=False, factory=Saved)
+    by_route: dict[str, Saved] = field(init=False, factory=dict)
+    by_scope: dict[str, Saved] = field(init=False, factory=dict)
+    models: dict[str, ModelSaved] = field(init=False, factory=dict)
+    _waiting: deque[tuple[Story, int]] = field(init=False, factory=deque)
+    _is_due: bool = field(init=False, default=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.recent.told.append(self._told)
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        return (Endpoint("GET", "/api/savings", self._savings),)
+
+    def _told(self, records: list[Record]) -> None:
+        counts: dict[Story, int] = {}
+        for record in records:
+            counts[record.story] = counts.get(record.story, 0) + 1
+        for story, count in counts.items():
+            if story.seen is None or not (story.source in HERE or story.source == "upstream"):
+                continue
+            if story.saved is not None:
+                self._add(story, story.saved, count)
+            elif may_have_usage(story.seen.request.target) and len(self._waiting) < _MOST_WAITING:
+                self._waiting.append((story, count))
+            else:
+                story.saved = _plain(story)
+                self._add(story, story.saved, count)
+        if self._waiting and not self._is_due:
+            self._is_due = True
+            self.reactor.callLater(_SOON_S, self._read_some)
+
+    def _read_some(self) -> None:
+        self._is_due = False
+        for _ in range(min(_AT_A_TIME, len(self._waiting))):
+            story, count = self._waiting.popleft()
+            if story.saved is None:
+                story.saved = self._read(story)
+            self._add(story, story.saved, count)
+        if self._waiting:
+            self._is_due = True
+            self.reactor.callLater(_SOON_S / 10, self._read_some)
+
+    def _read(self, story: Story) -> Saved:
+        saved = _plain(story)
+        usage = _usage(story)
+        story.usage = usage
+        if usage is not None:
+            saved.input_tokens, saved.output_tokens = usage.input_tokens, usage.output_tokens
+            saved.usd = self.prices.usd(usage)
+        return saved
+
+    def _add(self, story: Story, saved: Saved, count: int) -> None:
+        if story.source not in HERE:
+            self.spent.add(saved, count)
+            return
+        self.total.add(saved, count)
+        if story.route_id is not None and (
+            story.route_id in self.by_route or len(self.by_route) < _MOST_SCOPES
+        ):
+            self.by_route.setdefault(story.route_id, Saved()).add(saved, count)
+        if story.scope in self.by_scope or len(self.by_scope) < _MOST_SCOPES:
+            self.by_scope.setdefault(story.scope, Saved()).add(saved, count)
+        steps = self.recent.figures.steps
+        if steps:
+            steps[-1].saved_ms += saved.upstream_ms * count
+            if saved.usd is not None:
+                steps[-1].saved_usd = (steps[-1].saved_usd or 0.0) + saved.usd * count
+        if story.usage is not None:
+            self._add_model(story.usage, saved, count)
+        if story.shown is not None:
+            story.shown["saved"] = saved.data()
+
+    def _add_model(self, usage: Usage, saved: Saved, count: int) -> None:
+        if usage.model not in self.models and len(self.models) >= _MOST_MODELS:
+            return
+        model = self.models.setdefault(usage.model, ModelSaved(usage.provider))
+        model.requests += count
+        model.input_tokens += usage.input_tokens * count
+        model.output_tokens += usage.output_tokens * count
+        model.cached_tokens += usage.cached_tokens * count
+        if saved.usd is not None:
+            model.usd = (model.usd or 0.0) + saved.usd * count
+
+    def in_scope(self, name: str) -> dict[str, Any]:
+        """As ``Saved`` of the API's document, for a scope."""
+        return self.by_scope.get(name, Saved()).data()
+
+    def of_interaction(self, interaction: Interaction) -> dict[str, Any] | None:
+        """What a recorded answer cost; ``None`` for what is no answer."""
+        if not isinstance(interaction, HTTPInteraction):
+            return None
+        saved = Saved(float(interaction.took_ms or 0), interaction.body.size_bytes)
+        usage = usage_in(interaction)
+        if usage is not None:
+            saved.input_tokens, saved.output_tokens = usage.input_tokens, usage.output_tokens
+            saved.usd = self.prices.usd(usage)
+        return saved.data()
+
+    async def _savings(self, _: Asked) -> Reply:
+        self.recent.catch_up()
+        while self._waiting:
+            self._read_some()
+        models = [
+            {
+                "model": name,
+                "provider": one.provider,
+                "requests": one.requests,
+                "input_tokens": one.input_tokens,
+                "output_tokens": one.output_tokens,
+                "cached_tokens": one.cached_tokens,
+                "usd": None if one.usd is None else round(one.usd, 9),
+            }
+            for name, one in self.models.items()
+        ]
+        return Reply.json(
+            {
+                "total": self.total.data(),
+                "spent": self.spent.data(),
+                "by_route": {name: one.data() for name, one in self.by_route.items()},
+                "by_scope": {name: one.data() for name, one in self.by_scope.items()},
+                "models": models,
+                "prices_of": self.prices.of,
+            }
+        )
+
+
+def _plain(story: Story) -> Saved:
+    """Time and bytes of an answer, without what it says itself."""
+    assert story.seen is not None
+    took_ms = float(story.seen.took_ms or 0)
+    if story.source not in HERE:
+        took_ms = story.dur_s * 1000
+    return Saved(took_ms, story.response_bytes or 0)
+
+
+def _usage(story: Story) -> Usage | None:
+    """The tokens in the answer of an exchange, as far as it is in memory."""
+    seen = story.seen
+    assert seen is not None
+    recording = None if seen.recording is None else seen.recording()
+    if recording is not None:
+        try:
+            return usage_in(recording)
+        except BuffrError:  # its body's file is gone
+            return None
+    heard, entry = seen.answer, seen.entry
+    if heard is not None and heard.head is not None and heard.kept_bytes == heard.size_bytes:
+        return _usage_of(seen.request.target, heard.body, heard.head.headers)
+    if entry is not None:
+        return _usage_of(seen.request.target, entry.body.data, entry.head.headers)
+    return None
+
+
+def usage_in(interaction: Interaction) -> Usage | None:
+    """The tokens that a recorded answer says it cost. Raises ``CassetteError``."""
+    if not isinstance(interaction, HTTPInteraction):
+        return None
+    target = interaction.request.target
+    if not may_have_usage(target) or interaction.body.size_bytes > _LARGEST:
+        return None
+    return _usage_of(target, content(interaction.body, _LARGEST), interaction.response.headers)
+
+
+def _usage_of(target: bytes, body: bytes, headers: Headers) -> Usage | None:
+    undone = beginning(body, headers, _LARGEST)
+    data = body if undone is None else undone[0]
+    return usage_of(target, data, media_type(headers))
