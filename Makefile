@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-full setup setup-dev format lint types bench autobahn fleet clean docs-reference page-pictures cache-conformance image-test sdk-upgrades
+.PHONY: run test test-full setup setup-dev format lint types bench autobahn fleet clean docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes
 
 run: setup  ## serve what buffr.yaml configures
 	@echo "buffr: in your client's base URL, replace https://api.openai.com with http://127.0.0.1:8080"
@@ -52,6 +52,9 @@ docs-reference: setup-dev  ## write the docs that are generated from the code: s
 	$(BIN)/python -m buffr.matching.header_docs docs/explanation/matching.md
 	$(BIN)/python -m buffr.redaction.vocabulary_docs docs/explanation/redaction.md
 	$(BIN)/python tests/redaction/missed.py docs/explanation/redaction.md
+
+public-cassettes: setup-dev  ## replay the cassettes of VCR.py below DIR, of a large project for example
+	$(BIN)/python tests/interchange/public_cassettes.py $(DIR)
 
 bench: setup-dev  ## run the benchmarks; needs wrk and nginx
 	$(BIN)/python -m benchmarks

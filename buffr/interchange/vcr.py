@@ -47,7 +47,7 @@ _Fields = dict[str, Any]
 class _Request(msgspec.Struct):
     method: str
     uri: str
-    headers: _Fields | None = None
+    headers: _Fields | list[tuple[str, Any]] | None = None
     body: Any = None
     parsed_body: Any = None
     body_type: str | None = None
@@ -62,7 +62,7 @@ class _Status(msgspec.Struct):
 class _Response(msgspec.Struct):
     status: _Status | int | None = None
     status_code: int | None = None
-    headers: _Fields | None = None
+    headers: _Fields | list[tuple[str, Any]] | None = None
     body: Any = None
     parsed_body: Any = None
     content: Any = None
@@ -141,9 +141,10 @@ def _is_parsed(message: _Request | _Response) -> bool:
     return message.parsed_body is not None or kind == "json"
 
 
-def _fields(given: _Fields | None) -> Headers:
+def _fields(given: _Fields | list[tuple[str, Any]] | None) -> Headers:
+    """A mapping, or the list of pairs that the stub of Tornado has written."""
     pairs: list[tuple[str, str]] = []
-    for name, values in (given or {}).items():
+    for name, values in given.items() if isinstance(given, dict) else given or ():
         listed = values if isinstance(values, list) else [values]
         pairs += [(name, _as_text(value)) for value in listed if value is not None]
     return fields(pairs)

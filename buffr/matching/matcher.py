@@ -125,6 +125,7 @@ class Matcher:
         self.body_bytes = rules.body_bytes
         self._on = rules.on
         self._by_body = "body" in rules.on
+        self._by_table = "headers" in rules.on
         self._distinct = rules.credentials == "distinct"
         self._salt = salt or _no_salt
         self._salt_now = self._salt()
@@ -381,6 +382,8 @@ class Matcher:
         return self._variant(selecting, choosing_fields(answer))
 
     def _variant(self, selecting: Selecting, choosing: Headers) -> Variant:
+        if not self._by_table:
+            choosing = ()  # where no header counts, all recordings of a key are one row
         name = (selecting, choosing)
         known = self._variants.get(name)
         if known is None:

@@ -47,6 +47,19 @@ def asked(target: bytes, headers: Headers = (), method: bytes = b"POST") -> Requ
     return Request(method, target, headers)
 
 
+class TestOneRow:
+    @pytest.mark.parametrize(("preset", "rows"), [("vcr", 1), ("har", 1), ("buffr", 2)])
+    def test_a_preset_without_headers_knows_no_variants(self, preset: str, rows: int) -> None:
+        """An answer in JSON and a stream to the same request are replayed one after the other."""
+        how = matcher(preset)
+        kept = RecordedRequest(b"GET", b"/x", ((b"Accept", b"a/b"),))
+        types = (b"application/json", b"text/event-stream")
+        answers = [((b"Content-Type", kind),) for kind in types]
+        filed = [how.recorded_key(IndexEntry(kept, answer)) for answer in answers]
+        names = {(each.digest, each.variant and each.variant.name) for each in filed}
+        assert len(names) == rows
+
+
 class TestVcr:
     @pytest.mark.parametrize(
         ("recorded", "live"),
