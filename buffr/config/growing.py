@@ -24,7 +24,7 @@ from buffr.errors import ConfigError
 from buffr.formats.yaml_lines import Data, block, flow
 from buffr.policy.hosts import HostTable
 
-__all__ = ["Rules", "Where", "grown", "row_at", "with_rules", "with_rules_at"]
+__all__ = ["Rules", "Where", "grown", "row_at", "with_entries", "with_rules", "with_rules_at"]
 
 Rules = Mapping[str, Sequence[Data]]
 """The lists below ``match`` to add to, each with what to add."""
@@ -119,6 +119,22 @@ def with_rules(text: str, host: str, rules: Rules) -> str:
     return _in_lines_of(text, lambda plain: _grown(plain, host, rules))
 
 
+def with_entries(text: str, more: Mapping[str, Data]) -> str:
+    """The settings with more entries at the top level, and below those that are there.
+
+    ``text`` is valid YAML. Raises ``ConfigError`` if an alias is in the way.
+    """
+
+    def changed(text: str) -> str:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if isinstance(root, yaml.MappingNode):
+            return _edited(text, _Growing(text).mapping(root, more))
+        ended = text + "\n" * (text[-1:] not in ("", "\n"))
+        return ended + "".join(f"{line}\n" for line in block(more))
+
+    return _in_lines_of(text, changed)
+
+
 def _in_lines_of(text: str, change: Callable[[str], str]) -> str:
     """The changed text, with line ends as the text had them."""
     ends_as_in_dos = "\r\n" in text and text.count("\r\n") == text.count("\n")
@@ -130,8 +146,7 @@ def _in_lines_of(text: str, change: Callable[[str], str]) -> str:
 def _grown(text: str, host: str, rules: Rules) -> str:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(root, yaml.MappingNode):
-        lines = block({"forward": {"hosts": [{"host": host, "match": rules}]}})
-        return text + "\n" * (text[-1:] not in ("", "\n")) + "".join(f"{one}\n" for one in lines)
+        return with_entries(text, {"forward": {"hosts": [{"host": host, "match": rules}]}})
     forward = _value(root, "forward")
     row = HostTable(_rows(forward)).find(host)
     shared = _value(forward, "match") is not None

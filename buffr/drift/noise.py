@@ -73,13 +73,24 @@ class Noise:
         paths = tuple(path for rule in self.rules for path in rule.json)
         return bool(paths) and _leads_to(_walk(paths), place)
 
-    def as_rule(self, path: str) -> VolatileRule | None:
-        """What was learnt, as a rule for requests with this path; ``None`` for nothing."""
+    def as_rule(self, target: bytes) -> VolatileRule | None:
+        """What was learnt, as a rule for requests like this one; ``None`` for nothing."""
+        path = _pattern_of(target)
         spots = sorted(self.values | self.structures, key=str)
-        json = [json_path(place, general=True) for part, place in spots if place and part == "body"]
+        json = [json_path(place, general=True) for _, place in spots if place]
         headers = [part.removeprefix("header ") for part, _ in spots if part.startswith("header ")]
         rule = VolatileRule(path, tuple(dict.fromkeys(json)), tuple(dict.fromkeys(headers)))
         return rule if rule.json or rule.headers else None
+
+
+def _pattern_of(target: bytes) -> str:
+    """The path of a target, with ``*`` for identifiers."""
+    segments = target.partition(b"?")[0].decode("latin-1").split("/")
+    return "/".join("*" if _is_identifier(segment) else segment for segment in segments)
+
+
+def _is_identifier(segment: str) -> bool:
+    return segment.isdigit() or whole_noise(segment) is not None
 
 
 @lru_cache(maxsize=256)

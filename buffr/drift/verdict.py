@@ -8,6 +8,7 @@ from enum import Enum
 from attrs import frozen
 
 from buffr.drift.finding import Finding, Severity, worst
+from buffr.drift.noise import VolatileRule
 
 __all__ = ["NOT_ASKED", "Asked", "Verdict", "exit_status"]
 
@@ -28,7 +29,8 @@ class Verdict:
     """One interaction. ``number`` is its place in the cassette, ``request`` its method and URL.
 
     ``why`` says why it was not asked, and ``hint`` what to do about that; ``note``
-    helps to understand the findings. ``noise`` counts differences that say nothing. ``edited`` says
+    helps to understand the findings. ``noise`` counts differences that say nothing;
+    ``learnt`` is the rule for those that two live answers have shown. ``edited`` says
     that somebody has changed the recording by hand.
     """
 
@@ -40,6 +42,7 @@ class Verdict:
     hint: str = ""
     note: str = ""
     noise: int = 0
+    learnt: VolatileRule | None = None
     dur_s: float = 0.0
     edited: bool = False
 

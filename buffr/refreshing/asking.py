@@ -181,7 +181,13 @@ class Asking:
                 noise = await self._learnt(noise, origin, recorded, request, live)
             kept = tuple([one for one in found if not noise.hides(one)])
             note = _note(recorded, live, kept)
-            verdict = evolve(verdict, findings=kept, noise=len(found) - len(kept), note=note)
+            verdict = evolve(
+                verdict,
+                findings=kept,
+                noise=len(found) - len(kept),
+                learnt=noise.as_rule(recorded.request.target),
+                note=note,
+            )
             if self.on_live is not None:
                 stored = self.carried.stored(carried)
                 self.carried.learn_stand_ins(recorded, live)

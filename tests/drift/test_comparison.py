@@ -288,7 +288,7 @@ class TestNoise:
     def test_as_rules(self) -> None:
         """What was learnt, written as a rule, hides the same."""
         noise = self.learnt({"n": 1, "l": [{"x": "a"}]}, {"n": 2, "l": [{"x": "b"}]})
-        rule = noise.as_rule("/v1/*")
+        rule = noise.as_rule(b"/v1/4711?q=1")
         assert rule == VolatileRule("/v1/*", ("$.l[*].x", "$.n"), ())
         assert rule.fits(b"/v1/a?q")
         assert not rule.fits(b"/v2/a")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,6 +17,7 @@ from xml.etree import ElementTree as ET
 import httpx
 import pytest
 from attrs import define
+from commands import BUFFR
 from commands import run as run_command
 from drifting_api import TOKEN, DriftingAPI
 
@@ -105,9 +109,9 @@ def found(rows: list[dict[str, Any]]) -> list[tuple[int, str, str, str]]:
     ]
 
 
-def many(path: Path, count: int) -> None:
+def many(path: Path, count: int, body: str = "{}") -> None:
     """A cassette with so many requests to different paths."""
-    head = {"status": 200, "headers": {"Content-Type": ["application/json"]}, "body": "{}"}
+    head = {"status": 200, "headers": {"Content-Type": ["application/json"]}, "body": body}
     listed = [
         {
             "type": "http",
@@ -158,6 +162,31 @@ class TestDrift:
             (0, "value", "body $.took", "differs"),
         ]
         assert len(place.asked) == 1
+
+    def test_learnt_noise_becomes_rules(self, place: Place) -> None:
+        """In the settings, which keep their comments; then one answer is enough."""
+        settings = place.directory / "buffr.yaml"
+        settings.write_text("# ours\ndrift:\n  volatile:\n    - path: /other  # theirs\n")
+        code, _ = place.run("--only", "/v1/items", "--write-rules")
+        assert code == 0
+        text = settings.read_text()
+        assert text.startswith("# ours\ndrift:\n  volatile:\n    - path: /other  # theirs\n")
+        assert "'$.items[*].reads'" in text
+        place.upstream.received.clear()
+        code, _ = place.run("--only", "/v1/items", "--once")
+        assert (code, len(place.asked)) == (0, 1)
+
+    def test_rules_are_written_where_there_were_no_settings(self, place: Place) -> None:
+        done = run_command(
+            *("cassette", "check", "api.json", "--against", place.upstream.url, *CREDENTIAL),
+            *("--only", "/v1/packed", "--write-rules", "--config", "new.yaml"),
+            cwd=place.directory,
+            env=KEY,
+        )
+        assert done.returncode == 3  # a file that is named has to be there
+        (place.directory / "new.yaml").touch()
+        assert place.run("--only", "/v1/packed", "--write-rules", "--config", "new.yaml")[0] == 0
+        assert (place.directory / "new.yaml").read_text().startswith("drift:\n  volatile:\n")
 
 
 class TestChains:
@@ -249,8 +278,8 @@ class TestSafety:
 
 
 class TestLimits:
-    def limited(self, *, told: bool) -> FakeUpstream:
-        """An API that allows 25 requests a second, and says so or not."""
+    def limited(self, a_second: int, *, told: bool) -> FakeUpstream:
+        """An API that allows so many requests a second, and says so or not."""
         moments: list[float] = []
         lock = threading.Lock()
 
@@ -258,26 +287,28 @@ class TestLimits:
             with lock:
                 now = time.monotonic()
                 moments[:] = [one for one in moments if one > now - 1]
-                if len(moments) >= 25:
+                if len(moments) >= a_second:
                     return answer(b"{}", b"429 Too Many Requests", [(b"Retry-After", b"1")])
                 moments.append(now)
-                left = b"%d" % (25 - len(moments))
+                left = b"%d" % (a_second - len(moments))
             rest = ((b"RateLimit", b'"s";r=%b;t=1' % left),) if told else ()
             return answer(b"{}", headers=[(b"Content-Type", b"application/json"), *rest])
 
         return FakeUpstream(script)
 
-    @pytest.mark.parametrize("told", [True, False])
-    def test_the_apis_own_limit_is_kept(self, tmp_path: Path, told: bool) -> None:
+    @pytest.mark.parametrize(("count", "a_second", "told"), [(1000, 400, True), (60, 25, False)])
+    def test_the_apis_own_limit_is_kept(
+        self, tmp_path: Path, count: int, a_second: int, told: bool
+    ) -> None:
         """If it tells what remains, no request is refused; if not, refused ones are asked again."""
-        many(tmp_path / "api.json", 60)
-        with self.limited(told=told) as upstream:
+        many(tmp_path / "api.json", count)
+        with self.limited(a_second, told=told) as upstream:
             words = ("cassette", "check", "api.json", "--against", upstream.url)
             done = run_command(*words, cwd=tmp_path)
             assert done.returncode == 0, done.stdout
-            assert done.stdout.endswith("60 same\n")
+            assert done.stdout.endswith(f"{count} same\n")
             if told:
-                assert len(upstream.received) == 60
+                assert len(upstream.received) == count
 
     def test_a_pause_that_is_too_long(self, tmp_path: Path) -> None:
         many(tmp_path / "api.json", 3)
@@ -297,6 +328,35 @@ class TestLimits:
             words = ("cassette", "check", "api.json", "--against", upstream.url, "--rate", "2/s")
             run_command(*words, cwd=tmp_path)
             assert time.monotonic() - started > 2
+
+
+class TestCost:
+    def test_it_is_cheap_and_needs_no_more_memory_for_more(self, tmp_path: Path) -> None:
+        """Over 300 requests for each second of processor time; nothing is kept of an answer."""
+        body = b'{"items": [%b]}' % b", ".join([b'{"id": "x", "price": 1.5}'] * 40)
+        many(tmp_path / "api.json", 1200, body.decode())
+
+        def script(_: Received) -> bytes:
+            return answer(body, headers=[(b"Content-Type", b"application/json")])
+
+        with FakeUpstream(script) as upstream:
+            few, many_more = (
+                _usage("--against", upstream.url, "--sample", str(count), cwd=tmp_path)
+                for count in (200, 1200)
+            )
+        cpu_s = few.ru_utime + few.ru_stime, many_more.ru_utime + many_more.ru_stime
+        assert (cpu_s[1] - cpu_s[0]) / 1000 < 1 / 300
+        assert many_more.ru_maxrss - few.ru_maxrss < 8 * 1024
+
+
+def _usage(*arguments: str, cwd: Path) -> resource.struct_rusage:
+    """What a check that finds nothing took."""
+    command = [*BUFFR, "cassette", "check", "api.json", *arguments]
+    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage
 
 
 class TestReports:

@@ -6,14 +6,21 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from buffr.commands.cassette.arguments import snapshot_of
-from buffr.commands.cassette.live_api import Chosen, chosen_from, declare_asking, run_walks
+from buffr.commands.cassette.live_api import (
+    DEFAULT_FILE,
+    Chosen,
+    chosen_from,
+    declare_asking,
+    run_walks,
+)
 from buffr.commands.parser import Parser
 from buffr.commands.progress import Progress
 from buffr.commands.terminal import complain, paint_for, plain
 from buffr.drift.verdict import NOT_ASKED, Verdict, exit_status
-from buffr.errors import BuffrError
+from buffr.errors import BuffrError, ConfigError
 
 __all__ = ["declare", "run", "say_unsafe"]
 
@@ -46,6 +53,11 @@ def declare(parser: Parser) -> None:
     )
     parser.argument("files", metavar="FILE", nargs="+", help="cassettes")
     declare_asking(parser)
+    parser.flag(
+        "--write-rules",
+        action="store_true",
+        help="add the noise that was learnt to drift.volatile in the settings file",
+    )
     parser.flag("--json", action="store_true", help="print a JSON object")
     parser.flag("--junit", action="store_true", help="print JUnit's XML, for CI servers")
 
@@ -77,6 +89,34 @@ def say_unsafe(given: argparse.Namespace, chosen: Sequence[Chosen]) -> None:
     sys.stderr.flush()
 
 
+def _write_rules(given: argparse.Namespace, verdicts: Sequence[Verdict]) -> str:
+    """Add what was learnt to the settings; returns a line about it. Raises ``ConfigError``."""
+    from buffr.config import load  # noqa: PLC0415  # help does without
+    from buffr.config.growing import with_entries  # noqa: PLC0415
+    from buffr.config.rewriting import replace_file  # noqa: PLC0415
+
+    rows = list(dict.fromkeys(one.learnt for one in verdicts if one.learnt is not None))
+    if not rows:
+        return "--write-rules: no noise was learnt"
+    path = Path(given.config or DEFAULT_FILE)
+    rules = [
+        {
+            "path": row.path,
+            **({"json": list(row.json)} if row.json else {}),
+            **({"headers": list(row.headers)} if row.headers else {}),
+        }
+        for row in rows
+    ]
+    try:
+        path.touch()
+        text = with_entries(path.read_bytes().decode(), {"drift": {"volatile": rules}})
+        replace_file(path, text, lambda new: load(new, {}, {}, serves=False))
+    except OSError as error:
+        raise ConfigError(f"--write-rules: {path}: {error.strerror}") from error
+    count = "1 rule" if len(rules) == 1 else f"{len(rules)} rules"
+    return f"--write-rules: {count} added to {path}; see what they leave out"
+
+
 def _report(given: argparse.Namespace, chosen: Sequence[Chosen]) -> int:
     from buffr.commands.cassette.drift_report import (  # noqa: PLC0415  # help does without
         as_json,
@@ -103,6 +143,8 @@ def _report(given: argparse.Namespace, chosen: Sequence[Chosen]) -> int:
 
         run_walks(given, chosen, tell)
     verdicts = [verdict for each in found.values() for verdict in each]
+    if given.write_rules:
+        complain(_write_rules(given, verdicts))
     if given.json:
         sys.stdout.write(as_json(found).decode())
     elif given.junit:

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from buffr.stores.cassette.snapshot import Snapshot
     from buffr.wiring.live_api import Wanted
 
-__all__ = ["Chosen", "chosen_from", "declare_asking", "run_walks", "wanted_of"]
+__all__ = ["DEFAULT_FILE", "Chosen", "chosen_from", "declare_asking", "run_walks", "wanted_of"]
 
 _NUMBERS = re.compile(r"[0-9]{1,12}(?:-(?:[0-9]{1,12})?)?")
 
-_DEFAULT_FILE = "buffr.yaml"
+DEFAULT_FILE = "buffr.yaml"
 _RATE = re.compile(r"([1-9][0-9]{0,5})(?:/(s|m|min|h))?")
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600}
 _COUNT = re.compile(r"[1-9][0-9]{0,5}")
@@ -144,7 +144,7 @@ def config_of(given: argparse.Namespace, environ: Mapping[str, str]) -> Config:
     """
     from buffr.config import load  # noqa: PLC0415  # help does without
 
-    path = given.config or (_DEFAULT_FILE if Path(_DEFAULT_FILE).exists() else None)
+    path = given.config or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
     others = {name: value for name, value in environ.items() if not name.startswith("BUFFR_")}
     return load(None if path is None else Path(path), others, {}, serves=False)
 
