@@ -21,7 +21,7 @@ _ALONE = frozenset(
 _LAST = frozenset(
     b"""
     at on until after before timestamp ts time date datetime expiry expiration expires expire
-    exp login seen modified updated created reset used
+    exp login seen modified updated created reset used start starts end ends due deadline
     """.decode().split()
 )
 """The last of several words, such as in ``createTime`` and ``last_used``."""

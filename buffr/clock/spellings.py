@@ -33,7 +33,7 @@ _MONTH_OF = {name.lower(): number for number, name in enumerate(_MONTHS, 1)}
 
 # RFC 9110 5.6.7 with the forms that it calls obsolete, RFC 6265's cookie dates, RFC 5322's zones.
 _NAMED = re.compile(
-    rb"(?P<day_name>[A-Za-z]{3,9})(?P<comma>,? +)"
+    rb"(?P<day_name>[A-Za-z]{3,9})(?P<comma>,? {1,3})"
     rb"(?P<day>[0-9]{1,2})(?P<s1>[ -])(?P<month>[A-Za-z]{3})(?P<s2>[ -])"
     rb"(?P<year>[0-9]{4}|[0-9]{2}) (?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
     rb"(?P<zone> (?:GMT|UTC|Z|[+-][0-9]{4}))?"

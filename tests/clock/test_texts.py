@@ -45,6 +45,7 @@ MOVED_CLAIMS = {**CLAIMS, "exp": NEW + 300, "iat": NEW}
 TEXTS = [
     (b'{"created": 1764410000, "n": 1764410000}', b'{"created": 1795946000, "n": 1764410000}'),
     (b'{"expires_in":3600,"created":17}', b'{"expires_in":3600,"created":17}'),
+    (b'{"current_period_end":1764410000}', b'{"current_period_end":1795946000}'),
     (b'{"exp":"1764410000"}', b'{"exp":"1795946000"}'),
     (b'{"createTime" : "2025-11-29T09:53:20.5Z"}', b'{"createTime" : "2026-11-29T09:53:20.5Z"}'),
     (b'{"birth_date":"1990-01-01T00:00:00Z"}', b'{"birth_date":"1990-01-01T00:00:00Z"}'),

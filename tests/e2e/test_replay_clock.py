@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import boto3  # type: ignore[import-untyped]
 import httpx
 import pytest
 import requests
@@ -62,6 +63,10 @@ class Api:
                 return answer(self._tokens(), headers=[*fields, JSON])
             case "/file":
                 return answer(self._file(), headers=[*fields, JSON])
+            case "/sts":
+                until = (self.now + timedelta(seconds=TOKEN_S)).strftime("%Y-%m-%dT%H:%M:%SZ")
+                xml = (b"Content-Type", b"text/xml")
+                return answer(STS.replace("UNTIL", until).encode(), headers=[*fields, xml])
             case "/bucket/key":
                 return answer(b"content", headers=fields)
             case "/v1/chat/completions":
@@ -94,6 +99,12 @@ class Api:
 
 
 JSON = (b"Content-Type", b"application/json")
+
+STS = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
+<AssumedRoleUser><AssumedRoleId>A:s</AssumedRoleId><Arn>arn:aws:sts::1:r/s</Arn></AssumedRoleUser>
+<Credentials><AccessKeyId>ASIAXXXXXXXXXXXXXXXX</AccessKeyId>
+<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken><Expiration>UNTIL</Expiration>
+</Credentials></AssumeRoleResult></AssumeRoleResponse>"""
 
 
 @contextmanager
@@ -132,6 +143,20 @@ def service_account(url: str) -> IDTokenCredentials:
     return made
 
 
+def assumed_until(url: str) -> datetime:
+    """How long a role is assumed, as boto3 reads it."""
+    sts = boto3.client(
+        "sts",
+        endpoint_url=f"{url}/sts",
+        region_name="eu-west-1",
+        aws_access_key_id="AKIAXXXXXXXXXXXXXXXX",
+        aws_secret_access_key="x",
+    )
+    taken = sts.assume_role(RoleArn="arn:aws:iam::123456789012:role/r", RoleSessionName="session")
+    until: datetime = taken["Credentials"]["Expiration"]
+    return until
+
+
 def chat(url: str) -> Iterator[ChatCompletionChunk]:
     client = OpenAI(base_url=f"{url}/v1", api_key="sk-" + "x" * 40, max_retries=0)
     with client.chat.completions.create(
@@ -155,6 +180,8 @@ class Session:
             self.cookies(client)
         self.tokens()
         self.chat()
+        left = assumed_until(self.url) - datetime.now(UTC)
+        assert timedelta() < left <= timedelta(seconds=TOKEN_S)
 
     def cookies(self, client: requests.Session | httpx.Client) -> None:
         assert cookies_kept(client, self.url) == ["sid"]
@@ -207,6 +234,7 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
             client.get(f"{url}/kept/sid")
         service_account(url).refresh(GoogleRequest())
         list(chat(url))
+        assumed_until(url)
     text = json.loads((directory / "c.json").read_text())
     for each in text["interactions"]:
         made = datetime.fromisoformat(each["http"]["recorded_at"]) - LATER

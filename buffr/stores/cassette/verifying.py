@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from buffr.errors import CassetteError
-from buffr.interaction import Body, Interaction
+from buffr.interaction import Body, HTTPInteraction, Interaction
 from buffr.stores.cassette.checks import stale_cuts
 from buffr.stores.cassette.format import decode, decode_index
 
@@ -24,7 +24,9 @@ def interaction_faults(interaction: Interaction, digests: dict[Path, str]) -> It
             if fault:
                 yield f"body file {body.file}: {fault}"
     if not interaction.whole:
-        yield f"truncated: {interaction.broke_off}; it is never replayed"
+        unended = isinstance(interaction, HTTPInteraction) and interaction.unended
+        when = "replayed only with end_of_stream: client" if unended else "never replayed"
+        yield f"truncated: {interaction.broke_off}; it is {when}"
 
 
 def element_faults(element: bytes, bodies: Path) -> list[str]:
