@@ -360,6 +360,7 @@ class _Builder:
                 connection_bytes=16 * window,
                 # Up to here a client is told what is too much.
                 head_bytes=2 * limits.head_bytes + 32 * limits.header_count,
+                continuations=max(8, 2 * limits.head_bytes // 16384),
             ),
             patience=Patience(limits.http2_resets, limits.http2_frames),
         )

@@ -108,6 +108,7 @@ class Ports:
     plain: int
     secure: int
     proxy: int
+    gateway: int
     origin: int
 
     @property
@@ -175,6 +176,12 @@ def curl_in_a_tunnel(ports: Ports) -> str:
     return seen
 
 
+def curl_at_the_gateway(ports: Ports) -> str:
+    seen = run(*CURL, "--http2", f"https://localhost:{ports.gateway}/api/gateway")
+    assert seen.endswith("2 200")
+    return seen
+
+
 def nghttp(ports: Ports) -> str:
     """Several requests in streams of one connection."""
     paths = [f"{ports.url}/nghttp/{number}" for number in range(5)]
@@ -214,7 +221,17 @@ def httpx(ports: Ports) -> str:
 
 CLIENTS: dict[str, Callable[[Ports], str]] = {
     one.__name__: one
-    for one in (curl, curl_prior_knowledge, curl_in_a_tunnel, nghttp, h2load, node, undici, httpx)
+    for one in (
+        curl,
+        curl_prior_knowledge,
+        curl_in_a_tunnel,
+        curl_at_the_gateway,
+        nghttp,
+        h2load,
+        node,
+        undici,
+        httpx,
+    )
 }
 
 

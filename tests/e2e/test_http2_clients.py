@@ -67,15 +67,22 @@ def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                 {"target": origin.url, "port": 0, "cassette": "plain.json"},
                 {"target": origin.url, "port": 0, "cassette": "secure.json", "tls": True},
             ],
+            "gateway": {
+                "port": 0,
+                "tls": True,
+                "routes": {
+                    "api": {"target": origin.url, "mode": "auto", "cassette": "gateway.json"}
+                },
+            },
             "forward": {
                 "port": 0,
                 "hosts": [{"host": "localhost", "ca_file": "origins.pem"}],
             },
         }
         (directory / "buffr.yaml").write_text(json.dumps(settings))
-        with BuffrProcess.run("serve", cwd=directory, listeners=3, env=NO_PARENTS) as buffr:
-            plain, tls, proxy = buffr.ports
-            ports = Ports(plain, tls, proxy, secure.port)
+        with BuffrProcess.run("serve", cwd=directory, listeners=4, env=NO_PARENTS) as buffr:
+            plain, tls, gateway, proxy = buffr.ports
+            ports = Ports(plain, tls, proxy, gateway, secure.port)
             live = _run_all(ports)
             origin.close()
             secure.close()

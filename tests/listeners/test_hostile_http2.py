@@ -315,6 +315,25 @@ class TestFloods:
         self.calmed(one, lines, f"over {PATIENCE.frames} frames such as")
         assert one.bench.exchanges[0].cancelled
 
+    def test_pings_with_what_is_received(self, engine: EngineName) -> None:
+        """As gRPC measures its way: with an answer, they are none too many."""
+        one = Forger.at(engine)
+        for number in range(3 * PATIENCE.frames):
+            stream = 2 * number + 1
+            one.send(one.head(stream))
+            one.bench.exchanges[-1].answer(b"x" * 3000)
+            one.send(PingFrame(0), PriorityFrame(stream + 2, depends_on=0))
+            one.answered  # noqa: B018  # reads them
+        assert one.bench.wire.connected
+
+    def test_a_priority_in_a_head_is_none_by_itself(self, engine: EngineName) -> None:
+        one = Forger.at(engine)
+        for number in range(2 * PATIENCE.frames):
+            head = one.head(2 * number + 1, GET, "END_HEADERS", "END_STREAM", "PRIORITY")
+            one.send(head)
+            one.bench.exchanges[-1].answer()
+        assert one.bench.wire.connected
+
     def test_windows_opened_again_and_again(
         self, engine: EngineName, lines: list[LogEvent]
     ) -> None:

@@ -12,6 +12,8 @@ _REFILL_S = 30.0
 _UPDATES = 1000
 _BYTES_AN_UPDATE = 512
 """Windows are opened again by what was sent. The smallest steps that clients take are larger."""
+_BYTES_A_FRAME = 1024
+"""gRPC sends a PING with what it receives, to measure the way (BDP); rarely with so little."""
 
 
 @frozen
@@ -32,6 +34,10 @@ class _Allowance:
     most: int
     left: float
     since: float
+
+    def earn(self, number: int) -> None:
+        """Get so many back."""
+        self.left = min(self.most, self.left + number)
 
     def spend(self, now: float) -> bool:
         """Take one. Returns whether there was one left."""
@@ -78,5 +84,6 @@ class Calm:
             self.broken = f"over {self.patience.frames} frames such as {kind.value}"
 
     def sent(self, size_bytes: int) -> None:
-        """So many bytes went out, for which the peer may open its windows again."""
+        """So many bytes went out, for which the peer may open its windows again, and ask."""
+        self._frames.earn(size_bytes // _BYTES_A_FRAME)
         self._updates = min(_UPDATES, self._updates + 2 + size_bytes // _BYTES_AN_UPDATE)

@@ -75,6 +75,8 @@ class H2Engine:
         self._refusing = False
         """Whether the peer has been told so."""
         self._done = False
+        self._with_head: PriorityUpdated | None = None
+        """The priority that came in the last head, which is no frame of its own."""
         connection = self._connection = H2Connection(
             H2Configuration(
                 client_side=role is Role.CLIENT,
@@ -104,7 +106,7 @@ class H2Engine:
             ConnectionTerminated: self._going_away,
             PingReceived: lambda _: user.nuisance(Nuisance.PING),
             RemoteSettingsChanged: lambda _: user.nuisance(Nuisance.SETTINGS),
-            PriorityUpdated: lambda _: user.nuisance(Nuisance.PRIORITY),
+            PriorityUpdated: self._priority,
             WindowUpdated: lambda _: user.nuisance(Nuisance.WINDOW_UPDATE),
         }
 
@@ -269,6 +271,7 @@ class H2Engine:
     # The library's events.
 
     def _head(self, event: RequestReceived | ResponseReceived) -> None:
+        self._with_head = event.priority_updated
         if self._refusing and isinstance(event, RequestReceived):
             self.reset(event.stream_id, Code.REFUSED_STREAM)
             return
@@ -287,6 +290,10 @@ class H2Engine:
             self._user.data(event.stream_id, data, ended=ended)
         else:
             self._user.nuisance(Nuisance.EMPTY_DATA)
+
+    def _priority(self, event: PriorityUpdated) -> None:
+        if event is not self._with_head:
+            self._user.nuisance(Nuisance.PRIORITY)
 
     def _trailers(self, event: TrailersReceived) -> None:
         self._user.trailers(event.stream_id, _unmarked(event.headers))
