@@ -56,7 +56,7 @@ docs-reference: setup-dev  ## write the docs that are generated from the code: s
 public-cassettes: setup-dev  ## replay the cassettes of VCR.py below DIR, of a large project for example
 	$(BIN)/python tests/interchange/public_cassettes.py $(DIR)
 
-bench: setup-dev  ## run the benchmarks; needs wrk and nginx
+bench: setup-dev  ## run the benchmarks; needs wrk, h2load and nginx
 	$(BIN)/python -m benchmarks
 
 fleet: setup-dev  ## several buffrs with one Redis: loads, kills, costs; needs redis-server and wrk

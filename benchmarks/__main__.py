@@ -16,6 +16,7 @@ from benchmarks import (
     hit_get,
     hit_post,
     hosts,
+    http2,
     record,
     relay,
     sse,
@@ -31,6 +32,7 @@ from benchmarks.table import Row, rendered
 _BENCHMARKS = {
     "hit-get": hit_get,
     "hit-post": hit_post,
+    "http2": http2,
     "cache": cache,
     "relay": relay,
     "sse": sse,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -19,6 +20,8 @@ __all__ = [
     "replaying_mitmproxy",
     "site",
 ]
+
+_AT_START = re.compile(r" msg=(?:listening|admin) ")
 
 _NGINX = """\
 daemon off; master_process off; worker_processes 1; pid nginx.pid;
@@ -48,7 +51,7 @@ def buffr(bench: Bench, mode: str, upstream: Process | None, cassette: Path | No
 def check_hits(server: Process) -> None:
     """Raises ``Failed`` unless buffr's log has its answers as replayed, and no others."""
     with server.log.open() as log:
-        lines = [line for line in log if " msg=listening " not in line]
+        lines = [line for line in log if _AT_START.search(line) is None]
     hits = sum(1 for line in lines if " status=200 " in line and " src=cassette" in line)
     if hits < server.answered or hits < len(lines):
         raise Failed(f"buffr logged {hits} hits in {len(lines)} lines, not {server.answered}")

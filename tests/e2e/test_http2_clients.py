@@ -18,13 +18,14 @@ from bench import interactions
 from forward_bench import NO_PARENTS, secure_origin, trust_file
 from http2_clients import CLIENTS, Http2Client, Ports, Script, missing
 from http2_pair import GET, POST
+from memory import Memory
 from raw_http import RawClient, request
 
 from buffr.interaction import FrameKind
 from buffr.message import Headers
-from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, chunked
+from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, answer, chunked
 from buffr.wire.http2.engines import ENGINES
-from buffr.wire.http2.interface import Code
+from buffr.wire.http2.interface import Bounds, Code
 from buffr.wire.websocket_frames import encode_frame
 from buffr.wire.websocket_handshake import accept_for
 
@@ -280,6 +281,47 @@ class TestFloods:
         assert "limits.http2_frames" in line
         another = here.client()
         assert another.whole(another.ask())[0] == 200
+
+
+class TestMemory:
+    def test_a_slow_reader(self, tmp_path: Path) -> None:
+        """A long answer stays with its upstream: buffr holds what is in windows and buffers."""
+        piece, number = b"x" * 1_000_000, 200
+        sent = []
+
+        def long(received: Received) -> bytes | Iterator[Step]:
+            return pieces() if received.target == b"/long" else answer(b"ok")
+
+        def pieces() -> Iterator[Step]:
+            yield b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (number * len(piece))
+            for at in range(number):
+                sent.append(at)
+                yield piece
+
+        with FakeUpstream(long) as upstream:
+            settings = {"reverse": [{"target": upstream.url, "port": 0, "mode": "passthrough"}]}
+            (tmp_path / "buffr.yaml").write_text(json.dumps(settings))
+            with BuffrProcess.run("serve", cwd=tmp_path, env=NO_PARENTS) as buffr:
+                client = Http2Client(socket.create_connection(("127.0.0.1", buffr.ports[0])))
+                memory, came = Memory(buffr.process.pid), 0
+                client.heard.held = True
+                stream = client.ask(asking(b"/long"))
+                window = Bounds().stream_bytes
+                client.until(lambda: len(client.heard.bodies.get(stream, b"")) == window)
+                raw = RawClient(buffr.ports[0])
+                for _ in range(100):  # it has all the time to take more than it should
+                    raw.send(request(b"/other"))
+                    assert raw.answer().status == 200
+                assert len(sent) < 16
+                client.heard.held = False
+                client.engine.consumed(stream, window)
+                client.flush()
+                heard = client.heard
+                while stream not in heard.over:
+                    client.until(lambda: bool(heard.bodies.get(stream)) or stream in heard.over)
+                    came += len(heard.bodies.pop(stream, b""))
+                assert came == number * len(piece)
+                assert memory.more_mb < 16
 
 
 class TestStopping:

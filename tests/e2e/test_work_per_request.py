@@ -19,7 +19,10 @@ from pathlib import Path
 
 import pytest
 from attrs import frozen
+from http2_clients import Http2Client
+from http2_pair import GET
 
+from buffr.message import Headers
 from buffr.testing import FakeUpstream, answer
 
 _PROGRAM = """
@@ -72,6 +75,8 @@ MOST = {
 }
 """The calls that there may be, which only a better answer may raise."""
 
+MOST_IN_2 = {"a replayed GET": 30, "a replayed GET with a trace id of its own": 110}
+
 
 @frozen
 class Counting:
@@ -88,6 +93,13 @@ class Counting:
             more = self.client.recv(65536)
             assert more
             received += more
+
+    def ask_in_2(self, client: Http2Client, fields: Headers, number: int = 10) -> None:
+        """Ask in so many streams at once."""
+        streams = [client.engine.request(fields, ended=True) for _ in range(number)]
+        client.flush()
+        client.until(lambda: client.heard.over.issuperset(streams))
+        assert {client.heard.bodies.pop(one) for one in streams} == {b"y" * 200}
 
     def counted(self) -> int:
         before = self._reports()
@@ -142,6 +154,22 @@ class TestCalls:
         # A few calls are a timer's, whatever is asked.
         calls = counting.counted()
         assert 0 < calls <= most * _COUNT + 50
+
+    @pytest.mark.parametrize(("kind", "most"), MOST_IN_2.items())
+    def test_nor_is_one_in_http_2(self, kind: str, most: int, counting: Counting) -> None:
+        """Ten streams at once, which share what a segment costs."""
+        client = Http2Client(counting.client)
+
+        def fields(number: int) -> Headers:
+            trace = (b"traceparent", b"00-%032x-0000000000000001-01" % (number + 1))
+            return (*GET, trace) if "trace" in kind else GET
+
+        for number in range(_WARM):
+            counting.ask_in_2(client, fields(number), 1)
+        counting.counted()
+        for number in range(_WARM, _WARM + _COUNT // 10):
+            counting.ask_in_2(client, fields(number))
+        assert 0 < counting.counted() <= most * _COUNT + 50
 
     @pytest.mark.parametrize(
         "kind", ["a replayed GET", "a replayed GET with a trace id of its own"]
