@@ -36,7 +36,7 @@ from buffr.upstream.upstream import Upstream
 from buffr.wire.http1_answer_heads import AnswerRules
 from buffr.wiring.build import build
 
-__all__ = ["declare", "run"]
+__all__ = ["declare", "run", "upstream_of"]
 
 _WORDS = ("A ", "proxy ", "that ", "remembers ", "is ", "a ", "test's ", "best ", "friend.")
 _THINKING_S = 0.4
@@ -158,7 +158,7 @@ async def _session(reactor: Any, mode: str, target: str, cassette: Path) -> list
     }
     service = build(load(None, {}, flags), reactor, on_console=False)
     service.startService()
-    agent = UpstreamAgent(lambda origin: _upstream(reactor, origin))
+    agent = UpstreamAgent(lambda origin: upstream_of(reactor, origin))
     client = HTTPClient(agent)
     try:
         base = f"http://127.0.0.1:{service.listeners[0].port}"
@@ -168,7 +168,8 @@ async def _session(reactor: Any, mode: str, target: str, cassette: Path) -> list
         await service.stopService()
 
 
-def _upstream(reactor: Any, origin: Origin) -> Upstream:
+def upstream_of(reactor: Any, origin: Origin) -> Upstream:
+    """An upstream for plain HTTP, without a proxy in between."""
     patience = Patience()
     endpoint = plain_endpoint(reactor, origin.host, origin.port, patience.connect_s)
     pool = Pool(reactor, endpoint, AnswerRules(), patience, PoolLimits(), tls=False)

@@ -138,6 +138,31 @@ ROOT = Command(
             ),
             misused=2,
         ),
+        Command("status", "say what a running buffr has done", "buffr.commands.live.status"),
+        Command(
+            "tail", "print the exchanges of a running buffr", "buffr.commands.live.tail", misused=2
+        ),
+        Command(
+            "misses",
+            "say why requests matched no recording, and accept rules",
+            "buffr.commands.live.misses",
+            misused=2,
+        ),
+        Command(
+            "mode", "switch a route of a running buffr", "buffr.commands.live.changes", misused=2
+        ),
+        Command(
+            "reset",
+            "start the recordings of a scope from the first again",
+            "buffr.commands.live.changes",
+            misused=2,
+        ),
+        Command(
+            "purge",
+            "remove stored answers from a running buffr",
+            "buffr.commands.live.changes",
+            misused=2,
+        ),
         Command("key", "print a new random access key", "buffr.commands.key"),
         Command(
             "demo",

@@ -12,9 +12,11 @@ from buffr.config.shapes import ListOf
 from buffr.config.yaml_text import Scalar
 from buffr.policy.access import is_loopback
 
-__all__ = ["DEFAULT_PORT", "AdminAddress", "AdminSettings"]
+__all__ = ["ADMIN_FILE", "DEFAULT_PORT", "AdminAddress", "AdminSettings"]
 
 DEFAULT_PORT = 8089
+ADMIN_FILE = "buffr-admin.json"
+"""In the data directory: the URL and the token of the admin listener that started last."""
 
 _HIGHEST_PORT = 65535
 _ADDRESS = re.compile(r"(?:(?P<host>\[[^\[\]]+\]|[^:\[\]]+):)?(?P<port>[0-9]{1,5})")

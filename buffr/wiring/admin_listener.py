@@ -26,7 +26,7 @@ from buffr.admin.savings import Savings
 from buffr.admin.server import AdminServer, Pages
 from buffr.admin.status import StatusPages
 from buffr.admin.summaries import Summaries
-from buffr.config.admin import AdminSettings
+from buffr.config.admin import ADMIN_FILE, AdminSettings
 from buffr.errors import ConfigError
 from buffr.listeners.client import ConnectionLimits
 from buffr.listeners.listener import HTTPListener
@@ -38,10 +38,8 @@ from buffr.tls.contexts import own_names
 from buffr.wiring.access_keys import new_key
 from buffr.wiring.live import LiveService
 
-__all__ = ["ADMIN_FILE", "AdminListener"]
+__all__ = ["AdminListener"]
 
-ADMIN_FILE = "buffr-admin.json"
-"""In the data directory: the URL and the token of the admin listener that started last."""
 _CONNECTIONS = 100
 
 
