@@ -390,6 +390,9 @@ WAS = ("0b9f9d53-3a0e-4b7e-9e0c-0c2a1c9f1a11", "2026-11-16T09:41:07Z")
 IS = ("7c1de7a2-51b4-4f0e-8a43-d21fb3ee6b02", "2026-11-28T14:58:12Z")
 
 
+_DRIFT = {"result": "addition", "findings": ["/usage/cache: is new, a number"]}
+
+
 def detail(summary: Json) -> Json:
     """Both sides of an exchange."""
     asked = body(json.dumps(_ASKED)) if summary["method"] == "POST" else body()
@@ -430,6 +433,7 @@ def detail(summary: Json) -> Json:
             "left_out": ["authorization", "x-amz-date", "user-agent"],
         },
         "miss": "m1" if summary["source"] == "miss" else None,
+        "drift": _DRIFT if summary["label"].startswith("messages") else None,
     }
 
 

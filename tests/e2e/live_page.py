@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,15 +38,21 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @define(eq=False, slots=False)
 class Sight:
-    """One page in a context of its own; ``complaints`` has all errors of console and scripts."""
+    """One page in a context of its own.
+
+    ``complaints`` has all errors of console and scripts but those that the
+    pattern ``forgiven`` is found in.
+    """
 
     page: Page
     origin: str
+    forgiven: str | None = None
     complaints: list[str] = field(factory=list)
     elsewhere: list[str] = field(factory=list)
 
     def said(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        forgiven = self.forgiven is not None and re.search(self.forgiven, message.text)
+        if message.type == "error" and not forgiven:
             self.complaints.append(message.text)
 
     def failed(self, error: Error) -> None:

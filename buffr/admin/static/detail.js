@@ -70,6 +70,15 @@ function Verdict({ e, interaction }) {
   return html`<p class="verdict"><${Mark} of=${mark} name=${mark} /><span><b class=${mark}>${head}</b>${rest}</span></p>`;
 }
 
+const DRIFT = { value: "Values differ", addition: "Something was added", breaking: "It breaks what was recorded" };
+
+/** What the live API answered otherwise, where the recording was checked. */
+function Drift({ of }) {
+  if (of.result === "same") return html`<p class="row-of quiet small"><${Mark} of="check" name="cassette" />Checked: the live API still answers so.</p>`;
+  if (!DRIFT[of.result]) return null;
+  return html`<div class="note"><b>The live API has drifted. ${DRIFT[of.result]}:</b><ul>${of.findings.slice(0, 5).map((each) => html`<li class="mono">${each}</li>`)}</ul>${of.findings.length > 5 && `and ${counted(of.findings.length - 5, "more place")}`}</div>`;
+}
+
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 const NOT_FOR_CURL = /^(host|content-length|connection|accept-encoding|transfer-encoding)$/i;
 const curl = ({ method, url, headers, body }) =>
@@ -123,7 +132,7 @@ export function Exchange({ id, wide, onCompare }) {
       <${Button} kind=${wide ? "" : "narrow-only"} onClick=${() => go(wide ? ["live", id] : ["live"])}>Back<//>
       ${e.source === "miss" && html`<${Button} onClick=${() => go(["misses", detail?.miss || ""])}>Why?<//>`}
       <${Button} hotkey="c" onClick=${onCompare}>Compare<//>${interaction?.store && html`<${Button} hotkey="o" onClick=${open}>Open in cassette<//>`}</div></div>
-      <p class="address">${e.method} ${e.url}</p><${Verdict} e=${e} interaction=${interaction} /></div>
+      <p class="address">${e.method} ${e.url}</p><${Verdict} e=${e} interaction=${interaction} />${detail?.drift && html`<${Drift} of=${detail.drift} />`}</div>
     <${Tabs} names=${names} value=${shown} onChoose=${setTab}><span class="keys"><kbd>1</kbd> to <kbd>${names.length}</kbd></span><//>
     <div class="panel" role="tabpanel" aria-label=${shown} tabindex="0">
       ${refusal && html`<div class="pad"><${Refusal} of=${refusal} /></div>`}

@@ -3,7 +3,7 @@
 import { follow, get } from "./api.js";
 import { Exchanges } from "./exchanges.js";
 
-const PAGE = 1000;
+const PAGE = 500;
 const ENOUGH = 10000;
 const THEME = "buffr-theme";
 
