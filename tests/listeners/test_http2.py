@@ -65,6 +65,16 @@ class TestExchanges:
         assert [bench.body(stream) for stream in streams] == [b"answer %d" % at for at in range(3)]
         assert [bench.status(stream) for stream in streams] == [200] * 3
 
+    def test_byte_by_byte(self, engine: EngineName) -> None:
+        """However the client's bytes are cut, they mean the same."""
+        bench = Http2Bench(engine, prompt=True)
+        stream = bench.client.request(asking(b"/", b"POST"), ended=False)
+        bench.client.send(stream, b"a body", ended=True)
+        while data := bench.client.take(16_000):
+            for place in range(len(data)):
+                bench.connection.dataReceived(data[place : place + 1])
+        assert (bench.status(stream), bench.body(stream)) == (200, b"/")
+
     def test_what_the_handler_gets(self, bench: Http2Bench) -> None:
         bench.ask(asking(b"/x", b"GET", (b"cookie", b"a=1"), (b"cookie", b"b=2")))
         request = bench.exchanges[0].request

@@ -7,7 +7,7 @@ from http2_pair import BOUNDS, GET, OK, POST, Heard, Pair
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.errors import ConfigError
+from buffr.errors import ConfigError, UpstreamFailed
 from buffr.wire.http2.engines import ENGINES, EngineName, engine_name, open_engine
 from buffr.wire.http2.interface import (
     Code,
@@ -226,6 +226,20 @@ class TestEnds:
         pair.talk()
         assert pair.at_client.bodies[stream] == b"last"
         assert [*ends, pair.server.over, pair.server.fault] == [False, True, ""]
+
+    def test_a_request_that_was_on_its_way(self, pair: Pair) -> None:
+        """The client hears that nobody has seen it, so that it can be sent again (6.8)."""
+        first = pair.ask()
+        pair.server.go_away()
+        late = pair.client.request(GET, ended=True)
+        pair.talk()
+        assert ("reset", late, Code.REFUSED_STREAM) in pair.at_client.taken()
+        assert list(pair.at_server.heads) == [first]
+        pair.server.answer(first, OK, ended=True)
+        pair.talk()
+        assert ("head", first, OK, True) in pair.at_client.taken()
+        with pytest.raises(UpstreamFailed):
+            pair.client.request(GET, ended=True)
 
     def test_the_client_leaves(self, pair: Pair) -> None:
         """It still gets its answers."""

@@ -74,6 +74,8 @@ class H2Engine:
         """Whether either side has said that it opens no more streams."""
         self._refusing = False
         """Whether the peer has been told so."""
+        self._asked: set[int] = set()
+        """Streams that this side has opened, and that may still be answered."""
         self._done = False
         self._with_head: PriorityUpdated | None = None
         """The priority that came in the last head, which is no frame of its own."""
@@ -200,11 +202,14 @@ class H2Engine:
 
     def request(self, fields: Headers, *, ended: bool) -> int:
         connection = self._connection
+        if self._leaving:
+            raise UpstreamFailed("no stream can be opened: the connection is being closed")
         try:
             stream = connection.get_next_available_stream_id()
             connection.send_headers(stream, _marked(fields), end_stream=ended)
         except H2Error as error:
             raise UpstreamFailed(f"no stream can be opened: {error}") from error
+        self._asked.add(stream)
         return stream
 
     def answer(self, stream: int, fields: Headers, *, ended: bool) -> None:
@@ -235,6 +240,7 @@ class H2Engine:
 
     def reset(self, stream: int, code: Code) -> None:
         self._unsent.pop(stream, None)
+        self._asked.discard(stream)
         try:
             self._connection.reset_stream(stream, ErrorCodes(code))
         except H2Error:
@@ -276,6 +282,8 @@ class H2Engine:
             self.reset(event.stream_id, Code.REFUSED_STREAM)
             return
         ended = event.stream_ended is not None
+        if ended:
+            self._asked.discard(event.stream_id)
         self._user.head(event.stream_id, _unmarked(event.headers), ended=ended)
 
     def _interim(self, event: InformationalResponseReceived) -> None:
@@ -283,6 +291,8 @@ class H2Engine:
 
     def _data(self, event: DataReceived) -> None:
         data, ended = event.data, event.stream_ended is not None
+        if ended:
+            self._asked.discard(event.stream_id)
         padding = event.flow_controlled_length - len(data)
         if padding:
             self.consumed(event.stream_id, padding)
@@ -296,16 +306,21 @@ class H2Engine:
             self._user.nuisance(Nuisance.PRIORITY)
 
     def _trailers(self, event: TrailersReceived) -> None:
+        self._asked.discard(event.stream_id)
         self._user.trailers(event.stream_id, _unmarked(event.headers))
 
     def _was_reset(self, event: StreamReset) -> None:
         self._unsent.pop(event.stream_id, None)
+        self._asked.discard(event.stream_id)
         self._user.reset(event.stream_id, event.error_code)
 
     def _going_away(self, event: ConnectionTerminated) -> None:
         self._leaving = True
         last = event.last_stream_id or 0
         self._user.going_away(last, event.error_code or 0)
+        for stream in sorted(one for one in self._asked if one > last):
+            self.reset(stream, Code.REFUSED_STREAM)
+            self._user.reset(stream, Code.REFUSED_STREAM)
 
 
 def _settings(role: Role, bounds: Bounds) -> dict[SettingCodes, int]:

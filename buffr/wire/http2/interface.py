@@ -120,7 +120,10 @@ class User(Protocol):
         """A stream is over: the peer reset it, or the engine did for what the peer sent."""
 
     def going_away(self, last: int, code: int) -> None:
-        """The peer answers no stream after this one (GOAWAY), and opens none."""
+        """The peer answers no stream after this one (GOAWAY), and opens none.
+
+        For each that was opened after it, ``reset`` with REFUSED_STREAM follows.
+        """
 
     def nuisance(self, kind: Nuisance) -> None:
         """A frame came that does nothing for any exchange."""

@@ -45,6 +45,8 @@ class Ngh2Engine:
         """Why libnghttp2 has given up, without a GOAWAY."""
         self._leaving = False
         """Whether either side has said that it leaves."""
+        self._refusing = False
+        """Whether the peer was told so."""
         self._open: set[int] = set()
         self._reset: set[int] = set()
         """Streams that are known to be over before libnghttp2 says that they are closed."""
@@ -188,7 +190,7 @@ class Ngh2Engine:
 
     def go_away(self) -> None:
         if not self.over:
-            self._leaving = True
+            self._leaving = self._refusing = True
             self._connection.send_goaway()
 
     def terminate(self, code: Code) -> None:
@@ -200,6 +202,10 @@ class Ngh2Engine:
 
     def _request(self, event: ngh2.RequestReceived) -> None:
         self._open.add(event.stream_id)
+        if self._refusing:
+            # It came before the GOAWAY went, which tells the client that nobody has seen it.
+            self.reset(event.stream_id, Code.REFUSED_STREAM)
+            return
         self._head(event)
 
     def _head(self, event: ngh2.RequestReceived | ngh2.ResponseReceived) -> None:
