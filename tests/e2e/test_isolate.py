@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -28,7 +31,7 @@ from namespaces import needs_namespaces
 from ports import free_port
 
 from buffr.commands.run.environment import VARIABLES
-from buffr.testing import FakeUpstream
+from buffr.testing import FakeUpstream, answer
 
 pytestmark = needs_namespaces
 
@@ -393,7 +396,8 @@ def _descendants(pid: int) -> list[int]:
     found = [pid]
     for one in found:
         for task in Path(f"/proc/{one}/task").glob("*/children"):
-            found += [int(child) for child in task.read_text().split()]
+            with suppress(OSError):
+                found += [int(child) for child in task.read_text().split()]
     return found
 
 
@@ -432,3 +436,139 @@ class TestForbidden:
         assert done.stdout.startswith("http://")
         assert "user.max_net_namespaces=0" in done.stderr
         assert "without --isolate" in done.stderr
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class TestBrowser:
+    @pytest.mark.skipif(BROWSER is None, reason="Chromium is not on this machine")
+    def test_its_page_is_recorded_and_replayed(self, place: Place) -> None:
+        """It trusts the certificate by the database that it finds, and keeps its own sandbox."""
+        assert BROWSER is not None
+        sandbox = () if place.user == "nobody" else ("--no-sandbox",)
+        browse = (BROWSER, "--headless=new", "--disable-gpu", "--no-first-run", *sandbox)
+        profile = f"--user-data-dir={place.directory}/profile"
+        with secure_origin(lambda _: answer(b"<p>a page</p>"), f"*.{HOST}") as origin:
+            command = (*browse, profile, "--dump-dom", f"https://shop.{HOST}:{origin.port}/page")
+            recorded = place.run("--record", "--", *command)
+            assert "<p>a page</p>" in recorded.stdout, recorded.stderr
+        replayed = place.run("--replay", "--fail-on-miss", "--", *command)
+        assert replayed.returncode == 0, replayed.stderr
+        assert "<p>a page</p>" in replayed.stdout
+
+
+class TestHermetic:
+    @pytest.fixture
+    def place(self) -> Iterator[Place]:
+        with _place("self") as place:
+            yield place
+
+    def test_no_packet_leaves_in_a_replay(self, place: Place) -> None:
+        """By the counters of all interfaces, where nobody else has any traffic."""
+        with secure_origin(named, f"*.{HOST}") as origin:
+            names = (
+                f"https://a.{HOST}:{origin.port}/1",
+                "https://192.0.2.7/",
+                "http://[2001:db8::8]/",
+            )
+            command = ("sh", "-c", 'curl -sS "$1"; curl -sS "$2"; curl -sS "$3"; :', "sh", *names)
+            recorded = place.run("--", *command[:3], 'curl -sS "$1"', "sh", names[0])
+            assert "1 recorded" in recorded.stderr
+        line = place.line("--replay", "--report", "report.json", "--", *command)
+        count = 'ip link set lo up; "$@"; cat /proc/net/dev'
+        done = subprocess.run(
+            ["unshare", "-Urn", "sh", "-c", count, "sh", *line],
+            cwd=place.directory,
+            env=place.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert f"GET a.{HOST}:{origin.port}/1" in done.stdout, done.stderr
+        report = json.loads((place.directory / "report.json").read_text())
+        assert (report["counts"]["hits"], report["counts"]["misses"]) == (1, 2)
+        interfaces = [line.split(":") for line in done.stdout.splitlines() if ":" in line]
+        counted = {
+            name.strip(): [int(number) for number in numbers.split()]
+            for name, numbers in (row for row in interfaces if len(row) == 2)
+            if numbers.split()[0].isdigit()
+        }
+        assert counted["lo"] == [0] * 16
+        assert not any(sum(numbers) for numbers in counted.values())
+
+
+class TestCost:
+    def test_a_thousand_connections_leave_nothing(self, place: Place) -> None:
+        """No descriptor, no process, and no namespace but those of the command."""
+        program = """
+        import sys, urllib.request
+        for _ in range(1000):
+            with urllib.request.urlopen(sys.argv[1]) as answer:
+                answer.read()
+        print("ready", flush=True)
+        input()
+        """
+        with FakeUpstream(named) as origin:
+            url = f"http://a.{HOST}:{origin.port}/1"
+            assert place.run("--", "curl", "-sS", url).returncode == 0
+        running = place.start(
+            "--replay", "--", place.python, "-c", dedent(program), url, stdin=subprocess.PIPE
+        )
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        buffr, maker, init, command = _descendants(running.pid)
+        assert len(list(Path(f"/proc/{buffr}/fd").iterdir())) < 60
+        spaces = {_namespace(pid) for pid in (maker, init, command)}
+        assert len(spaces) == 1
+        running.communicate("\n", timeout=120)
+        assert running.returncode == 0
+        left = {_namespace(int(one.name)) for one in Path("/proc").glob("[0-9]*")}
+        assert not spaces & left
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
+    except OSError:
+        return ""
+
+
+class TestTerminal:
+    def test_an_interactive_shell_has_job_control(self, place: Place) -> None:
+        """And the terminal is the caller's again afterwards."""
+        main, terminal = pty.openpty()
+        script = (
+            "import os, subprocess, sys; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
+            "done = subprocess.run(sys.argv[1:]);"
+            "print('code', done.returncode, os.tcgetpgrp(0) == os.getpgrp())"
+        )
+        caller = [sys.executable, "-c", f"import fcntl, termios; {script}"]
+        running = subprocess.Popen(
+            [*caller, *place.line("--", "bash", "--norc", "--noprofile", "-i")],
+            cwd=place.directory,
+            env={**place.env, "PS1": "", "PS2": ""},
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=False,
+        )
+        os.close(terminal)
+        said = b""
+
+        def until(words: bytes) -> None:
+            nonlocal said
+            while words not in said:
+                assert select.select([main], [], [], 60)[0], said
+                said += os.read(main, 4096)
+
+        try:
+            os.write(main, b"echo be''gun; exit 4\n")
+            until(b"begun")
+            until(b"code 4 True")
+        finally:
+            running.kill()
+            running.wait(120)
+            os.close(main)
+        assert b"no job control" not in said

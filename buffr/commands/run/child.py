@@ -25,7 +25,9 @@ __all__ = [
     "SignalWatch",
     "cannot_start",
     "ended_by",
+    "in_foreground",
     "look_for",
+    "take_foreground",
 ]
 
 _NOT_FOUND = 127
@@ -218,11 +220,11 @@ class SignalWatch:
                 self._tell(number)
 
     def _caught(self, number: int, _: object) -> None:
-        if number not in _OF_KEYS or not _in_foreground():
+        if number not in _OF_KEYS or not in_foreground():
             self._tell(signal.Signals(number))
 
 
-def _in_foreground() -> bool:
+def in_foreground() -> bool:
     """Whether the terminal's keys send signals to this process and its children."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
@@ -233,4 +235,21 @@ def _in_foreground() -> bool:
     except OSError:
         return False
     finally:
+        os.close(terminal)
+
+
+def take_foreground() -> None:
+    """Be in the terminal's foreground again, after a command that could not give it back."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return
+    # From the background, this would stop the process.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTTOU,))
+    try:
+        os.tcsetpgrp(terminal, os.getpgrp())
+    except OSError:  # the terminal is gone
+        return
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(terminal)

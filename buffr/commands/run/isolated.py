@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from buffr.commands.run.beside import HasFileno, open_port
-from buffr.commands.run.child import Ended, Running, cannot_start, ended_by
+from buffr.commands.run.child import (
+    Ended,
+    Running,
+    cannot_start,
+    ended_by,
+    in_foreground,
+    take_foreground,
+)
 from buffr.commands.run.environment import TrustFiles, trusting_environment
 from buffr.isolate.files import Files
 from buffr.isolate.ledger import Ledger
@@ -83,6 +90,7 @@ class Isolated:
     ledger: Ledger = field(factory=Ledger)
     ended_at: float = 0.0
     _status: int = 0
+    _had_terminal: bool = False
     _waiter: threading.Thread = field(init=False)
     _reading: int = field(init=False)
     _writing: int = field(init=False)
@@ -126,6 +134,7 @@ class Isolated:
 
     def start(self) -> Running:
         """Start it. Raises ``CannotStart``, or ``NoNamespace``."""
+        self._had_terminal = in_foreground()
         try:
             self._namespace.start()
         except OSError as error:
@@ -159,6 +168,9 @@ class Isolated:
 
     def _wait(self) -> None:
         self._status = self._namespace.wait()
+        if self._had_terminal:
+            # A shell gives the terminal back to the group that had it; inside, it cannot be named.
+            take_foreground()
         self.ended_at = time.monotonic()
         os.close(self._writing)
 
