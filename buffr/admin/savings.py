@@ -13,15 +13,13 @@ from buffr.admin.recent import Recent
 from buffr.admin.server import Endpoint
 from buffr.admin.stories import HERE, Record, Saved, Story
 from buffr.errors import BuffrError
-from buffr.formats.llm_usage import Usage, may_have_usage, usage_of
+from buffr.formats.llm_usage import Usage, may_have_usage
 from buffr.interaction import HTTPInteraction, Interaction
-from buffr.message import Headers, media_type
 from buffr.policy.prices import Prices
-from buffr.recording.readable import beginning, content
+from buffr.recording.usage import usage_in, usage_of_answer
 
-__all__ = ["Savings", "usage_in"]
+__all__ = ["Savings"]
 
-_LARGEST = 4 << 20
 _MOST_MODELS = 200
 _MOST_SCOPES = 1000
 _MOST_WAITING = 1000
@@ -151,10 +149,14 @@ class Savings:
             saved.usd = self.prices.usd(usage)
         return saved.data()
 
-    async def _savings(self, _: Asked) -> Reply:
+    def settle(self) -> None:
+        """Read all answers that wait."""
         self.recent.catch_up()
         while self._waiting:
             self._read_some()
+
+    async def _savings(self, _: Asked) -> Reply:
+        self.settle()
         models = [
             {
                 "model": name,
@@ -200,23 +202,7 @@ def _usage(story: Story) -> Usage | None:
             return None
     heard, entry = seen.answer, seen.entry
     if heard is not None and heard.head is not None and heard.kept_bytes == heard.size_bytes:
-        return _usage_of(seen.request.target, heard.body, heard.head.headers)
+        return usage_of_answer(seen.request.target, heard.body, heard.head.headers)
     if entry is not None:
-        return _usage_of(seen.request.target, entry.body.data, entry.head.headers)
+        return usage_of_answer(seen.request.target, entry.body.data, entry.head.headers)
     return None
-
-
-def usage_in(interaction: Interaction) -> Usage | None:
-    """The tokens that a recorded answer says it cost. Raises ``CassetteError``."""
-    if not isinstance(interaction, HTTPInteraction):
-        return None
-    target = interaction.request.target
-    if not may_have_usage(target) or interaction.body.size_bytes > _LARGEST:
-        return None
-    return _usage_of(target, content(interaction.body, _LARGEST), interaction.response.headers)
-
-
-def _usage_of(target: bytes, body: bytes, headers: Headers) -> Usage | None:
-    undone = beginning(body, headers, _LARGEST)
-    data = body if undone is None else undone[0]
-    return usage_of(target, data, media_type(headers))

@@ -77,6 +77,7 @@ class Summary:
     frames: int | None = None
     recorded_at: str | None = None
     recorded_by: str | None = None
+    took_ms: int | None = None
     truncated: str | None = None
     uncertain: str | None = None
     fault: str | None = None
@@ -133,6 +134,7 @@ def row_of(number: int, interaction: Interaction) -> Summary:
         request.body.size_bytes,
         interaction.body.size_bytes,
         recorded_at=interaction.recorded_at,
+        took_ms=interaction.took_ms,
         recorded_by=interaction.recorded_by,
         truncated=interaction.truncated,
         uncertain=interaction.uncertain,

@@ -17,6 +17,11 @@ from buffr.commands.cassette.bodies import sized
 from buffr.commands.cassette.ls import Summary, rows
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import plain
+from buffr.errors import CassetteError
+from buffr.formats.llm_usage import Usage, may_have_usage
+from buffr.policy.prices import PRICES_OF, Prices
+from buffr.recording.usage import usage_in
+from buffr.stores.cassette.snapshot import Snapshot
 
 __all__ = ["Stats", "declare", "run"]
 
@@ -33,6 +38,24 @@ def declare(parser: Parser) -> None:
     )
     parser.argument("file", metavar="FILE", help="the cassette")
     parser.flag("--json", action="store_true", help="print a JSON object")
+
+
+@define
+class Tokens:
+    """What the answers of a model cost. ``usd`` is ``None`` without a price."""
+
+    answers: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    usd: float | None = None
+
+    def add(self, usage: Usage, usd: float | None) -> None:
+        """Count one answer."""
+        self.answers += 1
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
+        if usd is not None:
+            self.usd = (self.usd or 0.0) + usd
 
 
 @define
@@ -54,6 +77,10 @@ class Stats:
     hosts: Counter[str] = field(factory=Counter)
     methods: Counter[str] = field(factory=Counter)
     statuses: Counter[str] = field(factory=Counter)
+    took_ms: int = 0
+    """What the upstreams took, as far as it was recorded."""
+    tokens: dict[str, Tokens] = field(factory=dict)
+    """By model."""
     largest: list[tuple[int, int, str]] = field(factory=list)
     """Index, bytes of the answer's body, and URL."""
 
@@ -102,6 +129,8 @@ def run(given: argparse.Namespace) -> int:
         found.body_files_bytes += size_bytes
     for row in rows(snapshot):
         found.add(row)
+        if row.fault is None:
+            _add_cost(found, snapshot, row)
     if given.json:
         known = asdict(found)
         known["largest"] = [
@@ -112,6 +141,21 @@ def run(given: argparse.Namespace) -> int:
     else:
         sys.stdout.write("".join(f"{plain(line)}\n" for line in _lines(found)))
     return 0
+
+
+def _add_cost(found: Stats, snapshot: Snapshot, row: Summary) -> None:
+    """Add what a recorded answer took, and says it cost."""
+    if row.url is None or row.type != "http":
+        return
+    found.took_ms += row.took_ms or 0
+    if not may_have_usage(row.url.encode()):
+        return
+    try:
+        usage = usage_in(snapshot.interaction(row.index))
+    except CassetteError:
+        return
+    if usage is not None:
+        found.tokens.setdefault(usage.model, Tokens()).add(usage, Prices().usd(usage))
 
 
 def _sizes(directory: Path) -> Iterable[int]:
@@ -134,6 +178,12 @@ def _lines(found: Stats) -> Iterable[str]:
     yield _line("bodies", f"{asked} asked, {answered} answered")
     if found.first_recorded_at is not None:
         yield _line("recorded", f"{found.first_recorded_at} to {found.last_recorded_at}")
+    if found.took_ms:
+        yield _line("upstreams", f"took {found.took_ms / 1000:,.1f} s")
+    for at, (model, cost) in enumerate(found.tokens.items()):
+        usd = "price unknown" if cost.usd is None else f"${cost.usd:,.4f} (prices of {PRICES_OF})"
+        tokens = f"{cost.input_tokens:,} in, {cost.output_tokens:,} out"
+        yield _line("tokens" if at == 0 else "", f"{cost.answers:>7}  {model}: {tokens}; {usd}")
     for name, counts in (
         ("hosts", found.hosts),
         ("methods", found.methods),

@@ -23,7 +23,7 @@ def declare(parser: Parser) -> None:
         "saved, and its routes. It is asked by its admin listener.",
         examples=(
             ("buffr status", "the buffr that was started in this directory"),
-            ("buffr status --json | jq .counts", "for programs"),
+            ("buffr status --json", "for programs"),
         ),
     )
     declare_where(parser)

@@ -7,11 +7,12 @@ anything has an outcome too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from attrs import define, field, fields_dict, frozen
 
+from buffr.commands.live.status import saved_words
 from buffr.commands.run.child import Ended
 from buffr.commands.terminal import Paint, plain, times
 from buffr.isolate.ledger import AskedFor, Ledger, Refusal
@@ -65,6 +66,7 @@ class Tally:
     has hosts with which a client failed to set up TLS, and why.
     ``connections`` counts client connections. ``proposed`` are the rules that
     would have made misses hits, each with the host for which it was found.
+    ``saved`` is what hits have spared, as the admin API has it, by ``prices_of``.
     ``drift`` is what checks of the live API found, by the requests.
     """
 
@@ -76,6 +78,8 @@ class Tally:
     no_tls: dict[str, str] = field(factory=dict)
     connections: int = 0
     proposed: dict[tuple[str, Suggestion], None] = field(factory=dict)
+    saved: dict[str, Any] = field(factory=dict)
+    prices_of: str = ""
     drift: dict[str, Verdict] = field(factory=dict)
 
     def finished(self, exchange: Finished) -> None:
@@ -260,6 +264,7 @@ def _origin(request: str) -> tuple[str, int]:
 def summary(outcome: Outcome, paint: Paint) -> str:
     """A line of counts, then details of each."""
     lines = [f"{paint('1', 'buffr:')} {_counts(outcome, paint)}"]
+    lines += _saved(outcome.tally, paint)
     lines += _listed("31", "miss", _rows(outcome.misses), _MOST, paint)
     lines += _listed("31", "failed", _rows(outcome.failed), _MOST, paint)
     lines += _listed("31", "refused", _refusals(outcome), _MOST, paint)
@@ -279,6 +284,15 @@ def summary(outcome: Outcome, paint: Paint) -> str:
         code = "" if outcome.ended.code else "; exit code 1"
         lines.append(f"{paint('1;31', 'buffr:')} {failure.flag}: {failure.why}{code}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _saved(tally: Tally, paint: Paint) -> list[str]:
+    """What the hits have spared; nothing where there is nothing to tell."""
+    words = saved_words(tally.saved) if tally.saved else ""
+    if not words:
+        return []
+    dated = f" (prices of {tally.prices_of})" if tally.saved["usd"] is not None else ""
+    return [f"{paint('1', 'buffr:')} {paint('32', 'saved')} {words}{dated}"]
 
 
 def _counts(outcome: Outcome, paint: Paint) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol, TextIO
@@ -18,6 +19,9 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogBeginner
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from buffr.admin.recent import Recent
+from buffr.admin.running import RouteIds
+from buffr.admin.savings import Savings
 from buffr.commands.run.beside import Place
 from buffr.commands.run.outcome import Counts, Tally, Unused
 from buffr.config import Config
@@ -25,6 +29,7 @@ from buffr.exchanges.route import Recorded, Route
 from buffr.listeners import handshakes
 from buffr.log import FORMATS, LineObserver
 from buffr.policy.mode import Mode
+from buffr.policy.prices import Prices
 from buffr.redaction.for_log import request_for_log
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.store import CassetteStore
@@ -35,6 +40,7 @@ __all__ = ["Proxied", "RunLog", "unused"]
 
 _TOLD = (LogLevel.warn, LogLevel.error, LogLevel.critical)
 _TOLD_LINE = re.compile(r'(?:time=\S+ level=|\{"time": "[^"]*", "level": ")(?:WARN|ERROR)\b')
+_EXCHANGES_BYTES = 1 << 20
 _REPLAYING = (Mode.AUTO, Mode.REPLAY)
 
 
@@ -60,6 +66,11 @@ class Proxied:
         globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
         self._service = build(config, self._reactor, on_console=False, clients_now=clients_now)
         self._service.engine.observer = tally
+        # Nobody looks at the exchanges; what answers from here saved is added up.
+        recent = Recent(self._reactor, time.time, RouteIds(), _EXCHANGES_BYTES, 0)
+        self._service.engine.watch = recent
+        prices = Prices(config.prices_of, dict(config.prices))
+        self._savings = Savings(recent, prices, self._reactor)
         place.lead_to(self._service, self._reactor)
         self._service.startService()
 
@@ -81,6 +92,9 @@ class Proxied:
         if isinstance(results[0], Failure):
             results[0].raiseException()
         self._tally.connections = self._service.listeners[0].accepted
+        self._savings.settle()
+        self._tally.saved = self._savings.total.data()
+        self._tally.prices_of = self._savings.prices.of
         return Counts.of(self._service.engine.counters), unused(self._tally.routes)
 
     async def _until(self, until: Callable[[], object], over: Callable[[], None]) -> None:
