@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
@@ -13,9 +13,10 @@ from buffr.exchanges.flight import STOPPED
 from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Recorded
-from buffr.interaction import CLIENT_LEFT, LEFT_OPEN, Interaction, RecordedRequest
+from buffr.interaction import CLIENT_LEFT, LEFT_OPEN, HTTPInteraction, Interaction, RecordedRequest
 from buffr.matching.body import LongBody
 from buffr.message import Request, ResponseHead
+from buffr.recording.batches import split
 from buffr.recording.http import recording
 from buffr.recording.tape import Tape
 from buffr.transport.spool import Spool
@@ -113,7 +114,11 @@ class RecordedCall(UpstreamCall):
                 if changed is None:
                     return
                 interaction = changed
-            await self.route.store.append(interaction)
+            parts: Sequence[Interaction] = (interaction,)
+            if remark is not None and isinstance(interaction, HTTPInteraction):
+                parts = split(interaction)
+            for part in parts:
+                await self.route.store.append(part)
         except HookFailed:
             raise
         except BuffrError as error:

@@ -97,6 +97,10 @@ class Remark:
     _dialogues: Dialogues
     _began: int = 0
 
+    def of(self, element: bytes) -> Remark:
+        """The same for one message of a batch."""
+        return evolve(self, said=messages(element))
+
     def count(self) -> int:
         """The place in the dialogue that has been reached."""
         if not self.dialogue.session:

@@ -36,7 +36,13 @@ from buffr.exchanges.exchange import (
 )
 from buffr.exchanges.fetch import Fetches
 from buffr.exchanges.hit import RecordedHit
-from buffr.exchanges.lookup import identity_of, next_place, no_match, only_recording
+from buffr.exchanges.lookup import (
+    identity_of,
+    next_place,
+    no_match,
+    only_recording,
+    places_of_batch,
+)
 from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.playhead import Repeat
 from buffr.exchanges.replay import Replays
@@ -229,17 +235,19 @@ class Engine:
                 else await read_whole(route, request, body, exchange.sink)
             )
             data = exchange.body.identity
-            if route.hooks is not None:
-                whole = exchange.recorded_request(exchange.body.shown)
-                exchange.matched = await route.hooks.matched(whole)
+            if route.hooks is not None or route.in_dialogue:
+                await self._prepare(exchange, route)
             if isinstance(data, bytes) and len(data) > AT_ONCE_BYTES:
                 exchange.identity = await self._identity_aside(exchange, route, data)
             else:
                 exchange.identity = identity_of(exchange, route)
-            if route.in_dialogue:
-                said = data if isinstance(data, bytes) else b""
-                exchange.remark = self._dialogues.remark(request, said, exchange.scope)
             place = await next_place(exchange, route, self._wall)
+            if (
+                place is None
+                and route.in_dialogue
+                and (parts := await places_of_batch(exchange, route, self._wall))
+            ):
+                return await self._replays.batch(exchange, route, parts)
         match decide(route.mode, request.method, place, share=route.share):
             case Replay(place):
                 exchange.body.close()
@@ -310,6 +318,16 @@ class Engine:
             )
             if self.observer is not None:
                 self.observer.drifted(verdict.request, verdict)
+
+    async def _prepare(self, exchange: Exchange, route: Recorded) -> None:
+        """What few routes want before a request is identified."""
+        if route.hooks is not None:
+            whole = exchange.recorded_request(exchange.body.shown)
+            exchange.matched = await route.hooks.matched(whole)
+        if route.in_dialogue:
+            data = exchange.body.identity
+            said = data if isinstance(data, bytes) else b""
+            exchange.remark = self._dialogues.remark(exchange.request, said, exchange.scope)
 
     async def _replay_memorably(
         self, exchange: Exchange, route: Recorded, place: int

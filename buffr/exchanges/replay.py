@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -15,9 +16,10 @@ from buffr.exchanges.exchange import Counters, Exchange, shown
 from buffr.exchanges.lookup import captured
 from buffr.exchanges.route import Recorded
 from buffr.exchanges.sessions.registry import Sessions
-from buffr.interaction import LEFT_OPEN, HTTPInteraction, WebSocketInteraction
+from buffr.interaction import LEFT_OPEN, Body, HTTPInteraction, WebSocketInteraction
 from buffr.log import say
 from buffr.message import first_value
+from buffr.recording.batches import merged
 from buffr.recording.live_answer import with_live_origin
 from buffr.recording.player import play, play_unended
 from buffr.transport.spool import Spool
@@ -114,6 +116,28 @@ class Replays:
         stayed = not sink.half_closed
         sink.abort()
         return status, "cut off: the client that was recorded left here" if stayed else None
+
+    async def batch(
+        self, exchange: Exchange, route: Recorded, parts: Sequence[tuple[Exchange, int]]
+    ) -> tuple[int, str | None]:
+        """Replay the recordings of the messages of a batch as one answer."""
+        answers: list[HTTPInteraction] = []
+        exchange.body.close()
+        exchange.src = "cassette"
+        self._counters.hits += 1
+        for part, place in parts:
+            interaction = await route.store.load(place)
+            if route.hooks is not None:
+                request = part.recorded_request(part.body.shown)
+                interaction = await route.hooks.replayed(interaction, request)
+            if isinstance(interaction, HTTPInteraction) and part.remark is not None:
+                interaction = part.remark.with_session(interaction)
+                live = part.remark.live(interaction).stream()
+                body = live.feed(interaction.body.data) + live.end()
+                answers.append(evolve(interaction, body=Body.of(body), chunks=()))
+        answer = merged(answers)
+        await play(answer, exchange.sink)
+        return answer.response.status, None
 
     async def answer_with_old(
         self, exchange: Exchange, route: Recorded, error: BuffrError, key: bytes

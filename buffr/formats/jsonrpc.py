@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 from attrs import frozen
 
-__all__ = ["Message", "messages", "with_ids"]
+__all__ = ["Message", "elements", "messages", "with_ids"]
 
 _LONGEST_BYTES = 16 << 20
 _MOST_TRIED = 64
@@ -59,6 +59,17 @@ class Message:
     @property
     def is_answer(self) -> bool:
         return not self.method
+
+
+def elements(body: bytes) -> tuple[bytes, ...] | None:
+    """The messages of a batch, each as it is spelled; ``None`` if a body is no batch."""
+    if body.lstrip()[:1] != b"[":
+        return None
+    try:
+        found = tuple([bytes(element) for element in _batch(body)])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if found and messages(body) else None
 
 
 def messages(body: bytes) -> tuple[Message, ...]:

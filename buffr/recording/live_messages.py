@@ -14,12 +14,24 @@ from attrs import frozen
 
 from buffr.formats.jsonrpc import with_ids
 
-__all__ = ["LiveMessages"]
+__all__ = ["LiveMessages", "data_of", "events"]
 
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LINE_END = re.compile(rb"(\r\n|\n|\r)")
 _DATA = re.compile(rb"data:? ?")
+_DATA_LINE = re.compile(rb"data(?:: ?(.*))?", re.DOTALL)
 _LONGEST_BYTES = 16 << 20
+
+
+def events(stream: bytes) -> list[bytes]:
+    """The events of a whole stream, each without its empty line."""
+    return _EVENT_END.split(stream)
+
+
+def data_of(event: bytes) -> bytes:
+    """The data of an event."""
+    found = [_DATA_LINE.fullmatch(line) for line in _LINE_END.split(event)[::2]]
+    return b"\n".join([each[1] or b"" for each in found if each is not None])
 
 
 @frozen(eq=False)

@@ -99,7 +99,7 @@ class StdioTranscript:
         if said[0].method == INITIALIZED and self._standing is None:
             standing = RecordedRequest(b"GET", PATH, self._fields())
             self._standing = _Stream(standing, now)
-        yield HTTPInteraction(request, ResponseHead(202, b"Accepted", ()))
+        yield HTTPInteraction(request, ResponseHead(202, b"Accepted", ((b"Content-Length", b"0"),)))
 
     def server(self, line: bytes, now: float) -> Iterator[HTTPInteraction]:
         """A line of the server."""

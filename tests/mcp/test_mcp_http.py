@@ -14,7 +14,7 @@ from attrs import frozen
 from bench import interactions
 from mcp_peers import PEERS, conversations, serving
 
-from buffr.testing import BuffrProcess
+from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
 
 SESSION = "Mcp-Session-Id"
 
@@ -127,11 +127,13 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuffrProcess]:
         yield proxy
 
 
-def post(proxy: BuffrProcess, message: Any, session: str = "") -> tuple[str, str]:
+def post(
+    proxy: BuffrProcess, message: Any, session: str = "", path: str = "/mcp"
+) -> tuple[str, str]:
     """A message by hand; the answer's head and body."""
     body = json.dumps(message).encode()
     lines = [
-        "POST /mcp HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         "Host: x",
         "Content-Type: application/json",
         "Accept: application/json, text/event-stream",
@@ -183,3 +185,77 @@ class TestIds:
         one, other = ([post(proxy, message, name)[1] for _ in range(2)] for name in "ab")
         assert one == other
         assert one[0] != one[1]
+
+
+def _answer_to(message: Any) -> Any:
+    return {"jsonrpc": "2.0", "id": message["id"], "result": {"was": message["params"]}}
+
+
+def _batches(received: Received) -> bytes:
+    """An old server: a batch is answered by an array, or by a stream with progress."""
+    asked = [each for each in json.loads(received.body) if "id" in each]
+    if not asked:
+        return answer(status=b"202 Accepted")
+    told = [_answer_to(each) for each in asked]
+    if received.target != b"/stream":
+        return answer(json.dumps(told).encode(), headers=[(b"Content-Type", b"application/json")])
+    progress = {"method": "notifications/progress", "params": {"progressToken": 7, "progress": 1}}
+    events = [f"data: {json.dumps(each)}\n\n" for each in (progress, *told)]
+    kind = (b"Content-Type", b"text/event-stream")
+    return answer("".join(events).encode(), headers=[kind])
+
+
+def call(number: Any, value: int, **more: Any) -> Any:
+    return {"jsonrpc": "2.0", "id": number, "method": "m", "params": {"v": value, **more}}
+
+
+NEWS = {"jsonrpc": "2.0", "method": "notifications/news"}
+
+
+class TestBatches:
+    @pytest.fixture(scope="class")
+    def cassette(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        cassette = tmp_path_factory.mktemp("batches") / "mcp.json"
+        flags = ("--match", "mcp", "--port", "0", "--cassette", str(cassette))
+        with (
+            FakeUpstream(_batches) as upstream,
+            BuffrProcess.run("record", "--target", upstream.url, *flags) as proxy,
+        ):
+            post(proxy, [call(1, 1), NEWS, call(2, 2)])
+            meta = {"_meta": {"progressToken": 7}}
+            post(proxy, [call(1, 1, **meta), call(2, 2)], path="/stream")
+        return cassette
+
+    @pytest.fixture(scope="class")
+    def proxy(self, cassette: Path) -> Iterator[BuffrProcess]:
+        with replaying(cassette) as proxy:
+            yield proxy
+
+    def test_each_message_is_recorded_by_itself(self, cassette: Path) -> None:
+        found = [each["http"] for each in interactions(cassette)]
+        bodies = [json.loads(each["request"]["body"]) for each in found]
+        assert [each.get("id") for each in bodies] == [1, None, 2, 1, 2]
+        assert [each["response"]["status"] for each in found] == [200, 202, 200, 200, 200]
+
+    def test_any_batch_of_them_is_answered_and_each_alone(self, proxy: BuffrProcess) -> None:
+        head, body = post(proxy, [call("b", 2), call("a", 1), NEWS])
+        assert "application/json" in head
+        assert json.loads(body) == [_answer_to(call("b", 2)), _answer_to(call("a", 1))]
+        _, body = post(proxy, call(9, 1))
+        assert json.loads(body) == _answer_to(call(9, 1))
+        head, body = post(proxy, [NEWS])
+        assert " 202 " in head
+        assert body == ""
+
+    def test_streams_become_one(self, proxy: BuffrProcess) -> None:
+        meta = {"_meta": {"progressToken": "mine"}}
+        head, body = post(proxy, [call(5, 2), call(4, 1, **meta)], path="/stream")
+        assert "text/event-stream" in head
+        told = [json.loads(line[6:]) for line in body.splitlines() if line.startswith("data: ")]
+        assert [each.get("id") for each in told] == [5, None, 4]
+        assert told[1]["params"]["progressToken"] == "mine"
+
+    def test_a_miss_names_the_message(self, proxy: BuffrProcess) -> None:
+        head, body = post(proxy, [call(1, 1), call(2, 3)])
+        assert " 599 " in head
+        assert "body /params/v" in body

@@ -19,6 +19,7 @@ from twisted.internet.task import deferLater
 from buffr.errors import BuffrError
 from buffr.exchanges.hit import Hit
 from buffr.message import Headers, Piece, ResponseHead, first_value, media_type
+from buffr.recording.live_messages import data_of
 from buffr.recording.stdio import SESSION
 from buffr.transport.duplex import Duplex
 from buffr.upstream.bound import Bonds
@@ -28,7 +29,6 @@ __all__ = ["Connection", "LineSink"]
 _PATIENCE_S, _POLL_S = 0.5, 0.001
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
-_DATA = re.compile(rb"data: ?(.*)", re.DOTALL)
 
 
 @define(eq=False)
@@ -116,10 +116,8 @@ class LineSink:
             return
         *events, self._held = _EVENT_END.split(self._held)
         for event in events:
-            found = [_DATA.fullmatch(line) for line in _LINE_END.split(event)]
-            data = b"".join([each[1] for each in found if each is not None])
-            if data:
-                self._line(data)
+            if data := data_of(event):
+                self._line(data.replace(b"\n", b""))
 
     def flush(self) -> None:
         """Nothing is held that could be written."""
