@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from buffr import __version__
 from buffr.clock.names import TimeNames
-from buffr.clock.session import SessionClocks
+from buffr.clock.session import GivenInstants, SessionClocks
 from buffr.config import Config, ReverseRoute
 from buffr.config.caching import CacheSettings
 from buffr.config.gateway import GatewayRow
@@ -78,15 +78,6 @@ def _shares(mode: Mode, chosen: bool | None, repeat: Repeat) -> bool:  # noqa: F
     return (mode is Mode.AUTO and repeat is not Repeat.ONCE) if chosen is None else chosen
 
 
-def _fitting(row: RouteSettings) -> Fitting:
-    """How a route's recordings are fitted to the present; its clock starts with it."""
-    clock, said = None, row.replay_clock
-    if said.show != "recorded":
-        names = TimeNames(also=said.json, never=said.keep)
-        clock = SessionClocks(names, bodies=said.show == "shifted")
-    return Fitting(row.replay_retry_after_s, row.end_of_stream == "client", clock)
-
-
 def _recorder(config: Config, row: RouteSettings) -> str:
     """What recordings say about the program, its mode, and other settings than the defaults."""
     lenient = row.upstream.lenient
@@ -125,6 +116,7 @@ class RouteMaker:
     reactor: Any
     spool_dir: Path | None = None
     bodies: LongBodies = field()
+    given: GivenInstants = field(factory=GivenInstants)
 
     hooks: HookFiles = field()
 
@@ -219,7 +211,7 @@ class RouteMaker:
             ages=None if re_record_after_s is None else Ages(re_record_after_s),
             fleet=self.cassettes.servers.fleet_of(store),
             variants=Variants(strict=matcher.strict_variants),
-            fitting=_fitting(row),
+            fitting=self._fitting(row),
             recorded_by=_recorder(self.config, row),
             in_dialogue=in_dialogue,
             hooks=self.hooks.of(row.hooks),
@@ -231,6 +223,14 @@ class RouteMaker:
         from buffr.wiring.live_api import checks_of  # noqa: PLC0415  # few routes have any
 
         return checks_of(share, self.config, self.rules, upstream, self.reactor)
+
+    def _fitting(self, row: RouteSettings) -> Fitting:
+        """How a route's recordings are fitted to the present; its clock starts with it."""
+        clock, said = None, row.replay_clock
+        if said.show != "recorded":
+            names = TimeNames(also=said.json, never=said.keep)
+            clock = SessionClocks(names, self.given, bodies=said.show == "shifted")
+        return Fitting(row.replay_retry_after_s, row.end_of_stream == "client", clock)
 
     def cached(
         self,
