@@ -64,6 +64,13 @@ class TestFiles:
             re.findall(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=|javascript:", page) == []
         )
 
+    def test_no_module_waits_for_another_to_be_read(self) -> None:
+        """The page names them all, so that a browser loads them at once."""
+        page = (STATIC / "index.html").read_text()
+        named = set(re.findall(r'(?:modulepreload" href|module" src)="/static/([^"]+)"', page))
+        modules = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js")}
+        assert named == modules - {"vendor/uplot.js"}
+
     @pytest.mark.parametrize("path", sorted(STATIC.rglob("*.js")), ids=lambda path: path.name)
     def test_no_text_is_run(self, path: Path) -> None:
         """Neither as code nor as markup; preact's own door to markup is not used."""

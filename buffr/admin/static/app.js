@@ -114,5 +114,7 @@ function App() {
 
 theme();
 listen();
-render(html`<${App} />`, document.getElementById("app"));
+const place = document.getElementById("app");
+place.replaceChildren();
+render(html`<${App} />`, place);
 begin();
