@@ -297,3 +297,47 @@ class TestCassettes:
             expect(sight.page.locator(".toast")).to_contain_text("is deleted")
         sent = order(RECORDED_ID)
         assert place.client.post(place.url(1, "/orders"), json=sent).status_code == 599
+
+
+@needs_browser
+class TestOverview:
+    def test_it_tells_what_was_saved(self, place: Place, chromium: Browser) -> None:
+        place.shop.go_on(100)
+        for _ in range(2):
+            place.client.post(place.url(0, "/v1/chat/completions"), json=CHAT)
+        with looking(chromium, place.page) as sight:
+            expect(sight.rows()).to_have_count(2)
+            main = sight.at("overview")
+            tiles = main.locator(".tile")
+            expect(tiles.first).to_contain_text("50.0 %")
+            expect(tiles.nth(2)).to_contain_text("418 in, 83 out")
+            expect(main.locator(".plot canvas")).to_have_count(3)
+            expect(main.locator(".routes-table tbody tr")).to_have_count(2)
+            main.get_by_text("As a table").first.click()
+            expect(main.locator("details table").first).to_be_visible()
+
+    def test_cache_without_one(self, place: Place, chromium: Browser) -> None:
+        with looking(chromium, place.page) as sight:
+            main = sight.at("cache")
+            expect(main.get_by_role("heading")).to_have_text("No route is in mode cache")
+
+    def test_stored_answers_are_purged(self, tmp_path: Path, chromium: Browser) -> None:
+        shop = Shop()
+        with FakeUpstream(shop) as upstream:
+            row = {"target": upstream.url, "port": 0, "mode": "cache", "ttl": "1h"}
+            (tmp_path / "buffr.yaml").write_text(json.dumps({"reverse": [row]}))
+            with BuffrProcess.run("serve", cwd=tmp_path, env={"BUFFR_ADMIN": "0"}) as buffr:
+                place = Place(tmp_path, buffr, Admin.of(buffr, tmp_path), shop)
+                for _ in range(2):
+                    place.client.get(place.url(0, "/things"))
+                assert len(upstream.received) == 1
+                with looking(chromium, place.page) as sight:
+                    main = sight.at("cache")
+                    expect(main.locator(".tile b").first).to_have_text("1")
+                    main.get_by_role("button", name="Purge everything").click()
+                    dialog = sight.page.get_by_role("dialog")
+                    dialog.get_by_role("button", name="Purge everything").click()
+                    expect(sight.page.locator(".toast")).to_have_text("1 stored answer removed.")
+                    expect(main.locator(".tile b").first).to_have_text("0")
+                place.client.get(place.url(0, "/things"))
+                assert len(upstream.received) == 2
