@@ -11,7 +11,7 @@ import secrets
 from base64 import b64encode
 from functools import cached_property
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
@@ -155,11 +155,18 @@ class Http2Connection(Protocol):
             client = self.client_address
             say(LogLevel.warn, "HTTP/2 connection closed", client=client, err=fault, **flood)
         self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        if fault and not ISSLTransport.providedBy(self.transport):
+            # A client that still sends would lose the GOAWAY to a reset. What comes is dropped.
+            self.transport.loseWriteConnection()
+        else:
+            self.transport.loseConnection()
         self._leave_all()
 
     def readConnectionLost(self) -> None:
         """The client sends no more, but may still want its answers."""
+        if self._closing:
+            self.transport.loseConnection()
+            return
         for sink in list(self._sinks.values()):
             if sink.complete:
                 sink.half_close()
@@ -353,7 +360,7 @@ class Http2Connection(Protocol):
                 self._refuse(stream, error)
         idle_s = now - self._since
         if self._closing:
-            if bound_s and idle_s > bound_s:  # the client does not read the last of it
+            if idle_s > limits.half_close_s:  # the client does not read the last of it, or close
                 self.cut()
         elif limits.idle_s and idle_s > limits.idle_s and not (self._sinks or self._gathered):
             if self._held or (bound_s and idle_s > limits.idle_s + bound_s):

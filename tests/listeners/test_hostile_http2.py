@@ -216,7 +216,7 @@ class TestFramesOutOfPlace:
         one = Forger.at(engine)
         OUT_OF_PLACE[case](one)
         told = one.answered
-        ended = codes(told) - {Code.NO_ERROR} or not one.bench.wire.connected
+        ended = codes(told) - {Code.NO_ERROR} or one.bench.end() != "open"
         assert ended or case in MAY_BE_IGNORED
         assert sum(not each.cancelled for each in one.bench.exchanges) <= 2
         one.send(PingFrame(0))
@@ -287,8 +287,11 @@ class TestFloods:
 
     def calmed(self, one: Forger, lines: list[LogEvent], words: str) -> None:
         assert codes(one.answered) >= {Code.ENHANCE_YOUR_CALM}
-        assert not one.bench.wire.connected
-        assert one.bench.known == []
+        assert one.bench.end() == "half closed"
+        one.send(*(PingFrame(0),) * 100)
+        assert one.answered == []
+        one.bench.later(20)
+        assert (one.bench.end(), one.bench.known) == ("cut", [])
         (line,) = [str(event) for event in lines if "HTTP/2 connection closed" in str(event)]
         assert words in line
         assert "limits.http2_" in line
@@ -324,7 +327,7 @@ class TestFloods:
             one.bench.exchanges[-1].answer(b"x" * 3000)
             one.send(PingFrame(0), PriorityFrame(stream + 2, depends_on=0))
             one.answered  # noqa: B018  # reads them
-        assert one.bench.wire.connected
+        assert one.bench.end() == "open"
 
     def test_a_priority_in_a_head_is_none_by_itself(self, engine: EngineName) -> None:
         one = Forger.at(engine)
@@ -332,7 +335,7 @@ class TestFloods:
             head = one.head(2 * number + 1, GET, "END_HEADERS", "END_STREAM", "PRIORITY")
             one.send(head)
             one.bench.exchanges[-1].answer()
-        assert one.bench.wire.connected
+        assert one.bench.end() == "open"
 
     def test_windows_opened_again_and_again(
         self, engine: EngineName, lines: list[LogEvent]
@@ -362,7 +365,7 @@ class TestFloods:
             frames += (one.head(stream), RstStreamFrame(stream, Code.CANCEL))
         one.send(*frames)
         assert len(one.bench.exchanges) <= PATIENCE.resets + 1
-        assert not one.bench.wire.connected
+        assert one.bench.end() != "open"
 
     def test_resets_that_the_server_is_made_to_send(
         self, engine: EngineName, lines: list[LogEvent]
@@ -374,7 +377,7 @@ class TestFloods:
             one.send(one.head(stream, POST, "END_HEADERS"))
             one.send(_raw(8, 0, stream, b"\x7f\xff\xff\xff"))
             one.send(_raw(8, 0, stream, b"\x7f\xff\xff\xff"))
-        assert not one.bench.wire.connected
+        assert one.bench.end() != "open"
         assert all(each.cancelled for each in one.bench.exchanges)
 
     def test_patience_comes_back(self, engine: EngineName) -> None:
@@ -384,7 +387,7 @@ class TestFloods:
             stream = 2 * number + 1
             one.send(one.head(stream), RstStreamFrame(stream, Code.CANCEL))
             one.bench.later(2)
-        assert one.bench.wire.connected
+        assert one.bench.end() == "open"
 
     def test_a_block_without_end(self, engine: EngineName) -> None:
         """CONTINUATION frames of a head that never comes (CVE-2024-27316)."""
@@ -392,7 +395,7 @@ class TestFloods:
         for _ in range(100):
             one.send(ContinuationFrame(1, b"\x00\x01x\x01y" * 100))
         assert one.bench.exchanges == []
-        assert not one.bench.wire.connected
+        assert one.bench.end() != "open"
 
     def test_a_bomb_of_fields(self, engine: EngineName) -> None:
         """A few bytes that decode to many (CVE-2016-6581)."""
@@ -400,7 +403,7 @@ class TestFloods:
         block = Encoder().encode([*GET, (b"x", b"y" * 3000)])
         one.send(HeadersFrame(1, block + b"\xbe" * 8000, flags=["END_HEADERS", "END_STREAM"]))
         assert one.bench.exchanges == []
-        assert codes(one.answered) or not one.bench.wire.connected
+        assert codes(one.answered) or one.bench.end() != "open"
 
     def test_more_streams_than_offered(self, engine: EngineName) -> None:
         one = Forger.at(engine)
@@ -417,7 +420,7 @@ class TestFloods:
         one.bench.later(40)
         assert codes(one.answered) == {Code.CANCEL}
         one.bench.later(80)
-        assert not one.bench.wire.connected
+        assert one.bench.end() != "open"
 
 
 def one_head(flags: tuple[str, ...]) -> HeadersFrame:
@@ -564,4 +567,4 @@ class TestMemory:
             round_of(40 * number + 1)
         assert objects() - before < 80
         assert isinstance(one.bench.wire, Wire)
-        assert one.bench.wire.connected
+        assert one.bench.end() == "open"
