@@ -21,6 +21,7 @@ from buffr.admin.recent import BOUNDS_S, Recent
 from buffr.admin.running import Running
 from buffr.admin.savings import Savings
 from buffr.admin.server import Endpoint
+from buffr.errors import StoreFailed
 from buffr.exchanges.route import Cached
 from buffr.transport.eager import at_once
 
@@ -103,7 +104,7 @@ class MetricPages:
     async def _metrics(self, _: Asked) -> Reply:
         self.recent.catch_up()
         families = [*self._exchanges(), *self._service(), *self._routes(), *self._saved()]
-        families += await self._stores()
+        families += [*await self._stores(), *self._servers()]
         pool = self.reactor.getThreadPool()
         text: bytes = await deferToThreadPool(self.reactor, pool, rendered, families)
         return Reply(text, media_type=_TEXT)
@@ -190,6 +191,20 @@ class MetricPages:
         doc = "For how long an upstream has asked for silence."
         yield Family("buffr_limit_held_seconds", "gauge", doc, ("route",), tuple(held))
 
+    def _servers(self) -> Iterator[Family]:
+        servers = self.running.servers()
+        if not servers:
+            return
+        up = [((one.name,), int(one.is_up)) for one in servers]
+        doc = "Whether a server that is used as a store can be asked."
+        yield Family("buffr_server_up", "gauge", doc, ("server",), tuple(up))
+        outages = [((one.name,), one.outages) for one in servers]
+        doc = "How often such a server was lost."
+        yield Family("buffr_server_outages", "counter", doc, ("server",), tuple(outages))
+        spooled = [((one.name,), one.spooled) for one in servers]
+        doc = "Recordings that wait for such a server."
+        yield Family("buffr_server_spooled", "gauge", doc, ("server",), tuple(spooled))
+
     async def _stores(self) -> list[Family]:
         recordings, sizes, entries, bytes_, evicted = [], [], [], [], []
         for store in self.running.stores():
@@ -202,7 +217,10 @@ class MetricPages:
             route = named.route
             if isinstance(route, Cached) and route.store not in seen:
                 seen.add(route.store)
-                stats = await route.store.stats(self.recent.wall())
+                try:
+                    stats = await route.store.stats(self.recent.wall())
+                except StoreFailed:
+                    continue  # a server that is away
                 name = (self.running.cache_place(route.store).name,)
                 entries.append((name, stats.entries))
                 bytes_.append((name, stats.bytes))

@@ -33,6 +33,7 @@ __all__ = [
     "Rejected",
     "RouteIds",
     "Running",
+    "ServerFigures",
     "mode_of",
 ]
 
@@ -65,6 +66,19 @@ class Check:
     name: str
     ok: bool
     detail: str | None = None
+
+
+@frozen
+class ServerFigures:
+    """A Redis or Valkey server that routes use as their store.
+
+    ``outages`` counts how often it was lost; ``spooled`` recordings wait for it.
+    """
+
+    name: str
+    is_up: bool
+    outages: int
+    spooled: int
 
 
 @frozen(eq=False)
@@ -218,6 +232,9 @@ class Running(Protocol):
 
     def routes(self) -> Sequence[NamedRoute]:
         """The routes that are there now."""
+
+    def servers(self) -> Sequence[ServerFigures]:
+        """The servers that are used as stores."""
 
     def stores(self) -> Sequence[OpenStore]:
         """The sets of recordings that are open now."""

@@ -133,6 +133,9 @@ class RunningPages:
         for playhead in self._playheads():
             keys += playhead.keys(name)
             playhead.reset(name)
+        for named in self.running.routes():
+            if isinstance(named.route, Recorded) and named.route.fleet is not None:
+                await named.route.fleet.playheads.reset(name)
         if not keys and name not in self.recent.figures.scopes:
             raise not_found(f"scope {scope!r}", "/api/scopes lists those that were used")
         self.changed("scope", name)

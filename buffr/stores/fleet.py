@@ -64,6 +64,9 @@ class FleetPlayheads(Protocol):
     async def answered(self, scope: str, name: bytes) -> None:
         """An answer was recorded: it takes a turn."""
 
+    async def reset(self, scope: str) -> None:
+        """Begin a scope anew."""
+
 
 @frozen
 class FlightName:

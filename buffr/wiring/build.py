@@ -51,6 +51,7 @@ from buffr.wiring.access_keys import with_keys
 from buffr.wiring.admin_listener import AdminListener
 from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes, place_of
+from buffr.wiring.fleet_messages import FleetMessages
 from buffr.wiring.forward_routes import ForwardRoutes
 from buffr.wiring.keeping import spool_dir_of
 from buffr.wiring.live import LiveService
@@ -197,8 +198,11 @@ class _Builder:
         service.reverse_routes = tuple(port.route for port in self._reverse_ports)
         service.gateway = self._live_gateway
         service.scopes = self._scopes
-        if admin is not None and config.admin.address.enabled:
-            service.admin = AdminListener(config.admin, self._live(admin), self._reactor)
+        live = None if admin is None else self._live(admin)
+        if live is not None and config.admin.address.enabled:
+            service.admin = AdminListener(config.admin, live, self._reactor)
+        if live is not None and self._servers.all():
+            service.fleet = FleetMessages(self._servers, live)
         service.forward = self._proxy
         if self._forward_routes is not None:
             sweeps = TimerService(_sweep_every_s(config.limits), self._forward_routes.sweep)
@@ -224,6 +228,7 @@ class _Builder:
             lambda: self._leaves,
             self._rules,
             self._spool_dir,
+            figures_of_servers=self._servers.figures,
         )
 
     def _reverse(self, row: ReverseRoute) -> None:

@@ -17,7 +17,7 @@ from buffr.policy.cache.rules import CacheRules
 from buffr.policy.mode import Mode
 from buffr.stores.cache import CacheStore
 from buffr.stores.memory_cache import MemoryCache
-from buffr.stores.redis.address import RedisAddress
+from buffr.stores.redis.address import OnStoreError, RedisAddress
 from buffr.stores.sqlite.ledger import Bounds
 from buffr.stores.sqlite.store import SQLiteStore
 from buffr.stores.writable import check_beside
@@ -26,7 +26,7 @@ from buffr.wiring.open_once import Openings
 from buffr.wiring.servers import Servers, on_error_of
 
 if TYPE_CHECKING:
-    from buffr.stores.redis.cache import RedisCache
+    from buffr.stores.redis.cache import RedisCache, RedisCacheView
 
 __all__ = ["Caches"]
 
@@ -43,6 +43,7 @@ class Caches:
     def __init__(self, config: Config, reactor: Any, servers: Servers) -> None:
         self._servers = servers
         self._shared: dict[RedisAddress, RedisCache] = {}
+        self._views: dict[tuple[RedisAddress, OnStoreError], RedisCacheView] = {}
         self._config = config
         self._reactor = reactor
         self._memory: MemoryCache | None = None
@@ -102,7 +103,11 @@ class Caches:
                 time.time,
                 may_start_down=self._config.allow_unrecorded,
             )
-        return RedisCacheView(cache, on_error_of(settings, Mode.CACHE))
+        on_error = on_error_of(settings, Mode.CACHE)
+        view = self._views.get((address, on_error))
+        if view is None:
+            view = self._views[address, on_error] = RedisCacheView(cache, on_error)
+        return view
 
     def where(self, settings: CacheSettings) -> str:
         """Where a route's answers are, for people."""
@@ -124,6 +129,8 @@ class Caches:
         path = self.path_of(settings)
         if path is not None:
             self._expected.append(path)
+        elif settings.store is not None and settings.store.server is not None:
+            self._servers.of(settings.store.server)
 
     def _can_keep(self, path: Path) -> bool:
         """Whether a file can be written, checked once.

@@ -111,6 +111,8 @@ class Cassettes:
         for place, mode in rows:
             if not mode.uses_cassette:
                 continue
+            if isinstance(place, SetName) and place.server is not None:
+                self.servers.of(place.server)
             real = _real(place)
             self._places.setdefault(real, place)
             known = self._modes.setdefault(real, mode)

@@ -18,6 +18,7 @@ from buffr.admin.running import (
     Open,
     OpenStore,
     RouteIds,
+    ServerFigures,
 )
 from buffr.admin.running import Candidate as Proposed
 from buffr.config import Config
@@ -69,6 +70,9 @@ class LiveService:
     rules: RedactionRules = field(converter=_enabled)
     spool_dir: Path | None = None
     ids: RouteIds = field(factory=RouteIds)
+    switched: Callable[[str, Mode], None] = field(init=False, default=lambda *_: None)
+    """Called with the id of a route, and the mode that it was switched to here."""
+    figures_of_servers: Callable[[], Sequence[ServerFigures]] = field(default=tuple)
     _redactor: Redactor = field(init=False)
 
     @_redactor.default
@@ -113,6 +117,9 @@ class LiveService:
 
     def routes(self) -> Sequence[NamedRoute]:
         return list(self._routes())
+
+    def servers(self) -> Sequence[ServerFigures]:
+        return self.figures_of_servers()
 
     def stores(self) -> Sequence[OpenStore]:
         found: dict[InteractionSet, list[NamedRoute]] = {}
@@ -224,6 +231,11 @@ class LiveService:
         return upstream.upstream.origin.url
 
     async def set_mode(self, named: NamedRoute, mode: Mode) -> None:
+        await self.switch(named, mode)
+        self.switched(named.id, mode)
+
+    async def switch(self, named: NamedRoute, mode: Mode) -> None:
+        """Switch a route of this process. Raises ``BuffrError``."""
         row = self.changes.row_of(named.route)
         if row is not None and row.mode is not mode:
             await self.changes.change(named.route, evolve(row, mode=mode))
@@ -243,7 +255,8 @@ def _open_store(held: InteractionSet, routes: Sequence[NamedRoute]) -> OpenStore
         case MemoryInteractions():
             path = held.path
         case _:
-            kind = "redis"
+            shared: Any = held
+            kind, name = "redis", f"{held.where} {shared.name}"
     return OpenStore(
         blake2b(f"{kind} {name} {path}".encode(), digest_size=5).hexdigest(),
         name,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import LogLevel
 
+from buffr.admin.running import ServerFigures
 from buffr.config import Config
 from buffr.config.caching import CacheSettings
 from buffr.log import say
@@ -50,6 +52,22 @@ class Servers:
             self._servers[address] = known
         return known
 
+    def all(self) -> Sequence[RedisServer]:
+        """The servers that are in use."""
+        return tuple(self._servers.values())
+
+    def figures(self) -> Sequence[ServerFigures]:
+        """For health and metrics."""
+        return [
+            ServerFigures(
+                str(server.client.address),
+                server.client.is_up,
+                server.client.outages,
+                server.spooled,
+            )
+            for server in self.all()
+        ]
+
     def fleet_of(self, store: Store) -> Fleet | None:
         """What a route with this store shares with other processes, if the store is on a server."""
         if not self._servers:
@@ -74,8 +92,14 @@ class Servers:
         return self.of(settings.store.server).limits(name)
 
     def open_all(self) -> None:
-        """Connect to all that are known so far, in the background."""
+        """Connect to all that are known so far. Blocks.
+
+        Raises ``StoreFailed`` if one cannot be reached, unless the settings
+        allow that.
+        """
         for server in self._servers.values():
+            if not self._config.allow_unrecorded:
+                server.check()
             server.client.start()
 
     async def close(self) -> None:

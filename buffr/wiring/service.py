@@ -22,6 +22,7 @@ from buffr.listeners.listener import HTTPListener
 from buffr.log import say
 from buffr.upstream.hops import Announced, announce_port
 from buffr.wiring.admin_listener import AdminListener
+from buffr.wiring.fleet_messages import FleetMessages
 from buffr.wiring.live_gateway import LiveGateway
 from buffr.wiring.scoped_routes import ScopedRoutes
 from buffr.wiring.upstreams import Upstreams
@@ -83,6 +84,7 @@ class BuffrService(MultiService):
         self.gateway: LiveGateway | None = None
         self.scopes: ScopedRoutes | None = None
         self.admin: AdminListener | None = None
+        self.fleet: FleetMessages | None = None
         self.forward: ForwardProxy | None = None
         self._stores = tuple(stores)
         self._upstreams = upstreams
@@ -127,6 +129,8 @@ class BuffrService(MultiService):
         self._announced = [announce_port(listener.port) for listener in self.listeners]
         for explainer in self._explainers:
             explainer.begin()
+        if self.fleet is not None:
+            self.fleet.begin()
         if self.admin is not None:
             self.admin.start()
 

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from admin_client import Admin
 from attrs import define
+from ports import free_port
 from raw_http import RawClient, ask, request
 from redis_servers import RedisServer
 
@@ -43,13 +46,15 @@ class Fleet:
             file = self.directory / "settings.yaml"
             file.write_text(self.settings)
             arguments += ["--config", str(file)]
-        return self.stack.enter_context(BuffrProcess.run(*arguments, cwd=self.directory))
+        env = {"BUFFR_ADMIN": "0"}
+        return self.stack.enter_context(BuffrProcess.run(*arguments, cwd=self.directory, env=env))
 
-    def serve(self) -> BuffrProcess:
-        """A buffr with the settings alone."""
+    def serve(self, **variables: str) -> BuffrProcess:
+        """A buffr with the settings alone, and perhaps variables."""
         file = self.directory / "settings.yaml"
         file.write_text(self.settings)
-        running = BuffrProcess.run("serve", "--config", str(file), cwd=self.directory)
+        env = {"BUFFR_ADMIN": "0", **variables}
+        running = BuffrProcess.run("serve", "--config", str(file), cwd=self.directory, env=env)
         return self.stack.enter_context(running)
 
     def asked(self) -> int:
@@ -189,6 +194,7 @@ class TestOutages:
             assert body(running, b"/a") == b"answer to /a"
         fleet.server.answer_again()
         running.wait_for("is back")
+        assert not [line for line in running.output if "recording lost" in line]
 
     def test_a_route_may_refuse(self, own_fleet: Fleet) -> None:
         fleet = own_fleet
@@ -290,3 +296,62 @@ class TestLimits:
             for number in range(5)
         ]
         assert statuses == [200, 200, 200, 429, 429]
+
+
+class TestAdmin:
+    def test_a_mode_is_switched_in_all_processes(self, fleet: Fleet) -> None:
+        port = free_port()
+        fleet.settings = (
+            f"reverse: [{{target: {fleet.upstream.url}, port: {port}, store: '{fleet.store}'}}]"
+        )
+        one = fleet.serve()
+        other = fleet.serve(BUFFR_LISTEN="127.0.0.2")
+        assert (body(one), asked_at("127.0.0.2", port, b"/b")) == (b"answer to /a", 200)
+        admin = Admin.of(other, fleet.directory)
+        admin.ask("POST", "/api/mode", {"route": f"reverse-{port}", "mode": "replay"})
+        one.wait_for("mode switched.*mode=replay")
+        assert ask(port, request(b"/new")).status == 599
+        assert asked_at("127.0.0.2", port, b"/new") == 599
+
+    def test_a_scope_begins_anew_in_all_processes(self, fleet: Fleet) -> None:
+        recording = fleet.start("record")
+        assert [body(recording, b"/count") for _ in range(2)] == [b"1", b"2"]
+        recording.stop()
+        one, other = fleet.start("replay"), fleet.start("replay")
+        assert body(one, b"/count") == b"1"
+        Admin.of(one, fleet.directory)
+        admin = Admin.of(other, fleet.directory)
+        assert body(other, b"/count") == b"2"
+        admin.ask("POST", "/api/scopes/-/reset")
+        assert body(one, b"/count") == b"1"
+
+    def test_metrics_say_that_a_server_is_away(self, own_fleet: Fleet) -> None:
+        fleet = own_fleet
+        running = fleet.start("cache", "--ttl", "1h")
+        admin = Admin.of(running, fleet.directory)
+        body(running)
+        assert 'buffr_server_up{server="' in metrics(admin)
+        assert "prefix=" in metrics(admin)
+        assert metric(admin, "buffr_server_up") == 1
+        fleet.server.kill()
+        running.wait_for("cannot be used")
+        assert (metric(admin, "buffr_server_up"), metric(admin, "buffr_server_outages_total")) == (
+            0,
+            1,
+        )
+        assert admin.get("/api/ready")["ready"], "it goes on"
+
+
+def asked_at(host: str, port: int, target: bytes) -> int:
+    return httpx.get(f"http://{host}:{port}{target.decode()}", trust_env=False).status_code
+
+
+def metrics(admin: Admin) -> str:
+    answer = admin.client.get("/metrics")
+    assert answer.status_code == 200
+    return answer.text
+
+
+def metric(admin: Admin, name: str) -> float:
+    (line,) = [one for one in metrics(admin).splitlines() if one.startswith(f"{name}{{")]
+    return float(line.rpartition(" ")[2])

@@ -141,6 +141,9 @@ class RedisClient:
             connection = await self._connected()
         try:
             return await connection.ask(*arguments)
+        except StoreUnreachable as error:
+            error.noted = True
+            raise
         except ServerError as error:
             if not error.moved:
                 raise
@@ -170,8 +173,13 @@ class RedisClient:
         if not self._failed and self._opening is not None:
             await self._opening.wait()
         if self._connection is None:
-            raise StoreUnreachable(f"{self.address}: {self.trouble}")
+            raise self._unreachable()
         return self._connection
+
+    def _unreachable(self) -> StoreUnreachable:
+        error = StoreUnreachable(f"{self.address}: {self.trouble}")
+        error.noted = True  # by the line that the server was lost
+        return error
 
     def _open(self) -> None:
         self._retry = None

@@ -52,5 +52,8 @@ class RedisPlayheads:
     async def answered(self, scope: str, name: bytes) -> None:
         await self.client.run(_ANSWERED, [self._key(scope)], name, _IDLE_S)
 
+    async def reset(self, scope: str) -> None:
+        await self.client.ask("DEL", self._key(scope))
+
     def _key(self, scope: str) -> str:
         return heads_key(self.client.address.prefix, self.set_name, scope)

@@ -59,6 +59,8 @@ def _packed(arguments: tuple[Argument, ...]) -> bytes:
 class Connection(Protocol):
     """Sends commands in order and pairs the replies with them.
 
+    RESP3 confirms a subscription by a push message in the place of its reply.
+
     If a reply takes longer than ``patience_s``, the connection is dropped:
     what came later could not be told apart. ``pushed`` is called with each
     push message, ``lost`` once, with the reason, when the connection ends.
@@ -124,7 +126,7 @@ class Connection(Protocol):
         try:
             reader.feed(data)
             while (reply := reader.gets()) is not False:
-                if isinstance(reply, hiredis.PushNotification):
+                if isinstance(reply, hiredis.PushNotification) and reply[0] != b"subscribe":
                     self._pushed(list(reply))
                 else:
                     self._answered(reply)

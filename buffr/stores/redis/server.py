@@ -22,6 +22,7 @@ from buffr.stores.redis.flights import RedisFlights
 from buffr.stores.redis.interactions import RedisInteractions
 from buffr.stores.redis.limits import RedisLimits
 from buffr.stores.redis.playheads import RedisPlayheads
+from buffr.stores.redis.protocol import BlockingConnection
 from buffr.stores.redis.sets import APPEND, SetKeys
 from buffr.stores.redis.spool import AppendSpool
 
@@ -53,6 +54,17 @@ class RedisServer:
         if self.spool_dir is not None and self.spool_bytes:
             self._spool = AppendSpool(self.spool_dir, self.spool_bytes)
             self.client.at_each_connection(self._drain)
+
+    def check(self) -> None:
+        """Whether the server can be used now. Blocks. Raises ``StoreFailed``."""
+        try:
+            with BlockingConnection.to(self.client.address) as connection:
+                connection.ask("PING")
+        except StoreFailed as error:
+            raise StoreFailed(
+                f"{self.client.address} cannot be used: {error.message}",
+                hint="start the server, or start with --allow-unrecorded",
+            ) from error
 
     @property
     def spooled(self) -> int:
