@@ -147,16 +147,21 @@ class ExchangeLog:
         dur_s: float,
         src: str,
         detail: str = "",
+        trace: str = "",
     ) -> None:
         """Log a finished exchange. ``now`` is wall-clock time in seconds."""
         time = self._time(now)
         dur = duration(dur_s)
         if self._plain and not detail and _NOTHING_TO_ESCAPE.fullmatch(request):
+            traced = f" trace={trace}" if trace else ""
             line = (
-                f'time={time} level={level} msg="{request}" status={status} dur={dur} src={src}\n'
+                f'time={time} level={level} msg="{request}" status={status} dur={dur} src={src}'
+                f"{traced}\n"
             )
         else:
             pairs = {"status": str(status), "dur": dur, "src": src}
+            if trace:
+                pairs["trace"] = trace
             if detail:
                 pairs["err"] = detail
             line = self._format(level, request, pairs, time)
@@ -165,9 +170,11 @@ class ExchangeLog:
             # The line must be in the log when the client gets the error.
             self.flush()
 
-    def rest_of(self, request: str, status: int, src: str) -> str:
+    def rest_of(self, request: str, status: int, src: str, trace: str = "") -> str:
         """The part after the time in the line of a successful exchange of duration 0."""
         pairs = {"status": str(status), "dur": duration(0), "src": src}
+        if trace:
+            pairs["trace"] = trace
         return self._format("INFO", request, pairs, "").removeprefix(self._before_time)
 
     def again(self, now: float, rest: str) -> None:

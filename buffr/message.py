@@ -66,6 +66,7 @@ _CHALLENGES = {401: b"www-authenticate", 407: b"proxy-authenticate"}
 HOPS = b"X-Buffr-Via"
 """The field that lists the buffr instances that a request has passed."""
 
+_TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-[0-9a-f-]{0,64})?")
 _SCOPE, _HOPS = b"x-buffr-scope", HOPS.lower()
 _FOR_BUFFR = frozenset((_SCOPE, _HOPS))
 _name_of = itemgetter(0)
@@ -182,6 +183,14 @@ class Request:
     def is_coded(self) -> bool:
         """Whether it declares content codings for its body."""
         return b"content-encoding" in map(bytes.lower, map(_name_of, self.headers))
+
+    @cached_property
+    def trace(self) -> str:
+        """``traceparent`` (W3C Trace Context), if it is one; otherwise empty."""
+        for name, value in self.headers:
+            if name.lower() == b"traceparent":
+                return value.decode("ascii") if _TRACE.fullmatch(value) else ""
+        return ""
 
     @cached_property
     def authenticates_connection(self) -> bool:

@@ -13,7 +13,7 @@ from buffr.admin.recent import Recent
 from buffr.admin.server import Endpoint
 from buffr.admin.stories import HERE, Record, Saved, Story
 from buffr.errors import BuffrError
-from buffr.formats.llm_usage import Usage, may_have_usage
+from buffr.formats.llm_usage import MAY_HAVE_USAGE, Usage
 from buffr.interaction import HTTPInteraction, Interaction
 from buffr.policy.prices import Prices
 from buffr.recording.usage import usage_in, usage_of_answer
@@ -52,7 +52,7 @@ class Savings:
     reactor: Any
     total: Saved = field(init=False, factory=Saved)
     spent: Saved = field(init=False, factory=Saved)
-    by_route: dict[str, Saved] = field(init=False, factory=dict)
+    by_route: dict[str | None, Saved] = field(init=False, factory=dict)
     by_scope: dict[str, Saved] = field(init=False, factory=dict)
     models: dict[str, ModelSaved] = field(init=False, factory=dict)
     _waiting: deque[tuple[Story, int]] = field(init=False, factory=deque)
@@ -69,18 +69,41 @@ class Savings:
         for record in records:
             counts[record.story] = counts.get(record.story, 0) + 1
         for story, count in counts.items():
-            if story.seen is None or not (story.source in HERE or story.source == "upstream"):
+            seen, source = story.seen, story.source
+            if seen is None or not (source in HERE or source == "upstream"):
                 continue
             if story.saved is not None:
                 self._add(story, story.saved, count)
-            elif may_have_usage(story.seen.request.target) and len(self._waiting) < _MOST_WAITING:
+            elif MAY_HAVE_USAGE(seen.request.target) and len(self._waiting) < _MOST_WAITING:
                 self._waiting.append((story, count))
+            elif source in HERE:  # nearly all, without a call
+                took_ms, size = (seen.took_ms or 0) * count, (story.response_bytes or 0) * count
+                route, scope = self.by_route.get(story.route_id), self.by_scope.get(story.scope)
+                for saved in (
+                    self.total,
+                    route or self._of_route(story),
+                    scope or self._of_scope(story),
+                ):
+                    saved.upstream_ms += took_ms
+                    saved.bytes += size
+                self.recent.figures.steps[-1].saved_ms += took_ms
             else:
-                story.saved = _plain(story)
-                self._add(story, story.saved, count)
+                self.spent.upstream_ms += story.dur_s * 1000 * count
+                self.spent.bytes += (story.response_bytes or 0) * count
         if self._waiting and not self._is_due:
             self._is_due = True
             self.reactor.callLater(_SOON_S, self._read_some)
+
+    def _of_route(self, story: Story) -> Saved:
+        """What is added up for a story's route; beyond a bound it is not kept."""
+        if story.route_id is None or len(self.by_route) >= _MOST_SCOPES:
+            return Saved()
+        return self.by_route.setdefault(story.route_id, Saved())
+
+    def _of_scope(self, story: Story) -> Saved:
+        if len(self.by_scope) >= _MOST_SCOPES:
+            return Saved()
+        return self.by_scope.setdefault(story.scope, Saved())
 
     def _read_some(self) -> None:
         self._is_due = False
@@ -94,7 +117,9 @@ class Savings:
             self.reactor.callLater(_SOON_S / 10, self._read_some)
 
     def _read(self, story: Story) -> Saved:
-        saved = _plain(story)
+        saved = story.spared()
+        if story.source not in HERE:
+            saved.upstream_ms = story.dur_s * 1000
         usage = _usage(story)
         story.usage = usage
         if usage is not None:
@@ -107,12 +132,8 @@ class Savings:
             self.spent.add(saved, count)
             return
         self.total.add(saved, count)
-        if story.route_id is not None and (
-            story.route_id in self.by_route or len(self.by_route) < _MOST_SCOPES
-        ):
-            self.by_route.setdefault(story.route_id, Saved()).add(saved, count)
-        if story.scope in self.by_scope or len(self.by_scope) < _MOST_SCOPES:
-            self.by_scope.setdefault(story.scope, Saved()).add(saved, count)
+        (self.by_route.get(story.route_id) or self._of_route(story)).add(saved, count)
+        (self.by_scope.get(story.scope) or self._of_scope(story)).add(saved, count)
         steps = self.recent.figures.steps
         if steps:
             steps[-1].saved_ms += saved.upstream_ms * count
@@ -179,15 +200,6 @@ class Savings:
                 "prices_of": self.prices.of,
             }
         )
-
-
-def _plain(story: Story) -> Saved:
-    """Time and bytes of an answer, without what it says itself."""
-    assert story.seen is not None
-    took_ms = float(story.seen.took_ms or 0)
-    if story.source not in HERE:
-        took_ms = story.dur_s * 1000
-    return Saved(took_ms, story.response_bytes or 0)
 
 
 def _usage(story: Story) -> Usage | None:

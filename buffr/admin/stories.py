@@ -124,6 +124,11 @@ class Story:
     shown: dict[str, object] | None = None
     miss: str | None = None
 
+    def spared(self) -> Saved:
+        """Time and bytes that its answer has spared, without what the answer says itself."""
+        took_ms = 0 if self.seen is None else self.seen.took_ms or 0
+        return Saved(float(took_ms), self.response_bytes or 0)
+
 
 class Record(NamedTuple):
     """One exchange: its id, when it ended in seconds since 1970, and its story."""

@@ -9,12 +9,12 @@ from attrs import define
 from buffr.admin.labels import label_of
 from buffr.admin.recent import OpenExchange
 from buffr.admin.running import RouteIds
-from buffr.admin.stories import Record, Story
+from buffr.admin.stories import HERE, Record, Story
 from buffr.exchanges.exchange import shown, shown_session
 from buffr.exchanges.route import Recorded
 from buffr.exchanges.seen import Seen
 from buffr.interaction import HTTPInteraction, Interaction
-from buffr.message import Headers, Request, ResponseHead, first_value, media_type
+from buffr.message import Headers, ResponseHead, media_type
 from buffr.recording.readable import beginning, codings_of
 from buffr.redaction.request_hint import LARGEST_READ, RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules
@@ -22,7 +22,6 @@ from buffr.transport.eager import at_once
 
 __all__ = ["Described", "Summaries", "described", "kind_of", "parted", "readable_body"]
 
-_LONGEST_TRACE = 64
 _NO_HINT = RequestHint()
 
 
@@ -133,7 +132,7 @@ class Summaries:
             "level": story.level,
             "response_bytes": story.response_bytes,
             "interaction": interaction,
-            "saved": None if story.saved is None else story.saved.data(),
+            "saved": _saved(story),
         }
 
     def _told(self, words: str, route_id: str | None, seen: Seen | None) -> dict[str, object]:
@@ -174,7 +173,7 @@ class Summaries:
             "frames": seen.frames,
             "recorded": seen.recorded,
             "age_s": None if seen.age_s is None else round(seen.age_s, 3),
-            "traceparent": _trace(request),
+            "traceparent": request.trace or None,
             "saved": None,
         }
 
@@ -209,6 +208,8 @@ def index_of(story: Story, place: int) -> int:
     return place if places is None else max(0, place - places.start)
 
 
-def _trace(request: Request) -> str | None:
-    value = first_value(request.headers, b"traceparent")
-    return None if value is None else value[:_LONGEST_TRACE].decode("latin-1")
+def _saved(story: Story) -> dict[str, object] | None:
+    """What an answer from here has spared."""
+    if story.source not in HERE:
+        return None
+    return (story.saved or story.spared()).data()

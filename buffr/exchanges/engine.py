@@ -139,7 +139,9 @@ class Engine:
             dur_s = max(0.0, now - started)
             if exchange.frames is None:
                 words = shown(request, route)
-                self._log.exchange(now, level, words, status, dur_s, exchange.src, detail)
+                self._log.exchange(
+                    now, level, words, status, dur_s, exchange.src, detail, request.trace
+                )
             else:
                 words = shown_session(request, route)
                 frames = exchange.frames
@@ -349,7 +351,7 @@ class Engine:
         words = shown(exchange.request, route)
         return partial(
             self._hit_again,
-            self._log.rest_of(words, status, src),
+            self._log.rest_of(words, status, src, exchange.request.trace),
             Finished(
                 words,
                 status,

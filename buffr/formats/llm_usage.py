@@ -14,13 +14,15 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-__all__ = ["Usage", "may_have_usage", "usage_of"]
+__all__ = ["MAY_HAVE_USAGE", "Usage", "usage_of"]
 
 _LARGEST = 8 << 20
 _PATHS = re.compile(
     rb"/(?:chat/completions|completions|responses|messages|embeddings|embed|chat|rerank)(?:\?|$)"
     rb"|:(?:stream)?[gG]enerateContent|:embedContent|:batchEmbedContents"
 )
+MAY_HAVE_USAGE = _PATHS.search
+"""Whether an answer to a request for a target may say what it cost."""
 _MODEL_IN_PATH = re.compile(rb"/models/([^/:?]+):")
 _NAMES = ("usage", "usageMetadata", "meta")
 
@@ -45,11 +47,6 @@ class Usage:
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
-
-
-def may_have_usage(target: bytes) -> bool:
-    """Whether an answer to a request for this target may say what it cost."""
-    return _PATHS.search(target) is not None
 
 
 def usage_of(target: bytes, body: bytes, media_type: bytes) -> Usage | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buffr.formats.llm_usage import Usage, may_have_usage, usage_of
+from buffr.formats.llm_usage import MAY_HAVE_USAGE, Usage, usage_of
 from buffr.interaction import HTTPInteraction, Interaction
 from buffr.message import Headers, media_type
 from buffr.recording.readable import beginning, content
@@ -18,7 +18,7 @@ def usage_in(interaction: Interaction) -> Usage | None:
     if not isinstance(interaction, HTTPInteraction):
         return None
     target = interaction.request.target
-    if not may_have_usage(target) or interaction.body.size_bytes > _LARGEST:
+    if not MAY_HAVE_USAGE(target) or interaction.body.size_bytes > _LARGEST:
         return None
     body = content(interaction.body, _LARGEST)
     return usage_of_answer(target, body, interaction.response.headers)

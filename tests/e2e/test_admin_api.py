@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-import schemathesis
 from admin_client import Admin
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis.checks import CHECKS
 
 from buffr.testing import BuffrProcess, FakeUpstream, answer
 
@@ -21,6 +20,10 @@ reverse:
   - {target: 'UPSTREAM', port: 0, mode: cache, ttl: 1h, limits: {per_minute: 1000}}
   - {target: 'UPSTREAM', port: 0, mode: replay, cassette: none.json}
 """
+# Its sources make mypy take `re._parser` for a module.
+schemathesis: Any = importlib.import_module("schemathesis")
+CHECKS: Any = importlib.import_module("schemathesis.checks").CHECKS
+
 EXAMPLES = 8
 """For each of about thirty operations; `--hypothesis-profile=deep` is for more."""
 

@@ -166,11 +166,13 @@ class TestSummaries:
         assert place.found("path:/aws")[0]["label"] == "GetItem · orders"
 
     def test_scope_trace_and_url(self, place: Place) -> None:
-        fields = {"X-Buffr-Scope": "one", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-01"}
+        trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        fields = {"X-Buffr-Scope": "one", "traceparent": trace}
         place.client.get(f"{place.auto}/scoped", headers=fields)
         (one,) = place.found("scope:one")
         assert one["traceparent"] == fields["traceparent"]
         assert one["url"] == f"http://{one['host']}/scoped"
+        place.buffr.wait_for(f"/scoped.*trace={trace}")
 
 
 class TestDetails:

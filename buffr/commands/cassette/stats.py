@@ -18,7 +18,7 @@ from buffr.commands.cassette.ls import Summary, rows
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import plain
 from buffr.errors import CassetteError
-from buffr.formats.llm_usage import Usage, may_have_usage
+from buffr.formats.llm_usage import MAY_HAVE_USAGE, Usage
 from buffr.policy.prices import PRICES_OF, Prices
 from buffr.recording.usage import usage_in
 from buffr.stores.cassette.snapshot import Snapshot
@@ -148,7 +148,7 @@ def _add_cost(found: Stats, snapshot: Snapshot, row: Summary) -> None:
     if row.url is None or row.type != "http":
         return
     found.took_ms += row.took_ms or 0
-    if not may_have_usage(row.url.encode()):
+    if not MAY_HAVE_USAGE(row.url.encode()):
         return
     try:
         usage = usage_in(snapshot.interaction(row.index))
