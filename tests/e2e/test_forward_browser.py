@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from bench import eventually
+from bench import eventually, interactions
 from forward_bench import NO_PARENTS, Proxy, forward_proxy, origin_tls, secure_origin
 from realtime import AUDIO, DELTAS, realtime
 
@@ -201,6 +201,9 @@ class TestBrowser:
 
         with realtime(origin_tls(HOST), page) as api:
             live, _ = _seen(tmp_path, "auto", api.port)
+        recorded = interactions(tmp_path / "shop.json")
+        (session,) = [one["websocket"] for one in recorded if one["type"] == "websocket"]
+        assert session["request"]["http_version"] == 2  # a stream beside the page's (RFC 8441)
         size = len(AUDIO)
         assert live == f"realtime/sess-1/{2 * DELTAS + 2}/{size}/4001/so-long/true"
         replayed, log = _seen(tmp_path, "replay", api.port)

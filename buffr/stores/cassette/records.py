@@ -121,6 +121,7 @@ class UpgradeRecord(msgspec.Struct, gc=False):
     header_encoding: Literal["utf-8", "latin-1"] = UTF_8
     headers: msgspec.Raw = _NO_HEADERS
     raw_headers: msgspec.Raw = _NO_NAMES
+    http_version: int = 1
 
 
 class SwitchRecord(msgspec.Struct, gc=False):

@@ -76,6 +76,7 @@ def upgrade_of(record: UpgradeRecord) -> RecordedRequest:
         scheme=record.scheme,
         host=record.host,
         port=record.port,
+        major=record.http_version,
     )
 
 
@@ -154,6 +155,6 @@ def encode_request(request: RecordedRequest, *, upgrade: bool = False) -> list[b
     if not upgrade:
         members += body_members(b"body", request.body)
         members += _key_members(request.body)
-        if request.major != _USUAL_VERSION:
-            members.append([b'"http_version": %d' % request.major])
+    if request.major != _USUAL_VERSION:
+        members.append([b'"http_version": %d' % request.major])
     return object_text(members, MESSAGE)
