@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import requests
 import yaml
 from bench import eventually, interactions
 from commands import run
+from openai import OpenAI
 from raw_http import Answer, BrokenAnswer, RawClient, ask, request
 
 from buffr import __version__
@@ -282,6 +284,36 @@ class TestStreamsWithoutEnd:
                 lambda: [one for one in interactions(tmp_path / "c.json") if "end" in one["http"]]
             )
         assert json.dumps(kept).count("data: 1") == 1
+
+
+class TestClientsThatStopReading:
+    def test_an_sdk_that_has_heard_enough_leaves_a_whole_recording(self, tmp_path: Path) -> None:
+        """The rest comes long after it has closed the stream."""
+        chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+        told = [{**chunk, "choices": [{"index": 0, "delta": {"content": each}}]} for each in "ab"]
+        events = [b"data: %b\n\n" % json.dumps(each).encode() for each in told]
+        left = threading.Event()
+
+        def script(_: Received) -> Iterator[Step]:
+            yield b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+            yield b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(events[0]), events[0])
+            assert left.wait(120)
+            yield 1.5  # longer than a client that gave up before the body is waited for
+            yield b"%x\r\n%b\r\n0\r\n\r\n" % (len(events[1]), events[1])
+
+        with upstream(script) as origin, serving(tmp_path, {"target": origin.url}) as running:
+            client = OpenAI(base_url=running.url, api_key="sk-x", max_retries=0)
+            with client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "hi"}], stream=True
+            ) as stream:
+                assert next(stream).choices[0].delta.content == "a"
+            client.close()
+            left.set()
+            (kept,) = eventually(lambda: interactions(tmp_path / "c.json"))
+        assert "end" not in kept["http"]
+        assert "".join(each["data"] for each in kept["http"]["response"]["body_chunks"]) == (
+            b"".join(events).decode()
+        )
 
 
 class TestWhoRecorded:

@@ -183,7 +183,9 @@ class TestWhatIsRead:
 
     def test_unknown_fields_are_passed_over(self) -> None:
         element = json.loads(encode(recording()))
-        element["unheard_of"] = element["http"]["note"] = element["http"]["response"]["note"] = [{}]
+        element["unheard_of"] = element["http"]["unheard_of"] = element["http"]["response"][
+            "unheard_of"
+        ] = [{}]
         loaded = exchange_of(decode(json.dumps(element).encode(), BODIES))
         assert shape(loaded) == shape(recording())
 
