@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args
 
 from attrs import frozen
 
@@ -10,7 +11,9 @@ from buffr.config import kinds
 from buffr.config.parents import Via
 from buffr.config.schema import setting
 
-__all__ = ["UpstreamOptions"]
+__all__ = ["Http2Use", "UpstreamOptions"]
+
+Http2Use = Literal["auto", "always", "never"]
 
 
 @frozen(kw_only=True)
@@ -60,6 +63,16 @@ class UpstreamOptions:
         "Overrides the global setting for this upstream.",
         key="upstream.lenient",
         default_text="the global setting",
+    )
+
+    http2: Http2Use = setting(
+        kinds.one_of(get_args(Http2Use)),
+        "auto",
+        "Whether the upstream is spoken to in HTTP/2. `auto`: for requests that came in HTTP/2, if "
+        "the upstream chooses it in the TLS handshake, and for gRPC without TLS. `always`: for all "
+        "requests, without TLS too; an upstream with TLS may still choose HTTP/1.1. `never`: in "
+        "HTTP/1.1 only.",
+        key="upstream.http2",
     )
 
     @property

@@ -22,7 +22,8 @@ from buffr.tls.handshake import HandshakeConnection
 
 __all__ = ["ClientContexts", "Trust"]
 
-_ALPN = [b"http/1.1"]
+_HTTP1 = (b"http/1.1",)
+_HTTP2 = (b"h2", b"http/1.1")
 
 _FAULTS = {
     9: "is not valid yet",
@@ -53,13 +54,14 @@ class Trust:
 
     ``ca_file`` adds to the system's roots. Without ``verify``, every
     certificate is accepted. ``client_cert`` and ``client_key`` are what buffr
-    presents, or both are ``None``.
+    presents, or both are ``None``. ``http2`` offers HTTP/2 beside HTTP/1.1.
     """
 
     ca_file: Path | None = None
     verify: bool = True
     client_cert: Path | None = None
     client_key: Path | None = None
+    http2: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -186,7 +188,7 @@ def _context(trust: Trust) -> SSL.Context:
         privateKey=None if own is None else own.privateKey.original,
         certificate=None if own is None else own.original,
         trustRoot=roots,
-        acceptableProtocols=_ALPN,
+        acceptableProtocols=list(_HTTP2 if trust.http2 else _HTTP1),
     ).getContext()
 
 

@@ -31,13 +31,14 @@ from buffr.message import UNTIL_CLOSE, ResponseHead, first_value, response_lengt
 from buffr.transport.direct_send import send_at_once
 from buffr.transport.duplex import Duplex, TransportDuplex
 from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport, Signal
+from buffr.upstream.dialling import Dialled
 from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Mark
 from buffr.upstream.tls import UpstreamTLS
 from buffr.wire.http1_answer_heads import AnswerHeads, AnswerRules
 from buffr.wire.http1_body import BodyDecoder, ChunkWriter, decoder_for
 
-__all__ = ["Connection", "Outgoing", "Patience", "Response", "Switched"]
+__all__ = ["Connection", "Outgoing", "Patience", "Response", "Switched", "impatient"]
 
 _LEAST_WAIT_S = 0.05
 _KEEP_ALIVE = re.compile(rb"(?:^|,)[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
@@ -115,7 +116,7 @@ class Patience:
 
 
 @implementer(IHandshakeListener, IPushProducer)
-class Connection(Protocol):
+class Connection(Dialled):
     """Speaks HTTP/1.1 to an upstream, one request at a time.
 
     ``on_idle`` is called when it can take the next request, ``on_closed``
@@ -455,7 +456,7 @@ class Connection(Protocol):
         if total_s := self._patience.total_s:
             waits.append(self._started_at + total_s - now)
         if waits and min(waits) <= 0:
-            self._fail(self._impatient(total=total_s > 0 and waits[-1] <= 0))
+            self._fail(impatient(self._patience, total=total_s > 0 and waits[-1] <= 0))
         elif idle_s or total_s:
             wait = min(waits, default=idle_s)
             self._timer = self._clock.callLater(max(wait, _LEAST_WAIT_S), self._check_patience)
@@ -464,16 +465,18 @@ class Connection(Protocol):
         """Whether buffr holds the upstream back, because the answer's reader is slow."""
         return self._state is _State.BODY and self._body.paused
 
-    def _impatient(self, *, total: bool) -> UpstreamTimeout:
-        if total:
-            return UpstreamTimeout(
-                f"the upstream's answer took over {self._patience.total_s:g} s",
-                hint="limits.upstream_total_s sets the bound",
-            )
+
+def impatient(patience: Patience, *, total: bool) -> UpstreamTimeout:
+    """The error of an answer that took too long, or of silence."""
+    if total:
         return UpstreamTimeout(
-            f"the upstream was silent for {self._patience.idle_s:g} s",
-            hint="limits.upstream_idle_s sets the bound",
+            f"the upstream's answer took over {patience.total_s:g} s",
+            hint="limits.upstream_total_s sets the bound",
         )
+    return UpstreamTimeout(
+        f"the upstream was silent for {patience.idle_s:g} s",
+        hint="limits.upstream_idle_s sets the bound",
+    )
 
 
 def _unclosed(transport: IStreamTransport) -> str | None:

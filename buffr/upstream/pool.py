@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import (
     IDelayedCall,
-    IProtocol,
     IReactorTime,
     IStreamClientEndpoint,
     ITransport,
 )
-from twisted.internet.protocol import Factory
 
-from buffr.errors import BuffrError, UpstreamFailed
 from buffr.upstream.bound import Bonds, Client
 from buffr.upstream.connection import Connection, Patience
-from buffr.upstream.failures import reason_of
+from buffr.upstream.dialling import Dialler
 from buffr.upstream.hops import Mark
 from buffr.wire.http1_answer_heads import AnswerRules
 
 __all__ = ["Pool", "PoolLimits"]
-
-_FOREVER_S = 86400.0
-_CLOSED = "the way to the upstream is closed"
 
 
 @frozen
@@ -71,14 +63,10 @@ class Pool:
         self._rules = rules
         self._patience = patience
         self._limits = limits
-        self._endpoint = endpoint
-        self._judge = judge
-        self._endpoint_by = endpoint_by
+        self._dialler = Dialler(reactor, endpoint, patience.connect_s, judge, endpoint_by)
         self._idle: dict[Connection, float] = {}
         self._open: set[Connection] = set()
-        self._connecting: set[Deferred[IProtocol]] = set()
         self._sweeper: IDelayedCall | None = None
-        self._closed = False
         self.bonds = Bonds(reactor, limits.bound, limits.bound_idle_s, self._forget)
 
     def take(self) -> Connection | None:
@@ -100,67 +88,16 @@ class Pool:
         )
         if self._tls:
             connection.expect_handshake()
-        until = self._reactor.seconds() + (self._patience.connect_s or _FOREVER_S)
-        await self._connect(connection, until, hops)
-        try:
-            connection.mark = self._judge(connection.transport)
-        except BuffrError:
-            connection.abort()
-            raise
+        connection.mark, until = await self._dialler.connect(connection, hops)
         self._open.add(connection)
-        await self._handshake(connection, until)
+        await self._dialler.handshake(connection, until)
         return connection
-
-    async def _connect(self, connection: Connection, until: float, hops: bytes) -> None:
-        """Look up the name and connect before this time."""
-        if self._closed:
-            raise UpstreamFailed(_CLOSED)
-        endpoint = self._endpoint
-        if hops and self._endpoint_by is not None:
-            endpoint = self._endpoint_by(hops)
-        connecting = endpoint.connect(Factory.forProtocol(lambda: connection))
-        self._connecting.add(connecting)
-        timer = self._reactor.callLater(until - self._reactor.seconds(), connecting.cancel)
-        try:
-            await connecting
-        except Exception as error:  # endpoints fail with all kinds of exceptions
-            if self._closed:
-                raise UpstreamFailed(_CLOSED) from error
-            if not timer.active():
-                raise UpstreamFailed("time-out while connecting to the upstream") from error
-            if isinstance(error, CancelledError | ConnectingCancelledError):
-                raise CancelledError from error
-            if isinstance(error, BuffrError):
-                raise
-            raise UpstreamFailed(_words(error)) from error
-        finally:
-            self._connecting.discard(connecting)
-            if timer.active():
-                timer.cancel()
-
-    async def _handshake(self, connection: Connection, until: float) -> None:
-        if connection.ready.called:
-            await connection.ready
-            return
-        timer = self._reactor.callLater(until - self._reactor.seconds(), connection.abort)
-        try:
-            await connection.ready
-        except BuffrError:
-            if not timer.active():
-                raise UpstreamFailed("time-out in the upstream's TLS handshake") from None
-            raise
-        except CancelledError:
-            connection.abort()
-            raise
-        finally:
-            if timer.active():
-                timer.cancel()
 
     def _keep(self, connection: Connection) -> None:
         kept_s = self._limits.idle_s
         if connection.kept_s is not None:
             kept_s = min(kept_s, connection.kept_s)
-        if self._closed or kept_s <= 0 or len(self._idle) >= self._limits.idle:
+        if self._dialler.closed or kept_s <= 0 or len(self._idle) >= self._limits.idle:
             connection.close()
             return
         until = self._reactor.seconds() + kept_s
@@ -200,14 +137,12 @@ class Pool:
 
     def close(self) -> None:
         """Close what is idle, and give up what is under way."""
-        self._closed = True
+        self._dialler.close()
         self.bonds.close()
         self._stop_sweeping()
         idle, self._idle = list(self._idle), {}
         for connection in idle:
             connection.close()
-        for connecting in list(self._connecting):
-            connecting.cancel()
         for connection in self._open - set(idle):
             connection.abort()
 
@@ -215,7 +150,3 @@ class Pool:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-
-
-def _words(error: Exception) -> str:
-    return reason_of(error) or "the upstream closed the connection"

@@ -11,15 +11,18 @@ from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
 from buffr.log import say
-from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end, first_value
+from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end, first_value, is_grpc
 from buffr.origin import Origin
 from buffr.transport.memo import Memo
 from buffr.transport.streams import BodyReader
 from buffr.upstream.bound import Client, continues_handshake
 from buffr.upstream.connection import Connection, Outgoing, Response, Switched
 from buffr.upstream.hops import Hops, Mark
+from buffr.upstream.http2 import Http2Request
+from buffr.upstream.http2_pool import Http2Pool
 from buffr.upstream.pool import Pool
 from buffr.wire.http1_body import request_head
+from buffr.wire.http2.answers import request_fields
 from buffr.wire.references import has_references, path_at, with_references
 from buffr.wire.websocket_deflate import Deflate, accepted, without_others
 from buffr.wire.websocket_handshake import check_answer, for_next_hop
@@ -30,6 +33,7 @@ _Answer = TypeVar("_Answer", Response, Switched, Response | Switched)
 
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 _FRAMING = frozenset((b"transfer-encoding", b"trailer"))
+_TE = frozenset((b"te",))
 _HEADS = 32
 _HEAD_BYTES = 128 << 10
 _TAKES_TRAILERS = ((b"TE", b"trailers"), (b"Connection", b"TE"))
@@ -44,6 +48,9 @@ class Upstream:
     WebSockets then (RFC 6455 4.1). ``on_answer`` gets each call's status, or
     ``None`` if no answer came in time, and the seconds until its head.
     ``hops`` recognises a request that comes back; ``None`` disables that.
+    ``http2`` makes a pool if the upstream may be spoken to in HTTP/2: for all
+    requests if that is ``wanted``, otherwise for those that need it or came in
+    it.
     """
 
     def __init__(
@@ -55,6 +62,8 @@ class Upstream:
         proxy_headers: Headers | None = None,
         tunnels: Pool | None = None,
         hops: Hops | None = None,
+        http2: Callable[[], Http2Pool] | None = None,
+        http2_wanted: bool = False,
     ) -> None:
         self.origin = origin
         self.on_answer: Callable[[int | None, float], None] | None = None
@@ -64,6 +73,9 @@ class Upstream:
         self._tunnels = tunnels
         self._keep_host = keep_host
         self._hops = hops
+        self._make_http2 = http2
+        self._http2: Http2Pool | None = None
+        self._http2_wanted = http2_wanted
         self._repaired: frozenset[str] = frozenset()
         self._heads: Memo[Request, bytes] = Memo(entries=_HEADS, size_bytes=_HEAD_BYTES)
 
@@ -108,6 +120,14 @@ class Upstream:
         *,
         expect_met: bool,
     ) -> Response:
+        if self._make_http2 is not None and self._is_for_http2(request, client):
+            if self._http2 is None:
+                self._http2 = self._make_http2()
+            response = await self._over_http2(
+                self._http2, request, body, inform, expect_met=expect_met
+            )
+            if response is not None:
+                return response
         head = self._head(request, expect_met=expect_met)
         outgoing = Outgoing(
             method=request.method,
@@ -123,6 +143,49 @@ class Upstream:
             raise self._named(error) from error.__cause__
         assert isinstance(answer, Response)
         return self._received(answer)
+
+    def _is_for_http2(self, request: Request, client: Client | None) -> bool:
+        """Whether the upstream is asked for HTTP/2, which knows no connection's own credentials."""
+        if not self._http2_wanted and (
+            request.major < 2 or not (self.origin.tls or is_grpc(request.headers))
+        ):
+            return False
+        if self._http2 is not None and self._http2.declines:
+            return False
+        return not request.authenticates_connection and (
+            client is None or client not in self._pool.bonds
+        )
+
+    async def _over_http2(
+        self,
+        pool: Http2Pool,
+        request: Request,
+        body: bytes | BodyReader,
+        inform: Callable[[ResponseHead], None],
+        *,
+        expect_met: bool,
+    ) -> Response | None:
+        """The answer in HTTP/2; ``None`` if the upstream chose HTTP/1.1."""
+        headers = self._host(self._references(end_to_end(request.headers, keep=_TE)))
+        if expect_met:
+            headers = tuple(field for field in headers if field[0].lower() != b"expect")
+        authority = first_value(headers, b"host") or self.origin.authority
+
+        def made(mark: Mark) -> Http2Request:
+            field = self._hop(request, mark)
+            fields = request_fields(
+                request.method,
+                self.origin.scheme.encode("ascii"),
+                authority,
+                self._target(request.target),
+                headers if field is None else (*headers, field),
+            )
+            return Http2Request(request.method, fields, body, inform)
+
+        try:
+            return await pool.send(made, body, hops=request.hops)
+        except (UpstreamFailed, UpstreamTimeout) as error:
+            raise self._named(error) from error.__cause__
 
     def _named(self, error: BuffrError) -> BuffrError:
         """The error, with the upstream's name in its message."""
@@ -194,9 +257,7 @@ class Upstream:
         return head
 
     def _made_head(self, request: Request, *, expect_met: bool) -> bytes:
-        target = request.target
-        if self._base_path and target != b"*":
-            target = self._base_path + target
+        target = self._target(request.target)
         if self._proxy_headers is not None:
             target = self._absolute(target)
         headers = self._host(self._references(end_to_end(request.headers, keep=_FRAMING)))
@@ -205,6 +266,9 @@ class Upstream:
         if request.takes_trailers:
             headers += _TAKES_TRAILERS
         return request_head(request.method, target, headers + (self._proxy_headers or ()))
+
+    def _target(self, target: bytes) -> bytes:
+        return self._base_path + target if self._base_path and target != b"*" else target
 
     def refuse_loop(self, request: Request) -> None:
         """Raise ``LoopDetected`` for a request that was already sent to this upstream."""
@@ -217,14 +281,21 @@ class Upstream:
 
     def _marked(self, request: Request, head: bytes, mark: Mark) -> bytes:
         """The head, with the field that shows loops if it needs one."""
-        if self._hops is None or mark is Mark.NEVER or (mark is Mark.PASS_ON and not request.hops):
+        field = self._hop(request, mark)
+        if field is None:
             return head
-        name, value = self._hops.field(request.hops, request.method, self._url(request))
+        name, value = field
         line = b"%b: %b\r\n" % (name, value)
         if self._proxy_headers is not None:
             # For the parent only: the origin behind it may be anybody's.
             line += b"Connection: %b\r\n" % name
         return head[:-2] + line + b"\r\n"
+
+    def _hop(self, request: Request, mark: Mark) -> tuple[bytes, bytes] | None:
+        """The field that shows loops, on a connection that needs it."""
+        if self._hops is None or mark is Mark.NEVER or (mark is Mark.PASS_ON and not request.hops):
+            return None
+        return self._hops.field(request.hops, request.method, self._url(request))
 
     def _absolute(self, target: bytes) -> bytes:
         """The target as a proxy takes it (RFC 9112 3.2.2); ``*`` is an empty path (3.2.4)."""
@@ -264,12 +335,16 @@ class Upstream:
         self._pool.retire()
         if self._tunnels is not None:
             self._tunnels.retire()
+        if self._http2 is not None:
+            self._http2.retire()
 
     def close(self) -> None:
         """Close every connection."""
         self._pool.close()
         if self._tunnels is not None:
             self._tunnels.close()
+        if self._http2 is not None:
+            self._http2.close()
 
 
 def _switched(answer: Switched, key: bytes, sent: Headers) -> tuple[Switched, Deflate | None]:

@@ -46,7 +46,6 @@ from buffr.tls.contexts import LeafContexts, files_tls, names_tls, own_names
 from buffr.wire.http1_head import HeadLimits
 from buffr.wire.http2.engines import engine_name
 from buffr.wire.http2.floods import Patience
-from buffr.wire.http2.interface import Bounds
 from buffr.wiring.access_keys import with_keys
 from buffr.wiring.admin_listener import AdminListener
 from buffr.wiring.caches import Caches
@@ -63,7 +62,7 @@ from buffr.wiring.routes import RouteMaker, redaction_rules, reverse_route
 from buffr.wiring.scoped_routes import ScopedRoutes
 from buffr.wiring.servers import Servers
 from buffr.wiring.service import BuffrService
-from buffr.wiring.upstreams import Upstreams
+from buffr.wiring.upstreams import Upstreams, http2_bounds
 
 __all__ = ["build"]
 
@@ -356,17 +355,10 @@ class _Builder:
         proxy.listener = self._listen(settings, handle, announce)
 
     def _http2(self) -> Http2Terms:
-        limits, window = self._config.limits, self._config.limits.http2_window_bytes
+        limits = self._config.limits
         return Http2Terms(
             engine=engine_name(self._config.http2_engine),
-            bounds=Bounds(
-                streams=limits.http2_streams,
-                stream_bytes=window,
-                connection_bytes=16 * window,
-                # Up to here a client is told what is too much.
-                head_bytes=2 * limits.head_bytes + 32 * limits.header_count,
-                continuations=max(8, 2 * limits.head_bytes // 16384),
-            ),
+            bounds=http2_bounds(self._config),
             patience=Patience(limits.http2_resets, limits.http2_frames),
         )
 

@@ -24,18 +24,23 @@ from buffr.origin import Origin
 from buffr.policy.access import is_private, reached_address
 from buffr.tls.trust import ClientContexts, Trust
 from buffr.upstream.connection import Patience
+from buffr.upstream.dialling import Dialler
 from buffr.upstream.endpoints import endpoint_for, plain_endpoint
 from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Hops, Mark, is_announced
+from buffr.upstream.http2 import Http2Terms
+from buffr.upstream.http2_pool import Http2Pool
 from buffr.upstream.parent import ParentEndpoint, PlainThroughParent
 from buffr.upstream.pool import Pool, PoolLimits
 from buffr.upstream.upstream import Upstream
 from buffr.wire.http1_answer_heads import AnswerRules
 from buffr.wire.http1_head import HeadLimits
+from buffr.wire.http2.engines import engine_name
+from buffr.wire.http2.interface import Bounds
 from buffr.wire.known_heads import KnownHeads
 from buffr.wiring.own_ports import OwnPorts
 
-__all__ = ["Upstreams"]
+__all__ = ["Upstreams", "http2_bounds"]
 
 _KNOWN_BYTES = 4 << 20
 
@@ -77,28 +82,50 @@ class Upstreams:
         """An upstream for an origin. Raises ``ConfigError`` for files that cannot be used."""
         parent = self._config.parents.of(origin, options.parent)
         deny_private = deny_private and parent is None
-        tls = None
-        if origin.tls:
-            tls = self._tls.tls(options.sni or origin.host, _trust(options))
+        tls = self._tls_to(origin, options)
         direct = self._plain(options.resolve or origin.host, origin.port, deny_private=deny_private)
         rules = self._answer_rules(options)
         if parent is None:
             endpoint = endpoint_for(origin, direct, tls=tls)
             judge = partial(self.judge, deny_private=deny_private)
             pool = self._pool(endpoint, rules, tls=origin.tls, judge=judge)
-            upstream = Upstream(origin, pool, keep_host=keep_host, hops=self.hops)
+            upstream = Upstream(
+                origin,
+                pool,
+                keep_host=keep_host,
+                hops=self.hops,
+                http2=self._http2(
+                    origin,
+                    options,
+                    rules,
+                    judge,
+                    lambda tls, _: endpoint_for(origin, direct, tls=tls),
+                ),
+                http2_wanted=options.http2 == "always",
+            )
         else:
             to_parent = self._to_parent(parent, options)
 
-            def through(hops: bytes) -> Any:
+            def through(tls: Any, hops: bytes) -> Any:
                 tunnel = self._tunnel(to_parent, origin, parent, hops)
                 return endpoint_for(origin, tunnel, tls=tls)
 
             tunnels = self._pool(
-                through(b""), rules, tls=origin.tls, judge=_in_tunnel, endpoint_by=through
+                through(tls, b""),
+                rules,
+                tls=origin.tls,
+                judge=_in_tunnel,
+                endpoint_by=partial(through, tls),
             )
             if origin.tls:
-                upstream = Upstream(origin, tunnels, keep_host=keep_host, hops=self.hops)
+                upstream = Upstream(
+                    origin,
+                    tunnels,
+                    keep_host=keep_host,
+                    hops=self.hops,
+                    http2=self._http2(origin, options, rules, _in_tunnel, through),
+                    http2_wanted=options.http2 == "always",
+                )
             else:
                 upstream = PlainThroughParent(
                     origin,
@@ -110,6 +137,48 @@ class Upstreams:
                 )
         self._made.add(upstream)
         return upstream
+
+    def _tls_to(self, origin: Origin, options: UpstreamOptions, *, http2: bool = False) -> Any:
+        if not origin.tls:
+            return None
+        trust = evolve(_trust(options), http2=http2)
+        return self._tls.tls(options.sni or origin.host, trust)
+
+    def _http2(
+        self,
+        origin: Origin,
+        options: UpstreamOptions,
+        rules: AnswerRules,
+        judge: Callable[[ITransport], Mark],
+        endpoint: Callable[[Any, bytes], Any],
+    ) -> Callable[[], Http2Pool] | None:
+        """What makes the connections in HTTP/2, when one is needed first."""
+        if options.http2 == "never":
+            return None
+        config = self._config
+
+        def make() -> Http2Pool:
+            tls = self._tls_to(origin, options, http2=True)
+            dialler = Dialler(
+                self._reactor,
+                endpoint(tls, b""),
+                config.limits.connect_s,
+                judge,
+                partial(endpoint, tls),
+            )
+            terms = Http2Terms(
+                rules, self._patience, http2_bounds(config), engine_name(config.http2_engine)
+            )
+            return Http2Pool(
+                self._reactor, dialler, terms, config.limits.pool_idle_s, tls=origin.tls
+            )
+
+        return make
+
+    @property
+    def _patience(self) -> Patience:
+        limits = self._config.limits
+        return Patience(limits.connect_s, limits.upstream_idle_s, limits.upstream_total_s)
 
     def _answer_rules(self, options: UpstreamOptions) -> AnswerRules:
         limits, lenient = self._config.limits, options.lenient
@@ -148,7 +217,7 @@ class Upstreams:
             self._reactor,
             endpoint,
             rules,
-            Patience(limits.connect_s, limits.upstream_idle_s, limits.upstream_total_s),
+            self._patience,
             PoolLimits(
                 limits.pool_per_host,
                 limits.pool_idle_s,
@@ -248,6 +317,19 @@ class Upstreams:
         """Close every connection."""
         for upstream in list(self._made):
             upstream.close()
+
+
+def http2_bounds(config: Config) -> Bounds:
+    """What one connection in HTTP/2 may ask of this process."""
+    limits, window = config.limits, config.limits.http2_window_bytes
+    return Bounds(
+        streams=limits.http2_streams,
+        stream_bytes=window,
+        connection_bytes=16 * window,
+        # Up to here a peer is told what is too much.
+        head_bytes=2 * limits.head_bytes + 32 * limits.header_count,
+        continuations=max(8, 2 * limits.head_bytes // 16384),
+    )
 
 
 def _in_tunnel(_: ITransport) -> Mark:

@@ -38,6 +38,7 @@ SAMPLES: dict[str, Any] = {
     "via": "http://p.test",
     "resolve": "127.0.0.1",
     "sni": "b.test",
+    "upstream.http2": "never",
     "upstream.lenient": False,
     "store": "memory:",
     "on_store_error": "local",

@@ -23,7 +23,7 @@ from buffr.wire.http1_head import (
 )
 from buffr.wire.http2.interface import NeverIndexed
 
-__all__ = ["PREFACE_START", "request_of", "trailers_of"]
+__all__ = ["PREFACE_START", "checked", "request_of", "trailers_of"]
 
 PREFACE_START = b"PRI * HTTP/2.0\r\n"
 """How a client's connection in HTTP/2 begins (RFC 9113 3.4); in HTTP/1.1 it is no request."""
@@ -57,7 +57,7 @@ def request_of(
     protocol = pseudo.get(b":protocol")
     tunnel = method == b"CONNECT" and protocol is None
     target, scheme = (b"", b"") if tunnel else _target(pseudo, method)
-    headers, host = _with_host(_checked(rest), pseudo.get(b":authority"))
+    headers, host = _with_host(checked(rest), pseudo.get(b":authority"))
     if tunnel:
         if b":scheme" in pseudo or b":path" in pseudo or b":authority" not in pseudo:
             raise BadRequest("CONNECT has :authority, and neither :scheme nor :path")
@@ -92,7 +92,7 @@ def trailers_of(fields: Headers) -> Headers:
 
     Raises ``BadRequest`` for malformed ones.
     """
-    return tuple([field for field in _checked(fields) if field[0] not in NOT_IN_TRAILERS])
+    return tuple([field for field in checked(fields) if field[0] not in NOT_IN_TRAILERS])
 
 
 def _split(fields: Headers, limits: HeadLimits) -> tuple[dict[bytes, bytes], Headers]:
@@ -111,8 +111,11 @@ def _split(fields: Headers, limits: HeadLimits) -> tuple[dict[bytes, bytes], Hea
     return pseudo, ()
 
 
-def _checked(fields: Headers) -> Headers:
-    """The fields, each valid in HTTP/1.1 too, and the crumbs of a cookie joined."""
+def checked(fields: Headers) -> Headers:
+    """The fields, each valid in HTTP/1.1 too, and the crumbs of a cookie joined.
+
+    Raises ``BadRequest`` that names what is wrong.
+    """
     crumbs = []
     for name, value in fields:
         if not _NAME.fullmatch(name):
