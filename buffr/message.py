@@ -105,12 +105,6 @@ def media_type(headers: Headers) -> bytes:
     return b"" if value is None else value.partition(b";")[0].strip().lower()
 
 
-def is_grpc(headers: Headers) -> bool:
-    """Whether a message is one of gRPC, which needs HTTP/2's trailers."""
-    kind = media_type(headers)
-    return kind == b"application/grpc" or kind.startswith(b"application/grpc+")
-
-
 def end_to_end(headers: Headers, *, keep: frozenset[bytes] = frozenset()) -> Headers:
     """The fields that pass through a proxy (RFC 9110 7.6.1).
 

@@ -335,8 +335,7 @@ def _refused(*, request_of: Seen, interaction: HTTPInteraction) -> HTTPInteracti
     """With the answer that tells of an error."""
     error = request_of.error
     assert error is not None
-    fields, body = error_answer(error, request_of.request)
-    head = ResponseHead(error.status, error.reason, fields)
+    head, body = error_answer(error, request_of.request)
     return evolve(interaction, response=head, body=Body.of(body))
 
 

@@ -278,8 +278,8 @@ class ClientSink(ABC):
         if self.begun:
             self.abort()
             return
-        fields, body = error_answer(error, self.request)
-        self.answer(ResponseHead(error.status, error.reason, fields), body, (), ())
+        head, body = error_answer(error, self.request)
+        self.answer(head, body, (), ())
 
     def pause(self) -> None:
         """The client cannot take more of the answer."""

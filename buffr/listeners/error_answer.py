@@ -10,11 +10,12 @@ import json
 import re
 from collections.abc import Mapping
 from enum import Enum
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 from xml.sax.saxutils import escape
 
 from buffr.errors import BuffrError
-from buffr.message import Headers, Request
+from buffr.formats.grpc import is_grpc_type
+from buffr.message import Headers, Request, ResponseHead
 
 __all__ = ["Form", "error_answer", "form_of"]
 
@@ -33,12 +34,15 @@ class Form(Enum):
     AWS_EC2 = "aws ec2"
     SOAP_1_1 = "soap 1.1"
     SOAP_1_2 = "soap 1.2"
+    GRPC = "grpc"
+    """A status in trailers, which are the whole answer."""
     XML = "xml"
     """S3, Azure Storage, and other clients that read XML."""
 
 
 _MEDIA_TYPES = {
     Form.TEXT: b"text/plain; charset=utf-8",
+    Form.GRPC: b"application/grpc",
     Form.JSON: b"application/json",
     Form.AWS_JSON: b"application/json",
     Form.AWS_CBOR: b"application/cbor",
@@ -48,6 +52,24 @@ _MEDIA_TYPES = {
     Form.SOAP_1_2: b"application/soap+xml; charset=utf-8",
     Form.XML: b"application/xml",
 }
+
+_GRPC_UNKNOWN = 2
+_GRPC_STATUS = {
+    400: 13,
+    401: 16,
+    403: 7,
+    404: 12,
+    408: 4,
+    429: 8,
+    502: 14,
+    503: 14,
+    504: 14,
+    599: 9,
+}
+"""Of gRPC's statuses, the one that clients treat as they should treat this of HTTP."""
+_MOST_GRPC_BYTES = 2000
+"""A head of over 8 KiB is refused by clients, and a byte may take three."""
+_SAFE_IN_GRPC = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 
 _TYPE = "buffr_error"
 _MOST_LINES = 12
@@ -76,9 +98,11 @@ _REST_XML = frozenset((b"route53", b"cloudfront"))
 _UNKNOWN = b""
 
 
-def error_answer(error: BuffrError, request: Request) -> tuple[Headers, bytes]:
-    """The fields and the body of the answer that reports an error."""
+def error_answer(error: BuffrError, request: Request) -> tuple[ResponseHead, bytes]:
+    """The head and the body of the answer that reports an error."""
     form = form_of(request)
+    if form is Form.GRPC:
+        return ResponseHead(200, b"OK", _grpc_fields(error)), b""
     body = _body(form, error)
     fields: Headers = (
         (b"Content-Type", _MEDIA_TYPES[form]),
@@ -90,13 +114,30 @@ def error_answer(error: BuffrError, request: Request) -> tuple[Headers, bytes]:
     elif form is Form.AWS_CBOR:
         # Without this field botocore reads no CBOR.
         fields += ((b"smithy-protocol", b"rpc-v2-cbor"),)
-    return fields, body
+    return ResponseHead(error.status, error.reason, fields), body
+
+
+def _grpc_fields(error: BuffrError) -> Headers:
+    """A status and a message in the place of an answer.
+
+    A miss is FAILED_PRECONDITION: with UNAVAILABLE, clients ask again.
+    """
+    words = quote(_words(error).encode()[:_MOST_GRPC_BYTES], safe=_SAFE_IN_GRPC)
+    return (
+        (b"content-type", _MEDIA_TYPES[Form.GRPC]),
+        (b"content-length", b"0"),
+        (b"grpc-status", b"%d" % _GRPC_STATUS.get(error.status, _GRPC_UNKNOWN)),
+        (b"grpc-message", words.encode("ascii")),
+        *error.headers,
+    )
 
 
 def form_of(request: Request) -> Form:
     """The form that the client reads, as far as its request shows."""
     fields = {name.lower(): value for name, value in reversed(request.headers)}
     sent = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if is_grpc_type(sent):
+        return Form.GRPC
     if fields.get(b"smithy-protocol") == b"rpc-v2-cbor":
         return Form.AWS_CBOR
     service = _aws_service(fields, request.target)

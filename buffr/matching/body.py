@@ -6,6 +6,7 @@
   compared in canonical form, without idempotency tokens; if it cannot be
   parsed as JSON, its exact bytes count;
 - an urlencoded form is also compared in canonical form;
+- messages of gRPC are compared without their compression;
 - a multipart body is compared by its parts, at any depth, without boundaries
   and identifiers;
 - any other body is compared by its exact bytes; no body counts as no bytes.
@@ -23,6 +24,7 @@ from attrs import astuple, evolve, field, fields, frozen
 
 from buffr.errors import CassetteError
 from buffr.formats.codings import GZIP_START, are_known, are_plain, decoded, unlabelled
+from buffr.formats.grpc import is_grpc_type, without_compression
 from buffr.formats.multipart import BodyPart, Disposition, boundary_of, multipart
 from buffr.interaction import Body, BodyKey
 from buffr.matching.aws_chunked import (
@@ -344,6 +346,8 @@ class BodyRules:
             return under_coding(kind.codings, shortened(unmistakable(hidden)))
         else:
             body = self.redaction.body(body, kind.media_type, known)
+        if self.normalise.content_coding and is_grpc_type(kind.media_type):
+            body = without_compression(body, IN_MEMORY)
         body = self.ignore.replaced(self.part, body)
         if self.reads_json and kind.is_json(body):
             value = self.json.canonical(body) or unmistakable(body)

@@ -54,14 +54,13 @@ class Trust:
 
     ``ca_file`` adds to the system's roots. Without ``verify``, every
     certificate is accepted. ``client_cert`` and ``client_key`` are what buffr
-    presents, or both are ``None``. ``http2`` offers HTTP/2 beside HTTP/1.1.
+    presents, or both are ``None``.
     """
 
     ca_file: Path | None = None
     verify: bool = True
     client_cert: Path | None = None
     client_key: Path | None = None
-    http2: bool = False
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -83,12 +82,15 @@ class ClientContexts:
         self.made = 0
         self._kept: dict[Trust, tuple[_Stamps, SSL.Context]] = {}
 
-    def tls(self, name: str, trust: Trust) -> IOpenSSLClientConnectionCreator:
+    def tls(
+        self, name: str, trust: Trust, *, http2: bool = False
+    ) -> IOpenSSLClientConnectionCreator:
         """TLS towards a name, for which the certificate is verified (RFC 9525).
 
-        Raises ``ConfigError`` for a file that cannot be used.
+        ``http2`` offers HTTP/2 beside HTTP/1.1. Raises ``ConfigError`` for a file that cannot
+        be used.
         """
-        return _ClientTLS(name, self._context(trust), verify=trust.verify)
+        return _ClientTLS(name, self._context(trust), verify=trust.verify, http2=http2)
 
     def _context(self, trust: Trust) -> SSL.Context:
         kept, stamps = self._kept.get(trust), _stamps(trust.files)
@@ -120,9 +122,10 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
 class _ClientTLS:
     """TLS towards a name, for which the certificate is verified unless ``verify`` is off."""
 
-    def __init__(self, name: str, context: SSL.Context, *, verify: bool) -> None:
+    def __init__(self, name: str, context: SSL.Context, *, verify: bool, http2: bool) -> None:
         self._context = context
         self._verify = verify
+        self._protocols = list(_HTTP2 if http2 else _HTTP1)
         if isIPAddress(name) or isIPv6Address(name):
             self._identity: DNS_ID | IPAddress_ID = IPAddress_ID(name)
             self._server_name = None
@@ -132,6 +135,7 @@ class _ClientTLS:
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         connection = HandshakeConnection(self._context, None)
+        connection.set_alpn_protos(self._protocols)
         if self._server_name is not None:  # an address is never sent (RFC 6066 3)
             connection.set_tlsext_host_name(self._server_name)
         if self._verify:
@@ -188,7 +192,6 @@ def _context(trust: Trust) -> SSL.Context:
         privateKey=None if own is None else own.privateKey.original,
         certificate=None if own is None else own.original,
         trustRoot=roots,
-        acceptableProtocols=list(_HTTP2 if trust.http2 else _HTTP1),
     ).getContext()
 
 

@@ -36,6 +36,7 @@ _AHEAD = 65536
 _SEGMENT = 16384
 _LEAST_WAIT_S = 0.05
 _MOST_STREAMS = 1000
+_HINT = "for an upstream that does not speak it, set upstream: {http2: never}"
 
 
 class NotTaken(UpstreamFailed):
@@ -183,7 +184,7 @@ class Http2Connection(Dialled):
         self._engine: Engine | None = None
         self._calls: dict[int, _Call] = {}
         self._closed = self._leaving = False
-        self._held = self._busy = False
+        self._held = self._busy = self._heard = False
         self._timer: IDelayedCall | None = None
 
     @property
@@ -229,7 +230,10 @@ class Http2Connection(Dialled):
     def dataReceived(self, data: bytes) -> None:
         if self._engine is None or self._closed:
             return
-        self._busy = True
+        if not self._heard and data.startswith(b"HTTP/"):
+            self._fault("the upstream answers in HTTP/1.1")
+            return
+        self._heard = self._busy = True
         try:
             self._engine.receive(data)
         finally:
@@ -262,13 +266,20 @@ class Http2Connection(Dialled):
                 call.active_at = self.clock.seconds()
                 call.room.notify()
         if engine.over and not self._held:
-            self._end(UpstreamFailed(f"HTTP/2: {engine.fault or 'the upstream ended it'}"))
-            self.transport.loseConnection()
+            self._fault(engine.fault or "the upstream ended the connection")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         words = reason_of(reason.value)
+        if not words and not self._heard:
+            self._fault("the upstream closed the connection without an answer")
+            return
         cut = f"the upstream broke off: {words or 'it closed the connection'}"
         self._end(UpstreamFailed(words or "the upstream closed the connection"), BodyCutShort(cut))
+
+    def _fault(self, words: str) -> None:
+        """What comes is no HTTP/2, or its end."""
+        self._end(UpstreamFailed(f"HTTP/2: {words}", hint=_HINT))
+        self.transport.loseConnection()
 
     def _end(self, error: BuffrError, cut: BuffrError | None = None) -> None:
         self._closed = True

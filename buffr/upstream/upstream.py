@@ -10,8 +10,17 @@ from typing import TypeVar
 from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
+from buffr.formats.grpc import is_grpc_type
 from buffr.log import say
-from buffr.message import CHUNKED, Headers, Request, ResponseHead, end_to_end, first_value, is_grpc
+from buffr.message import (
+    CHUNKED,
+    Headers,
+    Request,
+    ResponseHead,
+    end_to_end,
+    first_value,
+    media_type,
+)
 from buffr.origin import Origin
 from buffr.transport.memo import Memo
 from buffr.transport.streams import BodyReader
@@ -147,7 +156,7 @@ class Upstream:
     def _is_for_http2(self, request: Request, client: Client | None) -> bool:
         """Whether the upstream is asked for HTTP/2, which knows no connection's own credentials."""
         if not self._http2_wanted and (
-            request.major < 2 or not (self.origin.tls or is_grpc(request.headers))
+            request.major < 2 or not (self.origin.tls or is_grpc_type(media_type(request.headers)))
         ):
             return False
         if self._http2 is not None and self._http2.declines:

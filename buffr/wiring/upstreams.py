@@ -141,8 +141,7 @@ class Upstreams:
     def _tls_to(self, origin: Origin, options: UpstreamOptions, *, http2: bool = False) -> Any:
         if not origin.tls:
             return None
-        trust = evolve(_trust(options), http2=http2)
-        return self._tls.tls(options.sni or origin.host, trust)
+        return self._tls.tls(options.sni or origin.host, _trust(options), http2=http2)
 
     def _http2(
         self,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import unquote
 from xml.etree.ElementTree import fromstring
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from buffr.errors import BuffrError, NoMatch
+from buffr.errors import BuffrError, NoMatch, RateLimited, UpstreamFailed
 from buffr.listeners.error_answer import Form, error_answer, form_of
 from buffr.message import Headers, Request
 
@@ -106,8 +107,9 @@ class TestForm:
 
 class TestAnswer:
     def test_json_has_what_sdks_show_beside_what_programs_read(self) -> None:
-        fields, body = error_answer(miss("near\n"), request((b"Accept", b"application/json")))
-        assert (b"Content-Type", b"application/json") in fields
+        head, body = error_answer(miss("near\n"), request((b"Accept", b"application/json")))
+        assert (head.status, head.reason) == (599, b"No Recorded Interaction")
+        assert (b"Content-Type", b"application/json") in head.headers
         assert json.loads(body) == {
             "error": {
                 "message": "buffr: nothing matches <POST> & co; record it\nnear",
@@ -125,16 +127,16 @@ class TestAnswer:
         assert page["error"]["message"].splitlines()[1:] == 12 * ["line"] + ["..."]
 
     def test_json_of_aws(self) -> None:
-        fields, body = error_answer(miss(), signed(b"dynamodb", (b"X-Amz-Target", b"D.ListTables")))
-        assert (b"x-amzn-ErrorType", b"NoRecordedInteraction") in fields
+        head, body = error_answer(miss(), signed(b"dynamodb", (b"X-Amz-Target", b"D.ListTables")))
+        assert (b"x-amzn-ErrorType", b"NoRecordedInteraction") in head.headers
         page = json.loads(body)
         assert page["__type"] == "NoRecordedInteraction"
         assert page["message"] == "buffr: nothing matches <POST> & co; record it"
 
     def test_cbor_of_aws(self) -> None:
         """A map of two texts, short and long ones."""
-        fields, body = error_answer(miss("é" * 100), request((b"smithy-protocol", b"rpc-v2-cbor")))
-        assert (b"smithy-protocol", b"rpc-v2-cbor") in fields
+        head, body = error_answer(miss("é" * 100), request((b"smithy-protocol", b"rpc-v2-cbor")))
+        assert (b"smithy-protocol", b"rpc-v2-cbor") in head.headers
         words = f"buffr: nothing matches <POST> & co; record it\n{'é' * 100}".encode()
         assert body == (
             b"\xa2\x66__type\x75NoRecordedInteraction\x67message\x7a"
@@ -172,5 +174,26 @@ class TestAnswer:
         )
 
     def test_a_client_is_told_not_to_try_again(self) -> None:
-        fields, _ = error_answer(miss(), request())
-        assert {(b"X-Should-Retry", b"false"), (b"Stripe-Should-Retry", b"false")} <= set(fields)
+        head, _ = error_answer(miss(), request())
+        assert {(b"X-Should-Retry", b"false"), (b"Stripe-Should-Retry", b"false")} <= set(
+            head.headers
+        )
+
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [(miss("near"), b"9"), (UpstreamFailed("no"), b"14"), (RateLimited("slow", 1, ()), b"8")],
+    )
+    def test_grpc(self, error: BuffrError, status: bytes) -> None:
+        """Clients read no other status than gRPC's, and show its message."""
+        head, body = error_answer(error, request((b"Content-Type", b"application/grpc+proto")))
+        fields = dict(head.headers)
+        assert (head.status, body, fields[b"grpc-status"]) == (200, b"", status)
+        assert error.message in unquote(fields[b"grpc-message"].decode())
+
+    def test_grpc_in_a_head_of_bounded_size(self) -> None:
+        error = miss("é\n" * 9000)
+        head, _ = error_answer(error, request((b"Content-Type", b"application/grpc")))
+        message = dict(head.headers)[b"grpc-message"]
+        assert len(message) <= 6000
+        assert message.isascii()
+        assert message.decode().isprintable()

@@ -1,0 +1,251 @@
+"""gRPC's own client and server, with buffr between them: relayed, recorded and replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import grpc
+import pytest
+from attrs import define, field
+from forward_bench import NO_PARENTS
+from trustme import CA
+
+from buffr.testing import BuffrProcess
+from buffr.wire.http2.engines import ENGINES
+
+_LIMIT_S = 60
+_LARGE = 300_000
+
+Outcome = object
+
+
+class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no annotations
+    """Methods of each kind, on bytes. ``asked`` counts the calls."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def service(self, details: Any) -> Any:
+        self.asked += 1
+        make, method = {
+            "Echo": (grpc.unary_unary_rpc_method_handler, self._echo),
+            "Fail": (grpc.unary_unary_rpc_method_handler, self._fail),
+            "Collect": (grpc.stream_unary_rpc_method_handler, self._collect),
+            "Repeat": (grpc.unary_stream_rpc_method_handler, self._repeat),
+            "Talk": (grpc.stream_stream_rpc_method_handler, self._talk),
+        }.get(details.method.rpartition("/")[2], (None, None))
+        return None if make is None else make(method)
+
+    def _echo(self, sent: bytes, context: Any) -> bytes:
+        context.send_initial_metadata((("x-first", "1"),))
+        context.set_trailing_metadata((("x-last", "2"), ("x-bytes-bin", b"\x00\xff")))
+        return b"echo:" + sent
+
+    def _fail(self, _: bytes, context: Any) -> bytes:
+        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too much of it: 100 %")
+        raise AssertionError
+
+    def _collect(self, sent: Iterator[bytes], _: Any) -> bytes:
+        return b"|".join(sent)
+
+    def _repeat(self, sent: bytes, _: Any) -> Iterator[bytes]:
+        for number in range(3):
+            yield b"%d:%b" % (number, sent)
+
+    def _talk(self, sent: Iterator[bytes], _: Any) -> Iterator[bytes]:
+        for one in sent:
+            yield b"heard " + one
+
+
+@define
+class Server:
+    """A server of ``Service`` on a port."""
+
+    service: Service = field(factory=Service)
+    port: int = 0
+    _server: Any = None
+
+    @contextmanager
+    def running(self, credentials: Any = None) -> Iterator[Server]:
+        server = grpc.server(ThreadPoolExecutor(8))
+        server.add_generic_rpc_handlers((self.service,))
+        if credentials is None:
+            self.port = server.add_insecure_port("127.0.0.1:0")
+        else:
+            self.port = server.add_secure_port("127.0.0.1:0", credentials)
+        server.start()
+        try:
+            yield self
+        finally:
+            server.stop(None)
+
+
+def _echo(channel: Any) -> Outcome:
+    method = channel.unary_unary("/a.B/Echo")
+    got, call = method.with_call(b"hello", metadata=(("x-meta", "m"),), timeout=_LIMIT_S)
+    return got, tuple(call.initial_metadata()), tuple(call.trailing_metadata())
+
+
+def _echo_much(channel: Any) -> Outcome:
+    return channel.unary_unary("/a.B/Echo")(b"x" * _LARGE, timeout=_LIMIT_S)
+
+
+def _echo_compressed(channel: Any) -> Outcome:
+    method = channel.unary_unary("/a.B/Echo")
+    return method(b"again " * 500, timeout=_LIMIT_S, compression=grpc.Compression.Gzip)
+
+
+def _collect(channel: Any) -> Outcome:
+    return channel.stream_unary("/a.B/Collect")(iter([b"a", b"b", b"c"]), timeout=_LIMIT_S)
+
+
+def _repeat(channel: Any) -> Outcome:
+    return list(channel.unary_stream("/a.B/Repeat")(b"r", timeout=_LIMIT_S))
+
+
+def _fails(name: str) -> Callable[[Any], Outcome]:
+    def call(channel: Any) -> Outcome:
+        with pytest.raises(grpc.RpcError) as raised:
+            channel.unary_unary(f"/a.B/{name}")(b"x", timeout=_LIMIT_S)
+        return raised.value.code(), raised.value.details()
+
+    return call
+
+
+CALLS: dict[str, Callable[[Any], Outcome]] = {
+    "unary": _echo,
+    "large": _echo_much,
+    "compressed": _echo_compressed,
+    "client's stream": _collect,
+    "server's stream": _repeat,
+    "a status": _fails("Fail"),
+    "no such method": _fails("Unknown"),
+}
+
+
+def _talk(channel: Any) -> Outcome:
+    """In turns: each message is an answer to the one before."""
+    messages: Queue[bytes | None] = Queue()
+    heard = channel.stream_stream("/a.B/Talk")(iter(messages.get, None), timeout=_LIMIT_S)
+    said = []
+    for number in range(5):
+        messages.put(b"%d" % number)
+        said.append(next(heard))
+    messages.put(None)
+    return said + list(heard)
+
+
+@contextmanager
+def channel_to(port: int) -> Iterator[Any]:
+    options = (("grpc.enable_http_proxy", 0),)
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        yield channel
+
+
+def outcomes(port: int) -> dict[str, Outcome]:
+    with channel_to(port) as channel:
+        return {name: call(channel) for name, call in CALLS.items()}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server().running() as running:
+        yield running
+
+
+@pytest.fixture(params=ENGINES)
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    (tmp_path / "buffr.yaml").write_text(f"http2_engine: {request.param}\n")
+    return tmp_path
+
+
+class TestPlain:
+    def test_recorded_and_replayed_it_is_what_the_server_says(
+        self, server: Server, settings: Path
+    ) -> None:
+        wanted = outcomes(server.port)
+        target = f"http://127.0.0.1:{server.port}"
+        options = ("--cassette", "c.json", "--port", "0")
+        with BuffrProcess.run("auto", "--target", target, *options, cwd=settings) as running:
+            assert outcomes(running.ports[0]) == wanted
+        asked = server.service.asked
+        with BuffrProcess.run("replay", *options, cwd=settings) as running:
+            assert outcomes(running.ports[0]) == wanted
+            assert outcomes(running.ports[0]) == wanted
+        assert server.service.asked == asked
+
+    @pytest.mark.parametrize("mode", ["passthrough", "record"])
+    def test_both_sides_talk_in_turns(self, server: Server, settings: Path, mode: str) -> None:
+        target = f"http://127.0.0.1:{server.port}"
+        options = ("--mode", mode, "--target", target, "--port", "0")
+        with (
+            BuffrProcess.run("serve", *options, cwd=settings) as running,
+            channel_to(running.ports[0]) as channel,
+        ):
+            assert _talk(channel) == [b"heard %d" % number for number in range(5)]
+
+    def test_a_miss_is_a_status_that_says_why(self, server: Server, settings: Path) -> None:
+        options = ("--cassette", "c.json", "--port", "0")
+        target = f"http://127.0.0.1:{server.port}"
+        with BuffrProcess.run("auto", "--target", target, *options, cwd=settings) as running:
+            outcomes(running.ports[0])
+        with (
+            BuffrProcess.run("replay", *options, cwd=settings) as running,
+            channel_to(running.ports[0]) as channel,
+            pytest.raises(grpc.RpcError) as raised,
+        ):
+            channel.unary_unary("/a.B/Echo")(b"hallo", timeout=_LIMIT_S)
+        assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert "hallo" in raised.value.details()
+        assert "hello" in raised.value.details()
+
+    def test_an_upstream_that_is_gone_is_unavailable(self, settings: Path) -> None:
+        with Server().running() as gone:
+            port = gone.port
+        options = ("--mode", "passthrough", "--target", f"http://127.0.0.1:{port}", "--port", "0")
+        with (
+            BuffrProcess.run("serve", *options, cwd=settings) as running,
+            channel_to(running.ports[0]) as channel,
+            pytest.raises(grpc.RpcError) as raised,
+        ):
+            channel.unary_unary("/a.B/Echo")(b"x", timeout=_LIMIT_S)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+class TestTunnels:
+    def test_with_nothing_but_a_proxy_and_its_certificate(self, settings: Path) -> None:
+        """The upstream has TLS, and speaks nothing but HTTP/2."""
+        authority = CA()
+        leaf = authority.issue_cert("localhost")
+        credentials = grpc.ssl_server_credentials(
+            ((leaf.private_key_pem.bytes(), leaf.cert_chain_pems[0].bytes()),)
+        )
+        roots = settings / "roots.pem"
+        authority.cert_pem.write_to_path(str(roots))
+        options = ("--port", "0", "--data-dir", str(settings))
+
+        def outcomes_by(proxy: str, port: int) -> dict[str, Outcome]:
+            trust = grpc.ssl_channel_credentials((settings / "buffr-ca.pem").read_bytes())
+            with grpc.secure_channel(
+                f"localhost:{port}", trust, options=(("grpc.http_proxy", proxy),)
+            ) as channel:
+                return {name: call(channel) for name, call in CALLS.items()}
+
+        with Server().running(credentials) as server:
+            trust = ("--ca-file", str(roots))
+            with BuffrProcess.run(
+                "proxy", *trust, *options, cwd=settings, env=NO_PARENTS
+            ) as running:
+                wanted = outcomes_by(running.url, server.port)
+            asked = server.service.asked
+            with BuffrProcess.run(
+                "proxy", "--mode", "replay", *options, cwd=settings, env=NO_PARENTS
+            ) as running:
+                assert outcomes_by(running.url, server.port) == wanted
+        assert server.service.asked == asked == len(CALLS) - 1 + 1
+        assert wanted["client's stream"] == b"a|b|c"
