@@ -28,6 +28,7 @@ _INIT = 1
 _MOST_LINKS = 4000
 """How many open files are looked at for one connection, which takes a few milliseconds."""
 _MOST_REMEMBERED = 8
+_READ_BYTES = 1 << 16
 
 Address = IPv4Address | IPv6Address
 End = tuple[Address, int]
@@ -100,7 +101,7 @@ class Programs:
             except OSError:
                 continue
             # A new connection has one of the highest numbers, as a rule.
-            for file in sorted(files, key=lambda name: (len(name), name), reverse=True):
+            for file in sorted(map(int, files), reverse=True):
                 left -= 1
                 if left < 0:
                     return UNKNOWN
@@ -129,12 +130,17 @@ class Programs:
         return Program(name, pid)
 
     def _read(self, pid: int, file: str) -> bytes:
+        """The beginning of a file of a process; empty if it cannot be read."""
         try:
             descriptor = os.open(f"{pid}/{file}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
         except OSError:
             return b""
-        with os.fdopen(descriptor, "rb") as opened:
-            return opened.read(1 << 20)
+        try:
+            return os.read(descriptor, _READ_BYTES)
+        except OSError:
+            return b""
+        finally:
+            os.close(descriptor)
 
 
 def _names(directory: int | str) -> list[str]:

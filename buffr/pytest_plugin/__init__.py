@@ -43,6 +43,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=False,
         help="refuse all connections but those to buffr's proxy",
     )
+    group.addoption(
+        "--buffr-isolate",
+        action="store_true",
+        default=False,
+        help="run the whole session inside `buffr run --isolate`: nothing else gets out (Linux)",
+    )
     parser.addini("buffr_mode", "as --buffr-mode, where neither it nor BUFFR_MODE is given")
     parser.addini("buffr_dir", "as --buffr-dir")
     parser.addini("buffr_block_network", "as --buffr-block-network", type="bool", default=False)
@@ -65,6 +71,15 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
     early_config.pluginmanager.register(plugin, "buffr-vcr")
     early_config.stash[_COMPAT] = True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Begin again inside, if that is asked for."""
+    if config.getoption("--buffr-isolate") and not hasattr(config, "workerinput"):
+        from buffr.pytest_plugin.isolated import begin_inside  # noqa: PLC0415  # few ask for it
+
+        begin_inside(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:

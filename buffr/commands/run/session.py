@@ -21,7 +21,6 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TextIO
 
 from attrs import define, evolve, field
@@ -33,9 +32,11 @@ from buffr.commands.run.child import CannotStart, Running, SignalWatch, look_for
 from buffr.commands.run.environment import TrustFiles
 from buffr.commands.run.isolated import Isolated, Passing
 from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
+from buffr.commands.run.temporary import run_directory
 from buffr.commands.terminal import complain, paint_for
 from buffr.config import Config, ForwardSettings, load
 from buffr.errors import BuffrError, ConfigError
+from buffr.isolate.files import engine_sockets
 from buffr.isolate.switches import NoNamespace
 from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.mode import Mode
@@ -86,8 +87,7 @@ def _outcome(given: argparse.Namespace, open_files: ExitStack) -> Outcome:
         key = f"its key, {config.ca_key}, is for nobody else"
         sys.stderr.write(f"buffr: made the CA {config.ca_cert}; {key}\n")
     stream = _log_stream(given.log, open_files)
-    directory = TemporaryDirectory(prefix="buffr-run-", ignore_cleanup_errors=True)
-    temporary = Path(open_files.enter_context(directory))
+    temporary = open_files.enter_context(run_directory())
     files = TrustFiles.within(temporary)
     if clock is not None:
         environ = clock.environment(environ, temporary)
@@ -116,6 +116,8 @@ def _place(
     if given.isolate:
         try:
             passing = Passing(tuple(given.allow), tuple(given.publish))
+            for engine in engine_sockets():
+                complain(f"{engine} leads out: containers have the host's network")
             return Isolated.begin(given.command, scope, files, passing, environ)
         except NoNamespace as error:
             if given.isolate != "try":
