@@ -75,7 +75,7 @@ function Row({ exchange: e, top, index, chosen, now }) {
 function Group({ group, top }) {
   const facts = [counted(group.items.length, "exchange"), `${count(group.here)} here`, group.misses && counted(group.misses, "miss", "misses"), group.saved && `saved ${duration(group.saved)}${group.usd ? ", " + money(group.usd) : ""}`];
   return html`<div role="row" style=${{ transform: `translateY(${top}px)` }} class="group">
-    <span role="gridcell" class="cut"><button type="button" aria-expanded=${String(!group.closed)} onClick=${() => exchanges.toggle(group.name)}><${Mark} of="down" /><b>${group.name || "no scope"}</b></button> <span class="quiet small">${facts.filter(Boolean).join(" · ")}</span></span></div>`;
+    <span role="gridcell" class="cut"><button type="button" aria-expanded=${String(!group.closed)} onClick=${() => exchanges.toggle(group.name)}><${Mark} of="down" /><b>${group.name || "no scope"}</b></button><span class="quiet small cut">${facts.filter(Boolean).join(" · ")}</span></span></div>`;
 }
 
 function Nothing() {

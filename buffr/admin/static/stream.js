@@ -62,7 +62,7 @@ function Line({ pieces, come, chosen, choose, open, first }) {
       if (i === longest) {
         context.fillStyle = colour("stale");
         context.textAlign = "right";
-        context.fillText(`pause ${duration(each.after)}`, x - 3, both ? 10 : 22);
+        context.fillText(`pause ${duration(each.after)}`, x - 3, x > 200 ? 10 : 22);
         context.textAlign = "left";
       }
     });
