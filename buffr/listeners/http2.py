@@ -188,6 +188,7 @@ class Http2Connection(Protocol):
         self._leave_all(reason)
         for bonds in list(self.bonds):
             bonds.left(self)
+        self.engine.forget()
 
     def _leave_all(self, reason: Failure = connectionDone) -> None:
         sinks, self._sinks = self._sinks, {}

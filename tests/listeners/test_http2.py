@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from weakref import ref
+
 import pytest
 from client_bench import LIMITS, Bench, get, rest_of
 from client_bench import clients_leave as _clients_leave  # noqa: F401  # a fixture
@@ -421,6 +424,25 @@ class TestLeaving:
         bench.wire.turn()
         assert bench.exchanges[0].cancelled
         assert bench.known == []
+
+    def test_nothing_holds_it_any_more(self, engine: EngineName) -> None:
+        """A connection that is gone is gone at once, without a look for cycles."""
+        bench = Http2Bench(engine)
+        stream = bench.ask()
+        bench.exchanges[0].answer()
+        assert bench.status(stream) == 200
+        bench.ask()
+        http2 = bench.connection._successor
+        assert http2 is not None
+        gone = ref(http2)
+        gc.disable()
+        try:
+            bench.leave(reset=True)
+            bench.exchanges.clear()
+            del http2, bench.connection, bench.wire.protocol, bench.wire.producer
+            assert gone() is None
+        finally:
+            gc.enable()
 
     def test_bonds_end_with_it(self, bench: Http2Bench) -> None:
         """A connection to an upstream that is bound to this one is let go with it."""

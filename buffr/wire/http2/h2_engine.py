@@ -274,6 +274,10 @@ class H2Engine:
             self._connection.close_connection(code)
             self._done = True
 
+    def forget(self) -> None:
+        self._hear.clear()
+        del self._user
+
     # The library's events.
 
     def _head(self, event: RequestReceived | ResponseReceived) -> None:

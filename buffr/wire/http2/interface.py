@@ -198,3 +198,10 @@ class Engine(Protocol):
 
     def terminate(self, code: Code) -> None:
         """Tell the peer that the connection is over, for this reason."""
+
+    def forget(self) -> None:
+        """The connection is gone: nothing is told to the user any more.
+
+        Without this, the two would hold each other in memory. What is still
+        asked of the engine does nothing that matters.
+        """

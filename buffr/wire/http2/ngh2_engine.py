@@ -198,6 +198,10 @@ class Ngh2Engine:
             self._leaving = True
             self._connection.terminate_connection(code)
 
+    def forget(self) -> None:
+        self._hear.clear()
+        del self._user
+
     # The library's events.
 
     def _request(self, event: ngh2.RequestReceived) -> None:
