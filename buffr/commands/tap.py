@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve
 from twisted.application.service import ServiceMaker
 from twisted.python import usage
 from twisted.scripts.twistd import (  # type: ignore[attr-defined]  # it chooses by platform
@@ -21,7 +20,6 @@ from buffr import __version__
 from buffr.commands.flags import FLAGS, Flag, words_of
 from buffr.commands.terminal import complain
 from buffr.config import Config, load
-from buffr.config.admin import AdminSettings
 from buffr.errors import BuffrError, ConfigError
 from buffr.wiring.build import build
 from buffr.wiring.service import BuffrService, stop_on_signals
@@ -153,7 +151,7 @@ def makeService(options: Options) -> BuffrService | Workers:  # Twisted's name
         if worker is None and config.workers != 1:
             return _parent(options, reactor)
         if worker is not None:
-            config = evolve(config, workers=1, admin=_no_admin(config.admin))
+            config = worker.settings(config)
         service = build(config, reactor, on_console=options.on_console, admin=admin)
     except BuffrError as error:  # twistd would show a traceback
         complain(str(error))
@@ -176,7 +174,3 @@ def _parent(options: Options, reactor: Any) -> Workers:
     options.workers = workers
     stop_on_signals(reactor)
     return workers
-
-
-def _no_admin(settings: AdminSettings) -> AdminSettings:
-    return evolve(settings, address=evolve(settings.address, enabled=False))

@@ -50,6 +50,8 @@ class AdminListener:
     settings: AdminSettings
     live: LiveService
     reactor: Any
+    of_worker: bool = False
+    """Whether only the parent of this process has to know of it."""
     token: str = field(init=False)
     _listener: HTTPListener | None = field(init=False, default=None)
     _events: EventPages = field(init=False)
@@ -79,6 +81,8 @@ class AdminListener:
             if address.chosen:
                 raise
             self._listen(0)
+        if self.of_worker:
+            return
         try:
             _write(self._file, {"url": self.url, "token": self.token, "pid": os.getpid()})
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import IServiceCollection, MultiService
@@ -86,6 +86,8 @@ class BuffrService(MultiService):
         self.admin: AdminListener | None = None
         self.fleet: FleetMessages | None = None
         self.forward: ForwardProxy | None = None
+        self.listening: Callable[[], None] = lambda: None
+        """Called when everything listens."""
         self._stores = tuple(stores)
         self._upstreams = upstreams
         self._grace_s = grace_s
@@ -133,6 +135,7 @@ class BuffrService(MultiService):
             self.fleet.begin()
         if self.admin is not None:
             self.admin.start()
+        self.listening()
 
     def stopService(self) -> Deferred[Any]:
         return Deferred.fromCoroutine(self._stop())

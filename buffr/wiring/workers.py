@@ -14,9 +14,10 @@ import socket
 import sys
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import define, evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated, ReactorNotRunning
@@ -34,8 +35,11 @@ from buffr.origin import host_and_port
 from buffr.policy.mode import Mode
 from buffr.transport.fair_port import Balance, Share
 from buffr.transport.streams import Signal
-from buffr.wiring.access_keys import with_keys
+from buffr.wiring.access_keys import new_key, with_keys
 from buffr.wiring.service import BuffrService, StartRefused
+
+if TYPE_CHECKING:
+    from buffr.wiring.workers_admin import WorkerPlace, WorkersAdmin
 
 __all__ = ["Worker", "Workers", "check_workers", "worker_count"]
 
@@ -61,11 +65,6 @@ def check_workers(config: Config) -> None:
         raise ConfigError(
             "workers: each would make an access key of its own",
             hint="run `buffr key`, and set access.key (BUFFR_KEY)",
-        )
-    if config.admin.address.enabled and config.admin.address.chosen:
-        raise ConfigError(
-            "admin: each worker has its own figures, and none has those of all",
-            hint="leave admin out, or set workers: 1",
         )
     for name, mode, cache, limited in _rows(config):
         store = cache.store
@@ -118,6 +117,7 @@ class Worker:
     sockets: Sequence[int]
     balances: Sequence[int]
     ready: int
+    token: str
 
     @classmethod
     def from_(cls, environ: MutableMapping[str, str]) -> Worker | None:
@@ -131,27 +131,27 @@ class Worker:
         for listener, (fd, balance) in zip(service.listeners, fds, strict=True):
             listener.opened = [socket.socket(fileno=fd)]
             listener.share = Share(Balance(self.of, balance), self.number)
-        _Readiness(self, service).setServiceParent(service)
+        announced = [listener.quiet() for listener in service.listeners]
+        if service.admin is not None:
+            service.admin.of_worker = True
+        service.listening = partial(self._tell, service, announced)
         reactor.addReader(_Parent(reactor))
 
-
-class _Readiness(Service):
-    """Starts after the listeners of the service."""
-
-    def __init__(self, worker: Worker, service: BuffrService) -> None:
-        self._worker = worker
-        self._announced = [listener.quiet() for listener in service.listeners]
-        self._listeners = service.listeners
-
-    def startService(self) -> None:
-        super().startService()
+    def _tell(self, service: BuffrService, announced: Sequence[dict[str, str] | None]) -> None:
         lines = [
             {**fields, "addr": host_and_port(*listener.address)}
-            for fields, listener in zip(self._announced, self._listeners, strict=True)
+            for fields, listener in zip(announced, service.listeners, strict=True)
             if fields is not None
         ]
-        with os.fdopen(self._worker.ready, "wb") as pipe:
-            pipe.write(json.dumps(lines).encode() + b"\n")
+        admin = "" if service.admin is None else service.admin.url
+        with os.fdopen(self.ready, "wb") as pipe:
+            pipe.write(json.dumps({"lines": lines, "admin": admin}).encode() + b"\n")
+
+    def settings(self, config: Config) -> Config:
+        """The settings of this worker: its admin listener is for the parent."""
+        address = evolve(config.admin.address, host="127.0.0.1", port=0, chosen=True)
+        admin = evolve(config.admin, address=address, token=self.token.encode("ascii"))
+        return evolve(config, workers=1, admin=admin)
 
 
 class _Parent:
@@ -180,6 +180,7 @@ class _Running(ProcessProtocol):
 
     def __init__(self, ready_fd: int, seconds: Callable[[], float]) -> None:
         self.lines: list[dict[str, str]] | None = None
+        self.admin = ""
         self.status: int | None = None
         self.pid = 0
         self.started_s = seconds()
@@ -199,7 +200,8 @@ class _Running(ProcessProtocol):
         if childFD == self._ready_fd:
             self._data += data
             if self._data.endswith(b"\n"):
-                self.lines = json.loads(self._data)
+                told = json.loads(self._data)
+                self.lines, self.admin = told["lines"], told["admin"]
                 self.news.notify()
 
     def processEnded(self, reason: Failure) -> None:
@@ -239,6 +241,15 @@ class Workers(Service):
         self._reactor = reactor
         self._on_console = on_console
         self._sockets: list[socket.socket] = []
+        chosen = config.admin.token
+        self._token = new_key() if chosen is None else chosen.decode("ascii")
+        self._admin: WorkersAdmin | None = None
+        if config.admin.address.enabled:
+            from buffr.wiring.workers_admin import WorkersAdmin  # noqa: PLC0415  # few need it
+
+            self._admin = WorkersAdmin(
+                config.admin, self._count, self._token, self._places, reactor
+            )
         self._balances: list[Balance] = []
         self._running: dict[int, _Running] = {}
         self._back_off: dict[int, float] = {}
@@ -295,6 +306,7 @@ class Workers(Service):
             "sockets": sockets,
             "balances": balances,
             "ready": ready,
+            "token": self._token,
         }
         held = [*[one.fileno() for one in self._sockets], *[one.fd for one in self._balances]]
         running = _Running(ready, self._reactor.seconds)
@@ -357,6 +369,30 @@ class Workers(Service):
         self._listening = True
         for fields in first:
             say(LogLevel.info, "listening", **fields, workers=str(self._count))
+        if self._admin is not None:
+            self._start_admin(self._admin)
+
+    def _start_admin(self, admin: WorkersAdmin) -> None:
+        try:
+            admin.start()
+        except ConfigError as error:
+            address = admin.settings.address
+            if address.chosen:
+                say(LogLevel.critical, str(error))
+                self.exit_code = 1
+                self._reactor.stop()
+                return
+            admin.settings = evolve(admin.settings, address=evolve(address, port=0))
+            admin.start()
+
+    def _places(self) -> Sequence[WorkerPlace]:
+        from buffr.wiring.workers_admin import WorkerPlace  # noqa: PLC0415
+
+        return [
+            WorkerPlace(number, running.pid, running.admin)
+            for number, running in sorted(self._running.items())
+            if running.lines is not None and not running.over and running.admin
+        ]
 
     def _asked_to_roll(self, *_: object) -> None:
         self._reactor.callFromThread(self.roll)
@@ -400,6 +436,8 @@ class Workers(Service):
 
     async def _stop(self) -> None:
         self._stopping = True
+        if self._admin is not None:
+            await self._admin.stop()
         for timer in self._timers:
             if timer.active():
                 timer.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import socket
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from attrs import define
 from raw_http import RawClient, ask, request
@@ -71,7 +73,8 @@ def front(
         server: RedisServer = request.getfixturevalue("redis_server")
         store = f"{server.url}?prefix={tmp_path.name}"
     flags = ("--target", upstream.url, "--port", "0", "--store", store, "--workers", str(COUNT))
-    with BuffrProcess.run(mode, *flags, *more, cwd=tmp_path) as running:
+    env = {"BUFFR_ADMIN": "0"}
+    with BuffrProcess.run(mode, *flags, *more, cwd=tmp_path, env=env) as running:
         yield Front(running, upstream)
 
 
@@ -155,6 +158,43 @@ class TestEnds:
         assert wrong == []
         assert done[0]
         assert not before & set(front.workers())
+
+
+class TestAdmin:
+    def test_one_port_tells_of_all(self, front: Front) -> None:
+        found = front.running.wait_for(r"msg=admin url=\"(http://[^/]*)/#token=([^\"]*)")
+        clients = [RawClient(front.port) for _ in range(10)]
+        for client in clients:
+            client.send(request(b"/a"))
+            client.answer()
+        with httpx.Client(base_url=found[1], trust_env=False) as admin:
+            assert admin.get("/api/ready").json()["ready"]
+            pids = {one["pid"] for one in admin.get("/api/workers").json()["items"]}
+            assert pids == set(front.workers())
+            text = admin.get("/metrics").text
+            counted = [line for line in text.splitlines() if line.startswith("buffr_exchanges_tot")]
+            assert sum(float(line.rpartition(" ")[2]) for line in counted) == len(clients)
+            assert {worker for line in counted for worker in re.findall(r'worker="(.)"', line)} == {
+                "0",
+                "1",
+            }
+            assert text.count("# TYPE buffr_exchanges_total") == 1
+
+    def test_a_change_is_made_in_all(self, front: Front) -> None:
+        found = front.running.wait_for(r"msg=admin url=\"(http://[^/]*)/#token=([^\"]*)")
+        assert front.get(b"/a") == b"answer to /a"
+        with httpx.Client(base_url=found[1], trust_env=False) as admin:
+            wanted = {"route": f"reverse-{front.port}", "mode": "passthrough"}
+            assert admin.post("/api/mode", json=wanted).status_code == 401
+            token = {"X-Buffr-Token": found[2]}
+            changed = admin.post("/api/mode", json=wanted, headers=token)
+            assert changed.status_code == 200, changed.text
+            before = len(front.upstream.received)
+            for _ in range(10):
+                front.get(b"/a")
+            assert len(front.upstream.received) == before + 10
+            wrong = admin.post("/api/mode", json={"route": "none"}, headers=token)
+            assert wrong.status_code >= 400
 
 
 class TestRefusals:
