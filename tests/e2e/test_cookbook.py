@@ -123,6 +123,7 @@ class TestNode:
         program = str(modules / "jest" / "bin" / "jest.js")
         place.twice("node", program, "--no-cache", "--watchman=false")
 
+    @pytest.mark.slow
     def test_what_hinders_it_is_said(self, place: Place, modules: Path) -> None:
         """A cassette that cannot be read ends the run, and not only its tests."""
         place.write("tests/buffr.mjs", "vitest.config.mjs")

@@ -50,11 +50,20 @@ def recorded(server: str, client: str, directory: Path, mode: str = "legacy") ->
     return Recorded(server, client, cassette, seen)
 
 
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    return recorded("python", "python", tmp_path_factory.mktemp("mcp"))
+
+
+@pytest.fixture(scope="module")
+def typescript(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
+    return recorded("typescript", "typescript", tmp_path_factory.mktemp("mcp"))
+
+
 @pytest.fixture(scope="module", params=PEERS)
-def conversation(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Recorded:
-    return recorded(request.param, request.param, tmp_path_factory.mktemp("mcp"))
+def conversation(request: pytest.FixtureRequest) -> Recorded:
+    found: Recorded = request.getfixturevalue(request.param)
+    return found
 
 
 def replaying(cassette: Path, *flags: str) -> Any:
@@ -105,12 +114,11 @@ class TestConversations:
 
 
 class TestTheOtherClient:
-    def test_it_replays_what_one_recorded(self, tmp_path: Path) -> None:
+    def test_it_replays_what_one_recorded(self, python: Recorded) -> None:
         """Its ids begin at another number, and it names another release of itself."""
-        told = recorded("python", "python", tmp_path)
-        with replaying(told.cassette) as proxy:
+        with replaying(python.cassette) as proxy:
             again = conversations("typescript", 2, f"{proxy.url}/mcp")
-        assert again == [told.seen] * 2, proxy.log()
+        assert again == [python.seen] * 2, proxy.log()
 
     def test_a_client_without_sessions(self, tmp_path: Path) -> None:
         """The protocol of 2026, which has none: what a call means is in the call."""
@@ -121,9 +129,8 @@ class TestTheOtherClient:
 
 
 @pytest.fixture(scope="module")
-def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuffrProcess]:
-    told = recorded("python", "python", tmp_path_factory.mktemp("raw"))
-    with replaying(told.cassette) as proxy:
+def proxy(python: Recorded) -> Iterator[BuffrProcess]:
+    with replaying(python.cassette) as proxy:
         yield proxy
 
 
