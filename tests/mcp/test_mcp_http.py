@@ -219,50 +219,53 @@ def call(number: Any, value: int, **more: Any) -> Any:
 NEWS = {"jsonrpc": "2.0", "method": "notifications/news"}
 
 
+@pytest.fixture(scope="module")
+def batches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cassette of two batches, one answered by an array, one by a stream."""
+    cassette = tmp_path_factory.mktemp("batches") / "mcp.json"
+    flags = ("--match", "mcp", "--port", "0", "--cassette", str(cassette))
+    with (
+        FakeUpstream(_batches) as upstream,
+        BuffrProcess.run("record", "--target", upstream.url, *flags) as proxy,
+    ):
+        post(proxy, [call(1, 1), NEWS, call(2, 2)])
+        meta = {"_meta": {"progressToken": 7}}
+        post(proxy, [call(1, 1, **meta), call(2, 2)], path="/stream")
+    return cassette
+
+
+@pytest.fixture(scope="module")
+def of_batches(batches: Path) -> Iterator[BuffrProcess]:
+    with replaying(batches) as proxy:
+        yield proxy
+
+
 class TestBatches:
-    @pytest.fixture(scope="class")
-    def cassette(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        cassette = tmp_path_factory.mktemp("batches") / "mcp.json"
-        flags = ("--match", "mcp", "--port", "0", "--cassette", str(cassette))
-        with (
-            FakeUpstream(_batches) as upstream,
-            BuffrProcess.run("record", "--target", upstream.url, *flags) as proxy,
-        ):
-            post(proxy, [call(1, 1), NEWS, call(2, 2)])
-            meta = {"_meta": {"progressToken": 7}}
-            post(proxy, [call(1, 1, **meta), call(2, 2)], path="/stream")
-        return cassette
-
-    @pytest.fixture(scope="class")
-    def proxy(self, cassette: Path) -> Iterator[BuffrProcess]:
-        with replaying(cassette) as proxy:
-            yield proxy
-
-    def test_each_message_is_recorded_by_itself(self, cassette: Path) -> None:
-        found = [each["http"] for each in interactions(cassette)]
+    def test_each_message_is_recorded_by_itself(self, batches: Path) -> None:
+        found = [each["http"] for each in interactions(batches)]
         bodies = [json.loads(each["request"]["body"]) for each in found]
         assert [each.get("id") for each in bodies] == [1, None, 2, 1, 2]
         assert [each["response"]["status"] for each in found] == [200, 202, 200, 200, 200]
 
-    def test_any_batch_of_them_is_answered_and_each_alone(self, proxy: BuffrProcess) -> None:
-        head, body = post(proxy, [call("b", 2), call("a", 1), NEWS])
+    def test_any_batch_of_them_is_answered_and_each_alone(self, of_batches: BuffrProcess) -> None:
+        head, body = post(of_batches, [call("b", 2), call("a", 1), NEWS])
         assert "application/json" in head
         assert json.loads(body) == [_answer_to(call("b", 2)), _answer_to(call("a", 1))]
-        _, body = post(proxy, call(9, 1))
+        _, body = post(of_batches, call(9, 1))
         assert json.loads(body) == _answer_to(call(9, 1))
-        head, body = post(proxy, [NEWS])
+        head, body = post(of_batches, [NEWS])
         assert " 202 " in head
         assert body == ""
 
-    def test_streams_become_one(self, proxy: BuffrProcess) -> None:
+    def test_streams_become_one(self, of_batches: BuffrProcess) -> None:
         meta = {"_meta": {"progressToken": "mine"}}
-        head, body = post(proxy, [call(5, 2), call(4, 1, **meta)], path="/stream")
+        head, body = post(of_batches, [call(5, 2), call(4, 1, **meta)], path="/stream")
         assert "text/event-stream" in head
         told = [json.loads(line[6:]) for line in body.splitlines() if line.startswith("data: ")]
         assert [each.get("id") for each in told] == [5, None, 4]
         assert told[1]["params"]["progressToken"] == "mine"
 
-    def test_a_miss_names_the_message(self, proxy: BuffrProcess) -> None:
-        head, body = post(proxy, [call(1, 1), call(2, 3)])
+    def test_a_miss_names_the_message(self, of_batches: BuffrProcess) -> None:
+        head, body = post(of_batches, [call(1, 1), call(2, 3)])
         assert " 599 " in head
         assert "body /params/v" in body
