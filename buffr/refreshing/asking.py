@@ -20,7 +20,9 @@ from buffr.drift.verdict import Asked, Verdict
 from buffr.errors import BuffrError, RateLimited
 from buffr.exchanges.pace import Pace
 from buffr.interaction import (
+    LEFT_OPEN,
     Body,
+    HTTPInteraction,
     Interaction,
     RecordedRequest,
     WebSocketInteraction,
@@ -38,6 +40,8 @@ _BUSY = frozenset((429, 503))
 _BAD_WAY = frozenset((502, 504))
 _UNKNOWN = frozenset((401, 403, 407))
 _MOST_TRIES = 4
+_STAY_S = 1.0
+_LONGEST_STAY_S = 30.0
 _UNSAFE = "--unsafe asks about requests that may change something, too"
 
 Twice = str
@@ -56,8 +60,13 @@ class Answered(Protocol):
 class Client(Protocol):
     """Sends requests, and records the answers."""
 
-    async def ask(self, origin: Origin, request: RecordedRequest) -> Answered:
-        """Send a request. Raises a ``BuffrError`` if there is no answer."""
+    async def ask(
+        self, origin: Origin, request: RecordedRequest, stay_s: float | None = None
+    ) -> Answered:
+        """Send a request. Raises a ``BuffrError`` if there is no answer.
+
+        ``stay_s`` is how long to stay on a stream that only its client ends.
+        """
 
 
 class SessionClient(Protocol):
@@ -156,7 +165,7 @@ class Asking:
         """The verdict, if the interaction is one that is not asked about."""
         why, hint = "", ""
         lost = self.carried.lost_in(recorded)
-        if not recorded.whole:
+        if not (recorded.whole or _goes_on(recorded)):
             why = f"it was not recorded whole: {recorded.broke_off}"
         elif not self.rules.unsafe and not is_safe(recorded.request):
             why, hint = "it may change something", _UNSAFE
@@ -251,7 +260,7 @@ class Asking:
             self._heard(live.response, left_at)
             status, was = live.response.status, recorded.response.status
             if status not in _BUSY | _BAD_WAY or status == was:
-                if live.whole:
+                if live.whole or _goes_on(live):
                     return answered
                 answered.close()
                 raise BuffrError(f"the answer is not whole: {live.broke_off}")
@@ -266,7 +275,7 @@ class Asking:
         if isinstance(recorded, WebSocketInteraction):
             talk = Talk(recorded, self.carried, self._fill)
             return await self.sessions.speak(origin, request, talk)
-        return await self.client.ask(origin, request)
+        return await self.client.ask(origin, request, _stay_s(recorded))
 
     def _heard(self, head: ResponseHead, left_at: float) -> None:
         """Learn the API's limits. Answers may overtake each other: the latest one counts."""
@@ -297,6 +306,19 @@ class Asking:
     def _fill(self, one: StandIn) -> bytes | None:
         given = self.carried.secret(one)
         return self.rules.credentials.fill(one) if given is None else given
+
+
+def _goes_on(interaction: Interaction) -> bool:
+    """Whether it is a stream that only its client ended."""
+    return isinstance(interaction, HTTPInteraction) and interaction.unended
+
+
+def _stay_s(recorded: HTTPInteraction) -> float | None:
+    """How long the recorded client stayed on such a stream, and a moment more."""
+    if not (recorded.unended or recorded.uncertain == LEFT_OPEN):
+        return None
+    stayed_ms = sum(chunk.delay_ms for chunk in recorded.chunks) + recorded.left_after_ms
+    return min(stayed_ms / 1000 + _STAY_S, _LONGEST_STAY_S)
 
 
 def _nothing() -> None:

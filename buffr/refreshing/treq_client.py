@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from buffr import __version__
 from buffr.errors import BuffrError, UpstreamTimeout
-from buffr.interaction import Body, Interaction, RecordedRequest
+from buffr.interaction import CLIENT_LEFT, Body, Interaction, RecordedRequest
 from buffr.message import Headers, Piece, Request, ResponseHead, first_value, with_length
 from buffr.origin import Origin
 from buffr.recording.http import recording
@@ -75,11 +75,14 @@ class TreqClient:
     timestamp: Callable[[], str]
     patience: Patience = Patience()
 
-    async def ask(self, origin: Origin, request: RecordedRequest) -> Answered:
+    async def ask(
+        self, origin: Origin, request: RecordedRequest, stay_s: float | None = None
+    ) -> Answered:
         """Send a request exactly as it is recorded, and record the answer.
 
-        An answer that breaks off, or takes too long, is truncated. Raises a
-        ``BuffrError`` if there is no answer at all.
+        An answer that breaks off, or takes too long, is truncated. ``stay_s``
+        is given for a stream that only its client ends: that long is stayed.
+        Raises a ``BuffrError`` if there is no answer at all.
         """
         tap = _Tap(self.upstream_for(origin), request, self)
         client = HTTPClient(tap)
@@ -93,6 +96,9 @@ class TreqClient:
         timer = self.reactor.callLater(self.patience.answer_s, tap.give_up, asking)
         try:
             response = await asking
+            if stay_s is not None:
+                timer.reset(stay_s)
+                tap.leaves = True
             await _read(response, tap)
             return tap.answered()
         except Exception as error:
@@ -120,12 +126,13 @@ async def _read(response: Any, tap: _Tap) -> None:
 class _Tap:
     """The agent for one request: sends it as recorded, and tapes the answer.
 
-    ``truncated`` says why the answer is incomplete.
+    ``truncated`` says why the answer is incomplete. ``leaves`` says that its
+    stream goes on until the client has left.
     """
 
     def __init__(self, upstream: Upstream, request: RecordedRequest, client: TreqClient) -> None:
         self.truncated: str | None = None
-        self.too_late = False
+        self.too_late = self.leaves = False
         self._upstream = upstream
         self._request = request
         self._client = client
@@ -187,7 +194,9 @@ class _Tap:
         assert self._head is not None
         assert self._tape is not None
         truncated = self.truncated
-        if truncated is not None and self.too_late:
+        if truncated is not None and self.too_late and self.leaves:
+            truncated = CLIENT_LEFT
+        elif truncated is not None and self.too_late:
             truncated = f"it did not end within {self._client.patience.answer_s:g} s"
         interaction = recording(
             self._request,

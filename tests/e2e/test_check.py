@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import resource
 import shutil
 import subprocess
@@ -407,3 +408,19 @@ class TestReports:
             assert done.returncode == 3
             assert told in done.stderr
             assert "Traceback" not in done.stderr
+
+    def test_a_terminal_sees_how_far_it_is(self, tmp_path: Path) -> None:
+        """While standard output is a file; on a terminal, the lines show it."""
+        many(tmp_path / "api.json", 6)
+        ours, theirs = pty.openpty()
+        with FakeUpstream(lambda _: answer(b"{}")) as upstream:
+            words = ("--against", upstream.url, "--rate", "4/s")
+            command = [*BUFFR, "cassette", "check", "api.json", *words]
+            with subprocess.Popen(
+                command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs
+            ) as process:
+                os.close(theirs)
+                shown = os.read(ours, 1000)
+                process.wait(60)
+        os.close(ours)
+        assert b"of 6 interactions" in shown

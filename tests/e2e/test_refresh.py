@@ -268,3 +268,42 @@ class TestFidelity:
         assert done.returncode == 3
         assert "interaction 0 was changed meanwhile" in done.stderr
         assert json.loads(path.read_text()) == document
+
+
+class TestEndlessStreams:
+    def test_a_stream_that_only_its_client_ended_is_left_as_it_was(self, tmp_path: Path) -> None:
+        """It is asked again, for as long as the recorded client had stayed."""
+        version = "old"
+
+        def script(_: Received) -> Iterator[Any]:
+            yield (
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+                b"Transfer-Encoding: chunked\r\n\r\n"
+            )
+            name = b"change" if version == "old" else b"update"
+            event = b'event: %b\ndata: {"n": 1}\n\n' % name
+            yield b"%x\r\n%b\r\n" % (len(event), event)
+            yield 600.0
+
+        element = {
+            "request": {"method": "GET", "path": "/watch", "headers": {}},
+            "response": {
+                "status": 200,
+                "headers": {"Content-Type": ["text/event-stream"]},
+                "body_chunks": [{"data": 'event: change\ndata: {"n": 1}\n\n', "delay_ms": 5}],
+            },
+            "end": {"reason": "every client left", "after_ms": 100},
+        }
+        cassette = {"version": 1, "interactions": [{"type": "http", "http": element}]}
+        (tmp_path / "api.json").write_text(json.dumps(cassette))
+        with FakeUpstream(script) as upstream:
+            words = ("api.json", "--against", upstream.url)
+            done = run_command("cassette", "check", *words, cwd=tmp_path)
+            assert done.returncode == 0, done.stdout
+            version = "new"
+            done = run_command("cassette", "refresh", *words, "--yes", cwd=tmp_path)
+            assert done.returncode == 0, done.stdout
+            assert "event change is gone" in done.stdout
+        (new,) = interactions(tmp_path / "api.json")
+        assert new["http"]["end"]["reason"] == "every client left"
+        assert "update" in new["http"]["response"]["body_chunks"][0]["data"]

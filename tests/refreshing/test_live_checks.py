@@ -20,7 +20,9 @@ GET = Request(b"GET", b"/", ())
 class _Nobody:
     """A client that is not to be used."""
 
-    async def ask(self, origin: Origin, request: RecordedRequest) -> Answered:
+    async def ask(
+        self, origin: Origin, request: RecordedRequest, stay_s: float | None = None
+    ) -> Answered:
         raise AssertionError(request.target)
 
     async def speak(self, origin: Origin, request: RecordedRequest, talk: Talk) -> Answered:

@@ -19,7 +19,7 @@ from buffr.commands.cassette.arguments import numbers
 from buffr.commands.cassette.ls import row_at
 from buffr.commands.cassette.rm import fits
 from buffr.commands.parser import Parser
-from buffr.errors import BuffrError, CassetteError
+from buffr.errors import CassetteError
 
 if TYPE_CHECKING:
     from buffr.config import Config
@@ -290,7 +290,7 @@ def run_walks(
                     path, salt, one.steps, one.words, listener
                 ).verdicts():
                     tell(one, verdict)
-        except (BuffrError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # raised below: not for the reactor to print
             failures.append(error)
         finally:
             api.close()

@@ -129,7 +129,9 @@ class _Renewal:
         live = self._live[number]
         old = self.chosen.snapshot.interaction(number)
         if isinstance(live.interaction, HTTPInteraction) and isinstance(old, HTTPInteraction):
-            return evolve(live.interaction, request=live.request, captures=old.captures)
+            return evolve(
+                live.interaction, request=live.request, captures=old.captures, note=old.note
+            )
         return evolve(live.interaction, request=live.request)
 
     def close(self) -> None:
