@@ -122,6 +122,7 @@ class Carried:
     _live: dict[str, str] = field(init=False, factory=dict)
     _source: dict[str | bytes, int] = field(init=False, factory=dict)
     _learning: int = field(init=False, default=-1)
+    _givers: set[int] = field(init=False, factory=set)
     _same: set[str] = field(init=False, factory=set)
     _digests: dict[bytes, bytes] = field(init=False, factory=dict)
     _by_word: dict[bytes, list[str]] = field(init=False, factory=dict)
@@ -167,6 +168,7 @@ class Carried:
             one, value = secret
             self._by_text[one.text] = value
             self._source[one.text] = self._learning
+            self._givers.add(self._learning)
             if one.digest:
                 self._by_digest[one.digest] = value
                 self._source[one.digest] = self._learning
@@ -189,6 +191,7 @@ class Carried:
                 self._by_word.setdefault(word, []).append(old)
         self._live[old] = new
         self._source[old] = self._learning
+        self._givers.add(self._learning)
 
     def lose(self, number: int, recorded: Interaction) -> None:
         """Note that an answer's values have no live ones: its request was not asked, or refused.
@@ -214,6 +217,10 @@ class Carried:
                 if not known and _stands_in(value, recorded):
                     return number
         return None
+
+    def gave(self, number: int) -> bool:
+        """Whether an answer had values that may stand in later requests."""
+        return number in self._givers
 
     def sources(self, recorded: Interaction) -> frozenset[int]:
         """The interactions whose live answers have values for what a client sent."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from buffr.drift.carrying import Carried, speller
 from buffr.drift.documents import Message, message_of
@@ -19,7 +19,6 @@ from buffr.recording.player import reader
 __all__ = ["Line", "Talk"]
 
 _JSON = b"application/json"
-_BY_ITSELF = frozenset((FrameKind.PONG,))
 
 
 @frozen(eq=False)
@@ -57,14 +56,17 @@ class Talk:
         lines: list[Line] = []
         counts: Counter[str] = Counter()
         after: tuple[str, int] | None = None
-        was_client = False
+        was_client = is_closing = False
         for frame in self.session.frames:
             if frame.direction is Direction.CLIENT:
-                if frame.kind not in _BY_ITSELF:
+                # autobahn answers pings and a close frame by itself.
+                by_itself = frame.kind is FrameKind.PONG or is_closing
+                if not by_itself:
                     lines.append(Line(frame, after, frame.delay_ms if was_client else 0))
                 was_client = True
                 continue
             was_client = False
+            is_closing = is_closing or frame.kind is FrameKind.CLOSE
             if frame.kind in (FrameKind.TEXT, FrameKind.BINARY):
                 message = message_of(frame)
                 self._recorded.setdefault(message.kind, []).append(message)
@@ -91,18 +93,6 @@ class Talk:
         if frame.kind is not FrameKind.TEXT:
             return data
         return filled(self.carried.in_text(data, _JSON), self.fill, missing, speller(_JSON))
-
-    def as_carried(self) -> WebSocketInteraction:
-        """The recorded session with live values in the client's messages."""
-        frames = [self._carried(frame) for frame in self.session.frames]
-        return evolve(self.session, frames=tuple(frames))
-
-    def _carried(self, frame: Frame) -> Frame:
-        if frame.direction is not Direction.CLIENT or frame.kind is not FrameKind.TEXT:
-            return frame
-        data = _content(frame.data)
-        live = self.carried.in_text(data, _JSON)
-        return frame if live == data else evolve(frame, data=Body.of(live), fragments=())
 
 
 def _content(body: Body) -> bytes:

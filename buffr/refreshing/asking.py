@@ -84,14 +84,16 @@ class Live:
     """What came, without its secrets, and the verdict on the recording that it was compared with.
 
     ``request`` is as it is stored: the recorded one with values of earlier
-    live answers. ``sources`` are the interactions that these come from. Bodies
-    in files live until ``close``.
+    live answers. ``sources`` are the interactions that these come from, and
+    ``gives`` says that it may be such a source. Bodies in files live until
+    ``close``.
     """
 
     verdict: Verdict
     request: RecordedRequest
     interaction: Interaction
     sources: frozenset[int]
+    gives: bool
     close: Callable[[], None]
 
 
@@ -101,13 +103,15 @@ class Rules:
 
     ``origin_of`` returns where a recorded request goes; it raises a
     ``BuffrError`` for one that goes nowhere. ``redact`` returns an interaction
-    in the form in which it is stored. ``headers`` and ``volatile`` come from
-    the settings.
+    without its secrets, as it is compared and shown; ``stored`` as it is
+    stored, if that is another form. ``headers`` and ``volatile`` come from the
+    settings.
     """
 
     origin_of: Callable[[RecordedRequest], Origin]
     redact: Callable[[Interaction], Interaction]
     credentials: Credentials
+    stored: Callable[[Interaction], Interaction] | None = None
     unsafe: bool = False
     twice: Twice = "safe"
     headers: frozenset[str] = HEADERS
@@ -177,14 +181,13 @@ class Asking:
         origin = self.rules.origin_of(recorded.request)
         carried = self.carried.request(recorded.request)
         request = self._with_credentials(carried)
-        if recorded.recorded_at is None:
-            recorded = self.rules.redact(recorded)  # by another program, or an older buffr
         noise = Noise(rules=self._volatile_for(recorded.request))
         sources = self.carried.sources(recorded)
+        number = verdict.number
         answered = await self._answer(origin, recorded, request)
         close = answered.close
         try:
-            work = partial(self._compared, verdict.number, recorded, answered.interaction)
+            work = partial(self._compared, number, recorded, answered.interaction)
             live, found = await self.aside(work)
             if self._asks_again(recorded.request, [one for one in found if not noise.hides(one)]):
                 noise = await self._learnt(noise, origin, recorded, request, live)
@@ -198,9 +201,11 @@ class Asking:
                 note=note,
             )
             if self.on_live is not None:
-                stored = self.carried.stored(carried)
-                self.carried.learn_stand_ins(recorded, live)
-                self.on_live(Live(verdict, stored, live, sources, close))
+                kept_live = self._stored(answered.interaction, live)
+                asked = self.carried.stored(carried)
+                self.carried.learn_stand_ins(recorded, kept_live)
+                gives = self.carried.gave(number)
+                self.on_live(Live(verdict, asked, kept_live, sources, gives, close))
                 close = _nothing
         finally:
             close()
@@ -213,7 +218,13 @@ class Asking:
         self.carried.learn(number, recorded, live)
         redacted = self.rules.redact(live)
         comparison = Comparison(self.rules.headers, self.carried.is_known)
-        return redacted, comparison.of(recorded, redacted)
+        # The recording may come from another program, or from an older buffr.
+        return redacted, comparison.of(self.rules.redact(recorded), redacted)
+
+    def _stored(self, live: Interaction, redacted: Interaction) -> Interaction:
+        """A live answer as it is stored."""
+        stored = self.rules.stored
+        return redacted if stored is None or stored == self.rules.redact else stored(live)
 
     def _volatile_for(self, request: RecordedRequest) -> tuple[VolatileRule, ...]:
         return tuple([rule for rule in self.rules.volatile if rule.fits(request.target)])

@@ -54,6 +54,7 @@ _QUIET_S = 3.0
 
 _LONGEST_DELAY_S = 5.0
 _CLOSE_S = 5.0
+_GONE_S = 1.0
 _NOWHERE = IPv4Address("TCP", "0.0.0.0", 0)  # noqa: S104  # not an address to listen on
 _PROTOCOL = b"sec-websocket-protocol"
 _KEY = b"sec-websocket-key"
@@ -151,7 +152,7 @@ class AutobahnClient:
         finally:
             if timer.active():
                 timer.cancel()
-            wire.lose()
+            await wire.let_go()
         head = switched.head
         made: WebSocketInteraction = tape.session(
             request,
@@ -279,6 +280,7 @@ class _Wire:
         self.news = Signal()
         self.over = False
         self.closing = False
+        self._gone = False
         self.end: SessionEnd | None = None
         self.protocol: Any = None
         self._reactor = reactor
@@ -367,16 +369,27 @@ class _Wire:
 
     def closed(self, _reason: Failure) -> None:
         """See ``DuplexUser``."""
+        self._gone = True
+        self.news.notify()
         self._finish(_unclosed("closed the connection without a close frame"))
 
     # What the client calls.
 
     def lose(self) -> None:
-        """Let go of everything."""
+        """End what autobahn has begun: there is no session."""
         self.over = True
-        if self._duplex is not None:
-            self._duplex.abort()
         self.protocol.connectionLost(Failure(ConnectionDone()))
+
+    async def let_go(self) -> None:
+        """Close the connection; after a close handshake in order, so that our frame arrives."""
+        assert self._duplex is not None
+        if self.over and self.end is None:
+            self._duplex.close()
+            while not self._gone and await self.news_within(_GONE_S):
+                pass
+        self.lose()
+        if not self._gone:
+            self._duplex.abort()
 
     def leave(self, end: SessionEnd) -> None:
         """End the session without a close frame."""

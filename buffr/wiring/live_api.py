@@ -24,7 +24,7 @@ from buffr.drift.noise import VolatileRule
 from buffr.drift.stand_ins import Credentials
 from buffr.errors import BuffrError
 from buffr.exchanges.pace import Pace, PacedUpstream
-from buffr.interaction import RecordedRequest
+from buffr.interaction import Interaction, RecordedRequest
 from buffr.origin import Origin
 from buffr.policy.rate_limits import RateRules, Window
 from buffr.redaction.redactor import Redactor
@@ -108,9 +108,11 @@ class LiveAPI:
         redaction = redaction_rules(self.config)
         if not self.wanted.records:
             redaction = evolve(redaction, unsafe="warn")
+        stored = Redactor(redaction, salt).interaction
         rules = Rules(
             origin_of=lambda request: self._origin(request, row),
-            redact=Redactor(redaction, salt).interaction,
+            redact=stored if redaction.enabled else _shown(redaction, salt),
+            stored=stored,
             credentials=Credentials(
                 dict(self.config.credentials) | dict(self.wanted.credentials), self.environ
             ),
@@ -141,7 +143,7 @@ class LiveAPI:
             scheme = request.scheme or "https"
             port = request.port or (443 if scheme == "https" else 80)
             origin = Origin(scheme, request.host, port)
-        elif isinstance(row, ReverseRoute | GatewayRow) and row.target is not None:
+        elif isinstance(row, ReverseRoute) and row.target is not None:
             origin = row.target
         else:
             raise BuffrError(
@@ -192,7 +194,7 @@ def checks_of(
     patience = Patience(memory_bytes=config.limits.body_memory_bytes)
     rules = Rules(
         origin_of=lambda _: upstream.upstream.origin,
-        redact=Redactor(evolve(redaction, unsafe="warn"), token_bytes(16)).interaction,
+        redact=_shown(redaction, token_bytes(16)),
         credentials=Credentials(dict(config.credentials), os.environ),
         headers=_headers(config),
         volatile=_volatile(config),
@@ -206,6 +208,11 @@ def checks_of(
         upstream.pace or _pace_of(reactor, RateRules(max_delay_s=_MOST_DELAY_S)),
         reactor,
     )
+
+
+def _shown(redaction: RedactionRules, salt: bytes) -> Callable[[Interaction], Interaction]:
+    """How interactions are redacted for reports, even if recordings are not."""
+    return Redactor(evolve(redaction, enabled=True, unsafe="warn"), salt).interaction
 
 
 def _headers(config: Config) -> frozenset[str]:

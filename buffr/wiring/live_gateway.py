@@ -145,6 +145,6 @@ def _route(row: GatewayRow, maker: RouteMaker) -> Route:
     # Requests arrive with the upstream's full path, which is also in the recorded URL.
     origin = evolve(row.target, base_path="")
     upstream = None
-    if row.mode is not Mode.REPLAY:
+    if row.mode is not Mode.REPLAY or row.check_live:
         upstream = maker.upstreams.of(origin, row.upstream, keep_host=row.keep_host)
     return maker.of_row(row, upstream, origin, row.name)

@@ -25,6 +25,7 @@ from drifting_api import TOKEN, DriftingAPI
 from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
 
 KEY = {"API_KEY": TOKEN.decode().removeprefix("Bearer ")}
+JSON = [(b"Content-Type", b"application/json")]
 CREDENTIAL = ("--credential", "authorization=API_KEY")
 
 
@@ -254,6 +255,42 @@ class TestSafety:
             code, rows = place.check("--only", "/v1/items")
             assert (code, found(rows)[0][3]) == (2, "changed")
             assert other.received == []
+
+    def test_each_recording_goes_to_its_own_host(self, tmp_path: Path) -> None:
+        """Behind the forward proxy, recordings name their hosts."""
+        with (
+            FakeUpstream(lambda _: answer(b"{}")) as one,
+            FakeUpstream(lambda _: answer(b"{}")) as other,
+        ):
+            many(tmp_path / "api.json", 4)
+            document = json.loads((tmp_path / "api.json").read_text())
+            for number, element in enumerate(document["interactions"]):
+                port = (one, other)[number % 2].port
+                where = {"scheme": "http", "host": "127.0.0.1", "port": port}
+                element["http"]["request"] |= where
+            (tmp_path / "api.json").write_text(json.dumps(document))
+            assert run_command("cassette", "check", "api.json", cwd=tmp_path).returncode == 0
+            assert [line.target for line in one.received] == [b"/0", b"/2"]
+            assert [line.target for line in other.received] == [b"/1", b"/3"]
+            document["interactions"][1]["http"]["request"]["host"] = "localhost"
+            (tmp_path / "api.json").write_text(json.dumps(document))
+            words = ("cassette", "check", "api.json", "--against", one.url)
+            done = run_command(*words, cwd=tmp_path)
+            assert done.returncode == 3
+            assert "recordings of several hosts (127.0.0.1, localhost)" in done.stderr
+            assert len(one.received) == 2
+
+    def test_secrets_are_not_shown_even_if_they_are_recorded(self, tmp_path: Path) -> None:
+        """Of a cassette without redaction, and with redaction off."""
+        (tmp_path / "buffr.yaml").write_text("redact: {enabled: false}\n")
+        many(tmp_path / "api.json", 1, '{"access_token": "tok_recorded_0123456789"}')
+        live = b'{"access_token": ["tok_live_0123456789abc"], "password": "hunter2hunter2"}'
+        with FakeUpstream(lambda _: answer(live, headers=JSON)) as upstream:
+            words = ("cassette", "check", "api.json", "--against", upstream.url)
+            done = run_command(*words, cwd=tmp_path)
+        assert done.returncode == 2
+        for secret in ("tok_recorded", "tok_live", "hunter2"):
+            assert secret not in done.stdout
 
     def test_without_the_credential_nothing_is_sent(self, place: Place) -> None:
         code, rows = place.check("--only", "/v1/items", env={})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -155,3 +156,21 @@ class TestSessions:
         code, rows = check(recorded, "http://127.0.0.1:9", "--unsafe")
         assert code == 3
         assert "refused" in rows[0]["why"]
+
+
+class TestRefresh:
+    def test_a_session_is_recorded_anew(self, recorded: Path, tmp_path: Path) -> None:
+        """With the new session's identifier in what the client says, so that it replays."""
+        shutil.copy(recorded / "chat.json", tmp_path / "chat.json")
+        text = (recorded / "code").read_text()
+        close_code = None if text == "None" else int(text)
+        with serving(Chat("additive")) as url:
+            words = ("cassette", "refresh", "chat.json", "--against", url, "--unsafe", "--yes")
+            done = run_command(*words, cwd=tmp_path)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "message thinking is new" in done.stdout
+            code, rows = check(tmp_path, url, "--unsafe")
+            assert (code, rows[0]["findings"]) == (0, [])
+        options = ("--port", "0", "--cassette", "chat.json")
+        with BuffrProcess.run("replay", *options, cwd=tmp_path) as buffr:
+            talk(buffr.url, close_code)

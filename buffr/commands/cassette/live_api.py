@@ -295,7 +295,9 @@ def run_walks(
         finally:
             api.close()
 
+    before = signal.getsignal(signal.SIGINT)
     with suppress(SystemExit):
         react(walk)
+    signal.signal(signal.SIGINT, before)
     if failures:
         raise failures[0]

@@ -90,9 +90,12 @@ class _Renewal:
     _candidates: dict[int, Candidate] = field(init=False, factory=dict)
 
     def take(self, live: Live) -> None:
-        """Keep a live answer."""
+        """Keep a live answer, if it may be needed."""
         verdict = live.verdict
         number = verdict.number
+        if not (self.given.all or verdict.findings or live.sources or live.gives):
+            live.close()
+            return
         recorded = self.chosen.snapshot.interaction(number).response.status
         edited = number in self.chosen.edited
         self._live[number] = live
