@@ -80,12 +80,12 @@ class Misses:
             self._causes.pop(cause.id, None)
         self.changed()
 
-    def _told(self, records: list[Record]) -> None:
+    def _told(self, stories: Mapping[Story, int]) -> None:
         changed = False
-        for record in records:
-            story = record.story
+        for story in stories:
             if story.source == "miss" and story.seen is not None:
-                changed = self._add(record, story) or changed
+                record = self.recent.first_of(story)
+                changed = (record is not None and self._add(record, story)) or changed
             elif story.source == "upstream" and self._causes:
                 changed = self._recorded(story) or changed
         if changed:

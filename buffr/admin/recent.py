@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -12,6 +12,7 @@ from weakref import ref
 
 from attrs import define, field
 
+from buffr.admin.numbering import Numbering
 from buffr.admin.running import RouteIds
 from buffr.admin.stories import HERE, SOURCES, Record, Source, Story, Tally, source_of
 from buffr.exchanges.exchange import Exchange, Finished
@@ -41,7 +42,7 @@ BOUNDS_S = (
 STEP_S = 10
 _STEPS = 361
 _SOON_S = 0.05
-_RECORD_BYTES = 260
+_RECORD_BYTES = 120
 _MOST_OPEN = 1000
 _MOST_SCOPES = 1000
 _MOST_LABELS = 1000
@@ -139,9 +140,9 @@ class Recent:
     It is the engine's ``Watch``: an exchange only goes into a list when it
     ends. What else there is to do for it is done for many together, soon
     after, or as soon as somebody looks. ``body_bytes`` of an answer are kept
-    if no store has it. ``told`` is called with the records that came, in
-    order. Ids are given in the order in which exchanges end, but for those
-    that are shown before.
+    if no store has it. ``told`` is called with the stories that were told, and
+    how often each was. Ids are given in the order in which exchanges end, but
+    for those that are shown before.
     """
 
     reactor: Any
@@ -150,13 +151,12 @@ class Recent:
     most_bytes: int
     body_bytes: int
     figures: Figures = field(factory=Figures)
-    told: list[Callable[[list[Record]], None]] = field(factory=list)
+    told: list[Callable[[Mapping[Story, int]], None]] = field(factory=list)
     _open: dict[Heard, OpenExchange] = field(init=False, factory=dict)
     pending: list[tuple[float, Finished]] = field(init=False, factory=list)
-    _records: deque[Record] = field(init=False, factory=deque)
+    _kept: deque[tuple[float, Story]] = field(init=False, factory=deque)
     _first: int = field(init=False, default=0)
-    _by_id: dict[int, int] = field(init=False, factory=dict)
-    _last_id: int = field(init=False, default=0)
+    _numbering: Numbering = field(init=False, factory=Numbering)
     _size_bytes: int = field(init=False, default=0)
     _is_due: bool = field(init=False, default=False)
     _labels: set[str] = field(init=False, factory=set)
@@ -189,7 +189,7 @@ class Recent:
         self.catch_up()
         for heard in self._open:
             if not heard.number:
-                heard.number = self._last_id = self._last_id + 1
+                heard.number = self._numbering.early(self.end)
         return {one.id: one for one in self._open.values()}
 
     @property
@@ -203,51 +203,67 @@ class Recent:
     def newest(self) -> int | None:
         """The id of the last record."""
         self.catch_up()
-        return self._records[-1].id if self._records else None
+        return self._at(self.end - 1).id if self._kept else None
 
     @property
     def oldest(self) -> int | None:
-        return self._records[0].id if self._records else None
+        """The id of the first record that is kept."""
+        return self._at(self._first).id if self._kept else None
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._kept)
 
     @property
     def end(self) -> int:
         """The position after the last record; positions count from the start of the process."""
-        return self._first + len(self._records)
+        return self._first + len(self._kept)
 
     @property
     def start(self) -> int:
         """The position of the oldest record that is kept."""
         return self._first
 
+    def _at(self, position: int) -> Record:
+        return self._record(position, *self._kept[position - self._first])
+
+    def _record(self, position: int, at_s: float, story: Story) -> Record:
+        seen = story.seen
+        number = 0 if seen is None or seen.answer is None else seen.answer.number
+        return Record(number or self._numbering.of(position), at_s, story)
+
     def find(self, number: int) -> Record | None:
         """The record with an id."""
         self.catch_up()
-        position = self._by_id.get(number)
-        return None if position is None else self._records[position - self._first]
+        position = self._numbering.position(number)
+        if position is None or not self._first <= position < self.end:
+            return None
+        return self._at(position)
+
+    def first_of(self, story: Story) -> Record | None:
+        """The first record of a story, if it is kept."""
+        position = story.counted_with
+        return self._at(position) if self._first <= position < self.end else None
 
     def position_after(self, number: int) -> int:
         """The position after the record with an id, whether it is still kept or not."""
         self.catch_up()
-        position = self._by_id.get(number)
-        if position is not None:
-            return position + 1
-        if not self._records or number < self._records[0].id:
-            return self._first
-        return self.end
+        position = self._numbering.position(number)
+        if position is None:  # it has not ended yet
+            return self.end
+        return min(max(position + 1, self._first), self.end)
 
     def forwards(self, position: int, most: int) -> list[Record]:
         """Up to so many records from a position on."""
-        start = max(0, position - self._first)
-        return list(islice(self._records, start, start + most))
+        position = max(position, self._first)
+        start = position - self._first
+        some = islice(self._kept, start, start + most)
+        return [self._record(at, *kept) for at, kept in enumerate(some, position)]
 
     def backwards(self, position: int) -> Iterator[Record]:
         """The records before a position, the newest first, as long as they are kept."""
         at = min(position, self.end) - 1
         while at >= self._first:
-            yield self._records[at - self._first]
+            yield self._at(at)
             at -= 1
 
     def catch_up(self) -> None:
@@ -255,28 +271,30 @@ class Recent:
         pending = self.pending
         if not pending:
             return
-        touched: list[Story] = []
-        records, by_id, end = self._records, self._by_id, self.end
-        for at_s, finished in pending:
-            story = finished.story
-            if story is None:
-                story = self._new(finished)
-                number = story.counted_with
-            else:
-                number = self._last_id = self._last_id + 1
-            if not story.fresh:
-                touched.append(story)
-            story.fresh += 1
-            by_id[number] = end
-            end += 1
-            records.append(tuple.__new__(Record, (number, at_s, story)))
+        counts = Counter([finished for _, finished in pending])
+        new = [self._new(finished) for finished in counts if finished.story is None]
+        start = self.end
+        self._kept.extend([(at_s, finished.story) for at_s, finished in pending])
         self._size_bytes += _RECORD_BYTES * len(pending)
-        self._count(touched, pending[-1][0])
-        told = self.forwards(end - len(pending), len(pending)) if self.told else []
+        if new:
+            self._place(new, start)
+        stories = {finished.story: count for finished, count in counts.items()}
+        self._count(stories, pending[-1][0])
         pending.clear()
         self._drop_oldest()
         for tell in self.told:
-            tell(told)
+            tell(stories)
+
+    def _place(self, new: list[Story], start: int) -> None:
+        """Note where new stories are told for the first time."""
+        missing = set(new)
+        for position, (_, story) in enumerate(islice(self._kept, start - self._first, None), start):
+            if story in missing:
+                missing.remove(story)
+                story.counted_with = position
+                seen = story.seen
+                if seen is not None and seen.answer is not None and seen.answer.number:
+                    self._numbering.took(seen.answer.number, position)
 
     def _new(self, finished: Finished) -> Story:
         """The story of an exchange that was not told before."""
@@ -285,12 +303,9 @@ class Recent:
         if source is None:
             source = source_of(finished)
         route_id = None if route is None else self.ids.known.get(route) or self.ids.of(route)
-        heard, number = None if seen is None else seen.answer, 0
+        heard = None if seen is None else seen.answer
         if heard is not None:
             self._open.pop(heard, None)
-            number = heard.number
-        if not number:
-            number = self._last_id = self._last_id + 1
         method = finished.request.partition(" ")[0]
         kind = _METHODS.get(method) or _OTHERS.get(method, "write")
         label = route_id or "none"
@@ -310,7 +325,6 @@ class Recent:
             seen,
             finished.proposed,
             self.figures.tallies.get(named) or self.figures.tally(named),
-            number,
         )
         if seen is not None:
             story.request_bytes = len(seen.body or b"")
@@ -336,12 +350,11 @@ class Recent:
         self._labels.add(name)
         return name
 
-    def _count(self, touched: list[Story], at_s: float) -> None:
+    def _count(self, stories: Mapping[Story, int], at_s: float) -> None:
         """Count what was told of some stories until a moment."""
         figures = self.figures
         by_source, scopes, step = figures.by_source, figures.scopes, figures.step(at_s)
-        for story in touched:
-            count, story.fresh = story.fresh, 0
+        for story, count in stories.items():
             source, dur_s, tally = story.source, story.dur_s, story.tally
             figures.total += count
             by_source[source] += count
@@ -358,13 +371,13 @@ class Recent:
             step.longest_s = max(step.longest_s, dur_s)
 
     def _drop_oldest(self) -> None:
-        while self._size_bytes > self.most_bytes and len(self._records) > 1:
-            record = self._records.popleft()
-            self._first += 1
-            del self._by_id[record.id]
+        while self._size_bytes > self.most_bytes and len(self._kept) > 1:
+            _, story = self._kept.popleft()
             self._size_bytes -= _RECORD_BYTES
-            if record.story.counted_with == record.id:
-                self._size_bytes -= record.story.counted_bytes
+            if story.counted_with == self._first:
+                self._size_bytes -= story.counted_bytes
+            self._first += 1
+        self._numbering.forget(self._first)
 
     @property
     def here_rate(self) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -11,7 +11,7 @@ from attrs import define, field
 from buffr.admin.answers import Asked, Reply
 from buffr.admin.recent import Recent
 from buffr.admin.server import Endpoint
-from buffr.admin.stories import HERE, Record, Saved, Story
+from buffr.admin.stories import HERE, Saved, Story
 from buffr.errors import BuffrError
 from buffr.formats.llm_usage import MAY_HAVE_USAGE, Usage
 from buffr.interaction import HTTPInteraction, Interaction
@@ -64,11 +64,8 @@ class Savings:
     def endpoints(self) -> Sequence[Endpoint]:
         return (Endpoint("GET", "/api/savings", self._savings),)
 
-    def _told(self, records: list[Record]) -> None:
-        counts: dict[Story, int] = {}
-        for record in records:
-            counts[record.story] = counts.get(record.story, 0) + 1
-        for story, count in counts.items():
+    def _told(self, stories: Mapping[Story, int]) -> None:
+        for story, count in stories.items():
             seen, source = story.seen, story.source
             if seen is None or not (source in HERE or source == "upstream"):
                 continue

@@ -97,9 +97,8 @@ class Story:
     """Everything about one exchange but when it was; a hit that is repeated has one story.
 
     The route is not kept alive: it is released while its exchanges are still
-    shown. ``shown`` is its summary, from the time it was first asked for.
-    ``fresh`` counts what was told and not counted yet. Its size is counted
-    with the record ``counted_with``.
+    shown. ``shown`` is its summary, from the time it was first asked for. Its
+    size is counted with its first record, at the position ``counted_with``.
     """
 
     words: str
@@ -114,11 +113,10 @@ class Story:
     seen: Seen | None
     proposed: Suggestion | None
     tally: Tally
-    counted_with: int
+    counted_with: int = -1
     counted_bytes: int = _STORY_BYTES
     request_bytes: int = 0
     response_bytes: int | None = None
-    fresh: int = 0
     saved: Saved | None = None
     usage: Usage | None = None
     shown: dict[str, object] | None = None
