@@ -28,6 +28,7 @@ from buffr.recording.live_answer import LiveBody, Stream, with_live_fields
 from buffr.recording.live_values import Replacements
 from buffr.recording.player import reader
 from buffr.recording.transcript import MessageClock
+from buffr.transport.eager import aside
 from buffr.transport.spool import Spool
 
 __all__ = ["altered", "at_its_time", "is_altered", "with_allowed_wait"]
@@ -79,7 +80,10 @@ async def altered(
     try:
         if not answer.readable:
             raise BadCoding
-        await _fill(reactor, spool, answer.pieces())
+        if exchange.remark is None:
+            await _fill(reactor, spool, answer.pieces())
+        else:  # whose messages are read whole, however long they are
+            await aside(reactor, interaction.body.size_bytes, _fill_all, spool, answer.pieces())
     except BadCoding:
         if unaccepted:
             raise _unacceptable(exchange, unaccepted) from None
@@ -184,18 +188,28 @@ def _unacceptable(exchange: Exchange, codings: Sequence[bytes]) -> NoMatch:
     )
 
 
+def _write(spool: Spool, piece: bytes) -> None:
+    if spool.size_bytes + len(piece) > _MOST_BYTES:
+        raise BuffrError("the replayed answer is longer than a gigabyte decoded")
+    try:
+        spool.write(piece)
+    except OSError as error:
+        raise BuffrError(
+            f"cannot store an answer with replaced values: {error.strerror}"
+        ) from error
+
+
+def _fill_all(spool: Spool, pieces: Iterator[bytes]) -> None:
+    """Write all pieces, on a thread if they are many."""
+    for piece in pieces:
+        _write(spool, piece)
+
+
 async def _fill(reactor: IReactorTime, spool: Spool, pieces: Iterator[bytes]) -> None:
     """Write all pieces, letting other work run between them."""
     turn_at = _TURN_BYTES
     for piece in pieces:
-        if spool.size_bytes + len(piece) > _MOST_BYTES:
-            raise BuffrError("the replayed answer is longer than a gigabyte decoded")
-        try:
-            spool.write(piece)
-        except OSError as error:
-            raise BuffrError(
-                f"cannot store an answer with replaced values: {error.strerror}"
-            ) from error
+        _write(spool, piece)
         if spool.size_bytes >= turn_at:
             turn_at = spool.size_bytes + _TURN_BYTES
             await deferLater(reactor, 0)

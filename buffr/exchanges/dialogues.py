@@ -31,7 +31,7 @@ __all__ = ["Dialogue", "Dialogues", "Remark"]
 _SESSION = b"mcp-session-id"
 _LAST_EVENT = b"last-event-id"
 _STREAM = b"text/event-stream"
-_MOST = 10_000
+_MOST = 2000
 _MOST_IDS = 1024
 _PATIENCE_S = 5.0
 """How long an answer waits for what the client sent before it when it was recorded."""

@@ -22,6 +22,7 @@ from buffr.message import first_value
 from buffr.recording.batches import merged
 from buffr.recording.live_answer import with_live_origin
 from buffr.recording.player import play, play_unended
+from buffr.transport.eager import aside
 from buffr.transport.spool import Spool
 
 __all__ = ["Replays"]
@@ -132,8 +133,8 @@ class Replays:
                 interaction = await route.hooks.replayed(interaction, request)
             if isinstance(interaction, HTTPInteraction) and part.remark is not None:
                 interaction = part.remark.with_session(interaction)
-                live = part.remark.live(interaction).stream()
-                body = live.feed(interaction.body.data) + live.end()
+                live, data = part.remark.live(interaction), interaction.body.data
+                body = await aside(self._reactor, len(data), live.whole, data)
                 answers.append(evolve(interaction, body=Body.of(body), chunks=()))
         answer = merged(answers)
         await play(answer, exchange.sink)

@@ -7,8 +7,8 @@ ids. https://modelcontextprotocol.io/specification
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 from attrs import frozen
@@ -16,7 +16,8 @@ from attrs import frozen
 __all__ = ["Message", "elements", "messages", "with_ids"]
 
 _LONGEST_BYTES = 16 << 20
-_MOST_TRIED = 64
+_MOST_TRIED = 16
+_TAIL_BYTES = 4096
 _NOTHING = msgspec.Raw(b"")
 
 
@@ -153,11 +154,9 @@ def _with(text: bytes, name: bytes, old: bytes, new: bytes, read: Read) -> bytes
 
 
 def _candidates(text: bytes, name: bytes, old: bytes) -> Iterator[re.Match[bytes]]:
-    """Places where the member may stand, those at the text's ends first."""
+    """Places where the member may stand: the first, the last, and some of those between."""
     pattern = re.compile(rb'"%b"\s*:\s*(%b)(?=\s*[,}])' % (name, re.escape(old)))
-    found = deque(pattern.finditer(text))
-    for _ in range(_MOST_TRIED):
-        if found:
-            yield found.popleft()
-        if found:
-            yield found.pop()
+    found = pattern.finditer(text)
+    yield from islice(found, 1)
+    yield from list(pattern.finditer(text, max(0, len(text) - _TAIL_BYTES)))[-1:]
+    yield from islice(found, _MOST_TRIED)

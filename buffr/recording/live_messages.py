@@ -50,6 +50,11 @@ class LiveMessages:
         pairs = (*self.ids.items(), *self.tokens.items())
         return any(old != new for old, new in pairs)
 
+    def whole(self, data: bytes) -> bytes:
+        """A whole answer with its messages' ids replaced."""
+        stream = self.stream()
+        return stream.feed(data) + stream.end()
+
     def stream(self) -> MessageStream:
         """A stream for an answer that comes in pieces, split anywhere."""
         return MessageStream(self)
