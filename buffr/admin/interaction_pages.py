@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Any
@@ -29,6 +30,7 @@ _SEARCHED_S = 0.3
 """How long one page is searched for: the next one goes on."""
 _SEARCHED_BYTES = 1 << 20
 _MOST_ELEMENT_BYTES = 1 << 20
+_BEFORE_BYTES, _AFTER_BYTES = 30, 50
 _WHERE = ("any", "url", "header", "body")
 
 
@@ -41,31 +43,55 @@ class EditRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 @frozen
+class _Found:
+    """Where a text was found: ``url``, ``header`` or ``body``.
+
+    ``excerpt`` is what stands before it, itself, and what follows.
+    """
+
+    where: str
+    excerpt: tuple[str, str, str]
+
+
+@frozen
 class _Wanted:
     """What is looked for, in lower case, and where."""
 
     text: str
     where: str
 
-    def found_in(self, interaction: Interaction, url: str) -> str | None:
+    def found_in(self, interaction: Interaction, url: str) -> _Found | None:
         """Where the text is first; ``None`` if it is nowhere."""
-        if self.where in ("any", "url"):
-            request = interaction.request.method.decode("latin-1")
-            if self.text in f"{request} {url}".lower():
-                return "url"
-        if self.where in ("any", "header") and self._in_headers(interaction):
-            return "header"
-        if self.where in ("any", "body") and self._in_bodies(interaction):
-            return "body"
+        places = (
+            ("url", lambda: self._in_line(interaction, url)),
+            ("header", lambda: self._in_headers(interaction)),
+            ("body", lambda: self._in_bodies(interaction)),
+        )
+        for where, look in places:
+            excerpt = look() if self.where in ("any", where) else None
+            if excerpt is not None:
+                return _Found(where, excerpt)
         return None
 
-    def _in_headers(self, interaction: Interaction) -> bool:
-        fields = (*interaction.request.headers, *interaction.response.headers)
-        lines = (f"{name.decode('latin-1')}: {value.decode('latin-1')}" for name, value in fields)
-        return any(self.text in line.lower() for line in lines)
+    def _in_line(self, interaction: Interaction, url: str) -> tuple[str, str, str] | None:
+        return self._in_text(f"{interaction.request.method.decode('latin-1')} {url}".encode())
 
-    def _in_bodies(self, interaction: Interaction) -> bool:
-        text = self.text.encode()
+    def _in_text(self, text: bytes) -> tuple[str, str, str] | None:
+        wanted = self.text.encode()
+        at = text.lower().find(wanted)
+        if at < 0:
+            return None
+        end = at + len(wanted)
+        parts = text[max(0, at - _BEFORE_BYTES) : at], text[at:end], text[end : end + _AFTER_BYTES]
+        before, found, after = (" ".join(_words(part)) for part in parts)
+        return before, found, after
+
+    def _in_headers(self, interaction: Interaction) -> tuple[str, str, str] | None:
+        fields = (*interaction.request.headers, *interaction.response.headers)
+        lines = (self._in_text(b"%b: %b" % field) for field in fields)
+        return next((found for found in lines if found is not None), None)
+
+    def _in_bodies(self, interaction: Interaction) -> tuple[str, str, str] | None:
         nothing: Headers = ()
         bodies = [(body, nothing) for body in interaction.bodies]
         bodies[0] = (bodies[0][0], interaction.request.headers)
@@ -74,9 +100,15 @@ class _Wanted:
         for body, headers in bodies:
             data = content(body, _SEARCHED_BYTES)
             undone = beginning(data, headers, _SEARCHED_BYTES) if headers else None
-            if text in (data if undone is None else undone[0]).lower():
-                return True
-        return False
+            found = self._in_text(data if undone is None else undone[0])
+            if found is not None:
+                return found
+        return None
+
+
+def _words(part: bytes) -> list[str]:
+    """What stands between white space; the ends of the part may lie within characters."""
+    return re.split(r"\s+", part.decode("utf-8", "ignore"))
 
 
 @define(eq=False)
@@ -178,17 +210,17 @@ class InteractionPages:
         if isinstance(found, BuffrError):
             return None if wanted else _unreadable(store, place, found)
         url = url_for_log(found.request, self.running.rules)
-        where = None
+        match = None
         if wanted is not None:
             if not self.running.config.redact.enabled:
                 found = self._shown(found)
-            where = wanted.found_in(found, url)
-            if where is None:
+            match = wanted.found_in(found, url)
+            if match is None:
                 return None
-        return self._summary_of(store, place, found, where)
+        return self._summary_of(store, place, found, match)
 
     def _summary_of(
-        self, store: OpenStore, place: int, found: Interaction, where: str | None
+        self, store: OpenStore, place: int, found: Interaction, match: _Found | None
     ) -> dict[str, Any]:
         """As ``InteractionSummary`` of the API's document. For any thread."""
         request = found.request
@@ -219,7 +251,8 @@ class InteractionPages:
             "duration_ms": _took_ms(found),
             "note": found.note,
             "fault": None if found.whole else f"it broke off: {found.broke_off}",
-            "found_in": where,
+            "found_in": None if match is None else match.where,
+            "excerpt": None if match is None else match.excerpt,
         }
 
     # One recording.
@@ -392,6 +425,7 @@ def _unreadable(store: OpenStore, place: int, error: BuffrError) -> dict[str, An
         "note": None,
         "fault": error.message,
         "found_in": None,
+        "excerpt": None,
     }
 
 

@@ -528,6 +528,7 @@ def _interactions(n: int) -> list[Json]:
             "note": None,
             "fault": None,
             "found_in": None,
+            "excerpt": None,
         }
         for i in range(n)
     ]
@@ -772,7 +773,9 @@ class FakeAdmin:
         limit = int(asked.get("limit", "100"))
         some = fitting[begin : begin + limit]
         end = begin + len(some)
-        items = [{**each, "found_in": "url" if q else None} for each in some]
+        excerpt = ['"content": "We give no ', q, ' after 30 days."']
+        where = {"found_in": "body", "excerpt": excerpt} if q else {}
+        items = [{**each, **where} for each in some]
         following = str(end) if end < len(fitting) else None
         total = len(self.interactions)
         return {"items": items, "next": following, "searched": total, "total": total}

@@ -254,7 +254,7 @@ class TestCassettes:
             main = sight.at("cassettes")
             main.get_by_role("button", name="replay.json").click()
             main.get_by_role("searchbox", name="Search recordings").fill("waiting")
-            expect(main.locator(".find")).to_have_count(1)
+            expect(main.locator(".find mark")).to_have_text("waiting")
             main.locator(".find").click()
             main.get_by_role("button", name="Edit").click()
             text = main.get_by_role("textbox", name="The body of the answer")

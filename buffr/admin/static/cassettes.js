@@ -81,7 +81,7 @@ function Finds({ store, id, search }) {
 
 function Interaction({ id, store }) {
   const [whole, setWhole] = useState(false);
-  const [detail, refusal] = useLoad(() => get(`interactions/${id}`, whole ? { body_bytes: WHOLE_BODY } : {}), [id, whole]);
+  const [detail, refusal, again] = useLoad(() => get(`interactions/${id}`, whole ? { body_bytes: WHOLE_BODY } : {}), [id, whole]);
   const [tab, setTab] = useState("Response");
   const [editing, setEditing] = useState(false);
   const [sure, ask] = useState(false);
@@ -92,7 +92,8 @@ function Interaction({ id, store }) {
   const editable = detail?.element && store.writable;
   const saved = (now) => {
     setEditing(false);
-    go(["cassettes", store.id, now.summary.id], true);
+    if (now.summary.id === id) again();
+    else go(["cassettes", store.id, now.summary.id], true);
   };
   const drop = () => attempt(async () => {
     await remove(`interactions/${id}`);
