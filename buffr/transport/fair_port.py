@@ -11,6 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import tempfile
 from typing import Any
 
 from attrs import define, field
@@ -45,7 +46,8 @@ class Balance:
     @classmethod
     def new(cls, count: int) -> Balance:
         """A balance of processes that are all away."""
-        fd = os.memfd_create("balance")
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
         os.ftruncate(fd, count * _SLOT.size)
         made = cls(count, fd)
         for number in range(count):

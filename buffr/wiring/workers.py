@@ -56,7 +56,10 @@ _KILL_AFTER_S = 5.0
 
 def worker_count(config: Config) -> int:
     """The number of processes; 0 in the settings means one for each core."""
-    return config.workers or len(os.sched_getaffinity(0))
+    if config.workers:
+        return config.workers
+    cores = getattr(os, "sched_getaffinity", None)  # which not every system has
+    return len(cores(0)) if cores is not None else os.cpu_count() or 1
 
 
 def check_workers(config: Config) -> None:

@@ -92,6 +92,21 @@ class TestProcesses:
                 one.turns.run(one.interactions.store_spooled(made))
             assert len(one.bodies()) == 1
 
+    def test_a_set_that_was_deleted_begins_anew_for_all(self, own_server: RedisServer) -> None:
+        """With one salt, whoever records first."""
+        with Process(own_server.address) as one, Process(own_server.address) as other:
+            one.append(body=b"old")
+            wait_until(other, lambda: other.bodies() == [b"old"])
+            own_server.ask("FLUSHALL")
+            wait_until(one, lambda: one.bodies() == [])
+            one.interactions.salt = b"1" * 32
+            one.append(body=b"1")
+            other.append(body=b"2")
+            wait_until(one, lambda: one.bodies() == [b"1", b"2"])
+            wait_until(other, lambda: other.bodies() == [b"1", b"2"])
+            assert one.interactions.salt == other.interactions.salt == b"1" * 32
+        own_server.kill()
+
 
 class TestOutages:
     def test_appends_are_spooled_and_stored_when_the_server_is_back(

@@ -129,6 +129,8 @@ class RedisCache:
         found.sort(reverse=True, key=lambda stored: stored.place)
         if unchanged and found:
             self._hold(key, found)
+        if key not in self._held and key not in self._reading:
+            self.client.unwatch(name.encode())
         self._note(found)
         return found
 
