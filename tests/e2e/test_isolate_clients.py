@@ -17,13 +17,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from attrs import frozen
 from commands import BUFFR
-from forward_bench import NO_PARENTS, origin_tls, secure_origin, trust_file
+from forward_bench import NO_PARENTS, origin_tls, origins_authority, secure_origin, trust_file
 from forward_clients import CLIENTS, HOST, OriginOfAll, variables
 from namespaces import needs_namespaces
 from realtime import realtime
+from test_grpc import Server
 
 from buffr.commands.run.environment import VARIABLES
 from buffr.testing import FakeUpstream, Received, answer
@@ -65,6 +67,18 @@ async def main(url):
 asyncio.run(main(sys.argv[1]))
 """
 
+GRPC = """
+import os, sys, grpc
+host, clear, secure = sys.argv[1:]
+for channel in (
+    grpc.insecure_channel(f"{host}:{clear}"),
+    grpc.secure_channel(f"{host}:{secure}", grpc.ssl_channel_credentials()),
+):
+    with channel:
+        print(channel.unary_unary("/a.B/Echo")(b"hello", timeout=60, wait_for_ready=True))
+        print(list(channel.unary_stream("/a.B/Repeat")(b"r", timeout=60)))
+"""
+
 PIPELINE = """
 curl --silent --fail "$1/first" | { cat; wget --quiet --output-document=- "$1/second"; } |
   "$2" -c 'import sys, urllib.request as ask
@@ -93,6 +107,9 @@ INSIDE: dict[str, Callable[[Any], bytes]] = {
     },
     "aiohttp websocket": lambda around: around.python(
         WEBSOCKET, f"wss://ws.{HOST}:{os.environ['WS_PORT']}/v1/realtime"
+    ),
+    "grpcio": lambda around: around.python(
+        GRPC, f"grpc.{HOST}", os.environ["GRPC_PORT"], os.environ["GRPCS_PORT"]
     ),
     "npm": _npm,
     "pipeline": lambda around: around.run(
@@ -166,6 +183,8 @@ class Ports:
     http: int
     websocket: int
     npm: int
+    grpc: int
+    grpc_secure: int
 
 
 def _ask_all(directory: Path, ports: Ports, phase: str, *flags: str) -> tuple[Any, Any]:
@@ -176,7 +195,12 @@ def _ask_all(directory: Path, ports: Ports, phase: str, *flags: str) -> tuple[An
     env = variables(1, directory, directory)
     for one in VARIABLES:
         env.pop(one.name, None)
-    env |= {"WS_PORT": str(ports.websocket), "NPM_PORT": str(ports.npm)}
+    env |= {
+        "WS_PORT": str(ports.websocket),
+        "NPM_PORT": str(ports.npm),
+        "GRPC_PORT": str(ports.grpc),
+        "GRPCS_PORT": str(ports.grpc_secure),
+    }
     done = subprocess.run(
         [
             *(*BUFFR, "run", "--isolate", f"--{phase}", "--config", "buffr.yaml", *flags),
@@ -204,10 +228,17 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         talk = enter(realtime(tls=origin_tls(f"*.{HOST}")))
         registry: FakeUpstream
         registry = enter(secure_origin(Registry(lambda: registry.port), f"*.{HOST}"))
-        ports = Ports(origin.port, talk.port, registry.port)
+        clear, secure = enter(Server().running()), enter(Server().running(_credentials()))
+        ports = Ports(origin.port, talk.port, registry.port, clear.port, secure.port)
         live, recorded = _ask_all(directory, ports, "record")
     again, replayed = _ask_all(directory, ports, "replay", "--fail-on-miss", "--fail-on-unused")
     return Story((live, again), (recorded, replayed))
+
+
+def _credentials() -> Any:
+    leaf = origins_authority().issue_cert(f"grpc.{HOST}")
+    chain = b"".join(one.bytes() for one in leaf.cert_chain_pems)
+    return grpc.ssl_server_credentials(((leaf.private_key_pem.bytes(), chain),))
 
 
 class TestClients:
