@@ -30,13 +30,11 @@ from buffr.commands.run.accept import accept, refuse_in_vain
 from buffr.commands.run.beside import Beside, HasFileno, Place
 from buffr.commands.run.child import CannotStart, Running, SignalWatch, look_for
 from buffr.commands.run.environment import TrustFiles
-from buffr.commands.run.isolated import Isolated, Passing
 from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
 from buffr.commands.run.temporary import run_directory
 from buffr.commands.terminal import complain, paint_for
 from buffr.config import Config, ForwardSettings, load
 from buffr.errors import BuffrError, ConfigError
-from buffr.isolate.files import engine_sockets
 from buffr.isolate.switches import NoNamespace
 from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.mode import Mode
@@ -114,6 +112,9 @@ def _place(
     """Where the command is to run. Raises ``NoNamespace``, or ``ConfigError``."""
     scope = scope_of(given)
     if given.isolate:
+        from buffr.commands.run.isolated import Isolated, Passing  # noqa: PLC0415  # few ask for it
+        from buffr.isolate.files import engine_sockets  # noqa: PLC0415
+
         try:
             passing = Passing(tuple(given.allow), tuple(given.publish))
             for engine in engine_sockets():

@@ -8,12 +8,14 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from attrs import evolve
 
 from buffr.commands.run.child import Ended
 from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
 from buffr.commands.run.report import as_json, as_junit, write_report
 from buffr.commands.terminal import Paint, paint_for
 from buffr.exchanges.exchange import Finished
+from buffr.isolate.ledger import Ledger, Refusal
 
 PLAIN = Paint(on=False)
 HOST = "https://api.test"
@@ -229,3 +231,57 @@ class TestJUnit:
         for name, start in (("r.xml", b"<?xml"), ("r.json", b"{")):
             write_report(tmp_path / name, FAILING)
             assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def isolated(*fail_on: str) -> Outcome:
+    """What came of a command inside that asked two programs' hosts, and tried a database."""
+    ledger = Ledger()
+    ledger.came("api.test", 443, "curl", relayed=False)
+    ledger.came("api.test", 443, "node", relayed=False)
+    ledger.came("127.0.0.1", 5432, "psql", relayed=True)
+    why = "PostgreSQL cannot be recorded"
+    for _ in range(2):
+        ledger.refused(
+            Refusal("psql", "tcp", "2001:db8::5", 5432, why, "--allow [2001:db8::5]:5432")
+        )
+    run = outcome(finished(f"GET {HOST}/a"), MISS, counters=Counts(hits=1, misses=1))
+    return evolve(run, ledger=ledger, fail_on=fail_on)
+
+
+class TestIsolated:
+    def test_the_summary_has_hosts_programs_and_escapes(self) -> None:
+        text = summary(isolated("escape"), PLAIN)
+        assert "2 escapes refused" in text
+        assert "  escape    psql: [2001:db8::5]:5432 by tcp (2 times)\n" in text
+        assert "PostgreSQL cannot be recorded; --allow [2001:db8::5]:5432 lets it pass\n" in text
+        assert "  asked     api.test:443 by curl, node: 1 replayed, 1 missed\n" in text
+        assert "  asked     127.0.0.1:5432 by psql: 1 connection relayed\n" in text
+        assert "buffr: --fail-on-escape: 2 attempts to get out refused; exit code 1\n" in text
+
+    def test_only_the_flag_makes_it_fail(self) -> None:
+        assert isolated().exit_code == 0
+        assert isolated("escape").exit_code == 1
+
+    def test_as_json(self) -> None:
+        report = json.loads(as_json(isolated()))
+        assert report["counts"]["escapes"] == 2
+        (escape,) = report["escapes"]
+        assert (escape["program"], escape["port"], escape["count"]) == ("psql", 5432, 2)
+        assert report["asked"][0] == {
+            "host": "api.test",
+            "port": 443,
+            "programs": {"curl": 1, "node": 1},
+            "requests": {"cassette": 1, "miss": 1},
+            "relayed": 0,
+        }
+
+    @pytest.mark.parametrize(("fail_on", "tag"), [((), "skipped"), (("escape",), "failure")])
+    def test_as_junit(self, fail_on: tuple[str, ...], tag: str) -> None:
+        root = ET.fromstring(as_junit(isolated(*fail_on)))
+        (case,) = root.findall(".//testcase[@classname='buffr run: escape']")
+        assert case.get("name") == "psql tcp [2001:db8::5]:5432"
+        assert case.find(tag) is not None
+
+    def test_nothing_asked_for(self) -> None:
+        run = evolve(outcome(), ledger=Ledger())
+        assert summary(run, PLAIN) == "buffr: the command connected to nothing\n"
