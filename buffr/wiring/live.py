@@ -113,7 +113,12 @@ class LiveService:
             if not listener.running or listener.stopping
         ]
         detail = f"not listening on {', '.join(closed)}" if closed else None
-        return [Check("listeners", not closed, detail)]
+        lost = "recordings cannot be written; the log says why"
+        stores = [
+            Check(one.name, not one.held.losses_noted, lost if one.held.losses_noted else None)
+            for one in self.stores()
+        ]
+        return [Check("listeners", not closed, detail), *stores]
 
     def routes(self) -> Sequence[NamedRoute]:
         return list(self._routes())
