@@ -12,7 +12,7 @@ import { piecesOf } from "./pieces.js";
 import { Stream } from "./stream.js";
 import { attempt, Button, Command, Dialog, Mark, Refusal, Tabs, toast, useLoad, useStore } from "./ui.js";
 import { even, Virtual } from "./virtual.js";
-import { go, world } from "./world.js";
+import { exchanges, go, loadRoutes, world } from "./world.js";
 
 const SETTLE_MS = 150;
 const PAGE = 200;
@@ -20,8 +20,10 @@ const ROW = 44;
 const WHOLE_BODY = 8388608;
 
 /** What is found, page by page as far as it is scrolled to. */
-function useFinds(store, q, changes) {
+function useFinds({ id: store, interactions }, q, changes) {
   const [state, set] = useState({ items: [], next: undefined, total: 0 });
+  // What is recorded meanwhile joins a list that is short; a long one would jump.
+  const fresh = state.next ? 0 : interactions;
   const run = useRef(0);
   const more = async (from) => {
     const mine = ++run.current;
@@ -42,7 +44,7 @@ function useFinds(store, q, changes) {
   useEffect(() => {
     const timer = setTimeout(() => more({ items: [], next: undefined, total: 0 }), q ? SETTLE_MS : 0);
     return () => (clearTimeout(timer), run.current++);
-  }, [store, q, changes]);
+  }, [store, q, changes, fresh]);
   return [state, () => state.next && !state.busy && more(state)];
 }
 
@@ -53,9 +55,9 @@ function Excerpt({ of, q }) {
   return html`<span class="excerpt cut">${of.url.slice(0, at)}<mark class="found">${of.url.slice(at, at + q.length)}</mark>${of.url.slice(at + q.length)}</span>`;
 }
 
-function Finds({ store, id, search }) {
+function Finds({ store, id }) {
   const [q, setQ] = useState("");
-  const [found, more] = useFinds(store.id, q, world.changes.store);
+  const [found, more] = useFinds(store, q, world.changes.store);
   const input = useRef(null);
   const chosen = found.items.findIndex((each) => each.id === id);
   const choose = (i) => found.items[i] && go(["cassettes", store.id, found.items[i].id], true);
@@ -64,7 +66,6 @@ function Finds({ store, id, search }) {
     { key: "k", also: "ArrowUp", label: "up", foot: true, run: () => choose(Math.max(0, chosen - 1)) },
     { key: "/", label: "search", foot: true, run: () => input.current.focus() },
   ]);
-  search.current = q;
   const row = (i, top) => {
     const each = found.items[i];
     return html`<div key=${each.id} class="find" role="option" id=${"i" + each.id} aria-selected=${String(i === chosen)} style=${{ transform: `translateY(${top}px)` }} onClick=${() => choose(i)}>
@@ -134,7 +135,7 @@ function Interaction({ id, store }) {
 
 export function Cassettes({ store: chosen, id, other }) {
   useStore(world);
-  const search = useRef("");
+  useEffect(() => void loadRoutes().catch(() => {}), [exchanges.counts.recorded]);
   const stores = world.stores;
   const store = stores.find((each) => each.id === chosen) || (chosen ? undefined : stores[0]);
   useCommands(stores.length > 1 ? stores.map((each) => ({ key: "", label: `Open ${each.name}`, run: () => go(["cassettes", each.id]) })) : []);
@@ -145,7 +146,7 @@ export function Cassettes({ store: chosen, id, other }) {
     <nav class="rail" aria-label="Cassettes"><header class="spread"><b>${counted(stores.length, "cassette")}</b><span class="faint">${counted(total, "interaction")}</span></header>
       <ul>${stores.map((each) => html`<li><button type="button" class="entry slim" title=${each.path || each.kind} aria-current=${each === store ? "true" : undefined} onClick=${() => go(["cassettes", each.id])}><${Mark} of="file" /><span class="cut grow">${each.name}</span>${each.trouble && html`<span class="badge attention">trouble</span>`}${!each.writable && html`<span class="badge">read only</span>`}<span class="quiet">${count(each.interactions)}</span></button></li>`)}</ul>
       <footer>${trouble.length ? trouble.map((each) => html`<p><b>${each.name}</b>: ${each.trouble}</p>`) : store?.path ? html`<span style=${{ overflowWrap: "anywhere" }}>${store.path}${store.size_bytes != null && `, ${bytes(store.size_bytes)}`}</span>` : "Nothing is wrong with them."}</footer></nav>
-    ${store ? html`<${Finds} key=${store.id} store=${store} id=${id} search=${search} />` : html`<section class="finds pad">That cassette is not open.</section>`}
+    ${store ? html`<${Finds} key=${store.id} store=${store} id=${id} />` : html`<section class="finds pad">That cassette is not open.</section>`}
     ${id && store ? html`<${Interaction} key=${id} id=${id} store=${store} />` : html`<section class="detail" aria-label="Recording"><div class="empty"><p>Choose a recording to see both its sides, edit it, or write a note.</p></div></section>`}
     ${other && html`<${Compare} left=${["interactions", other]} right=${["interactions", id]} onClose=${() => go(["cassettes", chosen, id])} />`}
   </div>`;

@@ -7,7 +7,7 @@ import { bytes, clock, count, counted, duration, isHere, money, percent, tokens 
 import { useCommands } from "./keys.js";
 import { Plot } from "./plots.js";
 import { Choice, Refusal, useLoad, useStore } from "./ui.js";
-import { exchanges, go, world } from "./world.js";
+import { exchanges, go, loadRoutes, world } from "./world.js";
 
 const EVERY_MS = 5000;
 const SPANS = [[300, "5 min"], [900, "15 min"], [3600, "1 hour"]];
@@ -97,7 +97,7 @@ export function Overview() {
   useStore(world);
   useStore(exchanges);
   const [span, setSpan] = useState(900);
-  const [loaded, refusal, again] = useLoad(() => Promise.all([get("series", { span_s: span }), get("savings"), get("limits"), get("status"), get("cache")]), ["overview", span, world.changes.mode]);
+  const [loaded, refusal, again] = useLoad(() => Promise.all([get("series", { span_s: span }), get("savings"), get("limits"), get("status"), get("cache"), loadRoutes()]), ["overview", span, world.changes.mode]);
   useEffect(() => {
     const timer = setInterval(() => document.hidden || again(), EVERY_MS);
     return () => clearInterval(timer);

@@ -32,7 +32,8 @@ class World {
 }
 export const world = new World();
 
-async function loadRoutes() {
+/** Routes and stores with their figures of now. */
+export async function loadRoutes() {
   const load = async (name) => world.set({ [name]: (await get(name)).items });
   await Promise.all([load("routes"), load("stores")]);
 }
