@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from buffr.config import kinds
 from buffr.config.caching import CacheSettings
+from buffr.config.faults import FaultSettings
 from buffr.config.kinds import StatusSet
 from buffr.config.limits import RateLimits
 from buffr.config.schema import described, embedded, setting
@@ -385,6 +386,17 @@ class RouteSettings:
         "A Python file with [hooks](how-to/hooks.md), relative to the working directory. It is run"
         " when buffr starts.",
         modes=RECORDINGS,
+    )
+    faults: tuple[FaultSettings, ...] = setting(
+        Rules(FaultSettings, skips=False),
+        (),
+        "[Faults](how-to/faults.md) for a client to prove itself by, on live and replayed answers.",
+    )
+    fault_seed: int | None = setting(
+        kinds.whole(0, 2**31 - 1),
+        None,
+        "What the chances of `faults` follow from: the same seed gives the same run.",
+        default_text="another one each time, in the log",
     )
     match: MatchSettings = setting(
         Section(MatchSettings, word="preset"),

@@ -327,9 +327,10 @@ class NamedRows:
 
 @frozen
 class Rules(Generic[T_co]):
-    """A list of mappings, each a rule; an invalid one is skipped with a warning."""
+    """A list of mappings, each a rule; an invalid one ``skips`` with a warning, or is an error."""
 
     model: type[T_co]
+    skips: bool = True
     allowed = "a list of mappings"
     empty_ok = True
 
@@ -345,5 +346,8 @@ class Rules(Generic[T_co]):
             rule = Section(self.model).read(item, f"{path}[{index}]", own)
             if rule is not None:
                 rules.append(rule)
-            problems.warnings += [f"{line}; the rule is skipped" for line in own.errors]
+            if self.skips:
+                problems.warnings += [f"{line}; the rule is skipped" for line in own.errors]
+            else:
+                problems.errors += own.errors
         return tuple(rules)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, assert_never
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
@@ -34,6 +35,7 @@ from buffr.exchanges.exchange import (
     shown,
     shown_session,
 )
+from buffr.exchanges.faults import FaultInjected, FaultSink
 from buffr.exchanges.fetch import Fetches
 from buffr.exchanges.hit import RecordedHit
 from buffr.exchanges.lookup import (
@@ -56,12 +58,15 @@ from buffr.log import ExchangeLog, say
 from buffr.matching.key import recording_name
 from buffr.matching.variants import Identity
 from buffr.message import Request, ResponseHead
+from buffr.policy.faults import Fault
 from buffr.policy.mode import Fetch, Refuse, Replay, decide
 from buffr.transport.eager import AT_ONCE_BYTES, aside
 from buffr.transport.streams import BodyStream
 from buffr.wire.websocket_handshake import asks_websocket, check_request
 
 __all__ = ["Engine"]
+
+_NO_FAULT = Fault()
 
 
 _ONCE = Fetch(record=True, share=False)
@@ -111,17 +116,10 @@ class Engine:
         status, level, detail, explanation = 0, "INFO", "", ""
         failure: BuffrError | None = None
         try:
-            if request.hops and route.upstream is not None:
-                route.upstream.upstream.refuse_loop(request)
-            match route:
-                case Recorded():
-                    answering = self._recorded(exchange, route, body)
-                case Cached():
-                    answering = self._cached(exchange, route, body)
-                case Passing():
-                    answering = self._passed(exchange, route, body)
-                case other:
-                    assert_never(other)
+            if request.hops or route.faults is not None:
+                answering = self._specially(exchange, route, body)
+            else:
+                answering = self._answering(exchange, route, body)
             status, cut = await answering
             if cut is not None:
                 level, detail = "WARN", cut
@@ -160,6 +158,60 @@ class Engine:
                     None if self.watch is None else exchange.seen(failure),
                 )
                 self._tell(now, finished)
+
+    def _answering(
+        self, exchange: Exchange, route: Route, body: bytes | BodyStream
+    ) -> Coroutine[Deferred[Any], Any, tuple[int, str | None]]:
+        """Answers by the kind of route: the status, and why the answer was cut off."""
+        match route:
+            case Recorded():
+                return self._recorded(exchange, route, body)
+            case Cached():
+                return self._cached(exchange, route, body)
+            case Passing():
+                return self._passed(exchange, route, body)
+            case other:
+                assert_never(other)
+
+    async def _specially(
+        self, exchange: Exchange, route: Route, body: bytes | BodyStream
+    ) -> tuple[int, str | None]:
+        """Answer a request that may have come back here, or whose answer suffers a fault.
+
+        Raises ``LoopDetected``, ``FaultInjected``.
+        """
+        if exchange.request.hops and route.upstream is not None:
+            route.upstream.upstream.refuse_loop(exchange.request)
+        if route.faults is None:
+            return await self._answering(exchange, route, body)
+        fault = route.faults.of(exchange.request, exchange.scope, self._wall()) or _NO_FAULT
+        sink = exchange.sink
+        exchange.sink = FaultSink(sink, fault, self._sleep)
+        names = f"fault: {' '.join(fault.names)}" if fault.names else None
+        if fault.delay_s:
+            await self._sleep(fault.delay_s)
+        if fault.reset:
+            exchange.src = "fault"
+            sink.abort()
+            return 0, names
+        if fault.status is not None:
+            exchange.src = "fault"
+            return await self._refused(sink, FaultInjected(fault)), names
+        status, cut = await self._answering(exchange, route, body)
+        return status, cut or names
+
+    async def _refused(self, sink: SwitchingSink, error: FaultInjected) -> int:
+        """Answer with a status and a body of the settings; without a body, raise the error."""
+        if error.body is None:
+            raise error
+        length = (b"Content-Length", b"%d" % len(error.body))
+        head = ResponseHead(error.status, error.reason, (*error.headers, length))
+        sink.answer(head, error.body, (), ())
+        await sink.drain()
+        return error.status
+
+    async def _sleep(self, seconds: float) -> None:
+        await deferLater(self._reactor, seconds)
 
     def tunnel(self, shown: str) -> Callable[[], None]:
         """Log the beginning of a bypassed tunnel; the caller calls the result when it ends."""
@@ -225,7 +277,7 @@ class Engine:
     ) -> tuple[int, str | None]:
         """Answer from a recording, or record an answer."""
         request, place = exchange.request, None
-        key = check_request(request) if asks_websocket(request) else b""
+        key = check_request(request) if request.upgrade and asks_websocket(request) else b""
         if not route.identifies:
             exchange.body = _on_its_way(route, body, record=route.mode.records)
         else:

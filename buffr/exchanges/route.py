@@ -25,6 +25,7 @@ from buffr.origin import Origin
 from buffr.policy.cache.keys import CacheKeys
 from buffr.policy.cache.rules import CacheRules
 from buffr.policy.cache.storing import Timing
+from buffr.policy.faults import Faults
 from buffr.policy.mode import Mode, needs_key
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Store
@@ -177,7 +178,8 @@ class _AnyRoute:
     ``linger_s`` seconds after its last client left. ``origin`` is part of a
     request's identity, if one listener serves many origins. ``src`` is the
     source of live answers in the log. ``session_limits`` apply to WebSocket
-    sessions. ``uses`` says whether the route can be released.
+    sessions. ``uses`` says whether the route can be released. ``faults`` are
+    those that its answers suffer.
     """
 
     upstream: PacedUpstream | None
@@ -189,6 +191,7 @@ class _AnyRoute:
     src: str = "upstream"
     session_limits: SessionLimits = SessionLimits()
     uses: Uses = field(factory=Uses)
+    faults: Faults | None = None
 
     @property
     def pace(self) -> Pace | None:

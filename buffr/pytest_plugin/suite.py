@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 __all__ = ["MODES", "RECORDING", "Recording", "Suite", "as_lines", "expected_cassette"]
 
 MODES = ("auto", "record", "replay", "passthrough")
-_SETTINGS = frozenset(("match", "repeat", "record_statuses", "share", "replay_delays", "websocket"))
+_SETTINGS = frozenset(
+    (
+        "fault_seed",
+        "faults",
+        "match",
+        "repeat",
+        "record_statuses",
+        "share",
+        "replay_delays",
+        "websocket",
+    )
+)
 _OTHERS = frozenset(("cassette", "mode", "block_network", "allowed_hosts"))
 
 

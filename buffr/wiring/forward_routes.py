@@ -82,6 +82,7 @@ class ForwardRoutes:
         origin, place = name
         if place is None:
             route = await self._without_cassette(origin, row)
+            route = self._maker.with_faults(route, row)
             return self._held.find(name) or self._hold(name, route, None)
         view = await self._view(place, row)
         try:
@@ -94,7 +95,7 @@ class ForwardRoutes:
                 )
                 if row.mode is Mode.REPLAY:
                     route.explainer.begin()
-                return self._hold(name, route, view.cassette)
+                return self._hold(name, self._maker.with_faults(route, row), view.cassette)
         except BaseException:
             self._give_back(view.cassette)
             raise

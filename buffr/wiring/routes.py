@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypedDict, assert_never
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
+from twisted.logger import LogLevel
 
 from buffr import __version__
 from buffr.clock.names import TimeNames
@@ -37,6 +38,7 @@ from buffr.exchanges.route import (
     SessionLimits,
     Variants,
 )
+from buffr.log import say
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import PRESETS
 from buffr.origin import Origin
@@ -49,6 +51,7 @@ from buffr.stores.base import Store
 from buffr.upstream.upstream import Upstream
 from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes, place_of
+from buffr.wiring.faults import faults_of
 from buffr.wiring.hooks import HookFiles
 from buffr.wiring.matchers import cache_matcher_for, matcher_for, repeat_of
 from buffr.wiring.servers import on_error_of
@@ -140,6 +143,24 @@ class RouteMaker:
         There is no ``upstream`` in mode replay. ``name`` identifies the
         route's answers in a cache.
         """
+        return self.with_faults(self._of_row(row, upstream, origin, name), row)
+
+    def with_faults(self, route: Route, row: RouteSettings) -> Route:
+        """The route with the faults of its row. Raises ``ConfigError``."""
+        faults = faults_of(row)
+        if faults is None:
+            return route
+        what = "" if route.origin is None else route.origin.url
+        say(LogLevel.warn, "faults are on", route=what, seed=str(faults.seed))
+        return evolve(route, faults=faults)
+
+    def _of_row(
+        self,
+        row: ReverseRoute | GatewayRow,
+        upstream: Upstream | None,
+        origin: Origin | None,
+        name: str,
+    ) -> Route:
         if upstream is None:
             return self._recorded_row(row, None, origin)
         limits, url = row.limits, upstream.origin.url

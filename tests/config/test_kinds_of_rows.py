@@ -38,6 +38,8 @@ SAMPLES: dict[str, Any] = {
     "via": "http://p.test",
     "resolve": "127.0.0.1",
     "sni": "b.test",
+    "faults": [{"status": 500}],
+    "fault_seed": 3,
     "upstream.http2": "never",
     "upstream.lenient": False,
     "store": "memory:",

@@ -190,6 +190,16 @@ class TestMark:
         assert len(upstream.received) == 1
         assert names(tmp_path / "cassettes" / "test_a") == ["shared.json"]
 
+    def test_faults_of_a_test(self, tmp_path: Path, run: Run) -> None:
+        (tmp_path / "test_a.py").write_text(
+            "import os, pytest, requests\n"
+            '@pytest.mark.buffr(faults=[{"status": 503, "first": 1}])\n'
+            "def test_it():\n"
+            '    url = os.environ["UPSTREAM"] + "/one"\n'
+            "    assert [requests.get(url).status_code for _ in range(2)] == [503, 200]\n"
+        )
+        run()
+
     @pytest.mark.parametrize(
         ("mark", "told"),
         [

@@ -1,0 +1,91 @@
+"""Faults that a user asks for, as settings describe them."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from buffr.config import kinds
+from buffr.config.schema import setting
+from buffr.config.shapes import ListOf
+
+__all__ = ["FaultSettings"]
+
+
+@frozen(kw_only=True)
+class FaultSettings:
+    """One fault, and the requests that meet it. Times are in seconds, sizes in bytes."""
+
+    delay_s: float = setting(
+        kinds.duration(zero="none"), 0.0, "How long the answer waits.", key="delay"
+    )
+    jitter_s: float = setting(
+        kinds.duration(zero="none"),
+        0.0,
+        "The most that is added to `delay`, by chance.",
+        key="jitter",
+    )
+    status: int | None = setting(
+        kinds.whole(400, 599), None, "The status of an error in the place of the answer."
+    )
+    retry_after_s: float | None = setting(
+        kinds.duration(zero="at once"), None, "`Retry-After` beside `status`.", key="retry_after"
+    )
+    body: str | None = setting(
+        kinds.LITERAL,
+        None,
+        "The body beside `status`.",
+        default_text="an error in the form of the client's API",
+    )
+    reset: bool = setting(
+        kinds.BOOL, default=False, doc="Whether the connection is closed without an answer."
+    )
+    malformed: bool = setting(
+        kinds.BOOL,
+        default=False,
+        doc="Whether the body's last character, such as a closing brace, is missing.",
+    )
+    cut_after: int | None = setting(
+        kinds.size(), None, "After how many bytes of the body the connection is closed."
+    )
+    cut_after_events: int | None = setting(
+        kinds.whole(0, 10**6), None, "After how many events of a stream the connection is closed."
+    )
+    event_delay_s: float = setting(
+        kinds.duration(zero="none"),
+        0.0,
+        "How long a stream pauses after each event.",
+        key="event_delay",
+    )
+    bytes_per_second: int | None = setting(
+        kinds.size(1), None, "How fast the body goes out at most."
+    )
+    quota: int | None = setting(
+        kinds.whole(0, 10**9),
+        None,
+        "After how many answers the client's quota is used up: until `quota_period` is over, it "
+        "gets 429. Answers say what is left, in `X-RateLimit-Remaining`.",
+    )
+    quota_period_s: float = setting(
+        kinds.duration(), 60.0, "How long a quota is valid.", key="quota_period"
+    )
+    chance: float = setting(
+        kinds.SHARE, 1.0, "The share of requests that meet the fault, by chance."
+    )
+    calls: tuple[int, ...] = setting(
+        ListOf(kinds.whole(1, 10**9), tuple), (), "The requests that meet it, by number, from 1."
+    )
+    first: int | None = setting(
+        kinds.whole(1, 10**9), None, "How many requests meet it, from the first on."
+    )
+    every: int | None = setting(
+        kinds.whole(1, 10**9), None, "Every so-manyth request meets it: with 3, the third, sixth…"
+    )
+    methods: tuple[str, ...] = setting(
+        ListOf(kinds.NAME, tuple), (), "The methods of requests that meet it.", key="method"
+    )
+    path: str | None = setting(
+        kinds.PATTERN, None, "A pattern (RE2) in the path and query of requests that meet it."
+    )
+    header: str | None = setting(
+        kinds.HEADER_NAME, None, "A field that requests have that meet it."
+    )

@@ -1,0 +1,74 @@
+"""Builds the faults of a route from its settings."""
+
+from __future__ import annotations
+
+import random
+import secrets
+
+import re2
+
+from buffr.config.faults import FaultSettings
+from buffr.config.route import RouteSettings
+from buffr.errors import ConfigError
+from buffr.policy.faults import FaultRule, Faults
+from buffr.redaction.screen import latin1
+
+__all__ = ["faults_of"]
+
+
+def faults_of(row: RouteSettings) -> Faults | None:
+    """The faults of a row, if it has any. Raises ``ConfigError`` for an invalid pattern.
+
+    Their seed is written to the log where none is set, so that a run can be
+    repeated.
+    """
+    if not row.faults:
+        return None
+    seed = secrets.randbelow(1 << 31) if row.fault_seed is None else row.fault_seed
+    chance = random.Random(seed).random  # noqa: S311  # no secret: a run is to be repeated
+    return Faults(tuple(_rule(said) for said in row.faults), chance, seed)
+
+
+def _rule(said: FaultSettings) -> FaultRule:
+    path = None
+    if said.path is not None:
+        try:
+            path = re2.compile(said.path.encode(), latin1())
+        except re2.error as error:
+            raise ConfigError(f"faults: path: not a pattern (RE2): {error}") from None
+    return FaultRule(
+        name=_name(said),
+        share=said.chance,
+        calls=said.calls,
+        first=said.first,
+        every=said.every,
+        methods=frozenset(method.upper().encode() for method in said.methods),
+        path=path,
+        header=None if said.header is None else said.header.lower().encode(),
+        delay_s=said.delay_s,
+        jitter_s=said.jitter_s,
+        status=said.status,
+        retry_after_s=None if said.retry_after_s is None else round(said.retry_after_s),
+        body=None if said.body is None else said.body.encode(),
+        reset=said.reset,
+        malformed=said.malformed,
+        cut_after_bytes=said.cut_after,
+        cut_after_events=said.cut_after_events,
+        event_delay_s=said.event_delay_s,
+        bytes_per_s=said.bytes_per_second,
+        quota=said.quota,
+        quota_s=said.quota_period_s,
+    )
+
+
+def _name(said: FaultSettings) -> str:
+    """The fault in a word: the first of its effects."""
+    effects = {
+        "reset": said.reset,
+        f"status-{said.status}": said.status is not None,
+        "quota": said.quota is not None,
+        "malformed": said.malformed,
+        "cut": said.cut_after is not None or said.cut_after_events is not None,
+        "slow": said.bytes_per_second is not None or said.event_delay_s > 0,
+    }
+    return next((name for name, is_so in effects.items() if is_so), "delay")
