@@ -259,8 +259,8 @@ class TestSafety:
     def test_each_recording_goes_to_its_own_host(self, tmp_path: Path) -> None:
         """Behind the forward proxy, recordings name their hosts."""
         with (
-            FakeUpstream(lambda _: answer(b"{}")) as one,
-            FakeUpstream(lambda _: answer(b"{}")) as other,
+            FakeUpstream(lambda _: answer(b"{}", headers=JSON)) as one,
+            FakeUpstream(lambda _: answer(b"{}", headers=JSON)) as other,
         ):
             many(tmp_path / "api.json", 4)
             document = json.loads((tmp_path / "api.json").read_text())
@@ -270,8 +270,8 @@ class TestSafety:
                 element["http"]["request"] |= where
             (tmp_path / "api.json").write_text(json.dumps(document))
             assert run_command("cassette", "check", "api.json", cwd=tmp_path).returncode == 0
-            assert [line.target for line in one.received] == [b"/0", b"/2"]
-            assert [line.target for line in other.received] == [b"/1", b"/3"]
+            assert sorted(line.target for line in one.received) == [b"/0", b"/2"]
+            assert sorted(line.target for line in other.received) == [b"/1", b"/3"]
             document["interactions"][1]["http"]["request"]["host"] = "localhost"
             (tmp_path / "api.json").write_text(json.dumps(document))
             words = ("cassette", "check", "api.json", "--against", one.url)
