@@ -53,9 +53,11 @@ def answer_words(recorded: Interaction) -> set[bytes]:
     Raises ``CassetteError`` if its body's file cannot be read.
     """
     found: set[bytes] = set()
-    for value in _all_values_of(recorded):
-        found.update(_RUN.findall(value.encode("utf-8", "surrogatepass")))
-    return {word for word in found if len(word) >= _SHORTEST or word.isdigit()} - {STAND_IN}
+    for value in _values_of(recorded):
+        text = value.encode("utf-8", "surrogatepass")
+        found.add(_longest(text))
+        found.update(one.digest.encode() for one in stand_ins(text))
+    return found - {b"", STAND_IN}
 
 
 def _values_of(recorded: Interaction) -> Iterator[str]:
