@@ -23,7 +23,7 @@ from playwright.sync_api import (
 __all__ = ["BROWSER", "Sight", "browser", "looking"]
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 _QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 _WATCH = """
