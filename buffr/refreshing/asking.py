@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError
@@ -30,8 +30,9 @@ from buffr.interaction import (
 from buffr.message import ResponseHead, has_token, media_type, with_length
 from buffr.origin import Origin
 from buffr.policy.rate_limits import remaining
+from buffr.refreshing.treq_client import Answered
 
-__all__ = ["SAFE", "Answered", "Asking", "Live", "Rules", "Twice", "is_safe"]
+__all__ = ["SAFE", "Asking", "Live", "Rules", "Twice", "is_safe"]
 
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 """Methods that change nothing (RFC 9110 9.2.1), which are asked without being told to."""
@@ -44,17 +45,8 @@ _STAY_S = 1.0
 _LONGEST_STAY_S = 30.0
 _UNSAFE = "--unsafe asks about requests that may change something, too"
 
-Twice = str
+Twice = Literal["safe", "never", "always"]
 """When an answer is asked for twice, if it differs: ``safe``, ``never`` or ``always``."""
-
-
-class Answered(Protocol):
-    """What came from a live API. A body in a file lives until ``close``."""
-
-    @property
-    def interaction(self) -> Interaction: ...
-
-    def close(self) -> None: ...
 
 
 class Client(Protocol):

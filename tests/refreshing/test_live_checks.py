@@ -11,8 +11,9 @@ from buffr.interaction import RecordedRequest
 from buffr.message import Request
 from buffr.origin import Origin
 from buffr.policy.rate_limits import RateRules
-from buffr.refreshing.asking import Answered, Rules
+from buffr.refreshing.asking import Rules
 from buffr.refreshing.live_checks import LiveChecks
+from buffr.refreshing.treq_client import Answered
 
 GET = Request(b"GET", b"/", ())
 
