@@ -65,7 +65,7 @@ class UpstreamOptions:
         default_text="the global setting",
     )
 
-    http2: Http2Use = setting(
+    http2_use: Http2Use = setting(
         kinds.one_of(get_args(Http2Use)),
         "auto",
         "Whether the upstream is spoken to in HTTP/2. `auto`: for requests that came in HTTP/2, if "

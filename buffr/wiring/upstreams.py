@@ -101,7 +101,7 @@ class Upstreams:
                     judge,
                     lambda tls, _: endpoint_for(origin, direct, tls=tls),
                 ),
-                http2_wanted=options.http2 == "always",
+                http2_wanted=options.http2_use == "always",
             )
         else:
             to_parent = self._to_parent(parent, options)
@@ -124,7 +124,7 @@ class Upstreams:
                     keep_host=keep_host,
                     hops=self.hops,
                     http2=self._http2(origin, options, rules, _in_tunnel, through),
-                    http2_wanted=options.http2 == "always",
+                    http2_wanted=options.http2_use == "always",
                 )
             else:
                 upstream = PlainThroughParent(
@@ -152,7 +152,7 @@ class Upstreams:
         endpoint: Callable[[Any, bytes], Any],
     ) -> Callable[[], Http2Pool] | None:
         """What makes the connections in HTTP/2, when one is needed first."""
-        if options.http2 == "never":
+        if options.http2_use == "never":
             return None
         config = self._config
 

@@ -9,7 +9,9 @@ import pytest
 import yaml
 from config_sources import loaded, refused
 
-from buffr.config import Config
+from buffr.config import Config, ReverseRoute
+from buffr.config.forward import ForwardSettings
+from buffr.config.gateway import GatewaySettings
 from buffr.config.listener import ListenerSettings
 from buffr.config.route import RouteSettings
 from buffr.config.schema import Setting, settings_of
@@ -91,6 +93,14 @@ def rows_in(config: Config) -> list[RouteSettings]:
 
 def value_in(row: RouteSettings, one: Setting) -> object:
     return getattr(getattr(row, one.within) if one.within else row, one.name)
+
+
+class TestNames:
+    @pytest.mark.parametrize("model", [ReverseRoute, ForwardSettings, GatewaySettings])
+    def test_each_is_one_settings(self, model: type) -> None:
+        """A port and the route behind it are in one row: one would replace the other's value."""
+        names = [one.name for one in settings_of(model)]
+        assert sorted(names) == sorted(set(names))
 
 
 class TestRoutes:
