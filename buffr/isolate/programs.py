@@ -51,7 +51,8 @@ class Programs:
 
     _diagnosis: socket.socket
     _proc: int
-    _lately: OrderedDict[int, None] = field(factory=OrderedDict)
+    _lately: OrderedDict[int, int] = field(factory=OrderedDict)
+    """The processes that were found lately, and with which open file."""
 
     def of(self, protocol: int, own: End, other: End) -> Program:
         """The program whose socket is at ``own``, and connected to ``other``."""
@@ -94,37 +95,47 @@ class Programs:
             yield line.split()[9]
 
     def _with_open(self, link: str) -> Program:
+        for pid, file in reversed(self._lately.items()):
+            # One connection after the other has the same number, several have the next ones.
+            for near in (file, file + 1):
+                if self._link(pid, near) == link:
+                    return self._found(pid, near)
         left = _MOST_LINKS
         for pid in self._pids():
-            try:
-                files = _names(f"/proc/self/fd/{self._proc}/{pid}/fd")
-            except OSError:
-                continue
-            # A new connection has one of the highest numbers, as a rule.
-            for file in sorted(map(int, files), reverse=True):
+            for file in self._files(pid):
                 left -= 1
                 if left < 0:
                     return UNKNOWN
-                try:
-                    if os.readlink(f"{pid}/fd/{file}", dir_fd=self._proc) == link:
-                        return self._program(pid)
-                except OSError:
-                    continue
+                if self._link(pid, file) == link:
+                    return self._found(pid, file)
         return UNKNOWN
 
-    def _pids(self) -> Iterator[int]:
-        """The processes inside: first those that were found lately, then the newest."""
-        lately = list(reversed(self._lately))
-        yield from lately
-        pids = (int(name) for name in _names(self._proc) if name.isdigit())
-        known = {*lately, _INIT}
-        yield from (pid for pid in sorted(pids, reverse=True) if pid not in known)
+    def _link(self, pid: int, file: int) -> str:
+        try:
+            return os.readlink(f"{pid}/fd/{file}", dir_fd=self._proc)
+        except OSError:
+            return ""
 
-    def _program(self, pid: int) -> Program:
-        self._lately[pid] = None
+    def _pids(self) -> list[int]:
+        """The processes inside: first those that were found lately, then the newest."""
+        pids = sorted((int(name) for name in _names(self._proc) if name.isdigit()), reverse=True)
+        return [*reversed(self._lately), *(one for one in pids if one not in self._lately)]
+
+    def _files(self, pid: int) -> list[int]:
+        """The open files of a process: a new connection has one of the highest numbers."""
+        if pid == _INIT:
+            return []
+        try:
+            return sorted(map(int, _names(f"/proc/self/fd/{self._proc}/{pid}/fd")), reverse=True)
+        except OSError:
+            return []
+
+    def _found(self, pid: int, file: int) -> Program:
+        self._lately[pid] = file
         self._lately.move_to_end(pid)
         if len(self._lately) > _MOST_REMEMBERED:
             self._lately.popitem(last=False)
+        # It may have become another program since the last time.
         first = self._read(pid, "cmdline").partition(b"\0")[0]
         name = PurePath(os.fsdecode(first)).name or self._read(pid, "comm").decode().strip()
         return Program(name, pid)
