@@ -572,3 +572,38 @@ class TestTerminal:
             running.wait(120)
             os.close(main)
         assert b"no job control" not in said
+
+
+ASK_NAMES = """
+import socket, struct
+
+def query(name, kind):
+    labels = b"".join(bytes((len(one),)) + one.encode() for one in name.split("."))
+    return struct.pack(">HHHHHH", 7, 256, 1, 0, 0, 0) + labels + struct.pack(">BHH", 0, kind, 1)
+
+def over_udp(server, asked):
+    family = socket.AF_INET6 if ":" in server else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as client:
+        client.settimeout(60)
+        client.connect((server, 53))
+        client.send(asked)
+        return client.recv(512)
+
+def over_tcp(server, asked):
+    with socket.create_connection((server, 53), 60) as client:
+        client.sendall(struct.pack(">H", len(asked)) + asked)
+        return client.makefile("rb").read(2 + 12)[2:]
+
+for ask, server in ((over_udp, "192.0.2.53"), (over_udp, "2001:db8::53"), (over_tcp, "192.0.2.53")):
+    for name, kind in (("a.test", 1), ("a.test", 65), ("db", 1), ("a.invalid", 28)):
+        _, flags, _, count, _, _ = struct.unpack_from(">6H", ask(server, query(name, kind)))
+        print(flags & 15, count)
+"""
+
+
+class TestNames:
+    def test_every_server_is_buffr(self, place: Place) -> None:
+        """By UDP and by TCP: a name has an address, no HTTPS record, and some do not exist."""
+        done = place.run("--fail-on-escape", "--", place.python, "-c", ASK_NAMES)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == "0 1\n0 0\n3 0\n3 0\n" * 3
