@@ -54,6 +54,7 @@ FLAGS = (
     Flag("keep-host", "BOOL", "whether the upstream gets the client's Host: true or false"),
     Flag("ca-file", "FILE", "certificates (PEM) to trust in addition to the system's"),
     Flag("replay-delays", "BOOL", "whether replays keep the recorded timing: true or false"),
+    Flag("replay-clock", "WORD", "what replays say of time: recorded, shifted or now [recorded]"),
     Flag("match", "PRESET", "whose rules match requests: buffr, vcr, har or mcp [buffr]"),
     Flag("match-on", "PARTS", "the parts of a request that count, separated by commas", many=True),
     Flag("match-json", "PATH", "a JSONPath in bodies that does not count", many=True),

@@ -29,7 +29,15 @@ _SHOWN = (
     "workers",
     "log-format",
 )
-_OF_CASSETTES = ("cassette", "store", "repeat", "replay-delays", *MATCHING, "allow-unrecorded")
+_OF_CASSETTES = (
+    "cassette",
+    "store",
+    "repeat",
+    "replay-delays",
+    "replay-clock",
+    *MATCHING,
+    "allow-unrecorded",
+)
 _OF_CACHES = ("store", "ttl", *MATCHING, "allow-unrecorded")
 _API = "https://api.openai.com"
 _TEXTS = {

@@ -26,7 +26,7 @@ MODE_FLAGS = {
 }
 _SHOWN = (
     *("port", "listen", "bypass", "config", "data-dir", "store", "ttl", "repeat"),
-    *("replay-delays", *MATCHING, "allow-unrecorded"),
+    *("replay-delays", "replay-clock", *MATCHING, "allow-unrecorded"),
     *("ca-file", "ca-cert", "ca-key", "admin", "workers", "log-format"),
 )
 

@@ -330,6 +330,8 @@ class RouteSettings:
         Section(ClockSettings, word="show"),
         ClockSettings(),
         "What replayed answers say about time.",
+        variable="BUFFR_REPLAY_CLOCK",
+        flag="replay_clock",
         modes=RECORDINGS,
     )
     replay_retry_after_s: float | None = setting(

@@ -27,13 +27,16 @@ __all__ = ["MODES", "RECORDING", "Recording", "Suite", "as_lines", "expected_cas
 MODES = ("auto", "record", "replay", "passthrough")
 _SETTINGS = frozenset(
     (
+        "end_of_stream",
         "fault_seed",
         "faults",
         "match",
-        "repeat",
         "record_statuses",
-        "share",
+        "repeat",
+        "replay_clock",
         "replay_delays",
+        "replay_retry_after",
+        "share",
         "websocket",
     )
 )

@@ -16,7 +16,7 @@ __all__ = ["declare", "run"]
 
 HANDLES_SIGNALS = True
 _NOT_STARTED = 2
-_SHOWN = ("config", *MATCHING, "repeat", "replay-delays", "log-format")
+_SHOWN = ("config", *MATCHING, "repeat", "replay-delays", "replay-clock", "log-format")
 _TARGET = "http://stdio.invalid"
 """Stands for the command where the settings want an upstream; nobody ever connects to it."""
 

@@ -24,7 +24,7 @@ _LONGEST_S = 1e6
 T = TypeVar("T")
 _NOT_STARTED = 2
 _SHOWN = (
-    *("bypass", "config", "data-dir", "store", "ttl", "repeat", "replay-delays"),
+    *("bypass", "config", "data-dir", "store", "ttl", "repeat", "replay-delays", "replay-clock"),
     *(*MATCHING, "allow-unrecorded", "ca-file", "ca-cert", "ca-key", "log-format"),
 )
 _OTHERWISE = ("target", "port", "listen", "cassette", "keep-host", "proxy")
