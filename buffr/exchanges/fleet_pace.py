@@ -38,23 +38,26 @@ class _Waiting:
 
 
 class _FleetClock:
-    """The fleet's clock by that of this process.
+    """The fleet's clock by that of this process, which is known within bounds.
 
-    The reply that took the shortest time tells most. Clocks may run apart by
-    a ten-thousandth.
+    A reply was made after it was asked for, and before it came. The quickest
+    ones tell most. Clocks may run apart by a ten-thousandth.
     """
 
     def __init__(self) -> None:
-        self._ahead_s = inf
+        self._least_s, self._most_s = -inf, inf
         self._heard_s = 0.0
 
-    def heard(self, fleet_s: float, now_s: float) -> None:
-        """A reply that said ``fleet_s`` has come at ``now_s``."""
-        known = self._ahead_s + (now_s - self._heard_s) * 1e-4
-        self._ahead_s, self._heard_s = min(known, now_s - fleet_s), now_s
+    def heard(self, fleet_s: float, asked_s: float, now_s: float) -> None:
+        """A reply that was asked for at ``asked_s`` said ``fleet_s``, and came at ``now_s``."""
+        drift_s = (now_s - self._heard_s) * 1e-4
+        self._least_s = max(self._least_s - drift_s, asked_s - fleet_s)
+        self._most_s = min(self._most_s + drift_s, now_s - fleet_s)
+        self._heard_s = now_s
 
-    def local(self, fleet_s: float) -> float:
-        return fleet_s + self._ahead_s
+    def local(self, fleet_s: float) -> tuple[float, float]:
+        """The first and the last moment that may be meant."""
+        return fleet_s + self._least_s, fleet_s + self._most_s
 
 
 class FleetPace(Pace):
@@ -166,8 +169,9 @@ class FleetPace(Pace):
                 if wanted <= 0 and not self._alone:
                     return
                 windows = [(one.count, float(one.length_s)) for one in self._rules.windows]
+                asked = self._seconds()
                 grants = await self._limits.take(max(0, wanted), windows)
-                self._clock.heard(grants.now_s, self._seconds())
+                self._clock.heard(grants.now_s, asked, self._seconds())
                 if self._alone:
                     self._alone = False
                     super().change(self._rules, self._max_hold_s)
@@ -175,9 +179,9 @@ class FleetPace(Pace):
                 self._free_at = self._seconds() + grants.wait_s
                 for delay_s, name in grants.turns:
                     self._granted += 1
-                    due = self._clock.local(grants.now_s) + delay_s
-                    wait_s = max(0.0, due - self._seconds())
-                    self._reactor.callLater(wait_s, self._next_leaves, name, due)
+                    first, last = self._clock.local(grants.now_s + delay_s)
+                    wait_s = max(0.0, last - self._seconds())
+                    self._reactor.callLater(wait_s, self._next_leaves, name, first)
                 if grants.wait_s:
                     self._refuse_those_too_late()
                     await deferLater(self._reactor, grants.wait_s)
@@ -185,6 +189,7 @@ class FleetPace(Pace):
             self._asking = False
 
     def _next_leaves(self, name: bytes, due: float) -> None:
+        """Let the next request leave; its turn was due at this moment, or later."""
         self._granted -= 1
         if not self._queue:  # the client of this turn has left
             self._settle(self._unused, name)
