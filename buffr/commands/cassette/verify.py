@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from buffr.commands.cassette.arguments import files, is_cassette
+from buffr.commands.cassette.entries import Kind, entries, kind_of_file
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import complain, plain, times
 from buffr.errors import CassetteError
 from buffr.stores.cassette.format import RECORDED_KINDS
-from buffr.stores.cassette.snapshot import Snapshot, read_snapshot
+from buffr.stores.cassette.snapshot import Snapshot, file_errors, read_snapshot
 from buffr.stores.cassette.verifying import interaction_faults
 
 __all__ = ["declare", "faults", "run"]
@@ -21,7 +22,8 @@ __all__ = ["declare", "faults", "run"]
 def declare(parser: Parser) -> None:
     """Describe the arguments."""
     parser.describe(
-        "Reads cassettes whole, and checks the files of large bodies by their digests. Exits "
+        "Reads cassettes and SQLite files of recordings whole, and checks "
+        "the files of large bodies by their digests. Exits "
         "with 1 if something is wrong: an error in the JSON, a torn end, an interaction that "
         "cannot be read or sent, or whose answer broke off, chunk sizes that do not add up "
         "to the body, a body file that is missing or was changed.",
@@ -44,21 +46,42 @@ def run(given: argparse.Namespace) -> int:
         if given.only_cassettes and not is_cassette(path):
             continue
         try:
-            snapshot = read_snapshot(path, complain)
+            total, found = _checked(path)
         except CassetteError as error:
             complain(str(error))
             code = 1
             continue
-        found = False
-        for fault in faults(snapshot):
-            found = True
+        for fault in found:
             sys.stdout.write(f"{plain(fault)}\n")
-        if found:
             code = 1
-        elif not given.quiet:
-            count = times(len(snapshot), "interaction", "interactions")
+        if not found and not given.quiet:
+            count = times(total, "interaction", "interactions")
             sys.stdout.write(f"{plain(str(path))}: {count}, all good\n")
     return code
+
+
+def _checked(path: Path) -> tuple[int, Sequence[str]]:
+    """How many interactions a file has, and its problems. Raises ``CassetteError``."""
+    with file_errors(path):
+        kind = kind_of_file(path)
+    if kind is Kind.CACHE:
+        return _stored_faults(path)
+    snapshot = read_snapshot(path, complain)
+    return len(snapshot), list(faults(snapshot))
+
+
+def _stored_faults(path: Path) -> tuple[int, Sequence[str]]:
+    """The same of what an SQLite file has recorded and cached. Raises ``CassetteError``."""
+    total, found = 0, list[str]()
+    digests: dict[Path, str] = {}
+    for entry in entries(path):
+        total += 1
+        if entry.interaction is None:
+            found.append(f"{path}: interaction {entry.number}: it cannot be read")
+            continue
+        named = f"{path}: interaction {entry.number}"
+        found += [f"{named}: {what}" for what in interaction_faults(entry.interaction, digests)]
+    return total, found
 
 
 def faults(snapshot: Snapshot) -> Iterator[str]:

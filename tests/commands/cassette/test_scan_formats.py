@@ -187,6 +187,13 @@ class TestCache:
         said = call(capsys, "scan", path)
         assert said.code == 1
         assert "/note" in said.out
+        assert call(capsys, "verify", path).out == f"{path}: 1 interaction, all good\n"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE interactions SET coding = 0, element = ?", (element[:-9],))
+            connection.commit()
+        verified = call(capsys, "verify", path)
+        assert verified.code == 1
+        assert "interaction 0: it cannot be read" in verified.out
 
     def test_entries(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = tmp_path / "cache.db"
