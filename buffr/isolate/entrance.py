@@ -108,18 +108,18 @@ class Entrance(TwistedProtocol):
             return
         match kind:
             case Kind.TLS:
-                self._pass(lambda tunnel: tunnel.tls(), server_name_in(self._begun))
+                # A name that was looked up tells more than a hello, which any client may write.
+                name = None if self._target.is_named else server_name_in(self._begun)
+                self._pass(lambda tunnel: tunnel.tls(), name or self._target.host)
             case Kind.HTTP | Kind.HTTP2:
-                self._pass(lambda tunnel: tunnel.plain(), None)
+                self._pass(lambda tunnel: tunnel.plain(), self._target.host)
             case _:
                 self._refuse("it is neither TLS nor HTTP")
 
-    def _pass(self, made: Callable[[Tunnel], TwistedProtocol], name: str | None) -> None:
-        target = self._target
-        # A name that was looked up tells more than a hello, which any client may write.
-        host = name if name is not None and not target.is_named else target.host
+    def _pass(self, made: Callable[[Tunnel], TwistedProtocol], host: str) -> None:
+        port, factory = self._target.port, self._factory
         try:
-            successor = made(self._factory.proxy.inside(host, target.port, self._factory.scope))
+            successor = made(factory.proxy.inside(host, port, factory.scope))
         except BuffrError as error:
             self._refuse(error.message)
             return
