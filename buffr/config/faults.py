@@ -78,7 +78,9 @@ class FaultSettings:
         kinds.whole(1, 10**9), None, "How many requests meet it, from the first on."
     )
     every: int | None = setting(
-        kinds.whole(1, 10**9), None, "Every so-manyth request meets it: with 3, the third, sixth…"
+        kinds.whole(1, 10**9),
+        None,
+        "Every so-manyth request meets it: with 3, the third and the sixth.",
     )
     methods: tuple[str, ...] = setting(
         ListOf(kinds.NAME, tuple), (), "The methods of requests that meet it.", key="method"

@@ -70,9 +70,8 @@ _ANY_HOST = "misc"
 """A placeholder for hosts that have not been requested yet."""
 
 
-def _now() -> datetime:
-    """The time by this machine's clock."""
-    return datetime.now(UTC)
+_NOW = partial(datetime.now, UTC)
+"""The time by this machine's clock."""
 
 
 def build(
@@ -84,7 +83,7 @@ def build(
     figures: Metrics | None = None,
     by_scope: bool = False,
     admin: LoadSettings | None = None,
-    clients_now: Callable[[], datetime] = _now,
+    clients_now: Callable[[], datetime] = _NOW,
 ) -> BuffrService:
     """The tree of services for these settings; nothing is opened before it starts.
 

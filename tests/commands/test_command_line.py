@@ -26,7 +26,7 @@ from buffr.config.environment import _flags
 from buffr.config.forward import ForwardSettings
 from buffr.config.model import Config
 from buffr.config.reverse import ReverseRoute
-from buffr.config.route import MatchSettings
+from buffr.config.route import ClockSettings, MatchSettings
 
 PROJECT = Path(__file__).parents[2]
 
@@ -107,7 +107,7 @@ class TestMistakes:
             ("cassette ls a b", "unexpected argument 'b'"),
             ("auto --target", "--target needs a value"),
             ("run --replay=yes x", "--replay takes no value"),
-            ("run --fail-on x", "--fail-on may be --fail-on-miss or --fail-on-record or"),
+            ("run --fail-on x", "--fail-on may be --fail-on-escape or --fail-on-miss or"),
             (
                 "ca --format dre",
                 "'dre' must be pem, der, p12 or bundle; did you mean 'der'?",
@@ -177,7 +177,7 @@ class TestDocs:
 class TestFlags:
     def test_the_table_has_those_of_the_settings(self) -> None:
         """It is apart from them, so that help needs no settings."""
-        models = (Config, ReverseRoute, ForwardSettings, MatchSettings)
+        models = (Config, ReverseRoute, ForwardSettings, MatchSettings, ClockSettings)
         known = {name for model in models for name in _flags(model)}
         ours = {flag.name.replace("-", "_") for flag in FLAGS} - {"config", "proxy"}
         assert ours == known

@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from buffr.commands.flags import MATCHING, declare_flags, mode_of
 from buffr.commands.parser import Parser, one_of
 from buffr.commands.proxy import MODE_FLAGS
-from buffr.isolate.loopback import Allowed, Published
+
+if TYPE_CHECKING:
+    from buffr.isolate.loopback import Allowed, Published
 
 __all__ = ["declare", "run"]
 
@@ -98,7 +100,7 @@ def declare(parser: Parser) -> None:
         "--allow",
         metavar="HOST:PORT",
         action="append",
-        type=_checked(Allowed.parse),
+        type=_checked(_allowed),
         default=[],
         help="with --isolate: relay connections to this service as they are; may be repeated",
     )
@@ -106,7 +108,7 @@ def declare(parser: Parser) -> None:
         "--publish",
         metavar="PORT",
         action="append",
-        type=_checked(Published.parse),
+        type=_checked(_published),
         default=[],
         help="with --isolate: a port of the command's that can be reached from outside, "
         "or OUTSIDE:INSIDE; may be repeated",
@@ -146,6 +148,18 @@ def _checked(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return checked
+
+
+def _allowed(text: str) -> Allowed:
+    from buffr.isolate.loopback import Allowed  # noqa: PLC0415  # help imports little
+
+    return Allowed.parse(text)
+
+
+def _published(text: str) -> Published:
+    from buffr.isolate.loopback import Published  # noqa: PLC0415  # as above
+
+    return Published.parse(text)
 
 
 def _clock(text: str) -> str:
