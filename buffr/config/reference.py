@@ -105,11 +105,18 @@ def _sections(path: str, doc: str, model: type, written: dict[type, str]) -> Ite
     yield f"{title}\n\n{_table(prefix, model)}\n"
     for one in settings_of(model):
         if isinstance(one.shape, Section | Drafted):
-            yield from _sections(prefix + one.key, one.doc, one.shape.model, written)
+            yield from _sections(prefix + one.key, _with_names(one), one.shape.model, written)
         elif isinstance(one.shape, Rows | Rules):
             yield from _sections(f"{prefix}{one.key}[]", one.doc, one.shape.model, written)
         elif isinstance(one.shape, NamedRows):
             yield from _sections(f"{prefix}{one.key}.NAME", one.doc, one.shape.model, written)
+
+
+def _with_names(one: Setting) -> str:
+    """A section's meaning, and what sets the word that is short for it."""
+    if not one.variable:
+        return one.doc
+    return f"{one.doc} `{one.variable}` and `--{one.flag.replace('_', '-')}` set its word."
 
 
 def _table(prefix: str, model: type) -> str:

@@ -123,8 +123,6 @@ class ClockSettings:
         "What replayed answers say about time: what was recorded, or that moved by the time that "
         "has passed, in fields and bodies (`shifted`) or in fields only (`now`). "
         "`replay_clock: shifted` is short for `replay_clock: {show: shifted}`.",
-        variable="BUFFR_REPLAY_CLOCK",
-        flag="replay_clock",
     )
     json: tuple[str, ...] = setting(
         ListOf(kinds.NAME, tuple),
@@ -332,6 +330,8 @@ class RouteSettings:
         Section(ClockSettings, word="show"),
         ClockSettings(),
         "What replayed answers say about time.",
+        variable="BUFFR_REPLAY_CLOCK",
+        flag="replay_clock",
         modes=RECORDINGS,
     )
     replay_retry_after_s: float | None = setting(

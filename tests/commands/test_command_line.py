@@ -26,7 +26,7 @@ from buffr.config.environment import _flags
 from buffr.config.forward import ForwardSettings
 from buffr.config.model import Config
 from buffr.config.reverse import ReverseRoute
-from buffr.config.route import ClockSettings, MatchSettings
+from buffr.config.route import MatchSettings
 
 PROJECT = Path(__file__).parents[2]
 
@@ -177,7 +177,7 @@ class TestDocs:
 class TestFlags:
     def test_the_table_has_those_of_the_settings(self) -> None:
         """It is apart from them, so that help needs no settings."""
-        models = (Config, ReverseRoute, ForwardSettings, MatchSettings, ClockSettings)
+        models = (Config, ReverseRoute, ForwardSettings, MatchSettings)
         known = {name for model in models for name in _flags(model)}
         ours = {flag.name.replace("-", "_") for flag in FLAGS} - {"config", "proxy"}
         assert ours == known
