@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -30,17 +30,28 @@ from buffr.wire.http2.engines import EngineName, open_engine
 from buffr.wire.http2.interface import Bounds, Code, Engine, Nuisance, Role, code_name
 from buffr.wire.http2.requests import trailers_of
 
-__all__ = ["Http2Connection", "Http2Request", "Http2Terms", "NotTaken"]
+__all__ = ["Http2Connection", "Http2Request", "Http2Terms", "NotInHttp2", "NotTaken"]
 
 _AHEAD = 65536
 _SEGMENT = 16384
 _LEAST_WAIT_S = 0.05
-_MOST_STREAMS = 1000
+_MOST_STREAMS = 100
+"""So many bodies that nobody reads leave room for others: each window has its place in the
+connection's."""
+_MOST_WINDOW = (1 << 31) - 1
 _HINT = "for an upstream that does not speak it, set upstream: {http2: never}"
 
 
-class NotTaken(UpstreamFailed):
+class StreamReset(UpstreamFailed):
+    """The upstream is alive, and refuses to answer this request."""
+
+
+class NotTaken(StreamReset):
     """The upstream says that it has not looked at the request: it can be sent again (8.7)."""
+
+
+class NotInHttp2(NotTaken):
+    """The upstream takes this request in HTTP/1.1 only (HTTP_1_1_REQUIRED)."""
 
 
 @frozen
@@ -82,6 +93,7 @@ class _Call:
         """How much of a body of known length is still to come."""
         self._owed = 0
         """What was received, and not given back to the upstream's window."""
+        self._over = False
 
     def interim(self, fields: Headers) -> None:
         terms = self._connection.terms
@@ -119,8 +131,13 @@ class _Call:
             return
         self._owed += size
         self.body.feed((Piece(data, size if self._chunked else None),))
-        if not self.body.paused:
+        if self._over or not self.body.paused:
             self._caught_up()
+
+    def settle(self) -> None:
+        """The stream is over: what waits for its reader has no claim on the connection's window."""
+        self._over = True
+        self._caught_up()
 
     def _caught_up(self) -> None:
         owed, self._owed = self._owed, 0
@@ -179,6 +196,7 @@ class Http2Connection(Dialled):
         self.terms = terms
         self.used = False
         """Whether it has served a request before."""
+        self._heard_at = 0.0
         self._on_change = on_change
         self._tls = tls
         self._engine: Engine | None = None
@@ -223,7 +241,10 @@ class Http2Connection(Dialled):
             self.ready.callback(None)
 
     def _open(self) -> None:
-        self._engine = open_engine(Role.CLIENT, self, self.terms.bounds, self.terms.engine)
+        bounds = self.terms.bounds
+        most = min(_MOST_STREAMS * bounds.stream_bytes, _MOST_WINDOW)
+        bounds = evolve(bounds, connection_bytes=max(most, bounds.connection_bytes))
+        self._engine = open_engine(Role.CLIENT, self, bounds, self.terms.engine)
         self.flush()
         self.ready.callback(None)
 
@@ -234,6 +255,7 @@ class Http2Connection(Dialled):
             self._fault("the upstream answers in HTTP/1.1")
             return
         self._heard = self._busy = True
+        self._heard_at = self.clock.seconds()
         try:
             self._engine.receive(data)
         finally:
@@ -279,6 +301,11 @@ class Http2Connection(Dialled):
     def _fault(self, words: str) -> None:
         """What comes is no HTTP/2, or its end."""
         self._end(UpstreamFailed(f"HTTP/2: {words}", hint=_HINT))
+        self._lose()
+
+    def _lose(self) -> None:
+        # TLS is not shut down while there is a producer.
+        self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def _end(self, error: BuffrError, cut: BuffrError | None = None) -> None:
@@ -301,7 +328,7 @@ class Http2Connection(Dialled):
             self.flush()
         if not self._closed:
             self._end(UpstreamFailed("the request was given up"))
-            self.transport.loseConnection()
+            self._lose()
 
     def abort(self) -> None:
         self._end(UpstreamFailed("the request was given up"))
@@ -364,6 +391,7 @@ class Http2Connection(Dialled):
             self._fail(call, UpstreamFailed("the request was given up"))
 
     def _fail(self, call: _Call, error: BuffrError) -> None:
+        call.settle()
         if self._engine is not None:
             self._engine.reset(call.stream, Code.CANCEL)
         self._over(call)
@@ -373,6 +401,7 @@ class Http2Connection(Dialled):
     def _over(self, call: _Call) -> None:
         """The stream has come to its end on the upstream's side."""
         self._calls.pop(call.stream, None)
+        call.settle()
         if call.sending is not None:
             # The upstream answered before it had the whole request.
             call.stop_sending()
@@ -430,11 +459,12 @@ class Http2Connection(Dialled):
         words = f"the upstream reset the stream: {code_name(code)}"
         if call.answered:
             call.fail(BodyCutShort(words))
-        elif code in (Code.REFUSED_STREAM, Code.HTTP_1_1_REQUIRED):
-            self._leaving = self._leaving or code == Code.HTTP_1_1_REQUIRED
+        elif code == Code.REFUSED_STREAM:
             call.fail(NotTaken(words))
+        elif code == Code.HTTP_1_1_REQUIRED:
+            call.fail(NotInHttp2(words))
         else:
-            call.fail(UpstreamFailed(words))
+            call.fail(StreamReset(words))
 
     def going_away(self, last: int, code: int) -> None:
         self._leaving = True
@@ -464,6 +494,9 @@ class Http2Connection(Dialled):
                 due.append(call.active_at + patience.idle_s)
             if due and min(due) <= now:
                 total = bool(patience.total_s) and due[0] <= now
+                if self._heard_at <= call.active_at and not total:
+                    # Nothing came on any stream: the connection may be dead.
+                    self._leaving = True
                 self._fail(call, impatient(patience, total=total))
             else:
                 waits.append(min(due, default=now + patience.idle_s) - now)

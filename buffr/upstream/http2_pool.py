@@ -13,7 +13,13 @@ from buffr.transport.streams import BodyReader
 from buffr.upstream.connection import Response
 from buffr.upstream.dialling import Dialler
 from buffr.upstream.hops import Mark
-from buffr.upstream.http2 import Http2Connection, Http2Request, Http2Terms, NotTaken
+from buffr.upstream.http2 import (
+    Http2Connection,
+    Http2Request,
+    Http2Terms,
+    NotInHttp2,
+    NotTaken,
+)
 
 __all__ = ["Http2Pool"]
 
@@ -57,7 +63,7 @@ class Http2Pool:
     async def send(
         self, request: Callable[[Mark], Http2Request], body: bytes | BodyReader, *, hops: bytes
     ) -> Response | None:
-        """Send a request; ``None`` if the upstream chose HTTP/1.1, with nothing read of the body.
+        """Send a request; ``None`` if the upstream wants HTTP/1.1, with nothing read of the body.
 
         ``request`` makes it for a connection's mark. It is sent again once if
         the upstream says that it has not looked at it, or if a connection that
@@ -73,6 +79,8 @@ class Http2Pool:
         except UpstreamFailed as error:
             if not isinstance(body, bytes) or not _can_repeat(error, asked, used=used):
                 raise
+            if isinstance(error, NotInHttp2):
+                return None
         connection = await self._free(hops)
         return None if connection is None else await connection.ask(request(connection.mark))
 
@@ -127,7 +135,7 @@ class Http2Pool:
         now = self._reactor.seconds()
         waits = []
         for connection, since in list(self._connections.items()):
-            if not connection.is_idle:
+            if not (connection.is_idle and connection.ready.called):
                 continue
             if since + self._idle_s <= now:
                 del self._connections[connection]

@@ -33,7 +33,7 @@ def answer_of(fields: Headers, *, ended: bool, limits: HeadLimits, method: bytes
             hint="limits.header_count sets the bound",
         )
     status = fields[0][1] if fields and fields[0][0] == b":status" else b""
-    if len(status) != 3 or not status.isdigit():
+    if len(status) != 3 or not status.isdigit() or status[:1] == b"0" or status == b"101":
         raise BadUpstreamAnswer("the upstream's answer has no valid :status")
     try:
         headers = checked(fields[1:])
