@@ -98,6 +98,12 @@ class Limits:
     body_idle_s: float = setting(
         kinds.duration(), 60.0, "The longest pause within the body of a request."
     )
+    body_bytes_per_second: int = setting(
+        kinds.whole(0, 1_000_000_000, besides="; 0 means no limit"),
+        240,
+        "The slowest body of a request. It has `body_idle_s` in all, and a second more for each "
+        "of these bytes that came; time in which buffr does not read does not count.",
+    )
     half_close_s: float = setting(
         kinds.duration(zero="at once"),
         10.0,

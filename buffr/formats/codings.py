@@ -45,6 +45,9 @@ _ZSTD_STEP = 256
 # No more than a browser would accept (RFC 9659).
 _ZSTD_WINDOW = 8 << 20
 
+_MOST_CODINGS = 8
+"""More in one field are an attack: each is a pass over the body, or a nested generator."""
+
 _IDENTITY = frozenset((b"", b"identity", b"aws-chunked"))
 """``aws-chunked`` frames a body with signatures, and leaves its bytes readable."""
 
@@ -78,18 +81,22 @@ def are_plain(codings: bytes) -> bool:
 
 
 def are_known(codings: bytes) -> bool:
-    """Whether all codings in ``Content-Encoding`` can be decoded."""
-    return all(name in _DECODERS for name in coding_names(codings))
+    """Whether all codings in ``Content-Encoding`` can be decoded; more than eight never are."""
+    names = coding_names(codings)
+    return len(names) <= _MOST_CODINGS and all(name in _DECODERS for name in names)
 
 
 def decoded(codings: bytes, body: bytes, *, limit_bytes: int) -> bytes | None:
     """The decoded content of a body.
 
-    ``None`` if it is unknown: an unknown coding, a body that does not match
-    the field, or more than ``limit_bytes`` at any step.
+    ``None`` if it is unknown: an unknown coding, more than eight of them, a
+    body that does not match the field, or more than ``limit_bytes`` at any step.
     """
+    names = coding_names(codings)
+    if len(names) > _MOST_CODINGS:
+        return None
     try:
-        for name in reversed(coding_names(codings)):
+        for name in reversed(names):
             body = _joined(_DECODERS[name]((body,)), limit_bytes)
     except (BadCoding, LookupError):
         return None

@@ -17,12 +17,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import LogLevel
 
-from buffr.errors import BuffrError, ClientGone
+from buffr.errors import BadRequest, BuffrError, ClientGone
 from buffr.exchanges.hit import Hit
 from buffr.listeners.error_answer import error_answer
 from buffr.listeners.hit_memo import Guard, HitMemo
 from buffr.log import say
-from buffr.message import Headers, Piece, Request, ResponseHead
+from buffr.message import Headers, Piece, Request, ResponseHead, media_type
 from buffr.transport.duplex import Duplex
 from buffr.transport.eager import start
 from buffr.transport.memo import Memo
@@ -35,13 +35,20 @@ from buffr.wire.http2.floods import Patience
 from buffr.wire.http2.interface import Bounds
 
 __all__ = [
+    "CHECK_S",
     "ClientConnection",
     "ClientSink",
     "ConnectionLimits",
     "Handler",
     "Http2Terms",
     "Listener",
+    "too_slow",
 ]
+
+CHECK_S = 1.0
+"""How often connections are checked for what takes too long."""
+_ANSWERED_WITHIN_S = 0.5
+"""How long a client that seems to have left can still get the first byte of its answer."""
 
 
 @frozen
@@ -59,9 +66,10 @@ class ConnectionLimits:
 
     ``idle_s`` is the longest time between requests, ``head_s`` for a head to
     be complete, ``body_idle_s`` until the next bytes of a body in either
-    direction, ``half_close_s`` until the answer to a client that sends no
-    more. ``buffer_bytes`` bounds requests that wait for their turn. Without
-    ``http2``, no client is served in that version.
+    direction. A request's whole body has ``body_idle_s``, and a second more for
+    each ``body_bytes_per_s`` that came. ``half_close_s`` is the time until the
+    answer to a client that sends no more. ``buffer_bytes`` bounds requests that
+    wait for their turn. Without ``http2``, no client is served in that version.
     """
 
     head: HeadLimits = HeadLimits()
@@ -69,8 +77,14 @@ class ConnectionLimits:
     idle_s: float = 75
     head_s: float = 20
     body_idle_s: float = 60
+    body_bytes_per_s: int = 0
     half_close_s: float = 10
     http2: Http2Terms | None = None
+
+    def is_too_slow(self, received_bytes: int, awaited_s: float) -> bool:
+        """Whether so much of a body is too little for the time in which its sender had room."""
+        rate = self.body_bytes_per_s
+        return bool(rate) and awaited_s > self.body_idle_s + received_bytes / rate
 
 
 class ClientConnection(Protocol):
@@ -110,6 +124,9 @@ class Listener(Protocol):
 
     def soon(self, call: Callable[[], None]) -> None:
         """Call a function in the reactor's next turn."""
+
+    def after(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Call a function after some seconds."""
 
 
 class Carrier(Client, Protocol):
@@ -292,10 +309,20 @@ class ClientSink(ABC):
         if self._room is not None:
             self._room.notify()
 
-    def half_close(self) -> None:
-        """The client sends no more on its connection, but may still read the answer."""
+    def half_close(self, *, leaving: bool = False) -> None:
+        """The client sends no more on its connection, but may still read the answer.
+
+        With ``leaving`` that is unlikely: it had no reason to say so unless it
+        closed the connection. If no answer begins at once, it is gone.
+        """
         self.half_closed = True
         self.since = self._listener.now
+        if leaving and not self.begun:
+            self._listener.after(_ANSWERED_WITHIN_S, self._take_for_gone)
+
+    def _take_for_gone(self) -> None:
+        if not (self.begun or self.left):
+            self.reset()
 
     def leave(self) -> None:
         """The client is gone, or has cancelled the exchange."""
@@ -316,6 +343,20 @@ class ClientSink(ABC):
             bound_s = limits.body_idle_s if self._awaits_client() else 0
         if bound_s and now - self.since > bound_s:
             self.reset()
+            return
+        body = self.body
+        if isinstance(body, BodyStream) and self._sends_too_slowly(body):
+            body.fail(too_slow())
+
+    def _sends_too_slowly(self, body: BodyStream) -> bool:
+        """Whether the body must not be waited for any longer; called about once a second.
+
+        Not once the answer has begun: then both sides may be talking.
+        """
+        if body.ended or body.paused or self.begun or _is_grpc(self.request):
+            return False
+        body.awaited_s += CHECK_S
+        return self._listener.limits.is_too_slow(body.received_bytes, body.awaited_s)
 
     def _awaits_client(self) -> bool:
         """Whether the client has to send more of its body, or to read."""
@@ -323,6 +364,16 @@ class ClientSink(ABC):
         return not self.writable or (
             isinstance(body, BodyStream) and not body.ended and not body.paused
         )
+
+
+def too_slow() -> BadRequest:
+    """The error for a request that took too long to come."""
+    return BadRequest("the request came too slowly", status=408, reason=b"Request Timeout")
+
+
+def _is_grpc(request: Request) -> bool:
+    """Its bodies are streams of messages, which come when there is something to say."""
+    return media_type(request.headers).startswith(b"application/grpc")
 
 
 Handler = Callable[[Request, bytes | BodyStream, ClientSink], Coroutine[Any, Any, None]]

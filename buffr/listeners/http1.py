@@ -20,8 +20,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buffr.errors import BadRequest, BuffrError, ClientGone
-from buffr.listeners.client import Handler, Listener
+from buffr.errors import BuffrError, ClientGone
+from buffr.listeners.client import Handler, Listener, too_slow
 from buffr.listeners.hit_memo import KnownHit, RequestBytes
 from buffr.listeners.http1_sink import Http1Sink
 from buffr.listeners.http2 import Http2Connection
@@ -122,6 +122,8 @@ class Http1Connection(Protocol):
         self._buffer = b""
         self._segment = b""
         """What came when the connection was idle, until it is known to be more than one request."""
+        self._awaited_from = 0.0
+        """Since when the body of a request has been awaited in WAITING."""
         self._sink: Http1Sink | None = None
         """That of the exchange under way, or of the last one while it is FLUSHING."""
         self._waiting: Request | None = None
@@ -245,6 +247,7 @@ class Http1Connection(Protocol):
         elif 0 < length <= _WAIT_FOR_WHOLE and _is_worth_waiting_for(request):
             if self._waiting is None:
                 self._waiting = request
+                self._awaited_from = self._listener.now
                 self._become(WAITING)
             return False
         else:
@@ -350,7 +353,7 @@ class Http1Connection(Protocol):
             self._step()
         elif state <= REFUSING:
             if sink is not None:
-                sink.half_close()
+                sink.half_close(leaving=sink.request.keep_alive and not self._buffer)
         else:
             self.transport.loseConnection()
 
@@ -493,7 +496,10 @@ class Http1Connection(Protocol):
                 self._sink.check(now)
             return
         bound_s = self._time_limit_s()
-        if bound_s and now - self.since > bound_s:
+        if (bound_s and now - self.since > bound_s) or (
+            self._state is WAITING
+            and self._limits.is_too_slow(len(self._buffer), now - self._awaited_from)
+        ):
             self._time_out()
 
     def _time_limit_s(self) -> float:
@@ -505,9 +511,7 @@ class Http1Connection(Protocol):
 
     def _time_out(self) -> None:
         if self._state is HEAD or self._state is WAITING:
-            self._refuse(
-                BadRequest("the request came too slowly", status=408, reason=b"Request Timeout")
-            )
+            self._refuse(too_slow())
         else:
             self.transport.abortConnection()
 

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buffr.errors import BadRequest, BuffrError
-from buffr.listeners.client import Handler, Http2Terms, Listener
+from buffr.listeners.client import Handler, Http2Terms, Listener, too_slow
 from buffr.listeners.hit_memo import KnownHit, RequestBytes
 from buffr.listeners.http2_sink import Http2Sink
 from buffr.log import say
@@ -44,12 +44,12 @@ _UNREADABLE = Request(b"GET", b"/", (), major=2)
 class _Gathered:
     """A request whose short body is still coming."""
 
-    __slots__ = ("body", "request", "since")
+    __slots__ = ("awaited_from", "body", "request", "since")
 
     def __init__(self, request: Request, since: float) -> None:
         self.request = request
         self.body = bytearray()
-        self.since = since
+        self.since = self.awaited_from = since
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -169,7 +169,7 @@ class Http2Connection(Protocol):
             return
         for sink in list(self._sinks.values()):
             if sink.complete:
-                sink.half_close()
+                sink.half_close(leaving=True)
             else:
                 self.engine.reset(sink.stream, Code.CANCEL)
                 self.forget(sink)
@@ -354,11 +354,11 @@ class Http2Connection(Protocol):
             sink.check(now)
         bound_s = limits.body_idle_s
         for stream, gathered in list(self._gathered.items()):
-            if bound_s and now - gathered.since > bound_s:
-                error = BadRequest(
-                    "the request came too slowly", status=408, reason=b"Request Timeout"
-                )
-                self._refuse(stream, error)
+            awaited_s = now - gathered.awaited_from
+            if (bound_s and now - gathered.since > bound_s) or limits.is_too_slow(
+                len(gathered.body), awaited_s
+            ):
+                self._refuse(stream, too_slow())
         idle_s = now - self._since
         if self._closing:
             if idle_s > limits.half_close_s:  # the client does not read the last of it, or close

@@ -14,7 +14,6 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
-    IReactorSocket,
     IReactorTCP,
     IReactorTime,
 )
@@ -23,21 +22,20 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import LogLevel
 
 from buffr.errors import BuffrError, ConfigError
-from buffr.listeners.client import ClientConnection, ConnectionLimits, Handler
+from buffr.listeners.client import CHECK_S, ClientConnection, ConnectionLimits, Handler
 from buffr.listeners.hit_memo import HitMemo
 from buffr.listeners.http1 import Http1Connection
 from buffr.log import say
 from buffr.message import Request
 from buffr.origin import host_and_port
 from buffr.tls.thin import server_tls
-from buffr.transport.fair_port import Share, fair_port
 from buffr.transport.memo import Memo
+from buffr.transport.ports import Share, adopted_port, new_port
 from buffr.wire.http1_requests import HeadMemo
 
 __all__ = ["HTTPListener", "IReactorTCPTime"]
 
 _BACKLOG = 1024
-_SWEEP_S = 1.0
 _POLL_S = 0.02
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
@@ -159,26 +157,21 @@ class HTTPListener(ServerFactory, Service):
                 f"cannot listen on {where}: {error.socketError}",
                 hint="choose another port, or stop what listens there",
             ) from error
-        self._sweeper.start(_SWEEP_S, now=False).addErrback(_sweep_failed)
+        self._sweeper.start(CHECK_S, now=False).addErrback(_sweep_failed)
         if self._announce is not None:
             where = host_and_port(self._interface, self.port)
             say(LogLevel.info, "listening", **self._announce, addr=where)
 
     def _listen(self) -> list[IListeningPort]:
         factory = self._factory()
-        if self.share is not None:
-            share = self.share
+        if self.opened:
             return [
-                fair_port(self._reactor, one.fileno(), one.family, factory, share)
+                adopted_port(self._reactor, one.fileno(), one.family, factory, _starved, self.share)
                 for one in self.opened
             ]
-        if self.opened:
-            reactor: IReactorSocket = self._reactor  # type: ignore[assignment]  # a real one
-            return [
-                reactor.adoptStreamPort(one.fileno(), one.family, factory) for one in self.opened
-            ]
-        listen = self._reactor.listenTCP
-        return [listen(self._asked_port, factory, _BACKLOG, self._interface)]
+        return [
+            new_port(self._reactor, self._asked_port, factory, _BACKLOG, self._interface, _starved)
+        ]
 
     def _factory(self) -> Any:
         if self._tls is None:
@@ -214,6 +207,9 @@ class HTTPListener(ServerFactory, Service):
     def soon(self, call: Callable[[], None]) -> None:
         self._reactor.callLater(0, call)
 
+    def after(self, delay_s: float, call: Callable[[], None]) -> None:
+        self._reactor.callLater(delay_s, call)
+
     def _sweep(self) -> None:
         self.now = self._reactor.seconds()
         for connection in list(self._connections):
@@ -244,6 +240,16 @@ async def _listening_stopped(port: IListeningPort) -> None:
     stopped = port.stopListening()
     if stopped is not None:
         await stopped
+
+
+def _starved(limit: int) -> None:
+    say(
+        LogLevel.warn,
+        "out of file descriptors",
+        limit=str(limit),
+        hint="new connections wait until others are closed; raise the limit (ulimit -n), or lower "
+        "limits.connections",
+    )
 
 
 def _sweep_failed(failure: object) -> None:

@@ -73,6 +73,10 @@ class BodyStream:
         """Why the body may be incomplete although it has ended; known at its end."""
         self.ended = False
         """Whether the body has come in full, read or not, or has broken off."""
+        self.received_bytes = 0
+        """How much of the body has come so far."""
+        self.awaited_s = 0.0
+        """How long its sender was waited for, as far as somebody counts that."""
         self._pause = pause
         self._resume = resume
         self._high_bytes = high_bytes
@@ -92,9 +96,11 @@ class BodyStream:
     def feed(self, pieces: Iterable[Piece]) -> None:
         if self._abandoned:
             return
+        before = self._size_bytes
         for piece in pieces:
             self._pieces.append(piece)
             self._size_bytes += len(piece.data)
+        self.received_bytes += self._size_bytes - before
         if self._size_bytes > self._high_bytes and not self.paused:
             self.paused = True
             self._pause()

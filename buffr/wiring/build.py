@@ -376,6 +376,7 @@ class _Builder:
                 idle_s=limits.client_idle_s,
                 head_s=limits.head_s,
                 body_idle_s=limits.body_idle_s,
+                body_bytes_per_s=limits.body_bytes_per_second,
                 half_close_s=limits.half_close_s,
                 http2=self._http2() if row.http2 else None,
             ),

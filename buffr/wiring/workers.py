@@ -33,7 +33,7 @@ from buffr.errors import ConfigError
 from buffr.log import FORMATS, LineObserver, say
 from buffr.origin import host_and_port
 from buffr.policy.mode import Mode
-from buffr.transport.fair_port import Balance, Share
+from buffr.transport.ports import Balance, Share
 from buffr.transport.streams import Signal
 from buffr.wiring.access_keys import new_key, with_keys
 from buffr.wiring.service import BuffrService, StartRefused

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -340,3 +343,53 @@ class TestLimits:
                 return ask(running.ports[0], request(b"/")).status == 200
 
             eventually(served)
+
+
+@pytest.fixture(scope="module")
+def silent() -> Iterator[socket.socket]:
+    """An upstream that accepts, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def patient(
+    silent: socket.socket, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BuffrProcess]:
+    """A buffr whose limits let nobody go during a test."""
+    directory: Path = tmp_path_factory.mktemp("patient")
+    target = f"http://127.0.0.1:{silent.getsockname()[1]}"
+    rows = [{"target": target, "port": 0, "mode": mode} for mode in ("passthrough", "auto")]
+    settings = {"reverse": rows, "limits": {"half_close_s": 600, "upstream_idle_s": 600}}
+    (directory / "buffr.yaml").write_text(json.dumps(settings))
+    with BuffrProcess.run("serve", cwd=directory) as running:
+        yield running
+
+
+class TestStarving:
+    @pytest.mark.parametrize("row", [0, 1], ids=["passthrough", "auto"])
+    def test_a_client_that_leaves_before_its_answer_frees_the_upstream(
+        self, silent: socket.socket, patient: BuffrProcess, row: int
+    ) -> None:
+        """Without waiting for ``half_close_s``: with a kept connection it meant to leave."""
+        with RawClient(patient.ports[row]) as client:
+            client.send(request(b"/"))
+            upstream, _ = silent.accept()
+            upstream.settimeout(120)
+            assert upstream.recv(65536)
+        with upstream:
+            assert upstream.recv(1) == b""
+
+    def test_without_descriptors(self, patient: BuffrProcess) -> None:
+        """It is a line in the log; who waits is served when others have left."""
+        before = resource.prlimit(patient.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(patient.process.pid, resource.RLIMIT_NOFILE, (128, before[1]))
+        with ExitStack() as clients:
+            opened = [clients.enter_context(RawClient(patient.ports[0])) for _ in range(140)]
+            eventually(lambda: "out of file descriptors" in patient.log())
+            for client in opened[:60]:
+                client.close()
+            opened[-1].send(b"BAD\r\n\r\n")
+            assert opened[-1].answer().status == 400
+        resource.prlimit(patient.process.pid, resource.RLIMIT_NOFILE, before)
+        assert patient.log().count("out of file descriptors") == 1

@@ -75,6 +75,8 @@ class TestDecoded:
             (b"gzip", gzip.compress(b"x" * LIMIT) + gzip.compress(b"x")),
             (b"gzip, gzip", gzip.compress(gzip.compress(b"x" * 5_000_000))),
             (b"gzip", gzip.compress(b"") * 5000),
+            (b"gzip, " * 9, b"x"),
+            (b"br, " * 3000, b"x"),
         ],
     )
     def test_unknown(self, codings: bytes, body: bytes) -> None:
@@ -137,6 +139,16 @@ class TestPieces:
         with pytest.raises(BadCoding):
             got.extend(byte for piece in pieces for byte in piece)
         assert body.startswith(got)
+
+    def test_how_many(self) -> None:
+        """Eight are undone; more are as unknown as any other name."""
+        body = b"x"
+        for _ in range(8):
+            body = gzip.compress(body)
+        assert decoded(b"gzip, " * 8, body, limit_bytes=LIMIT) == b"x"
+        assert are_known(b"identity, " * 3000 + b"gzip, " * 8)
+        assert not are_known(b"gzip, " * 9)
+        assert not are_known(b"gzip, " * 3000)
 
     def test_names(self) -> None:
         assert are_known(b"gzip, BR,zstd , deflate,identity,aws-chunked")

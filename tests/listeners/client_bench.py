@@ -93,6 +93,7 @@ class Bench:
         self.hits = HitMemo()
         self.requests: Memo[Hashable, Request] = Memo(entries=8, size_bytes=1 << 20)
         self.soon_called: list[Callable[[], None]] = []
+        self.after_called: list[Callable[[], None]] = []
         self.stopping = False
         self.now = 1000.0
         self.prompt = prompt
@@ -123,6 +124,9 @@ class Bench:
 
     def soon(self, call: Callable[[], None]) -> None:
         self.soon_called.append(call)
+
+    def after(self, delay_s: float, call: Callable[[], None]) -> None:
+        self.after_called.append(call)
 
     def refused(self, error: BuffrError) -> None:
         self.refusals.append(error)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 import pytest
-from client_bench import TRIAL, Bench, get, post, rest_of, statuses
+from attrs import evolve
+from client_bench import LIMITS, TRIAL, Bench, Exchange, get, post, rest_of, statuses
 from client_bench import clients_leave as _clients_leave  # noqa: F401  # a fixture
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
 from buffr.errors import BadFraming, BuffrError, ClientGone, NoMatch
@@ -18,6 +20,12 @@ from buffr.message import CHUNKED, Piece, ResponseHead
 from buffr.upstream.bound import Bonds
 from buffr.wire.http1_head import HeadLimits
 from buffr.wire.http1_requests import HeadMemo
+
+
+async def _read_on(exchange: Exchange) -> None:
+    while await exchange.stream.read() is not None:
+        pass
+
 
 CODED = b"Transfer-Encoding: chunked\r\n"
 
@@ -317,6 +325,37 @@ class TestBody:
         assert bench.end() in ("cut", "half closed")
         assert statuses(bench.received()) in ([], [408])
 
+    @pytest.mark.parametrize(
+        "head",
+        [get(fields=CODED) + b"ffff\r\n", get(fields=b"Content-Length: 50000\r\n")],
+        ids=["streamed", "waited for"],
+    )
+    @pytest.mark.parametrize(
+        ("each", "after_s", "in_time"), [(1, 20, False), (9, 290, False), (11, 400, True)]
+    )
+    def test_at_a_rate(self, head: bytes, each: int, after_s: int, *, in_time: bool) -> None:
+        """A body that trickles in without a pause is refused after a while; a faster one is not."""
+        bench = Bench(evolve(LIMITS, body_bytes_per_s=10)).send(head)
+        if streams := bool(bench.exchanges):
+            reading = Deferred.fromCoroutine(_read_on(bench.exchanges[0]))
+            reading.addErrback(bench.exchanges[0].over.errback)
+        for _ in range(after_s):
+            bench.send(b"x" * each).later(1)
+        assert bench.received() == b""
+        for _ in range(20):
+            bench.send(b"x" * each).later(1)
+        assert statuses(bench.received()) == ([] if in_time else [408])
+        assert streams or in_time or bench.exchanges == []
+
+    def test_at_a_rate_while_it_is_answered(self) -> None:
+        """Then both sides may be talking: a client is silent until it has something to say."""
+        bench = Bench(evolve(LIMITS, body_bytes_per_s=10)).send(get(fields=CODED) + b"ffff\r\n")
+        sink = bench.exchanges[0].sink
+        sink.begin(ResponseHead(200, b"OK", ((b"Content-Length", b"2"),)))
+        for _ in range(100):
+            bench.send(b"x").later(1)
+        assert bench.end() == "open"
+
     def test_a_slow_handler_is_not_the_clients_fault(self) -> None:
         """A client that is held back, or that waits for its answer, has all the time it needs."""
         bench = Bench().send(get(fields=b"Content-Length: 900000\r\n") + b"x" * 100_000)
@@ -451,6 +490,42 @@ class TestHalfClose:
         bench.later(3)
         assert bench.end() == "cut"
         assert exchange.cancelled
+
+    @pytest.mark.parametrize(
+        ("sent", "gone"),
+        [
+            (get(), True),
+            (get(fields=b"Connection: close\r\n"), False),
+            (get(version=b"1.0"), False),
+            (get(b"/1") + get(b"/2"), False),
+        ],
+    )
+    def test_before_an_answer_begins(self, sent: bytes, *, gone: bool) -> None:
+        """A client with no reason to close one side has closed both: it is soon given up.
+
+        Where it said that this is its last request, or sent more, the end of
+        what it sends may be only that.
+        """
+        bench = Bench().send(sent)
+        bench.half_close()
+        for call in bench.after_called:
+            call()
+        assert bench.end() == ("cut" if gone else "open")
+        bench.wire.turn()
+        assert bench.exchanges[0].cancelled is gone
+
+    def test_an_answer_has_begun(self) -> None:
+        """Then it is not cut short."""
+        bench = Bench().send(get())
+        bench.half_close()
+        sink = bench.exchanges[0].sink
+        sink.begin(ResponseHead(200, b"OK", ((b"Content-Length", b"2"),)))
+        for call in bench.after_called:
+            call()
+        sink.write(Piece(b"ok", None))
+        sink.end(())
+        assert bench.received().endswith(b"ok")
+        assert not bench.exchanges[0].cancelled
 
     def test_answers_that_wait_for_their_reader(self) -> None:
         """Pipelined requests of a client that reads slowly are served all the same."""

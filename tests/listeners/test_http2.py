@@ -6,6 +6,7 @@ import gc
 from weakref import ref
 
 import pytest
+from attrs import evolve
 from client_bench import LIMITS, Bench, get, rest_of
 from client_bench import clients_leave as _clients_leave  # noqa: F401  # a fixture
 from http2_bench import Http2Bench, asking
@@ -378,6 +379,16 @@ class TestTimes:
         bench.later(32)
         assert bench.status(stream) == 408 or bench.resets() == {stream: Code.CANCEL}
         assert bench.status(other) == 0
+        assert bench.end() == "open"
+
+    def test_a_body_that_trickles_in(self, engine: EngineName) -> None:
+        """It is refused after a while, however short its pauses."""
+        bench = Http2Bench(engine, limits=evolve(LIMITS, body_bytes_per_s=10))
+        stream = bench.ask(asking(b"/", b"POST", (b"content-length", b"6000")), ended=False)
+        for _ in range(40):
+            bench.say(stream, b"a")
+            bench.later(1)
+        assert bench.status(stream) == 408
         assert bench.end() == "open"
 
     def test_a_client_that_does_not_read_the_last_of_it(self, bench: Http2Bench) -> None:

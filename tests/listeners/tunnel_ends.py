@@ -47,6 +47,9 @@ class Listener:
     def soon(self, call: Callable[[], None]) -> None:
         raise NotImplementedError
 
+    def after(self, delay_s: float, call: Callable[[], None]) -> None:
+        raise NotImplementedError
+
     def refused(self, error: BuffrError) -> None:
         self.refusals.append(error)
 

@@ -1,16 +1,19 @@
-"""Connections are shared among processes: who has more leaves the next one to another."""
+"""Accepting: no more than descriptors allow, and shared evenly among processes."""
 
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from attrs import define, field
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.protocol import Factory, Protocol
 
-from buffr.transport.fair_port import Balance, Share, fair_port
+from buffr.transport.ports import Balance, Share, adopted_port
 
 
 @define(eq=False)
@@ -34,7 +37,7 @@ class Acceptor:
             return build(address)  # type: ignore[arg-type]
 
         factory.buildProtocol = counted  # type: ignore[assignment]
-        fair_port(self.reactor, fd, family, factory, self.share)
+        adopted_port(self.reactor, fd, family, factory, lambda _: None, self.share)
 
 
 def until(is_so: Callable[[], bool], *acceptors: Acceptor) -> None:
@@ -80,3 +83,60 @@ class TestShares:
         balance.away(1)
         assert balance.least() == 7
         assert not Share(balance, 0, 7).is_over
+
+
+_STARVED = """
+import resource, time
+from twisted.internet.epollreactor import EPollReactor
+from twisted.internet.protocol import Factory, Protocol
+from buffr.transport.ports import new_port
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+reactor = EPollReactor()
+reactor.startRunning(installSignalHandlers=False)
+open_, said = [], []
+
+class Echo(Protocol):
+    def connectionMade(self):
+        open_.append(self)
+    def dataReceived(self, data):
+        self.transport.write(data)
+
+port = new_port(reactor, 0, Factory.forProtocol(Echo), 500, "127.0.0.1", said.append)
+print(port.getHost().port, flush=True)
+while not said:
+    reactor.iterate(1)
+print(len(open_), said, flush=True)
+spent, began = time.process_time(), time.monotonic()
+while time.monotonic() < began + 1:
+    reactor.iterate(1)
+print(time.process_time() - spent, flush=True)
+for each in open_[:50]:
+    each.transport.loseConnection()
+while True:
+    reactor.iterate(1)
+"""
+
+
+class TestDescriptors:
+    def test_they_run_out(self) -> None:
+        """It is said once, nothing spins, those who wait are served, and some are kept."""
+        command = [sys.executable, "-c", _STARVED]
+        with (
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process,
+            ExitStack() as clients,
+        ):
+            clients.callback(process.kill)
+            assert process.stdout is not None
+            address = ("127.0.0.1", int(process.stdout.readline()))
+            connected = [
+                clients.enter_context(socket.create_connection(address, timeout=60))
+                for _ in range(140)
+            ]
+            accepted, _, said = process.stdout.readline().partition(" ")
+            assert 80 <= int(accepted) <= 112
+            assert said == "[128]\n"
+            assert float(process.stdout.readline()) < 0.2
+            waiting = connected[-1]
+            waiting.sendall(b"at last")
+            assert waiting.recv(100) == b"at last"
