@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import selectors
 import socket
 import subprocess
 import sys
@@ -53,11 +53,16 @@ class _Forked(subprocess.Popen[bytes]):
         return code
 
     def _ended(self, timeout_s: float | None) -> int | None:
-        if self.returncode is None and select.select([self._report], [], [], timeout_s)[0]:
+        if self.returncode is None and self._has_report(timeout_s):
             with self._report:
                 # Nothing, if somebody killed the server itself.
                 self.returncode = int(self._report.recv(32) or b"-9")
         return self.returncode
+
+    def _has_report(self, timeout_s: float | None) -> bool:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._report, selectors.EVENT_READ)
+            return bool(selector.select(timeout_s))
 
 
 def start(

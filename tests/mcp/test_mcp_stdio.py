@@ -109,7 +109,9 @@ class TestTheCommand:
             cwd=tmp_path,
         )
         assert replayed.returncode == 0
-        answers = [json.loads(line) for line in replayed.stdout.splitlines()]
+        # They need not come in the order of the calls (JSON-RPC 2.0, 6).
+        lines_of_answers = replayed.stdout.splitlines()
+        answers = sorted(map(json.loads, lines_of_answers), key=lambda one: int(one["id"]))
         assert [(each["id"], each.get("result")) for each in answers] == [
             *((8, {"said": {"a": 2}}), (9, {"said": {"a": 1}}), (10, None))
         ]
