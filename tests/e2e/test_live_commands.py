@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,12 +85,16 @@ def test_status_and_tail(place: Place) -> None:
 def test_tail_follows(place: Place) -> None:
     command = [sys.executable, "-m", "buffr", "tail", "-n", "1", "path:/followed", "--json"]
     place.post(1, "/followed/0")
-    with subprocess.Popen(command, cwd=place.directory, stdout=subprocess.PIPE) as tail:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=place.directory, stdout=pipe, stderr=pipe) as tail:
         assert tail.stdout is not None
+        assert tail.stderr is not None
         assert json.loads(tail.stdout.readline())["path"] == "/followed/0"
         place.post(1, "/followed/1")
         assert json.loads(tail.stdout.readline())["path"] == "/followed/1"
         tail.terminate()
+        assert tail.stderr.read() == b""
+        assert tail.wait(60) == -signal.SIGTERM
 
 
 def test_reset_and_purge(place: Place) -> None:

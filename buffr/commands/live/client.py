@@ -115,9 +115,12 @@ def ask(given: argparse.Namespace, use: Callable[[AdminClient], Awaitable[int]])
 
     outcome: list[int | Exception] = []
 
-    async def run(reactor: Any) -> None:
+    def end_at_once() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)  # there is nothing to end in order
+
+    async def run(reactor: Any) -> None:
+        reactor.callWhenRunning(end_at_once)  # once the reactor has its own handlers in place
         agent = agent_of(reactor)
         try:
             outcome.append(await use(AdminClient(url, token, HTTPClient(agent))))
