@@ -11,8 +11,8 @@ from buffr.pytest_plugin.suite import Suite
 
 __all__ = ["begin_inside"]
 
-_INSIDE = "BUFFR_ISOLATED"
-"""Set for the session inside, so that it does not begin again."""
+_INSIDE = "_BUFFR_ISOLATED"
+"""Set for the session inside, so that it does not begin again; ``BUFFR_...`` would be a setting."""
 
 
 def begin_inside(config: pytest.Config) -> None:

@@ -66,6 +66,7 @@ class TestSession:
         assert "past 200" in recorded
         assert "program=python" in recorded
         assert "port=5432" in recorded
+        assert "unknown variable" not in recorded
         environ["HTTPS_PROXY"] = ""
         replayed = run("--buffr-isolate", "--buffr-mode=replay", code=0, **environ)
         assert "3 passed" in replayed
