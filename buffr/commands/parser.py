@@ -6,12 +6,12 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from buffr import __version__
 from buffr.commands.tree import ROOT, Command
 
-__all__ = ["Misused", "Parser", "find", "nearest", "one_of"]
+__all__ = ["Misused", "OneOf", "Parser", "find", "nearest", "one_of"]
 
 _WIDTH = 92
 _MISSING = "the following arguments are required"
@@ -68,7 +68,7 @@ class Parser(argparse.ArgumentParser):
         """Those that the help lists."""
         self.arguments: list[argparse.Action] = []
         self._known: dict[str, argparse.Action] = {}
-        self._takes_command = False
+        self.has_command = False
         self._check: Callable[[argparse.Namespace], object] | None = None
 
     def describe(
@@ -111,13 +111,13 @@ class Parser(argparse.ArgumentParser):
 
     def takes_command(self) -> None:
         """Treat everything from the first word that is not a flag as another command."""
-        self._takes_command = True
+        self.has_command = True
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """The arguments; ``parser`` is this one. Raises ``Misused``, or ``SystemExit`` for help."""
         flags, others = self._arranged(arguments)
         given = argparse.Namespace(parser=self)
-        if self._takes_command:
+        if self.has_command:
             given.command = tuple(others)
             others = []
         _, rest = self.parse_known_args(flags + (["--", *others] if others else []), given)
@@ -153,7 +153,7 @@ class Parser(argparse.ArgumentParser):
                 others += left
             elif word == "-" or not word.startswith("-"):
                 others.append(word)
-                if self._takes_command:
+                if self.has_command:
                     others += left
             else:
                 flags += self._in_one_word(word, left)
@@ -239,18 +239,23 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
-def one_of(*allowed: str) -> Callable[[str], str]:
+class OneOf(NamedTuple):
     """The type of a flag with few values."""
 
-    def read(text: str) -> str:
-        if text in allowed:
+    allowed: tuple[str, ...]
+
+    def __call__(self, text: str) -> str:
+        if text in self.allowed:
             return text
-        *first, last = allowed
+        *first, last = self.allowed
         raise argparse.ArgumentTypeError(
-            f"{text!r} must be {', '.join(first)} or {last}{nearest(text, allowed)}"
+            f"{text!r} must be {', '.join(first)} or {last}{nearest(text, self.allowed)}"
         )
 
-    return read
+
+def one_of(*allowed: str) -> OneOf:
+    """The type of a flag with these values."""
+    return OneOf(allowed)
 
 
 def _filled(text: str) -> str:

@@ -163,6 +163,11 @@ ROOT = Command(
             "buffr.commands.live.changes",
             misused=2,
         ),
+        Command(
+            "completion",
+            "print the completion of commands and flags for a shell",
+            "buffr.commands.completion",
+        ),
         Command("key", "print a new random access key", "buffr.commands.key"),
         Command(
             "demo",
