@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
@@ -20,7 +21,8 @@ __all__ = ["FIELD", "FaultInjected", "FaultSink", "fields_of"]
 FIELD = b"X-Buffr-Fault"
 """The field that tells a faulty answer from a real one."""
 
-_EVENT_END = b"\n\n"
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_EVENT_END_BYTES = 4
 _SLICES_A_SECOND = 10
 _REASONS = {
     408: b"Request Timeout",
@@ -153,8 +155,9 @@ class FaultSink:
         self._finish(trailers)
         if self._pending:
             # Nobody drains after the end: what still waits goes out at once.
-            while self._pending and not self._over:
-                self._send(self._pending.popleft())
+            while self._pending:
+                for part in self._parts(self._pending.popleft()):
+                    self._send(part)
         self._end()
 
     def _finish(self, trailers: Headers) -> None:
@@ -203,13 +206,15 @@ class FaultSink:
             if fault.bytes_per_s is not None:
                 size = min(size, max(1, fault.bytes_per_s // _SLICES_A_SECOND))
             if fault.event_delay_s or fault.cut_after_events is not None:
-                end = data.find(_EVENT_END)
-                size = min(size, end + len(_EVENT_END)) if end >= 0 else size
+                end = _EVENT_END.search(self._tail + data)
+                size = size if end is None else min(size, end.end() - len(self._tail))
             yield Piece(data[:size], chunk)
             data, chunk = data[size:], None
 
     def _send(self, part: Piece) -> None:
         """Send a part, or as much of it as goes out before the answer is cut."""
+        if self._over:
+            return
         fault, data = self._fault, part.data
         most = fault.cut_after_bytes
         if most is not None and self._sent + len(data) > most:
@@ -220,10 +225,18 @@ class FaultSink:
             return
         self._sent += len(data)
         self._sink.write(part)
-        self._events += (self._tail + data).count(_EVENT_END)
-        self._tail = data[-1:] if not data.endswith(_EVENT_END) else b""
+        self._hear(data)
         if fault.cut_after_events is not None and self._events >= fault.cut_after_events:
             self._cut()
+
+    def _hear(self, data: bytes) -> None:
+        """Count the event that a part has ended, if it has."""
+        text = self._tail + data
+        end = _EVENT_END.search(text)
+        if end is not None:
+            self._events += 1
+            text = text[end.end() :]
+        self._tail = text[1 - _EVENT_END_BYTES :]
 
     def _cut(self) -> None:
         self._sink.flush()
