@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-full setup setup-dev format lint types bench autobahn fleet clean docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes
+.PHONY: run test test-full setup setup-dev format lint types bench autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes
 
 run: setup  ## serve what buffr.yaml configures
 	@echo "buffr: in your client's base URL, replace https://api.openai.com with http://127.0.0.1:8080"
@@ -41,6 +41,14 @@ lint: setup-dev
 
 types: setup-dev
 	$(BIN)/mypy
+
+# Whatever pages link to is copied as it lies here, so that relative links hold on the site too.
+PAGES := build/pages
+docs: setup  ## make a site of the documentation, in build/site
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
+	rm -rf $(PAGES) && mkdir -p $(PAGES)
+	cp -R README.md CONTRIBUTING.md CHANGELOG.md LICENSE Makefile docs deploy ca $(PAGES)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 page-pictures: setup-dev  ## take the pictures of the live page in docs/pictures; needs Chromium
 	PYTHONPATH=tests/e2e $(BIN)/python tests/e2e/page_pictures.py docs/pictures
