@@ -174,6 +174,12 @@ ROOT = Command(
             "see it work, without the network: record, stop the upstream, replay",
             "buffr.commands.demo",
         ),
+        Command(
+            "doctor",
+            "check the installation: settings, CA, ports, cassettes, a live request",
+            "buffr.commands.doctor.command",
+            misused=2,
+        ),
         Command("version", "print the version", "buffr.commands.version"),
     ),
     text="""\

@@ -18,10 +18,13 @@ from buffr.config.checks import (
     without_loops,
 )
 from buffr.config.environment import read_flags, read_variables
+from buffr.config.forward import ForwardSettings
+from buffr.config.gateway import GatewaySettings
 from buffr.config.model import Config
 from buffr.config.parents import read_no_proxy, read_parents
 from buffr.config.problems import Problems, printable, shown, shown_key
-from buffr.config.schema import made
+from buffr.config.reverse import ReverseRoute
+from buffr.config.schema import made, settings_of
 from buffr.config.shapes import Given, read_table
 from buffr.config.sources import Chosen, choose
 from buffr.config.yaml_text import (
@@ -102,7 +105,30 @@ def load(
     parents = without_loops(config, problems)
     if problems.errors:
         raise ConfigError("\n".join(dict.fromkeys(problems.errors)))
-    return evolve(config, parents=parents, warnings=tuple(problems.warnings), file=path)
+    return evolve(
+        config,
+        parents=parents,
+        warnings=tuple(problems.warnings),
+        file=path,
+        sources=dict(_sources(given, chosen)),
+    )
+
+
+def _sources(given: Mapping[str, Given], chosen: Chosen) -> Iterator[tuple[str, str]]:
+    """The key of each setting that is given, and where it stands."""
+    yield from _named(Config, given, "")
+    for index, row in enumerate(chosen.reverse):
+        yield from _named(ReverseRoute, row.given, f"reverse[{index}].")
+    if chosen.forward is not None:
+        yield from _named(ForwardSettings, chosen.forward.given, "forward.")
+    if chosen.gateway is not None:
+        yield from _named(GatewaySettings, chosen.gateway.given, "gateway.")
+
+
+def _named(model: type, given: Mapping[str, Given], prefix: str) -> Iterator[tuple[str, str]]:
+    keys = {one.name: one.key or one.name for one in settings_of(model)}
+    for name, one in given.items():
+        yield prefix + keys.get(name, name), one.at or "given"
 
 
 def _draft(given: Given | None) -> Any:

@@ -82,6 +82,8 @@ class Config:
     of ``NO_PROXY``, and ``parents`` the parent
     proxies from the environment. ``warnings`` are lines to log at startup.
     ``shown_as`` holds the original settings if they were another program's.
+    ``sources`` says where what is not a default was set (``buffr.yaml:12``,
+    ``BUFFR_PORT``, ``--port``), by its key (``reverse[0].target``).
     """
 
     data_dir: Path = setting(
@@ -229,6 +231,7 @@ class Config:
     parents: ParentProxies = ParentProxies()
     warnings: tuple[str, ...] = ()
     shown_as: Mapping[str, Any] | None = field(default=None, repr=False)
+    sources: Mapping[str, str] = field(factory=dict, eq=False, repr=False)
 
     @ca_cert.default
     def _default_ca_cert(self) -> Path:

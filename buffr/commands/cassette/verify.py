@@ -16,7 +16,7 @@ from buffr.stores.cassette.format import RECORDED_KINDS
 from buffr.stores.cassette.snapshot import Snapshot, file_errors, read_snapshot
 from buffr.stores.cassette.verifying import interaction_faults
 
-__all__ = ["declare", "faults", "run"]
+__all__ = ["checked", "declare", "faults", "run"]
 
 
 def declare(parser: Parser) -> None:
@@ -46,7 +46,7 @@ def run(given: argparse.Namespace) -> int:
         if given.only_cassettes and not is_cassette(path):
             continue
         try:
-            total, found = _checked(path)
+            total, found = checked(path)
         except CassetteError as error:
             complain(str(error))
             code = 1
@@ -60,7 +60,7 @@ def run(given: argparse.Namespace) -> int:
     return code
 
 
-def _checked(path: Path) -> tuple[int, Sequence[str]]:
+def checked(path: Path) -> tuple[int, Sequence[str]]:
     """How many interactions a file has, and its problems. Raises ``CassetteError``."""
     with file_errors(path):
         kind = kind_of_file(path)

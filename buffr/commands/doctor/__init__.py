@@ -1,0 +1,1 @@
+"""``buffr doctor``: whether all that buffr needs is as it should be."""
