@@ -35,6 +35,8 @@ __all__ = ["Http2Connection", "Http2Request", "Http2Terms", "NotInHttp2", "NotTa
 _AHEAD = 65536
 _SEGMENT = 16384
 _LEAST_WAIT_S = 0.05
+_SETTLED_S = 1.0
+"""How long an upstream's SETTINGS are waited for; they are the first thing that it sends."""
 _MOST_STREAMS = 100
 """So many bodies that nobody reads leave room for others: each window has its place in the
 connection's."""
@@ -204,6 +206,7 @@ class Http2Connection(Dialled):
         self._closed = self._leaving = False
         self._held = self._busy = self._heard = False
         self._timer: IDelayedCall | None = None
+        self._settling: IDelayedCall | None = None
 
     @property
     def is_free(self) -> bool:
@@ -211,7 +214,15 @@ class Http2Connection(Dialled):
         engine = self._engine
         if engine is None or self._leaving or self._closed:
             return False
+        if self.is_new:
+            # What goes beyond the upstream's bound would be refused: the first asks alone.
+            return not self._calls
         return len(self._calls) < min(engine.peer_streams, _MOST_STREAMS)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is not known yet how many requests it takes at a time."""
+        return self._settling is not None
 
     @property
     def is_over(self) -> bool:
@@ -245,8 +256,16 @@ class Http2Connection(Dialled):
         most = min(_MOST_STREAMS * bounds.stream_bytes, _MOST_WINDOW)
         bounds = evolve(bounds, connection_bytes=max(most, bounds.connection_bytes))
         self._engine = open_engine(Role.CLIENT, self, bounds, self.terms.engine)
+        self._settling = self.clock.callLater(_SETTLED_S, self._settle)
         self.flush()
         self.ready.callback(None)
+
+    def _settle(self) -> None:
+        settling, self._settling = self._settling, None
+        if settling is not None:
+            if settling.active():
+                settling.cancel()
+            self._on_change(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._engine is None or self._closed:
@@ -313,6 +332,9 @@ class Http2Connection(Dialled):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._settling is not None:
+            self._settling.cancel()
+            self._settling = None
         if not self.ready.called:
             self.ready.errback(error)
         calls, self._calls = self._calls, {}
@@ -476,6 +498,8 @@ class Http2Connection(Dialled):
 
     def nuisance(self, kind: Nuisance) -> None:
         """An upstream is the user's own choice; what it may send is bounded by its windows."""
+        if kind is Nuisance.SETTINGS:
+            self._settle()
 
     # Patience.
 

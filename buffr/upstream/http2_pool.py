@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
@@ -50,8 +51,9 @@ class Http2Pool:
         self._tls = tls
         self._connections: dict[Http2Connection, float] = {}
         """With the time since when each is idle."""
-        self._waiting: list[Deferred[Http2Connection | None]] = []
-        """Those that wait for the connection that is being made."""
+        self._waiting: deque[tuple[Deferred[None], bytes]] = deque()
+        """Those that wait for room, the first first, and the hops of each request."""
+        self._dialling = False
         self._sweeper: IDelayedCall | None = None
         self._declined_until = 0.0
 
@@ -90,12 +92,20 @@ class Http2Pool:
             for connection in self._connections:
                 if connection.is_free:
                     return connection
-            waiter: Deferred[Http2Connection | None] = Deferred()
-            self._waiting.append(waiter)
-            if len(self._waiting) == 1:
-                Deferred.fromCoroutine(self._dial(hops)).addBoth(self._dialled)
+            waiter: Deferred[None] = Deferred()
+            self._waiting.append((waiter, hops))
+            self._more()
             await waiter
         return None
+
+    def _more(self) -> None:
+        """Make another connection if anybody waits, unless one is being made or is new."""
+        while self._waiting and self._waiting[0][0].called:  # cancelled
+            self._waiting.popleft()
+        if not self._waiting or self._dialling or any(one.is_new for one in self._connections):
+            return
+        self._dialling = True
+        Deferred.fromCoroutine(self._dial(self._waiting[0][1])).addBoth(self._dialled)
 
     async def _dial(self, hops: bytes) -> None:
         connection = Http2Connection(self._reactor, self._terms, self._changed, tls=self._tls)
@@ -107,8 +117,9 @@ class Http2Pool:
             connection.close()
 
     def _dialled(self, result: Failure | None) -> None:
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
+        self._dialling = False
+        waiting, self._waiting = self._waiting, deque()
+        for waiter, _ in waiting:
             if waiter.called:  # cancelled
                 continue
             if isinstance(result, Failure):
@@ -117,13 +128,20 @@ class Http2Pool:
                 waiter.callback(None)
 
     def _changed(self, connection: Http2Connection) -> None:
-        if connection not in self._connections:
+        since = self._connections.get(connection)
+        if since is None:
             return
         if connection.is_over:
             if connection.is_idle:
                 del self._connections[connection]
                 connection.close()
+            self._more()
             return
+        while connection.is_free and self._waiting:
+            waiter, _ = self._waiting.popleft()
+            if not waiter.called:
+                waiter.callback(None)
+        self._more()
         if connection.is_idle:
             self._connections[connection] = self._reactor.seconds()
             if self._sweeper is None:
@@ -158,6 +176,7 @@ class Http2Pool:
         connections, self._connections = self._connections, {}
         for connection in connections:
             connection.abort()
+        self._more()
 
     def _stop_sweeping(self) -> None:
         if self._sweeper is not None:

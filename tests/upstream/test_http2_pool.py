@@ -267,6 +267,54 @@ class TestConnections:
             peer.answer(peer.next())
             answer_to(sent)
 
+    def test_none_is_refused_where_the_bound_is_not_known_yet(self, bench: Bench) -> None:
+        sent = [bench.send() for _ in range(9)]
+        one = bench.connected(streams=3)
+        assert bench.dialled == 2
+        for _ in range(3):
+            for stream in one.asked():
+                one.answer(stream)
+        for each in sent:
+            answer_to(each)
+        assert bench.dialled == 2
+        other = bench.connected()
+        assert other.asked() == []
+
+    def test_those_who_wait_share_what_was_made_for_them(self, bench: Bench) -> None:
+        sent = [bench.send() for _ in range(6)]
+        peers = [bench.connected(streams=2)]
+        sent[3].cancel()
+        TRIAL.failureResultOf(sent[3], CancelledError)
+        while bench.dialled > len(peers):
+            peers.append(bench.connected(streams=2))
+        assert [len(peer.asked()) for peer in peers] == [2, 2, 1]
+        bench.pool.close()
+        for one in sent[:3] + sent[4:]:
+            failure_of(one)
+
+    def test_the_bound_of_a_peer_that_says_none_is_guessed(self, bench: Bench) -> None:
+        silent = Bench(bench.engine)
+        sent = [silent.send() for _ in range(3)]
+        factory = silent.reactor.tcpClients[-1][2]
+        protocol: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 80))
+        peer = Peer(protocol, bench.engine, 100)
+        peer.engine.receive(peer.wire.taken())
+        peer.engine.take(1 << 20)
+        assert len(peer.heard.heads) == 1
+        silent.reactor.advance(2)
+        peer.engine.receive(peer.wire.taken())
+        assert len(peer.heard.heads) == 3
+        silent.pool.close()
+        for one in sent:
+            failure_of(one)
+
+    def test_who_waits_when_the_pool_closes_is_told(self, bench: Bench) -> None:
+        sent = [bench.send() for _ in range(3)]
+        bench.connected(streams=1)
+        bench.pool.close()
+        for one in sent:
+            assert isinstance(failure_of(one), UpstreamFailed)
+
     def test_many_wait_for_one_that_fails(self, bench: Bench) -> None:
         sent = [bench.send() for _ in range(20)]
         sent[3].cancel()
