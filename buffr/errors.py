@@ -36,6 +36,7 @@ __all__ = [
     "UpstreamFailed",
     "UpstreamTimeout",
     "WebSocketFault",
+    "reset_of",
 ]
 
 
@@ -248,11 +249,24 @@ class NotCached(BuffrError):
 
 
 class BodyCutShort(BuffrError):
-    """A body ended before its framing was complete."""
+    """A body ended before its framing was complete.
+
+    ``reset`` is the code with which its stream in HTTP/2 was reset, if it was
+    (RFC 9113 7).
+    """
 
     status = 502
     reason = b"Bad Gateway"
     close = True
+
+    def __init__(self, message: str, *, reset: int | None = None) -> None:
+        super().__init__(message)
+        self.reset = reset
+
+
+def reset_of(error: BuffrError) -> int | None:
+    """The code with which a body's stream was reset, if that is why it broke off."""
+    return error.reset if isinstance(error, BodyCutShort) else None
 
 
 class ClientGone(BuffrError):

@@ -171,10 +171,10 @@ class FaultSink:
             self._over = True
             self._sink.end(self._trailers)
 
-    def abort(self) -> None:
+    def abort(self, reset: int | None = None) -> None:
         if not self._over:
             self._over = True
-            self._sink.abort()
+            self._sink.abort(reset)
 
     async def drain(self) -> None:
         while self._pending and not self._over:

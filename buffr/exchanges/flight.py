@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import LogLevel
 
-from buffr.errors import BuffrError, ClientGone, HookFailed
+from buffr.errors import BuffrError, ClientGone, HookFailed, reset_of
 from buffr.exchanges.route import Route
 from buffr.interaction import CLIENT_LEFT
 from buffr.log import say
@@ -87,6 +87,7 @@ class Flight(Generic[AnyCall]):
         self._begun: tuple[Response, Tape] | None = None
         self._error: BuffrError | None = None
         self._cut: str | None = None
+        self._reset: int | None = None
         self._received = False
         self._unkept = False
         self._done = False
@@ -144,7 +145,7 @@ class Flight(Generic[AnyCall]):
         try:
             await self._take(response.body, tape)
         except BuffrError as error:
-            self._cut = error.message
+            self._cut, self._reset = error.message, reset_of(error)
         except CancelledError:
             self._cut = STOPPED if self._followers else CLIENT_LEFT
             response.abort()
@@ -225,7 +226,7 @@ class Flight(Generic[AnyCall]):
         if self._cut is None:
             sink.end(tape.trailers)
         else:
-            sink.abort()
+            sink.abort(self._reset)
 
     def _released(self, response: Response, tape: Tape) -> int:
         """How many pieces may be sent.

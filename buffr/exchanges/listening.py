@@ -73,8 +73,8 @@ class ListeningSink:
         self._heard.whole = True
         self._sink.end(trailers)
 
-    def abort(self) -> None:
-        self._sink.abort()
+    def abort(self, reset: int | None = None) -> None:
+        self._sink.abort(reset)
 
     async def drain(self) -> None:
         await self._sink.drain()

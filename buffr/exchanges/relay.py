@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buffr.errors import BuffrError
+from buffr.errors import BuffrError, reset_of
 from buffr.transport.sink import Sink
 from buffr.upstream.connection import Response
 
@@ -26,7 +26,7 @@ async def relayed(response: Response, sink: Sink) -> str | None:
                 piece = await body.read()
             except BuffrError as error:
                 whole = True
-                sink.abort()
+                sink.abort(reset_of(error))
                 return error.message
             if piece is None:
                 break

@@ -229,11 +229,11 @@ class ClientSink(ABC):
     def end(self, trailers: Headers) -> None:
         """As in ``Sink``. Sets ``done``."""
 
-    def abort(self) -> None:
+    def abort(self, reset: int | None = None) -> None:
         """As in ``Sink``."""
         if not self.done:
             self.done = True
-            self._break_off()
+            self._break_off(reset)
 
     async def drain(self) -> None:
         """As in ``Sink``."""
@@ -262,7 +262,7 @@ class ClientSink(ABC):
     # What the version of HTTP adds.
 
     @abstractmethod
-    def _break_off(self) -> None:
+    def _break_off(self, reset: int | None) -> None:
         """End an answer that is incomplete, so that the client can tell."""
 
     @abstractmethod

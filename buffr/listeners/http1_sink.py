@@ -156,7 +156,7 @@ class Http1Sink(ClientSink):
         self.done = True
         self.connection.answered(keep_alive=self._keep_alive)
 
-    def _break_off(self) -> None:
+    def _break_off(self, reset: int | None) -> None:  # noqa: ARG002  # HTTP/1.1 has no codes
         self.flush()
         if self.begun and self._delimited:
             self.connection.break_off()

@@ -27,6 +27,9 @@ _AHEAD = 65536
 """How much of an answer may wait for its client, in bytes, before its writer is held back."""
 _SMALL = 16384
 """An answer up to this size may be forgotten once it is queued: the windows bound the rest."""
+_RELAYED = (Code.CANCEL, Code.ENHANCE_YOUR_CALM, Code.INADEQUATE_SECURITY)
+"""What an upstream's reset may say to the client: gRPC has a status for each. The others concern
+the upstream's own connection, or would have the client take the answer for whole."""
 _NOT_IN_HTTP2 = frozenset((b"sec-websocket-accept",))
 """A WebSocket's stream is accepted by its status alone (RFC 8441 5)."""
 
@@ -99,7 +102,8 @@ class Http2Sink(ClientSink):
         """What came for a tunnel that is not open yet."""
         self._tunnel: StreamTransport | None = None
         self._unsent = 0
-        self._broken = False
+        self._broken: Code | None = None
+        """The code that ends an answer which is incomplete."""
 
     # The request's body.
 
@@ -261,8 +265,8 @@ class Http2Sink(ClientSink):
         unsent = engine.unsent(self.stream)
         if unsent != self._unsent:
             self._unsent, self.since = unsent, self._listener.now
-        if self._broken:
-            engine.reset(self.stream, Code.INTERNAL_ERROR)
+        if self._broken is not None:
+            engine.reset(self.stream, self._broken)
             self._over()
             return True
         if not self.writable:
@@ -330,8 +334,9 @@ class Http2Sink(ClientSink):
 
     # The end.
 
-    def _break_off(self) -> None:
-        self._broken = True  # but first comes what there is room for
+    def _break_off(self, reset: int | None) -> None:
+        # But first comes what there is room for.
+        self._broken = next((code for code in _RELAYED if code == reset), Code.INTERNAL_ERROR)
         self.connection.fill(self)
         self.connection.flush()
 

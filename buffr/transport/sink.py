@@ -37,8 +37,11 @@ class Sink(Protocol):
     def end(self, trailers: Headers) -> None:
         """The answer is complete."""
 
-    def abort(self) -> None:
-        """The answer is incomplete, and the client must be able to tell."""
+    def abort(self, reset: int | None = None) -> None:
+        """The answer is incomplete, and the client must be able to tell.
+
+        ``reset`` is the code with which the upstream reset it in HTTP/2.
+        """
 
     async def drain(self) -> None:
         """Return once the client can take more. Raises ``ClientGone``."""

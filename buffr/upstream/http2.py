@@ -480,7 +480,7 @@ class Http2Connection(Dialled):
         self._over(call)
         words = f"the upstream reset the stream: {code_name(code)}"
         if call.answered:
-            call.fail(BodyCutShort(words))
+            call.fail(BodyCutShort(words, reset=code))
         elif code == Code.REFUSED_STREAM:
             call.fail(NotTaken(words))
         elif code == Code.HTTP_1_1_REQUIRED:

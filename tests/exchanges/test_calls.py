@@ -50,7 +50,7 @@ class Sink:
     def end(self, trailers: Headers) -> None:
         raise AssertionError(trailers)
 
-    def abort(self) -> None:
+    def abort(self, _: int | None = None) -> None:
         raise AssertionError
 
 

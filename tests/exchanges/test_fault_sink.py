@@ -37,7 +37,7 @@ class Client:
     def end(self, _: Headers) -> None:
         self.end_of_it = "whole"
 
-    def abort(self) -> None:
+    def abort(self, _: int | None = None) -> None:
         self.end_of_it = "cut"
 
     async def drain(self) -> None:

@@ -41,6 +41,7 @@ class Sink:
         self.informed: list[int] = []
         self.ended: Headers | None = None
         self.aborted = False
+        self.reset: int | None = None
         self.full = full
         self.gone = False
         self._room = Signal()
@@ -69,8 +70,9 @@ class Sink:
         assert not self.over()
         self.ended = trailers
 
-    def abort(self) -> None:
+    def abort(self, reset: int | None = None) -> None:
         assert not self.over()
+        self.reset = reset
         self.aborted = True
 
     def over(self) -> bool:
@@ -408,9 +410,10 @@ class TestTruncated:
         following = [bench.follow(sink) for sink in sinks]
         bench.call.answers(length)
         bench.call.sends(b"ab", b"cd")
-        bench.call.stream.fail(BodyCutShort("cut"))
+        bench.call.stream.fail(BodyCutShort("cut", reset=8))
         for sink, each in zip(sinks, following, strict=True):
             assert (sink.data, sink.aborted, sink.ended) == (b"abcd", True, None)
+            assert sink.reset == 8
             assert TRIAL.successResultOf(each) == (HEAD, "cut")
         assert bench.call.kept == [(b"abcd", "cut")]
         assert bench.over()

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial import unittest
 
-from buffr.errors import BadUpstreamAnswer, ClientGone
+from buffr.errors import BadUpstreamAnswer, BodyCutShort, ClientGone
 from buffr.exchanges.relay import relayed
 from buffr.message import Headers, Piece, ResponseHead
 from buffr.transport.streams import BodyStream
@@ -41,8 +41,8 @@ class Sink:
     def end(self, trailers: Headers) -> None:
         self.told.append(trailers)
 
-    def abort(self) -> None:
-        self.told.append("aborted")
+    def abort(self, reset: int | None = None) -> None:
+        self.told.append("aborted" if reset is None else reset)
 
     async def drain(self) -> None:
         if self.room is not None:
@@ -100,6 +100,12 @@ class TestRelayed:
         relay.body.fail(BadUpstreamAnswer("broken"))
         assert TRIAL.successResultOf(relay.start()) == "broken"
         assert relay.sink.told == [200, b"one", "aborted"]
+
+    def test_one_that_was_reset_says_so(self) -> None:
+        relay = Relay()
+        relay.body.fail(BodyCutShort("reset", reset=8))
+        assert TRIAL.successResultOf(relay.start()) == "reset"
+        assert relay.sink.told == [200, 8]
 
     def test_a_slow_client_holds_it_back(self) -> None:
         relay = Relay()

@@ -123,7 +123,7 @@ class StreamSink(ClientSink):
     def remember(self, hit: Hit) -> None:
         raise AssertionError
 
-    def _break_off(self) -> None:
+    def _break_off(self, reset: int | None) -> None:
         self.answered.reset = True
 
     def reset(self) -> None:

@@ -315,6 +315,24 @@ class TestCancelling:
         assert bench.body(stream) == b"half"
         assert bench.resets() == {stream: Code.INTERNAL_ERROR}
 
+    @pytest.mark.parametrize(
+        ("code", "told"),
+        [
+            (Code.CANCEL, Code.CANCEL),
+            (Code.ENHANCE_YOUR_CALM, Code.ENHANCE_YOUR_CALM),
+            (Code.NO_ERROR, Code.INTERNAL_ERROR),
+            (Code.REFUSED_STREAM, Code.INTERNAL_ERROR),
+            (77, Code.INTERNAL_ERROR),
+        ],
+    )
+    def test_one_that_its_upstream_reset(self, bench: Http2Bench, code: int, told: Code) -> None:
+        """The client hears what concerns the answer, and never that it is whole or unseen."""
+        stream = bench.ask()
+        sink = bench.exchanges[0].sink
+        sink.begin(HEAD)
+        sink.abort(code)
+        assert bench.resets() == {stream: told}
+
     def test_one_that_breaks_off_at_once(self, engine: EngineName) -> None:
         """Also where nothing was sent in between, as in a replay."""
         bench = Http2Bench(engine)

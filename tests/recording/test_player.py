@@ -51,7 +51,7 @@ class Taken:
     def end(self, trailers: Headers) -> None:
         self.given.append(("end", trailers))
 
-    def abort(self) -> None:
+    def abort(self, _: int | None = None) -> None:
         self.given.append("abort")
 
     async def drain(self) -> None:

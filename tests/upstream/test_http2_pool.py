@@ -13,7 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from upstream_bench import TRIAL, broken, read_on, rest_of
 
-from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
+from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout, reset_of
 from buffr.message import Headers, ResponseHead
 from buffr.origin import Origin
 from buffr.testing.wire import Wire
@@ -219,6 +219,7 @@ class TestResets:
         peer.reset(stream, Code.CANCEL)
         data, error = broken(answer_to(sent).body)
         assert (data, "CANCEL" in error.message) == (b"half", True)
+        assert reset_of(error) == Code.CANCEL
 
 
 class TestConnections:

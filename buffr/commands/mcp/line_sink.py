@@ -128,7 +128,7 @@ class LineSink:
         if text and not self._streamed:
             self._line(text)
 
-    def abort(self) -> None:
+    def abort(self, reset: int | None = None) -> None:
         """A client by lines cannot tell; it waits for its answer."""
 
     async def drain(self) -> None:

@@ -80,9 +80,9 @@ class CacheSink:
         if not self._silent:
             self._sink.end(trailers)
 
-    def abort(self) -> None:
+    def abort(self, reset: int | None = None) -> None:
         if not self._silent:
-            self._sink.abort()
+            self._sink.abort(reset)
 
     async def drain(self) -> None:
         if not self._silent:

@@ -68,7 +68,7 @@ class Client:
     def end(self, trailers: Headers) -> None:
         self.done = True
 
-    def abort(self) -> None:
+    def abort(self, _: int | None = None) -> None:
         self.aborted = True
 
     async def drain(self) -> None:
