@@ -78,9 +78,8 @@ class SharedSet:
                 if not dry_run:
                     # Another push of the same recording has the same token, and is noticed by it.
                     token = f"{digest.hex()}{seen[digest]}"
-                    store_all(
-                        connection, self._keys, kept(interaction.with_bodies(in_memory), token)
-                    )
+                    made = kept(interaction.with_bodies(in_memory), token)
+                    store_all(connection, self._keys, made, redactor.salt)
         return Moved(added, there.total() + added)
 
     def pull(self, path: Path, *, dry_run: bool = False) -> Moved:

@@ -89,7 +89,7 @@ class TestProcesses:
         with Process(address) as one:
             made = one.interactions._made(recording(b"/a"), one.interactions.salt, "t")
             for _ in range(2):
-                one.turns.run(one.interactions.store_spooled(made))
+                one.turns.run(one.interactions.store_spooled(made, one.interactions.salt))
             assert len(one.bodies()) == 1
 
     def test_a_set_that_was_deleted_begins_anew_for_all(self, own_server: RedisServer) -> None:
@@ -140,6 +140,26 @@ class TestOutages:
         with Process(own_server.address, spool_dir=spool) as later:
             later.client.start()
             wait_until(later, lambda: later.bodies() == [b"answer"])
+        own_server.kill()
+
+    @pytest.mark.parametrize("known", [True, False])
+    def test_a_server_that_lost_all_gets_the_salt_of_what_is_spooled(
+        self, own_server: RedisServer, tmp_path: Path, *, known: bool
+    ) -> None:
+        """Whether the set is open when it is stored there, or only its spool is known."""
+        spool = tmp_path / "spool"
+        with Process(own_server.address, patience=SOON, spool_dir=spool) as one:
+            salt = one.interactions.salt
+            own_server.ask("FLUSHALL")
+            own_server.kill()
+            one.append()
+            if not known:
+                one.server._sets.clear()
+            own_server.start()
+            one.client.patience = evolve(SOON, reply_s=5.0)
+            wait_until(one, lambda: not list(spool.glob("*.recording")))
+            keys = one.interactions._keys
+            assert own_server.ask("HGET", keys.head, "salt") == salt
         own_server.kill()
 
     def test_a_full_spool_is_a_loss(self, own_server: RedisServer, tmp_path: Path) -> None:

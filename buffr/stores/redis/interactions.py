@@ -334,7 +334,7 @@ class RedisInteractions:
             try:
                 place, set_id = await self._store(made, salt)
             except StoreFailed as error:
-                await self._spooled(made, error)
+                await self._spooled(made, salt, error)
                 return
             if place >= 0:
                 self._appended(made, place, set_id)
@@ -344,11 +344,11 @@ class RedisInteractions:
         """The stored form. For any thread. Raises ``OSError`` and others."""
         return kept(self.redact(salt)(interaction).with_bodies(in_memory), token)
 
-    async def _store(self, made: Kept, salt: bytes) -> tuple[int, str]:
+    async def _store(self, made: Kept, salt: bytes, *, whatever: bool = False) -> tuple[int, str]:
         for command in self._keys.put_parts(made):
             await self.client.ask(*command)
         replaced = self._head.id if self.replaces else ""
-        keys, arguments = self._keys.append(made, salt, replaced)
+        keys, arguments = self._keys.append(made, salt, replaced, whatever=whatever)
         place, set_id, now_salt = await self.client.run(_append, keys, *arguments)
         if self.replaces and place >= 0:
             self.replaces = False
@@ -357,7 +357,7 @@ class RedisInteractions:
                 self.warn(
                     f"{self.where}: {self.name} is recorded again; the old set is {aside_name}"
                 )
-        if place < 0:
+        if now_salt:
             self.salt = now_salt
         return place, set_id.decode()
 
@@ -374,22 +374,23 @@ class RedisInteractions:
             stored = read_field(made.field)
             self._decoded.keep(self._first + place, stored.interaction(), stored.size_bytes)
 
-    async def _spooled(self, made: Kept, error: StoreFailed) -> None:
+    async def _spooled(self, made: Kept, salt: bytes, error: StoreFailed) -> None:
         """Keep what the server could not take. Raises the error if that is impossible, too."""
         spool = self.spool
         if spool is None:
             raise error
         pool = self.reactor.getThreadPool()
         try:
-            taken = await deferToThreadPool(self.reactor, pool, spool.put, self.name, made)
+            put = deferToThreadPool(self.reactor, pool, spool.put, self.name, made, salt)
+            taken = await put
         except OSError as wrong:
             raise StoreFailed(f"{error.message}; spool: {in_words(wrong)}") from wrong
         if not taken:
             raise StoreUnreachable(f"{error.message}; the spool is full")
 
-    async def store_spooled(self, made: Kept) -> None:
-        """Append what was spooled. Raises ``StoreFailed``."""
-        place, set_id = await self._store(made, b"")
+    async def store_spooled(self, made: Kept, salt: bytes) -> None:
+        """Append what was spooled, redacted by ``salt``. Raises ``StoreFailed``."""
+        place, set_id = await self._store(made, salt, whatever=True)
         self._appended(made, place, set_id)
 
     async def close(self) -> None:

@@ -130,15 +130,15 @@ class RedisServer:
         reactor = self.client.reactor
         return await deferToThreadPool(reactor, reactor.getThreadPool(), run, *arguments)
 
-    async def _stored(self, name: str, kept: Kept) -> None:
+    async def _stored(self, name: str, kept: Kept, salt: bytes) -> None:
         known = self._sets.get(name)
         if known is not None:
-            await known.store_spooled(kept)
+            await known.store_spooled(kept, salt)
             return
         keys = SetKeys(self.client.address.prefix, name)
         for command in keys.put_parts(kept):
             await self.client.ask(*command)
-        names, arguments = keys.append(kept, b"")
+        names, arguments = keys.append(kept, salt, whatever=True)
         await self.client.run(Script(APPEND), names, *arguments)
 
     def _not_drained(self, failure: Failure) -> None:

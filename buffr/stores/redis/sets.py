@@ -56,7 +56,7 @@ end
 local done = ARGV[1] .. 'done:' .. head[1] .. ':' .. ARGV[5]
 local known = redis.call('GET', done)
 if known then return {tonumber(known), '', ''} end
-if ARGV[3] ~= '' and head[2] ~= ARGV[3] then return {-1, head[1], head[2]} end
+if ARGV[9] == '1' and head[2] ~= ARGV[3] then return {-1, head[1], head[2]} end
 local place = redis.call('HINCRBY', KEYS[1], 'count', 1) - 1
 redis.call('HSET', ARGV[1] .. head[1], place, ARGV[6])
 redis.call('SET', done, place, 'EX', ARGV[7])
@@ -138,11 +138,13 @@ class SetKeys:
         return [*stored[:1], ("EXPIRE", key, _PARTS_S), *stored[1:]] if stored else []
 
     def append(
-        self, kept: Kept, salt: bytes, replaced: str = ""
+        self, kept: Kept, salt: bytes, replaced: str = "", *, whatever: bool = False
     ) -> tuple[list[str], tuple[Argument, ...]]:
-        """The keys and arguments of ``APPEND``; any salt will do if it is empty.
+        """The keys and arguments of ``APPEND``, for what was redacted by ``salt``.
 
-        If the set still has the id ``replaced``, it is moved aside first.
+        A set that does not exist gets this salt. One that has another refuses,
+        unless it is to take ``whatever`` comes. If the set still has the id
+        ``replaced``, it is moved aside first.
         """
         return [self.head, self.aside], (
             self._stem,
@@ -153,6 +155,7 @@ class SetKeys:
             kept.field,
             _TOKEN_S,
             len(kept.parts),
+            int(not whatever),
         )
 
 
@@ -171,10 +174,10 @@ def read_all(connection: BlockingConnection, keys: SetKeys, head: Head) -> Itera
             yield stored.interaction(parts)
 
 
-def store_all(connection: BlockingConnection, keys: SetKeys, kept: Kept) -> int:
-    """Append one interaction, whatever the salt. Returns its place. Blocks."""
+def store_all(connection: BlockingConnection, keys: SetKeys, kept: Kept, salt: bytes) -> int:
+    """Append one interaction, whatever the set's salt. Returns its place. Blocks."""
     for command in keys.put_parts(kept):
         connection.ask(*command)
-    names, arguments = keys.append(kept, b"")
+    names, arguments = keys.append(kept, salt, whatever=True)
     place: int = connection.ask("EVAL", APPEND, len(names), *names, *arguments)[0]
     return place

@@ -23,6 +23,7 @@ _COUNTED_EVERY_S = 1.0
 
 class _File(msgspec.Struct, array_like=True, gc=False):
     set_name: str
+    salt: bytes
     token: str
     field: bytes
     parts: tuple[bytes, ...]
@@ -49,8 +50,8 @@ class AppendSpool:
     _counted_at: float = field(init=False, default=-inf)
     _lock: Lock = field(init=False, factory=Lock)
 
-    def put(self, set_name: str, kept: Kept) -> bool:
-        """Keep a recording. Returns false if there is no more space for it.
+    def put(self, set_name: str, kept: Kept, salt: bytes) -> bool:
+        """Keep a recording, redacted by ``salt``. Returns false if there is no more space for it.
 
         Raises ``OSError`` if it cannot be written.
         """
@@ -67,7 +68,7 @@ class AppendSpool:
         hidden = path.with_suffix(".tmp")
         fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(_encode(_File(set_name, kept.token, kept.field, kept.parts)))
+            file.write(_encode(_File(set_name, salt, kept.token, kept.field, kept.parts)))
         hidden.rename(path)
         return True
 
@@ -85,8 +86,8 @@ class AppendSpool:
         self.held = len(found)
         return found
 
-    def read(self, path: Path) -> tuple[str, Kept] | None:
-        """The name of the set, and the recording; ``None`` if another process stored it.
+    def read(self, path: Path) -> tuple[str, Kept, bytes] | None:
+        """The set's name, the recording and its salt; ``None`` if another process stored it.
 
         Raises ``ValueError`` for a damaged file.
         """
@@ -94,7 +95,7 @@ class AppendSpool:
             read = _decode(path.read_bytes())
         except FileNotFoundError:
             return None
-        return read.set_name, Kept(read.token, read.field, read.parts)
+        return read.set_name, Kept(read.token, read.field, read.parts), read.salt
 
     def done(self, path: Path) -> None:
         """Drop a recording that is stored."""
