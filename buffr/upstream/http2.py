@@ -162,6 +162,18 @@ class _Call:
         else:
             self.body.fail(error)
 
+    def cut(self, code: int, words: str) -> None:
+        """The upstream has reset the stream within the answer, or where the answer ends.
+
+        NO_ERROR is for a whole answer (8.1). Node's server says nothing else at
+        the end of a body that exactly fills a window.
+        """
+        lenient = self._connection.terms.rules.lenient
+        if code == Code.NO_ERROR and not self._left and (lenient or not self._chunked):
+            self.body.finish((), words if self._chunked else None)
+        else:
+            self.fail(BodyCutShort(words, reset=code))
+
     def stop_sending(self) -> None:
         sending, self.sending = self.sending, None
         if sending is not None:
@@ -480,7 +492,7 @@ class Http2Connection(Dialled):
         self._over(call)
         words = f"the upstream reset the stream: {code_name(code)}"
         if call.answered:
-            call.fail(BodyCutShort(words, reset=code))
+            call.cut(code, words)
         elif code == Code.REFUSED_STREAM:
             call.fail(NotTaken(words))
         elif code == Code.HTTP_1_1_REQUIRED:

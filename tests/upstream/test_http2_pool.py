@@ -221,6 +221,33 @@ class TestResets:
         assert (data, "CANCEL" in error.message) == (b"half", True)
         assert reset_of(error) == Code.CANCEL
 
+    @pytest.mark.parametrize(
+        ("fields", "uncertain"), [((), True), (((b"content-length", b"4"),), False)]
+    )
+    def test_one_without_an_error_ends_an_answer(
+        self, bench: Bench, fields: Headers, *, uncertain: bool
+    ) -> None:
+        sent = bench.send()
+        peer = bench.connected()
+        stream = peer.next()
+        peer.engine.answer(stream, OK + fields, ended=False)
+        peer.engine.send(stream, b"whol")
+        peer.talk()
+        peer.reset(stream, Code.NO_ERROR)
+        body = answer_to(sent).body
+        assert rest_of(body) == b"whol"
+        assert (body.uncertain is not None) == uncertain
+
+    def test_one_without_an_error_is_no_end_before_the_end(self, bench: Bench) -> None:
+        sent = bench.send()
+        peer = bench.connected()
+        stream = peer.next()
+        peer.engine.answer(stream, (*OK, (b"content-length", b"5")), ended=False)
+        peer.engine.send(stream, b"whol")
+        peer.talk()
+        peer.reset(stream, Code.NO_ERROR)
+        assert broken(answer_to(sent).body)[0] == b"whol"
+
 
 class TestConnections:
     def test_an_idle_one_is_closed_though_tls_would_wait_for_its_producer(
