@@ -47,7 +47,7 @@ PAGES := build/pages
 docs: setup  ## make a site of the documentation, in build/site
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[docs]"
 	rm -rf $(PAGES) && mkdir -p $(PAGES)
-	cp -R README.md CONTRIBUTING.md CHANGELOG.md LICENSE Makefile docs deploy ca $(PAGES)
+	cp -R *.md LICENSE Makefile docs deploy ca $(PAGES)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 page-pictures: setup-dev  ## take the pictures of the live page in docs/pictures; needs Chromium
