@@ -63,6 +63,14 @@ class TestDoctor:
         assert found["sources"]["data_dir"] == "--data-dir"
         assert found["masked"] == ["access.key"]
 
+    def test_a_stores_password_is_masked(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        store = "redis://:a-word-that-nobody-may-see@store.test"
+        found = told(capsys, "--target", "http://api.test", "--port", "0", "--store", store)
+        shown = found["checks"]["settings"]["configuration"]["reverse"][0]["store"]
+        assert shown == "redis://:***@store.test"
+
     def test_settings_that_cannot_be_used(
         self, here: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -78,6 +86,18 @@ class TestDoctor:
             found = told(capsys)["checks"]["ports"]
         assert found["verdict"] == "warning"
         assert found["ports"][0]["state"] == "in use"
+
+    def test_an_admin_port_that_nobody_chose_may_be_taken(
+        self, here: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """buffr takes another; one that was chosen must be free."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            found = told(capsys, "--proxy", "true", "--port", "0", "--admin", port)
+        assert found["checks"]["ports"]["ports"][1]["state"] == "in use"
+        found = told(capsys, "--proxy", "true", "--port", "0")["checks"]["ports"]
+        assert found["ports"][1]["state"] in ("free", "in use, so a free one is taken instead")
+        assert found["verdict"] == "ok"
 
     def test_a_damaged_cassette(self, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (here / "api.json").write_text('{"interactions": [{"request": 1')

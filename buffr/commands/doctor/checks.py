@@ -36,6 +36,9 @@ Verdict = Literal["ok", "warning", "fault"]
 
 _MOST_CASSETTES = 500
 _MOST_FAULTS = 20
+_ANY = "any free port"
+_INSTEAD = "in use, so a free one is taken instead"
+_WELL = ("free", _ANY, _INSTEAD)
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _DISTRIBUTION = "buffr-proxy"
 
@@ -169,16 +172,22 @@ def _stores(environ: Mapping[str, str]) -> dict[str, list[Path]]:
 def ports(config: Config) -> Check:
     """Whether the configured ports are free, or served by a buffr already."""
     running = _running(config)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, host, port in _listeners(config):
-        state = "any free port" if port == 0 else _state(host, port)
+        state = _ANY if port == 0 else _state(host, port)
         rows.append({"name": name, "host": host, "port": port, "state": state})
+    admin = config.admin.address
+    if admin.enabled:
+        state = _ANY if admin.port == 0 else _state(admin.host, admin.port)
+        if state == "in use" and not admin.chosen:
+            state = _INSTEAD
+        rows.append({"name": "admin", "host": admin.host, "port": admin.port, "state": state})
     lines = [f"{one['name']}: {one['host']}:{one['port']}: {one['state']}" for one in rows]
     if running is not None:
         lines.append(f"a buffr has started here: its admin listener is {running}")
-    taken = [one for one in rows if one["state"] not in ("free", "any free port")]
+    taken = [one for one in rows if one["state"] not in _WELL]
     verdict: Verdict = "warning" if taken and running is None else "ok"
-    summary = f"{len(taken)} of {len(rows)} in use" if rows else "nothing is configured to listen"
+    summary = f"{len(taken)} of {len(rows)} cannot be listened on" if taken else "all can be had"
     return Check("ports", verdict, summary, tuple(lines), {"ports": rows, "running": running})
 
 
