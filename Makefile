@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: run test test-full setup setup-dev format lint types bench autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push
+.PHONY: run test test-full setup setup-dev format lint types bench autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push fuzz soak
 
 run: setup  ## serve what buffr.yaml configures
 	@echo "buffr: in your client's base URL, replace https://api.openai.com with http://127.0.0.1:8080"
@@ -69,6 +69,14 @@ bench: setup-dev  ## run the benchmarks; needs wrk, h2load and nginx
 
 fleet: setup-dev  ## several buffrs with one Redis: loads, kills, costs; needs redis-server and wrk
 	$(BIN)/python -m benchmarks.fleet
+
+EXAMPLES ?= 100000
+fuzz: setup-dev  ## hostile bytes for all that reads them: hypothesis, and atheris where installed
+	$(BIN)/python -m benchmarks.fuzz --examples $(EXAMPLES)
+
+SECONDS ?= 180
+soak: setup-dev  ## mixed load for SECONDS: memory, descriptors, and a kill; nothing may be lost
+	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
 
 WSTEST ?= wstest
 autobahn: setup-dev  ## Autobahn's WebSocket cases, directly and through buffr; WSTEST is its program

@@ -18,6 +18,9 @@ from buffr.testing import BuffrProcess
 _ANY_TIME = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", _ANY_TIME, max_examples=50, derandomize=True, print_blob=True)
 settings.register_profile("deep", _ANY_TIME, max_examples=500, print_blob=True)
+# "fuzz" is for `make fuzz`, which says how many.
+_MANY = int(os.environ.get("FUZZ_EXAMPLES", "100000"))
+settings.register_profile("fuzz", _ANY_TIME, max_examples=_MANY, print_blob=True)
 settings.load_profile("ci")
 
 # A process of buffr that may keep no bytecode compiles all of buffr at each start.
