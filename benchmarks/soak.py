@@ -37,7 +37,7 @@ _IDLE = 200
 _EACH = 2
 """Clients of each kind."""
 _KNOWN = 50
-_WARM = 1 / 3
+_WARM = 1 / 2
 """The part of the run after which memory counts."""
 _SLOPE_KIB = 50.0
 """What 1,000 requests may add to memory, beside their recordings."""
