@@ -436,11 +436,11 @@ class Http2Connection(Dialled):
         """The stream has come to its end on the upstream's side."""
         self._calls.pop(call.stream, None)
         call.settle()
-        if call.sending is not None:
+        engine = self._engine
+        if engine is not None and (call.sending is not None or engine.unsent(call.stream)):
             # The upstream answered before it had the whole request.
             call.stop_sending()
-            if self._engine is not None:
-                self._engine.reset(call.stream, Code.CANCEL)
+            engine.reset(call.stream, Code.CANCEL)
         self.used = True
         self._on_change(self)
 

@@ -248,6 +248,17 @@ class TestResets:
         peer.reset(stream, Code.NO_ERROR)
         assert broken(answer_to(sent).body)[0] == b"whol"
 
+    def test_an_early_answer_ends_a_request_that_the_window_holds_up(self, bench: Bench) -> None:
+        bench.send()
+        peer = bench.connected()
+        peer.answer(peer.next())
+        peer.heard.held = True
+        sent = bench.send(b"POST", bytes(3 * WINDOW))
+        stream = peer.next()
+        peer.answer(stream, b"too long")
+        assert rest_of(answer_to(sent).body) == b"too long"
+        assert ("reset", stream, Code.CANCEL) in peer.heard.taken()
+
 
 class TestConnections:
     def test_an_idle_one_is_closed_though_tls_would_wait_for_its_producer(
