@@ -105,6 +105,7 @@ class TestAction:
         given = {"COMMAND": "true", "DATA_DIR": "cassettes", "MODE": "replay", "ARGUMENTS": ""}
         done = self.step("tests", runner, **given)
         assert (done.returncode, done.stdout) == (0, "")
+        assert not list((runner / "cassettes").glob("buffr-ca*"))  # its key is not to be cached
 
     def test_another_mode_is_refused(self, runner: Path) -> None:
         given = {"COMMAND": "true", "DATA_DIR": ".", "MODE": "recrod", "ARGUMENTS": ""}

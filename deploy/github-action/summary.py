@@ -20,7 +20,7 @@ def summary(report: Mapping[str, Any]) -> Iterator[str]:
     failures = report["failures"]
     passed = report["exit_code"] == 0
     took = report["duration_ms"] / 1000
-    yield f"### buffr: {_code(report['command'])} {'passed' if passed else 'failed'}, {took:.1f} s"
+    yield f"### buffr: {'passed' if passed else 'failed'} after {took:.1f} s"
     yield ""
     for one in failures:
         yield f"- **{_code(one['flag'])}**: {_text(one['why'])}"
