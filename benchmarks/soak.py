@@ -246,6 +246,8 @@ def _soak(directory: Path, seconds: float) -> bool:
         running = stack.enter_context(
             BuffrProcess.run("serve", "--config", str(settings), cwd=directory)
         )
+        while len(running.ports) <= _LIVE_SESSIONS:  # it is here from its first port on
+            time.sleep(0.01)
         pid = running.process.pid
         numbers = count()
         first = _Clients(running.ports, numbers=numbers)
