@@ -110,8 +110,8 @@ class BuffrService(MultiService):
             # Loaded data stays: later collections need not examine it.
             gc.collect()
             gc.freeze()
-            # What is kept of each exchange is no garbage: looked through less often, it costs half.
-            gc.set_threshold(10_000, 20, 20)
+            # What is kept of each exchange is no garbage: looked through less often, it costs less.
+            gc.set_threshold(2_000, 10, 10)
             self.listen()
         except BuffrError as error:
             say(LogLevel.critical, str(error))
