@@ -340,3 +340,6 @@ class ReplayedSession(ReadingLeg):
 
     def gone(self, reason: Failure) -> None:  # noqa: ARG002
         self._end(None if self.reader.closed else _LEFT)
+        # A session and its duplex know each other, so they wait for the garbage collector, which
+        # counts objects and not bytes: the deflater's 256 KB are not to wait with them.
+        self._writer = FrameWriter(None)

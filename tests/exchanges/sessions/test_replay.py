@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from weakref import ref
 
 import pytest
 from attrs import define, field
 from duplexes import over
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from buffr.exchanges.route import SessionLimits
 from buffr.exchanges.sessions.replay import ReplayedSession
@@ -163,3 +166,11 @@ class TestEnd:
         bench.session.hurry()
         bench.clock.advance(1)
         assert bench.wire.ends == ["half closed", "cut"]
+
+    def test_a_session_that_is_over_lets_its_deflater_go(self) -> None:
+        """It waits for the garbage collector itself, and 256 KB each would be much."""
+        bench = Bench(recorded(told(b"a")))
+        writer = ref(bench.session._writer)
+        bench.session.closed(Failure(ConnectionDone()))
+        assert writer() is None
+        assert bench.ends
