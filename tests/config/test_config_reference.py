@@ -68,6 +68,7 @@ class TestReference:
             "_table",
             "_bypass",
             "shown_as",
+            "sources",
         }
         assert {field.name for field in attrs.fields(model)} <= named | filled
 
