@@ -113,8 +113,8 @@ class Limits:
     linger_s: float = setting(
         kinds.duration(zero="stop at once"),
         10.0,
-        "How long a recording continues after its last client has left: no longer than a second "
-        "until the first byte of the body has arrived.",
+        "How long a recording continues after its last client has left: no longer than a quarter "
+        "of a second until the first byte of the body has arrived.",
     )
     connect_s: float = setting(
         kinds.duration(),

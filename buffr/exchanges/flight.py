@@ -25,8 +25,12 @@ __all__ = ["STOPPED", "Call", "Flight", "Flights"]
 _AHEAD_BYTES = 262144
 STOPPED = "buffr was stopped"
 """Why an answer is incomplete that its client still wanted."""
-_UNBEGUN_S = 1.0
-"""How long a call is worth while no body has come: its client may have given up for a reason."""
+_UNBEGUN_S = 0.25
+"""How long a call is worth while no body has come: its client may have given up for a reason.
+
+With the half second in which a client that closed its side can still be
+answered, the upstream is free within a second.
+"""
 
 
 class Call(Protocol):
@@ -65,8 +69,8 @@ class Flight(Generic[AnyCall]):
 
     A late follower starts from the first piece. Reading from the upstream
     pauses if even the fastest follower is behind, and stops ``linger_s``
-    seconds after the last follower left, or after one second while no byte of
-    the body has arrived. The last piece of a body, or the end of one of
+    seconds after the last follower left, or after a quarter of a second while no
+    byte of the body has arrived. The last piece of a body, or the end of one of
     unknown length, is sent once the recording is stored.
     """
 

@@ -25,7 +25,7 @@ TRIAL = unittest.SynchronousTestCase()
 HEAD = ResponseHead(200, b"OK", ((b"X-A", b"1"),))
 TRAILERS: Headers = ((b"X-T", b"1"),)
 LINGER_S = 5.0
-UNBEGUN_S = 1.0
+UNBEGUN_S = 0.25
 BLOCK = b"x" * 65536
 AHEAD_BLOCKS = 5
 """So many blocks are taken from the upstream before it is held: one more than 256 KiB."""

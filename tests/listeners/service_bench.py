@@ -14,10 +14,8 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.address import IPv4Address
-from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
-from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from buffr.config import load
@@ -78,7 +76,7 @@ class Origin:
         self.protocol.dataReceived(data)
 
     def leave(self) -> None:
-        self.protocol.connectionLost(Failure(ConnectionDone()))
+        self.wire.hang_up()
 
 
 @define(eq=False)
@@ -91,8 +89,13 @@ class Client:
     def send(self, data: bytes) -> None:
         self.protocol.dataReceived(data)
 
+    def half_close(self) -> None:
+        """Send no more; what the client closes arrives like this, too."""
+        closable: Any = self.protocol
+        closable.readConnectionLost()
+
     def leave(self) -> None:
-        self.protocol.connectionLost(Failure(ConnectionDone()))
+        self.wire.hang_up()
 
 
 class ServiceBench:
@@ -119,9 +122,9 @@ class ServiceBench:
         return self._service.listeners[-1]
 
     def client(self) -> Client:
-        wire, protocol = Wire(), self.factory.buildProtocol(None)
+        protocol = self.factory.buildProtocol(None)
+        wire = Wire(self.reactor, protocol)
         wire.peerAddr = IPv4Address("TCP", "127.0.0.1", 40_000)
-        assert protocol is not None
         protocol.makeConnection(wire)
         return Client(wire, protocol)
 
@@ -157,12 +160,9 @@ class ServiceBench:
         for number in range(len(self.origins), len(self.reactor.tcpClients)):
             protocol: Any = self.reactor.tcpClients[number][2].buildProtocol(ADDRESS)
             assert protocol is not None
-            self.origins.append(Origin(Wire(), protocol))
+            self.origins.append(Origin(Wire(self.reactor, protocol), protocol))
             protocol.makeConnection(self.origins[-1].wire)
         for origin in self.origins:
-            if origin.wire.ends == ["closed"]:
-                origin.wire.ends.append("lost")
-                origin.protocol.connectionLost(Failure(ConnectionDone()))
             if not self.held and origin.wire.value().endswith(b"\r\n\r\n"):
                 origin.wire.taken()
                 origin.send(self.answer)
