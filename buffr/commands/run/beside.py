@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import frozen
 
-from buffr.commands.run.child import Child, Running
+from buffr.commands.run.child import Running, started
 from buffr.commands.run.environment import TrustFiles, child_environment
 from buffr.config import Config
 from buffr.errors import ConfigError
@@ -94,7 +94,7 @@ class Beside:
     def start(self) -> Running:
         port: int = self.opened.getsockname()[1]
         environ = child_environment(self.environ, self.scope, port, self.files, self.key)
-        return Child.start(self.command, environ)
+        return started(self.command, environ)
 
     def lead_to(self, service: BuffrService, reactor: Any) -> None:  # noqa: ARG002
         (listener,) = service.listeners

@@ -13,13 +13,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from attrs import define, field, frozen
 
 __all__ = [
     "CannotStart",
-    "Child",
     "Ended",
     "Running",
     "SignalWatch",
@@ -27,6 +25,7 @@ __all__ = [
     "ended_by",
     "in_foreground",
     "look_for",
+    "started",
     "take_foreground",
 ]
 
@@ -55,57 +54,21 @@ class Ended:
     killed_by: str | None = None
 
 
-class Running(Protocol):
-    """A command that runs."""
+class Running:
+    """A command that runs.
 
-    ended_at: float
-    """When it ended, by ``time.monotonic``."""
-
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal, if it still runs."""
-
-    def fileno(self) -> int:
-        """A file descriptor that becomes readable when it has ended."""
-
-    @property
-    def has_ended(self) -> bool: ...
-
-    def wait(self) -> None:
-        """Wait for its end, on any thread."""
-
-    @property
-    def ended(self) -> Ended:
-        """How it has ended; waits for that."""
-
-
-class Child:
-    """A command that runs as a child of buffr.
-
-    It has buffr's own standard streams, and every other file that buffr was
-    given to pass on (make's job server); signals that are ignored stay so
-    (``nohup``). ``reactor.spawnProcess`` closes the ones and resets the others.
+    ``wait`` returns its exit code, that of a signal negative; a thread waits by
+    it. ``send`` sends it a signal, if it still runs.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
+    def __init__(self, wait: Callable[[], int], send: Tell) -> None:
+        self.send = send
         self.ended_at = 0.0
         """When it ended, by ``time.monotonic``."""
+        self._code = 0
         self._reading, self._writing = os.pipe()
-        self._waiter = threading.Thread(target=self._wait, name="command", daemon=True)
+        self._waiter = threading.Thread(target=self._see, args=(wait,), name="command", daemon=True)
         self._waiter.start()
-
-    @classmethod
-    def start(cls, command: Sequence[str], environ: Mapping[str, str]) -> Child:
-        """Start it. Raises ``CannotStart``."""
-        look_for(command[0], environ)
-        try:
-            return cls(subprocess.Popen(command, env=environ, close_fds=False))  # noqa: S603
-        except OSError as error:
-            raise cannot_start(command[0], error) from error
-
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal, if it still runs."""
-        self._process.send_signal(number)
 
     def fileno(self) -> int:
         """A file descriptor that becomes readable when it has ended."""
@@ -123,12 +86,27 @@ class Child:
     def ended(self) -> Ended:
         """How it has ended; waits for that."""
         self.wait()
-        return ended_by(self._process.returncode)
+        return ended_by(self._code)
 
-    def _wait(self) -> None:
-        self._process.wait()
+    def _see(self, wait: Callable[[], int]) -> None:
+        self._code = wait()
         self.ended_at = time.monotonic()
         os.close(self._writing)
+
+
+def started(command: Sequence[str], environ: Mapping[str, str]) -> Running:
+    """Start a command as a child of buffr. Raises ``CannotStart``.
+
+    It has buffr's own standard streams, and every other file that buffr was
+    given to pass on (make's job server); signals that are ignored stay so
+    (``nohup``). ``reactor.spawnProcess`` closes the ones and resets the others.
+    """
+    look_for(command[0], environ)
+    try:
+        process = subprocess.Popen(command, env=environ, close_fds=False)  # noqa: S603
+    except OSError as error:
+        raise cannot_start(command[0], error) from error
+    return Running(process.wait, process.send_signal)
 
 
 def ended_by(code: int) -> Ended:

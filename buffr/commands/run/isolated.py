@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +11,8 @@ from attrs import define, field, frozen
 
 from buffr.commands.run.beside import HasFileno, open_port
 from buffr.commands.run.child import (
-    Ended,
     Running,
     cannot_start,
-    ended_by,
     in_foreground,
     take_foreground,
 )
@@ -77,7 +72,7 @@ def _ends_of(one: Allowed) -> list[tuple[int, str]]:
 
 @define(eq=False)
 class Isolated:
-    """A command inside, as ``Child`` is one outside. ``scope`` is that of its requests."""
+    """A command inside. ``scope`` is that of its requests."""
 
     scope: str
     _command: Sequence[str]
@@ -88,12 +83,6 @@ class Isolated:
     _passing: Passing
     _published: list[tuple[Published, socket.socket]]
     ledger: Ledger = field(factory=Ledger)
-    ended_at: float = 0.0
-    _status: int = 0
-    _had_terminal: bool = False
-    _waiter: threading.Thread = field(init=False)
-    _reading: int = field(init=False)
-    _writing: int = field(init=False)
 
     @classmethod
     def begin(
@@ -134,45 +123,20 @@ class Isolated:
 
     def start(self) -> Running:
         """Start it. Raises ``CannotStart``, or ``NoNamespace``."""
-        self._had_terminal = in_foreground()
+        had_terminal = in_foreground()
         try:
             self._namespace.start()
         except OSError as error:
             raise cannot_start(self._command[0], error) from error
-        self._reading, self._writing = os.pipe()
-        self._waiter = threading.Thread(target=self._wait, name="command", daemon=True)
-        self._waiter.start()
-        return self
 
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal, if it still runs."""
-        self._namespace.send(number)
+        def wait() -> int:
+            code = os.waitstatus_to_exitcode(self._namespace.wait())
+            if had_terminal:
+                # A shell gives it back to the group that had it; inside, that has no name.
+                take_foreground()
+            return code
 
-    def fileno(self) -> int:
-        """A file descriptor that becomes readable when it has ended."""
-        return self._reading
-
-    @property
-    def has_ended(self) -> bool:
-        return not self._waiter.is_alive()
-
-    def wait(self) -> None:
-        """Wait for its end, on any thread."""
-        self._waiter.join()
-
-    @property
-    def ended(self) -> Ended:
-        """How it has ended; waits for that."""
-        self.wait()
-        return ended_by(os.waitstatus_to_exitcode(self._status))
-
-    def _wait(self) -> None:
-        self._status = self._namespace.wait()
-        if self._had_terminal:
-            # A shell gives the terminal back to the group that had it; inside, it cannot be named.
-            take_foreground()
-        self.ended_at = time.monotonic()
-        os.close(self._writing)
+        return Running(wait, self._namespace.send)
 
     @property
     def asking(self) -> Sequence[HasFileno]:

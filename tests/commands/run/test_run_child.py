@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buffr.commands.run.child import CannotStart, Child
+from buffr.commands.run.child import CannotStart, started
 from buffr.commands.run.session import is_needed
 
 
@@ -42,7 +42,7 @@ class TestCannotStart:
         Path("plain").write_text("")
         Path("plain").chmod(0o644)
         with pytest.raises(CannotStart, match=words) as caught:
-            Child.start([command], os.environ)
+            started([command], os.environ)
         assert caught.value.code == code
         assert "\n" not in str(caught.value)
 
@@ -51,7 +51,7 @@ class TestNeed:
     """The proxy is put together when somebody asks for it, or the command goes on."""
 
     def test_a_command_that_ended_and_asked_for_nothing(self) -> None:
-        child = Child.start(["true"], os.environ)
+        child = started(["true"], os.environ)
         child.wait()
         with socket.create_server(("127.0.0.1", 0)) as opened:
             assert not is_needed(child, (opened,))
@@ -59,7 +59,7 @@ class TestNeed:
 
     def test_a_connection_that_waits(self) -> None:
         """Of a program that the command has left running, say."""
-        child = Child.start(["true"], os.environ)
+        child = started(["true"], os.environ)
         child.wait()
         with (
             socket.create_server(("127.0.0.1", 0)) as opened,
@@ -68,7 +68,7 @@ class TestNeed:
             assert is_needed(child, (opened,))
 
     def test_a_command_that_goes_on(self) -> None:
-        child = Child.start(["sleep", "60"], os.environ)
+        child = started(["sleep", "60"], os.environ)
         try:
             with socket.create_server(("127.0.0.1", 0)) as opened:
                 assert is_needed(child, (opened,))
