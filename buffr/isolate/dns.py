@@ -14,7 +14,7 @@ from attrs import frozen
 
 from buffr.isolate.names import Names, TooManyNames
 
-__all__ = ["Asked", "answer", "asked"]
+__all__ = ["Asked", "answer", "asked", "has_records"]
 
 _A, _PTR, _AAAA, _ANY = 1, 12, 28, 255
 _IN = 1
@@ -87,6 +87,11 @@ def answer(query: bytes, names: Names) -> bytes:
     return _answer(question, _NO_ERROR, *records)
 
 
+def has_records(answer: bytes) -> bool:
+    """Whether an answer tells something, which will be the same in every answer."""
+    return answer[6:8] > b"\0\0"
+
+
 def _refusal(query: bytes) -> bytes:
     if len(query) < 12:
         return b""
@@ -100,7 +105,7 @@ def _refusal(query: bytes) -> bytes:
 def _reverse(question: Asked, names: Names) -> bytes:
     """The name of an address, if it is one that was given to a name."""
     address = _address_in(question.name)
-    name = None if address is None else names.name_of(address)
+    name = None if address is None else names.name_of(address.packed)
     if name is None:
         return _answer(question, _NO_NAME)
     labels = (label.encode("latin-1") for label in name.split("."))

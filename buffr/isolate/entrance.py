@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Any, Protocol, cast
 
 from attrs import define, frozen
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Protocol as TwistedProtocol
-from twisted.internet.protocol import ServerFactory, connectionDone
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.protocol import ServerFactory
 
 from buffr.errors import BuffrError
 from buffr.isolate.first_bytes import Kind, recognised, server_name_in
@@ -21,6 +18,7 @@ from buffr.isolate.names import Names
 from buffr.isolate.programs import End
 from buffr.listeners.forward import ForwardProxy, Tunnel
 from buffr.listeners.listener import HTTPListener
+from buffr.listeners.tunnel import UndecidedConnection
 from buffr.transport.streams import IStreamTransport
 
 __all__ = ["Entrance", "EntranceFactory", "Inward", "Target"]
@@ -33,18 +31,15 @@ _MOST_UNRECOGNISED = 64
 class Target:
     """What a client meant to connect to, and from where.
 
-    ``host`` is a name, or else the address of ``meant``.
+    ``host`` is the name by which it was looked up, if that is known, or else
+    the address of ``meant``.
     """
 
     host: str
     port: int
     meant: End
     client: End
-
-    @property
-    def is_named(self) -> bool:
-        """Whether the name is known by which the host was looked up."""
-        return self.host != str(self.meant[0])
+    is_named: bool
 
 
 class Inward(Protocol):
@@ -73,25 +68,21 @@ class EntranceFactory(ServerFactory):
         return self.listener.admitted(lambda _: Entrance(self))
 
 
-@implementer(IHalfCloseableProtocol)
-class Entrance(TwistedProtocol):
+class Entrance(UndecidedConnection):
     """Waits for a connection's first bytes, which tell who takes it over.
 
     There is no limit to how long a client may be silent: it may wait for
     something else. A host with a bypass is relayed at once.
     """
 
-    transport: IStreamTransport
-
     def __init__(self, factory: EntranceFactory) -> None:
+        super().__init__(factory.listener)
         self._factory = factory
-        self._listener = factory.listener
         self._begun = b""
-        self._successor: TwistedProtocol | None = None
         self._target: Target
 
     def connectionMade(self) -> None:
-        self._listener.came(self)
+        super().connectionMade()
         try:
             self._target = target = _target(self.transport, self._factory.names)
         except OSError:  # it is gone already, or did not come by a redirect
@@ -99,7 +90,7 @@ class Entrance(TwistedProtocol):
             return
         relay = self._factory.inward.came(target)
         if relay is not None:
-            self._hand_over(relay)
+            self.hand_over(relay, b"")
 
     def dataReceived(self, data: bytes) -> None:
         self._begun += data
@@ -123,61 +114,28 @@ class Entrance(TwistedProtocol):
         except BuffrError as error:
             self._refuse(error.message)
             return
-        self._hand_over(successor)
-
-    def _hand_over(self, successor: TwistedProtocol) -> None:
         begun, self._begun = self._begun, b""
-        self._successor = successor
-        successor.makeConnection(self.transport)
-        # All that follows goes straight there.
-        self.dataReceived = successor.dataReceived  # type: ignore[method-assign]
-        if begun:
-            successor.dataReceived(begun)
+        self.hand_over(successor, begun)
 
     def _refuse(self, why: str) -> None:
         self._factory.inward.refused(self._target, why)
-        self.transport.abortConnection()
-
-    def readConnectionLost(self) -> None:
-        """The client sends no more, but with plain HTTP it may still want its answers."""
-        successor = self._successor
-        if successor is not None and IHalfCloseableProtocol.providedBy(successor):
-            successor.readConnectionLost()
-        else:
-            self.transport.loseConnection()
-
-    def writeConnectionLost(self) -> None:
-        """Our side is closed, by the successor."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._listener.gone(self)
-        if self._successor is not None:
-            self.__dict__.pop("dataReceived", None)  # or the two would refer to each other
-            self._successor.connectionLost(reason)
-
-    def check(self, now: float) -> None:
-        """A connection in which nothing has begun yet may wait as long as it likes."""
-
-    def stop(self) -> None:
-        if self._successor is None:
-            self.transport.loseConnection()
-
-    def cut(self) -> None:
         self.transport.abortConnection()
 
 
 def _target(transport: IStreamTransport, names: Names) -> Target:
     """Where a redirected connection was meant to go. Raises ``OSError``."""
     connection: socket.socket = cast(Any, transport).getHandle()
-    address: IPv4Address | IPv6Address
-    if connection.family == socket.AF_INET:
+    family = connection.family
+    if family == socket.AF_INET:
         found = connection.getsockopt(_IP, _ORIGINAL_DESTINATION, 16)
-        port, packed = struct.unpack_from(">2xH4s", found)
-        address = IPv4Address(packed)
+        packed = found[4:8]
     else:
         found = connection.getsockopt(_IPV6, _ORIGINAL_DESTINATION, 28)
-        port, packed = struct.unpack_from(">2xH4x16s", found)
-        address = IPv6Address(packed)
+        packed = found[8:24]
+    port = int.from_bytes(found[2:4])
     host, client_port, *_ = connection.getpeername()
-    host_name = names.name_of(address) or str(address)
-    return Target(host_name, port, (address, port), (ip_address(host), client_port))
+    client = socket.inet_pton(family, host), client_port
+    name = names.name_of(packed)
+    if name is None:
+        return Target(str(ip_address(packed)), port, (packed, port), client, is_named=False)
+    return Target(name, port, (packed, port), client, is_named=True)

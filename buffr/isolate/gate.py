@@ -59,8 +59,7 @@ class Gate:
                 case "dns-tcp":
                     self._adopt(made, ResolverFactory(self._names))
                 case "dns-udp":
-                    resolver = UDPResolver(self._names)
-                    reactor.adoptDatagramPort(made.fileno(), made.family, resolver)
+                    reactor.addReader(UDPResolver(made, self._names))
                 case "allowed":
                     dial = dial_outside(reactor, *door.address)
                     self._adopt(made, RelayFactory(dial, partial(self._came_to, door)))
@@ -73,8 +72,8 @@ class Gate:
     def _came_to(self, door: Door, client: IAddress | None) -> None:
         """Count a connection to a service of the machine outside."""
         inet: Any = client
-        own, (host, port) = (ip_address(inet.host), inet.port), door.address
-        program = self._programs.of(TCP, own, (ip_address(host), port))
+        own, (host, port) = (ip_address(inet.host).packed, inet.port), door.address
+        program = self._programs.of(TCP, own, (ip_address(host).packed, port))
         self._ledger.came(host, port, program.name, relayed=True)
 
     def _adopt(self, made: socket.socket, factory: Any) -> None:

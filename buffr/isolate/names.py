@@ -15,6 +15,7 @@ __all__ = ["OWN_V4", "OWN_V6", "Names", "TooManyNames"]
 
 _V4 = IPv4Address("198.18.0.0")
 _V6 = IPv6Address("fd62:7566:6672::")
+_BASE_V4, _BASE_V6 = int(_V4), int(_V6) + int(_V4)
 _SIZE = 1 << 17
 _FIRST = 16
 """Those before it are for the namespace itself."""
@@ -65,7 +66,7 @@ class Names:
     def addresses(self, name: str) -> tuple[IPv4Address, IPv6Address]:
         """The addresses of a name, always the same. Raises ``TooManyNames``."""
         place = self._place(_plain(name))
-        return _V4 + place, _V6 + (int(_V4) + place)
+        return _V4 + place, IPv6Address(_BASE_V6 + place)
 
     def _place(self, name: str) -> int:
         place = self._places.get(name)
@@ -79,10 +80,11 @@ class Names:
         self._places[name], self._names[place] = place, name
         return place
 
-    def name_of(self, address: IPv4Address | IPv6Address) -> str | None:
-        """The name that was given an address; ``None`` for any other address."""
-        base = int(_V4) if address.version == 4 else int(_V6) + int(_V4)
-        return self._names.get(int(address) - base)
+    def name_of(self, packed: bytes) -> str | None:
+        """The name that was given an address, as 4 or 16 bytes; ``None`` for any other address."""
+        return self._names.get(
+            int.from_bytes(packed) - (_BASE_V4 if len(packed) == 4 else _BASE_V6)
+        )
 
 
 def _plain(name: str) -> str:

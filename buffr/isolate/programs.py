@@ -11,8 +11,6 @@ import socket
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address
-from pathlib import PurePath
 
 from attrs import define, field, frozen
 
@@ -24,14 +22,15 @@ _BY_FAMILY = 20
 _ANY_STATE = 0xFFFFFFFF
 _NO_COOKIE = b"\xff" * 8
 _INODE_AT = 16 + 68
+_HEAD = struct.pack("=IHHII", 16 + 8 + 48, _BY_FAMILY, 1, 0, 0)
 _INIT = 1
 _MOST_LINKS = 4000
 """How many open files are looked at for one connection, which takes a few milliseconds."""
 _MOST_REMEMBERED = 8
 _READ_BYTES = 1 << 16
 
-Address = IPv4Address | IPv6Address
-End = tuple[Address, int]
+End = tuple[bytes, int]
+"""An address, as 4 or 16 bytes, and a port."""
 
 
 @frozen
@@ -71,14 +70,11 @@ class Programs:
     def _inode(self, protocol: int, own: End, other: End) -> int:
         # For UDP the two ends are swapped, "for historical reasons" (net/ipv4/udp_diag.c).
         near, far = (other, own) if protocol == UDP else (own, other)
-        family = socket.AF_INET if own[0].version == 4 else socket.AF_INET6
-        identity = struct.pack(">HH", near[1], far[1])
-        identity += near[0].packed.ljust(16, b"\0") + far[0].packed.ljust(16, b"\0")
-        identity += bytes(4) + _NO_COOKIE
-        body = struct.pack("=BBBBI", family, protocol, 0, 0, _ANY_STATE) + identity
-        head = struct.pack("=IHHII", 16 + len(body), _BY_FAMILY, 1, 0, 0)
+        family = socket.AF_INET if len(own[0]) == 4 else socket.AF_INET6
+        asked = struct.pack("=BBBBI", family, protocol, 0, 0, _ANY_STATE)
+        identity = struct.pack(">HH16s16s4x8s", near[1], far[1], near[0], far[0], _NO_COOKIE)
         try:
-            self._diagnosis.send(head + body)
+            self._diagnosis.send(_HEAD + asked + identity)
             # The kernel answers within the call.
             answer = self._diagnosis.recv(4096)
         except OSError:
@@ -137,8 +133,8 @@ class Programs:
             self._lately.popitem(last=False)
         # It may have become another program since the last time.
         first = self._read(pid, "cmdline").partition(b"\0")[0]
-        name = PurePath(os.fsdecode(first)).name or self._read(pid, "comm").decode().strip()
-        return Program(name, pid)
+        name = first.rstrip(b"/").rpartition(b"/")[2] or self._read(pid, "comm").strip()
+        return Program(os.fsdecode(name), pid)
 
     def _read(self, pid: int, file: str) -> bytes:
         """The beginning of a file of a process; empty if it cannot be read."""

@@ -82,7 +82,7 @@ class Watch:
             self._loopback(packet)
             return
         program = self._program(packet)
-        host = self._names.name_of(packet.target) or str(packet.target)
+        host = self._names.name_of(packet.target.packed) or str(packet.target)
         protocol = _PROTOCOLS.get(packet.protocol, f"protocol {packet.protocol}")
         port = packet.target_port
         flag = f"--allow {host_and_port(host, port)}" if packet.protocol == TCP else ""
@@ -95,7 +95,8 @@ class Watch:
 
     def _loopback(self, reset: Packet) -> None:
         """A closed port's own answer, which was held back until its client was known."""
-        client, service = (reset.target, reset.target_port), (reset.source, reset.source_port)
+        client = reset.target.packed, reset.target_port
+        service = reset.source.packed, reset.source_port
         program = self._programs.of(TCP, client, service)
         refusal = Refusal(
             program.name,
@@ -110,8 +111,9 @@ class Watch:
 
     def _program(self, packet: Packet) -> Program:
         if packet.protocol in (TCP, UDP):
-            own = packet.source, packet.source_port
-            return self._programs.of(packet.protocol, own, (packet.target, packet.target_port))
+            own = packet.source.packed, packet.source_port
+            other = packet.target.packed, packet.target_port
+            return self._programs.of(packet.protocol, own, other)
         return self._programs.of_raw()
 
     def _send(self, to: Packet, raw: bytes) -> None:

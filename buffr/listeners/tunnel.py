@@ -1,4 +1,4 @@
-"""A connection after CONNECT: relayed unchanged, or intercepted."""
+"""A connection to a host behind the proxy: relayed unchanged, or intercepted."""
 
 from __future__ import annotations
 
@@ -12,38 +12,34 @@ from zope.interface import implementer
 from buffr.listeners.client import Listener
 from buffr.transport.streams import IStreamTransport
 
-__all__ = ["RawTunnel", "TunnelStart"]
+__all__ = ["RawTunnel", "TunnelStart", "UndecidedConnection"]
 
 _TLS_HANDSHAKE = 0x16
 
 
 @implementer(IHalfCloseableProtocol)
-class TunnelStart(Protocol):
-    """Waits for a tunnel's first byte, which tells TLS from plain HTTP.
+class UndecidedConnection(Protocol):
+    """A connection that its first bytes hand to a successor. All that follows goes straight there.
 
-    ``tls`` and ``plain`` make the protocol that takes the connection over.
+    A subclass decides in ``dataReceived``, and calls ``hand_over``.
     """
 
     transport: IStreamTransport
 
-    def __init__(
-        self, listener: Listener, tls: Callable[[], Protocol], plain: Callable[[], Protocol]
-    ) -> None:
+    def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._tls = tls
-        self._plain = plain
-        self._since = listener.now
         self._successor: Protocol | None = None
 
     def connectionMade(self) -> None:
         self._listener.came(self)
 
-    def dataReceived(self, data: bytes) -> None:
-        self._successor = (self._tls if data[0] == _TLS_HANDSHAKE else self._plain)()
-        self._successor.makeConnection(self.transport)
-        # All that follows goes straight there.
-        self.dataReceived = self._successor.dataReceived  # type: ignore[method-assign]
-        self._successor.dataReceived(data)
+    def hand_over(self, successor: Protocol, begun: bytes) -> None:
+        """Let a protocol go on, with the bytes that have come so far."""
+        self._successor = successor
+        successor.makeConnection(self.transport)
+        self.dataReceived = successor.dataReceived  # type: ignore[method-assign]
+        if begun:
+            successor.dataReceived(begun)
 
     def readConnectionLost(self) -> None:
         """The client sends no more, but with plain HTTP it may still want its answers."""
@@ -59,12 +55,11 @@ class TunnelStart(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._listener.gone(self)
         if self._successor is not None:
+            self.__dict__.pop("dataReceived", None)  # or the two would refer to each other
             self._successor.connectionLost(reason)
 
     def check(self, now: float) -> None:
-        """Close a tunnel in which nothing has begun in time."""
-        if self._successor is None and now - self._since > self._listener.limits.head_s > 0:
-            self.transport.abortConnection()
+        """A connection in which nothing has begun yet may wait as long as it likes."""
 
     def stop(self) -> None:
         if self._successor is None:
@@ -72,6 +67,30 @@ class TunnelStart(Protocol):
 
     def cut(self) -> None:
         self.transport.abortConnection()
+
+
+class TunnelStart(UndecidedConnection):
+    """Waits for a tunnel's first byte, which tells TLS from plain HTTP.
+
+    ``tls`` and ``plain`` make the protocol that takes the connection over.
+    """
+
+    def __init__(
+        self, listener: Listener, tls: Callable[[], Protocol], plain: Callable[[], Protocol]
+    ) -> None:
+        super().__init__(listener)
+        self._tls = tls
+        self._plain = plain
+        self._since = listener.now
+
+    def dataReceived(self, data: bytes) -> None:
+        made = self._tls if data[0] == _TLS_HANDSHAKE else self._plain
+        self.hand_over(made(), data)
+
+    def check(self, now: float) -> None:
+        """Close a tunnel in which nothing has begun in time."""
+        if self._successor is None and now - self._since > self._listener.limits.head_s > 0:
+            self.transport.abortConnection()
 
 
 @implementer(IHalfCloseableProtocol)

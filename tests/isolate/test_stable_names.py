@@ -25,7 +25,7 @@ class TestAddresses:
             addresses = [pair[kind] for pair in given_out]
             assert len(set(addresses)) == len(all_names)
             assert all(one in network for one in addresses)
-            assert [names.name_of(one) for one in addresses] == all_names
+            assert [names.name_of(one.packed) for one in addresses] == all_names
         assert not {OWN_V4, OWN_V6} & {one for pair in given_out for one in pair}
 
     def test_it_is_the_same_in_every_run(self) -> None:
@@ -44,7 +44,7 @@ class TestAddresses:
 
     @pytest.mark.parametrize("address", ["8.8.8.8", "198.18.0.1", "::1", "fd62:7566:6672::9"])
     def test_other_addresses_have_no_name(self, address: str) -> None:
-        assert Names().name_of(ip_address(address)) is None
+        assert Names().name_of(ip_address(address).packed) is None
 
 
 class TestExistence:
