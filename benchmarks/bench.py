@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attrs import define, field
 
+from benchmarks.peers import BUFFR, Build, Peers
 from benchmarks.process import Failed, Process
 from benchmarks.table import Row
 
@@ -33,7 +34,7 @@ class Bench:
     cores: Cores
     quick: bool
     stack: ExitStack
-    mitmdump: str | None
+    peers: Peers
     waits: list[float]
     """For each round of load, the part of its time in which another program had the core."""
     _files: int = field(init=False, default=0)
@@ -55,14 +56,39 @@ class Bench:
         return directory / name
 
     def start(
-        self, name: str, command: Sequence[str], port: int, *, core: int | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        port: int,
+        *,
+        core: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Process:
         """Start a server, on its core unless another is given."""
-        core = self.cores.server if core is None else core
-        directory = self.file("log").parent
-        process = Process(name, command, port=port, core=core, directory=directory)
+        process = Process(
+            name,
+            command,
+            port=port,
+            core=self.cores.server if core is None else core,
+            directory=self.file("log").parent,
+            environment=environment,
+        )
         self.stack.callback(process.stop)
         return process
+
+    def buffr(
+        self,
+        options: Sequence[str],
+        port: int,
+        *,
+        name: str = "",
+        build: Build = BUFFR,
+        core: int | None = None,
+    ) -> Process:
+        """Start ``buffr serve`` with these options, as its users do."""
+        command = (*build.command, "serve", *options)
+        environment = build.environment
+        return self.start(name or build.name, command, port, core=core, environment=environment)
 
     def program(self, name: str) -> str:
         """The path of a program that the benchmarks cannot do without."""
@@ -78,14 +104,24 @@ class Bench:
         *,
         most: float | None = None,
         least: float | None = None,
+        to: Mapping[str, float] | None = None,
     ) -> list[Row]:
-        """A row for each server's figure; the target is buffr's alone, and that of a whole run."""
-        return [
+        """A row for each server's figure; targets are buffr's alone, and those of a whole run.
+
+        ``to`` has the most that buffr's figure may be of a peer's.
+        """
+        rows = [
             Row(self.name, measure, server, value)
             if self.quick or server != "buffr"
             else Row(self.name, measure, server, value, most, least)
             for server, value in figures.items()
         ]
+        for peer, times in (to or {}).items():
+            if peer in figures:
+                ratio = figures["buffr"] / figures[peer]
+                target = None if self.quick else times
+                rows.append(Row(self.name, f"{measure}, to {peer}'s", "buffr", ratio, target))
+        return rows
 
     def say(self, line: str) -> None:
         """Tell how the run goes."""

@@ -1,16 +1,11 @@
-"""Hits of mode cache from an SQLite file, beside reference-api-buddy where it is installed.
-
-python3 -m venv benchmarks/.peers
-benchmarks/.peers/bin/pip install reference-api-buddy==0.5.0
-"""
+"""Hits of mode cache from an SQLite file, beside nginx's cache and reference-api-buddy."""
 
 from __future__ import annotations
 
 import json
 import re
 import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Mapping
 from statistics import median
 from urllib.request import urlopen
 
@@ -19,26 +14,32 @@ from attrs import frozen
 from benchmarks.bench import Bench
 from benchmarks.hits import ANSWER
 from benchmarks.process import Failed, Process, free_port
-from benchmarks.servers import nginx
+from benchmarks.servers import nginx, nginx_proxy
 from benchmarks.table import Row
 
 __all__ = ["run"]
 
 _TARGET = "/api/answer"
-_PEER = Path(__file__).parent / ".peers/bin/python"
+_NGINX = "rewrite ^/api(/.*) $1 break; proxy_cache answers; proxy_cache_valid 200 1d;"
 _PEER_MAIN = "import sys; from reference_api_buddy.cli import main; sys.exit(main())"
 
 
 def run(bench: Bench) -> list[Row]:
     upstream = nginx(bench, ANSWER)
     upstream.wait()
-    servers = [_server(bench, "buffr", [sys.executable, "-m", "buffr", "serve"], upstream)]
-    if _PEER.exists():
-        peer = [str(_PEER), "-c", _PEER_MAIN]
+    servers = [
+        _server(bench, build.name, [*build.command, "serve"], upstream, build.environment)
+        for build in bench.peers.builds
+    ]
+    servers.append(_nginx(bench, upstream))
+    if bench.peers.api_buddy is not None:
+        peer = [bench.peers.api_buddy, "-c", _PEER_MAIN]
         servers.append(_server(bench, "api-buddy", peer, upstream))
     few = _loads(bench, servers, 16)
     rates = {name: median(load.rate for load in loads) for name, loads in few.items()}
     rows = bench.rows("answers/s at 16 connections", rates)
+    costs = {name: median(load.cost_us for load in loads) for name, loads in few.items()}
+    rows += bench.rows("us per answer", costs, to={"nginx": 1.6})
     if "api-buddy" in rates:
         times = rates["buffr"] / rates["api-buddy"]
         rows += bench.rows("answers/s, to api-buddy's", {"buffr": times}, least=10)
@@ -51,10 +52,14 @@ def run(bench: Bench) -> list[Row]:
 
 @frozen
 class _Load:
-    """Answers, answers a second, and the milliseconds that 99 of 100 took at most."""
+    """Answers, answers a second, and the milliseconds that 99 of 100 took at most.
+
+    ``cost_us`` is microseconds of processor time per answer.
+    """
 
     answers: int
     rate: float
+    cost_us: float
     slowest_ms: float
 
 
@@ -76,7 +81,20 @@ def _check_hits(server: Process, answers: int) -> None:
         raise Failed(f"buffr logged {hits} hits in {len(lines)} lines, not {answers}")
 
 
-def _server(bench: Bench, name: str, command: list[str], upstream: Process) -> Process:
+def _nginx(bench: Bench, upstream: Process) -> Process:
+    server = nginx_proxy(bench, upstream, _NGINX)
+    server.wait()
+    _fill(server)
+    return server
+
+
+def _server(
+    bench: Bench,
+    name: str,
+    command: list[str],
+    upstream: Process,
+    environment: Mapping[str, str] | None = None,
+) -> Process:
     """Start a server with the settings that both understand, and fill its cache."""
     settings, port = bench.file("settings.json"), free_port()
     given = {
@@ -87,16 +105,20 @@ def _server(bench: Bench, name: str, command: list[str], upstream: Process) -> P
     settings.write_text(json.dumps(given))
     # The other program's flag is its default's wherever it is left out.
     flags = ["--config", str(settings), "--port", str(port)]
-    server = bench.start(name, [*command, *flags], port)
+    server = bench.start(name, [*command, *flags], port, environment=environment)
     server.wait()
-    with urlopen(server.url + _TARGET) as answered:
-        if answered.read() != ANSWER.encode():
-            raise Failed(f"{name} gave another answer than the upstream's")
+    _fill(server)
     return server
 
 
+def _fill(server: Process) -> None:
+    with urlopen(server.url + _TARGET) as answered:
+        if answered.read() != ANSWER.encode():
+            raise Failed(f"{server.name} gave another answer than the upstream's")
+
+
 def _load(bench: Bench, server: Process, connections: int) -> _Load:
-    waited_s = server.waited_s()
+    used_s, waited_s = server.processor_s(), server.waited_s()
     done = subprocess.run(
         [
             *(bench.program("wrk"), "-t1", f"-c{connections}", f"-d{bench.seconds}s"),
@@ -114,4 +136,5 @@ def _load(bench: Bench, server: Process, connections: int) -> _Load:
         raise Failed(f"wrk: {done.stdout}{done.stderr}")
     factor = {"us": 0.001, "ms": 1.0, "s": 1000.0}[slow[2]]
     bench.waits.append((server.waited_s() - waited_s) / bench.seconds)
-    return _Load(int(count[1]), float(rate[1]), float(slow[1]) * factor)
+    cost_us = (server.processor_s() - used_s) * 1e6 / int(count[1])
+    return _Load(int(count[1]), float(rate[1]), cost_us, float(slow[1]) * factor)

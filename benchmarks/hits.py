@@ -8,8 +8,10 @@ from benchmarks.message import Request
 from benchmarks.servers import (
     buffr,
     check_hits,
+    go_buffr,
     nginx,
     recorded_by_buffr,
+    recorded_by_go_buffr,
     recorded_by_mitmproxy,
     replaying_mitmproxy,
     site,
@@ -24,18 +26,22 @@ ANSWER = (
 
 
 def hit_costs(bench: Bench, request: Request) -> dict[str, float]:
-    """What a replay costs buffr and mitmproxy, and what servers pay that look nothing up.
+    """What a replay costs buffr and its peers, and what servers pay that look nothing up.
 
     In microseconds of processor time.
     """
     floor = nginx(bench, ANSWER)
     floor.wait()
     cassette = recorded_by_buffr(bench, floor, request)
-    replaying = buffr(bench, "replay", None, cassette)
-    servers = [replaying, site(bench, ANSWER), floor]
-    if bench.mitmdump is not None:
+    ours = [buffr(bench, "replay", None, cassette, build) for build in bench.peers.builds]
+    servers = [*ours, site(bench, ANSWER), floor]
+    if bench.peers.go_buffr is not None:
+        cassette = recorded_by_go_buffr(bench, floor, request)
+        servers.append(go_buffr(bench, "replay", None, cassette))
+    if bench.peers.mitmdump is not None:
         flows = recorded_by_mitmproxy(bench, floor, request)
         servers.append(replaying_mitmproxy(bench, floor, flows))
     costs = answer_costs(bench, servers, request)
-    check_hits(replaying)
+    for server in ours:
+        check_hits(server)
     return costs

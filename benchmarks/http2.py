@@ -78,7 +78,7 @@ def run(bench: Bench) -> list[Row]:
     servers = [*ours, _nginx(bench, cert, key)]
     if shutil.which("go") is not None:
         servers.append(_go(bench, cert, key))
-    if bench.mitmdump is not None:
+    if bench.peers.mitmdump is not None:
         flows = recorded_by_mitmproxy(bench, plain, _REQUEST)
         servers.append(replaying_mitmproxy(bench, plain, flows))
     costs = _costs(bench, h2load, servers)

@@ -14,7 +14,7 @@ from benchmarks.process import Failed, Process
 __all__ = ["MARK", "Answer", "Request", "ask", "json_of"]
 
 MARK = "@number@"
-"""Stands for eight digits in a request's body, where each request is to be another."""
+"""Stands for eight digits in a request's body or field, where each request is to be another."""
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
@@ -29,10 +29,12 @@ def json_of(size: int, *, marked: bool = False) -> str:
 
 @frozen
 class Request:
-    """A GET, or a POST of JSON where there is a body."""
+    """A GET, or a POST of JSON where there is a body. ``status`` is the expected answer's."""
 
     target: str
     body: str = ""
+    header: tuple[str, str] | None = None
+    status: int = 200
     numbers: int = 100_000_000
     """How many numbers there are for the mark; they go round."""
 
@@ -41,10 +43,21 @@ class Request:
         return "POST" if self.body else "GET"
 
     def numbered(self, number: int) -> Request:
-        return evolve(self, body=self.body.replace(MARK, f"{number:08d}"))
+        digits = f"{number:08d}"
+        header = (
+            None
+            if self.header is None
+            else (
+                self.header[0],
+                self.header[1].replace(MARK, digits),
+            )
+        )
+        return evolve(self, body=self.body.replace(MARK, digits), header=header)
 
     def encoded(self, port: int) -> bytes:
         lines = [f"{self.method} {self.target} HTTP/1.1", f"Host: 127.0.0.1:{port}"]
+        if self.header is not None:
+            lines.append(": ".join(self.header))
         if self.body:
             lines += ["Content-Type: application/json", f"Content-Length: {len(self.body)}"]
         return ("\r\n".join(lines) + "\r\n\r\n" + self.body).encode()
@@ -52,20 +65,23 @@ class Request:
     @property
     def lua(self) -> str:
         """The script that has wrk send it again and again, numbered if there is a mark."""
-        if not self.body:
-            return ""
-        fields = 'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\n'
-        before, mark, after = self.body.partition(MARK)
-        if not mark:
-            return f"{fields}wrk.body = [[{self.body}]]\n"
-        return (
-            f"{fields}local n = 0\n"
-            "function request()\n"
-            f"  n = (n + 1) % {self.numbers}\n"
-            f"  return wrk.format(nil, nil, nil, [[{before}]] .. "
-            f'string.format("%08d", n) .. [[{after}]])\n'
-            "end\n"
-        )
+        lines = []
+        if self.body:
+            lines = ['wrk.method = "POST"', 'wrk.headers["Content-Type"] = "application/json"']
+        if MARK not in self.body and self.header is None:
+            return "\n".join([*lines, f"wrk.body = [[{self.body}]]", ""] if self.body else lines)
+        lines += ["local n = 0", "function request()", f"  n = (n + 1) % {self.numbers}"]
+        lines.append('  local digits = string.format("%08d", n)')
+        if self.header is not None:
+            name, value = self.header
+            lines.append(f'  wrk.headers["{name}"] = {_with_digits(value)}')
+        body = _with_digits(self.body) if self.body else "nil"
+        return "\n".join([*lines, f"  return wrk.format(nil, nil, nil, {body})", "end", ""])
+
+
+def _with_digits(text: str) -> str:
+    """An expression in Lua: the text, with the digits where the mark is."""
+    return " .. digits .. ".join(f"[[{part}]]" for part in text.split(MARK))
 
 
 @frozen
@@ -84,7 +100,7 @@ class Answer:
 
 
 def ask(server: Process, request: Request) -> Answer:
-    """Make a request and read its answer to the end. Raises ``Failed`` unless it is a 200."""
+    """Make a request and read its answer to the end. Raises ``Failed`` unless it has its status."""
     with closing(socket.create_connection(("127.0.0.1", server.port), 60)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         started = time.perf_counter()
@@ -95,7 +111,7 @@ def ask(server: Process, request: Request) -> Answer:
         first_s = time.perf_counter() - started
         head, end, start = received.partition(b"\r\n\r\n")
         head += end
-        if not head.startswith(b"HTTP/1.1 200 "):
+        if not head.startswith(b"HTTP/1.1 %d " % request.status):
             raise Failed(f"{server.name} answers {request.method} with {received[:200]!r}")
         length = _LENGTH.search(head)
         size, last = len(start), start

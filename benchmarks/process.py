@@ -7,16 +7,16 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Failed", "Process", "free_port"]
+__all__ = ["TREE", "Failed", "Process", "free_port"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _READY_S = 120
 _POLL_S = 0.002
-_TREE = Path(__file__).parents[1]
+TREE = Path(__file__).parents[1]
 
 
 class Failed(Exception):
@@ -32,7 +32,14 @@ class Process:
     """A server that listens on ``port`` of the loopback address; ``log`` has its output."""
 
     def __init__(
-        self, name: str, command: Sequence[str], *, port: int, core: int, directory: Path
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        port: int,
+        core: int,
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.port = port
@@ -44,7 +51,7 @@ class Process:
             self._popen = subprocess.Popen(
                 ("taskset", "--cpu-list", str(core), *command),
                 cwd=directory,
-                env={**os.environ, "PYTHONPATH": str(_TREE)},
+                env={**os.environ, "PYTHONPATH": str(TREE), **(environment or {})},
                 stdout=log,
                 stderr=log,
             )

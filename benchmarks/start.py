@@ -6,21 +6,25 @@ replayed answer, with recordings of 2 KB.
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
-import sys
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 from benchmarks.bench import Bench
 from benchmarks.hits import ANSWER
 from benchmarks.message import Request, ask, json_of
+from benchmarks.peers import Build
 from benchmarks.process import Process
 from benchmarks.recordings import multiply_cassette, multiply_flows
 from benchmarks.servers import (
     buffr,
+    go_buffr,
     nginx,
     recorded_by_buffr,
+    recorded_by_go_buffr,
     recorded_by_mitmproxy,
     replaying_mitmproxy,
 )
@@ -46,10 +50,16 @@ def run(bench: Bench) -> list[Row]:
     multiply_cassette(cassette, count)
     bench.say(f"{count:,} recordings of {cassette.stat().st_size // count:,} bytes")
 
-    figures = {
-        "buffr": _median_s(lambda: buffr(bench, "replay", None, cassette), last, bench.rounds)
-    }
-    if bench.mitmdump is not None:
+    figures = {}
+    for build in bench.peers.builds:
+        start = partial(buffr, bench, "replay", None, cassette, build)
+        figures[build.name] = _median_s(start, last, bench.rounds)
+    if bench.peers.go_buffr is not None:
+        recorded = recorded_by_go_buffr(bench, upstream, request)
+        multiply_cassette(recorded, count)
+        start = partial(go_buffr, bench, "replay", None, recorded)
+        figures["Go program"] = _median_s(start, last, bench.rounds)
+    if bench.peers.mitmdump is not None:
         flows = recorded_by_mitmproxy(bench, upstream, request)
         multiply_flows(flows, count)
         # Its start takes long enough to be measured once.
@@ -58,16 +68,25 @@ def run(bench: Bench) -> list[Row]:
         )
     rows = bench.rows("s to the first answer", figures, most=1.3)
     for name, command in _COMMANDS.items():
-        words = (sys.executable, "-m", "buffr", *command)
-        cost_ms = median(_cost_ms(bench, words) for _ in range(2 * bench.rounds + 1))
-        rows += bench.rows(f"ms of processor time: {name}", {"buffr": cost_ms})
+        costs = {
+            build.name: median(_cost_ms(bench, build, command) for _ in range(2 * bench.rounds + 1))
+            for build in bench.peers.builds
+        }
+        rows += bench.rows(f"ms of processor time: {name}", costs)
     return rows
 
 
-def _cost_ms(bench: Bench, command: tuple[str, ...]) -> float:
+def _cost_ms(bench: Bench, build: Build, command: tuple[str, ...]) -> float:
     """The processor time of a process and its children."""
+    environment = {**os.environ, **build.environment}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, cwd=bench.directory, capture_output=True, check=True)
+    subprocess.run(
+        [*build.command, *command],
+        cwd=bench.directory,
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return 1000 * used_s

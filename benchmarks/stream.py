@@ -11,7 +11,7 @@ from attrs import define, field
 from benchmarks.bench import Bench
 from benchmarks.message import Answer, Request, ask
 from benchmarks.process import Failed, Process
-from benchmarks.servers import buffr, mitmproxy, nginx
+from benchmarks.servers import buffr, go_buffr, mitmproxy, nginx
 from benchmarks.table import Row
 
 __all__ = ["run"]
@@ -40,8 +40,14 @@ def run(bench: Bench) -> list[Row]:
     body.touch()
     os.truncate(body, _SIZE_BYTES)
     upstream = nginx(bench, "small", core=bench.cores.load, root=body.parent)
-    proxies = [_Way(buffr(bench, "auto", upstream, bench.file("cassette.json")))]
-    if bench.mitmdump is not None:
+    proxies = [
+        _Way(buffr(bench, "auto", upstream, bench.file("cassette.json"), build))
+        for build in bench.peers.builds
+    ]
+    if bench.peers.go_buffr is not None:
+        recorder = go_buffr(bench, "record", upstream, bench.file("cassette.json"))
+        proxies.append(_Way(recorder))
+    if bench.peers.mitmdump is not None:
         flows = bench.file("flows")
         proxies.append(_Way(mitmproxy(bench, upstream, "-w", str(flows))))
     direct = _Way(upstream)

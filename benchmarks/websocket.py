@@ -6,7 +6,6 @@ import base64
 import json
 import selectors
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from typing import Self
 from attrs import define
 
 from benchmarks.bench import Bench
+from benchmarks.peers import Build
 from benchmarks.process import Failed, Process, free_port
 from benchmarks.servers import buffr
 from benchmarks.table import Row
@@ -46,8 +46,10 @@ _SWITCHED = (
 
 def run(bench: Bench) -> list[Row]:
     with _Echo() as echo:
-        servers = [_relaying_buffr(bench, echo)]
-        if bench.mitmdump is not None:
+        servers = [_relaying_buffr(bench, echo, build) for build in bench.peers.builds]
+        if bench.peers.go_buffr is not None:
+            servers.append(_relaying_go(bench, echo))
+        if bench.peers.mitmdump is not None:
             servers.append(_relaying_mitmproxy(bench, echo))
         for server in servers:
             server.wait()
@@ -204,17 +206,25 @@ def _relayed(bench: Bench, servers: list[Process], echo: _Echo) -> dict[str, _Lo
     }
 
 
-def _relaying_buffr(bench: Bench, echo: _Echo) -> Process:
+def _relaying_buffr(bench: Bench, echo: _Echo, build: Build) -> Process:
     port = free_port()
-    command = ["--mode", "record", "--port", str(port), "--target", echo.url]
+    options = ["--mode", "record", "--port", str(port), "--target", echo.url]
+    options += ["--cassette", str(bench.file("cassette.json"))]
+    return bench.buffr(options, port, build=build)
+
+
+def _relaying_go(bench: Bench, echo: _Echo) -> Process:
+    assert bench.peers.go_buffr is not None
+    port = free_port()
+    command = [bench.peers.go_buffr, "record", "--port", str(port), "--target", echo.url]
     command += ["--cassette", str(bench.file("cassette.json"))]
-    return bench.start("buffr", [sys.executable, "-m", "buffr", "serve", *command], port)
+    return bench.start("Go program", command, port)
 
 
 def _relaying_mitmproxy(bench: Bench, echo: _Echo) -> Process:
-    assert bench.mitmdump is not None
+    assert bench.peers.mitmdump is not None
     port = free_port()
-    command = [bench.mitmdump, "--quiet", "--mode", f"reverse:{echo.url}"]
+    command = [bench.peers.mitmdump, "--quiet", "--mode", f"reverse:{echo.url}"]
     command += ["--listen-host", "127.0.0.1", "--listen-port", str(port), "--set", "confdir=."]
     return bench.start("mitmproxy", command, port)
 
