@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from recordings import exchange_of, key, key_of
 from turns import Turns
 from twisted.internet.task import Clock
 
-from buffr.interaction import HTTPInteraction
+from buffr.interaction import HTTPInteraction, Interaction
 from buffr.stores.cassette.store import Cassette, CassetteStore
 from buffr.stores.disk import Disk
 from buffr.stores.interactions import StoreAccess
@@ -32,13 +33,14 @@ class Deck:
     turns: Turns = field(factory=Turns)
     turn: Turn = field(factory=lambda: Turn(Clock()))
     said: list[str] = field(factory=list)
+    redacted: Callable[[Interaction], Interaction] = lambda interaction: interaction
     cassette: Cassette = field(init=False)
     store: CassetteStore = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.cassette = Cassette(
             self.path,
-            redact=lambda salt: lambda interaction: interaction,
+            redact=lambda salt: self.redacted,
             call_from_thread=self.turns.call,
             turn=self.turn,
             warn=self.said.append,

@@ -144,7 +144,7 @@ def test_a_kill_at_any_call_loses_nothing_that_was_acknowledged(
         try:
             victim.refresh([key_of])
             for number in range(2):
-                victim.append([recording(b"/new%d" % number)], [key_of])
+                victim.append([(recording(b"/new%d" % number), None)], [key_of])
                 acknowledged.append(f"/new{number}")
         except Killed:
             pass
@@ -176,7 +176,7 @@ def test_a_failing_call_leaves_the_file_unchanged(tmp_path: Path, start: Start, 
         for number in range(4):
             before = path.read_bytes() if path.exists() else b""
             try:
-                victim.append([recording(b"/new%d" % number)], [key_of])
+                victim.append([(recording(b"/new%d" % number), None)], [key_of])
                 acknowledged.append(f"/new{number}")
             except OSError:
                 after = path.read_bytes() if path.exists() else b""

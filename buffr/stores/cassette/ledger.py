@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from zlib import crc32
 
@@ -22,6 +22,7 @@ from buffr.stores.cassette.file import CassetteFile, OpenCassette, Stamp, Status
 from buffr.stores.cassette.format import decode_index, encode, index_entry
 from buffr.stores.cassette.index import KeyOf
 from buffr.stores.cassette.layout import TAIL, Layout, LayoutState, opening
+from buffr.stores.cassette.preparing import Prepared
 from buffr.stores.cassette.reading import Appended, CassetteReader, FileChange, Moved, ReadResult
 from buffr.stores.cassette.recent import WINDOW_NS, Recent
 from buffr.stores.cassette.requests import stored_request
@@ -31,7 +32,10 @@ from buffr.stores.cassette.window import Disturbed
 from buffr.stores.cassette.writing import head, laid_out
 from buffr.stores.interactions import Redact
 
-__all__ = ["FileState", "Ledger"]
+__all__ = ["FileState", "Ledger", "Waiting"]
+
+Waiting = tuple[Interaction, Prepared | None]
+"""An interaction to append, and its stored form if it was prepared before."""
 
 _PATIENCE_S = 10.0
 _BETWEEN = b",\n    "
@@ -51,14 +55,6 @@ class FileState:
     status: Status | None
     readings: int = 0
     fresh: bool = False
-
-
-@frozen(eq=False)
-class _Written:
-    """An element to append, and its data for lookups."""
-
-    element: bytes
-    entry: IndexEntry | None
 
 
 @define
@@ -172,18 +168,41 @@ class Ledger:
             why = error.strerror or str(error)
             self.file.warn(f"{self.file.path}: its unfinished end could not be set aside: {why}")
 
-    def append(self, interactions: Sequence[Interaction], keys: Sequence[KeyOf]) -> None:
+    def prepared(self, interaction: Interaction) -> Prepared:
+        """An interaction as it is appended to the file as it is now. For any thread.
+
+        Raises ``BuffrError`` and ``OSError``.
+        """
+        salt = self._salt
+        return self._prepared(interaction, salt, self.redact(salt.encode()))
+
+    def _prepared(
+        self, interaction: Interaction, salt: str, redact: Callable[[Interaction], Interaction]
+    ) -> Prepared:
+        kept = self.bodies.keep(redact(interaction))
+        entry = None
+        if kept.whole:
+            choosing = choosing_fields(kept.response.headers)
+            entry = IndexEntry(stored_request(kept.request), choosing)
+        return Prepared(salt, kept, sealed(encode(kept)), entry)
+
+    def append(self, waiting: Sequence[Waiting], keys: Sequence[KeyOf]) -> None:
         """Append interactions, all or none; before them those that are missing from the file.
 
-        Raises ``CassetteError`` and ``OSError`` with the file unchanged.
+        They may be prepared; if the file has another salt now, they are prepared again. Raises
+        ``CassetteError`` and ``OSError`` with the file unchanged.
         """
         deadline = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline:
             salt = self._salt
             new = head(salt, ()) + TAIL
             redact = self.redact(salt.encode())
-            kept = [self.bodies.keep(redact(one)) for one in interactions]
-            items = [_written(one) for one in kept]
+            items = [
+                ready
+                if ready is not None and ready.salt == salt and self.bodies.has(ready.kept)
+                else self._prepared(interaction, salt, redact)
+                for interaction, ready in waiting
+            ]
             try:
                 with self.file.writing(known=self._seen is not None, new=new) as opened:
                     if self._moved_aside(opened):
@@ -193,12 +212,13 @@ class Ledger:
                         raise self._fault
                     # A process that removes interactions removes body files that are not referenced
                     # yet.
-                    if self._salt != salt or not all(map(self.bodies.has, kept)):
+                    if self._salt != salt or not all(self.bodies.has(item.kept) for item in items):
                         continue
                     if items or self._missing or self._is_damaged:
                         self._lay_out(opened)
                     if items or self._missing:
-                        self._put(opened, [*map(self._again, self._missing), *items])
+                        texts = [(item.element, item.entry) for item in items]
+                        self._put(opened, [*map(self._again, self._missing), *texts])
                     return
             except Disturbed:
                 self._seen = None
@@ -209,15 +229,15 @@ class Ledger:
                 raise
         raise self._too_busy()
 
-    def _again(self, element: bytes) -> _Written:
-        """An element that was appended before."""
-        return _Written(element, index_entry(decode_index(element), self.bodies.directory))
+    def _again(self, element: bytes) -> tuple[bytes, IndexEntry | None]:
+        """An element that was appended before, and its data for lookups."""
+        return element, index_entry(decode_index(element), self.bodies.directory)
 
-    def _put(self, opened: OpenCassette, items: list[_Written]) -> None:
+    def _put(self, opened: OpenCassette, items: list[tuple[bytes, IndexEntry | None]]) -> None:
         assert self._seen is not None
         first, end = len(self._spans) == 0, self._spans.end
-        parts = [opening(first=first)[: -2 if first else -1] + items[0].element]
-        parts += [_BETWEEN + item.element for item in items[1:]]
+        parts = [opening(first=first)[: -2 if first else -1] + items[0][0]]
+        parts += [_BETWEEN + element for element, _ in items[1:]]
         spans = self._spans.after()
         for part in parts:
             spans.add(part, spans.end + len(part))
@@ -228,8 +248,8 @@ class Ledger:
         self._spans.extend(spans)
         self._next_place += len(items)
         self._missing = []
-        self._recent.add(self._seen.status.mtime_ns, [item.element for item in items])
-        entries = [item.entry for item in items]
+        self._recent.add(self._seen.status.mtime_ns, [element for element, _ in items])
+        entries = [entry for _, entry in items]
         self._changes.append(Appended(spans, entries, self._seen.status.size_bytes))
 
     def _saw(self, stamp: Stamp, checksum: int, *, another: bool = False) -> None:
@@ -353,14 +373,6 @@ class Ledger:
         self._layout, self._spans = None, spans
         self._saw(stamp, crc32(TAIL, spans.end_sum))
         self._changes.append(Moved(opened.held(), spans.copy(), stamp.status.size_bytes))
-
-
-def _written(kept: Interaction) -> _Written:
-    entry = None
-    if kept.whole:
-        choosing = choosing_fields(kept.response.headers)
-        entry = IndexEntry(stored_request(kept.request), choosing)
-    return _Written(sealed(encode(kept)), entry)
 
 
 def _relaid(layout: Layout, start: bytes, spans: Spans) -> Iterator[bytes]:

@@ -21,10 +21,10 @@ from buffr.stores.cassette.elements import Elements
 from buffr.stores.cassette.file import CassetteFile
 from buffr.stores.cassette.index import Index, KeyOf
 from buffr.stores.cassette.ledger import FileState, Ledger
+from buffr.stores.cassette.preparing import Append
 from buffr.stores.cassette.reading import Appended, CassetteReader, FileChange, Loaded, Moved
 from buffr.stores.cassette.recordings import Recordings
 from buffr.stores.cassette.thread import (
-    Append,
     Backlog,
     CassetteThread,
     EndThread,

@@ -17,15 +17,14 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buffr.errors import StoreFailed
-from buffr.interaction import Interaction
 from buffr.stores.cassette.index import KeyOf
-from buffr.stores.cassette.ledger import FileState, Ledger
+from buffr.stores.cassette.ledger import FileState, Ledger, Waiting
+from buffr.stores.cassette.preparing import Append, Preparations
 from buffr.stores.cassette.reading import Appended, FileChange
 from buffr.stores.interactions import in_words, not_recorded
 from buffr.transport.streams import Signal
 
 __all__ = [
-    "Append",
     "Backlog",
     "CassetteThread",
     "EndThread",
@@ -37,15 +36,6 @@ __all__ = [
 
 _GROUP_BYTES = 8 << 20
 _IDLE_S = 3.0
-
-
-@frozen(eq=False)
-class Append:
-    """Store an interaction whose bodies take this many bytes of memory."""
-
-    interaction: Interaction
-    size_bytes: int
-    done: Deferred[None]
 
 
 @frozen(eq=False)
@@ -92,7 +82,8 @@ class JobResults:
 class CassetteThread:
     """Owns the ledger once started. ``land`` is called on this thread, with each result.
 
-    Refreshes and work precede waiting appends: requests wait for them.
+    Refreshes and work precede waiting appends: requests wait for them. Large
+    interactions come from the threads that have searched them.
     """
 
     def __init__(
@@ -106,6 +97,7 @@ class CassetteThread:
         self._land = land
         self._urgent: deque[Refresh | Work] = deque()
         self._jobs: SimpleQueue[Append | EndThread | None] = SimpleQueue()
+        self._preparations = Preparations(ledger.prepared, self._jobs.put)
         self._thread: Thread | None = None
         self._landed = FileState(None)
 
@@ -122,7 +114,9 @@ class CassetteThread:
             self._thread.daemon = True
             self._thread.start()
         match job:
-            case Append() | EndThread():
+            case Append():
+                self._preparations.put(job)
+            case EndThread():
                 self._jobs.put(job)
             case Refresh() | Work():
                 self._urgent.append(job)
@@ -131,6 +125,15 @@ class CassetteThread:
                 assert_never(other)
 
     def _run(self) -> None:
+        self._work()
+        # What was still being prepared is in the queue then, behind the job that ended the work.
+        self._preparations.finish()
+        self._jobs.put(EndThread())
+        self._work()
+        self._refresh(stopped=True)
+        self._ledger.release()
+
+    def _work(self) -> None:
         job = self._next()
         while not isinstance(job, EndThread):
             while self._urgent:
@@ -140,8 +143,6 @@ class CassetteThread:
                 continue
             group, job = self._group(job)
             self._append(group)
-        self._refresh(stopped=True)
-        self._ledger.release()
 
     def _next(self) -> Append | EndThread | None:
         """The next job; ``None`` if there may be urgent ones."""
@@ -177,7 +178,7 @@ class CassetteThread:
     def _append(self, group: list[Append]) -> None:
         failure = None
         try:
-            self._ledger.append([job.interaction for job in group], self._keys())
+            self._ledger.append([_waiting(job) for job in group], self._keys())
         except Exception as error:  # noqa: BLE001  # the thread must live on
             if len(group) > 1:
                 for job in group:  # one failure must not affect the others
@@ -221,6 +222,13 @@ class CassetteThread:
                 stopped=stopped,
             )
         )
+
+
+def _waiting(job: Append) -> Waiting:
+    """An interaction for the ledger. Raises the error of its preparation."""
+    if isinstance(job.outcome, Exception):
+        raise job.outcome
+    return job.interaction, job.outcome
 
 
 def let_others_run() -> None:
