@@ -22,7 +22,7 @@ from buffr.isolate.plan import Door
 from buffr.isolate.programs import Program, Programs
 from buffr.isolate.relay import Relay, RelayFactory, dial_inside, dial_outside
 from buffr.isolate.resolver import ResolverFactory, UDPResolver
-from buffr.isolate.watch import Watch, tell
+from buffr.isolate.watch import AttemptWatch, Watch, tell
 from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.listener import HTTPListener
 from buffr.origin import host_and_port
@@ -66,8 +66,8 @@ class Gate:
         for one, made in self._published:
             dial = dial_inside(reactor, self._namespace.socket, one.inside)
             self._adopt(made, RelayFactory(dial))
-        watch = Watch(out, self._names, self._programs, self._ledger)
-        reactor.addReader(watch)
+        reactor.addReader(Watch(out, self._names, self._programs, self._ledger))
+        reactor.addReader(AttemptWatch(out.attempts, self._ledger))
 
     def _came_to(self, door: Door, client: IAddress | None) -> None:
         """Count a connection to a service of the machine outside."""

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from buffr.isolate import netlink
+from buffr.isolate.attempts import Outside, Supervisor
 from buffr.isolate.plan import LOG_GROUP, MARK, Plan, links
+from buffr.isolate.seccomp import Listener
 from buffr.isolate.switches import STEPS
 
 __all__ = [
@@ -109,6 +111,7 @@ def make(plan: Plan, control: socket.socket, sockets: socket.socket) -> NoReturn
 def _maker(plan: Plan, control: socket.socket, sockets: socket.socket) -> None:
     kernel = _Kernel()
     kernel.be_called(b"buffr-isolate")
+    outside = Outside()
     kernel.unshare("a user namespace", _NEW_USER)
     control.sendall(UNSHARED)
     if control.recv(1) != MAPPED:
@@ -119,7 +122,7 @@ def _maker(plan: Plan, control: socket.socket, sockets: socket.socket) -> None:
     kernel.unshare("a process namespace", _NEW_PID)
     init = os.fork()
     if not init:
-        _Init(kernel, plan, control, sockets).run()
+        _Init(kernel, plan, control, sockets, outside).run()
         return
     control.close()
     sockets.close()
@@ -145,12 +148,19 @@ class _Init:
     """Process 1: it runs the command, passes signals on, and takes care of orphans."""
 
     def __init__(
-        self, kernel: _Kernel, plan: Plan, control: socket.socket, sockets: socket.socket
+        self,
+        kernel: _Kernel,
+        plan: Plan,
+        control: socket.socket,
+        sockets: socket.socket,
+        outside: Outside,
     ) -> None:
         self._kernel = kernel
         self._plan = plan
         self._control = control
         self._sockets = sockets
+        self._outside = outside
+        self._reports, self._reported = socket.socketpair(type=socket.SOCK_DGRAM)
 
     def run(self) -> None:
         """Set everything up, wait for buffr's word, and run the command to its end."""
@@ -166,6 +176,7 @@ class _Init:
             return
         for mount in self._plan.mounts:
             self._kernel.mount("files of its own", mount.source, mount.target, None, _MS_BIND)
+        supervisor = self._supervisor()
         waking, woken = os.pipe()
         os.set_blocking(woken, False)
         signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
@@ -179,7 +190,7 @@ class _Init:
             return
         _tell(self._control, STARTED, process.pid)
         _let_go_of_streams()
-        self._serve(process.pid, waking)
+        self._serve(process.pid, waking, supervisor)
 
     def _own_mounts(self) -> None:
         self._kernel.mount("mounts of its own", "none", "/", None, _MS_REC | _MS_SLAVE)
@@ -198,7 +209,7 @@ class _Init:
         log = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
         _send("an nftables log of its own", log, netlink.bound_log(LOG_GROUP), 2)
         opened = [log, socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_DIAG)]
-        opened += map(_raw, self._plan.families)
+        opened += [self._reported, *map(_raw, self._plan.families)]
         for door in self._plan.doors:
             try:
                 opened.append(_opened(door.family, door.kind, door.address))
@@ -210,16 +221,26 @@ class _Init:
         for one in opened:
             one.close()
 
-    def _serve(self, command: int, waking: int) -> None:
+    def _supervisor(self) -> Supervisor | None:
+        """Who sees calls that lead out; from now on, they wait for that."""
+        calls = Listener.begin()
+        if calls is None:
+            return None
+        proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
+        return Supervisor(calls, self._outside, self._reports, proc)
+
+    def _serve(self, command: int, waking: int, supervisor: Supervisor | None) -> None:
         """Wait for the command's end, and for what buffr wants meanwhile."""
-        poll = select.poll()
-        for one in (waking, self._control.fileno(), self._sockets.fileno()):
-            poll.register(one, select.POLLIN)
         doing: dict[int, Callable[[], bool]] = {
             self._control.fileno(): lambda: self._signal(command),
             self._sockets.fileno(): self._socket,
             waking: lambda: self._reap(command, waking),
         }
+        if supervisor is not None:
+            doing[supervisor.fileno()] = supervisor.serve
+        poll = select.poll()
+        for one in doing:
+            poll.register(one, select.POLLIN)
         while all(doing[ready]() for ready, _ in poll.poll()):
             pass
 

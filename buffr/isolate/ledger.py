@@ -44,10 +44,14 @@ class Refusal:
 
 @define(eq=False)
 class Ledger:
-    """Rows are bounded; ``left_out`` counts what came beyond them."""
+    """Rows are bounded; ``left_out`` counts what came beyond them.
+
+    ``nested`` counts network namespaces that programs made for themselves.
+    """
 
     asked: dict[tuple[str, int], AskedFor] = field(factory=dict)
     refusals: dict[Refusal, int] = field(factory=dict)
+    nested: dict[str, int] = field(factory=dict)
     left_out: int = 0
 
     def came(self, host: str, port: int, program: str, *, relayed: bool) -> None:
@@ -69,6 +73,11 @@ class Ledger:
             return False
         self.refusals[refusal] = (count or 0) + 1
         return count is None
+
+    def made_namespace(self, program: str) -> None:
+        """Count a network namespace that a program made inside."""
+        if program in self.nested or len(self.nested) < _MOST_ROWS:
+            self.nested[program] = self.nested.get(program, 0) + 1
 
     @property
     def attempts(self) -> int:

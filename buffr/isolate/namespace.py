@@ -27,12 +27,14 @@ class HandedOut:
     """The sockets that were opened inside.
 
     ``log`` receives what the rules log; ``diagnosis`` answers which socket
-    belongs to which connection; ``raw`` send packets, by family; ``proc`` is
-    the directory of processes inside.
+    belongs to which connection; ``attempts`` receives those that no packet
+    tells of; ``raw`` send packets, by family; ``proc`` is the directory of
+    processes inside.
     """
 
     log: socket.socket
     diagnosis: socket.socket
+    attempts: socket.socket
     raw: Mapping[int, socket.socket]
     doors: tuple[tuple[Door, socket.socket], ...]
     proc: int
@@ -40,7 +42,7 @@ class HandedOut:
     def close(self) -> None:
         """Close all that are still open."""
         doors = (made for _, made in self.doors)
-        for one in (self.log, self.diagnosis, *self.raw.values(), *doors):
+        for one in (self.log, self.diagnosis, self.attempts, *self.raw.values(), *doors):
             one.close()
         os.close(self.proc)
 
@@ -100,12 +102,12 @@ class Namespace:
         made = [socket.socket(fileno=number) for number in opened]
         for one in made:
             one.setblocking(False)
-        log, diagnosis, *others = made
+        log, diagnosis, attempts, *others = made
         count = len(plan.families)
         raw = dict(zip(plan.families, others[:count], strict=True))
         doors = others[count:]
         pairs = tuple(zip(plan.doors, doors, strict=True))
-        self._handed = HandedOut(log, diagnosis, raw, pairs, proc)
+        self._handed = HandedOut(log, diagnosis, attempts, raw, pairs, proc)
 
     def _expect(self, what: bytes) -> None:
         told = self._control.recv(1)

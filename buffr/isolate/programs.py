@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 
 from buffr.isolate.packets import UDP
 
-__all__ = ["UNKNOWN", "End", "Program", "Programs"]
+__all__ = ["UNKNOWN", "End", "Program", "Programs", "file_of", "program_of"]
 
 _BY_FAMILY = 20
 _ANY_STATE = 0xFFFFFFFF
@@ -87,8 +87,9 @@ class Programs:
 
     def _listed(self, table: str) -> Iterator[str]:
         """The inodes in one of the kernel's tables of sockets."""
-        for line in self._read(_INIT, f"net/{table}").decode("ascii", "replace").splitlines()[1:]:
-            yield line.split()[9]
+        rows = file_of(self._proc, _INIT, f"net/{table}").decode("ascii", "replace").splitlines()
+        for row in rows[1:]:
+            yield row.split()[9]
 
     def _with_open(self, link: str) -> Program:
         for pid, file in reversed(self._lately.items()):
@@ -132,22 +133,28 @@ class Programs:
         if len(self._lately) > _MOST_REMEMBERED:
             self._lately.popitem(last=False)
         # It may have become another program since the last time.
-        first = self._read(pid, "cmdline").partition(b"\0")[0]
-        name = first.rstrip(b"/").rpartition(b"/")[2] or self._read(pid, "comm").strip()
-        return Program(os.fsdecode(name), pid)
+        return program_of(self._proc, pid)
 
-    def _read(self, pid: int, file: str) -> bytes:
-        """The beginning of a file of a process; empty if it cannot be read."""
-        try:
-            descriptor = os.open(f"{pid}/{file}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
-        except OSError:
-            return b""
-        try:
-            return os.read(descriptor, _READ_BYTES)
-        except OSError:
-            return b""
-        finally:
-            os.close(descriptor)
+
+def program_of(proc: int, pid: int) -> Program:
+    """A process, by a directory of processes that is open."""
+    first = file_of(proc, pid, "cmdline").partition(b"\0")[0]
+    name = first.rstrip(b"/").rpartition(b"/")[2] or file_of(proc, pid, "comm").strip()
+    return Program(os.fsdecode(name), pid)
+
+
+def file_of(proc: int, pid: int, name: str) -> bytes:
+    """The beginning of a file of a process; empty if it cannot be read."""
+    try:
+        descriptor = os.open(f"{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, _READ_BYTES)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
 
 
 def _names(directory: int | str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the rules of a namespace refuse: seen, named, and answered as a closed port would."""
+"""What is refused inside: seen, named, and where rules refuse it, answered as a closed port."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buffr.isolate import netlink
+from buffr.isolate.attempts import Attempt, Kind
 from buffr.isolate.first_bytes import SERVER_FIRST
 from buffr.isolate.ledger import Ledger, Refusal
 from buffr.isolate.names import Names
@@ -20,12 +21,19 @@ from buffr.isolate.programs import Program, Programs
 from buffr.log import say
 from buffr.origin import host_and_port
 
-__all__ = ["Watch", "tell"]
+__all__ = ["AttemptWatch", "Watch", "tell"]
 
 _MOST_A_TURN = 64
 _LONGEST = 1 << 16
 _PROTOCOLS = {TCP: "tcp", UDP: "udp", ICMP: "icmp", ICMPV6: "icmp"}
 _HTTP3 = 443
+_CLOSED = {
+    Kind.RAW: "a socket for ICMP, or for packets as they are, needs privileges",
+    Kind.PACKET: "a socket for packets as they are needs privileges",
+    Kind.VSOCK: "it leads to the host of this virtual machine",
+    Kind.ABSTRACT: "an abstract Unix socket of this machine, which is outside",
+    Kind.OUTSIDE: "the network namespace outside",
+}
 
 
 def tell(ledger: Ledger, refusal: Refusal, program: Program) -> None:
@@ -121,6 +129,45 @@ class Watch:
             self._out.raw[_family(to)].sendto(raw, (str(to.source), 0))
         except OSError:
             return  # the client sends again, or gives up
+
+
+@implementer(IReadDescriptor)
+@define(eq=False)
+class AttemptWatch:
+    """Reads what process 1 saw programs attempt, for the reactor."""
+
+    _reports: socket.socket
+    _ledger: Ledger
+
+    def fileno(self) -> int:
+        return self._reports.fileno()
+
+    def logPrefix(self) -> str:
+        return "attempts"
+
+    def doRead(self) -> None:
+        for _ in range(_MOST_A_TURN):
+            try:
+                received = self._reports.recv(_LONGEST)
+            except OSError:  # no more has come
+                return
+            if not received:  # process 1 has ended
+                return
+            self._attempted(Attempt.decoded(received))
+
+    def _attempted(self, one: Attempt) -> None:
+        if one.kind is Kind.NESTED:
+            self._ledger.made_namespace(one.program.name)
+            pairs = {"program": one.program.name, "pid": str(one.program.pid)}
+            say(LogLevel.info, "network namespace made inside, without a network", **pairs)
+            return
+        why = _CLOSED[one.kind]
+        tell(
+            self._ledger, Refusal(one.program.name, one.kind.value, one.where, 0, why), one.program
+        )
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor ends."""
 
 
 def _family(packet: Packet) -> int:

@@ -196,6 +196,13 @@ def abstract():
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(chr(0) + sys.argv[2])
 
+def packets():
+    socket.socket(17, socket.SOCK_RAW, 0).close()
+    raise OSError("may send some")
+
+def vsock():
+    socket.socket(40, socket.SOCK_STREAM).close()
+
 def unshared():
     import ctypes
     libc = ctypes.CDLL(None, use_errno=True)
@@ -221,6 +228,8 @@ for name, attempt in {
     "loopback": lambda: tcp("127.0.0.1", int(sys.argv[1])),
     "grandchild": grandchild,
     "abstract": abstract,
+    "packets": packets,
+    "vsock": vsock,
     "unshared": unshared,
     "outside": outside,
 }.items():
@@ -250,23 +259,25 @@ ESCAPES = {
     "loopback": ("127.0.0.1", 0, "tcp"),
     "grandchild": ("192.0.2.9", 22, "tcp"),
 }
+UNPRIVILEGED = {"ICMP": ("*", 0, "icmp"), "packets": ("*", 0, "packet")}
+"""Of these, an unprivileged program does not even get the socket."""
 
 
 class TestEscapes:
     def test_each_is_refused_with_its_line(self, each_place: Place) -> None:
         """The client sees a closed port; the log names the program, and what would let it pass."""
-        outside = os.open("/proc/self/ns/net", os.O_RDONLY)
+        outside, network = os.open("/proc/self/ns/net", os.O_RDONLY), _namespace("self")
         with (
             socket.create_server(("127.0.0.1", 0)) as service,
             socket.socket(socket.AF_UNIX) as abstract,
             os.fdopen(outside),
         ):
-            abstract.bind("\0" + (name := f"buffr-{os.getpid()}"))
+            abstract.bind("\0" + (abstract_name := f"buffr-{os.getpid()}"))
             abstract.listen()
             port = service.getsockname()[1]
             running = each_place.start(
                 *("--fail-on-escape", "--report", "report.json", "--"),
-                *(each_place.python, "-c", TRY, str(port), name, str(outside)),
+                *(each_place.python, "-c", TRY, str(port), abstract_name, str(outside)),
                 pass_fds=(outside,),
             )
             said, log = running.communicate(timeout=120)
@@ -276,20 +287,29 @@ class TestEscapes:
         assert found == {
             **dict.fromkeys((*ESCAPES, "abstract"), "ConnectionRefusedError"),
             "ICMP": "prohibited" if root else "PermissionError",
+            "packets": "may send some" if root else "PermissionError",
+            "vsock": "[Errno 97] Address family not supported by protocol",
             "IPv4": "ConnectionResetError",
             "unshared": "[Errno 101] Network is unreachable",
             "outside": "PermissionError",
         }
         report = json.loads((each_place.directory / "report.json").read_text())
+        python = Path(each_place.python).name
         refused = {(one["host"], one["port"], one["protocol"]): one for one in report["escapes"]}
-        for name, (host, number, protocol) in ESCAPES.items():
-            if name == "ICMP" and not root:
-                continue
+        expected = ESCAPES | {
+            "abstract": (f"@{abstract_name}", 0, "unix"),
+            "vsock": ("*", 0, "vsock"),
+            "outside": (network, 0, "setns"),
+            **({} if root else UNPRIVILEGED),
+        }
+        assert len(refused) == len(expected)
+        for name, (host, number, protocol) in expected.items():
             one = refused[host, port if name == "loopback" else number, protocol]
-            assert one["program"].startswith("python")
+            assert one["program"] == python
             assert f"host={host} " in log
             if protocol == "tcp":
                 assert one["flag"].startswith("--allow ")
+        assert [(one["program"], one["count"]) for one in report["nested"]] == [(python, 1)]
         assert "--fail-on-escape" in log
         assert re.search(r"program=python\S* pid=\d+ host=192.0.2.9 port=22 protocol=tcp", log)
 
@@ -528,7 +548,7 @@ class TestCost:
         assert not spaces & left
 
 
-def _namespace(pid: int) -> str:
+def _namespace(pid: int | str) -> str:
     try:
         return str(Path(f"/proc/{pid}/ns/net").readlink())
     except OSError:

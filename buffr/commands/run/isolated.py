@@ -143,7 +143,7 @@ class Isolated:
         """What can be read as soon as the command asks for something."""
         out = self._namespace.out
         doors = (made for door, made in out.doors if door.name != "sink")
-        return [*doors, out.log, *(made for _, made in self._published)]
+        return [*doors, out.log, out.attempts, *(made for _, made in self._published)]
 
     def lead_to(self, service: BuffrService, reactor: Any) -> None:
         """Have its connections served."""

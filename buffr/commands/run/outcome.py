@@ -224,6 +224,11 @@ class Outcome:
         return {} if self.ledger is None else self.ledger.refusals
 
     @property
+    def nested(self) -> dict[str, int]:
+        """The network namespaces that an isolated command's programs made, by program."""
+        return {} if self.ledger is None else self.ledger.nested
+
+    @property
     def failures(self) -> list[Failure]:
         """The failures that the flags asked for."""
         why = {
@@ -278,6 +283,7 @@ def summary(outcome: Outcome, paint: Paint) -> str:
     bypassed = [_counted(host, count) for host, count in outcome.bypassed.items()]
     lines += _listed("36", "bypassed", bypassed, _MOST, paint)
     lines += _listed("31", "escape", _escapes(outcome), _MOST, paint)
+    lines += _listed("36", "nested", _nested(outcome), _MOST, paint)
     lines += _listed("36", "asked", list(map(_asked, outcome.hosts)), _MOST, paint)
     for failure in outcome.failures:
         # A command that failed has the say.
@@ -349,6 +355,13 @@ def _escapes(outcome: Outcome) -> list[str]:
         + f"\n{one.why}"
         + (f"; {one.flag} lets it pass" if one.flag else "")
         for one, count in outcome.escapes.items()
+    ]
+
+
+def _nested(outcome: Outcome) -> list[str]:
+    return [
+        _counted(f"{program}: a network namespace of its own, where there is no network", count)
+        for program, count in outcome.nested.items()
     ]
 
 

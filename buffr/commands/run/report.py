@@ -72,6 +72,7 @@ def as_json(outcome: Outcome) -> bytes:
         "bypassed": [{"host": host, "count": n} for host, n in outcome.bypassed.items()],
         "asked": [_asked(one) for one in outcome.hosts],
         "escapes": [_escape(one, count) for one, count in outcome.escapes.items()],
+        "nested": [{"program": name, "count": n} for name, n in outcome.nested.items()],
     }
     return json.dumps(report, indent=2).encode() + b"\n"
 

@@ -244,6 +244,8 @@ def isolated(*fail_on: str) -> Outcome:
         ledger.refused(
             Refusal("psql", "tcp", "2001:db8::5", 5432, why, "--allow [2001:db8::5]:5432")
         )
+    for _ in range(3):
+        ledger.made_namespace("chromium")
     run = outcome(finished(f"GET {HOST}/a"), MISS, counters=Counts(hits=1, misses=1))
     return evolve(run, ledger=ledger, fail_on=fail_on)
 
@@ -256,6 +258,7 @@ class TestIsolated:
         assert "PostgreSQL cannot be recorded; --allow [2001:db8::5]:5432 lets it pass\n" in text
         assert "  asked     api.test:443 by curl, node: 1 replayed, 1 missed\n" in text
         assert "  asked     127.0.0.1:5432 by psql: 1 connection relayed\n" in text
+        assert "  nested    chromium: a network namespace of its own, " in text
         assert "buffr: --fail-on-escape: 2 attempts to get out refused; exit code 1\n" in text
 
     def test_only_the_flag_makes_it_fail(self) -> None:
@@ -267,6 +270,7 @@ class TestIsolated:
         assert report["counts"]["escapes"] == 2
         (escape,) = report["escapes"]
         assert (escape["program"], escape["port"], escape["count"]) == ("psql", 5432, 2)
+        assert report["nested"] == [{"program": "chromium", "count": 3}]
         assert report["asked"][0] == {
             "host": "api.test",
             "port": 443,
