@@ -161,7 +161,7 @@ class EventPages:
                 break
             size_bytes = opened.heard.size_bytes
             if number not in watcher.sizes:
-                summary = self.summaries.opened(opened)
+                summary = self.summaries.opened(opened, self.recent.story_of(opened))
                 watcher.sizes[number] = size_bytes if watcher.wanted.passes(summary) else -1
                 if watcher.sizes[number] >= 0:
                     told.append(_event("open", summary))

@@ -10,17 +10,17 @@ from attrs import define, evolve
 from twisted.internet.task import deferLater
 
 from buffr.admin.answers import Asked, Reply, not_found, whole
+from buffr.admin.figures import STEP_S
 from buffr.admin.filters import Filter, filter_of
-from buffr.admin.recent import STEP_S, OpenExchange, Recent
+from buffr.admin.recent import OpenExchange, Recent
 from buffr.admin.running import Running
 from buffr.admin.server import Endpoint
 from buffr.admin.sides import frames_data, match_data, request_data, response_data
-from buffr.admin.stories import Record
+from buffr.admin.stories import Answer, Record, Story
 from buffr.admin.summaries import Summaries
 from buffr.errors import BuffrError
 from buffr.exchanges.ages import recorded_s
 from buffr.exchanges.route import Recorded, Route
-from buffr.exchanges.seen import Heard, Seen
 from buffr.interaction import Body, HTTPInteraction, Interaction, WebSocketInteraction
 from buffr.listeners.error_answer import error_answer
 from buffr.matching.variants import Identity
@@ -148,31 +148,32 @@ class ExchangePages:
         """As ``ExchangeDetail`` of the API's document."""
         story = record.story
         summary = self.summaries.of(record)
-        route = None if story.route is None else story.route()
-        if story.seen is None:
+        route = self.running.ids.route(story.route_number)
+        if story.request is None:
             return {"summary": summary, **_NO_SIDES, "drift": None}
-        seen = story.seen
-        place = seen.place
-        if place is None and seen.recorded:
-            place = await self._made_at(seen, route, record)
+        place = story.place
+        if place is None and story.recorded:
+            place = await self._made_at(story, story.request, route, record)
         recorded, missing = await self._recording(place, route)
-        sides = await self._sides(seen, route, recorded, missing, most_bytes)
+        sides = await self._sides(story, story.request, route, recorded, missing, most_bytes)
         if place is not None:
             summary["interaction"] = self._reference(route, place, recorded)
-        drift = _drift_data(seen)
-        return {"summary": summary, **sides, "miss": story.miss, "drift": drift}
+        drift = _drift_data(story)
+        return {"summary": summary, **sides, "miss": story.beside.miss, "drift": drift}
 
     async def _open_detail(self, opened: OpenExchange, most_bytes: int) -> dict[str, Any]:
-        seen = opened.exchange.seen()
-        sides = await self._sides(seen, opened.exchange.route, None, None, most_bytes)
-        summary = self.summaries.opened(opened)
+        exchange, story = opened.exchange, self.recent.story_of(opened)
+        sides = await self._sides(story, exchange.request, exchange.route, None, None, most_bytes)
+        summary = self.summaries.opened(opened, story)
         return {"summary": summary, **sides, "miss": None, "drift": None}
 
-    async def _made_at(self, seen: Seen, route: Route | None, record: Record) -> int | None:
+    async def _made_at(
+        self, story: Story, request: Request, route: Route | None, record: Record
+    ) -> int | None:
         """The place of the recording that an exchange has made: the latest one until then."""
-        if not isinstance(route, Recorded) or seen.body is None:
+        if not isinstance(route, Recorded) or story.body is None:
             return None
-        identity = await self._identity(seen.request, seen.body, route)
+        identity = await self._identity(request, story.body, route)
         found = await route.store.find(identity.keys)
         if found is None:
             return None
@@ -209,21 +210,22 @@ class ExchangePages:
 
     async def _sides(
         self,
-        seen: Seen,
+        story: Story,
+        request: Request,
         route: Route | None,
         recorded: Interaction | None,
         missing: str | None,
         most_bytes: int,
     ) -> dict[str, Any]:
-        live = _live(seen, route, recorded)
-        size_bytes = len(seen.body or b"") + sum(body.size_bytes for body in live.bodies)
-        make = partial(self._redacted_sides, seen, route, live, missing, most_bytes)
+        live = _live(story, request, route, recorded)
+        size_bytes = len(story.body or b"") + sum(body.size_bytes for body in live.bodies)
+        make = partial(self._redacted_sides, story, route, live, missing, most_bytes)
         sides: dict[str, Any] = await aside(self.reactor, size_bytes, make)
         return sides
 
     def _redacted_sides(
         self,
-        seen: Seen,
+        story: Story,
         route: Route | None,
         live: Interaction,
         missing: str | None,
@@ -238,20 +240,25 @@ class ExchangePages:
         base = ""
         if route is not None and route.origin is None:
             base = self.running.ids.bases.get(self.running.ids.of(route), "")
-        not_kept = missing or (_TOO_LONG if seen.body is None else None)
+        not_kept = missing or (_TOO_LONG if story.body is None else None)
         rules = self.running.rules
-        heard, response = seen.answer, None
+        answer, response = story.answer, None
         if shown.response.status:
             size_bytes = None
-            if heard is not None and seen.error is None and heard.size_bytes > heard.kept_bytes:
-                size_bytes = heard.size_bytes
+            if (
+                answer is not None
+                and story.beside.body is None
+                and story.error is None
+                and answer.size_bytes > len(answer.body)
+            ):
+                size_bytes = answer.size_bytes
             response = response_data(shown, most_bytes, missing=missing, size_bytes=size_bytes)
         return {
             "request": request_data(shown, rules, most_bytes, missing=not_kept, base=base),
             "response": response,
             "frames": frames_data(shown, most_bytes),
             # The key of what is shown: other keys may hold credentials.
-            "match": match_of(shown, route) if seen.body is not None else None,
+            "match": match_of(shown, route) if story.body is not None else None,
         }
 
     async def _identity(self, request: Request, body: bytes, route: Recorded) -> Identity:
@@ -289,9 +296,10 @@ _NO_SIDES: dict[str, Any] = {
 }
 
 
-def _drift_data(seen: Seen) -> dict[str, Any] | None:
+def _drift_data(story: Story) -> dict[str, Any] | None:
     """As ``Drift`` of the API's document, once the check of a replayed recording is over."""
-    verdict = None if seen.check is None else seen.check.verdict
+    check = story.beside.check
+    verdict = None if check is None else check.verdict
     if verdict is None:
         return None
     return {"result": verdict.word, "findings": [str(one) for one in verdict.findings]}
@@ -304,39 +312,34 @@ def match_of(shown: Interaction, route: Route | None) -> dict[str, Any] | None:
     return match_data(route.matcher.recorded(shown.request), shown.request.headers)
 
 
-def _live(seen: Seen, route: Route | None, recorded: Interaction | None) -> Interaction:
+def _live(
+    story: Story, request: Request, route: Route | None, recorded: Interaction | None
+) -> Interaction:
     """The exchange as an interaction: the request that came, and what answered it."""
     origin = None if route is None else route.origin
-    request = recorded_request(seen.request, Body.of(seen.body or b""), origin)
-    if seen.error is not None:
-        return _refused(request_of=seen, interaction=HTTPInteraction(request, _NONE))
+    sent = recorded_request(request, Body.of(story.body or b""), origin)
+    if story.error is not None:
+        told, data = error_answer(story.error, request)
+        return HTTPInteraction(sent, told, Body.of(data))
     if recorded is not None:
-        return evolve(recorded, request=request)
-    heard, entry = seen.answer, seen.entry
-    if entry is not None and (heard is None or heard.head is None):
-        return HTTPInteraction(request, entry.head, entry.body, trailers=entry.trailers)
-    if heard is None or heard.head is None:
-        return HTTPInteraction(request, _NONE)
+        return evolve(recorded, request=sent)
+    answer, head = story.answer, story.head
+    if answer is None or head is None:
+        return HTTPInteraction(sent, _NONE)
     return HTTPInteraction(
-        request,
-        heard.head,
-        Body.of(heard.body),
-        heard.chunks if heard.pieces > 1 else (),
-        heard.trailers,
-        truncated=None if heard.whole or heard.number else _broke_off(heard),
+        sent,
+        head,
+        story.beside.body or Body.of(answer.body),
+        answer.chunks,
+        answer.trailers,
+        truncated=_broke_off(answer, head),
     )
 
 
-def _broke_off(heard: Heard) -> str | None:
-    return None if heard.head is not None and heard.head.status == 101 else "it broke off"
-
-
-def _refused(*, request_of: Seen, interaction: HTTPInteraction) -> HTTPInteraction:
-    """With the answer that tells of an error."""
-    error = request_of.error
-    assert error is not None
-    head, body = error_answer(error, request_of.request)
-    return evolve(interaction, response=head, body=Body.of(body))
+def _broke_off(answer: Answer, head: ResponseHead) -> str | None:
+    if answer.whole or answer.number or head.status == 101:
+        return None
+    return "it broke off"
 
 
 def _without_bodies(interaction: Interaction) -> Interaction:

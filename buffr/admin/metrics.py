@@ -17,7 +17,8 @@ from twisted.internet.threads import deferToThreadPool
 
 from buffr import __version__
 from buffr.admin.answers import Asked, Reply
-from buffr.admin.recent import BOUNDS_S, Recent
+from buffr.admin.figures import BOUNDS_S
+from buffr.admin.recent import Recent
 from buffr.admin.running import Running
 from buffr.admin.savings import Savings
 from buffr.admin.server import Endpoint

@@ -117,11 +117,10 @@ class MissPages:
         return Reply.json({"items": items})
 
     async def _shown(self, cause: Cause, named: NamedRoute | None) -> dict[str, Any]:
-        story = cause.last
-        assert story.seen is not None
-        error = story.seen.error
+        story = cause.last.story
+        error = story.error
         assert isinstance(error, NoMatch)
-        told = self.summaries.of_story(story)
+        told = self.summaries.of(cause.last)
         nearest = nearest_data(error, partial(self._reference, named))
         identity = None if named is None else await self._identity(named, story)
         return {
@@ -151,11 +150,11 @@ class MissPages:
 
     async def _identity(self, named: NamedRoute, story: Story) -> Identity | None:
         """What identifies a request now, by the route as it is now."""
-        route, seen = named.route, story.seen
-        if not isinstance(route, Recorded) or seen is None or seen.body is None:
+        route, request, body = named.route, story.request, story.body
+        if not isinstance(route, Recorded) or request is None or body is None:
             return None
         live, origin = route.matcher.live, route.origin
-        return await aside(self.reactor, len(seen.body), live, seen.request, seen.body, origin)
+        return await aside(self.reactor, len(body), live, request, body, origin)
 
     async def _forget(self, _: Asked) -> Reply:
         self.misses.forget()
@@ -196,12 +195,12 @@ class MissPages:
         return Reply.json(_trial_data(named.id, candidate, trial, causes, helped, accepted))
 
     async def _helps(self, cause: Cause, candidate: Candidate, trial: Trial) -> bool:
-        seen = cause.last.seen
-        if seen is None or seen.body is None:
+        story = cause.last.story
+        request, body = story.request, story.body
+        if request is None or body is None:
             return False
         live, origin = candidate.matcher.live, candidate.route.origin
-        size = len(seen.body)
-        return trial.answers(await aside(self.reactor, size, live, seen.request, seen.body, origin))
+        return trial.answers(await aside(self.reactor, len(body), live, request, body, origin))
 
     async def _accept(self, named: NamedRoute, candidate: Candidate) -> Accepted:
         try:

@@ -10,10 +10,12 @@ from typing import Any
 import yaml
 from attrs import define, field
 
+from buffr.admin.figures import Batch
 from buffr.admin.recent import Recent
-from buffr.admin.stories import Record, Story
+from buffr.admin.stories import Kept, Record, Story, source_of
 from buffr.errors import NoMatch
 from buffr.matching.noise import whole_noise
+from buffr.message import Request
 
 __all__ = ["Cause", "Misses", "nearest_data", "rule_of"]
 
@@ -31,12 +33,12 @@ _KINDS = {
 
 @define(eq=False)
 class Cause:
-    """Misses that have the same cause. ``last`` is the story of the latest one."""
+    """Misses that have the same cause. ``last`` is the record of the latest one."""
 
     id: str
     route_id: str
     kind: tuple[str, str]
-    last: Story
+    last: Record
     first_at: float
     last_at: float
     count: int = 0
@@ -80,33 +82,38 @@ class Misses:
             self._causes.pop(cause.id, None)
         self.changed()
 
-    def _told(self, stories: Mapping[Story, int]) -> None:
+    def _told(self, batch: Batch) -> None:
+        sources = {group.kind.source for group in batch.groups}
+        if "miss" not in sources and not (self._causes and "upstream" in sources):
+            return
         changed = False
-        for story in stories:
-            if story.source == "miss" and story.seen is not None:
-                record = self.recent.first_of(story)
-                changed = (record is not None and self._add(record, story)) or changed
-            elif story.source == "upstream" and self._causes:
-                changed = self._recorded(story) or changed
+        for position, told in enumerate(batch.told, batch.start):
+            source = source_of(told[2])
+            if source == "miss":
+                changed = self._add(self.recent.record(position, told)) or changed
+            elif source == "upstream" and self._causes:
+                changed = self._recorded(told[2]) or changed
         if changed:
             self.changed()
 
-    def _add(self, record: Record, story: Story) -> bool:
+    def _add(self, record: Record) -> bool:
         """Count a miss. Returns whether its cause is new."""
-        error = None if story.seen is None else story.seen.error
-        if not isinstance(error, NoMatch) or story.route_id is None:
+        story = record.story
+        error, request = story.error, story.request
+        if not isinstance(error, NoMatch) or story.route_id is None or request is None:
             return False
-        name, kind = _cause_of(story, error)
+        kind = _kind_of(request)
+        name = _cause_of(story.route_id, kind, error)
         cause = self._causes.get(name)
         is_new = cause is None
         if cause is None:
-            cause = Cause(name, story.route_id, kind, story, record.at_s, record.at_s)
+            cause = Cause(name, story.route_id, kind, record, record.at_s, record.at_s)
             self._causes[name] = cause
             if len(self._causes) > _MOST_CAUSES:
                 self._causes.popitem(last=False)
         self._causes.move_to_end(name)
-        story.miss = name
-        cause.last, cause.last_at = story, record.at_s
+        story.beside.miss = name
+        cause.last, cause.last_at = record, record.at_s
         cause.count += 1
         cause.ids = [record.id, *cause.ids[: _MOST_IDS - 1]]
         cause.scopes = dict.fromkeys([story.scope, *cause.scopes])
@@ -114,11 +121,12 @@ class Misses:
             cause.scopes.popitem()
         return is_new
 
-    def _recorded(self, story: Story) -> bool:
+    def _recorded(self, one: Kept) -> bool:
         """Forget what has been recorded since. Returns whether anything was."""
-        if story.seen is None or not story.seen.recorded:
+        story = Story.of(one, None)
+        if story.request is None or not story.recorded:
             return False
-        kind = _kind_of(story)
+        kind = _kind_of(story.request)
         done = [
             name
             for name, cause in self._causes.items()
@@ -129,16 +137,13 @@ class Misses:
         return bool(done)
 
 
-def _kind_of(story: Story) -> tuple[str, str]:
+def _kind_of(request: Request) -> tuple[str, str]:
     """Method and path: what a request that is recorded by hand has in common with a miss."""
-    assert story.seen is not None
-    request = story.seen.request
     return request.method.decode("latin-1"), request.path.decode("latin-1")
 
 
-def _cause_of(story: Story, error: NoMatch) -> tuple[str, tuple[str, str]]:
+def _cause_of(route_id: str, kind: tuple[str, str], error: NoMatch) -> str:
     """The id of a miss's cause: its kind, and the places in which the nearest recording differs."""
-    kind = _kind_of(story)
     nearest = _nearest(error)
     places: tuple[object, ...] = ()
     if nearest:
@@ -147,8 +152,8 @@ def _cause_of(story: Story, error: NoMatch) -> tuple[str, tuple[str, str]]:
             first["index"],
             *((one["part"], one["pointer"]) for one in first["differences"]),
         )
-    text = repr((story.route_id, kind, places)).encode("utf-8", "surrogateescape")
-    return blake2b(text, digest_size=8).hexdigest(), kind
+    text = repr((route_id, kind, places)).encode("utf-8", "surrogateescape")
+    return blake2b(text, digest_size=8).hexdigest()
 
 
 def _nearest(error: NoMatch) -> Sequence[Mapping[str, Any]]:

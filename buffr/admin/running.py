@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, assert_never
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from attrs import define, field, frozen
 
@@ -175,6 +175,9 @@ class RouteIds:
     bases: dict[str, str] = field(factory=dict)
     """The upstreams' URLs, without a path, by the ids that were given."""
     known: WeakKeyDictionary[Route, str] = field(factory=WeakKeyDictionary)
+    _numbers: WeakKeyDictionary[Route, int] = field(init=False, factory=WeakKeyDictionary)
+    _numbered: WeakValueDictionary[int, Route] = field(init=False, factory=WeakValueDictionary)
+    _last: int = field(init=False, default=0)
 
     def give(self, route: Route, name: str) -> None:
         """Give a route an id."""
@@ -194,6 +197,19 @@ class RouteIds:
                 found = f"{kind}-{origin.scheme}-{origin.host}-{origin.port}"
             self.known[route] = found
         return found
+
+    def number(self, route: Route) -> int:
+        """A number that no other route ever has; it does not keep the route alive."""
+        found = self._numbers.get(route)
+        if found is None:
+            self._last = found = self._last + 1
+            self._numbers[route] = found
+            self._numbered[found] = route
+        return found
+
+    def route(self, number: int) -> Route | None:
+        """The route with a number, unless it was released."""
+        return self._numbered.get(number)
 
 
 class Running(Protocol):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, field
 
 from buffr.admin.answers import Asked, Reply
+from buffr.admin.figures import Batch, Group
 from buffr.admin.recent import Recent
 from buffr.admin.server import Endpoint
-from buffr.admin.stories import HERE, Saved, Story
+from buffr.admin.stories import HERE, Beside, Kept, Kind, Saved, Story, beside_of
 from buffr.errors import BuffrError
-from buffr.formats.llm_usage import MAY_HAVE_USAGE, Usage
+from buffr.formats.llm_usage import Usage
 from buffr.interaction import HTTPInteraction, Interaction
 from buffr.policy.prices import Prices
 from buffr.recording.usage import usage_in, usage_of_answer
@@ -55,7 +56,7 @@ class Savings:
     by_route: dict[str | None, Saved] = field(init=False, factory=dict)
     by_scope: dict[str, Saved] = field(init=False, factory=dict)
     models: dict[str, ModelSaved] = field(init=False, factory=dict)
-    _waiting: deque[tuple[Story, int]] = field(init=False, factory=deque)
+    _waiting: deque[tuple[Kind, Kept, float | None, int]] = field(init=False, factory=deque)
     _is_due: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
@@ -64,82 +65,89 @@ class Savings:
     def endpoints(self) -> Sequence[Endpoint]:
         return (Endpoint("GET", "/api/savings", self._savings),)
 
-    def _told(self, stories: Mapping[Story, int]) -> None:
-        for story, count in stories.items():
-            seen, source = story.seen, story.source
-            if seen is None or not (source in HERE or source == "upstream"):
+    def _told(self, batch: Batch) -> None:
+        for group in batch.groups:
+            kind = group.kind
+            if kind.source not in HERE and kind.source != "upstream":
                 continue
-            if story.saved is not None:
-                self._add(story, story.saved, count)
-            elif MAY_HAVE_USAGE(seen.request.target) and len(self._waiting) < _MOST_WAITING:
-                self._waiting.append((story, count))
-            elif source in HERE:  # nearly all, without a call
-                took_ms, size = (seen.took_ms or 0) * count, (story.response_bytes or 0) * count
-                route, scope = self.by_route.get(story.route_id), self.by_scope.get(story.scope)
-                for saved in (
-                    self.total,
-                    route or self._of_route(story),
-                    scope or self._of_scope(story),
-                ):
-                    saved.upstream_ms += took_ms
-                    saved.bytes += size
-                self.recent.figures.steps[-1].saved_ms += took_ms
+            if kind.may_cost:
+                self._costly(group)
+            elif kind.source in HERE:
+                saved = Saved(float(group.took_ms), group.response_bytes)
+                self._add_here(kind, saved, 1)
             else:
-                self.spent.upstream_ms += story.dur_s * 1000 * count
-                self.spent.bytes += (story.response_bytes or 0) * count
+                self.spent.upstream_ms += sum(group.durations_s) * 1000
+                self.spent.bytes += group.response_bytes
         if self._waiting and not self._is_due:
             self._is_due = True
             self.reactor.callLater(_SOON_S, self._read_some)
 
-    def _of_route(self, story: Story) -> Saved:
-        """What is added up for a story's route; beyond a bound it is not kept."""
-        if story.route_id is None or len(self.by_route) >= _MOST_SCOPES:
-            return Saved()
-        return self.by_route.setdefault(story.route_id, Saved())
+    def _costly(self, group: Group) -> None:
+        """Count answers that may say what they cost: those that were read, and the others later."""
+        counts = Counter([id(one) for _, _, one in group.told])
+        for _, dur_s, one in group.told:
+            count = counts.pop(id(one), 0)
+            if not count:
+                continue
+            beside = beside_of(one)
+            assert beside is not None
+            if beside.saved is not None:
+                self._add(group.kind, beside, beside.saved, count)
+            elif len(self._waiting) < _MOST_WAITING:
+                self._waiting.append((group.kind, one, dur_s, count))
+            else:
+                self._add(group.kind, beside, _spared(Story.of(one, dur_s)), count)
 
-    def _of_scope(self, story: Story) -> Saved:
+    def _of_route(self, kind: Kind) -> Saved:
+        """What is added up for a route; beyond a bound it is not kept."""
+        if kind.route_id is None or len(self.by_route) >= _MOST_SCOPES:
+            return Saved()
+        return self.by_route.setdefault(kind.route_id, Saved())
+
+    def _of_scope(self, kind: Kind) -> Saved:
         if len(self.by_scope) >= _MOST_SCOPES:
             return Saved()
-        return self.by_scope.setdefault(story.scope, Saved())
+        return self.by_scope.setdefault(kind.scope, Saved())
 
     def _read_some(self) -> None:
         self._is_due = False
         for _ in range(min(_AT_A_TIME, len(self._waiting))):
-            story, count = self._waiting.popleft()
-            if story.saved is None:
-                story.saved = self._read(story)
-            self._add(story, story.saved, count)
+            kind, one, dur_s, count = self._waiting.popleft()
+            beside = beside_of(one)
+            assert beside is not None
+            if beside.saved is None:
+                beside.saved = self._read(Story.of(one, dur_s))
+            self._add(kind, beside, beside.saved, count)
         if self._waiting:
             self._is_due = True
             self.reactor.callLater(_SOON_S / 10, self._read_some)
 
     def _read(self, story: Story) -> Saved:
-        saved = story.spared()
-        if story.source not in HERE:
-            saved.upstream_ms = story.dur_s * 1000
-        usage = _usage(story)
-        story.usage = usage
+        saved = _spared(story)
+        usage = story.beside.usage = _usage(story)
         if usage is not None:
             saved.input_tokens, saved.output_tokens = usage.input_tokens, usage.output_tokens
             saved.usd = self.prices.usd(usage)
         return saved
 
-    def _add(self, story: Story, saved: Saved, count: int) -> None:
-        if story.source not in HERE:
+    def _add(self, kind: Kind, beside: Beside, saved: Saved, count: int) -> None:
+        if kind.source not in HERE:
             self.spent.add(saved, count)
             return
+        self._add_here(kind, saved, count)
+        if beside.usage is not None:
+            self._add_model(beside.usage, saved, count)
+
+    def _add_here(self, kind: Kind, saved: Saved, count: int) -> None:
+        """Count what answers from here have spared."""
         self.total.add(saved, count)
-        (self.by_route.get(story.route_id) or self._of_route(story)).add(saved, count)
-        (self.by_scope.get(story.scope) or self._of_scope(story)).add(saved, count)
+        (self.by_route.get(kind.route_id) or self._of_route(kind)).add(saved, count)
+        (self.by_scope.get(kind.scope) or self._of_scope(kind)).add(saved, count)
         steps = self.recent.figures.steps
         if steps:
             steps[-1].saved_ms += saved.upstream_ms * count
             if saved.usd is not None:
                 steps[-1].saved_usd = (steps[-1].saved_usd or 0.0) + saved.usd * count
-        if story.usage is not None:
-            self._add_model(story.usage, saved, count)
-        if story.shown is not None:
-            story.shown["saved"] = saved.data()
 
     def _add_model(self, usage: Usage, saved: Saved, count: int) -> None:
         if usage.model not in self.models and len(self.models) >= _MOST_MODELS:
@@ -199,19 +207,25 @@ class Savings:
         )
 
 
+def _spared(story: Story) -> Saved:
+    """Time and bytes that an answer has spared, or cost."""
+    saved = story.spared()
+    if story.source not in HERE:
+        saved.upstream_ms = story.dur_s * 1000
+    return saved
+
+
 def _usage(story: Story) -> Usage | None:
     """The tokens in the answer of an exchange, as far as it is in memory."""
-    seen = story.seen
-    assert seen is not None
-    recording = None if seen.recording is None else seen.recording()
+    request, answer, found = story.request, story.answer, story.beside.recording
+    recording = None if found is None else found()
     if recording is not None:
         try:
             return usage_in(recording)
         except BuffrError:  # its body's file is gone
             return None
-    heard, entry = seen.answer, seen.entry
-    if heard is not None and heard.head is not None and heard.kept_bytes == heard.size_bytes:
-        return usage_of_answer(seen.request.target, heard.body, heard.head.headers)
-    if entry is not None:
-        return usage_of_answer(seen.request.target, entry.body.data, entry.head.headers)
-    return None
+    if request is None or answer is None or story.head is None:
+        return None
+    if len(answer.body) < answer.size_bytes:
+        return None
+    return usage_of_answer(request.target, answer.body, story.head.headers)

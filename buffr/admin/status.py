@@ -64,7 +64,7 @@ class StatusPages:
 
     async def _status(self, _: Asked) -> Reply:
         self.recent.catch_up()
-        rate = self.recent.here_rate
+        rate = self.recent.figures.here_rate
         return Reply.json(
             {
                 "version": self.process.version(),

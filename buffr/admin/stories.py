@@ -1,19 +1,52 @@
-"""What is kept of finished exchanges: stories, and the records that say when each was told."""
+"""What is kept of finished exchanges, and how it is read.
+
+An exchange leaves one flat tuple of bytes, texts and numbers: the garbage
+collector stops looking at such a tuple the first time that it meets it, so it
+does not matter how many there are. What people see is made of it when they
+look. Only an exchange that went wrong, was checked, or may have cost tokens has
+an object ``Beside`` it.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from array import array
+from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple, cast
 from weakref import ref
 
-from attrs import define, field
+from attrs import define, frozen
 
-from buffr.exchanges.exchange import Finished
-from buffr.exchanges.route import Route
-from buffr.exchanges.seen import Seen
-from buffr.formats.llm_usage import Usage
-from buffr.matching.suggestion import Suggestion
+from buffr.errors import BuffrError
+from buffr.exchanges.exchange import Exchange
+from buffr.exchanges.seen import Heard, LiveCheck
+from buffr.formats.llm_usage import MAY_HAVE_USAGE, Usage
+from buffr.interaction import Body, Chunk, HTTPInteraction
+from buffr.message import Headers, Request, ResponseHead
+from buffr.stores.cache import CacheEntry
 
-__all__ = ["SOURCES", "Record", "Saved", "Source", "Story", "Tally", "source_of"]
+__all__ = [
+    "HERE",
+    "SOURCES",
+    "Answer",
+    "Beside",
+    "Kept",
+    "Kind",
+    "Record",
+    "Saved",
+    "Source",
+    "Story",
+    "Told",
+    "beside_of",
+    "early_number_of",
+    "kept",
+    "kept_tunnel",
+    "size_of",
+    "source_of",
+    "sums_of",
+    "values_of_kind",
+]
 
 Source = str
 """One of ``SOURCES``."""
@@ -24,8 +57,16 @@ SOURCES: tuple[Source, ...] = (
 HERE = frozenset(("cassette", "cache", "stale"))
 """Sources that spare a call to an upstream, whatever else happens."""
 
-_STORY_BYTES = 1200
-"""The size of the objects of a story, without its texts; measured with CPython 3.11."""
+Kept = tuple[Any, ...]
+"""What ``kept`` makes; ``Story.of`` reads it."""
+Told = tuple[float, float | None, Kept]
+"""An exchange that is over: when, in seconds since 1970, how long it took in seconds, and the rest.
+
+A hit that was repeated took no time that counts (``None``); all of these share the rest.
+"""
+
+_KEPT_BYTES = 640
+"""The size of a tuple and what is in it, without texts and fields; measured with CPython 3.11."""
 _BY_SRC: dict[str, Source] = {
     "cassette": "cassette",
     "cache": "cache",
@@ -35,30 +76,53 @@ _BY_SRC: dict[str, Source] = {
     "bypass": "bypass",
     "client": "client",
 }
+_METHODS = {
+    **dict.fromkeys((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"), "read"),
+    b"CONNECT": "connect",
+}
+_SEVERAL = 2
 
 
-def source_of(finished: Finished) -> Source:
-    """Where an exchange's answer came from."""
-    seen, src = finished.seen, finished.src
-    if seen is not None:
-        if seen.error is not None and finished.level == "ERROR" and src != "client":
-            return "error"
-        if seen.stale:
-            return "stale"
-        if seen.shared and src == "upstream":
-            return "shared"
-    return _BY_SRC.get(src, "upstream")
+class Kind(NamedTuple):
+    """What exchanges are counted by: those that are alike in it are counted together."""
+
+    route_id: str | None
+    method: str
+    """``read``, ``write``, ``connect`` or ``session``."""
+    hundreds: int
+    """The hundreds of the status."""
+    source: Source
+    scope: str
+    may_cost: bool
+    """Whether the answer may say how many tokens it cost."""
 
 
-@define(eq=False)
-class Tally:
-    """Exchanges that are alike: plain integers. ``slower`` are their durations' buckets."""
-
-    count: int = 0
-    total_s: float = 0.0
-    request_bytes: int = 0
-    response_bytes: int = 0
-    slower: list[int] = field(factory=list)
+_KINDS = len(Kind._fields)
+_SIZES = _KINDS + 4
+_SAID = _SIZES + 1
+_REQUEST = _SAID + 5
+_HEAD = _REQUEST + 7
+_EARLY = _HEAD + 7
+"""Where in a tuple its parts begin."""
+_Head = tuple[int | None, bytes, Headers | bytes]
+"""Status, reason and fields."""
+_Answer = tuple[bytes | None, bytes, bytes, bool, int]
+"""The body, trailers, the sizes of its pieces, whether it is whole, and an early number."""
+_NO_REQUEST = (None, b"", b"", 0, 0, b"", None)
+_NO_HEAD: _Head = (None, b"", b"")
+_NO_ANSWER: _Answer = (None, b"", b"", False, 0)
+_NOTHING = (False, 0, None, None, False, None)
+_LINES = b"\n".join
+"""Names and values of fields, none of which has a line feed: one object instead of many."""
+_flat = chain.from_iterable
+values_of_kind: Callable[[Kept], tuple[Any, ...]] = itemgetter(slice(0, _KINDS))
+"""The values of a ``Kind``."""
+sums_of: Callable[[Kept], tuple[int, int, int]] = itemgetter(slice(_KINDS, _SIZES - 1))
+"""Bytes of the request's body and of the answer's, and ms that an upstream took."""
+source_of: Callable[[Kept], Source] = itemgetter(Kind._fields.index("source"))
+size_of: Callable[[Kept], int] = itemgetter(_SIZES - 1)
+"""About how much memory it takes, in bytes."""
+beside_of: Callable[[Kept], Beside | None] = itemgetter(_SIZES)
 
 
 @define(eq=False)
@@ -93,12 +157,184 @@ class Saved:
 
 
 @define(eq=False)
-class Story:
-    """Everything about one exchange but when it was; a hit that is repeated has one story.
+class Beside:
+    """What only few exchanges have.
 
-    The route is not kept alive: it is released while its exchanges are still
-    shown. ``shown`` is its summary, from the time it was first asked for. Its
-    size is counted with its first record, at the position ``counted_with``.
+    ``error`` is what the client got instead of an answer, ``check`` that of
+    the recording, ``body`` that of a stored answer if it is in a file, and
+    ``recording`` what answered, which is not kept alive. ``saved`` and
+    ``usage`` are there once the answer was read for them; ``miss`` is the id
+    of the cause of a miss.
+    """
+
+    error: BuffrError | None = None
+    check: LiveCheck | None = None
+    body: Body | None = None
+    recording: ref[HTTPInteraction] | None = None
+    saved: Saved | None = None
+    usage: Usage | None = None
+    miss: str | None = None
+
+
+def kept(
+    exchange: Exchange,
+    where: tuple[str, int],
+    words: str,
+    status: int,
+    level: str,
+    detail: str,
+    error: BuffrError | None,
+) -> Kept:
+    """What is kept of an exchange; ``where`` is its route's id and number."""
+    request, heard, entry = exchange.request, exchange.heard, exchange.entry
+    outgoing, recording, src = exchange.body.outgoing, exchange.interaction, exchange.src
+    target, frames = request.target, exchange.frames
+    fields = _LINES(_flat(request.headers))
+    body = outgoing if isinstance(outgoing, bytes) else None
+    request_bytes = 0 if body is None else len(body)
+    size = _KEPT_BYTES + request_bytes + len(target) + len(fields) + len(detail)
+    pieces, took_ms, response_bytes, head, answer = 0, 0, None, _NO_HEAD, _NO_ANSWER
+    if recording is not None:
+        # Its fields are kept by the recording, too, and are the same for all that it answers.
+        head = recording.response.status, recording.response.reason, recording.response.headers
+        if isinstance(recording, HTTPInteraction):
+            response_bytes = recording.body.size_bytes
+            pieces, took_ms = len(recording.chunks), recording.took_ms or 0
+    if heard is not None:
+        pieces = heard.pieces
+        if heard.head is not None:
+            head, response_bytes, answer = _heard(heard, heard.head)
+            size += len(head[2]) + heard.kept_bytes + len(answer[2])
+    elif entry is not None:
+        head, response_bytes, answer = _stored(entry)
+        size += len(head[2]) + len(entry.body.data)
+    if error is None and not exchange.stale and not exchange.shared:
+        source = _BY_SRC.get(src, "upstream")
+    else:
+        source = _unusual_source(exchange, level, error)
+    beside: Beside | None = None
+    may_cost = MAY_HAVE_USAGE(target) is not None
+    if may_cost or error is not None or exchange.check is not None or entry is not None:
+        beside = _beside(exchange, error, may_cost=may_cost)
+    return (
+        where[0],
+        "session" if frames is not None else _METHODS.get(request.method, "write"),
+        status // 100,
+        source,
+        exchange.scope,
+        may_cost,
+        request_bytes,
+        response_bytes or 0,
+        took_ms,
+        size,
+        beside,
+        words,
+        status,
+        level,
+        detail,
+        where[1],
+        request.method,
+        target,
+        fields,
+        request.major,
+        request.minor,
+        request.upgrade,
+        body,
+        *head,
+        *answer,
+        response_bytes is not None,
+        pieces,
+        exchange.place,
+        frames,
+        exchange.recorded,
+        exchange.age_s,
+    )
+
+
+def _heard(heard: Heard, head: ResponseHead) -> tuple[_Head, int, _Answer]:
+    """What the client got."""
+    sizes_ms = b"" if heard.pieces < _SEVERAL else heard.packed_sizes
+    answer = heard.body, _LINES(_flat(heard.trailers)), sizes_ms, heard.whole, heard.number
+    return (head.status, head.reason, _LINES(_flat(head.headers))), heard.size_bytes, answer
+
+
+def _stored(entry: CacheEntry) -> tuple[_Head, int, _Answer]:
+    """What a cache's store had."""
+    head, body = entry.head, entry.body
+    answer = body.data, _LINES(_flat(entry.trailers)), b"", True, 0
+    return (head.status, head.reason, _LINES(_flat(head.headers))), body.size_bytes, answer
+
+
+def _unusual_source(exchange: Exchange, level: str, error: BuffrError | None) -> Source:
+    """Where an answer came from that is no ordinary one."""
+    src = exchange.src
+    if error is not None and level == "ERROR" and src != "client":
+        return "error"
+    if exchange.stale:
+        return "stale"
+    if exchange.shared and src == "upstream":
+        return "shared"
+    return _BY_SRC.get(src, "upstream")
+
+
+def _beside(exchange: Exchange, error: BuffrError | None, *, may_cost: bool) -> Beside | None:
+    entry, recording = exchange.entry, exchange.interaction
+    body = None if entry is None or entry.body.file is None else entry.body
+    if not may_cost and error is None and exchange.check is None and body is None:
+        return None
+    answered = recording if isinstance(recording, HTTPInteraction) else None
+    recorded = None if answered is None else ref(answered)
+    return Beside(error, exchange.check, body, recorded)
+
+
+def kept_tunnel(words: str) -> Kept:
+    """What is kept of a bypassed tunnel, of which nothing is known but where it leads."""
+    kind = (None, "connect", 2, "bypass", "", False)
+    sizes = (0, 0, 0, _KEPT_BYTES)
+    said = (words, 200, "INFO", "", 0)
+    return (*kind, *sizes, None, *said, *_NO_REQUEST, *_NO_HEAD, *_NO_ANSWER, *_NOTHING)
+
+
+def early_number_of(one: Kept) -> int:
+    """The number that was given to an exchange while it was under way, or 0."""
+    return cast("int", one[_EARLY])
+
+
+def _fields(packed: Headers | bytes) -> Headers:
+    """Fields as they were."""
+    if not isinstance(packed, bytes):
+        return packed
+    lines = packed.split(b"\n")
+    return tuple(zip(lines[::2], lines[1::2], strict=False))
+
+
+@frozen(eq=False)
+class Answer:
+    """What the client got and no store of recordings has: what was kept of it.
+
+    ``body`` may be shorter than ``size_bytes``. ``chunks`` are there if they
+    were several. ``number`` is the id that the exchange was given while it was
+    under way, or 0.
+    """
+
+    body: bytes
+    size_bytes: int
+    trailers: Headers
+    chunks: tuple[Chunk, ...]
+    whole: bool
+    number: int
+
+
+@frozen(eq=False)
+class Story:
+    """Everything about one exchange but its id and when it ended, as it is read.
+
+    ``route_number`` is that of ``RouteIds``. ``request`` is there but for a
+    tunnel; ``body`` is the request's, ``None`` if it was not in memory as a
+    whole. ``place`` is where the recording that answered is in the route's
+    store. ``head`` is the answer's, ``pieces`` the number of its chunks, and
+    ``took_ms`` how long the upstream had taken for it. ``age_s`` is the age of
+    a stored answer.
     """
 
     words: str
@@ -109,33 +345,90 @@ class Story:
     dur_s: float
     scope: str
     route_id: str | None
-    route: ref[Route] | None
-    seen: Seen | None
-    proposed: Suggestion | None
-    tally: Tally
-    counted_with: int = -1
-    counted_bytes: int = _STORY_BYTES
-    request_bytes: int = 0
-    response_bytes: int | None = None
-    saved: Saved | None = None
-    usage: Usage | None = None
-    shown: dict[str, object] | None = None
-    miss: str | None = None
+    route_number: int
+    beside: Beside
+    request: Request | None
+    body: bytes | None
+    head: ResponseHead | None
+    answer: Answer | None
+    response_bytes: int | None
+    pieces: int
+    took_ms: int
+    place: int | None
+    frames: int | None
+    recorded: bool
+    age_s: float | None
+
+    @classmethod
+    def of(cls, one: Kept, dur_s: float | None) -> Story:
+        """Read what was kept of an exchange that took so long."""
+        route_id, _, _, source, scope, _, _, response_bytes, took_ms, _, beside = one[:_SAID]
+        words, status, level, detail, number = one[_SAID:_REQUEST]
+        method, target, fields, major, minor, upgrade, body = one[_REQUEST:_HEAD]
+        answered, reason, answered_fields, *answer = one[_HEAD : _EARLY + 1]
+        has_size, pieces, place, frames, recorded, age_s = one[_EARLY + 1 :]
+        request = head = None
+        if method is not None:
+            request = Request(
+                method, target, _fields(fields), minor=minor, upgrade=upgrade, major=major
+            )
+        if answered is not None:
+            head = ResponseHead(answered, reason, _fields(answered_fields))
+        return cls(
+            words=words,
+            status=status,
+            level=level,
+            source=source,
+            detail=detail,
+            dur_s=dur_s or 0.0,
+            scope=scope,
+            route_id=route_id,
+            route_number=number,
+            beside=beside or Beside(),
+            request=request,
+            body=body,
+            head=head,
+            answer=None if answer[0] is None else _answer(answer, response_bytes),
+            response_bytes=response_bytes if has_size else None,
+            pieces=pieces,
+            took_ms=took_ms,
+            place=place,
+            frames=frames,
+            recorded=recorded,
+            age_s=age_s,
+        )
+
+    @property
+    def error(self) -> BuffrError | None:
+        """What the client got instead of an answer."""
+        return self.beside.error
 
     def spared(self) -> Saved:
         """Time and bytes that its answer has spared, without what the answer says itself."""
-        took_ms = 0 if self.seen is None else self.seen.took_ms or 0
-        return Saved(float(took_ms), self.response_bytes or 0)
+        return Saved(float(self.took_ms), self.response_bytes or 0)
+
+
+def _answer(packed: Sequence[Any], size_bytes: int) -> Answer:
+    body, trailers, sizes_ms, whole, number = packed
+    flat = iter(array("q", sizes_ms))
+    chunks = tuple([Chunk(size, delay_ms) for size, delay_ms in zip(flat, flat, strict=True)])
+    return Answer(body, size_bytes, _fields(trailers), chunks, whole, number)
 
 
 class Record(NamedTuple):
-    """One exchange: its id, when it ended in seconds since 1970, and its story."""
+    """One exchange: its id, when it ended in seconds since 1970, its duration, and what is kept."""
 
     id: int
     at_s: float
-    story: Story
+    dur_s: float | None
+    kept: Kept
+
+    @property
+    def story(self) -> Story:
+        """It is made anew each time."""
+        return Story.of(self.kept, self.dur_s)
 
     @property
     def began_ms(self) -> int:
         """When it began, in milliseconds since 1970."""
-        return int((self.at_s - self.story.dur_s) * 1000)
+        return int((self.at_s - (self.dur_s or 0.0)) * 1000)

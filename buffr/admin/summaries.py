@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from buffr.admin.labels import label_of
 from buffr.admin.recent import OpenExchange
 from buffr.admin.running import RouteIds
-from buffr.admin.stories import HERE, Record, Story
-from buffr.exchanges.exchange import shown, shown_session
+from buffr.admin.stories import HERE, Kept, Record, Story, beside_of
 from buffr.exchanges.route import Recorded
-from buffr.exchanges.seen import Seen
 from buffr.interaction import HTTPInteraction, Interaction
 from buffr.message import Headers, ResponseHead, media_type
 from buffr.recording.readable import beginning, codings_of
@@ -23,6 +21,7 @@ from buffr.transport.eager import at_once
 __all__ = ["Described", "Summaries", "described", "kind_of", "parted", "readable_body"]
 
 _NO_HINT = RequestHint()
+_MOST_MADE = 1000
 
 
 class Described:
@@ -79,31 +78,42 @@ def interaction_kind(interaction: Interaction) -> str:
 
 @define(eq=False)
 class Summaries:
-    """Makes ``ExchangeSummary`` of the API's document; that of a story once."""
+    """Makes ``ExchangeSummary`` of the API's document.
+
+    The latest thousand are remembered: several clients look at the same ones,
+    and repeated hits share what is the same in theirs.
+    """
 
     ids: RouteIds
     rules: RedactionRules
+    _made: dict[int, tuple[Kept, dict[str, object]]] = field(init=False, factory=dict)
 
     def of(self, record: Record) -> dict[str, Any]:
         """The summary of an exchange that is over."""
-        return {"id": record.id, "at_ms": record.began_ms, **self.of_story(record.story)}
+        kept = record.kept
+        made = self._made.get(id(kept))
+        if made is None:
+            if len(self._made) >= _MOST_MADE:
+                self._made.clear()
+            made = self._made[id(kept)] = kept, self._same(record.story)
+        beside = beside_of(kept)
+        summary = {
+            "id": record.id,
+            "at_ms": record.began_ms,
+            **made[1],
+            "duration_ms": round((record.dur_s or 0.0) * 1000, 3),
+        }
+        if beside is not None and beside.saved is not None and summary["saved"] is not None:
+            summary["saved"] = beside.saved.data()
+        return summary
 
-    def of_story(self, story: Story) -> dict[str, Any]:
-        """What is the same in the summaries of all records of a story."""
-        if story.shown is None:
-            story.shown = self._of_story(story)
-        return story.shown
-
-    def opened(self, opened: OpenExchange) -> dict[str, Any]:
-        """The summary of an exchange that is under way."""
+    def opened(self, opened: OpenExchange, story: Story) -> dict[str, Any]:
+        """The summary of an exchange that is under way, as its story is now."""
         exchange, heard = opened.exchange, opened.heard
-        route = exchange.route
-        words = (shown if exchange.frames is None else shown_session)(exchange.request, route)
-        story = self._told(words, self.ids.of(route), exchange.seen())
         return {
             "id": opened.id,
             "at_ms": int(opened.began_at * 1000),
-            **story,
+            **self.told(story),
             "state": "open",
             "source": "shared" if exchange.shared else exchange.src,
             "status": 0 if heard.head is None else heard.head.status,
@@ -115,47 +125,48 @@ class Summaries:
             "interaction": None,
         }
 
-    def _of_story(self, story: Story) -> dict[str, object]:
-        seen = story.seen
+    def _same(self, story: Story) -> dict[str, object]:
+        """What is the same in the summaries of all records that share what is kept."""
         interaction = None
-        if seen is not None and seen.place is not None:
-            index = index_of(story, seen.place)
+        if story.place is not None:
+            index = self._index_of(story, story.place)
             interaction = {"id": None, "store": None, "index": index, "recorded_at_ms": None}
         return {
-            **self._told(story.words, story.route_id, seen),
+            **self.told(story),
             "state": "done",
             "source": story.source,
             "status": story.status,
-            "duration_ms": round(story.dur_s * 1000, 3),
+            "duration_ms": None,
             "scope": story.scope,
             "detail": story.detail or None,
             "level": story.level,
             "response_bytes": story.response_bytes,
             "interaction": interaction,
-            "saved": _saved(story),
+            "saved": story.spared().data() if story.source in HERE else None,
         }
 
-    def _told(self, words: str, route_id: str | None, seen: Seen | None) -> dict[str, object]:
+    def _index_of(self, story: Story, place: int) -> int:
+        """The number of a recording in its store, counted from 0."""
+        route = self.ids.route(story.route_number)
+        places = at_once(route.store.places()) if isinstance(route, Recorded) else None
+        return place if places is None else max(0, place - places.start)
+
+    def told(self, story: Story) -> dict[str, object]:
         """What is the same, whether the exchange is over or not."""
-        method, _, url = words.partition(" ")
-        if seen is None:
+        route_id, request = story.route_id, story.request
+        method, _, url = story.words.partition(" ")
+        if request is None:
             return self._without_request(method, url, route_id)
         if url.startswith("/") and route_id is not None:
             url = self.ids.bases.get(route_id, "") + url
-        request = seen.request
-        head = seen.head
-        if seen.answer is not None and seen.answer.head is not None:
-            head = seen.answer.head
-        kind = kind_of(request.headers, head, seen.frames)
-        meant = described(url, request.headers, request.target, seen.body or b"", self.rules)
+        kind = kind_of(request.headers, story.head, story.frames)
+        body = story.body or b""
+        meant = described(url, request.headers, request.target, body, self.rules)
         hint, label = meant.hint, meant.label
         if kind == "websocket":
-            label = "WebSocket" if seen.frames is None else f"WebSocket · {seen.frames} frames"
+            label = "WebSocket" if story.frames is None else f"WebSocket · {story.frames} frames"
         host, path = parted(url)
-        pieces = seen.pieces if seen.answer is None else seen.answer.pieces
-        if pieces == 1:
-            pieces = 0
-        length = None if seen.body is None else len(seen.body)
+        pieces = 0 if story.pieces == 1 else story.pieces
         return {
             "kind": kind,
             "method": request.method.decode("latin-1"),
@@ -168,11 +179,11 @@ class Summaries:
             "model": hint.model,
             "stream": hint.stream,
             "about": hint.about,
-            "request_bytes": length,
+            "request_bytes": None if story.body is None else len(story.body),
             "chunks": pieces or None,
-            "frames": seen.frames,
-            "recorded": seen.recorded,
-            "age_s": None if seen.age_s is None else round(seen.age_s, 3),
+            "frames": story.frames,
+            "recorded": story.recorded,
+            "age_s": None if story.age_s is None else round(story.age_s, 3),
             "traceparent": request.trace or None,
             "saved": None,
         }
@@ -199,17 +210,3 @@ class Summaries:
             "traceparent": None,
             "saved": None,
         }
-
-
-def index_of(story: Story, place: int) -> int:
-    """The number of a recording in its store, counted from 0."""
-    route = None if story.route is None else story.route()
-    places = at_once(route.store.places()) if isinstance(route, Recorded) else None
-    return place if places is None else max(0, place - places.start)
-
-
-def _saved(story: Story) -> dict[str, object] | None:
-    """What an answer from here has spared."""
-    if story.source not in HERE:
-        return None
-    return (story.saved or story.spared()).data()

@@ -144,20 +144,21 @@ class Engine:
                 words = shown_session(request, route)
                 frames = exchange.frames
                 self._log.session(now, level, words, frames, dur_s, exchange.src, detail)
-            if self.observer is not None or self.watch is not None:
-                finished = Finished(
-                    words,
-                    status,
-                    level,
-                    exchange.src,
-                    explanation or detail,
-                    dur_s,
-                    route,
-                    scope,
-                    exchange.proposed,
-                    None if self.watch is None else exchange.seen(failure),
+            watch = exchange.watch
+            if watch is not None:
+                kept = exchange.kept
+                if kept is None or level != "INFO":
+                    said = explanation or detail
+                    kept = watch.kept(exchange, words, status, level, said, failure)
+                if not watch.pending:
+                    watch.soon()
+                watch.pending.append((now, dur_s, kept))
+            if self.observer is not None:
+                said, proposed = explanation or detail, exchange.proposed
+                src = exchange.src
+                self.observer.finished(
+                    Finished(words, status, level, src, said, dur_s, route, scope, proposed)
                 )
-                self._tell(now, finished)
 
     def _answering(
         self, exchange: Exchange, route: Route, body: bytes | BodyStream
@@ -222,7 +223,13 @@ class Engine:
             self._log.exchange(now, "INFO", shown, 200, max(0.0, now - started), "bypass")
 
         self.counters.bypassed += 1
-        self._tell(started, Finished(shown, 200, "INFO", "bypass", "", 0.0, None))
+        if self.observer is not None:
+            self.observer.finished(Finished(shown, 200, "INFO", "bypass", "", 0.0, None))
+        watch = self.watch
+        if watch is not None:
+            if not watch.pending:
+                watch.soon()
+            watch.pending.append((started, 0.0, watch.kept_tunnel(shown)))
         return ended
 
     def tunnel_failed(self, words: str, error: BuffrError, dur_s: float) -> None:
@@ -401,23 +408,16 @@ class Engine:
         """What notes another hit like this one."""
         route, src = exchange.route, exchange.src
         words = shown(exchange.request, route)
+        if exchange.watch is not None:
+            exchange.kept = exchange.watch.kept(exchange, words, status, "INFO", "", None)
         return partial(
             self._hit_again,
             self._log.rest_of(words, status, src, exchange.request.trace),
-            Finished(
-                words,
-                status,
-                "INFO",
-                src,
-                "",
-                0.0,
-                route,
-                exchange.scope,
-                seen=None if self.watch is None else exchange.seen(),
-            ),
+            Finished(words, status, "INFO", src, "", 0.0, route, exchange.scope),
+            exchange.kept,
         )
 
-    def _hit_again(self, line: str, finished: Finished) -> None:
+    def _hit_again(self, line: str, finished: Finished, kept: object) -> None:
         """Note a hit that was answered out of the listener's memo."""
         self.counters.hits += 1
         now = self._wall()
@@ -425,20 +425,10 @@ class Engine:
         if self.observer is not None:
             self.observer.finished(finished)
         watch = self.watch
-        if watch is not None:
+        if watch is not None and kept is not None:
             if not watch.pending:
                 watch.soon()
-            watch.pending.append((now, finished))
-
-    def _tell(self, now: float, finished: Finished) -> None:
-        """Tell those who want to know of an exchange that is over."""
-        if self.observer is not None:
-            self.observer.finished(finished)
-        watch = self.watch
-        if watch is not None:
-            if not watch.pending:
-                watch.soon()
-            watch.pending.append((now, finished))
+            watch.pending.append((now, None, kept))
 
     async def _identity_aside(self, exchange: Exchange, route: Recorded, body: bytes) -> Identity:
         """The identity of a request with a long body, which is searched on a thread."""

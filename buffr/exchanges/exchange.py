@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Protocol
-from weakref import ref
+from typing import Protocol
 
 from attrs import define, evolve
 
@@ -15,8 +14,8 @@ from buffr.exchanges.dialogues import Remark
 from buffr.exchanges.hit import Hit
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Route
-from buffr.exchanges.seen import Heard, LiveCheck, Seen
-from buffr.interaction import Body, HTTPInteraction, Interaction, RecordedRequest
+from buffr.exchanges.seen import Heard, LiveCheck
+from buffr.interaction import Body, Interaction, RecordedRequest
 from buffr.matching.suggestion import Suggestion
 from buffr.matching.variants import Identity, Selecting
 from buffr.message import Request, ResponseHead
@@ -67,9 +66,7 @@ class Finished:
     ``request``, ``level`` and ``src`` are as in the log; ``detail`` says why
     the answer is not an ordinary one, in the words that the client got. A
     bypassed tunnel has no ``route``. ``scope`` is the client's. ``proposed``
-    is the rule that would have made a miss a hit. ``seen`` is there if
-    somebody watches. ``story`` is for an observer, to find here again what it
-    has made of an exchange that is told repeatedly.
+    is the rule that would have made a miss a hit.
     """
 
     request: str
@@ -81,8 +78,6 @@ class Finished:
     route: Route | None
     scope: str = ""
     proposed: Suggestion | None = None
-    seen: Seen | None = None
-    story: Any = None
 
 
 class Observer(Protocol):
@@ -104,14 +99,37 @@ class Watch(Protocol):
     A hit that is repeated makes no call for it: it goes into a list.
     """
 
-    pending: list[tuple[float, Finished]]
-    """Takes the exchanges that are over, each with the time in seconds since 1970."""
+    pending: list[tuple[float, float | None, object]]
+    """Takes the exchanges that are over.
+
+    Each is the time in seconds since 1970, how long it took in seconds
+    (``None`` for a hit that is repeated, which takes no time that counts), and
+    what is kept of it.
+    """
 
     def soon(self) -> None:
         """The first one is about to be put there since it was emptied."""
 
     def listen(self, exchange: Exchange) -> None:
         """Hear the answer of an exchange whose answer no store has yet."""
+
+    def kept(
+        self,
+        exchange: Exchange,
+        words: str,
+        status: int,
+        level: str,
+        detail: str,
+        error: BuffrError | None,
+    ) -> object:
+        """What is kept of an exchange that is over.
+
+        ``words``, ``status``, ``level`` and ``detail`` are as in ``Finished``;
+        ``error`` is what the client got instead of an answer.
+        """
+
+    def kept_tunnel(self, words: str) -> object:
+        """What is kept of a bypassed tunnel that has begun."""
 
 
 class SwitchingSink(Sink, Protocol):
@@ -152,10 +170,13 @@ class Exchange:
     the rule with which a miss would match the nearest recording. ``remark`` is
     its part in a dialogue, if its route has these. ``place`` is
     that of the recording that answers, and ``interaction`` the recording;
-    ``entry`` is a stored answer. ``watch`` wants to see it, and
-    ``heard`` is the answer, if somebody listens. ``shared``, ``stale``,
-    ``age_s``, ``recorded`` and ``check`` are as in ``Seen``. ``matched`` is the request as
-    a hook has changed it.
+    ``entry`` is a stored answer. ``watch`` wants to see it, ``heard`` is the
+    answer, if somebody listens, and ``kept`` what a repeated hit has in common
+    with it. ``shared``: its answer is that of another request's call.
+    ``stale``: it was stored, and no longer fresh; ``age_s`` is the age of a
+    stored answer. ``recorded``: its answer was recorded. ``check`` is that of
+    the recording against the live API. ``matched`` is the request as a hook
+    has changed it.
     """
 
     route: Route
@@ -176,6 +197,7 @@ class Exchange:
     interaction: Interaction | None = None
     entry: CacheEntry | None = None
     heard: Heard | None = None
+    kept: object = None
     shared: bool = False
     stale: bool = False
     age_s: float | None = None
@@ -195,34 +217,6 @@ class Exchange:
         """Let the answer be heard, if somebody watches: no store has it yet."""
         if self.watch is not None:
             self.watch.listen(self)
-
-    def seen(self, error: BuffrError | None = None) -> Seen:
-        """What is kept of it; ``error`` is what the client got instead of an answer."""
-        outgoing, recording = self.body.outgoing, self.interaction
-        answer = recording if isinstance(recording, HTTPInteraction) else None
-        head = None if recording is None else recording.response
-        if self.entry is not None:
-            head = self.entry.head
-        return Seen(
-            request=self.request,
-            body=outgoing if isinstance(outgoing, bytes) else None,
-            place=self.place,
-            answer=self.heard,
-            error=error,
-            frames=self.frames,
-            recorded=self.recorded,
-            shared=self.shared,
-            stale=self.stale,
-            age_s=self.age_s,
-            entry=self.entry,
-            head=head,
-            answer_bytes=None if answer is None else answer.body.size_bytes,
-            pieces=0 if answer is None else len(answer.chunks),
-            check=self.check,
-            took_ms=None if answer is None else answer.took_ms,
-            recording=None if answer is None else ref(answer),
-            is_plain=error is None and not (self.stale or self.shared),
-        )
 
     @property
     def has_own_connection(self) -> bool:

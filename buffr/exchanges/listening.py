@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from buffr.exchanges.exchange import SwitchingSink
 from buffr.exchanges.hit import Hit
@@ -14,25 +15,19 @@ from buffr.upstream.bound import Client
 __all__ = ["ListeningSink"]
 
 
-class ListeningSink:
-    """Passes everything on to a sink, and hears it. ``began`` is called when an answer begins.
+class ListeningSink(Heard):
+    """Passes everything on to a sink, and hears it. ``seconds`` is a monotonic clock.
 
-    ``seconds`` is a monotonic clock.
+    It does not know its exchange, which knows it: there is nothing in it that
+    only the garbage collector would release.
     """
 
     memorable = False
 
-    def __init__(
-        self,
-        sink: SwitchingSink,
-        heard: Heard,
-        seconds: Callable[[], float],
-        began: Callable[[], None],
-    ) -> None:
+    def __init__(self, sink: SwitchingSink, most_bytes: int, seconds: Callable[[], float]) -> None:
+        self.most_bytes = most_bytes
         self._sink = sink
-        self._heard = heard
         self._seconds = seconds
-        self._began = began
 
     @property
     def connection(self) -> Client:
@@ -51,36 +46,35 @@ class ListeningSink:
     def answer(
         self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
     ) -> None:
-        self._heard.head, self._heard.trailers = head, trailers
-        self._heard.take_whole(body, sizes)
+        self.head, self.trailers = head, trailers
+        self.take_whole(body, sizes)
         self._sink.answer(head, body, sizes, trailers)
 
     def begin(self, head: ResponseHead) -> None:
-        self._heard.head = head
-        self._heard.since = self._seconds()
+        self.head = head
+        self.began_s = self.since = self._seconds()
         self._sink.begin(head)
-        self._began()
 
     def write(self, piece: Piece) -> None:
-        self._heard.take(piece.data, self._seconds())
+        self.take(piece.data, self._seconds())
         self._sink.write(piece)
 
     def flush(self) -> None:
         self._sink.flush()
 
     def end(self, trailers: Headers) -> None:
-        self._heard.trailers = trailers
-        self._heard.whole = True
+        self.trailers = trailers
+        self.whole = True
         self._sink.end(trailers)
 
     def abort(self, reset: int | None = None) -> None:
         self._sink.abort(reset)
 
-    async def drain(self) -> None:
-        await self._sink.drain()
+    def drain(self) -> Coroutine[Any, Any, None]:
+        return self._sink.drain()
 
     def switch(self, head: ResponseHead) -> Duplex:
-        self._heard.head = head
+        self.head = head
         duplex = self._sink.switch(head)
-        self._began()
+        self.began_s = self.since = self._seconds()
         return duplex
