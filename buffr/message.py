@@ -54,6 +54,9 @@ _HOP_BY_HOP = frozenset(
     )
 )
 
+_KEEP_ALIVE = re.compile(rb"(?:^|,)[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
+_MARGIN_S = 1.0
+
 _FRAMING = frozenset((b"transfer-encoding", b"trailer"))
 """Hop-by-hop fields that stay where the next hop is framed in the same way."""
 
@@ -282,6 +285,19 @@ class ResponseHead:
         if has_token(self.headers, b"connection", b"close"):
             return False
         return self.minor == 1 or has_token(self.headers, b"connection", b"keep-alive")
+
+    @cached_property
+    def kept_s(self) -> float | None:
+        """How long its connection may be used again, in seconds, if ``Keep-Alive`` says so.
+
+        That is its time-out (RFC 2068 19.7.1), less a margin for a request under way.
+        """
+        value = first_value(self.headers, b"keep-alive")
+        found = None if value is None else _KEEP_ALIVE.search(value)
+        if found is None:
+            return None
+        timeout_s = int(found[1])
+        return timeout_s - min(_MARGIN_S, timeout_s / 2)
 
     @property
     def offers_connection_auth(self) -> bool:

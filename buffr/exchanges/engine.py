@@ -259,17 +259,18 @@ class Engine:
         self.counters.errors += 1
         return "ERROR"
 
-    async def _passed(
+    def _passed(
         self, exchange: Exchange, route: Cached | Passing, body: bytes | BodyStream
-    ) -> tuple[int, str | None]:
+    ) -> Coroutine[Deferred[Any], Any, tuple[int, str | None]]:
         """Relay without keeping anything. Returns the status, and why the answer was cut off."""
         request = exchange.request
-        exchange.body = _on_its_way(route, body)
-        exchange.listen()
-        if asks_websocket(request):
-            key = check_request(request)
-            return await self._fetches.session(exchange, route.upstream, key)
-        return await self._fetches.passed(exchange, route.upstream)
+        if body:
+            exchange.body = _on_its_way(route, body)
+        if exchange.watch is not None:
+            exchange.listen()
+        if request.upgrade and asks_websocket(request):
+            return self._fetches.session(exchange, route.upstream, check_request(request))
+        return self._fetches.passed(exchange, route.upstream)
 
     async def _cached(
         self, exchange: Exchange, route: Cached, body: bytes | BodyStream

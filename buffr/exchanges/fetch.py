@@ -62,7 +62,6 @@ class Fetches:
                 exchange.request,
                 body.outgoing,
                 exchange.sink.inform,
-                leaving=_nothing,
                 expect_met=body.expect_met,
                 client=exchange.client,
             )
@@ -185,10 +184,6 @@ class Fetches:
     async def stop(self) -> None:
         """Give up calls that still wait for an upstream; returns once everything is recorded."""
         await self._flights.stop()
-
-
-def _nothing() -> None:
-    """Nobody has to know when the request leaves."""
 
 
 def _check_recorded(exchange: Exchange, route: Recorded, head: ResponseHead) -> None:

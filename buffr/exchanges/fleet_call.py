@@ -16,7 +16,7 @@ from buffr.log import say
 from buffr.message import Piece, ResponseHead
 from buffr.recording.tape import Tape
 from buffr.stores.fleet import FleetFlights, FleetHead, FlightName, Following, Leading
-from buffr.transport.streams import BodyStream, Signal
+from buffr.transport.streams import AnswerBody, BodyStream, Signal
 from buffr.upstream.connection import Response
 
 __all__ = ["FleetCall", "flight_name"]
@@ -32,7 +32,7 @@ def flight_name(*name: Hashable) -> FlightName:
 class _PassedOn(BodyStream):
     """A body whose pieces other processes get, too."""
 
-    def __init__(self, body: BodyStream, leading: Leading) -> None:
+    def __init__(self, body: AnswerBody, leading: Leading) -> None:
         super().__init__(_nothing, _nothing)
         self._body = body
         self._leading = leading

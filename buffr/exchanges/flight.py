@@ -17,7 +17,7 @@ from buffr.log import say
 from buffr.message import ResponseHead
 from buffr.recording.tape import Tape
 from buffr.transport.sink import Sink
-from buffr.transport.streams import BodyStream, Signal
+from buffr.transport.streams import AnswerBody, Signal
 from buffr.upstream.connection import Response
 
 __all__ = ["STOPPED", "Call", "Flight", "Flights"]
@@ -158,7 +158,7 @@ class Flight(Generic[AnyCall]):
             response.abort()
         self._received = True
 
-    async def _take(self, body: BodyStream, tape: Tape) -> None:
+    async def _take(self, body: AnswerBody, tape: Tape) -> None:
         while (piece := await body.read()) is not None:
             tape.append(piece, self._clock.seconds())
             # Everything that has arrived is passed on together.

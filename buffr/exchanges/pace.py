@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred
@@ -190,37 +192,33 @@ class PacedUpstream:
     """An upstream, and the pace at which it may be called; without a pace nothing waits.
 
     Every call waits for its turn, is sent, and learns the upstream's own
-    limits from the answer. Answers have no hop-by-hop fields.
+    limits from the answer.
     """
 
     upstream: Upstream
     pace: Pace | None = None
 
-    async def send(
+    def send(
         self,
         request: Request,
         body: bytes | BodyReader,
         inform: Callable[[ResponseHead], None],
         *,
-        leaving: Callable[[], None],
+        leaving: Callable[[], None] | None = None,
         expect_met: bool = False,
         client: Client | None = None,
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """Like ``Upstream.send``; ``leaving`` is called when it is the request's turn.
 
         Raises ``RateLimited``, too.
         """
+        send = self.upstream.send
         if self.pace is not None:
-            await self.pace.turn()
-        leaving()
-        response = await self.upstream.send(
-            request,
-            body,
-            lambda head: inform(head.for_next_hop),
-            expect_met=expect_met,
-            client=client,
-        )
-        return self._answered(response)
+            sent = partial(send, request, body, inform, expect_met=expect_met, client=client)
+            return _in_turn(self.pace, leaving, sent)
+        if leaving is not None:
+            leaving()
+        return send(request, body, inform, expect_met=expect_met, client=client)
 
     async def upgrade(
         self,
@@ -232,13 +230,20 @@ class PacedUpstream:
         """Like ``Upstream.upgrade``. Raises ``RateLimited``, too."""
         if self.pace is not None:
             await self.pace.turn()
-        answer = await self.upstream.upgrade(
-            request, key, lambda head: inform(head.for_next_hop), client
-        )
-        return self._answered(answer) if isinstance(answer, Response) else answer
+        answer = await self.upstream.upgrade(request, key, inform, client)
+        if self.pace is not None and isinstance(answer, Response):
+            self.pace.heard(answer.head)
+        return answer
 
-    def _answered(self, response: Response) -> Response:
-        if self.pace is not None:
-            self.pace.heard(response.head)
-        head = response.head.for_next_hop
-        return Response(head, response.length, response.body, response.abort)
+
+async def _in_turn(
+    pace: Pace,
+    leaving: Callable[[], None] | None,
+    send: Callable[[], Coroutine[Any, Any, Response]],
+) -> Response:
+    await pace.turn()
+    if leaving is not None:
+        leaving()
+    response = await send()
+    pace.heard(response.head)
+    return response

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import Any, Protocol
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.logger import LogLevel
 
@@ -24,7 +24,7 @@ from buffr.listeners.hit_memo import Guard, HitMemo
 from buffr.log import say
 from buffr.message import Headers, Piece, Request, ResponseHead, media_type
 from buffr.transport.duplex import Duplex
-from buffr.transport.eager import start
+from buffr.transport.eager import Running, start
 from buffr.transport.memo import Memo
 from buffr.transport.streams import BodyStream, Signal
 from buffr.upstream.bound import Client
@@ -191,7 +191,7 @@ class ClientSink(ABC):
         self.left = False
         """Whether the client is gone."""
         self.since = listener.now
-        self.running: Deferred[None] | None = None
+        self.running: Running | None = None
         """The handler, once it has had to wait."""
         self._listener = listener
         self._room: Signal | None = None

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from buffr.errors import BuffrError
 from buffr.message import Headers, Piece
 
-__all__ = ["BodyReader", "BodyStream", "IStreamTransport", "Signal"]
+__all__ = ["AnswerBody", "BodyReader", "BodyStream", "IStreamTransport", "Signal", "WholeBody"]
 
 
 class IStreamTransport(ITCPTransport, IConsumer, IPushProducer):
@@ -30,6 +30,41 @@ class BodyReader(Protocol):
 
         Raises a ``BuffrError`` if the body breaks off.
         """
+
+
+class AnswerBody(BodyReader, Protocol):
+    """The body of an upstream's answer."""
+
+    uncertain: str | None
+    """Why the body may be incomplete although it has ended; known at its end."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether ``read`` returns without waiting."""
+
+    def take_whole(self) -> bytes | None:
+        """All of a body that has come at once, in place of reading it; otherwise ``None``."""
+
+
+class WholeBody:
+    """A body of known length that has come at once with its head, as most short ones do."""
+
+    __slots__ = ("_left", "trailers", "uncertain")
+
+    ready = True
+
+    def __init__(self, data: bytes) -> None:
+        self.trailers: Headers = ()
+        self.uncertain: str | None = None
+        self._left = data
+
+    async def read(self) -> Piece | None:
+        data = self.take_whole()
+        return Piece(data) if data else None
+
+    def take_whole(self) -> bytes:
+        data, self._left = self._left, b""
+        return data
 
 
 class Signal:
@@ -134,6 +169,10 @@ class BodyStream:
             self.paused = False
             self._resume()
         return piece
+
+    def take_whole(self) -> bytes | None:
+        """Its pieces come one after the other."""
+        return None
 
     def abandon(self) -> None:
         """Nobody will read on: drop what has come and what will come."""

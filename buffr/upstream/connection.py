@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
 
-from attrs import frozen
+from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -27,10 +26,17 @@ from buffr.errors import (
     UpstreamFailed,
     UpstreamTimeout,
 )
-from buffr.message import UNTIL_CLOSE, ResponseHead, first_value, response_length
+from buffr.message import UNTIL_CLOSE, ResponseHead, response_length
 from buffr.transport.direct_send import send_at_once
 from buffr.transport.duplex import Duplex, TransportDuplex
-from buffr.transport.streams import BodyReader, BodyStream, IStreamTransport, Signal
+from buffr.transport.streams import (
+    AnswerBody,
+    BodyReader,
+    BodyStream,
+    IStreamTransport,
+    Signal,
+    WholeBody,
+)
 from buffr.upstream.dialling import Dialled
 from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Mark
@@ -41,19 +47,17 @@ from buffr.wire.http1_body import BodyDecoder, ChunkWriter, decoder_for
 __all__ = ["Connection", "Outgoing", "Patience", "Response", "Switched", "impatient"]
 
 _LEAST_WAIT_S = 0.05
-_KEEP_ALIVE = re.compile(rb"(?:^|,)[ \t]*timeout[ \t]*=[ \t]*\"?([0-9]{1,9})", re.IGNORECASE)
-_MARGIN_S = 1.0
 
 
-@frozen(eq=False)
+@define(eq=False)  # frozen ones take three times as long to make, and these are made per request
 class Outgoing:
     """A request ready for the wire.
 
     ``head`` is the encoded head, and ``body`` follows it: bytes, or a reader
     whose pieces are framed as chunks if ``chunked``. ``inform`` gets each
     interim answer (1xx). ``upgrade`` says that it asks for another protocol.
-    ``marked`` returns the head for a connection on which requests may have to
-    name the buffrs that they have passed.
+    ``marked`` returns the head for a connection on which requests name the
+    buffrs that they have passed; ``passed`` says whether it has passed any.
     """
 
     method: bytes
@@ -63,9 +67,10 @@ class Outgoing:
     inform: Callable[[ResponseHead], None]
     upgrade: bool = False
     marked: Callable[[Mark], bytes] | None = None
+    passed: bool = False
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Response:
     """An answer's head, its body's length as in ``response_length``, and its body as it comes.
 
@@ -75,7 +80,7 @@ class Response:
 
     head: ResponseHead
     length: int
-    body: BodyStream
+    body: AnswerBody
     abort: Callable[[], None]
     faults: tuple[str, ...] = ()
 
@@ -100,6 +105,11 @@ class _State(Enum):
     BODY = auto()
     SWITCHED = auto()
     CLOSED = auto()
+
+
+_IDLE, _HEAD, _BODY, _SWITCHED, _CLOSED = (
+    _State  # attributes of an enum's class are slow to look up
+)
 
 
 @frozen
@@ -145,7 +155,7 @@ class Connection(Dialled):
         self._patience = patience
         self._on_idle = on_idle
         self._on_closed = on_closed
-        self._state = _State.IDLE
+        self._state = _IDLE
         self._buffer = b""
         self._writable = True
         self._room = Signal()
@@ -177,21 +187,27 @@ class Connection(Dialled):
         Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``,
         and closes the connection then.
         """
-        answer = await self.upgrade(outgoing)
+        answer = await self.ask(outgoing)
         assert isinstance(answer, Response)
         return answer
 
-    async def upgrade(self, outgoing: Outgoing) -> Response | Switched:
-        """Like ``send``, for a request on which the upstream may switch protocols."""
+    def ask(self, outgoing: Outgoing) -> Deferred[Response | Switched]:
+        """Like ``send``, for a request on which the upstream may switch protocols.
+
+        Whoever cancels the result gives the request up.
+        """
         self._outgoing = outgoing
-        self._state = _State.HEAD
+        self._state = _HEAD
         self._informed = 0
         self.answered = False
-        self._answer: Deferred[Response | Switched] = Deferred()
+        answer: Deferred[Response | Switched] = Deferred(self._give_up_asking)
+        self._answer = answer
         self._watch()
-        head = outgoing.head
-        if self.mark is not Mark.NEVER and outgoing.marked is not None:
-            head = outgoing.marked(self.mark)
+        head, mark = outgoing.head, self.mark
+        if outgoing.marked is not None and (
+            mark is Mark.ADD or (outgoing.passed and mark is Mark.PASS_ON)
+        ):
+            head = outgoing.marked(mark)
         if isinstance(outgoing.body, bytes):
             self.transport.write(head + outgoing.body)
         else:
@@ -199,11 +215,13 @@ class Connection(Dialled):
             sending = Deferred.fromCoroutine(self._send_body(outgoing.body))
             sending.addErrback(self._sending_failed)
             self._sending = None if sending.called else sending
-        try:
-            return await self._answer
-        except CancelledError:
-            self.abort()
-            raise
+        return answer
+
+    def _give_up_asking(self, _: Deferred[Response | Switched]) -> None:
+        # Whoever waits hears that it is cancelled, and not that the connection has ended.
+        self._answer = Deferred()
+        self._answer.addErrback(lambda _: None)
+        self.abort()
 
     async def _send_body(self, body: BodyReader) -> None:
         framing = ChunkWriter() if self._outgoing.chunked else None
@@ -241,19 +259,19 @@ class Connection(Dialled):
             return
         self._active_at = self._clock.seconds()
         self.answered = True
-        if self._state is _State.BODY:
+        if self._state is _BODY:
             self._body_bytes(data)
-        elif self._state is _State.HEAD:
+        elif self._state is _HEAD:
             self._buffer = self._buffer + data if self._buffer else data
             self._head_bytes()
-        elif self._state is _State.SWITCHED:
+        elif self._state is _SWITCHED:
             self._buffer += data
         else:
             # Unrequested bytes would be taken for the answer to the next request.
             self.abort()
 
     def _head_bytes(self) -> None:
-        while self._state is _State.HEAD and self._buffer:
+        while self._state is _HEAD and self._buffer:
             try:
                 head, self._buffer = self._heads.take(self._buffer)
                 if head is None:
@@ -270,21 +288,24 @@ class Connection(Dialled):
             self._inform(head)
             return
         length = response_length(self._outgoing.method, head)
-        if not head.keeps_alive or length == UNTIL_CLOSE:
-            self._reusable = False
-        if self._heads.faults:
-            # What follows may be framed differently from what was read (RFC 9112 6.3).
+        faults = self._heads.faults
+        # After a fault, what follows may be framed differently from what was read (RFC 9112 6.3).
+        if not head.keeps_alive or length == UNTIL_CLOSE or faults:
             self._reusable = False
         if self._reusable:
-            self.kept_s = _kept_s(head)
-        self._state = _State.BODY
-        self._decoder: BodyDecoder = decoder_for(length)
-        self._body = body = BodyStream(lambda: self._hold(body), lambda: self._release(body))
+            self.kept_s = head.kept_s
         rest, self._buffer = self._buffer, b""
         answer = self._answer
-        response = Response(head, length, body, partial(self._give_up, body), self._heads.faults)
-        if rest or self._decoder.done:
-            self._body_bytes(rest)
+        if 0 <= length <= len(rest):
+            response = Response(head, length, WholeBody(rest[:length]), _nothing, faults)
+            self._finish(beyond=len(rest) > length)
+        else:
+            self._state = _BODY
+            self._decoder: BodyDecoder = decoder_for(length)
+            self._body = body = BodyStream(lambda: self._hold(body), lambda: self._release(body))
+            response = Response(head, length, body, partial(self._give_up, body), faults)
+            if rest:
+                self._body_bytes(rest)
         answer.callback(response)
 
     def _inform(self, head: ResponseHead) -> None:
@@ -294,12 +315,12 @@ class Connection(Dialled):
                 f"the upstream sent more than {self._rules.interim} interim answers",
                 hint="limits.interim_answers sets the bound",
             )
-        self._outgoing.inform(head)
+        self._outgoing.inform(head.for_next_hop)
 
     def _switch(self, head: ResponseHead) -> None:
         if not self._outgoing.upgrade:
             raise BadUpstreamAnswer("the upstream switched protocols without being asked")
-        self._state = _State.SWITCHED
+        self._state = _SWITCHED
         self._unwatch()
         self.transport.pauseProducing()
         self._answer.callback(Switched(head, self._take, self.abort, self._heads.faults))
@@ -321,7 +342,7 @@ class Connection(Dialled):
 
     def _comes(self, body: BodyStream) -> bool:
         """Whether more of this body is to come: a complete one must not pause the connection."""
-        return self._body is body and self._state is _State.BODY
+        return self._body is body and self._state is _BODY
 
     def _hold(self, body: BodyStream) -> None:
         if self._comes(body):
@@ -340,17 +361,18 @@ class Connection(Dialled):
             return
         body = self._body
         if self._decoder.done:
-            self._finish()
+            if body.paused:
+                self.transport.resumeProducing()
+            self._finish(beyond=bool(self._decoder.rest))
             if pieces:
                 body.feed(pieces)
             body.finish(self._decoder.trailers)
         elif pieces:
             body.feed(pieces)
 
-    def _finish(self) -> None:
-        if self._body.paused:
-            self.transport.resumeProducing()
-        if self._decoder.rest:
+    def _finish(self, *, beyond: bool) -> None:
+        """The answer is complete; ``beyond`` says whether more has come than it."""
+        if beyond:
             self._reusable = False
         if self._sending is not None:
             # The upstream answered before it had the whole request. The rest of
@@ -358,11 +380,11 @@ class Connection(Dialled):
             self._reusable = False
             self._sending.cancel()
             self._sending = None
-        self._state = _State.IDLE
+        self._state = _IDLE
         self._maybe_idle()
 
     def _maybe_idle(self) -> None:
-        if self._state is not _State.IDLE:
+        if self._state is not _IDLE:
             return
         if self._reusable:
             self._on_idle(self)
@@ -372,7 +394,7 @@ class Connection(Dialled):
     @property
     def reusable(self) -> bool:
         """Whether it can take another request after the one under way."""
-        return self._reusable and self._state is not _State.CLOSED
+        return self._reusable and self._state is not _CLOSED
 
     def belongs_to(
         self, on_idle: Callable[[Connection], None], on_closed: Callable[[Connection], None]
@@ -403,7 +425,7 @@ class Connection(Dialled):
             self._on_closed(self)
             self._successor.connectionLost(reason)
             return
-        if self._state is _State.BODY:
+        if self._state is _BODY:
             try:
                 self._decoder.finish()
                 clean = reason_of(reason.value) is None
@@ -412,7 +434,7 @@ class Connection(Dialled):
                 return
             uncertain = None if clean or not self._rules.lenient else _unclosed(self.transport)
             if clean or uncertain is not None:
-                self._state = _State.CLOSED
+                self._state = _CLOSED
                 self._body.finish(self._decoder.trailers, uncertain)
             else:
                 self._end(BodyCutShort(f"the upstream broke off: {reason_of(reason.value)}"))
@@ -420,16 +442,16 @@ class Connection(Dialled):
         self._end(UpstreamFailed(reason_of(reason.value) or "the upstream closed the connection"))
 
     def _end(self, error: BuffrError) -> None:
-        state, self._state = self._state, _State.CLOSED
+        state, self._state = self._state, _CLOSED
         self._unwatch()
         if self._sending is not None:
             self._sending.cancel()
             self._sending = None
         if not self.ready.called:
             self.ready.errback(error)
-        if state is _State.HEAD:
+        if state is _HEAD:
             self._answer.errback(error)
-        elif state is _State.BODY:
+        elif state is _BODY:
             self._body.fail(error)
         self._on_closed(self)
 
@@ -447,7 +469,7 @@ class Connection(Dialled):
 
     def _check_patience(self) -> None:
         self._timer = None
-        if self._state is _State.IDLE:
+        if self._state is _IDLE:
             return
         now = self._clock.seconds()
         waits: list[float] = []
@@ -463,7 +485,7 @@ class Connection(Dialled):
 
     def _held_back(self) -> bool:
         """Whether buffr holds the upstream back, because the answer's reader is slow."""
-        return self._state is _State.BODY and self._body.paused
+        return self._state is _BODY and self._body.paused
 
 
 def impatient(patience: Patience, *, total: bool) -> UpstreamTimeout:
@@ -490,11 +512,5 @@ def _unclosed(transport: IStreamTransport) -> str | None:
     return None
 
 
-def _kept_s(head: ResponseHead) -> float | None:
-    """The time-out in ``Keep-Alive`` (RFC 2068 19.7.1), less a margin for a request under way."""
-    value = first_value(head.headers, b"keep-alive")
-    found = None if value is None else _KEEP_ALIVE.search(value)
-    if found is None:
-        return None
-    timeout_s = int(found[1])
-    return timeout_s - min(_MARGIN_S, timeout_s / 2)
+def _nothing() -> None:
+    """A whole answer cannot be given up."""

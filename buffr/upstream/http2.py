@@ -105,7 +105,7 @@ class _Call:
                 f"the upstream sent more than {terms.rules.interim} interim answers",
                 hint="limits.interim_answers sets the bound",
             )
-        self.asked.inform(self._head(fields, ended=False))
+        self.asked.inform(self._head(fields, ended=False).for_next_hop)
 
     def head(self, fields: Headers, *, ended: bool) -> None:
         head = self._head(fields, ended=ended)

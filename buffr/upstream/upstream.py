@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from time import monotonic
-from typing import TypeVar
+from typing import Any
 
 from twisted.logger import LogLevel
 
@@ -37,8 +37,6 @@ from buffr.wire.websocket_deflate import Deflate, accepted, without_others
 from buffr.wire.websocket_handshake import check_answer, for_next_hop
 
 __all__ = ["Upstream"]
-
-_Answer = TypeVar("_Answer", Response, Switched, Response | Switched)
 
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 _FRAMING = frozenset((b"transfer-encoding", b"trailer"))
@@ -88,7 +86,7 @@ class Upstream:
         self._repaired: frozenset[str] = frozenset()
         self._heads: Memo[Request, bytes] = Memo(entries=_HEADS, size_bytes=_HEAD_BYTES)
 
-    async def send(
+    def send(
         self,
         request: Request,
         body: bytes | BodyReader,
@@ -96,9 +94,10 @@ class Upstream:
         *,
         expect_met: bool = False,
         client: Client | None = None,
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """Send a client's request. Returns the answer's head, and its body as it comes.
 
+        Heads have no hop-by-hop fields except those about framing.
         ``inform`` gets interim answers. ``expect_met`` says that the client
         already got 100 (Continue), so that ``Expect`` is dropped. ``client`` is
         the connection that the request came on, for credentials that
@@ -106,19 +105,8 @@ class Upstream:
         pooled connection turns out to be dead.
         Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``.
         """
-        if self.on_answer is None:
-            return await self._sent(request, body, inform, client, expect_met=expect_met)
-        began = monotonic()
-        try:
-            response = await self._sent(request, body, inform, client, expect_met=expect_met)
-        except UpstreamTimeout:
-            self.on_answer(None, monotonic() - began)
-            raise
-        except BuffrError as error:
-            self.on_answer(error.status, monotonic() - began)
-            raise
-        self.on_answer(response.head.status, monotonic() - began)
-        return response
+        answer = self._sent(request, body, inform, client, expect_met=expect_met)
+        return answer if self.on_answer is None else _timed(answer, self.on_answer)
 
     async def _sent(
         self,
@@ -129,15 +117,22 @@ class Upstream:
         *,
         expect_met: bool,
     ) -> Response:
-        if self._make_http2 is not None and self._is_for_http2(request, client):
+        if (
+            self._make_http2 is not None
+            and (self._http2_wanted or request.major > 1)
+            and self._is_for_http2(request, client)
+        ):
             if self._http2 is None:
                 self._http2 = self._make_http2()
             response = await self._over_http2(
                 self._http2, request, body, inform, expect_met=expect_met
             )
             if response is not None:
+                response.head = response.head.for_next_hop
                 return response
-        head = self._head(request, expect_met=expect_met)
+        head = self._heads.get(request)
+        if head is None or expect_met:
+            head = self._head(request, expect_met=expect_met)
         outgoing = Outgoing(
             method=request.method,
             head=head,
@@ -145,19 +140,24 @@ class Upstream:
             chunked=request.body_length == CHUNKED,
             inform=inform,
             marked=partial(self._marked, request, head),
+            passed=bool(request.hops),
         )
         try:
             answer = await _asked(self._pool, request, outgoing, client)
         except (UpstreamFailed, UpstreamTimeout) as error:
             raise self._named(error) from error.__cause__
         assert isinstance(answer, Response)
-        return self._received(answer)
+        if answer.faults:
+            self._note(answer.faults)
+        answer.head = answer.head.for_next_hop
+        return answer
 
     def _is_for_http2(self, request: Request, client: Client | None) -> bool:
-        """Whether the upstream is asked for HTTP/2, which knows no connection's own credentials."""
-        if not self._http2_wanted and (
-            request.major < 2 or not (self.origin.tls or is_grpc_type(media_type(request.headers)))
-        ):
+        """Whether an upstream is asked for HTTP/2 that is always asked, or by a client in HTTP/2.
+
+        Not with credentials for a connection, which HTTP/2 does not know.
+        """
+        if not (self._http2_wanted or self.origin.tls or is_grpc_type(media_type(request.headers))):
             return False
         if self._http2 is not None and self._http2.declines:
             return False
@@ -203,9 +203,9 @@ class Upstream:
             error.message = f"{error.message} ({name})"
         return error
 
-    def _received(self, answer: _Answer) -> _Answer:
+    def _note(self, faults: tuple[str, ...]) -> None:
         """Log which faults of an answer were repaired, each once."""
-        for fault in answer.faults:
+        for fault in faults:
             if fault not in self._repaired:
                 self._repaired |= {fault}
                 say(
@@ -215,7 +215,6 @@ class Upstream:
                     err=fault,
                     hint="upstream: {lenient: false} refuses it",
                 )
-        return answer
 
     async def upgrade(
         self,
@@ -242,13 +241,17 @@ class Upstream:
             inform=inform,
             upgrade=True,
             marked=partial(self._marked, request, head),
+            passed=bool(request.hops),
         )
         try:
             answer = await _asked(self._tunnels or self._pool, request, outgoing, client)
-            answer = self._received(answer)
-            return answer if isinstance(answer, Response) else _switched(answer, key, headers)
+            self._note(answer.faults)
+            if not isinstance(answer, Response):
+                return _switched(answer, key, headers)
         except (UpstreamFailed, UpstreamTimeout) as error:
             raise self._named(error) from error.__cause__
+        answer.head = answer.head.for_next_hop
+        return answer
 
     def holds(self, client: Client) -> bool:
         """Whether a connection to this upstream is bound to the client's."""
@@ -256,13 +259,11 @@ class Upstream:
         return client in self._pool.bonds or (tunnels is not None and client in tunnels.bonds)
 
     def _head(self, request: Request, *, expect_met: bool) -> bytes:
-        """The request's head on the wire. Requests with equal heads are one object."""
+        """The request's head on the wire, remembered: requests with equal heads are one object."""
         if expect_met:
             return self._made_head(request, expect_met=True)
-        head = self._heads.get(request)
-        if head is None:
-            head = self._made_head(request, expect_met=False)
-            self._heads.put(request, head, request.head_bytes + len(head))
+        head = self._made_head(request, expect_met=False)
+        self._heads.put(request, head, request.head_bytes + len(head))
         return head
 
     def _made_head(self, request: Request, *, expect_met: bool) -> bytes:
@@ -356,6 +357,23 @@ class Upstream:
             self._http2.close()
 
 
+async def _timed(
+    answer: Coroutine[Any, Any, Response], told: Callable[[int | None, float], None]
+) -> Response:
+    """An answer, of which ``told`` gets the status and the seconds until its head."""
+    began = monotonic()
+    try:
+        response = await answer
+    except UpstreamTimeout:
+        told(None, monotonic() - began)
+        raise
+    except BuffrError as error:
+        told(error.status, monotonic() - began)
+        raise
+    told(response.head.status, monotonic() - began)
+    return response
+
+
 def _switched(answer: Switched, key: bytes, sent: Headers) -> tuple[Switched, Deflate | None]:
     try:
         check_answer(answer.head, key)
@@ -375,13 +393,13 @@ async def _asked(
     answer: Response | Switched | None = None
     if connection is not None:
         try:
-            answer = await connection.upgrade(outgoing)
+            answer = await connection.ask(outgoing)
         except UpstreamFailed as error:
             if not _can_repeat(request, connection, error):
                 raise
     if connection is None or answer is None:
         connection = await pool.dial(request.hops)
-        answer = await connection.upgrade(outgoing)
+        answer = await connection.ask(outgoing)
     offered = isinstance(answer, Response) and answer.head.offers_connection_auth
     if offered and connection.reusable:
         pool.withdraw(client, connection)
@@ -399,7 +417,7 @@ async def _asked_alone(
     connection, answer = pool.bonds.take(client), None
     if connection is not None:
         try:
-            answer = await connection.upgrade(outgoing)
+            answer = await connection.ask(outgoing)
         except BuffrError as error:
             _part(client)
             if not _can_repeat(request, connection, error) or continues_handshake(request):
@@ -408,7 +426,7 @@ async def _asked_alone(
         connection = await pool.dial(request.hops)
         pool.bonds.bind(client, connection)
         try:
-            answer = await connection.upgrade(outgoing)
+            answer = await connection.ask(outgoing)
         except BuffrError:
             _part(client)
             raise

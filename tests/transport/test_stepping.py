@@ -1,4 +1,4 @@
-"""Stepping an exchange: a Deferred is made only where it has to wait."""
+"""Stepping an exchange: what it costs depends on whether it has to wait."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ import gc
 import sys
 
 import pytest
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.trial import unittest
+from twisted.internet.defer import CancelledError, Deferred, fail
 
 from buffr.transport.eager import start
-
-TRIAL = unittest.SynchronousTestCase()
 
 
 class TestStart:
@@ -39,8 +36,54 @@ class TestStart:
         assert running is not None
         first.callback(1)
         second.callback(2)
-        TRIAL.successResultOf(running)
         assert got == [1, 2]
+
+    def test_what_waits_hears_of_a_failure(self) -> None:
+        got: list[str] = []
+
+        async def exchange() -> None:
+            for awaited in (failing, at_once, later):
+                try:
+                    await awaited
+                except ValueError as error:
+                    got.append(str(error))
+
+        failing: Deferred[None] = Deferred()
+        at_once: Deferred[None] = fail(ValueError("two"))
+        later: Deferred[None] = Deferred()
+        assert start(exchange()) is not None
+        failing.errback(ValueError("one"))
+        later.errback(ValueError("three"))
+        assert got == ["one", "two", "three"]
+
+    def test_it_waits_for_a_deferred_that_waits_for_another(self) -> None:
+        got: list[int] = []
+        outer: Deferred[int] = Deferred()
+        inner: Deferred[int] = Deferred()
+        outer.addCallback(lambda _: inner)
+
+        async def exchange() -> None:
+            got.append(await outer)
+
+        assert start(exchange()) is not None
+        outer.callback(1)
+        assert got == []
+        inner.callback(2)
+        assert got == [2]
+
+    def test_one_that_is_over_is_not_cancelled(self) -> None:
+        awaited: Deferred[None] = Deferred()
+        got: list[str] = []
+
+        async def exchange() -> None:
+            await awaited
+            got.append("over")
+
+        running = start(exchange())
+        assert running is not None
+        awaited.callback(None)
+        running.cancel()
+        assert got == ["over"]
 
     def test_cancelling_reaches_what_is_awaited(self) -> None:
         """A client that leaves ends the exchange where it waits."""

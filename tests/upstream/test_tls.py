@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from buffr.errors import BodyCutShort
 from buffr.tls.trust import ClientContexts, Trust
-from buffr.transport.streams import BodyStream
+from buffr.transport.streams import AnswerBody
 from buffr.upstream.connection import Connection, Outgoing, Patience
 from buffr.upstream.tls import TLSEndpoint
 from buffr.wire.http1_answer_heads import AnswerRules
@@ -74,10 +74,10 @@ class Secure:
             move()
         self.wire.receive(self._to_client.read())
 
-    def answered(self, data: bytes) -> BodyStream:
+    def answered(self, data: bytes) -> AnswerBody:
         self._step(lambda: self.server.read(65536))
         self._step(lambda: self.server.write(data))
-        body: BodyStream = TRIAL.successResultOf(self._sent).body
+        body: AnswerBody = TRIAL.successResultOf(self._sent).body
         return body
 
     def ends(self, how: str) -> None:

@@ -35,7 +35,6 @@ from buffr.recording.stdio import (
     StdioTranscript,
     request_headers,
 )
-from buffr.transport.eager import start
 from buffr.wiring.build import build
 from buffr.wiring.service import BuffrService
 
@@ -280,8 +279,8 @@ class _Answering:
             self._start(self._answered(b"GET", b"", ()))
 
     def _start(self, running: Coroutine[Any, Any, None]) -> None:
-        deferred = start(running)
-        if deferred is not None:
+        deferred = Deferred.fromCoroutine(running)
+        if not deferred.called:
             self._connection.running.add(deferred)
             deferred.addBoth(lambda _: self._connection.running.discard(deferred))
 
