@@ -62,6 +62,7 @@ FLAGS = (
     Flag("match-ignore-form", "NAME", "a form field that does not count", many=True),
     Flag("match-ignore-header", "NAME", "a header that does not count", many=True),
     Flag("match-header", "NAME", "a header that counts in addition to the usual ones", many=True),
+    Flag("grpc-descriptors", "FILE", "compiled .proto files: gRPC by its fields", many=True),
     Flag("log-format", "FORMAT", "text or json [text]"),
     Flag("proxy", "BOOL", "whether to serve as a forward proxy: true or false"),
     Flag("bypass", "HOSTS", "hosts that a forward proxy tunnels untouched, separated by commas"),

@@ -28,6 +28,7 @@ __all__ = [
     "Credentials",
     "EndOfStream",
     "FrameMatch",
+    "GrpcSettings",
     "IgnoreRule",
     "MatchPart",
     "MatchSettings",
@@ -132,6 +133,26 @@ class ClockSettings:
     )
     keep: tuple[str, ...] = setting(
         ListOf(kinds.NAME, tuple), (), "Names of members and fields that stay as recorded."
+    )
+
+
+RECORDINGS = frozenset((Mode.AUTO, Mode.RECORD, Mode.REPLAY))
+"""The modes that use recordings."""
+
+
+@frozen(kw_only=True)
+class GrpcSettings:
+    """What is known of the messages of gRPC, and of all that sends protobuf over HTTP."""
+
+    grpc_descriptors: tuple[Path, ...] = setting(
+        ListOf(kinds.PATH, tuple),
+        (),
+        "Compiled `.proto` files, as `protoc --include_imports --descriptor_set_out=FILE` writes"
+        " them, relative to the working directory. Their messages are compared, shown, redacted"
+        " and explained [by field](how-to/grpc.md#fields).",
+        key="grpc.descriptors",
+        flag="grpc_descriptors",
+        modes=RECORDINGS | {Mode.CACHE},
     )
 
 
@@ -275,10 +296,6 @@ class MatchSettings:
     )
 
 
-RECORDINGS = frozenset((Mode.AUTO, Mode.RECORD, Mode.REPLAY))
-"""The modes that use recordings."""
-
-
 @frozen(kw_only=True)
 class RouteSettings:
     """The settings of a route, whichever listener it belongs to.
@@ -412,5 +429,6 @@ class RouteSettings:
         "How WebSocket sessions are replayed.",
         modes=RECORDINGS,
     )
+    grpc: GrpcSettings = embedded(GrpcSettings())
     upstream: UpstreamOptions = embedded(UpstreamOptions())
     cache: CacheSettings = embedded(CacheSettings())

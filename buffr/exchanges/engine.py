@@ -299,7 +299,9 @@ class Engine:
             data = exchange.body.identity
             if route.hooks is not None or route.in_dialogue:
                 await self._prepare(exchange, route)
-            if isinstance(data, bytes) and len(data) > AT_ONCE_BYTES:
+            if isinstance(data, bytes) and (
+                len(data) > AT_ONCE_BYTES or route.matcher.types.declared
+            ):
                 exchange.identity = await self._identity_aside(exchange, route, data)
             else:
                 exchange.identity = identity_of(exchange, route)
@@ -432,12 +434,13 @@ class Engine:
             watch.pending.append((now, None, kept))
 
     async def _identity_aside(self, exchange: Exchange, route: Recorded, body: bytes) -> Identity:
-        """The identity of a request with a long body, which is searched on a thread."""
+        """The identity of a request with a body that may take long to search, on a thread."""
         if exchange.matched is None:
             known = route.matcher.remembered(exchange.request, body, route.origin)
             if known is not None:
                 return known
-        return await aside(self._reactor, len(body), identity_of, exchange, route)
+        size_bytes = route.matcher.work_bytes(exchange.request, body)
+        return await aside(self._reactor, size_bytes, identity_of, exchange, route)
 
     def _kept(self, exchange: Exchange, request: RecordedRequest, answer: ResponseHead) -> None:
         """Count a recording whose turn this answer ends."""

@@ -9,10 +9,27 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-__all__ = ["is_grpc_type", "without_compression"]
+from attrs import frozen
+
+__all__ = [
+    "COMPRESSED",
+    "END_OF_STREAM",
+    "TRAILERS",
+    "Framed",
+    "framed",
+    "frames",
+    "is_grpc_type",
+    "may_be_compressed",
+    "without_compression",
+]
 
 _PREFIX = 5
-_COMPRESSED = 1
+COMPRESSED = 1
+END_OF_STREAM = 2
+"""Connect's last message of a stream, which is JSON."""
+TRAILERS = 128
+"""gRPC-Web's last message, which is trailer fields."""
+
 _ANY_WINDOW = 32 + zlib.MAX_WBITS
 """Both of zlib's formats, as their first bytes show: gRPC's ``gzip`` and ``deflate``."""
 
@@ -22,6 +39,20 @@ def is_grpc_type(media_type: bytes) -> bool:
     return media_type == b"application/grpc" or media_type.startswith(b"application/grpc+")
 
 
+@frozen
+class Framed:
+    """A message with its flags, at ``body[start:end]`` with its prefix; ``content`` is inflated."""
+
+    flags: int
+    start: int
+    end: int
+    content: bytes
+
+    @property
+    def compressed(self) -> bool:
+        return bool(self.flags & COMPRESSED)
+
+
 def without_compression(body: bytes, most_bytes: int) -> bytes:
     """The body with its compressed messages inflated, and marked so.
 
@@ -29,29 +60,56 @@ def without_compression(body: bytes, most_bytes: int) -> bytes:
     would be longer than ``most_bytes``, is returned as it is.
     """
     try:
-        return b"".join(_inflated(body, most_bytes))
-    except (ValueError, zlib.error):
+        return b"".join(
+            [framed(one.flags & ~COMPRESSED, one.content) for one in frames(body, most_bytes)]
+        )
+    except ValueError:
         return body
 
 
-def _inflated(body: bytes, left: int) -> Iterator[bytes]:
-    """Raises ``ValueError``, ``zlib.error``."""
+def may_be_compressed(body: bytes) -> bool:
+    """Whether messages in a body, which may be anything, say that they are compressed."""
     at = 0
     while at < len(body):
+        if body[at] & COMPRESSED:
+            return True
+        at += _PREFIX + int.from_bytes(body[at + 1 : at + _PREFIX], "big")
+    return False
+
+
+def framed(flags: int, message: bytes) -> bytes:
+    """A message with its prefix."""
+    return bytes((flags,)) + len(message).to_bytes(4, "big") + message
+
+
+def frames(body: bytes, most_bytes: int) -> Iterator[Framed]:
+    """The messages of a body. Raises ``ValueError`` if it is malformed, has a compression other
+    than zlib's, or would be longer than ``most_bytes``.
+    """
+    at, left = 0, most_bytes
+    while at < len(body):
         if at + _PREFIX > len(body):
-            raise ValueError
+            raise ValueError("a prefix is cut off")
         flags, size = body[at], int.from_bytes(body[at + 1 : at + _PREFIX], "big")
-        message = body[at + _PREFIX : at + _PREFIX + size]
+        start, at = at, at + _PREFIX + size
+        message = body[start + _PREFIX : at]
         if len(message) < size:
-            raise ValueError
-        at += _PREFIX + size
-        if flags & _COMPRESSED:
-            inflater = zlib.decompressobj(_ANY_WINDOW)
-            message = inflater.decompress(message, left + 1)
-            flags &= ~_COMPRESSED
-            if not inflater.eof:
-                raise ValueError
+            raise ValueError("a message is cut off")
+        if flags & COMPRESSED:
+            message = _inflated(message, left)
         left -= len(message)
         if left < 0:
-            raise ValueError
-        yield bytes((flags,)) + len(message).to_bytes(4, "big") + message
+            raise ValueError("the messages are too long")
+        yield Framed(flags, start, at, message)
+
+
+def _inflated(message: bytes, most_bytes: int) -> bytes:
+    """Raises ``ValueError``."""
+    inflater = zlib.decompressobj(_ANY_WINDOW)
+    try:
+        message = inflater.decompress(message, most_bytes + 1)
+    except zlib.error as error:
+        raise ValueError("a message's compression is not zlib's") from error
+    if not inflater.eof:
+        raise ValueError("a message is cut off, or too long")
+    return message

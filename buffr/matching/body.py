@@ -6,7 +6,8 @@
   compared in canonical form, without idempotency tokens; if it cannot be
   parsed as JSON, its exact bytes count;
 - an urlencoded form is also compared in canonical form;
-- messages of gRPC are compared without their compression;
+- protobuf's messages are compared by their fields if their types are declared,
+  those of gRPC otherwise without their compression;
 - a multipart body is compared by its parts, at any depth, without boundaries
   and identifiers;
 - any other body is compared by its exact bytes; no body counts as no bytes.
@@ -26,6 +27,7 @@ from buffr.errors import CassetteError
 from buffr.formats.codings import GZIP_START, are_known, are_plain, decoded, unlabelled
 from buffr.formats.grpc import is_grpc_type, without_compression
 from buffr.formats.multipart import BodyPart, Disposition, boundary_of, multipart
+from buffr.formats.protobuf.bodies import Messages
 from buffr.interaction import Body, BodyKey
 from buffr.matching.aws_chunked import (
     BadChunks,
@@ -37,6 +39,7 @@ from buffr.matching.forms import canonical_form, form_in_slices, without_fields
 from buffr.matching.idempotency import is_token, without_tokens_in_cbor, without_tokens_in_xml
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
+from buffr.matching.messages import MESSAGES_MARK, MessageRules
 from buffr.matching.multipart import (
     BoundaryReplacer,
     ContentIDs,
@@ -92,7 +95,7 @@ def digest_value(hex_digest: str) -> bytes:
 
 def unmistakable(value: bytes) -> bytes:
     """A body's value; if it looks like one of the marked forms, its digest instead."""
-    if value.startswith((_DIGEST_MARK, _TRAILERS_MARK, _CODED_MARK)):
+    if value.startswith((_DIGEST_MARK, _TRAILERS_MARK, _CODED_MARK, MESSAGES_MARK)):
         return digest_value(sha256(value).hexdigest())
     return value
 
@@ -177,10 +180,14 @@ def media_type_of(content_type: bytes | None) -> bytes:
 
 @frozen
 class BodyKind:
-    """What a request's fields say about its body: ``Content-Type`` and ``Content-Encoding``."""
+    """What a request's fields say about its body: ``Content-Type`` and ``Content-Encoding``.
+
+    ``messages`` are those of a declared type.
+    """
 
     content_type: bytes | None = None
     codings: bytes = b""
+    messages: Messages | None = None
     boundary: bytes | None = field(init=False)
     media_type: bytes = field(init=False)
     aws_chunked: bool = field(init=False)
@@ -243,11 +250,16 @@ class BodyRules:
     credential: Replace = constant
     part: str = "request.body"
     reads_json: bool = field(init=False)
+    messages: MessageRules = field(init=False)
     _version: str = field(init=False)
 
     @reads_json.default
     def _has_use_for_json(self) -> bool:
         return self.normalise.json or bool(self.json.paths)
+
+    @messages.default
+    def _of_messages(self) -> MessageRules:
+        return MessageRules(self.ignore, self.json, self.redaction, self.part)
 
     @_version.default
     def _digest_of_rules(self) -> str:
@@ -311,6 +323,8 @@ class BodyRules:
         """Whether the meaning of a recorded body is known, or its bytes suffice."""
         if body.size_bytes <= IN_MEMORY:
             return not (kind.coded or (body.file is None and unlabelled(body.data)))
+        if kind.messages is not None:
+            return False
         if body.key is not None and body.key.rules == self.version(kind):
             return True
         # A body that grew beyond IN_MEMORY through its stand-ins has another digest than the live
@@ -328,6 +342,8 @@ class BodyRules:
         mark, hex_digest = body.meant[: len(_DIGEST_MARK)], body.meant[len(_DIGEST_MARK) :]
         if body.over or body.meant == body.exact or mark != _DIGEST_MARK:
             return None
+        if kind.messages is not None:
+            return None  # with other descriptors it may mean something else
         return BodyKey(self.version(kind), hex_digest.decode())
 
     def value_of(
@@ -340,6 +356,10 @@ class BodyRules:
         """
         trailers = b""
         kind = kind.beginning(body)
+        if kind.messages is not None:
+            meant = self.value_of_messages(kind.messages, kind, body, known, IN_MEMORY)
+            if meant is not None:
+                return shortened(meant)
         if kind.codings and self.normalise.content_coding:
             body, trailers = self._uncoded(kind, body, known)
         elif (hidden := self._hidden(kind, body, known)) is not None:
@@ -356,6 +376,19 @@ class BodyRules:
         if len(value) > IN_MEMORY:
             value = shortened(value)
         return with_trailers(value, trailers) if trailers else value
+
+    def value_of_messages(
+        self,
+        messages: Messages,
+        kind: BodyKind,
+        body: bytes,
+        known: KnownSecrets,
+        most_bytes: int,
+    ) -> bytes | None:
+        """The value of messages; ``None`` if the body has to be compared by its bytes."""
+        if kind.coded and not self.normalise.content_coding:
+            return None
+        return self.messages.value(messages, kind.codings, body, known, most_bytes)
 
     def _hidden(self, kind: BodyKind, body: bytes, known: KnownSecrets) -> bytes | None:
         """The redacted content of a body that is compared under its coding, if it has secrets.

@@ -11,6 +11,7 @@ from msgspec.json import Decoder, Encoder
 from buffr.matching.canonical_json import Digits, as_written
 from buffr.matching.forms import field_name
 from buffr.matching.key import MatchKey
+from buffr.matching.messages import document_in
 
 __all__ = ["ABSENT", "MOST", "Absent", "Change", "Place", "changes"]
 
@@ -70,7 +71,7 @@ def _in_part(part: str, old: bytes | None, new: bytes | None) -> list[Change]:
     if part == "query":
         found = _in_fields(part, old.removeprefix(b"?"), new.removeprefix(b"?"))
     elif part in _DOCUMENTS and len(old) <= _LARGEST_READ and len(new) <= _LARGEST_READ:
-        found = _in_body(part, old, new)
+        found = _in_body(part, document_in(old), document_in(new))
     return found or [Change(part, (), old, new)]
 
 

@@ -21,6 +21,7 @@ from buffr.matching.body import (
     BodyRules,
     LongBody,
     digest_value,
+    shortened,
     under_coding,
     unmistakable,
     with_trailers,
@@ -81,6 +82,32 @@ class _Reader:
     pause: Pause
 
     def body(self) -> LongBody:
+        return self._messages() or self._body()
+
+    def _messages(self) -> LongBody | None:
+        """The values of messages of a declared type that are not too long for rules."""
+        messages = self.kind.messages
+        if messages is None:
+            return None
+        text, raw = bytearray(), sha256()
+        for piece in self.source():
+            raw.update(piece)
+            text += piece
+            if len(text) > self.limit_bytes:
+                return None
+            self.pause()
+        body = bytes(text)
+        meant = self.rules.value_of_messages(
+            messages, self.kind, body, self.known, self.limit_bytes
+        )
+        if meant is None:
+            return None
+        self.pause()
+        return LongBody(
+            shortened(meant), self.rules.exact(self.kind, body, self.known), raw.digest()
+        )
+
+    def _body(self) -> LongBody:
         raw, stored = sha256(), sha256()
         size = 0
 

@@ -8,6 +8,8 @@ from hashlib import sha256
 
 from attrs import evolve, field, frozen
 
+from buffr.formats.grpc import may_be_compressed
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import BodyKey, IndexEntry, RecordedRequest, choosing_fields
 from buffr.matching.body import IN_MEMORY, BodyKind, BodyRules, LongBody
 from buffr.matching.captures import SyncRules
@@ -36,6 +38,8 @@ _IDENTITY_BYTES = 1600
 _KEY_BYTES = 500
 """The size of one of its keys, with its share of the rest."""
 _SHORT_BYTES = 200
+_MESSAGE_FACTOR = 4
+"""Fields of protobuf's messages are shorter than JSON's members, and cost as much each."""
 _ORIGIN_PARTS = ("scheme", "host", "port")
 
 
@@ -105,11 +109,16 @@ class Matcher:
     without it. ``warnings`` name the rules that are invalid, and skipped. With
     ``strict_variants`` a recording answers no other variant of its request.
     The matches of ``sync`` are replaced in answers, and ``frames`` compares
-    WebSocket messages.
+    WebSocket messages. ``types`` are those of protobuf's messages.
     """
 
     def __init__(
-        self, rules: MatchRules, *, with_origin: bool, salt: Callable[[], bytes] | None = None
+        self,
+        rules: MatchRules,
+        *,
+        with_origin: bool,
+        salt: Callable[[], bytes] | None = None,
+        types: MessageTypes | None = None,
     ) -> None:
         if rules.credentials == "distinct" and salt is None:
             raise ValueError("distinct credentials need a salt for their pseudonyms")
@@ -127,6 +136,7 @@ class Matcher:
         self._by_body = "body" in rules.on
         self._by_table = "headers" in rules.on
         self._distinct = rules.credentials == "distinct"
+        self.types = MessageTypes() if types is None else types
         self._salt = salt or _no_salt
         self._salt_now = self._salt()
         self._prepare()
@@ -269,6 +279,14 @@ class Matcher:
         if stored == query:
             return None
         return evolve(head, parts=(*head.parts[:at], stored, *head.parts[at + 1 :]))
+
+    def work_bytes(self, request: Request, body: bytes) -> int:
+        """How many bytes of JSON take as long as this body to identify."""
+        if not self.types.declared or not body:
+            return len(body)
+        if request.is_coded or may_be_compressed(body):
+            return IN_MEMORY
+        return _MESSAGE_FACTOR * len(body)
 
     def takes_long(self, request: Request, body: bytes) -> bool:
         """Whether a body of up to ``IN_MEMORY`` bytes decodes to more than that."""
@@ -500,13 +518,19 @@ class Matcher:
             path, query = self._target.parts(target, secrets, reading)
             counted = method if "method" in self._on else b""
             request: tuple[KeyPart, ...] = (("method", counted), ("path", path), ("query", query))
-            kind = _kind(content_type, codings)
+            kind = self._with_messages(_kind(content_type, codings), target)
             doubtful = frozenset() if self._redaction.exact else frozenset(reading.doubtful)
             parts = (*origin, *request, *compared)
             head = _Head(kind, parts, len(origin), len(fields.in_key), doubtful)
             size_bytes = 1000 + 4 * len(target) + sum([2 * len(value) for _, value in compared])
             self._heads.put(known, head, size_bytes)
         return head, fields
+
+    def _with_messages(self, kind: BodyKind, target: bytes) -> BodyKind:
+        messages = self.types.of_request(target, kind.media_type)
+        if messages is None or messages.type is None:
+            return kind
+        return evolve(kind, messages=messages)
 
 
 def _keys(head: _Head, values: tuple[bytes, ...]) -> tuple[MatchKey, ...]:

@@ -12,6 +12,7 @@ from msgspec.json import Encoder
 from buffr.matching.canonical_json import as_written
 from buffr.matching.changes import Absent, Change, Place, changes
 from buffr.matching.key import MatchKey
+from buffr.matching.messages import document_in
 from buffr.matching.suggestion import Suggestion, suggested
 from buffr.matching.variants import VariantDifference
 from buffr.redaction.pseudonym import STAND_IN
@@ -196,7 +197,7 @@ def _text(value: object, redaction: RedactionRules) -> str | None:
     if not isinstance(value, bytes):
         return _encode(_without_credentials(value, redaction)).decode("utf-8")
     # If the body could not be parsed field by field, any field may contain a credential.
-    if not value.startswith((b"{", b"[")):
+    if not document_in(value).startswith((b"{", b"[")):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:

@@ -334,6 +334,8 @@ class _Builder:
     def _forward(self, settings: ForwardSettings) -> None:
         for options in (settings.upstream, *(row.upstream for row in settings.hosts)):
             self._upstreams.check_files(options)
+        for row in (settings, *settings.hosts):
+            self._cassettes.types.of(row.grpc)
         leaves = self._leaf_contexts()
         routes: ForwardRoutes | ScopedRoutes
         if self._scopes is None:

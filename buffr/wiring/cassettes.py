@@ -31,6 +31,7 @@ from buffr.stores.writable import check_beside, check_directory, check_file
 from buffr.transport.streams import Signal
 from buffr.transport.turn import Turn
 from buffr.wiring.keeping import Keeping, make_directory
+from buffr.wiring.known_types import KnownTypes
 from buffr.wiring.open_once import Openings
 from buffr.wiring.servers import Servers
 
@@ -89,6 +90,7 @@ class Cassettes:
         turn: Turn | None = None,
     ) -> None:
         self.servers = servers
+        self.types = KnownTypes()
         self._config = config
         self._turn = Turn(reactor) if turn is None else turn
         self._reactor = reactor

@@ -106,7 +106,9 @@ class ForwardRoutes:
         maker, upstream = self._maker, self._upstream(origin, row)
         if row.mode is not Mode.CACHE:
             return maker.passing(upstream, origin)
-        matcher = cache_matcher_for(row.match, maker.rules, with_origin=True)
+        matcher = cache_matcher_for(
+            row.match, maker.rules, maker.types.of(row.grpc), with_origin=True
+        )
         route = maker.cached(row.cache, matcher, upstream, origin, origin.url)
         await maker.caches.opened(row.cache)
         return route
@@ -142,7 +144,12 @@ class ForwardRoutes:
 
     def _new_view(self, cassette: SharedCassette, row: ForwardHost) -> _View:
         matcher = matcher_for(
-            row.match, self._maker.rules, cassette.cassette, row.websocket, with_origin=True
+            row.match,
+            self._maker.rules,
+            cassette.cassette,
+            row.websocket,
+            self._maker.types.of_place(cassette.place, row.grpc),
+            with_origin=True,
         )
         store = cassette.cassette.view(matcher.recorded_key)
         store.on_error = on_error_of(row.cache, row.mode)

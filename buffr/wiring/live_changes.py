@@ -184,6 +184,7 @@ class RouteChanges:
             self.maker.rules,
             interactions,
             row.websocket,
+            route.matcher.types,
             with_origin=route.origin is not None,
         )
 

@@ -7,6 +7,7 @@ from twisted.logger import LogLevel
 
 from buffr.config.route import MatchSettings, WebSocketSettings
 from buffr.exchanges.playhead import Repeat
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.log import say
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import PRESETS, IgnoreRule, MatchRules, Normalisation
@@ -26,6 +27,7 @@ def matcher_for(
     rules: RedactionRules,
     cassette: InteractionSet,
     websocket: WebSocketSettings,
+    types: MessageTypes,
     *,
     with_origin: bool,
 ) -> Matcher:
@@ -43,11 +45,13 @@ def matcher_for(
         query_pairs=preset.query_pairs,
         bodiless=preset.bodiless,
     )
-    return _said(Matcher(compared, with_origin=with_origin, salt=lambda: cassette.salt))
+    return _said(
+        Matcher(compared, with_origin=with_origin, salt=lambda: cassette.salt, types=types)
+    )
 
 
 def cache_matcher_for(
-    settings: MatchSettings, rules: RedactionRules, *, with_origin: bool
+    settings: MatchSettings, rules: RedactionRules, types: MessageTypes, *, with_origin: bool
 ) -> Matcher:
     """The matcher of requests to a cache, whose keys are only stored as digests.
 
@@ -57,7 +61,7 @@ def cache_matcher_for(
     compared = _rules(settings, rules)
     exact = evolve(compared.normalise, signatures=False, conditions=False, idempotency=False)
     compared = evolve(compared, credentials="exact", normalise=exact)
-    return _said(Matcher(compared, with_origin=with_origin))
+    return _said(Matcher(compared, with_origin=with_origin, types=types))
 
 
 def _rules(settings: MatchSettings, rules: RedactionRules) -> MatchRules:

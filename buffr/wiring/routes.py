@@ -53,6 +53,7 @@ from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes, place_of
 from buffr.wiring.faults import faults_of
 from buffr.wiring.hooks import HookFiles
+from buffr.wiring.known_types import KnownTypes
 from buffr.wiring.matchers import cache_matcher_for, matcher_for, repeat_of
 from buffr.wiring.servers import on_error_of
 from buffr.wiring.upstreams import Upstreams
@@ -131,6 +132,11 @@ class RouteMaker:
     def _one_for_all_routes(self) -> LongBodies:
         return LongBodies(self.reactor)
 
+    @property
+    def types(self) -> KnownTypes:
+        """What is known of protobuf's messages."""
+        return self.cassettes.types
+
     def of_row(
         self,
         row: ReverseRoute | GatewayRow,
@@ -171,7 +177,9 @@ class RouteMaker:
                 return self._recorded_row(row, paced, origin)
             case Mode.CACHE:
                 with_origin = origin is not None
-                matcher = cache_matcher_for(row.match, self.rules, with_origin=with_origin)
+                matcher = cache_matcher_for(
+                    row.match, self.rules, self.types.of(row.grpc), with_origin=with_origin
+                )
                 target = upstream.origin
                 return self.cached(row.cache, matcher, paced, origin, name or target.url)
             case Mode.PASSTHROUGH:
@@ -195,7 +203,12 @@ class RouteMaker:
     ) -> Recorded:
         cassette = self.cassettes.of(place_of(row), row.mode)
         matcher = matcher_for(
-            row.match, self.rules, cassette, row.websocket, with_origin=origin is not None
+            row.match,
+            self.rules,
+            cassette,
+            row.websocket,
+            self.types.of_place(place_of(row), row.grpc),
+            with_origin=origin is not None,
         )
         store = cassette.view(matcher.recorded_key)
         store.on_error = on_error_of(row.cache, row.mode)

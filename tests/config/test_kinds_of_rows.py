@@ -33,6 +33,7 @@ SAMPLES: dict[str, Any] = {
     "hooks": "hooks.py",
     "match": {"query": ["ts"]},
     "websocket": {"match": "any"},
+    "grpc.descriptors": "api.pb",
     "ca_file": "ca.pem",
     "client_cert": "c.pem",
     "client_key": "c.key",

@@ -1,0 +1,1 @@
+"""Protobuf: the types of messages, and messages as documents of named fields."""

@@ -1,0 +1,141 @@
+"""gRPC whose messages' types are declared: recorded and replayed by what the messages mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from attrs import define
+from commands import complaint
+from protos import PROTOS, descriptor_set, made
+from test_grpc import channel_to
+
+from buffr.testing import BuffrProcess
+
+_LIMIT_S = 60
+
+
+@define
+class Shop(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no annotations
+    """Answers orders. ``asked`` counts them."""
+
+    asked: int = 0
+    token: str = "tok_4f9aQ2xLr8Zw1Ny7Vb3Kc6Td"
+
+    def service(self, details: Any) -> Any:
+        name = details.method.removeprefix("/shop.v1.Shop/")
+        kinds = {
+            "Order": (grpc.unary_unary_rpc_method_handler, self._order),
+            "Watch": (grpc.unary_stream_rpc_method_handler, self._watch),
+            "Collect": (grpc.stream_unary_rpc_method_handler, self._collect),
+        }
+        if name not in kinds:
+            return None
+        make, method = kinds[name]
+        return make(
+            method,
+            request_deserializer=made("OrderRequest").FromString,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+
+    def _order(self, order: Any, _: Any) -> Any:
+        self.asked += 1
+        return made("OrderReply", order_id=str(self.asked), access_token=self.token)
+
+    def _watch(self, order: Any, context: Any) -> Iterator[Any]:
+        for _ in range(3):
+            yield self._order(order, context)
+
+    def _collect(self, orders: Iterator[Any], context: Any) -> Any:
+        return self._order(list(orders), context)
+
+
+@contextmanager
+def shop_server() -> Iterator[tuple[Shop, int]]:
+    server, shop = grpc.server(ThreadPoolExecutor(4)), Shop()
+    server.add_generic_rpc_handlers((shop,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield shop, port
+    finally:
+        server.stop(None)
+
+
+def order(channel: Any, message: bytes) -> Any:
+    """The answer to an order, whose bytes the caller chooses."""
+    method = channel.unary_unary(
+        "/shop.v1.Shop/Order", response_deserializer=made("OrderReply").FromString
+    )
+    return method(message, timeout=_LIMIT_S)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "api.pb").write_bytes(descriptor_set("shop"))
+    return tmp_path
+
+
+@contextmanager
+def auto(place: Path, port: int) -> Iterator[Any]:
+    target = f"http://127.0.0.1:{port}"
+    options = ("--cassette", "c.json", "--port", "0", "--grpc-descriptors", "api.pb")
+    with (
+        BuffrProcess.run("auto", "--target", target, *options, cwd=place) as running,
+        channel_to(running.ports[0]) as channel,
+    ):
+        yield channel
+
+
+@contextmanager
+def replaying(place: Path) -> Iterator[Any]:
+    options = ("--cassette", "c.json", "--port", "0", "--grpc-descriptors", "api.pb")
+    with (
+        BuffrProcess.run("replay", *options, cwd=place) as running,
+        channel_to(running.ports[0]) as channel,
+    ):
+        yield channel
+
+
+class TestMatching:
+    def test_another_spelling_of_a_message_is_the_same_request(self, place: Path) -> None:
+        message = made("OrderRequest", quantities=[1, 2], items=["a"]).SerializeToString()
+        another = b"\x1a\x01a\x10\x01\x10\x02\xba\x01\x00"
+        assert message not in (another, b"")
+        with shop_server() as (shop, port):
+            with auto(place, port) as channel:
+                first = order(channel, message)
+                assert order(channel, another) == first
+            assert shop.asked == 1
+        with replaying(place) as channel:
+            assert order(channel, another) == first
+
+    def test_a_miss_names_the_field(self, place: Path) -> None:
+        with shop_server() as (_, port), auto(place, port) as channel:
+            order(channel, made("OrderRequest", user={"name": "a"}).SerializeToString())
+        with replaying(place) as channel, pytest.raises(grpc.RpcError) as raised:
+            order(channel, made("OrderRequest", user={"name": "b"}).SerializeToString())
+        assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert "body /user/name: recorded '\"a\"', live '\"b\"'" in raised.value.details()
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("shop.proto", "is a .proto file, not a compiled one"),
+            ("none.pb", "No such file or directory"),
+            ("junk.pb", "is not a FileDescriptorSet"),
+        ],
+    )
+    def test_what_is_no_descriptor_set(self, place: Path, name: str, why: str) -> None:
+        (place / "shop.proto").write_bytes((PROTOS / "shop.proto").read_bytes())
+        (place / "junk.pb").write_bytes(b"\xff\xff\xff")
+        options = ("--port", "0", "--grpc-descriptors", name)
+        said = complaint("replay", "--cassette", "c.json", *options, cwd=place)
+        assert f"grpc.descriptors: {name}: {why}" in "\n".join(said)
