@@ -15,6 +15,7 @@ from attrs import asdict, evolve, frozen
 from buffr.commands.cassette.arguments import snapshot_of
 from buffr.commands.cassette.bodies import sized
 from buffr.commands.parser import Parser
+from buffr.commands.progress import followed
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError
 from buffr.exchanges.ages import recorded_s
@@ -161,13 +162,21 @@ def run(given: argparse.Namespace) -> int:
     """List a cassette; returns the exit code."""
     snapshot = snapshot_of(given.file)
     if given.json:
-        _write_json(rows(snapshot, hints=True))
+        _write_json(_followed(snapshot))
         return 0
     paint, now_s = paint_for(sys.stdout, os.environ), time.time()
     width = len(str(max(len(snapshot) - 1, 0)))
-    for row in rows(snapshot, hints=True):
+    for row in _followed(snapshot):
         sys.stdout.write(_line(row, width, paint, now_s) + "\n")
     return 0
+
+
+def _followed(snapshot: Snapshot) -> Iterator[Summary]:
+    """The rows; how far they are is shown only where they are not."""
+    found = rows(snapshot, hints=True)
+    if sys.stdout.isatty():
+        return found
+    return followed(found, "interactions", len(snapshot))
 
 
 def _write_json(found: Iterator[Summary]) -> None:

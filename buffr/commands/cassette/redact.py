@@ -15,6 +15,7 @@ from buffr.commands.cassette.arguments import declare_names, listed, snapshot_of
 from buffr.commands.cassette.entries import Kind, kind_of_file
 from buffr.commands.cassette.secrets import Secrets
 from buffr.commands.parser import Parser
+from buffr.commands.progress import followed
 from buffr.commands.terminal import complain, plain, times
 from buffr.errors import CassetteError
 from buffr.interaction import HTTPInteraction, Interaction, WebSocketInteraction
@@ -113,7 +114,7 @@ class _Replacing:
         secrets = Secrets(self.rules)
         instead: dict[int, Interaction] = {}
         self._places.clear()
-        for number in range(len(snapshot)):
+        for number in followed(range(len(snapshot)), "interactions", len(snapshot)):
             try:
                 old = snapshot.interaction(number)
             except CassetteError as error:

@@ -27,6 +27,7 @@ from buffr.commands.cassette.entry import Entry
 from buffr.commands.cassette.sarif import Result, sarif
 from buffr.commands.cassette.secrets import REDACTION, Detector, Secret, Secrets
 from buffr.commands.parser import Parser, nearest
+from buffr.commands.progress import followed
 from buffr.commands.terminal import complain, plain
 from buffr.errors import CassetteError
 from buffr.redaction.rules import RedactionRules
@@ -264,7 +265,7 @@ def _is_recording(path: Path) -> bool:
 
 def located(path: Path, secrets: Secrets) -> Iterator[Located]:
     """The secrets of a file, in order. Raises ``CassetteError``, at the latest in the end."""
-    for entry in entries(path):
+    for entry in followed(entries(path), f"entries of {path.name}"):
         for secret in _of_entry(entry, secrets):
             yield Located(str(path), entry.number, entry.line, secret)
 

@@ -16,7 +16,8 @@ from buffr.commands.cassette.arguments import snapshot_of
 from buffr.commands.cassette.bodies import sized
 from buffr.commands.cassette.ls import Summary, rows
 from buffr.commands.parser import Parser
-from buffr.commands.terminal import plain
+from buffr.commands.progress import followed
+from buffr.commands.tables import print_facts
 from buffr.errors import CassetteError
 from buffr.formats.llm_usage import MAY_HAVE_USAGE, Usage
 from buffr.policy.prices import PRICES_OF, Prices
@@ -127,7 +128,7 @@ def run(given: argparse.Namespace) -> int:
     for size_bytes in _sizes(snapshot.bodies):
         found.body_files += 1
         found.body_files_bytes += size_bytes
-    for row in rows(snapshot):
+    for row in followed(rows(snapshot), "interactions", len(snapshot)):
         found.add(row)
         if row.fault is None:
             _add_cost(found, snapshot, row)
@@ -139,7 +140,7 @@ def run(given: argparse.Namespace) -> int:
         ]
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(known), indent=2).decode() + "\n")
     else:
-        sys.stdout.write("".join(f"{plain(line)}\n" for line in _lines(found)))
+        print_facts(list(_facts(found)))
     return 0
 
 
@@ -163,39 +164,35 @@ def _sizes(directory: Path) -> Iterable[int]:
         yield from (file.stat().st_size for file in directory.iterdir() if file.is_file())
 
 
-def _lines(found: Stats) -> Iterable[str]:
-    yield _line("interactions", str(found.interactions))
+def _facts(found: Stats) -> Iterable[tuple[str, str]]:
+    yield ("interactions", str(found.interactions))
     if found.sessions:
-        yield _line("sessions", f"{found.sessions}, with {found.frames} frames")
+        yield ("sessions", f"{found.sessions}, with {found.frames} frames")
     if found.truncated:
-        yield _line("truncated", str(found.truncated))
+        yield ("truncated", str(found.truncated))
     if found.faulty:
-        yield _line("faulty", f"{found.faulty}; `buffr cassette verify` says why")
-    yield _line("file", sized(found.file_bytes))
+        yield ("faulty", f"{found.faulty}; `buffr cassette verify` says why")
+    yield ("file", sized(found.file_bytes))
     if found.body_files:
-        yield _line("body files", f"{found.body_files}, {sized(found.body_files_bytes)}")
+        yield ("body files", f"{found.body_files}, {sized(found.body_files_bytes)}")
     asked, answered = sized(found.request_bytes), sized(found.response_bytes)
-    yield _line("bodies", f"{asked} asked, {answered} answered")
+    yield ("bodies", f"{asked} asked, {answered} answered")
     if found.first_recorded_at is not None:
-        yield _line("recorded", f"{found.first_recorded_at} to {found.last_recorded_at}")
+        yield ("recorded", f"{found.first_recorded_at} to {found.last_recorded_at}")
     if found.took_ms:
-        yield _line("upstreams", f"took {found.took_ms / 1000:,.1f} s")
+        yield ("upstreams", f"took {found.took_ms / 1000:,.1f} s")
     for at, (model, cost) in enumerate(found.tokens.items()):
         usd = "price unknown" if cost.usd is None else f"${cost.usd:,.4f} (prices of {PRICES_OF})"
         tokens = f"{cost.input_tokens:,} in, {cost.output_tokens:,} out"
-        yield _line("tokens" if at == 0 else "", f"{cost.answers:>7}  {model}: {tokens}; {usd}")
+        yield ("tokens" if at == 0 else "", f"{cost.answers:>7}  {model}: {tokens}; {usd}")
     for name, counts in (
         ("hosts", found.hosts),
         ("methods", found.methods),
         ("statuses", found.statuses),
     ):
         for at, (value, count) in enumerate(counts.most_common(_MOST_SHOWN)):
-            yield _line(name if at == 0 else "", f"{count:>7}  {value}")
+            yield (name if at == 0 else "", f"{count:>7}  {value}")
         if len(counts) > _MOST_SHOWN:
-            yield _line("", f"... and {len(counts) - _MOST_SHOWN} more")
+            yield ("", f"... and {len(counts) - _MOST_SHOWN} more")
     for at, (index, size_bytes, url) in enumerate(found.largest):
-        yield _line("largest" if at == 0 else "", f"{sized(size_bytes):>10}  {index}  {url}")
-
-
-def _line(name: str, value: str) -> str:
-    return f"{name:<13} {value}"
+        yield ("largest" if at == 0 else "", f"{sized(size_bytes):>10}  {index}  {url}")

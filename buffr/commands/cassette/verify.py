@@ -10,6 +10,7 @@ from pathlib import Path
 from buffr.commands.cassette.arguments import files, is_cassette
 from buffr.commands.cassette.entries import Kind, entries, kind_of_file
 from buffr.commands.parser import Parser
+from buffr.commands.progress import followed
 from buffr.commands.terminal import complain, plain, times
 from buffr.errors import CassetteError
 from buffr.stores.cassette.format import RECORDED_KINDS
@@ -89,7 +90,7 @@ def faults(snapshot: Snapshot) -> Iterator[str]:
     if snapshot.is_torn:
         yield snapshot.torn_end.message
     digests: dict[Path, str] = {}
-    for number in range(len(snapshot)):
+    for number in followed(range(len(snapshot)), "interactions", len(snapshot)):
         kind = snapshot.kind(number)
         if kind not in RECORDED_KINDS:
             continue  # kept, and passed over

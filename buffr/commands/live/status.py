@@ -9,7 +9,7 @@ from typing import Any
 
 from buffr.commands.live.client import AdminClient, ask, declare_where, print_json
 from buffr.commands.parser import Parser
-from buffr.commands.terminal import plain
+from buffr.commands.tables import Column, Table, print_facts, print_table
 
 __all__ = ["declare", "run", "saved_words", "sources"]
 
@@ -38,36 +38,44 @@ def run(given: argparse.Namespace) -> int:
         if given.json:
             print_json({**status, "routes": routes})
         else:
-            sys.stdout.write("".join(f"{line}\n" for line in _lines(status, routes)))
+            _print(status, routes)
         return 0
 
     return ask(given, show)
 
 
-def _lines(status: dict[str, Any], routes: list[dict[str, Any]]) -> list[str]:
-    version, counts = status["version"], status["counts"]
+def _print(status: dict[str, Any], routes: list[dict[str, Any]]) -> None:
+    version = status["version"]
     up = timedelta(seconds=int(version["uptime_s"]))
-    lines = [
-        f"buffr {version['version']}, process {version['pid']}, up {up}",
-        f"exchanges      {counts['total']:,}{sources(counts['by_source'])}",
+    sys.stdout.write(f"buffr {version['version']}, process {version['pid']}, up {up}\n")
+    print_facts(_facts(status))
+    if routes:
+        sys.stdout.write("\n")
+    rows = [
+        (
+            route["id"],
+            route["mode"],
+            (route["upstream"] or "no upstream") + sources(route["counts"]),
+        )
+        for route in routes
     ]
+    print_table(Table((Column("route"), Column("mode"), Column("upstream")), rows))
+
+
+def _facts(status: dict[str, Any]) -> list[tuple[str, str]]:
+    counts = status["counts"]
+    facts = [("exchanges", f"{counts['total']:,}{sources(counts['by_source'])}")]
     if status["hit_rate"] is not None:
-        lines.append(f"answered here  {status['hit_rate']:.1%}")
+        facts.append(("answered here", f"{status['hit_rate']:.1%}"))
     if saved := saved_words(status["saved"]):
-        lines.append(f"saved          {saved}")
-    recorded = f"recorded       {counts['recorded']:,}"
+        facts.append(("saved", saved))
+    recorded = f"{counts['recorded']:,}"
     if counts["failed_appends"]:
         recorded += f", and {counts['failed_appends']:,} lost"
-    lines.append(recorded)
+    facts.append(("recorded", recorded))
     if counts["misses"]:
-        lines.append(f"misses         {counts['misses']:,} causes; see `buffr misses`")
-    width = max((len(route["id"]) for route in routes), default=0)
-    lines += [""] if routes else []
-    for route in routes:
-        upstream = route["upstream"] or "no upstream"
-        line = f"{route['id']:<{width}}  {route['mode']:<11}  {upstream}{sources(route['counts'])}"
-        lines.append(plain(line))
-    return lines
+        facts.append(("misses", f"{counts['misses']:,} causes; see `buffr misses`"))
+    return facts
 
 
 def sources(by_source: dict[str, int]) -> str:
