@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import LogLevel
 
@@ -14,8 +14,9 @@ from buffr.errors import BuffrError, ClientGone, HookFailed, reset_of
 from buffr.exchanges.route import Route
 from buffr.interaction import CLIENT_LEFT
 from buffr.log import say
-from buffr.message import ResponseHead
+from buffr.message import Piece, ResponseHead
 from buffr.recording.tape import Tape
+from buffr.transport.eager import Running, start
 from buffr.transport.sink import Sink
 from buffr.transport.streams import AnswerBody, Signal
 from buffr.upstream.connection import Response
@@ -96,7 +97,8 @@ class Flight(Generic[AnyCall]):
         self._unkept = False
         self._done = False
         self._leaving: IDelayedCall | None = None
-        self._running = Deferred.fromCoroutine(self._run())
+        self._running: Running | None = None
+        self._running = start(self._run())
 
     @property
     def joinable(self) -> bool:
@@ -119,9 +121,16 @@ class Flight(Generic[AnyCall]):
             response = await self.call.open(self._inform)
             tape = self.call.tape(response.head)
             self._begun = response, tape
-            if not response.body.ready:
-                self._news.notify()
-            await self._receive(response, tape)
+            data = response.body.take_whole()
+            if data is None:
+                if not response.body.ready:
+                    self._news.notify()
+                await self._receive(response, tape)
+            else:
+                if data:
+                    tape.append(Piece(data), self._clock.seconds())
+                tape.finish(response.body.trailers, response.body.uncertain)
+                self._received = True
             await self._keep(response, tape)
         except BuffrError as error:
             self._error = error
@@ -208,8 +217,13 @@ class Flight(Generic[AnyCall]):
             check(response.head)
             if response.length == 0:
                 await self.ended()
-            sink.begin(response.head)
-            await self._pass_on(follower, response, tape)
+            if self._done and self._cut is None and response.length >= 0 and len(tape) < 2:
+                data = tape.piece(0).data if len(tape) else b""
+                sink.answer(response.head, data, (), tape.trailers)
+                await sink.drain()
+            else:
+                sink.begin(response.head)
+                await self._pass_on(follower, response, tape)
             return response.head, self._cut
         finally:
             self._leave(follower)
@@ -265,7 +279,7 @@ class Flight(Generic[AnyCall]):
         if self._leaving is not None and self._leaving.active():
             self._leaving.cancel()
         self._leaving = None
-        if not self._received and not self._done:
+        if not self._received and self._running is not None:
             self._running.cancel()
 
     def _close(self) -> None:

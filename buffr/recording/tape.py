@@ -67,9 +67,10 @@ class Tape:
     def append(self, piece: Piece, now: float) -> None:
         if self._most_kept_bytes is not None:
             self._outgrown |= self.size_bytes + len(piece.data) > self._most_kept_bytes
-        if self._spool is not None and self.kept:
+        spool = self._spool
+        if spool is not None and self.kept:
             try:
-                self._spool.write(piece.data)
+                spool.write(piece.data)
             except OSError as error:
                 self.failure = error
         self._marks.append((self.size_bytes, piece.chunk, max(0, round((now - self._last) * 1e3))))
@@ -79,7 +80,7 @@ class Tape:
         self.size_bytes += len(piece.data)
         self._recent.append(piece)
         self._recent_bytes += len(piece.data)
-        if self.kept:
+        if self._recent_bytes > self._window_bytes and self.kept:
             while self._recent_bytes > self._window_bytes and len(self._recent) > 1:
                 self._drop_oldest()
 

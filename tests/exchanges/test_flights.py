@@ -18,7 +18,7 @@ from buffr.exchanges.flight import Flight
 from buffr.message import CHUNKED, UNTIL_CLOSE, Headers, Piece, ResponseHead
 from buffr.recording.tape import Tape
 from buffr.transport.spool import Spool
-from buffr.transport.streams import BodyStream, Signal
+from buffr.transport.streams import BodyStream, Signal, WholeBody
 from buffr.upstream.connection import Response
 
 TRIAL = unittest.SynchronousTestCase()
@@ -52,7 +52,9 @@ class Sink:
     def answer(
         self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
     ) -> None:
-        raise AssertionError
+        self.begin(head)
+        self.data = body
+        self.ended = trailers
 
     def begin(self, head: ResponseHead) -> None:
         assert head is HEAD
@@ -158,6 +160,9 @@ class Call:
     def answers(self, length: int) -> None:
         self.opened.callback(Response(HEAD, length, self.stream, self._abort))
 
+    def answers_at_once(self, body: bytes) -> None:
+        self.opened.callback(Response(HEAD, len(body), WholeBody(body), self._abort))
+
     def sends(self, *parts: bytes) -> None:
         for part in parts:
             self.stream.feed([Piece(part)])
@@ -242,6 +247,23 @@ class TestKeeping:
         bench.call.keeping.callback(None)
         assert sink.seen() == (b"abcd", ())
         TRIAL.successResultOf(following)
+        assert bench.over()
+
+    @pytest.mark.parametrize("body", [b"", b"abcd"])
+    def test_what_has_come_at_once_goes_out_at_once(self, body: bytes) -> None:
+        """To everybody who waits, and once it is kept."""
+        bench, sinks = Bench(), [Sink(), Sink()]
+        bench.call.keeping = Deferred()
+        following = [bench.follow(sink) for sink in sinks]
+        bench.call.answers_at_once(body)
+        assert bench.call.kept == [(body, None)]
+        late = Sink()
+        following.append(bench.follow(late))
+        assert [sink.seen() for sink in (*sinks, late)] == [(b"", None)] * 3
+        bench.call.keeping.callback(None)
+        for each, sink in zip(following, (*sinks, late), strict=True):
+            assert TRIAL.successResultOf(each) == (HEAD, None)
+            assert sink.seen() == (body, ())
         assert bench.over()
 
     def test_no_body(self) -> None:
