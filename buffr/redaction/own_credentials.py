@@ -35,7 +35,7 @@ _PROTOCOL_NAME_BYTES = len(SUBPROTOCOL)
 _SHORTEST_IN_BASE64 = 12
 
 
-@frozen
+@frozen(cache_hash=True)
 class Secret:
     """A plain value and its name. ``digest``: its digest does not help to guess it.
 
@@ -159,6 +159,17 @@ def _lower_escapes(quoted: bytes) -> bytes:
 
 def known_secrets(rules: RedactionRules, target: bytes, *heads: Headers) -> KnownSecrets:
     """The secrets of a target and of header sections that are long enough to search for."""
+    secrets = _known(rules, target, heads)
+    return _found_again(secrets) if secrets else NOTHING_KNOWN
+
+
+@lru_cache(maxsize=128)
+def _found_again(secrets: tuple[Secret, ...]) -> KnownSecrets:
+    """One object for the same secrets, so that what they hide in can be remembered with it."""
+    return KnownSecrets(secrets)
+
+
+def _known(rules: RedactionRules, target: bytes, heads: tuple[Headers, ...]) -> tuple[Secret, ...]:
     found: dict[bytes, Secret] = {}
     is_telling = rules.telling_headers
     for headers in heads:
@@ -169,7 +180,7 @@ def known_secrets(rules: RedactionRules, target: bytes, *heads: Headers) -> Know
     if b"=" in target:
         for each in _of_target(rules, target):
             found.setdefault(each.value, each)
-    return KnownSecrets(tuple(found.values())[:_MOST]) if found else NOTHING_KNOWN
+    return tuple(found.values())[:_MOST]
 
 
 @lru_cache(maxsize=4096)

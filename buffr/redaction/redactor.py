@@ -54,6 +54,12 @@ def _fields_of(_: Scanner, __: bytes) -> Memo[Field, Field]:
     return Memo(entries=4096, size_bytes=2 << 20)
 
 
+@lru_cache(maxsize=16)
+def _sections_of(_: Scanner, __: bytes) -> Memo[tuple[Headers, KnownSecrets], Headers]:
+    """The most recent header sections in the same form, with the secrets that were known."""
+    return Memo(entries=1024, size_bytes=2 << 20)
+
+
 def _unsaid(_warning: str) -> None:
     pass
 
@@ -94,6 +100,7 @@ class Redactor:
     _scanner: Scanner = field(init=False, eq=False, repr=False)
     _spools: _Spools = field(init=False, eq=False, repr=False)
     _fields: Memo[Field, Field] = field(init=False, eq=False, repr=False)
+    _sections: Memo[tuple[Headers, KnownSecrets], Headers] = field(init=False, eq=False, repr=False)
 
     @_values.default
     def _values_of_salt(self) -> HeaderValues:
@@ -106,6 +113,10 @@ class Redactor:
     @_fields.default
     def _fields_of_salt(self) -> Memo[Field, Field]:
         return _fields_of(self._scanner, self.salt)
+
+    @_sections.default
+    def _sections_of_salt(self) -> Memo[tuple[Headers, KnownSecrets], Headers]:
+        return _sections_of(self._scanner, self.salt)
 
     @_spools.default
     def _spools_of_directory(self) -> _Spools:
@@ -132,8 +143,17 @@ class Redactor:
 
     def headers(self, headers: Headers, known: KnownSecrets = NOTHING_KNOWN) -> Headers:
         """Header or trailer fields without credentials: same names, same order."""
-        if not self.rules.enabled:
+        if not self.rules.enabled or not headers:
             return headers
+        section = headers, known
+        kept = self._sections.get(section)
+        if kept is None:
+            kept = self._section(headers, known)
+            size_bytes = sum([len(name) + len(value) + _FIELD_BYTES for name, value in headers])
+            self._sections.put(section, kept, 2 * size_bytes)
+        return kept
+
+    def _section(self, headers: Headers, known: KnownSecrets) -> Headers:
         get, field = self._fields.get, self._field
         kept = tuple([get(one) or field(one) for one in headers])
         if not known or not known.stand_in(b"\n".join([value for _, value in kept])):

@@ -11,7 +11,7 @@ import re2
 from attrs import evolve
 
 from buffr.redaction.pseudonym import STAND_IN
-from buffr.redaction.screen import latin1
+from buffr.redaction.screen import Screen, latin1
 from buffr.redaction.spans import SecretSpan
 
 __all__ = ["SCREENED", "find_in_base64", "find_wrapped", "shows_base64"]
@@ -35,7 +35,9 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{40,}={0,2}")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _UNPRINTABLE = re.compile(rb"[^\t\n\r -~]")
 _LONGEST = 8192
-_long_run = re2.compile(rb"[A-Za-z0-9+/_-]{40}", latin1()).search
+_LONG_RUN = "[A-Za-z0-9+/_-]{40}"
+_has_long_run = Screen((_LONG_RUN,), probe=b"a" * 40).shows  # a search makes objects, this does not
+_long_run = re2.compile(_LONG_RUN.encode(), latin1()).search
 _LOOKED_AT = 24
 
 Find = Callable[[bytes], Iterable[SecretSpan]]
@@ -43,10 +45,12 @@ Find = Callable[[bytes], Iterable[SecretSpan]]
 
 def shows_base64(text: bytes) -> bool:
     """Whether a text may contain base64: a long run of its characters that is not a word."""
-    first = _long_run(text)
-    if first is None:
+    if not _has_long_run(text):
         return False
-    return any(not run[0].isalpha() for run in _BASE64.finditer(text, first.start()))
+    first = _long_run(text)
+    return first is not None and any(
+        not run[0].isalpha() for run in _BASE64.finditer(text, first.start())
+    )
 
 
 def find_wrapped(text: bytes, find: Find) -> Iterator[SecretSpan]:
