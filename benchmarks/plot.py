@@ -34,7 +34,7 @@ _COLOURS = {
     "twisted.web": "#6b7280",
 }
 _LEFT, _WIDE, _BAR, _GAP, _TOP = 210, 700, 13, 12, 46
-_LEAST, _MOST = 0.1, 200.0
+_LEAST, _MOST = 0.05, 300.0
 
 
 @frozen
@@ -46,7 +46,10 @@ class _Bars:
 
 
 def plotted(rows: Sequence[Row]) -> str:
-    """The plot of those rows that it shows; bars are processor time or time, shorter is better."""
+    """The plot of those rows that it shows.
+
+    Bars are processor time, or time where rates are compared.
+    """
     groups = [group for group in map(_group, _SHOWN, [rows] * len(_SHOWN)) if group.costs]
     parts: list[str] = []
     top = _TOP
@@ -58,7 +61,7 @@ def plotted(rows: Sequence[Row]) -> str:
             top += _BAR
         top += _GAP
     box = f'viewBox="0 0 {_WIDE} {top + 8}" font-family="sans-serif" font-size="11"'
-    title = "Processor time by server, as a multiple of buffr's (logarithmic; shorter is better)"
+    title = "Time by server, as a multiple of buffr's (logarithmic; shorter is better)"
     head = [
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" {box}>',
         f"<title>{escape(title)}</title>",
@@ -95,8 +98,12 @@ def _bar(top: float, server: str, cost: float) -> str:
         f'<rect x="{start:.1f}" y="{top + 1:.1f}" width="{width:.1f}" height="{_BAR - 2}" '
         f'fill="{colour}"/>'
     )
-    label = server if server == "buffr" else f"{server} {cost:.2g}"
+    label = server if server == "buffr" else f"{server} {_times(cost)}"
     return rectangle + _text(end + 4, top + _BAR - 3, label)
+
+
+def _times(cost: float) -> str:
+    return f"{cost:.0f}" if cost >= 10 else f"{cost:.1f}" if cost >= 1 else f"{cost:.2f}"
 
 
 def _at(cost: float) -> float:
