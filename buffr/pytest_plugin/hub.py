@@ -12,20 +12,17 @@ import tempfile
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import asdict, define, evolve, field
 
 from buffr.commands.run.environment import TrustFiles, child_environment
-from buffr.commands.run.proxied import unused
 from buffr.config import Config, ForwardHost, load
 from buffr.config.forward import ForwardSettings
 from buffr.config.schema import settings_of
-from buffr.drift.verdict import Verdict
 from buffr.embedded.reactor_thread import ReactorThread, reactor_thread
 from buffr.errors import BuffrError
 from buffr.exchanges.exchange import Finished
-from buffr.interchange.in_place import interactions_of
 from buffr.origin import Origin
 from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.mode import Mode
@@ -37,6 +34,10 @@ from buffr.wiring.build import build
 from buffr.wiring.routes import redaction_rules
 from buffr.wiring.scoped_routes import ScopedRoutes
 from buffr.wiring.service import BuffrService
+from buffr.wiring.unused import unused
+
+if TYPE_CHECKING:
+    from buffr.drift.verdict import Verdict
 
 __all__ = ["Hub", "Tape"]
 
@@ -190,6 +191,8 @@ class Hub:
 
     def _written(self, cassette: Path, paths: Iterable[str], config: Config) -> None:
         """Make a cassette of files that other tools, or buffr, have recorded."""
+        from buffr.interchange.in_place import interactions_of  # noqa: PLC0415  # few need it
+
         salt = secrets.token_hex(16)
         redactor = Redactor(redaction_rules(config), salt.encode(), _drop)
         found = (Path(path) for path in paths)

@@ -8,17 +8,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 from weakref import WeakSet
 
 from attrs import evolve
-from twisted.application.internet import TimerService
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import LogLevel
 
-from buffr.admin.counting import Counting
-from buffr.admin.pages import AdminPages
-from buffr.admin.report import GatewayReport
 from buffr.config import Config, ReverseRoute
 from buffr.config.forward import ForwardSettings
 from buffr.config.gateway import GatewaySettings
@@ -31,7 +27,6 @@ from buffr.exchanges.metrics import Metrics
 from buffr.exchanges.route import Cached, Passing, Recorded, Route
 from buffr.listeners.client import ConnectionLimits, Handler, Http2Terms
 from buffr.listeners.forward import ForwardProxy
-from buffr.listeners.gateway import GatewayRoute
 from buffr.listeners.gateway_addresses import Outside
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.reverse import reverse_handler
@@ -47,22 +42,26 @@ from buffr.wire.http1_head import HeadLimits
 from buffr.wire.http2.engines import engine_name
 from buffr.wire.http2.floods import Patience
 from buffr.wiring.access_keys import with_keys
-from buffr.wiring.admin_listener import AdminListener
 from buffr.wiring.caches import Caches
 from buffr.wiring.cassettes import Cassettes, place_of
-from buffr.wiring.fleet_messages import FleetMessages
 from buffr.wiring.forward_routes import ForwardRoutes
 from buffr.wiring.keeping import spool_dir_of
-from buffr.wiring.live import LiveService
-from buffr.wiring.live_changes import LiveReverse, RouteChanges
-from buffr.wiring.live_gateway import LiveGateway, gateway_routes
-from buffr.wiring.live_recordings import LiveRecordings
-from buffr.wiring.live_rules import LiveRules, LoadSettings
 from buffr.wiring.routes import RouteMaker, redaction_rules, reverse_route
 from buffr.wiring.scoped_routes import ScopedRoutes
 from buffr.wiring.servers import Servers
-from buffr.wiring.service import BuffrService
+from buffr.wiring.service import BuffrService, Repeated
 from buffr.wiring.upstreams import Upstreams, http2_bounds
+
+# What administers a service, its gateway and its reverse ports is imported where a service
+# has them: a forward proxy for a command or for tests starts without sixty modules.
+if TYPE_CHECKING:
+    from buffr.admin.counting import Counting
+    from buffr.admin.pages import AdminPages
+    from buffr.listeners.gateway import GatewayRoute
+    from buffr.wiring.live import LiveService
+    from buffr.wiring.live_changes import LiveReverse
+    from buffr.wiring.live_gateway import LiveGateway
+    from buffr.wiring.live_rules import LoadSettings
 
 __all__ = ["build"]
 
@@ -196,19 +195,31 @@ class _Builder:
         service.reverse_routes = tuple(port.route for port in self._reverse_ports)
         service.gateway = self._live_gateway
         service.scopes = self._scopes
-        live = None if admin is None else self._live(admin)
-        if live is not None and config.admin.address.enabled:
-            service.admin = AdminListener(config.admin, live, self._reactor)
-        if live is not None and self._servers.all():
-            service.fleet = FleetMessages(self._servers, live)
+        if admin is not None:
+            self._administer(service, admin)
         service.forward = self._proxy
         if self._forward_routes is not None:
-            sweeps = TimerService(_sweep_every_s(config.limits), self._forward_routes.sweep)
-            sweeps.clock = self._reactor
+            every_s = _sweep_every_s(config.limits)
+            sweeps = Repeated(self._forward_routes.sweep, every_s, self._reactor)
             sweeps.setServiceParent(service)
         return service
 
+    def _administer(self, service: BuffrService, load: LoadSettings) -> None:
+        from buffr.wiring.admin_listener import AdminListener  # noqa: PLC0415  # see above
+        from buffr.wiring.fleet_messages import FleetMessages  # noqa: PLC0415  # see above
+
+        live = self._live(load)
+        if self._config.admin.address.enabled:
+            service.admin = AdminListener(self._config.admin, live, self._reactor)
+        if self._servers.all():
+            service.fleet = FleetMessages(self._servers, live)
+
     def _live(self, load: LoadSettings) -> LiveService:
+        from buffr.wiring.live import LiveService  # noqa: PLC0415  # see above
+        from buffr.wiring.live_changes import RouteChanges  # noqa: PLC0415  # see above
+        from buffr.wiring.live_recordings import LiveRecordings  # noqa: PLC0415  # see above
+        from buffr.wiring.live_rules import LiveRules  # noqa: PLC0415  # see above
+
         changes = RouteChanges(
             self._config,
             self._maker,
@@ -230,6 +241,8 @@ class _Builder:
         )
 
     def _reverse(self, row: ReverseRoute) -> None:
+        from buffr.wiring.live_changes import LiveReverse  # noqa: PLC0415  # see above
+
         route = reverse_route(row, self._maker)
         self._expect_misses(route)
         announce = {"mode": row.mode.value}
@@ -260,6 +273,9 @@ class _Builder:
             self._explainers.add(route.explainer)
 
     def _gateway(self, settings: GatewaySettings) -> None:
+        from buffr.admin.counting import Counting  # noqa: PLC0415  # see above
+        from buffr.wiring.live_gateway import LiveGateway, gateway_routes  # noqa: PLC0415
+
         def routes(settings: GatewaySettings, config: Config) -> dict[bytes, GatewayRoute]:
             made = gateway_routes(settings, evolve(self._maker, config=config))
             for each in made.values():
@@ -286,6 +302,9 @@ class _Builder:
         routes: Mapping[bytes, GatewayRoute],
         counting: Counting,
     ) -> AdminPages:
+        from buffr.admin.pages import AdminPages  # noqa: PLC0415  # see above
+        from buffr.admin.report import GatewayReport  # noqa: PLC0415  # see above
+
         rows = [row for row in settings.routes if row.mode is Mode.CACHE]
         database = self._caches.path_of(rows[0].cache) if rows else None
         report = GatewayReport(config, settings, routes, counting, database, self._reactor)

@@ -11,15 +11,13 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import LogLevel
 
 from buffr.config import Config
-from buffr.config.caching import CacheSettings
+from buffr.config.caching import CacheBounds, CacheSettings
 from buffr.log import say
 from buffr.policy.cache.rules import CacheRules
 from buffr.policy.mode import Mode
 from buffr.stores.cache import CacheStore
 from buffr.stores.memory_cache import MemoryCache
 from buffr.stores.redis.address import OnStoreError, RedisAddress
-from buffr.stores.sqlite.ledger import Bounds
-from buffr.stores.sqlite.store import SQLiteStore
 from buffr.stores.writable import check_beside
 from buffr.wiring.keeping import Keeping, make_directory
 from buffr.wiring.open_once import Openings
@@ -27,6 +25,8 @@ from buffr.wiring.servers import Servers, on_error_of
 
 if TYPE_CHECKING:
     from buffr.stores.redis.cache import RedisCache, RedisCacheView
+    from buffr.stores.sqlite.ledger import Bounds
+    from buffr.stores.sqlite.store import SQLiteStore
 
 __all__ = ["Caches"]
 
@@ -79,16 +79,22 @@ class Caches:
             return self._memory
         real = path.resolve()
         if real not in self._files:
-            self._files[real] = SQLiteStore(
-                path,
-                Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes),
-                call_from_thread=self._reactor.callFromThread,
-                wall=time.time,
-                warn=_warn,
-                memory_bytes=bounds.memory_bytes,
-                soon=partial(self._reactor.callLater, _CHECKED_EVERY_S),
-            )
+            self._files[real] = self._in_file(path)
         return self._files[real]
+
+    def _in_file(self, path: Path) -> SQLiteStore:
+        from buffr.stores.sqlite.store import SQLiteStore  # noqa: PLC0415  # few need it
+
+        bounds = self._config.cache
+        return SQLiteStore(
+            path,
+            _bounds(bounds),
+            call_from_thread=self._reactor.callFromThread,
+            wall=time.time,
+            warn=_warn,
+            memory_bytes=bounds.memory_bytes,
+            soon=partial(self._reactor.callLater, _CHECKED_EVERY_S),
+        )
 
     def _on_server(self, address: RedisAddress, settings: CacheSettings) -> CacheStore:
         from buffr.stores.redis.cache import RedisCache, RedisCacheView  # noqa: PLC0415
@@ -97,7 +103,7 @@ class Caches:
         if cache is None:
             cache = self._shared[address] = RedisCache(
                 self._servers.of(address).client,
-                Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes),
+                _bounds(bounds),
                 bounds.memory_bytes,
                 self._reactor,
                 time.time,
@@ -154,10 +160,10 @@ class Caches:
         self._config = config
         bounds = config.cache
         for store in self._files.values():
-            most = Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes)
+            most = _bounds(bounds)
             store.change(most, bounds.memory_bytes)
         for cache in self._shared.values():
-            most = Bounds(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes)
+            most = _bounds(bounds)
             cache.change(most, bounds.memory_bytes)
         if self._memory is not None:
             self._memory.change(bounds.most_bytes, bounds.most_entries, bounds.most_body_bytes)
@@ -202,3 +208,9 @@ class Caches:
 
 def _warn(line: str) -> None:
     say(LogLevel.warn, line)
+
+
+def _bounds(settings: CacheBounds) -> Bounds:
+    from buffr.stores.sqlite.ledger import Bounds  # noqa: PLC0415  # as above
+
+    return Bounds(settings.most_bytes, settings.most_entries, settings.most_body_bytes)

@@ -26,7 +26,6 @@ from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.store import Cassette
 from buffr.stores.interactions import InteractionSet, SetName, StoreAccess
 from buffr.stores.memory import MemoryInteractions
-from buffr.stores.sqlite.interactions import SQLiteInteractions
 from buffr.stores.writable import check_beside, check_directory, check_file
 from buffr.transport.streams import Signal
 from buffr.transport.turn import Turn
@@ -245,6 +244,8 @@ class Cassettes:
                 self._memory[real] = memory
             memory.access = access
             return memory
+        from buffr.stores.sqlite.interactions import SQLiteInteractions  # noqa: PLC0415
+
         return SQLiteInteractions(
             name,
             name.file,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import LogLevel
 
-from buffr.admin.running import ServerFigures
 from buffr.config import Config
 from buffr.config.caching import CacheSettings
 from buffr.log import say
@@ -18,6 +17,7 @@ from buffr.stores.fleet import Fleet, FleetFlights, FleetLimits
 from buffr.stores.redis.address import OnStoreError, RedisAddress
 
 if TYPE_CHECKING:
+    from buffr.admin.running import ServerFigures
     from buffr.stores.redis.server import RedisServer
 
 __all__ = ["Servers", "on_error_of"]
@@ -58,6 +58,8 @@ class Servers:
 
     def figures(self) -> Sequence[ServerFigures]:
         """For health and metrics."""
+        from buffr.admin.running import ServerFigures  # noqa: PLC0415  # which alone needs them
+
         return [
             ServerFigures(
                 str(server.client.address),

@@ -6,10 +6,12 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.application.service import IServiceCollection, MultiService
+from twisted.application.service import IServiceCollection, MultiService, Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, LogLevel
 from twisted.python.components import Componentized
 
@@ -21,13 +23,15 @@ from buffr.listeners.forward import ForwardProxy
 from buffr.listeners.listener import HTTPListener
 from buffr.log import say
 from buffr.upstream.hops import Announced, announce_port
-from buffr.wiring.admin_listener import AdminListener
-from buffr.wiring.fleet_messages import FleetMessages
-from buffr.wiring.live_gateway import LiveGateway
 from buffr.wiring.scoped_routes import ScopedRoutes
 from buffr.wiring.upstreams import Upstreams
 
-__all__ = ["BuffrService", "stop_on_signals"]
+if TYPE_CHECKING:
+    from buffr.wiring.admin_listener import AdminListener
+    from buffr.wiring.fleet_messages import FleetMessages
+    from buffr.wiring.live_gateway import LiveGateway
+
+__all__ = ["BuffrService", "Repeated", "stop_on_signals"]
 
 
 class Stores(Protocol):
@@ -53,6 +57,32 @@ class StartRefused(SystemExit, Exception):  # a refusal, not a BuffrError
 
     def __str__(self) -> str:
         return self.why
+
+
+class Repeated(Service):
+    """Calls a function at an interval, while it runs.
+
+    As Twisted's ``TimerService``, whose module takes as long to import as a
+    quarter of the rest of Twisted that serves, since it makes a state machine.
+    """
+
+    def __init__(self, function: Callable[[], object], every_s: float, clock: IReactorTime) -> None:
+        self._every_s = every_s
+        self._loop = LoopingCall(function)
+        self._loop.clock = clock
+
+    def startService(self) -> None:
+        super().startService()
+        self._loop.start(self._every_s, now=False).addErrback(_failed)
+
+    def stopService(self) -> None:
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+
+
+def _failed(failure: object) -> None:
+    say(LogLevel.error, "defect", err=str(failure))
 
 
 class BuffrService(MultiService):

@@ -275,3 +275,23 @@ class TestCost:
             "    assert ours == {'buffr', 'buffr.pytest_plugin'}\n"
         )
         run()
+
+    def test_a_suite_that_uses_it_loads_what_serves_its_tests_alone(
+        self, tmp_path: Path, run: Run
+    ) -> None:
+        """Imports are most of what it costs a session: no admin listener, no database, no gateway.
+
+        By count, since a busy machine takes its time; each of buffr's own takes 0.4 ms or so.
+        """
+        (tmp_path / "test_a.py").write_text(
+            "import os, sys, urllib.request\n"
+            "def test_it(buffr):\n"
+            "    urllib.request.urlopen(os.environ['UPSTREAM'] + '/a').read()\n"
+            "    heavy = {'automat', 'sqlite3', 'buffr.admin.server', 'buffr.interchange.har',\n"
+            "        'buffr.listeners.gateway', 'buffr.stores.sqlite.store', 'buffr.wiring.live'}\n"
+            "    assert heavy & set(sys.modules) == set()\n"
+            "    ours = [name for name in sys.modules if name.partition('.')[0] == 'buffr']\n"
+            "    assert len(ours) < 330\n"
+        )
+        run()
+        run("--buffr-mode=replay")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buffr.exchanges.exchange import Counters, Finished
     from buffr.exchanges.route import Route
     from buffr.matching.suggestion import Suggestion
+    from buffr.wiring.unused import Unused
 
 __all__ = [
     "AskedHost",
@@ -31,7 +32,6 @@ __all__ = [
     "Failure",
     "Outcome",
     "Tally",
-    "Unused",
     "summary",
     "times",
 ]
@@ -139,14 +139,6 @@ class Counts:
     @classmethod
     def of(cls, counters: Counters) -> Counts:
         return cls(**{name: getattr(counters, name) for name in fields_dict(cls)})
-
-
-@frozen
-class Unused:
-    """An interaction that was never replayed. ``request`` is spelled as in the log."""
-
-    cassette: str
-    request: str
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""The proxy behind which a command runs: its service, its log, and the unused recordings.
+"""The proxy behind which a command runs: its service, and its log.
 
 This needs all that serves, and is imported when the command asks for something.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Protocol, TextIO
 
@@ -23,25 +23,19 @@ from buffr.admin.recent import Recent
 from buffr.admin.running import RouteIds
 from buffr.admin.savings import Savings
 from buffr.commands.run.beside import Place
-from buffr.commands.run.outcome import Counts, Tally, Unused
+from buffr.commands.run.outcome import Counts, Tally
 from buffr.config import Config
-from buffr.exchanges.route import Recorded, Route
 from buffr.listeners import handshakes
 from buffr.log import FORMATS, LineObserver
-from buffr.policy.mode import Mode
 from buffr.policy.prices import Prices
-from buffr.redaction.for_log import request_for_log
-from buffr.redaction.rules import RedactionRules
-from buffr.stores.cassette.store import CassetteStore
-from buffr.stores.interactions import IndexedStore, InteractionSet, InteractionView
 from buffr.wiring.build import build
+from buffr.wiring.unused import Unused, unused
 
-__all__ = ["Proxied", "RunLog", "unused"]
+__all__ = ["Proxied", "RunLog"]
 
 _TOLD = (LogLevel.warn, LogLevel.error, LogLevel.critical)
 _TOLD_LINE = re.compile(r'(?:time=\S+ level=|\{"time": "[^"]*", "level": ")(?:WARN|ERROR)\b')
 _EXCHANGES_BYTES = 1 << 20
-_REPLAYING = (Mode.AUTO, Mode.REPLAY)
 
 
 class Proxied:
@@ -150,35 +144,3 @@ class RunLog:
         if lines:
             self._stream.write("".join(f"{line}\n" for line in lines))
             self._stream.flush()
-
-
-def unused(routes: Iterable[Route]) -> list[Unused]:
-    """The interactions that none of these routes' clients was given, in recorded order.
-
-    Those in the cassettes of routes that replay; recorded in this run is as
-    good as replayed. A playhead gives a key's recordings from the first on,
-    so the count of answers says which of them were used.
-    """
-    asked: dict[IndexedStore, Recorded] = {
-        route.store: route
-        for route in routes
-        if isinstance(route, Recorded)
-        and isinstance(route.store, CassetteStore | InteractionView)
-        and route.mode in _REPLAYING
-    }
-    held: dict[InteractionSet, set[int]] = {}
-    used: dict[InteractionSet, set[int]] = {}
-    rules: dict[InteractionSet, RedactionRules] = {}
-    for store, route in asked.items():
-        rules[store.interactions] = route.redaction
-        ours = held.setdefault(store.interactions, set())
-        theirs = used.setdefault(store.interactions, set())
-        for found in store.index.all():
-            ours.update(found.places)
-            theirs.update(found.places[: route.playhead.count(found.name)])
-    return [
-        Unused(cassette.where, request_for_log(request, rules[cassette]))
-        for cassette, places in held.items()
-        for place in sorted(places - used[cassette])
-        if (request := cassette.request(place)) is not None
-    ]

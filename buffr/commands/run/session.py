@@ -30,7 +30,7 @@ from buffr.commands.run.accept import accept, refuse_in_vain
 from buffr.commands.run.beside import Beside, HasFileno, Place
 from buffr.commands.run.child import CannotStart, Running, SignalWatch, look_for
 from buffr.commands.run.environment import TrustFiles
-from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
+from buffr.commands.run.outcome import Counts, Outcome, Tally, summary
 from buffr.commands.run.temporary import run_directory
 from buffr.commands.terminal import complain, paint_for
 from buffr.config import Config, ForwardSettings, load
@@ -45,6 +45,7 @@ from buffr.wiring.access_keys import with_keys
 if TYPE_CHECKING:
     from buffr.commands.run.clock import CommandClock
     from buffr.commands.run.proxied import Proxied
+    from buffr.wiring.unused import Unused
 
 __all__ = ["FAIL_ON", "fail_on", "flags", "is_needed", "run_command", "scope_of", "settings"]
 

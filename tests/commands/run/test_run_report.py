@@ -11,11 +11,12 @@ import pytest
 from attrs import evolve
 
 from buffr.commands.run.child import Ended
-from buffr.commands.run.outcome import Counts, Outcome, Tally, Unused, summary
+from buffr.commands.run.outcome import Counts, Outcome, Tally, summary
 from buffr.commands.run.report import as_json, as_junit, write_report
 from buffr.commands.terminal import Paint, paint_for
 from buffr.exchanges.exchange import Finished
 from buffr.isolate.ledger import Ledger, Refusal
+from buffr.wiring.unused import Unused
 
 PLAIN = Paint(on=False)
 HOST = "https://api.test"

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from buffr.commands.run.proxied import unused
 from buffr.exchanges.explain import Explainer
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.playhead import Playhead, Repeat
@@ -24,6 +23,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.recordings import Recordings
 from buffr.stores.cassette.store import Cassette, CassetteStore
 from buffr.transport.turn import Turn
+from buffr.wiring.unused import unused
 
 RULES = RedactionRules()
 
