@@ -36,6 +36,7 @@ _PLAIN = re.compile(r"[^\s\"=\\\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _NOTHING_TO_ESCAPE = re.compile(r"[^\"\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NUMBERS = ("status", "frames")
+_ANY_TRACE = f"00-{'0' * 32}-{'0' * 16}-00"
 _LEVELS = {
     LogLevel.debug: "DEBUG",
     LogLevel.info: "INFO",
@@ -176,6 +177,11 @@ class ExchangeLog:
         if trace:
             pairs["trace"] = trace
         return self._format("INFO", request, pairs, "").removeprefix(self._before_time)
+
+    def traced_rest_of(self, request: str, status: int, src: str) -> tuple[str, str]:
+        """What is before and after the trace id in the ``rest_of`` such exchanges."""
+        before, _, after = self.rest_of(request, status, src, _ANY_TRACE).rpartition(_ANY_TRACE)
+        return before, after
 
     def again(self, now: float, rest: str) -> None:
         """Log an exchange like ``exchange``, with the result of ``rest_of``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from operator import itemgetter
 
@@ -12,6 +13,7 @@ __all__ = [
     "CHUNKED",
     "HOPS",
     "OF_A_CONNECTION",
+    "TRACEPARENT",
     "UNTIL_CLOSE",
     "Headers",
     "Piece",
@@ -23,6 +25,7 @@ __all__ = [
     "has_token",
     "media_type",
     "response_length",
+    "trace_of",
     "with_length",
 ]
 
@@ -69,6 +72,8 @@ _CHALLENGES = {401: b"www-authenticate", 407: b"proxy-authenticate"}
 HOPS = b"X-Buffr-Via"
 """The field that lists the buffr instances that a request has passed."""
 
+TRACEPARENT = b"traceparent"
+"""The field with a request's trace id (W3C Trace Context 3.2)."""
 _TRACE = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?:-[0-9a-f-]{0,64})?")
 _SCOPE, _HOPS = b"x-buffr-scope", HOPS.lower()
 _FOR_BUFFR = frozenset((_SCOPE, _HOPS))
@@ -134,6 +139,11 @@ def with_length(headers: Headers, size_bytes: int) -> Headers:
     )
 
 
+def trace_of(value: bytes) -> str:
+    """A value of ``traceparent`` as text, if it is one (W3C Trace Context 3.2); otherwise empty."""
+    return value.decode("ascii") if _TRACE.fullmatch(value) else ""
+
+
 @frozen(eq=False)
 class Request:
     """One request as received.
@@ -189,11 +199,19 @@ class Request:
 
     @cached_property
     def trace(self) -> str:
-        """``traceparent`` (W3C Trace Context), if it is one; otherwise empty."""
+        """Its trace id, as ``trace_of`` reads it."""
         for name, value in self.headers:
-            if name.lower() == b"traceparent":
-                return value.decode("ascii") if _TRACE.fullmatch(value) else ""
+            if name.lower() == TRACEPARENT:
+                return trace_of(value)
         return ""
+
+    def with_values(self, names: Sequence[bytes], values: Sequence[bytes]) -> Request:
+        """The request with other values of some fields, in wire order; lower-case names."""
+        headers, left = list(self.headers), list(zip(names, values, strict=True))
+        for at, (name, _) in enumerate(headers):
+            if left and name.lower() == left[0][0]:
+                headers[at] = (name, left.pop(0)[1])
+        return evolve(self, headers=tuple(headers))
 
     @cached_property
     def authenticates_connection(self) -> bool:

@@ -126,15 +126,15 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
 
 
 class TestWayOfARequest:
-    @pytest.mark.parametrize("same", [True, False], ids=["again", "traced"])
-    def test_a_replayed_get(self, same: bool, traced: Traced) -> None:
-        """Out of the memory of hits, and by the engine: no trace id comes twice."""
+    @pytest.mark.parametrize("name", [b"", b"traceparent", b"X-Name"])
+    def test_a_replayed_get(self, name: bytes, traced: Traced) -> None:
+        """Out of the memo of hits, which disregards trace ids, and by the engine."""
         numbers = count()
         with RawClient(traced.reverse_port) as client:
 
             def ask() -> None:
-                field = (b"traceparent", b"00-%032x-%016x-01" % (next(numbers) + 1, 1))
-                client.send(request(b"/replayed", headers=[] if same else [field]))
+                field = (name, b"00-%032x-%016x-01" % (next(numbers) + 1, 1))
+                client.send(request(b"/replayed", headers=[field] if name else []))
                 assert client.answer().status == 200
 
             rooms = traced.rooms(ask)

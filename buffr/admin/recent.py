@@ -65,7 +65,9 @@ class Recent:
     body_bytes: int
     figures: Figures = field(factory=Figures)
     told: list[Callable[[Batch], None]] = field(factory=list)
-    pending: list[tuple[float, float | None, object]] = field(init=False, factory=list)
+    pending: list[tuple[float, float | None, object, Sequence[bytes]]] = field(
+        init=False, factory=list
+    )
     _listening: dict[Heard, Exchange] = field(init=False, factory=dict)
     _routes: dict[Route, tuple[str, int]] = field(init=False, factory=dict)
     """Those of the exchanges that are pending."""
@@ -185,8 +187,7 @@ class Recent:
 
     def record(self, position: int, told: Told) -> Record:
         """The record of an exchange that was told at a position."""
-        at_s, dur_s, one = told
-        return Record(early_number_of(one) or self._numbering.of(position), at_s, dur_s, one)
+        return Record(early_number_of(told[2]) or self._numbering.of(position), *told)
 
     def find(self, number: int) -> Record | None:
         """The record with an id."""
@@ -241,13 +242,13 @@ class Recent:
     def _note_early(self, told: Sequence[Told], start: int) -> None:
         """Note where exchanges have ended that were shown before."""
         self._has_early = False
-        for position, (_, _, one) in enumerate(told, start):
+        for position, (_, _, one, _) in enumerate(told, start):
             number = early_number_of(one)
             if number:
                 self._numbering.took(number, position)
 
     def _count_errors(self, group: Group) -> None:
-        for _, _, one in group.told:
+        for _, _, one, _ in group.told:
             beside = beside_of(one)
             if beside is not None and beside.error is not None:
                 self.figures.count_error(group.kind.route_id, beside.error.code)

@@ -17,6 +17,7 @@ _MOST_TOLD = 256
 _PARTS = 16
 """The oldest sixteenth goes at once, or as many exchanges as are in a chunk."""
 _TOLD_BYTES = 120
+_VALUE_BYTES = 50
 _start_of = attrgetter("start")
 
 
@@ -70,6 +71,8 @@ class Ring:
         for one in told:
             latest.append(one)
             size_bytes += _TOLD_BYTES if one[1] is None else size_of(one[2])
+            if one[3]:
+                size_bytes += sum(map(len, one[3])) + _VALUE_BYTES * len(one[3])
             if size_bytes > most or len(latest) == _MOST_TOLD:
                 self._latest_bytes = size_bytes
                 self._close()
@@ -120,4 +123,4 @@ class Ring:
 
 def _shared_in(chunk: _Chunk) -> dict[int, Kept]:
     """What repeated hits in a chunk share, by its id, which is its own while it is kept."""
-    return {id(one): one for _, dur_s, one in chunk.told if dur_s is None}
+    return {id(one): one for _, dur_s, one, _ in chunk.told if dur_s is None}

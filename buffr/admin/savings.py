@@ -84,8 +84,8 @@ class Savings:
 
     def _costly(self, group: Group) -> None:
         """Count answers that may say what they cost: those that were read, and the others later."""
-        counts = Counter([id(one) for _, _, one in group.told])
-        for _, dur_s, one in group.told:
+        counts = Counter([id(one) for _, _, one, _ in group.told])
+        for _, dur_s, one, _ in group.told:
             count = counts.pop(id(one), 0)
             if not count:
                 continue

@@ -59,10 +59,11 @@ HERE = frozenset(("cassette", "cache", "stale"))
 
 Kept = tuple[Any, ...]
 """What ``kept`` makes; ``Story.of`` reads it."""
-Told = tuple[float, float | None, Kept]
+Told = tuple[float, float | None, Kept, Sequence[bytes]]
 """An exchange that is over: when, in seconds since 1970, how long it took in seconds, and the rest.
 
-A hit that was repeated took no time that counts (``None``); all of these share the rest.
+A hit that was repeated took no time that counts (``None``); all of these share
+what is kept, but for the values of their volatile fields, which come last.
 """
 
 _KEPT_BYTES = 640
@@ -111,7 +112,7 @@ _Answer = tuple[bytes | None, bytes, bytes, bool, int]
 _NO_REQUEST = (None, b"", b"", 0, 0, b"", None)
 _NO_HEAD: _Head = (None, b"", b"")
 _NO_ANSWER: _Answer = (None, b"", b"", False, 0)
-_NOTHING = (False, 0, None, None, False, None)
+_NOTHING = (False, 0, None, None, False, None, ())
 _LINES = b"\n".join
 """Names and values of fields, none of which has a line feed: one object instead of many."""
 _flat = chain.from_iterable
@@ -248,6 +249,7 @@ def kept(
         frames,
         exchange.recorded,
         exchange.age_s,
+        exchange.volatile,
     )
 
 
@@ -360,18 +362,20 @@ class Story:
     age_s: float | None
 
     @classmethod
-    def of(cls, one: Kept, dur_s: float | None) -> Story:
-        """Read what was kept of an exchange that took so long."""
+    def of(cls, one: Kept, dur_s: float | None, values: Sequence[bytes] = ()) -> Story:
+        """Read what was kept of an exchange that took so long; ``values`` as in ``Told``."""
         route_id, _, _, source, scope, _, _, response_bytes, took_ms, _, beside = one[:_SAID]
         words, status, level, detail, number = one[_SAID:_REQUEST]
         method, target, fields, major, minor, upgrade, body = one[_REQUEST:_HEAD]
         answered, reason, answered_fields, *answer = one[_HEAD : _EARLY + 1]
-        has_size, pieces, place, frames, recorded, age_s = one[_EARLY + 1 :]
+        has_size, pieces, place, frames, recorded, age_s, volatile = one[_EARLY + 1 :]
         request = head = None
         if method is not None:
             request = Request(
                 method, target, _fields(fields), minor=minor, upgrade=upgrade, major=major
             )
+            if values:
+                request = request.with_values(volatile, values)
         if answered is not None:
             head = ResponseHead(answered, reason, _fields(answered_fields))
         return cls(
@@ -416,17 +420,18 @@ def _answer(packed: Sequence[Any], size_bytes: int) -> Answer:
 
 
 class Record(NamedTuple):
-    """One exchange: its id, when it ended in seconds since 1970, its duration, and what is kept."""
+    """One exchange: its id, and what it was ``Told`` as."""
 
     id: int
     at_s: float
     dur_s: float | None
     kept: Kept
+    values: Sequence[bytes]
 
     @property
     def story(self) -> Story:
         """It is made anew each time."""
-        return Story.of(self.kept, self.dur_s)
+        return Story.of(self.kept, self.dur_s, self.values)
 
     @property
     def began_ms(self) -> int:

@@ -95,7 +95,7 @@ class Summaries:
         if made is None:
             if len(self._made) >= _MOST_MADE:
                 self._made.clear()
-            made = self._made[id(kept)] = kept, self._same(record.story)
+            made = self._made[id(kept)] = kept, self._same(Story.of(kept, record.dur_s))
         beside = beside_of(kept)
         summary = {
             "id": record.id,
@@ -103,6 +103,9 @@ class Summaries:
             **made[1],
             "duration_ms": round((record.dur_s or 0.0) * 1000, 3),
         }
+        if record.values:
+            request = record.story.request
+            summary["traceparent"] = None if request is None else request.trace or None
         if beside is not None and beside.saved is not None and summary["saved"] is not None:
             summary["saved"] = beside.saved.data()
         return summary

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, assert_never
@@ -37,7 +37,7 @@ from buffr.exchanges.exchange import (
 )
 from buffr.exchanges.faults import FaultInjected, FaultSink
 from buffr.exchanges.fetch import Fetches
-from buffr.exchanges.hit import RecordedHit
+from buffr.exchanges.hit import RecordedHit, Tell
 from buffr.exchanges.lookup import (
     identity_of,
     next_place,
@@ -57,7 +57,7 @@ from buffr.interaction import RecordedRequest
 from buffr.log import ExchangeLog, say
 from buffr.matching.key import recording_name
 from buffr.matching.variants import Identity
-from buffr.message import Request, ResponseHead
+from buffr.message import TRACEPARENT, Request, ResponseHead, trace_of
 from buffr.policy.faults import Fault
 from buffr.policy.mode import Fetch, Refuse, Replay, decide
 from buffr.transport.eager import AT_ONCE_BYTES, aside
@@ -152,7 +152,7 @@ class Engine:
                     kept = watch.kept(exchange, words, status, level, said, failure)
                 if not watch.pending:
                     watch.soon()
-                watch.pending.append((now, dur_s, kept))
+                watch.pending.append((now, dur_s, kept, ()))
             if self.observer is not None:
                 said, proposed = explanation or detail, exchange.proposed
                 src = exchange.src
@@ -229,7 +229,7 @@ class Engine:
         if watch is not None:
             if not watch.pending:
                 watch.soon()
-            watch.pending.append((started, 0.0, watch.kept_tunnel(shown)))
+            watch.pending.append((started, 0.0, watch.kept_tunnel(shown), ()))
         return ended
 
     def tunnel_failed(self, words: str, error: BuffrError, dur_s: float) -> None:
@@ -402,25 +402,50 @@ class Engine:
         answered = await self._replays.answer(exchange, route, place, b"")
         if found is None or exchange.request.hops:
             return answered
-        tell = self._telling(exchange, answered[0])
-        hit = RecordedHit(route, exchange.scope, found.name, found.places, generation, tell)
+        volatile = exchange.sink.volatile
+        if not all(map(route.matcher.disregards, volatile)):
+            volatile = ()
+        tell = self._telling(exchange, answered[0], volatile)
+        name, places = found.name, found.places
+        hit = RecordedHit(route, exchange.scope, name, places, generation, tell, volatile)
         exchange.sink.remember(hit)
         return answered
 
-    def _telling(self, exchange: Exchange, status: int) -> Callable[[], None]:
+    def _telling(self, exchange: Exchange, status: int, volatile: Sequence[bytes]) -> Tell:
         """What notes another hit like this one."""
         route, src = exchange.route, exchange.src
         words = shown(exchange.request, route)
         if exchange.watch is not None:
+            exchange.volatile = volatile
             exchange.kept = exchange.watch.kept(exchange, words, status, "INFO", "", None)
-        return partial(
-            self._hit_again,
-            self._log.rest_of(words, status, src, exchange.request.trace),
-            Finished(words, status, "INFO", src, "", 0.0, route, exchange.scope),
-            exchange.kept,
-        )
+        finished = Finished(words, status, "INFO", src, "", 0.0, route, exchange.scope)
+        line = self._log.rest_of(words, status, src, exchange.request.trace)
+        if not volatile:
+            return partial(self._hit_again, line, finished, exchange.kept)
+        untraced, traced = self._log.rest_of(words, status, src), ("", "")
+        if TRACEPARENT in volatile:
+            traced = self._log.traced_rest_of(words, status, src)
+        at = volatile.index(TRACEPARENT) if TRACEPARENT in volatile else None
+        return partial(self._similar_hit, at, (untraced, *traced), finished, exchange.kept)
 
-    def _hit_again(self, line: str, finished: Finished, kept: object) -> None:
+    def _similar_hit(
+        self,
+        trace_at: int | None,
+        line: tuple[str, str, str],
+        finished: Finished,
+        kept: object,
+        values: Sequence[bytes],
+    ) -> None:
+        """Note a hit like another one, but for the values of volatile fields."""
+        rest, before, after = line
+        trace = "" if trace_at is None else trace_of(values[trace_at])
+        if trace:
+            rest = before + trace + after
+        self._hit_again(rest, finished, kept, values)
+
+    def _hit_again(
+        self, line: str, finished: Finished, kept: object, values: Sequence[bytes]
+    ) -> None:
         """Note a hit that was answered out of the listener's memo."""
         self.counters.hits += 1
         now = self._wall()
@@ -431,7 +456,7 @@ class Engine:
         if watch is not None and kept is not None:
             if not watch.pending:
                 watch.soon()
-            watch.pending.append((now, None, kept))
+            watch.pending.append((now, None, kept, values))
 
     async def _identity_aside(self, exchange: Exchange, route: Recorded, body: bytes) -> Identity:
         """The identity of a request with a body that may take long to search, on a thread."""

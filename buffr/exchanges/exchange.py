@@ -99,12 +99,12 @@ class Watch(Protocol):
     A hit that is repeated makes no call for it: it goes into a list.
     """
 
-    pending: list[tuple[float, float | None, object]]
+    pending: list[tuple[float, float | None, object, Sequence[bytes]]]
     """Takes the exchanges that are over.
 
     Each is the time in seconds since 1970, how long it took in seconds
-    (``None`` for a hit that is repeated, which takes no time that counts), and
-    what is kept of it.
+    (``None`` for a hit that is repeated, which takes no time that counts),
+    what is kept of it, and its values of the ``volatile`` fields.
     """
 
     def soon(self) -> None:
@@ -140,11 +140,21 @@ class SwitchingSink(Sink, Protocol):
         """Whether the same request may be answered with the same bytes when it comes again."""
 
     @property
+    def volatile(self) -> Sequence[bytes]:
+        """The request's fields in which others may differ that are the same otherwise.
+
+        Lower-case names in wire order; known if it is ``memorable``.
+        """
+
+    @property
     def half_closed(self) -> bool:
         """Whether the client sends no more: it waits for the rest, or has left."""
 
     def remember(self, hit: Hit) -> None:
-        """Keep what was sent for when the request comes again; only if it is ``memorable``."""
+        """Keep what was sent for when the request comes again; only if it is ``memorable``.
+
+        If the hit says so, also for requests that differ in the ``volatile`` fields.
+        """
 
     @property
     def connection(self) -> Client:
@@ -172,11 +182,11 @@ class Exchange:
     that of the recording that answers, and ``interaction`` the recording;
     ``entry`` is a stored answer. ``watch`` wants to see it, ``heard`` is the
     answer, if somebody listens, and ``kept`` what a repeated hit has in common
-    with it. ``shared``: its answer is that of another request's call.
-    ``stale``: it was stored, and no longer fresh; ``age_s`` is the age of a
-    stored answer. ``recorded``: its answer was recorded. ``check`` is that of
-    the recording against the live API. ``matched`` is the request as a hook
-    has changed it.
+    with it, but for the values of its ``volatile`` fields. ``shared``: its
+    answer is that of another request's call. ``stale``: it was stored, and no
+    longer fresh; ``age_s`` is the age of a stored answer. ``recorded``: its
+    answer was recorded. ``check`` is that of the recording against the live
+    API. ``matched`` is the request as a hook has changed it.
     """
 
     route: Route
@@ -198,6 +208,7 @@ class Exchange:
     entry: CacheEntry | None = None
     heard: Heard | None = None
     kept: object = None
+    volatile: Sequence[bytes] = ()
     shared: bool = False
     stale: bool = False
     age_s: float | None = None

@@ -75,6 +75,7 @@ class FaultSink:
     """
 
     memorable = False
+    volatile = ()
 
     def __init__(
         self, sink: SwitchingSink, fault: Fault, sleep: Callable[[float], Awaitable[None]]

@@ -1,7 +1,8 @@
 """A hit that may be repeated: an identical request skips everything with the same result.
 
 What is remembered depends only on the request's bytes and the stored answer:
-its place in the store, the answer as bytes, the words for the log. What can
+its place in the store, the answer as bytes, the words for the log. Values of
+volatile fields are no part of it if the answer disregards them. What can
 change is checked each time: ``again`` asks the store whether it has changed,
 and takes the playhead's turn or looks at the clock; counters, log and observer
 are updated as for any other hit. The listener checks access and selects the
@@ -19,13 +20,22 @@ from buffr.exchanges.route import Cached, Recorded, Route
 from buffr.stores.cache import StoredEntry
 from buffr.upstream.bound import Client
 
-__all__ = ["CachedHit", "Hit", "RecordedHit"]
+__all__ = ["CachedHit", "Hit", "RecordedHit", "Tell"]
+
+
+Tell = Callable[[Sequence[bytes]], None]
+"""Records another such hit, with the values of its volatile fields if it disregards them."""
 
 
 class Hit(Protocol):
-    """A hit, and whether it would be the same now. ``tell`` records another such hit."""
+    """A hit, and whether it would be the same now. ``tell`` records another such hit.
 
-    tell: Callable[[], None]
+    ``volatile`` are the fields whose values make no difference to it, as in
+    ``SwitchingSink``; none if one of them does.
+    """
+
+    tell: Tell
+    volatile: Sequence[bytes]
 
     @property
     def route(self) -> Route:
@@ -51,7 +61,8 @@ class RecordedHit:
     name: bytes
     places: Sequence[int]
     generation: object
-    tell: Callable[[], None]
+    tell: Tell
+    volatile: Sequence[bytes] = ()
 
     def again(self, client: Client) -> bool:  # noqa: ARG002  # as in ``Hit``
         """Take the recording's turn. False if the request may get another answer now."""
@@ -76,7 +87,8 @@ class CachedHit:
     since: float
     until: float
     now: Callable[[], float]
-    tell: Callable[[], None]
+    tell: Tell
+    volatile: Sequence[bytes] = ()
 
     def again(self, client: Client) -> bool:
         """Use the answer. False if the request may get another one now."""

@@ -23,6 +23,7 @@ class ListeningSink(Heard):
     """
 
     memorable = False
+    volatile = ()
 
     def __init__(self, sink: SwitchingSink, most_bytes: int, seconds: Callable[[], float]) -> None:
         self.most_bytes = most_bytes

@@ -20,7 +20,7 @@ from twisted.logger import LogLevel
 from buffr.errors import BadRequest, BuffrError, ClientGone
 from buffr.exchanges.hit import Hit
 from buffr.listeners.error_answer import error_answer
-from buffr.listeners.hit_memo import Guard, HitMemo
+from buffr.listeners.hit_memo import Guard, HitMemo, Repeated
 from buffr.log import say
 from buffr.message import Headers, Piece, Request, ResponseHead, media_type
 from buffr.transport.duplex import Duplex
@@ -150,6 +150,9 @@ class ClientSink(ABC):
     ``since`` is when the exchange last made progress.
     """
 
+    repeated: Repeated
+    """The request as it came before; set where the sink is ``memorable``."""
+
     __slots__ = (
         "_listener",
         "_room",
@@ -162,6 +165,7 @@ class ClientSink(ABC):
         "left",
         "memorable",
         "proxy",
+        "repeated",
         "request",
         "running",
         "since",
@@ -200,6 +204,11 @@ class ClientSink(ABC):
     def client_address(self) -> str:
         """The client's IP address."""
         return self.connection.client_address
+
+    @property
+    def volatile(self) -> Sequence[bytes]:
+        """As in ``SwitchingSink``."""
+        return self.repeated.volatile
 
     # What the engine does.
 

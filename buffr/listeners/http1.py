@@ -12,6 +12,7 @@ its side (RFC 9112 9.6), which keeps it from sending but not from reading.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum, auto
 from functools import cached_property
 
@@ -22,7 +23,7 @@ from zope.interface import implementer
 
 from buffr.errors import BuffrError, ClientGone
 from buffr.listeners.client import Handler, Listener, too_slow
-from buffr.listeners.hit_memo import KnownHit, RequestBytes
+from buffr.listeners.hit_memo import KnownHit, Repeated
 from buffr.listeners.http1_sink import Http1Sink
 from buffr.listeners.http2 import Http2Connection
 from buffr.message import Request
@@ -187,9 +188,16 @@ class Http1Connection(Protocol):
     def _is_known(self, data: bytes) -> bool:
         """Answer a request at once whose bytes and answer are remembered, if that still holds."""
         listener = self._listener
+        values: Sequence[bytes] = ()
         self.since = listener.now
-        known = listener.hits.get((self._own_handler or listener.handle, data))
-        if known is None or listener.stopping:
+        handler, hits = self._own_handler or listener.handle, listener.hits
+        known = hits.get((handler, data))
+        if known is None:
+            similar = hits.similar(handler, hits.cut(data))
+            if similar is None:
+                return False
+            known, values = similar
+        if listener.stopping:
             return False
         hit, guard = known.hit, known.guard
         if guard is not None and not guard(self.client_address, hit.route):
@@ -198,10 +206,10 @@ class Http1Connection(Protocol):
             return False
         self._served = True
         self.transport.write(known.data)
-        hit.tell()
+        hit.tell(values)
         return True
 
-    def remember(self, request: RequestBytes, known: KnownHit) -> None:
+    def remember(self, request: Repeated, known: KnownHit) -> None:
         self._listener.hits.put(request, known)
 
     def _bound_buffer(self) -> None:
@@ -258,8 +266,10 @@ class Http1Connection(Protocol):
         self._sink = sink = Http1Sink(self._listener, self, request, body)
         sink.half_closed = self._half_closed
         handler = self._own_handler or self._listener.handle
-        if segment and not self._buffer and self._listener.hits.is_repeated(segment):
-            sink.memorable, sink.raw, sink.sent = True, (handler, segment), b""
+        if segment and not self._buffer:
+            repeated = self._listener.hits.repeated(handler, segment, request.headers)
+            if repeated is not None:
+                sink.memorable, sink.repeated, sink.sent = True, repeated, b""
         sink.start(handler)
         return True
 

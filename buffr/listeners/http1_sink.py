@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 from buffr.errors import BuffrError
 from buffr.exchanges.hit import Hit
 from buffr.listeners.client import Carrier, ClientSink
-from buffr.listeners.hit_memo import KnownHit, RequestBytes
+from buffr.listeners.hit_memo import KnownHit, Repeated
 from buffr.message import (
     UNTIL_CLOSE,
     Headers,
@@ -51,7 +51,7 @@ class _Connection(Carrier, Protocol):
     def break_off(self) -> None:
         """Close after what was sent: the framing shows that more should have come."""
 
-    def remember(self, request: RequestBytes, known: KnownHit) -> None:
+    def remember(self, request: Repeated, known: KnownHit) -> None:
         """Answer a request of these bytes in the same way when it comes again."""
 
     def hand_over(self, successor: TwistedProtocol) -> None:
@@ -67,13 +67,12 @@ class Http1Sink(ClientSink):
     authenticated through it.
     """
 
-    __slots__ = ("_bodiless", "_chunks", "_delimited", "_head", "_keep_alive", "raw", "sent")
+    __slots__ = ("_bodiless", "_chunks", "_delimited", "_head", "_keep_alive", "sent")
 
     connection: _Connection
 
-    # Set where the sink is ``memorable``; ``sent`` is the answer once it went out whole.
-    raw: RequestBytes
     sent: bytes
+    """The answer once it went out whole; set where the sink is ``memorable``."""
 
     # Set when the answer begins; ``_head`` waits to be sent together with the first piece.
     _head: bytes
@@ -108,7 +107,7 @@ class Http1Sink(ClientSink):
 
     def remember(self, hit: Hit) -> None:
         if self.sent and self._keep_alive:
-            self.connection.remember(self.raw, KnownHit(self.sent, hit, self.guard))
+            self.connection.remember(self.repeated, KnownHit(self.sent, hit, self.guard))
 
     def begin(self, head: ResponseHead) -> None:
         self.memorable = False  # what goes out in pieces is not kept

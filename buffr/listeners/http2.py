@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import cached_property
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
@@ -19,7 +20,7 @@ from zope.interface import implementer
 
 from buffr.errors import BadRequest, BuffrError
 from buffr.listeners.client import Handler, Http2Terms, Listener, too_slow
-from buffr.listeners.hit_memo import KnownHit, RequestBytes
+from buffr.listeners.hit_memo import KnownHit, Repeated
 from buffr.listeners.http2_sink import Http2Sink
 from buffr.log import say
 from buffr.message import CHUNKED, Headers, Request
@@ -204,7 +205,7 @@ class Http2Connection(Protocol):
             return
         self._since = self._listener.now
         handle = self._own_handler or self._listener.handle
-        if ended and self._is_known(stream, (handle, fields)):
+        if ended and self._is_known(stream, handle, fields):
             return
         try:
             request = self._request(fields, ended=ended)
@@ -217,8 +218,10 @@ class Http2Connection(Protocol):
         length = request.body_length
         if length == 0:
             sink = Http2Sink(self._listener, self, stream, request, b"", complete=ended)
-            if ended and self._listener.hits.is_repeated(fields):
-                sink.memorable, sink.raw, sink.sent = True, (handle, fields), None
+            if ended:
+                repeated = self._listener.hits.repeated(handle, fields, fields)
+                if repeated is not None:
+                    sink.memorable, sink.repeated, sink.sent = True, repeated, None
             self._start(sink)
         elif length == CHUNKED or length > _WAIT_FOR_WHOLE or request.expects_continue:
             sink = Http2Sink(self._listener, self, stream, request, b"", complete=False)
@@ -227,11 +230,18 @@ class Http2Connection(Protocol):
         else:
             self._gathered[stream] = _Gathered(request, self._listener.now)
 
-    def _is_known(self, stream: int, request: RequestBytes) -> bool:
+    def _is_known(self, stream: int, handle: Handler, fields: Headers) -> bool:
         """Answer a request at once that is remembered with its answer, if that still holds."""
         listener = self._listener
-        known = listener.hits.get(request)
-        if known is None or listener.stopping:
+        values: Sequence[bytes] = ()
+        hits = listener.hits
+        known = hits.get((handle, fields))
+        if known is None:
+            similar = hits.similar(handle, hits.cut_fields(fields))
+            if similar is None:
+                return False
+            known, values = similar
+        if listener.stopping:
             return False
         hit, guard, body = known.hit, known.guard, known.data
         if guard is not None and not guard(self.client_address, hit.route):
@@ -241,7 +251,7 @@ class Http2Connection(Protocol):
         self.engine.answer(stream, known.fields, ended=not body)
         if body:
             self.engine.send(stream, body, ended=True)
-        hit.tell()
+        hit.tell(values)
         return True
 
     def _request(self, fields: Headers, *, ended: bool) -> Request:
@@ -320,7 +330,7 @@ class Http2Connection(Protocol):
         """The sink is ahead of its client: tell it when something was taken."""
         self._full.add(sink)
 
-    def remember(self, request: RequestBytes, known: KnownHit) -> None:
+    def remember(self, request: Repeated, known: KnownHit) -> None:
         """Answer a request of these fields in the same way when it comes again."""
         self._listener.hits.put(request, known)
 

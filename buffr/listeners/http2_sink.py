@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from buffr.errors import BadFraming, BuffrError, ClientGone
 from buffr.exchanges.hit import Hit
 from buffr.listeners.client import Carrier, ClientSink, Listener
-from buffr.listeners.hit_memo import KnownHit, RequestBytes
+from buffr.listeners.hit_memo import KnownHit, Repeated
 from buffr.listeners.http2_tunnel import Address, StreamTransport
 from buffr.message import CHUNKED, Headers, Piece, Request, ResponseHead, response_length
 from buffr.transport.duplex import Duplex, TransportDuplex
@@ -46,7 +46,7 @@ class _Connection(Carrier, Protocol):
     def fill(self, sink: Http2Sink) -> None:
         """Call ``taken`` whenever all was sent that there is room for, until it returns true."""
 
-    def remember(self, request: RequestBytes, known: KnownHit) -> None:
+    def remember(self, request: Repeated, known: KnownHit) -> None:
         """Answer a request of these fields in the same way when it comes again."""
 
     def forget(self, sink: Http2Sink) -> None:
@@ -69,16 +69,14 @@ class Http2Sink(ClientSink):
         "_tunnel",
         "_unsent",
         "complete",
-        "raw",
         "sent",
         "stream",
     )
 
     connection: _Connection
 
-    # Set where the sink is ``memorable``; ``sent`` is the answer once it went out whole.
-    raw: RequestBytes
     sent: tuple[Headers, bytes] | None
+    """The answer once it went out whole; set where the sink is ``memorable``."""
 
     def __init__(
         self,
@@ -290,7 +288,7 @@ class Http2Sink(ClientSink):
     def remember(self, hit: Hit) -> None:
         if self.sent is not None:
             fields, body = self.sent
-            self.connection.remember(self.raw, KnownHit(body, hit, self.guard, fields))
+            self.connection.remember(self.repeated, KnownHit(body, hit, self.guard, fields))
 
     # Other protocols.
 

@@ -73,6 +73,10 @@ class RewritingSink:
     def memorable(self) -> bool:
         return self._sink.memorable
 
+    @property
+    def volatile(self) -> Sequence[bytes]:
+        return self._sink.volatile
+
     def remember(self, hit: Hit) -> None:
         self._sink.remember(hit)
 

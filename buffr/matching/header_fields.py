@@ -143,6 +143,10 @@ class HeaderRules:
     def _no_name_met_yet(self) -> _FieldUses:
         return _FieldUses(self.rules)
 
+    def disregards(self, name: bytes) -> bool:
+        """Whether no value of this field counts, whatever the request; the name in lower case."""
+        return self._uses[name][1] == _NOTHING
+
     def read(
         self,
         method: bytes,

@@ -24,6 +24,7 @@ __all__ = [
     "class_of",
     "fingerprint",
     "is_shareable",
+    "is_volatile",
     "tells_flights_apart",
 ]
 
@@ -50,15 +51,19 @@ class HeaderClass(Enum):
 
 @frozen
 class HeaderRow:
-    """A row of the table: lower-case names, or prefixes that end in ``*``."""
+    """A row of the table: lower-case names, or prefixes that end in ``*``.
+
+    Fields that are ``volatile`` usually have a new value in each request.
+    """
 
     header_class: HeaderClass
     names: tuple[str, ...]
     why: str
+    volatile: bool = False
 
 
-def _row(header_class: HeaderClass, names: str, why: str) -> HeaderRow:
-    return HeaderRow(header_class, tuple(names.split()), why)
+def _row(header_class: HeaderClass, names: str, why: str, *, volatile: bool = False) -> HeaderRow:
+    return HeaderRow(header_class, tuple(names.split()), why, volatile)
 
 
 TABLE = (
@@ -132,6 +137,7 @@ TABLE = (
         " paypal-request-id x-goog-gcs-idempotency-token x-square-idempotency-key"
         " repeatability-request-id repeatability-first-sent x-operation-id",
         "idempotency keys: new for each call, the same for its retries",
+        volatile=True,
     ),
     _row(
         HeaderClass.IDENTITY,
@@ -214,6 +220,7 @@ TABLE = (
         " x-ot-span-context ot-tracer-* x-instana-* x-dynatrace x-dynatrace-* x-honeycomb-trace"
         " grpc-trace-bin grpc-tags-bin x-appengine-*",
         "trace and request ids",
+        volatile=True,
     ),
     _row(
         HeaderClass.NOISE,
@@ -234,56 +241,65 @@ TABLE = (
         " x-timestamp timestamp x-nonce x-request-timestamp x-deadline x-timeout"
         " x-request-timeout x-server-timeout grpc-timeout connect-timeout-ms",
         "retries, deadlines and times",
+        volatile=True,
     ),
 )
 """The first row that names a field applies; an exact name wins over a prefix."""
 
 
-class _Classes(dict[bytes, HeaderClass]):
-    """Remembers the class of each requested name; a few names recur all the time."""
+_UNLISTED = HeaderRow(HeaderClass.NEGOTIATED, (), "all others")
+
+
+class _Rows(dict[bytes, HeaderRow]):
+    """Remembers the row of each requested name; a few names recur all the time."""
 
     __slots__ = ("_prefixes",)
 
     def __init__(self) -> None:
         super().__init__()
-        self._prefixes: list[tuple[bytes, HeaderClass]] = []
+        self._prefixes: list[tuple[bytes, HeaderRow]] = []
         for row in TABLE:
             for name in row.names:
                 stem, star, _ = name.encode().partition(b"*")
                 if star:
-                    self._prefixes.append((stem, row.header_class))
+                    self._prefixes.append((stem, row))
         self.update(self._listed())
 
     @staticmethod
-    def _listed() -> Iterator[tuple[bytes, HeaderClass]]:
+    def _listed() -> Iterator[tuple[bytes, HeaderRow]]:
         for row in reversed(TABLE):
             for name in row.names:
                 if not name.endswith("*"):
-                    yield name.encode(), row.header_class
+                    yield name.encode(), row
 
-    def __missing__(self, name: bytes) -> HeaderClass:
-        for stem, header_class in self._prefixes:
+    def __missing__(self, name: bytes) -> HeaderRow:
+        for stem, row in self._prefixes:
             if name.startswith(stem):
-                return self._kept(name, header_class)
-        return self._kept(name, HeaderClass.NEGOTIATED)
+                return self._kept(name, row)
+        return self._kept(name, _UNLISTED)
 
-    def _kept(self, name: bytes, header_class: HeaderClass) -> HeaderClass:
+    def _kept(self, name: bytes, row: HeaderRow) -> HeaderRow:
         if len(name) <= _LONGEST_KNOWN and len(self) < _MOST_KNOWN:
-            self[name] = header_class
-        return header_class
+            self[name] = row
+        return row
 
 
-_CLASSES = _Classes()
+_ROWS = _Rows()
 
 
 def class_of(name: bytes) -> HeaderClass:
     """The class of a header field; ``name`` is in lower case."""
-    return _CLASSES[name]
+    return _ROWS[name].header_class
+
+
+def is_volatile(name: bytes) -> bool:
+    """Whether this field usually has a new value in each request; the name in any case."""
+    return _ROWS[name.lower()].volatile
 
 
 def tells_flights_apart(name: bytes) -> bool:
     """Whether two requests that differ in this field never share a call; the name in lower case."""
-    return _CLASSES[name] is not HeaderClass.NOISE
+    return class_of(name) is not HeaderClass.NOISE
 
 
 Fingerprint = tuple[bytes, bytes, Headers, bytes]

@@ -288,6 +288,14 @@ class Matcher:
             return IN_MEMORY
         return _MESSAGE_FACTOR * len(body)
 
+    def disregards(self, name: bytes) -> bool:
+        """Whether a request is the same whatever this field says; the name in lower case.
+
+        A field that may hold a credential counts: what it holds is removed
+        wherever else it appears.
+        """
+        return self._header.disregards(name) and not self._rules.redaction.may_tell(name)
+
     def takes_long(self, request: Request, body: bytes) -> bool:
         """Whether a body of up to ``IN_MEMORY`` bytes decodes to more than that."""
         if not body or not self._by_body:

@@ -293,6 +293,10 @@ class RedactionRules:
         """Whether a header field with this name, in any case, contains a credential."""
         return self.judged_headers[name]
 
+    def may_tell(self, name: bytes) -> bool:
+        """Whether a header field with this name may have a value to hide."""
+        return self.telling_headers[name]
+
     def hides(self, name: bytes, value: bytes) -> bool:
         """Whether a value is hidden for the words of its name, although no list has the name.
 

@@ -17,11 +17,11 @@ SIZE = size_of(kept_tunnel(""))
 
 
 def told(number: int) -> Told:
-    return float(number), 0.001, kept_tunnel(f"CONNECT {number}")
+    return float(number), 0.001, kept_tunnel(f"CONNECT {number}"), ()
 
 
 def words_of(some: Sequence[Told]) -> list[str]:
-    return [Story.of(one, dur_s).words for _, dur_s, one in some]
+    return [Story.of(one, dur_s).words for _, dur_s, one, _ in some]
 
 
 def every(ring: Ring) -> list[Told]:
@@ -61,7 +61,7 @@ class TestKept:
 class TestRepeatedHits:
     def test_what_they_share_takes_its_room_once(self) -> None:
         one = kept_tunnel("x")
-        first, repeated = (0.0, 0.001, one), (0.0, None, one)
+        first, repeated = (0.0, 0.001, one, ()), (0.0, None, one, ())
         ring = Ring(MOST)
         ring.extend([first, *[repeated] * 400])
         assert len(ring) == 401
@@ -71,12 +71,17 @@ class TestRepeatedHits:
         """Each of these repeats what came long ago: the memory is theirs now."""
         ring = Ring(MOST)
         for number in range(1000):
-            ring.extend([(0.0, None, kept_tunnel(str(number)))])
+            ring.extend([(0.0, None, kept_tunnel(str(number)), ())])
         assert len(ring) * SIZE <= MOST
+
+    def test_their_volatile_values_take_room(self) -> None:
+        ring, one = Ring(MOST), kept_tunnel("x")
+        ring.extend([(0.0, None, one, (b"%064d" % number,)) for number in range(5000)])
+        assert len(ring) * 2 * 64 <= MOST
 
     def test_nothing_is_counted_when_all_of_them_are_gone(self) -> None:
         ring = Ring(MOST)
-        ring.extend([(0.0, None, kept_tunnel(str(number))) for number in range(500)])
+        ring.extend([(0.0, None, kept_tunnel(str(number)), ()) for number in range(500)])
         ring.extend([told(number) for number in range(500)])
         alone = Ring(MOST)
         alone.extend([told(number) for number in range(500)])

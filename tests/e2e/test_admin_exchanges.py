@@ -174,6 +174,20 @@ class TestSummaries:
         assert one["url"] == f"http://{one['host']}/scoped"
         place.buffr.wait_for(f"/scoped.*trace={trace}")
 
+    def test_requests_that_differ_in_their_trace_alone(self, place: Place) -> None:
+        """They are answered out of the memo of hits; each is shown with its own trace."""
+        traces = [f"00-{number:032x}-b7ad6b7169203331-01" for number in range(1, 8)]
+        for number, trace in enumerate(traces):
+            fields = {"traceparent": trace, "X-Request-Id": f"request-{number}"}
+            place.client.get(f"{place.auto}/traced", headers=fields)
+            place.buffr.wait_for(f"/traced.*trace={trace}")
+        found = place.found("path:/traced")
+        assert [one["traceparent"] for one in reversed(found)] == traces
+        one = place.admin.get(f"/api/exchanges/{found[1]['id']}")
+        assert ["x-request-id", "request-5"] in [
+            [name.lower(), value] for name, value in one["request"]["headers"]
+        ]
+
 
 class TestDetails:
     def test_both_sides_of_what_was_fetched_and_of_what_was_replayed(self, place: Place) -> None:

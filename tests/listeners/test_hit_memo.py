@@ -19,7 +19,7 @@ from service_bench import PATIENCE_S, Client, ServiceBench, service
 from buffr.drift.verdict import Verdict
 from buffr.exchanges.exchange import Finished
 from buffr.listeners.client import ClientSink
-from buffr.listeners.hit_memo import HitMemo, KnownHit, RequestBytes
+from buffr.listeners.hit_memo import HitMemo, KnownHit, Repeated
 from buffr.message import Request, ResponseHead
 from buffr.transport.streams import BodyStream
 
@@ -39,12 +39,12 @@ class Watched(HitMemo):
         super().__init__()
         self.given = 0
 
-    def put(self, request: RequestBytes, known: KnownHit) -> None:
+    def put(self, request: Repeated, known: KnownHit) -> None:
         tell = known.hit.tell
 
-        def told() -> None:
+        def told(values: Sequence[bytes]) -> None:
             self.given += 1
-            tell()
+            tell(values)
 
         known.hit.tell = told
         super().put(request, known)
@@ -454,8 +454,143 @@ class TestForward:
             assert warm.bench.factory.hits.given
 
 
+class TestVolatile:
+    """Requests that differ in nothing but trace and request ids, which no answer depends on."""
+
+    TRACE = b"traceparent: 00-%032x-%016x-01\r\n"
+
+    @staticmethod
+    def asking(*fields: bytes, request: bytes = GET) -> bytes:
+        head, end, body = request.partition(b"\r\n\r\n")
+        return head + b"\r\n" + b"".join(fields) + end[2:] + body
+
+    def traced(self, number: int, request: bytes = GET) -> bytes:
+        return self.asking(self.TRACE % (number, number), request=request)
+
+    def given(
+        self,
+        directory: Path,
+        make: Callable[[Path], Mapping[str, Any]],
+        known: Callable[[int], bytes],
+        steps: Sequence[Step],
+        *recordings: dict[str, Any],
+    ) -> int:
+        """How many of the steps are answered out of the memo; the outcome is as without it."""
+        with sessions(directory, make, *recordings) as (warm, cold):
+            memo = warm.bench.factory.hits
+            assert isinstance(memo, Watched)
+            patience, number = monotonic() + PATIENCE_S, 1000
+            while not memo.given:  # a file that was just written is looked at once more
+                for session in (warm, cold):
+                    session.take([known(number)])
+                number += 1
+                assert monotonic() < patience
+            memo.given = 0
+            for session in (warm, cold):
+                session.take(steps)
+            assert warm.outcome == cold.outcome
+            return memo.given
+
+    @pytest.mark.parametrize("form", ["text", "json"])
+    def test_each_is_a_hit_with_its_own_trace_in_the_log(self, tmp_path: Path, form: str) -> None:
+        def make(here: Path) -> dict[str, Any]:
+            return settings(here) | {"log": {"format": form}}
+
+        steps = [self.traced(number) for number in range(5)]
+        steps += [self.asking(b"traceparent: %b\r\n" % bad) for bad in (b"x", b"00-1-2-01")]
+        assert self.given(tmp_path, make, self.traced, steps, recording()) == 7
+
+    def test_a_body_is_compared_whole(self, tmp_path: Path) -> None:
+        """Whatever stands in it."""
+        inside = b"{}\r\n\r\n\r\ntraceparent: %d\r\n"
+        head = b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: 24\r\n\r\n"
+        made = [
+            recording("/p", str(n), method="POST", asked=(inside % n).decode()) for n in range(3)
+        ]
+        steps = [self.traced(n, head + inside % (n % 3)) for n in range(9)]
+        assert self.given(
+            tmp_path, settings, lambda n: self.traced(n, head + inside % 0), steps, *made
+        )
+
+    def test_several_fields(self, tmp_path: Path) -> None:
+        """In the spellings that clients use, and an idempotency key."""
+
+        def asking(number: int) -> bytes:
+            return self.asking(
+                b"X-Request-Id: %d\r\n" % (number + 1000),
+                self.TRACE % (number, number),
+                b"Idempotency-Key: key-%d\r\n" % (number + 1000),
+            )
+
+        assert self.given(tmp_path, settings, asking, list(map(asking, range(5))), recording()) == 5
+
+    def test_a_field_that_the_settings_compare(self, tmp_path: Path) -> None:
+        def make(here: Path) -> dict[str, Any]:
+            return settings(here, match={"header": ["X-Request-Id"]})
+
+        def asking(number: int) -> bytes:
+            return self.asking(b"X-Request-Id: %d\r\n" % (number % 2))
+
+        made = [recording(body=name, headers={"X-Request-Id": name}) for name in ("0", "1")]
+        with sessions(tmp_path, make, *made) as (warm, cold):
+            for session in (warm, cold):
+                session.take([asking(number) for number in range(8)])
+            assert warm.outcome == cold.outcome
+            assert bodies(warm.answers) == [b"0", b"1"] * 4
+
+    def test_a_field_that_comes_in_two_forms(self, tmp_path: Path) -> None:
+        """The first one counts in the log, and it is not in the form that is looked for."""
+
+        def asking(number: int) -> bytes:
+            first = (self.TRACE % (number, 1)).replace(b": ", b":  ")
+            return self.asking(first, self.TRACE % (number, 2))
+
+        steps = [*map(self.traced, range(3)), *map(asking, range(5))]
+        assert self.given(tmp_path, settings, self.traced, steps, recording()) == 3
+
+    def test_two_of_a_kind(self, tmp_path: Path) -> None:
+        def asking(number: int) -> bytes:
+            return self.asking(self.TRACE % (number, 1), self.TRACE % (number, 2))
+
+        assert self.given(tmp_path, settings, asking, list(map(asking, range(3))), recording()) == 3
+
+    def test_a_head_that_would_be_too_long(self, tmp_path: Path) -> None:
+        """Values may be as long as those that were judged, and no longer."""
+
+        def make(here: Path) -> dict[str, Any]:
+            return settings(here) | {"limits": {"head_bytes": 1024}}
+
+        def asking(size: int) -> bytes:
+            return self.asking(b"X-Request-Id: %b\r\n" % (b"x" * size))
+
+        steps = [asking(size) for size in (40, 39, 41, 500, 1000, 2000, 40)]
+        assert self.given(tmp_path, make, lambda _: asking(40), steps, recording()) >= 3
+
+    def test_a_file_that_others_change(self, tmp_path: Path) -> None:
+        def change(bench: ServiceBench) -> None:
+            write(bench.directory, recording(body="two"))
+
+        steps: list[Step] = [self.traced(1), change, self.traced(2), self.traced(3)]
+        assert self.given(tmp_path, settings, self.traced, steps, recording()) >= 1
+
+    def test_hostile_bytes_in_a_value(self, tmp_path: Path) -> None:
+        values = [b"", b" ", b"\t", b"a b", b"a ", b"\xe9", b"\0", b"a\rb", b"a\nb", b"a\r\n b"]
+        values += [b"a\r\nHost: i", b"a\r\n\r\nGET /other HTTP/1.1"]
+        values += [b"\x7f", b"\x1b[2J", b'"', b"a: b", b"a\\", b":", b"x" * 60000]
+        steps: list[Step] = []
+        for value in values:
+            steps += [self.asking(b"traceparent: %b\r\n" % value), self.traced(1), GET]
+        for raw in (ACCEPTED | REFUSED).values():
+            whole = b"\r\n\r\n" in raw and len(raw) < 5000
+            if whole and not re.search(rb"(?i)content-length|chunked|expect|upgrade", raw):
+                steps += [self.traced(n, raw) for n in range(3)]
+        made = [recording(), recording("/p")]
+        assert self.given(tmp_path, settings, self.traced, steps, *made)
+
+
 class TestBounds:
     def test_requests_that_come_once_leave_nothing(self) -> None:
         memo = HitMemo()
-        assert not any(memo.is_repeated(b"GET /%d" % number) for number in range(100))
-        assert memo.is_repeated(b"GET /99")
+        asked = [b"GET /%d" % number for number in range(100)]
+        assert not any(memo.repeated(None, raw, ()) for raw in asked)
+        assert memo.repeated(None, asked[-1], ())

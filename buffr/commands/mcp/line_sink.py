@@ -75,6 +75,7 @@ class LineSink:
     """
 
     memorable = False
+    volatile = ()
     half_closed = False
 
     def __init__(

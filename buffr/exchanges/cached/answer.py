@@ -26,7 +26,7 @@ from buffr.exchanges.cached.invalidation import through, url_of
 from buffr.exchanges.cached.sink import CacheSink, Declined
 from buffr.exchanges.exchange import Counters, Exchange
 from buffr.exchanges.flight import Flight, Flights
-from buffr.exchanges.hit import CachedHit
+from buffr.exchanges.hit import CachedHit, Tell
 from buffr.exchanges.request_body import RequestBody, read_whole
 from buffr.exchanges.route import Cached
 from buffr.formats.codings import GZIP_START
@@ -95,7 +95,7 @@ class Caching:
         counters: Counters,
         recorded: Callable[[Exchange], None],
         failed: Callable[[Exchange, BuffrError], None],
-        telling: Callable[[Exchange, int], Callable[[], None]],
+        telling: Callable[[Exchange, int, Sequence[bytes]], Tell],
     ) -> None:
         self._reactor = reactor
         self._wall = wall
@@ -168,9 +168,10 @@ class Caching:
             return
         if exchange.request.hops:
             return
-        until, tell = hit_until(entry, now), self._telling(exchange, status)
+        until, volatile = hit_until(entry, now), _disregarded(look)
+        tell = self._telling(exchange, status, volatile)
         exchange.sink.remember(
-            CachedHit(look.route, asked.own, look.found, now, until, self._wall, tell)
+            CachedHit(look.route, asked.own, look.found, now, until, self._wall, tell, volatile)
         )
 
     async def _stored(
@@ -390,6 +391,15 @@ async def _found(
         if found is not None and for_everybody(terms_of(found.entry.head.headers)):
             return route.timing.timed(found), ()
     return None, ()
+
+
+def _disregarded(look: _Lookup) -> Sequence[bytes]:
+    """The volatile fields of a request, if none of them makes a difference to what was found."""
+    volatile = look.exchange.sink.volatile
+    selecting = {name for stored in look.found for name, _ in stored.entry.vary}
+    if selecting.isdisjoint(volatile) and all(map(look.route.keys.disregards, volatile)):
+        return volatile
+    return ()
 
 
 def _name(look: _Lookup) -> tuple[object, ...]:

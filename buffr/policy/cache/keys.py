@@ -120,6 +120,10 @@ class CacheKeys:
             self._known.put(name, known, request.head_bytes)
         return known
 
+    def disregards(self, name: bytes) -> bool:
+        """Whether this field makes no difference unless a ``Vary`` names it; in lower case."""
+        return self._matcher.disregards(name) and not self._is_credential(name)
+
     def _asked(self, request: Request, body: bytes | LongBody, origin: Origin | None) -> Asked:
         # What is stored for GET answers HEAD too.
         keyed = evolve(request, method=b"GET") if request.method == b"HEAD" else request

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from buffr.errors import BuffrError
 from buffr.exchanges.cached.answer import Caching
 from buffr.exchanges.exchange import Counters, Exchange
-from buffr.exchanges.hit import Hit
+from buffr.exchanges.hit import Hit, Tell
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.route import Cached
@@ -78,6 +78,7 @@ class Client:
         raise AssertionError
 
     memorable = False
+    volatile: Sequence[bytes] = ()
 
     def remember(self, hit: Hit) -> None:
         raise AssertionError
@@ -221,8 +222,8 @@ class Bench:
     def _kept(self, _: Exchange) -> None:
         self.kept += 1
 
-    def _telling(self, _: Exchange, status: int) -> Callable[[], None]:
-        def tell() -> None:
+    def _telling(self, _: Exchange, status: int, __: Sequence[bytes]) -> Tell:
+        def tell(_: Sequence[bytes]) -> None:
             self.told += status == 200
 
         return tell

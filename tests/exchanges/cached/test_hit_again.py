@@ -88,7 +88,7 @@ def test_it_does_not_outlive_its_freshness(tmp_path: Path) -> None:
 
 def test_it_is_noted_as_a_hit(bench: Bench) -> None:
     hit = known(bench)
-    hit.tell()
+    hit.tell(())
     assert bench.told == 1
 
 
@@ -123,3 +123,26 @@ def test_an_answer_for_everybody_is_no_answer_of_ones_own(bench: Bench) -> None:
     client, hit = asked_again(bench, (b"Authorization", b"Bearer abc"))
     assert client.told.startswith(b"buffr; hit")
     assert hit is None
+
+
+class TestVolatile:
+    """Fields that are new in each request, and make no difference unless a ``Vary`` names them."""
+
+    def hit(self, bench: Bench, *fields: tuple[bytes, bytes]) -> Hit | None:
+        client = Remembering()
+        client.volatile = (b"x-request-id",)
+        bench.sends((b"X-Request-Id", b"1"), *fields, client=client)
+        return client.hit
+
+    def test_they_are_disregarded(self, bench: Bench) -> None:
+        bench.fetched(FRESH)
+        hit = self.hit(bench)
+        assert hit is not None
+        assert hit.volatile == (b"x-request-id",)
+
+    def test_unless_an_answer_varies_by_one(self, bench: Bench) -> None:
+        vary = (b"Vary", b"X-Request-Id")
+        bench.fetched(FRESH, vary, asking=((b"X-Request-Id", b"1"),))
+        hit = self.hit(bench)
+        assert hit is not None
+        assert not hit.volatile
