@@ -136,7 +136,7 @@ class NoMatch(BuffrError):
 
 
 class SessionDrift(NoMatch):
-    """A WebSocket client deviated from the recorded session. It got a close frame."""
+    """A client deviated from a recorded WebSocket session, or from a recorded call in turns."""
 
 
 class HookFailed(BuffrError):

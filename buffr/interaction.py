@@ -117,11 +117,13 @@ class IndexEntry:
     """The part of a whole interaction that a store needs for lookups.
 
     ``choosing`` are the fields of the answer that say which requests it is
-    for: ``Vary`` and ``Content-Type``.
+    for: ``Vary`` and ``Content-Type``. ``begins_after`` is the first of its
+    ``turns``, if it has any.
     """
 
     request: RecordedRequest
     choosing: Headers = ()
+    begins_after: int | None = None
 
 
 def choosing_fields(answer: Headers) -> Headers:
@@ -142,6 +144,11 @@ class HTTPInteraction:
     is the program with its version, and the settings that shaped the recording.
     ``took_ms`` is how long the upstream took from the request to the end of its
     answer. ``note`` is a user's.
+
+    ``turns`` are those of a call in which both sides sent messages (gRPC,
+    Connect): how many of the client's came before the answer's head, each of
+    its messages, and its end. Those that the whole request came before are left
+    out, so most recordings have none.
     """
 
     request: RecordedRequest
@@ -157,11 +164,17 @@ class HTTPInteraction:
     took_ms: int | None = None
     note: str | None = None
     recorded_by: str | None = None
+    turns: tuple[int, ...] = ()
 
     @property
     def whole(self) -> bool:
         """Whether it may be replayed."""
         return self.truncated is None
+
+    @property
+    def begins_after(self) -> int | None:
+        """How many of the client's messages came before the answer, if not all had."""
+        return self.turns[0] if self.turns else None
 
     @property
     def unended(self) -> bool:
@@ -268,6 +281,8 @@ class WebSocketInteraction:
     recorded_at: str | None = None
     note: str | None = None
     recorded_by: str | None = None
+    begins_after: None = field(default=None, init=False)
+    """A session begins with its handshake."""
 
     @property
     def whole(self) -> bool:

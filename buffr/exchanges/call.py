@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
@@ -82,12 +82,14 @@ class RecordedCall(UpstreamCall):
 
     ``share`` keeps the body for all clients that join. ``timestamp`` returns
     the time as written in recordings; ``kept`` is called after a recording,
-    ``failed`` if it could not be written.
+    ``failed`` if it could not be written. ``identified`` is called before
+    ``kept`` for a call that was not identified by its whole request.
     """
 
     route: Recorded
     share: bool
     timestamp: Callable[[], str]
+    identified: Callable[[HTTPInteraction], Awaitable[None]]
     kept: Callable[[RecordedRequest, ResponseHead], None]
     failed: Callable[[BuffrError], None]
 
@@ -96,7 +98,8 @@ class RecordedCall(UpstreamCall):
         needed = self.share or head.status in route.record_statuses
         spool = Spool(route.body_memory_bytes, route.spool_dir) if needed else None
         remark = self.exchange.remark
-        return Tape(spool, self.seconds(), count=None if remark is None else remark.count)
+        count = None if remark is None else remark.count
+        return Tape(spool, self.seconds(), count=count, turns=self.body.turns)
 
     async def keep(self, head: ResponseHead, tape: Tape, truncated: str | None) -> None:
         remark = self.exchange.remark
@@ -105,7 +108,7 @@ class RecordedCall(UpstreamCall):
             truncated, tape.uncertain = None, LEFT_OPEN
         if head.status not in self.route.record_statuses:
             return
-        if truncated is None and not self.body.whole:
+        if truncated is None and not (self.body.whole or tape.turns):
             truncated = "the upstream answered before it had the whole request"
         try:
             interaction = self._interaction(head, tape, truncated)
@@ -125,6 +128,8 @@ class RecordedCall(UpstreamCall):
             self.failed(error)
         else:
             if truncated is None:
+                if self.body.turns is not None and isinstance(interaction, HTTPInteraction):
+                    await self.identified(interaction)
                 self.kept(interaction.request, head)
 
     def _interaction(self, head: ResponseHead, tape: Tape, truncated: str | None) -> Interaction:

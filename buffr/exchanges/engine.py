@@ -51,6 +51,7 @@ from buffr.exchanges.replay import Replays
 from buffr.exchanges.request_body import RequestBody, read_whole, stream_through
 from buffr.exchanges.route import Cached, LiveChecks, Passing, Recorded, Route
 from buffr.exchanges.seen import LiveCheck
+from buffr.exchanges.sessions.opening import call_opened, is_open_call
 from buffr.exchanges.sessions.registry import Sessions
 from buffr.formats.codings import GZIP_START
 from buffr.interaction import RecordedRequest
@@ -61,7 +62,7 @@ from buffr.message import TRACEPARENT, Request, ResponseHead, trace_of
 from buffr.policy.faults import Fault
 from buffr.policy.mode import Fetch, Refuse, Replay, decide
 from buffr.transport.eager import AT_ONCE_BYTES, aside
-from buffr.transport.streams import BodyStream
+from buffr.transport.streams import BodyReader, BodyStream
 from buffr.wire.websocket_handshake import asks_websocket, check_request
 
 __all__ = ["Engine"]
@@ -265,7 +266,7 @@ class Engine:
         """Relay without keeping anything. Returns the status, and why the answer was cut off."""
         request = exchange.request
         if body:
-            exchange.body = _on_its_way(route, body)
+            exchange.body = _on_its_way(route, request, body)
         if exchange.watch is not None:
             exchange.listen()
         if request.upgrade and asks_websocket(request):
@@ -284,10 +285,46 @@ class Engine:
         self, exchange: Exchange, route: Recorded, body: bytes | BodyStream
     ) -> tuple[int, str | None]:
         """Answer from a recording, or record an answer."""
+        request = exchange.request
+        if not isinstance(body, bytes) and route.identifies and is_open_call(route, request, body):
+            return await self._called(exchange, route, body)
+        return await self._identified(exchange, route, body)
+
+    async def _called(
+        self, exchange: Exchange, route: Recorded, body: BodyStream
+    ) -> tuple[int, str | None]:
+        """Answer a call whose messages are still coming."""
+        request = exchange.request
+        opened = await call_opened(self._reactor, exchange, route, body, self._wall)
+        if opened.needs_whole:
+            return await self._identified(exchange, route, opened.body)
+        exchange.body = RequestBody(opened.body, opened.said)
+        match decide(route.mode, request.method, opened.place, share=False):
+            case Replay(place):
+                exchange.src = "cassette"
+                exchange.place = place
+                return await self._replays.call(exchange, route, place, opened.body)
+            case Fetch() | Refuse():
+                upstream = route.upstream or self._once(exchange, route)
+                if upstream is None:
+                    raise await no_match(exchange, route)
+                exchange.body = stream_through(route, request, opened.body, record=True)
+                return await self._fetched(_ONCE, exchange, route, upstream, b"")
+            case other:
+                assert_never(other)
+
+    def _once(self, exchange: Exchange, route: Recorded) -> PacedUpstream | None:
+        """The upstream, if a user lets this request through by hand."""
+        return route.once.take(exchange.identity, self._reactor.seconds())
+
+    async def _identified(
+        self, exchange: Exchange, route: Recorded, body: bytes | BodyReader
+    ) -> tuple[int, str | None]:
+        """Answer a request that is identified by all of it, if at all."""
         request, place = exchange.request, None
         key = check_request(request) if request.upgrade and asks_websocket(request) else b""
         if not route.identifies:
-            exchange.body = _on_its_way(route, body, record=route.mode.records)
+            exchange.body = _on_its_way(route, request, body, record=route.mode.records)
         else:
             exchange.body = (
                 RequestBody(body, body)
@@ -327,7 +364,7 @@ class Engine:
             case Fetch() as fetch if route.upstream is not None:
                 return await self._fetched(fetch, exchange, route, route.upstream, key)
             case Fetch() | Refuse():
-                upstream = route.once.take(exchange.identity, self._reactor.seconds())
+                upstream = self._once(exchange, route)
                 if upstream is not None:
                     return await self._fetched(_ONCE, exchange, route, upstream, key)
                 exchange.body.close()
@@ -536,8 +573,10 @@ def _not_shared(failure: Failure) -> None:
     failure.trap(StoreFailed)
 
 
-def _on_its_way(route: Route, body: bytes | BodyStream, *, record: bool = False) -> RequestBody:
+def _on_its_way(
+    route: Route, request: Request, body: bytes | BodyReader, *, record: bool = False
+) -> RequestBody:
     """A body that is forwarded as it arrives, and does not identify the request."""
-    return (
-        RequestBody(body) if isinstance(body, bytes) else stream_through(route, body, record=record)
-    )
+    if isinstance(body, bytes):
+        return RequestBody(body)
+    return stream_through(route, request, body, record=record)

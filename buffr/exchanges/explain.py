@@ -13,14 +13,19 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
+from buffr.errors import CassetteError
+from buffr.formats.envelopes import is_enveloped
 from buffr.interaction import BrokenInteraction, IndexEntry, RecordedRequest
 from buffr.log import say
+from buffr.matching.body import IN_MEMORY
+from buffr.matching.calls import beginnings
 from buffr.matching.key import MatchKey, recording_name
 from buffr.matching.matcher import Matcher
 from buffr.matching.near_miss import MOST, NearMiss, near_misses, variant_miss
 from buffr.matching.nearest import NearIndex
 from buffr.matching.variants import Identity
-from buffr.message import Request
+from buffr.message import Request, media_type
+from buffr.recording.readable import content
 from buffr.redaction.request_hint import RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Matches, Store
@@ -87,6 +92,7 @@ class Explainer:
         self._index = NearIndex()
         self._broken: dict[bytes, tuple[int, str]] = {}
         self._unended: dict[bytes, list[int]] = {}
+        self._calls: dict[bytes, list[int]] = {}
         self._keys: Memo[int, MatchKey] = Memo(entries=4096, size_bytes=_KEYS_BYTES)
         self._forget()
 
@@ -152,6 +158,7 @@ class Explainer:
                 return 0
             case IndexEntry(request):
                 self._index.add(place, await self._recorded(request))
+                await self._file_call(place, request, found.begins_after)
             case BrokenInteraction(request, why, unended):
                 digest = (await self._recorded(request)).digest
                 if unended:
@@ -165,6 +172,30 @@ class Explainer:
     async def _recorded(self, request: RecordedRequest) -> MatchKey:
         size_bytes = request.body.size_bytes
         return await aside(self._reactor, size_bytes, self._matcher.recorded, request)
+
+    async def _file_call(
+        self, place: int, request: RecordedRequest, begins_after: int | None
+    ) -> None:
+        """File a call by what it begins with, if it consists of messages."""
+        if not is_enveloped(media_type(request.headers)):
+            return
+        try:
+            asked = content(request.body, IN_MEMORY)
+        except CassetteError:
+            return  # a lookup that needs the file says so
+        for first in beginnings(request, asked, begins_after):
+            digest = (await self._recorded(first)).digest
+            self._calls.setdefault(digest, []).append(place)
+
+    async def calls(self, keys: Sequence[MatchKey]) -> Sequence[int]:
+        """The recordings of calls that begin with a message, given by its keys.
+
+        If the keys are those of no message: those whose answers begin before
+        the first.
+        """
+        await self.catch_up()
+        found = [place for key in keys for place in self._calls.get(key.digest, ())]
+        return sorted(set(found))
 
     async def explained(
         self,

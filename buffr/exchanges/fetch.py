@@ -17,6 +17,7 @@ from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.relay import relayed
 from buffr.exchanges.replay import Replays
 from buffr.exchanges.route import Recorded
+from buffr.exchanges.sessions.opening import identify_call
 from buffr.exchanges.sessions.registry import Sessions
 from buffr.interaction import RecordedRequest
 from buffr.matching.header_table import fingerprint, is_shareable
@@ -172,6 +173,7 @@ class Fetches:
             route=route,
             share=share,
             timestamp=self._timestamp,
+            identified=partial(identify_call, self._reactor, exchange, route),
             kept=partial(self._kept, exchange),
             failed=partial(self._failed, exchange),
         )

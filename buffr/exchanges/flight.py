@@ -157,6 +157,9 @@ class Flight(Generic[AnyCall]):
     async def _receive(self, response: Response, tape: Tape) -> None:
         try:
             await self._take(response.body, tape)
+        except ClientGone:
+            # It left before its request was complete, so the upstream cannot go on.
+            self._cut = CLIENT_LEFT
         except BuffrError as error:
             self._cut, self._reset = error.message, reset_of(error)
         except CancelledError:

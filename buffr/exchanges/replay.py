@@ -15,6 +15,8 @@ from buffr.exchanges.altered import altered, at_its_time, is_altered, with_allow
 from buffr.exchanges.exchange import Counters, Exchange, shown
 from buffr.exchanges.lookup import captured
 from buffr.exchanges.route import Recorded
+from buffr.exchanges.sessions.calls import CallReplays
+from buffr.exchanges.sessions.opening import CallBody
 from buffr.exchanges.sessions.registry import Sessions
 from buffr.interaction import LEFT_OPEN, Body, HTTPInteraction, WebSocketInteraction
 from buffr.log import say
@@ -48,6 +50,7 @@ class Replays:
         self._wall = wall
         self._counters = counters
         self._sessions = sessions
+        self._calls = CallReplays(reactor)
 
     async def answer(
         self, exchange: Exchange, route: Recorded, place: int, key: bytes
@@ -93,6 +96,22 @@ class Replays:
         finally:
             spool.close()
         return interaction.response.status, None
+
+    async def call(
+        self, exchange: Exchange, route: Recorded, place: int, body: CallBody
+    ) -> tuple[int, str | None]:
+        """Replay the recording at a place to a client that takes its turns.
+
+        Returns as ``answer`` does. Raises ``SessionDrift``.
+        """
+        interaction = await route.store.load(place)
+        if route.hooks is not None:
+            request = exchange.recorded_request(exchange.body.shown)
+            interaction = await route.hooks.replayed(interaction, request)
+        self._counters.hits += 1
+        exchange.interaction = interaction
+        assert isinstance(interaction, HTTPInteraction)
+        return await self._calls.play(exchange, route, interaction, body), None
 
     async def _held_open(
         self,

@@ -9,15 +9,17 @@ from attrs import frozen
 from buffr.errors import BuffrError
 from buffr.exchanges.route import Cached, Recorded, Route
 from buffr.formats.codings import GZIP_START
+from buffr.formats.envelopes import is_enveloped
 from buffr.interaction import Body
 from buffr.matching.body import IN_MEMORY, LongBody
-from buffr.message import Request, ResponseHead
+from buffr.message import Request, ResponseHead, media_type
 from buffr.recording.http import TeeReader
 from buffr.recording.tape import Tape, TapeReader
+from buffr.recording.turns import TurnLog
 from buffr.redaction.for_log import credentials_in, target_for_log
 from buffr.transport.sink import Sink
 from buffr.transport.spool import Spool
-from buffr.transport.streams import BodyReader, BodyStream
+from buffr.transport.streams import BodyReader
 
 __all__ = ["RequestBody", "read_whole", "stream_through"]
 
@@ -29,13 +31,15 @@ _DIGEST_MARK = b"sha256:"
 class RequestBody:
     """A request's body: how it is sent, what identifies it, and where it is recorded from.
 
-    ``tape`` is ``None`` if the body is in ``outgoing`` as bytes.
+    ``tape`` is ``None`` if the body is in ``outgoing`` as bytes. ``turns`` are
+    noted if the answer may begin before the body has come.
     """
 
     outgoing: bytes | BodyReader
     identity: bytes | LongBody = b""
     tape: Tape | None = None
     expect_met: bool = False
+    turns: TurnLog | None = None
 
     @property
     def exact(self) -> bytes:
@@ -79,7 +83,7 @@ def _tape(route: Route) -> Tape:
 
 
 async def read_whole(
-    route: Recorded | Cached, request: Request, body: bytes | BodyStream, sink: Sink
+    route: Recorded | Cached, request: Request, body: bytes | BodyReader, sink: Sink
 ) -> RequestBody:
     """Read a whole body before anything else is done, as its identity is needed."""
     if isinstance(body, bytes):
@@ -120,9 +124,12 @@ def _words(route: Route, request: Request) -> str:
     return f"{request.method.decode('ascii')} {target.decode('ascii')}"
 
 
-def stream_through(route: Route, stream: BodyStream, *, record: bool) -> RequestBody:
+def stream_through(
+    route: Route, request: Request, stream: BodyReader, *, record: bool
+) -> RequestBody:
     """Forward a body as it arrives."""
     if not record:
         return RequestBody(stream)
     tape = _tape(route)
-    return RequestBody(TeeReader(stream, tape), b"", tape)
+    turns = TurnLog() if is_enveloped(media_type(request.headers)) else None
+    return RequestBody(TeeReader(stream, tape, turns), b"", tape, turns=turns)

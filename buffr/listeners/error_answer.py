@@ -17,7 +17,7 @@ from buffr.errors import BuffrError
 from buffr.formats.grpc import is_grpc_type
 from buffr.message import Headers, Request, ResponseHead
 
-__all__ = ["Form", "error_answer", "form_of"]
+__all__ = ["Form", "error_answer", "error_trailers", "form_of"]
 
 
 class Form(Enum):
@@ -117,18 +117,27 @@ def error_answer(error: BuffrError, request: Request) -> tuple[ResponseHead, byt
     return ResponseHead(error.status, error.reason, fields), body
 
 
-def _grpc_fields(error: BuffrError) -> Headers:
-    """A status and a message in the place of an answer.
+def error_trailers(error: BuffrError, request: Request) -> Headers | None:
+    """What ends an answer that has begun, if its client can still be told of an error."""
+    return _grpc_status(error) if form_of(request) is Form.GRPC else None
 
-    A miss is FAILED_PRECONDITION: with UNAVAILABLE, clients ask again.
-    """
-    words = quote(_words(error).encode()[:_MOST_GRPC_BYTES], safe=_SAFE_IN_GRPC)
+
+def _grpc_fields(error: BuffrError) -> Headers:
+    """A status and a message in the place of an answer."""
     return (
         (b"content-type", _MEDIA_TYPES[Form.GRPC]),
         (b"content-length", b"0"),
+        *_grpc_status(error),
+        *error.headers,
+    )
+
+
+def _grpc_status(error: BuffrError) -> Headers:
+    """A miss is FAILED_PRECONDITION: with UNAVAILABLE, clients ask again."""
+    words = quote(_words(error).encode()[:_MOST_GRPC_BYTES], safe=_SAFE_IN_GRPC)
+    return (
         (b"grpc-status", b"%d" % _GRPC_STATUS.get(error.status, _GRPC_UNKNOWN)),
         (b"grpc-message", words.encode("ascii")),
-        *error.headers,
     )
 
 

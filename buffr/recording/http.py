@@ -16,6 +16,7 @@ from buffr.message import (
 )
 from buffr.origin import Origin
 from buffr.recording.tape import Tape
+from buffr.recording.turns import TurnLog
 from buffr.transport.streams import BodyReader
 from buffr.wire.websocket_handshake import asks_websocket
 
@@ -82,20 +83,27 @@ def recording(
         captures=captures,
         left_after_ms=left_after_ms,
         took_ms=took_ms,
+        turns=tape.turns,
     )
 
 
 class TeeReader:
-    """Passes a body on, and copies it to a tape; ``whole`` once its end was read."""
+    """Passes a body on, and copies it to a tape; ``whole`` once its end was read.
 
-    def __init__(self, body: BodyReader, tape: Tape) -> None:
+    ``turns`` notes when the messages of the body pass.
+    """
+
+    def __init__(self, body: BodyReader, tape: Tape, turns: TurnLog | None = None) -> None:
         self.trailers: Headers = ()
         self.whole = False
         self._body = body
         self._tape = tape
+        self._turns = turns
 
     async def read(self) -> Piece | None:
         piece = await self._body.read()
+        if self._turns is not None:
+            self._turns.said(None if piece is None else piece.data)
         if piece is None:
             self.trailers = self._tape.trailers = self._body.trailers
             self.whole = True

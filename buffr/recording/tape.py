@@ -9,6 +9,7 @@ from attrs import evolve
 
 from buffr.interaction import Body, Chunk
 from buffr.message import Headers, Piece
+from buffr.recording.turns import TurnLog
 from buffr.transport.spool import Spool
 
 __all__ = ["Tape", "TapeReader"]
@@ -21,7 +22,8 @@ class Tape:
     readers that keep up, older pieces are read back. Without a spool a piece
     is available until every reader has ``passed`` it, and so are pieces after
     ``most_kept_bytes``. Times are seconds of a monotonic clock. ``count``
-    returns the ``after`` of a chunk that comes now.
+    returns the ``after`` of a chunk that comes now. ``turns`` notes when the
+    messages of the body come.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class Tape:
         window_bytes: int = 262144,
         most_kept_bytes: int | None = None,
         count: Callable[[], int] | None = None,
+        turns: TurnLog | None = None,
     ) -> None:
         self.trailers: Headers = ()
         self.uncertain: str | None = None
@@ -51,6 +54,9 @@ class Tape:
         self._count = count
         self._counts: list[int] = []
         self._end = 0
+        self._turns = turns
+        if turns is not None:
+            turns.begun()
 
     def __len__(self) -> int:
         return len(self._marks)
@@ -63,6 +69,11 @@ class Tape:
     def from_start(self) -> bool:
         """Whether a new reader can still get every piece."""
         return self.kept or self._first_recent == 0
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """As in ``HTTPInteraction``."""
+        return () if self._turns is None else self._turns.turns
 
     def append(self, piece: Piece, now: float) -> None:
         if self._most_kept_bytes is not None:
@@ -77,6 +88,8 @@ class Tape:
         self._last = now
         if self._count is not None:
             self._counts.append(self._count())
+        if self._turns is not None:
+            self._turns.heard(piece.data)
         self.size_bytes += len(piece.data)
         self._recent.append(piece)
         self._recent_bytes += len(piece.data)
@@ -89,6 +102,8 @@ class Tape:
         self.trailers, self.uncertain = trailers, uncertain
         if self._count is not None:
             self._end = self._count()
+        if self._turns is not None:
+            self._turns.over()
 
     def passed(self, number: int) -> None:
         """Every reader is past the pieces before this number."""

@@ -33,7 +33,8 @@ _MOST_SHOWN = 3
 class Deviation:
     """A client's message that does not match the recording.
 
-    ``number`` counts the frames of the cassette's ``frames`` from 0.
+    ``number`` counts the frames of the cassette's ``frames`` from 0, or the
+    client's messages of a call; ``unit`` says which.
     ``expected`` and ``got`` describe the messages in a few words;
     ``differences`` are where they differ. Nothing here contains a credential.
     """
@@ -42,10 +43,11 @@ class Deviation:
     expected: str
     got: str
     differences: tuple[Difference, ...] = ()
+    unit: str = "frame"
 
     def __str__(self) -> str:
         """The part for a log line; there is no answer for the rest."""
-        message = f"frame {self.number}: expected {self.expected}, got {self.got}"
+        message = f"{self.unit} {self.number}: expected {self.expected}, got {self.got}"
         return "; ".join([message, *map(str, self.differences[:_MOST_SHOWN])])
 
     @property

@@ -160,4 +160,5 @@ class MemoryInteractions:
 
 
 def _entry_of(interaction: Interaction) -> IndexEntry:
-    return IndexEntry(interaction.request, choosing_fields(interaction.response.headers))
+    choosing = choosing_fields(interaction.response.headers)
+    return IndexEntry(interaction.request, choosing, interaction.begins_after)

@@ -179,15 +179,25 @@ class TestPlain:
             assert outcomes(running.ports[0]) == wanted
         assert server.service.asked == asked
 
-    @pytest.mark.parametrize("mode", ["passthrough", "record"])
+    @pytest.mark.parametrize("mode", ["passthrough", "record", "auto"])
     def test_both_sides_talk_in_turns(self, server: Server, settings: Path, mode: str) -> None:
         target = f"http://127.0.0.1:{server.port}"
-        options = ("--mode", mode, "--target", target, "--port", "0")
+        options = ("--target", target, "--port", "0")
+        cassette = () if mode == "passthrough" else ("--cassette", "c.json")
         with (
-            BuffrProcess.run("serve", *options, cwd=settings) as running,
+            BuffrProcess.run("serve", "--mode", mode, *options, *cassette, cwd=settings) as running,
             channel_to(running.ports[0]) as channel,
         ):
             assert _talk(channel) == [b"heard %d" % number for number in range(5)]
+        if not cassette:
+            return
+        asked = server.service.asked
+        with (
+            BuffrProcess.run("replay", *cassette, "--port", "0", cwd=settings) as running,
+            channel_to(running.ports[0]) as channel,
+        ):
+            assert _talk(channel) == [b"heard %d" % number for number in range(5)]
+        assert server.service.asked == asked
 
     def test_a_miss_is_a_status_that_says_why(self, server: Server, settings: Path) -> None:
         options = ("--cassette", "c.json", "--port", "0")

@@ -48,7 +48,7 @@ async def through(
     if isinstance(body, bytes):
         exchange.body = RequestBody(body)
     else:
-        exchange.body = stream_through(route, body, record=False)
+        exchange.body = stream_through(route, request, body, record=False)
     url = url_of(route, request)
     bound = exchange.has_own_connection
 

@@ -112,14 +112,16 @@ def index_entry(element: ElementRecord, bodies: Path) -> IndexEntry | None:
             return None
         if fault := exchange_fault(exchange):
             raise ValueError(fault)
-        return IndexEntry(request_of(exchange.request, bodies), _choosing(exchange.response))
+        answer = exchange.response
+        begins_after = answer.turns[0] if answer.turns else None
+        return IndexEntry(request_of(exchange.request, bodies), _choosing(answer), begins_after)
     if element.type not in _KINDS or _broke_off(element) is not None:
         return None
     if fault := _fault(element):
         raise ValueError(fault)
     session = element.websocket
-    answer = None if session is None else session.response
-    return IndexEntry(_request(element, bodies), _choosing(answer))
+    switch = None if session is None else session.response
+    return IndexEntry(_request(element, bodies), _choosing(switch))
 
 
 def broken_request(element: ElementRecord, bodies: Path) -> BrokenInteraction | None:
@@ -218,6 +220,7 @@ def _exchange(record: ExchangeRecord, bodies: Path) -> HTTPInteraction:
         took_ms=record.took_ms,
         note=record.note,
         recorded_by=record.recorded_by,
+        turns=tuple(answer.turns),
     )
 
 
@@ -278,6 +281,8 @@ def _encode_response(interaction: HTTPInteraction) -> list[bytes]:
     if trailers:
         pairs = [(name.decode(encoding), value.decode(encoding)) for name, value in trailers]
         members.append([b'"trailers": ', to_json(pairs)])
+    if interaction.turns:
+        members.append([b'"turns": ', to_json(interaction.turns)])
     return object_text(members, MESSAGE)
 
 

@@ -183,7 +183,7 @@ class Ledger:
         entry = None
         if kept.whole:
             choosing = choosing_fields(kept.response.headers)
-            entry = IndexEntry(stored_request(kept.request), choosing)
+            entry = IndexEntry(stored_request(kept.request), choosing, kept.begins_after)
         return Prepared(salt, kept, sealed(encode(kept)), entry)
 
     def append(self, waiting: Sequence[Waiting], keys: Sequence[KeyOf]) -> None:

@@ -82,6 +82,7 @@ class ResponseRecord(msgspec.Struct, gc=False):
     body_chunks: list[BodyChunkRecord] = []
     chunks: list[tuple[_Size, _Milliseconds]] = []
     trailers: list[tuple[str, str]] = []
+    turns: list[_Size] = []
 
 
 class EndRecord(msgspec.Struct, gc=False):
