@@ -38,6 +38,7 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no an
             "Collect": (grpc.stream_unary_rpc_method_handler, self._collect),
             "Repeat": (grpc.unary_stream_rpc_method_handler, self._repeat),
             "Talk": (grpc.stream_stream_rpc_method_handler, self._talk),
+            "Refuse": (grpc.stream_stream_rpc_method_handler, self._refuse),
         }.get(details.method.rpartition("/")[2], (None, None))
         return None if make is None else make(method)
 
@@ -60,6 +61,10 @@ class Service(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no an
     def _talk(self, sent: Iterator[bytes], _: Any) -> Iterator[bytes]:
         for one in sent:
             yield b"heard " + one
+
+    def _refuse(self, _: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+        raise AssertionError
 
 
 @define
@@ -225,6 +230,129 @@ class TestPlain:
         ):
             channel.unary_unary("/a.B/Echo")(b"x", timeout=_LIMIT_S)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+class TestTurns:
+    """Calls in which the client waits for an answer before it goes on."""
+
+    OPTIONS = ("--cassette", "c.json", "--port", "0")
+
+    @contextmanager
+    def replaying(self, settings: Path, *said: list[bytes]) -> Iterator[Any]:
+        """A channel to a replay of talks that were recorded."""
+        with Server().running() as server:
+            target = f"http://127.0.0.1:{server.port}"
+            with (
+                BuffrProcess.run(
+                    "record", "--target", target, *self.OPTIONS, cwd=settings
+                ) as running,
+                channel_to(running.ports[0]) as channel,
+            ):
+                for each in said:
+                    assert list(self.talk(channel, each)) == [b"heard " + one for one in each]
+        with (
+            BuffrProcess.run("replay", *self.OPTIONS, cwd=settings) as running,
+            channel_to(running.ports[0]) as channel,
+        ):
+            yield channel
+
+    def talk(self, channel: Any, said: list[bytes]) -> Iterator[bytes]:
+        messages: Queue[bytes | None] = Queue()
+        heard = channel.stream_stream("/a.B/Talk")(iter(messages.get, None), timeout=_LIMIT_S)
+        for one in said:
+            messages.put(one)
+            try:
+                yield next(heard)
+            except BaseException:
+                messages.put(None)
+                raise
+        messages.put(None)
+        yield from heard
+
+    def test_what_deviates_is_told_and_only_what_is_true_was_sent(self, settings: Path) -> None:
+        with self.replaying(settings, [b"a", b"b", b"c"]) as channel:
+            talk = self.talk(channel, [b"a", b"eve", b"c"])
+            assert next(talk) == b"heard a"
+            with pytest.raises(grpc.RpcError) as raised:
+                next(talk)
+            assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+            details = raised.value.details()
+            assert "message 1: expected a message of 6 bytes, got a message of 8" in details
+            assert "eve" in details
+
+    def test_a_request_that_ends_early_or_goes_on_deviates(self, settings: Path) -> None:
+        with self.replaying(settings, [b"a", b"b"]) as channel:
+            for said, told in (
+                ([b"a"], "expected a message of 6 bytes, got the end of the request"),
+                ([b"a", b"b", b"c"], "expected the end of the request, got a message of 6"),
+            ):
+                with pytest.raises(grpc.RpcError) as raised:
+                    list(self.talk(channel, said))
+                assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+                assert told in raised.value.details()
+
+    def test_a_first_message_like_none_is_a_miss_at_once(self, settings: Path) -> None:
+        with self.replaying(settings, [b"a", b"b"]) as channel:
+            with pytest.raises(grpc.RpcError) as raised:
+                next(self.talk(channel, [b"x"]))
+            assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+            assert "no recorded interaction matches" in raised.value.details()
+
+    def test_recordings_that_begin_alike_part_where_they_differ(self, settings: Path) -> None:
+        talks = [[b"a", b"b"], [b"a", b"c", b"d"], [b"a", b"c", b"e"]]
+        with self.replaying(settings, *talks) as channel:
+            for said in reversed(talks):
+                assert list(self.talk(channel, said)) == [b"heard " + one for one in said]
+
+    def test_a_client_that_does_not_wait_gets_the_same(self, settings: Path) -> None:
+        said = [b"a", b"b", b"c"]
+        with self.replaying(settings, said) as channel:
+            heard = channel.stream_stream("/a.B/Talk")(iter(said), timeout=_LIMIT_S)
+            assert list(heard) == [b"heard " + one for one in said]
+
+    def test_a_client_may_leave_at_any_time(self, settings: Path) -> None:
+        with self.replaying(settings, [b"a", b"b"]) as channel:
+            method = channel.stream_stream("/a.B/Talk")
+            first: Queue[bytes | None] = Queue()
+            heard = method(iter(first.get, None), timeout=_LIMIT_S)
+            first.put(b"a")
+            assert next(heard) == b"heard a"
+            heard.cancel()
+            assert heard.code() is grpc.StatusCode.CANCELLED
+            second: Queue[bytes | None] = Queue()
+            second.put(b"a")
+            with pytest.raises(grpc.RpcError) as raised:
+                list(method(iter(second.get, None), timeout=0.5))
+            assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            first.put(None)
+            second.put(None)
+            assert list(self.talk(channel, [b"a", b"b"])) == [b"heard a", b"heard b"]
+
+    def test_an_answer_that_ended_before_its_request_does_so_again(self, settings: Path) -> None:
+        def refused(channel: Any) -> object:
+            messages: Queue[bytes | None] = Queue()
+            messages.put(b"a")
+            heard = channel.stream_stream("/a.B/Refuse")(iter(messages.get, None), timeout=_LIMIT_S)
+            with pytest.raises(grpc.RpcError) as raised:
+                next(heard)
+            messages.put(None)
+            return raised.value.code(), raised.value.details()
+
+        with Server().running() as server:
+            target = f"http://127.0.0.1:{server.port}"
+            with (
+                BuffrProcess.run(
+                    "auto", "--target", target, *self.OPTIONS, cwd=settings
+                ) as running,
+                channel_to(running.ports[0]) as channel,
+            ):
+                wanted = refused(channel)
+        with (
+            BuffrProcess.run("replay", *self.OPTIONS, cwd=settings) as running,
+            channel_to(running.ports[0]) as channel,
+        ):
+            assert refused(channel) == wanted
+        assert wanted == (grpc.StatusCode.UNAUTHENTICATED, "who are you?")
 
 
 class TestTunnels:
