@@ -47,6 +47,8 @@ __all__ = [
 
 CHECK_S = 1.0
 """How often connections are checked for what takes too long."""
+_TURN_BYTES = 512 * 1024
+"""So much of an answer is sent in one turn of the reactor: other clients have the next one."""
 _ANSWERED_WITHIN_S = 0.5
 """How long a client that seems to have left can still get the first byte of its answer."""
 
@@ -169,6 +171,7 @@ class ClientSink(ABC):
         "request",
         "running",
         "since",
+        "unshared_bytes",
         "writable",
     )
 
@@ -197,6 +200,8 @@ class ClientSink(ABC):
         self.since = listener.now
         self.running: Running | None = None
         """The handler, once it has had to wait."""
+        self.unshared_bytes = 0
+        """How much was written since others had a turn."""
         self._listener = listener
         self._room: Signal | None = None
 
@@ -252,6 +257,12 @@ class ClientSink(ABC):
             if self._room is None:
                 self._room = Signal()
             await self._room.wait()
+            self.unshared_bytes = 0
+        if self.unshared_bytes > _TURN_BYTES:
+            self.unshared_bytes = 0
+            others = Signal()
+            self._listener.soon(others.notify)
+            await others.wait()
 
     @abstractmethod
     def switch(self, head: ResponseHead) -> Duplex:

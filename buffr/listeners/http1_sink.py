@@ -141,6 +141,7 @@ class Http1Sink(ClientSink):
             return
         data = piece.data if self._chunks is None else self._chunks.frame(piece)
         head, self._head = self._head, b""
+        self.unshared_bytes += len(data)
         self._send(head + data if head else data)
 
     def flush(self) -> None:

@@ -212,6 +212,7 @@ class Http2Sink(ClientSink):
         """Send bytes, and hold the writer back if the client is behind. Tunnels end here, too."""
         connection = self.connection
         self.since = self._listener.now
+        self.unshared_bytes += len(data)
         connection.engine.send(self.stream, data, ended=ended)
         connection.flush()
         if ended:

@@ -203,6 +203,14 @@ class Transcript:
         dropped = end is not None and end.by is Direction.SERVER
         return ReplayEnd.DROPPED if dropped else None
 
+    def expects(self, kind: FrameKind, data: bytes | BodyDigest) -> bool:
+        """Whether a message is the next one byte for byte, so that ``receive`` takes no time."""
+        client = self._script.client
+        if self.received >= len(client):
+            return False
+        frame = client[self.received].frame
+        return frame.kind is kind and frame.data.file is None and data == frame.data.data
+
     def receive(self, kind: FrameKind, data: bytes | BodyDigest) -> Deviation | None:
         """Take a client's message; a large one as its digest. Returns the deviation, if any.
 

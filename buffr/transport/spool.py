@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import IO
 
-__all__ = ["Spool"]
+__all__ = ["Spool", "close_aside"]
+
+_MANY_BYTES = 4 << 20
 
 
 class Spool:
@@ -70,10 +74,18 @@ class Spool:
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            close_aside(self._file.close, self.size_bytes)
         self._memory = bytearray()
         self._file = None
         self.size_bytes = 0
+
+
+def close_aside(close: Callable[[], None], size_bytes: int) -> None:
+    """Close a file, on a thread if its end may free so many bytes that it takes milliseconds."""
+    if size_bytes < _MANY_BYTES:
+        close()
+    else:
+        Thread(target=close, daemon=True).start()
 
 
 def _nameless(directory: Path | None) -> IO[bytes]:

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -47,6 +48,8 @@ from buffr.wire.http1_body import BodyDecoder, ChunkWriter, decoder_for
 __all__ = ["Connection", "Outgoing", "Patience", "Response", "Switched", "impatient"]
 
 _LEAST_WAIT_S = 0.05
+_TURN_BYTES = 512 * 1024
+"""So much of a body is sent in one turn of the reactor: others have the next one."""
 
 
 @define(eq=False)  # frozen ones take three times as long to make, and these are made per request
@@ -225,10 +228,15 @@ class Connection(Dialled):
 
     async def _send_body(self, body: BodyReader) -> None:
         framing = ChunkWriter() if self._outgoing.chunked else None
+        unshared_bytes = 0
         while (piece := await body.read()) is not None:
             data = piece.data if framing is None else framing.frame(piece)
             self.transport.write(data)
             self._active_at = self._clock.seconds()
+            unshared_bytes += len(data)
+            if unshared_bytes > _TURN_BYTES:
+                unshared_bytes = 0
+                await deferLater(self._clock, 0)
             while not self._writable:
                 await self._room.wait()
         if framing is not None:

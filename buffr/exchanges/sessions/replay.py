@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -19,6 +20,7 @@ from buffr.matching.body import IN_MEMORY, BodyDigest
 from buffr.recording.player import reader
 from buffr.recording.transcript import Deviation, ReplayEnd, Transcript
 from buffr.transport.duplex import Duplex
+from buffr.transport.eager import AT_ONCE_BYTES, aside
 from buffr.wire.websocket_deflate import Deflate, Deflater, Inflater
 from buffr.wire.websocket_frames import (
     Control,
@@ -136,7 +138,7 @@ class ReplayedSession(ReadingLeg):
         self._transcript = transcript
         self._others = others
         self._events: deque[Data | Control] = deque()
-        self._choosing = False
+        self._busy = False
         self._writer = FrameWriter(deflater)
         self._delays = delays
         self._writable = True
@@ -161,13 +163,13 @@ class ReplayedSession(ReadingLeg):
         self._take()
 
     def _take(self) -> None:
-        while self._events and not (self._choosing or self.deaf):
+        while self._events and not (self._busy or self.deaf):
             event = self._events.popleft()
             if isinstance(event, Control):
                 self._control(event)
             else:
                 self._data(event)
-        if not self._choosing:
+        if not self._busy:
             self._play()
 
     def _control(self, event: Control) -> None:
@@ -184,30 +186,65 @@ class ReplayedSession(ReadingLeg):
 
     def _data(self, event: Data) -> None:
         self._size_bytes += len(event.payload)
-        if self._digest is not None:
-            self._digest.update(event.payload)
-        else:
+        if self._digest is None:
             self._message.append(event.payload)
-            if self._size_bytes > IN_MEMORY:
-                self._digest = BodyDigest()
-                for piece in self._message:
-                    self._digest.update(piece)
-                self._message.clear()
-        if not event.ends_message:
+            if not event.ends_message and self._size_bytes <= IN_MEMORY:
+                return
+        if self._size_bytes > AT_ONCE_BYTES:
+            self._until_over(self._long(event))
             return
         self.frames += 1
-        message = self._digest or b"".join(self._message)
-        self._message, self._digest, self._size_bytes = [], None, 0
+        message = b"".join(self._message)
+        self._message, self._size_bytes = [], 0
         try:
             drift = self._transcript.receive(event.kind, message)
         except BuffrError as error:
             self._close_with(_INTERNAL_ERROR, error.message, error.message)
             return
         if drift is not None:
-            self._choosing = True
-            self.pause_reading()
-            choosing = Deferred.fromCoroutine(self._choose(drift))
-            choosing.addErrback(self._failed)
+            self._until_over(self._choose(drift))
+
+    def _until_over(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
+        """Nothing is received or played before some work is done."""
+        self._busy = True
+        self.pause_reading()
+        Deferred.fromCoroutine(self._go_on_after(work)).addErrback(self._failed)
+
+    async def _go_on_after(self, work: Coroutine[Deferred[Any], Any, None]) -> None:
+        await work
+        self._busy = False
+        if not (self.deaf or self.lost):
+            self.resume_reading()
+            self._take()
+
+    async def _long(self, event: Data) -> None:
+        """Take the end of a long message, or a part of one that is too long for memory.
+
+        What is searched is searched on a thread.
+        """
+        clock = self._clock
+        if self._size_bytes > IN_MEMORY:
+            data = event.payload
+            if self._digest is None:
+                self._digest = BodyDigest()
+                data, self._message = b"".join(self._message), []
+            await aside(clock, len(data), self._digest.update, data)
+        if not event.ends_message:
+            return
+        self.frames += 1
+        message: bytes | BodyDigest = self._digest or b"".join(self._message)
+        size_bytes = self._size_bytes
+        self._message, self._digest, self._size_bytes = [], None, 0
+        if self._transcript.expects(event.kind, message):
+            size_bytes = 0
+        try:
+            receive = self._transcript.receive
+            drift = await aside(clock, size_bytes, receive, event.kind, message)
+        except BuffrError as error:
+            self._close_with(_INTERNAL_ERROR, error.message, error.message)
+            return
+        if drift is not None:
+            await self._choose(drift)
 
     async def _choose(self, drift: Deviation) -> None:
         """Continue with another recording that fits everything so far, or report that none does."""
@@ -220,10 +257,6 @@ class ReplayedSession(ReadingLeg):
                     self._close_with(_INTERNAL_ERROR, drift.close_reason, drift)
         except BuffrError as error:
             self._close_with(_INTERNAL_ERROR, "the recording cannot be read", error.message)
-        self._choosing = False
-        if not (self.deaf or self.lost):
-            self.resume_reading()
-            self._take()
 
     def _failed(self, failure: Failure) -> None:
         """A defect in buffr must not leave a client waiting."""
@@ -272,7 +305,7 @@ class ReplayedSession(ReadingLeg):
         if self._pong is not None:
             pong, self._pong = self._pong, None
             return pong
-        if self._waiting is not None or self._played:
+        if self._waiting is not None or self._played or self._busy:
             return None
         return self._due()
 

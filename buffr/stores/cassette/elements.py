@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,7 @@ from attrs import define, field, frozen
 
 from buffr.stores.cassette.spans import Spans
 from buffr.stores.cassette.window import Disturbed, patched
+from buffr.transport.spool import close_aside
 
 __all__ = ["Elements", "HeldFile", "StoredElement"]
 
@@ -46,7 +48,9 @@ class HeldFile:
     def close(self) -> None:
         fd, self._fd = self._fd, None
         if fd is not None:
-            os.close(fd)
+            status = os.fstat(fd)
+            # The last descriptor of a file without a name frees its blocks.
+            close_aside(partial(os.close, fd), 0 if status.st_nlink else status.st_size)
 
     @property
     def size_bytes(self) -> int:
