@@ -34,6 +34,12 @@ class _Rules:
         self.below: _Ports = {}
         self.ranges: list[tuple[_Network, int]] = []
 
+    @property
+    def are_loopback(self) -> bool:
+        names = {*self.exact, *self.below}
+        ranges = (network.is_loopback for network, _ in self.ranges)
+        return not self.everywhere and names <= {"localhost"} and all(ranges)
+
     def add(self, entry: str) -> None:
         if "://" in entry:
             raise ValueError("is a URL; give the host alone")
@@ -87,6 +93,10 @@ class Bypass:
     def of(cls, entries: Iterable[str]) -> Bypass:
         """From a list; ``ValueError`` explains the first invalid entry."""
         return cls(tuple(entries))
+
+    def of_loopback(self) -> tuple[str, ...]:
+        """The entries that are for ``localhost`` and loopback addresses alone."""
+        return tuple(entry for entry in self.entries if _rules_of(Bypass((entry,))).are_loopback)
 
     def matches(self, host: str, port: int) -> bool:
         """Whether any entry matches a host and port."""

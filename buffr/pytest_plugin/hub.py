@@ -24,6 +24,7 @@ from buffr.embedded.reactor_thread import ReactorThread, reactor_thread
 from buffr.errors import BuffrError
 from buffr.exchanges.exchange import Finished
 from buffr.origin import Origin
+from buffr.policy.bypass import Bypass
 from buffr.policy.hosts import EVERY_HOST
 from buffr.policy.mode import Mode
 from buffr.pytest_plugin import network
@@ -83,7 +84,8 @@ class Hub:
         # What a single test does is its own; what BUFFR_... says of a service is not for it.
         environ = {name: v for name, v in os.environ.items() if not name.startswith("BUFFR_")}
         config = load(Path(settings) if settings else None, environ, _FLAGS)
-        self._config = _in_directory(config, place)
+        self._direct = Bypass(config.no_proxy).of_loopback()
+        self._config = evolve(_in_directory(config, place), no_proxy=self._direct)
         authority = Authority.load_or_create(
             self._config.ca_cert, self._config.ca_key, datetime.now(UTC)
         )
@@ -185,7 +187,10 @@ class Hub:
         self._thread.call(begin)
         self._open[scope] = tape
         self.tapes.append(tape)
-        ours = child_environment(os.environ, scope, self.port, self._files)
+        # A test's requests are recorded, and replayed without a network, even if this machine
+        # reaches their hosts without its own proxy.
+        direct = dict.fromkeys(os.environ.keys() & {"NO_PROXY", "no_proxy"}, ",".join(self._direct))
+        ours = child_environment({**os.environ, **direct}, scope, self.port, self._files)
         changed = {name: v for name, v in ours.items() if os.environ.get(name) != v}
         return {"environ": changed, "port": self.port, "ca": str(self._files.added)}
 

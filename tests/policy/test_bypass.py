@@ -55,6 +55,12 @@ class TestMatches:
         assert [bypass.matches("a.example", port) for port in (1, 2, 3)] == [True, True, False]
         assert bypass.matches("b.example", 3)
 
+    def test_those_of_loopback(self) -> None:
+        """Whatever may lead to another machine is none of them."""
+        own = ("localhost", ".localhost:80", "127.0.0.1", "127.0.0.0/8", "::1", "[::1]:80")
+        others = ("*", "*:80", "corp", ".corp", "10.0.0.1", "0.0.0.0/0", "::/0", "126.0.0.0/7")
+        assert Bypass.of((*others, *own)).of_loopback() == own
+
     def test_empty(self) -> None:
         """An empty list holds for nothing."""
         assert not Bypass().matches("a", 80)

@@ -233,6 +233,38 @@ class TestNetwork:
             run("--buffr-block-network", *workers)
 
 
+class TestNoProxy:
+    @pytest.mark.parametrize("direct", ["*", "example.test,10.0.0.0/8"])
+    def test_its_hosts_are_recorded_and_replayed(
+        self, tmp_path: Path, run: Run, upstream: FakeUpstream, direct: str
+    ) -> None:
+        """Else a replay would ask the network, as whoever has no ``NO_PROXY`` would not."""
+        row = {"host": "api.example.test", "resolve": "127.0.0.1"}
+        (tmp_path / "buffr.yaml").write_text(json.dumps({"forward": {"hosts": [row]}}))
+        (tmp_path / "pytest.ini").write_text("[pytest]\nbuffr_config = buffr.yaml\n")
+        (tmp_path / "test_a.py").write_text(
+            "import os, subprocess, requests\n"
+            "def test_it(buffr):\n"
+            "    url = 'http://api.example.test:' + os.environ['UPSTREAM'].rpartition(':')[2]\n"
+            "    assert requests.get(url + '/a').text.endswith('GET /a')\n"
+            "    subprocess.run(['curl', '-sSf', url + '/b'], check=True)\n"
+            "    assert buffr.told['hits'] + buffr.told['live'] == 2\n"
+        )
+        run(NO_PROXY=direct, no_proxy=direct)
+        run("--buffr-mode=replay", NO_PROXY=direct, no_proxy=direct)
+        assert len(upstream.received) == 2
+
+    def test_this_machine_is_reached_directly(self, tmp_path: Path, run: Run) -> None:
+        (tmp_path / "test_a.py").write_text(
+            "import os, requests\n"
+            "def test_it(buffr):\n"
+            "    assert os.environ['NO_PROXY'] == '127.0.0.1'\n"
+            "    assert requests.get(os.environ['UPSTREAM'] + '/a').text.endswith('GET /a')\n"
+            "    assert buffr.told['hits'] + buffr.told['live'] == 0\n"
+        )
+        run("--buffr-mode=replay", NO_PROXY="corp.test,127.0.0.1")
+
+
 class TestAsync:
     def test_aiohttp(self, tmp_path: Path, run: Run, upstream: FakeUpstream) -> None:
         """It is told to use the proxy, whether it is imported before or within the test."""
