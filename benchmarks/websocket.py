@@ -6,6 +6,7 @@ import base64
 import json
 import selectors
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -47,6 +48,7 @@ _SWITCHED = (
 def run(bench: Bench) -> list[Row]:
     with _Echo() as echo:
         servers = [_relaying_buffr(bench, echo, build) for build in bench.peers.builds]
+        servers.append(_floor(bench, echo))
         if bench.peers.go_buffr is not None:
             servers.append(_relaying_go(bench, echo))
         if bench.peers.mitmdump is not None:
@@ -56,9 +58,11 @@ def run(bench: Bench) -> list[Row]:
         relayed = _relayed(bench, servers, echo)
     rates = {name: one.rate for name, one in relayed.items()}
     costs = {name: one.cost_us for name, one in relayed.items()}
+    to_floor = {"buffr": costs["buffr"] / costs["floor"]}
     rows = [
         *bench.rows("us per round trip", costs, most=60),
         *bench.rows("round trips/s", rates),
+        *bench.rows("us per round trip, to the floor's", to_floor, most=1.5),
     ]
     if "mitmproxy" in rates:
         times = rates["buffr"] / rates["mitmproxy"]
@@ -211,6 +215,13 @@ def _relaying_buffr(bench: Bench, echo: _Echo, build: Build) -> Process:
     options = ["--mode", "record", "--port", str(port), "--target", echo.url]
     options += ["--cassette", str(bench.file("cassette.json"))]
     return bench.buffr(options, port, build=build)
+
+
+def _floor(bench: Bench, echo: _Echo) -> Process:
+    """See ``benchmarks.websocket_floor``."""
+    port, upstream_port = free_port(), int(echo.url.rpartition(":")[2])
+    command = [sys.executable, "-m", "benchmarks.websocket_floor", str(port), str(upstream_port)]
+    return bench.start("floor", command, port)
 
 
 def _relaying_go(bench: Bench, echo: _Echo) -> Process:
