@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import define, evolve, field, frozen
@@ -19,7 +21,7 @@ from buffr.message import ResponseHead
 from buffr.transport.spool import Spool
 from buffr.wire.websocket_frames import Control, Data
 
-__all__ = ["SessionTape"]
+__all__ = ["SessionTape", "mark_of"]
 
 _LARGE_BYTES = 1 << 20
 """A message over this size gets its own file, from which a store can copy it."""
@@ -31,14 +33,27 @@ _FRAME_BYTES = 64
 """The size of a frame in addition to its payload, which bounds the number of empty frames."""
 
 
-@frozen(eq=False)
-class _TapedFrame:
-    """A frame without its payload, which is in its own spool or in the common one."""
+_KINDS = tuple(FrameKind)
+_KIND, _COMPRESSED, _BY_SERVER = 0x07, 0x08, 0x10
 
-    frame: Frame
-    start: int
-    size_bytes: int
-    own: Spool | None
+
+@frozen(eq=False)
+class _Rest:
+    """What few frames have: fragments, a payload in a file of its own, a close frame's values."""
+
+    fragments: tuple[int, ...] = ()
+    own: Spool | None = None
+    close_code: int | None = None
+    reason: str = ""
+
+
+_NO_MORE = _Rest()
+
+
+def mark_of(sender: Direction, kind: FrameKind, *, compressed: bool = False) -> int:
+    """A frame's sender and kind in one byte."""
+    mark = _KINDS.index(kind) | (_COMPRESSED if compressed else 0)
+    return mark | _BY_SERVER if sender is Direction.SERVER else mark
 
 
 @define(eq=False)
@@ -79,7 +94,12 @@ class SessionTape:
         self._left = session_bytes
         self._limit = session_bytes
         self._spool = Spool(memory_bytes, directory)
-        self._taped: list[_TapedFrame] = []
+        # Of each frame: its mark, its payload's size in bytes, and its delay in milliseconds. A
+        # session may have so many frames that an object for each would cost more than the rest.
+        self._marks = bytearray()
+        self._sizes = array("Q")
+        self._delays = array("Q")
+        self._rests: dict[int, _Rest] = {}
         self._open: dict[Direction, _OpenMessage] = {}
         self._files = 0
 
@@ -88,15 +108,29 @@ class SessionTape:
         """Whether ``session`` has to read files, and should be called on a thread."""
         return self._spool.path is not None
 
+    def message(self, mark: int, payload: bytes, now: float) -> None:
+        """Take a whole message in one plain frame, which was just passed on.
+
+        Its ``mark`` is that of its sender and kind.
+        """
+        self.frames += 1
+        size_bytes = len(payload)
+        if self.shortened is not None or not self._has_room(size_bytes + _FRAME_BYTES):
+            return
+        try:
+            self._spool.write(payload)
+        except OSError as error:
+            self._shorten(f"it could not be kept: {error.strerror}")
+        else:
+            self._note(mark, size_bytes, now)
+
     def add(self, sender: Direction, event: Data | Control, now: float) -> None:
         """Take what was just passed on."""
         whole = isinstance(event, Control) or event.ends_message
         self.frames += whole
         if self.shortened is not None:
             return
-        self._left -= len(event.payload) + (_FRAME_BYTES if whole else 0)
-        if self._left < 0:
-            self._shorten(f"it is over {self._limit} bytes long")
+        if not self._has_room(len(event.payload) + (_FRAME_BYTES if whole else 0)):
             return
         try:
             if isinstance(event, Control):
@@ -106,6 +140,13 @@ class SessionTape:
         except OSError as error:
             self._shorten(f"it could not be kept: {error.strerror}")
 
+    def _has_room(self, size_bytes: int) -> bool:
+        """Whether so much more is kept; if not, nothing more is."""
+        self._left -= size_bytes
+        if self._left < 0:
+            self._shorten(f"it is over {self._limit} bytes long")
+        return self._left >= 0
+
     def _shorten(self, why: str) -> None:
         self.shortened = why
         for message in self._open.values():
@@ -113,20 +154,22 @@ class SessionTape:
         self._open.clear()
 
     def _add_control(self, sender: Direction, event: Control, now: float) -> None:
+        mark = mark_of(sender, event.kind)
         if event.kind is FrameKind.CLOSE:
             code = int.from_bytes(event.payload[:2]) if event.payload else None
             reason = event.payload[2:].decode("utf-8", "replace")
-            frame = Frame(sender, event.kind, close_code=code, reason=reason)
-            self._put(frame, b"", now)
+            self._rests[len(self._marks)] = _Rest(close_code=code, reason=reason)
+            self._put(mark, b"", now)
         else:
-            self._put(Frame(sender, event.kind), event.payload, now)
+            self._put(mark, event.payload, now)
 
     def _add_data(self, sender: Direction, event: Data, now: float) -> None:
         message = self._open.get(sender)
         if message is None:
             if event.ends_message:
-                frame = Frame(sender, event.kind, compressed=event.compressed)
-                self._put(frame, event.payload, now)
+                self._put(
+                    mark_of(sender, event.kind, compressed=event.compressed), event.payload, now
+                )
                 return
             spool = Spool(_LARGE_BYTES, self._directory)
             message = self._open[sender] = _OpenMessage(event.kind, event.compressed, spool)
@@ -139,40 +182,35 @@ class SessionTape:
             self._end_message(sender, message, now)
 
     def _end_message(self, sender: Direction, message: _OpenMessage, now: float) -> None:
-        frame = Frame(
-            sender,
-            message.kind,
-            fragments=message.fragment_sizes(),
-            compressed=message.compressed,
-        )
+        fragments, own = message.fragment_sizes(), None
         size_bytes = message.spool.size_bytes
         if message.spool.path is not None and self._files < _MOST_FILES:
             self._files += 1
-            self._put_own(frame, message.spool, now)
+            own = message.spool
         else:
-            self._put_spooled(frame, message.spool, size_bytes, now)
+            self._copy(message.spool, size_bytes)
+            message.spool.close()
+        if fragments or own is not None:
+            self._rests[len(self._marks)] = _Rest(fragments, own)
+        self._note(mark_of(sender, message.kind, compressed=message.compressed), size_bytes, now)
         del self._open[sender]
 
-    def _put_own(self, frame: Frame, spool: Spool, now: float) -> None:
-        self._taped.append(_TapedFrame(self._timed(frame, now), 0, spool.size_bytes, spool))
-
-    def _put_spooled(self, frame: Frame, spool: Spool, size_bytes: int, now: float) -> None:
-        start = self._spool.size_bytes
+    def _copy(self, spool: Spool, size_bytes: int) -> None:
         for offset in range(0, size_bytes, _LARGE_BYTES):
             self._spool.write(spool.read(offset, min(_LARGE_BYTES, size_bytes - offset)))
-        spool.close()
-        self._taped.append(_TapedFrame(self._timed(frame, now), start, size_bytes, None))
 
-    def _put(self, frame: Frame, payload: bytes, now: float) -> None:
-        start = self._spool.size_bytes
+    def _put(self, mark: int, payload: bytes, now: float) -> None:
         if payload:
             self._spool.write(payload)
-        self._taped.append(_TapedFrame(self._timed(frame, now), start, len(payload), None))
+        self._note(mark, len(payload), now)
 
-    def _timed(self, frame: Frame, now: float) -> Frame:
+    def _note(self, mark: int, size_bytes: int, now: float) -> None:
+        """Note a frame whose payload is kept."""
         at_ms = max(self._at_ms, round((now - self._started) * 1e3))
-        delay_ms, self._at_ms = at_ms - self._at_ms, at_ms
-        return evolve(frame, delay_ms=delay_ms) if delay_ms else frame
+        self._marks.append(mark)
+        self._sizes.append(size_bytes)
+        self._delays.append(at_ms - self._at_ms)
+        self._at_ms = at_ms
 
     def session(
         self,
@@ -191,20 +229,34 @@ class SessionTape:
         return WebSocketInteraction(
             request,
             response,
-            tuple([self._frame(taped) for taped in self._taped]),
+            tuple(self._frames()),
             self._end(end),
             recorded_at,
             recorded_by=recorded_by,
         )
 
-    def _frame(self, taped: _TapedFrame) -> Frame:
-        if taped.own is not None:
-            data = Body(size_bytes=taped.size_bytes, file=taped.own.path)
-        elif taped.size_bytes:
-            data = Body.of(self._spool.read(taped.start, taped.size_bytes))
-        else:
-            return taped.frame
-        return evolve(taped.frame, data=data)
+    def _frames(self) -> Iterator[Frame]:
+        start = 0
+        taped = zip(self._marks, self._sizes, self._delays, strict=True)
+        for number, (mark, size_bytes, delay_ms) in enumerate(taped):
+            rest = self._rests.get(number, _NO_MORE)
+            if rest.own is not None:
+                data = Body(size_bytes=size_bytes, file=rest.own.path)
+            elif size_bytes:
+                data = Body.of(self._spool.read(start, size_bytes))
+                start += size_bytes
+            else:
+                data = Body()
+            yield Frame(
+                Direction.SERVER if mark & _BY_SERVER else Direction.CLIENT,
+                _KINDS[mark & _KIND],
+                data,
+                delay_ms,
+                rest.close_code,
+                rest.reason,
+                rest.fragments,
+                compressed=bool(mark & _COMPRESSED),
+            )
 
     def _end(self, end: SessionEnd | None) -> SessionEnd | None:
         if self.shortened is not None:
@@ -217,8 +269,8 @@ class SessionTape:
 
     def close(self) -> None:
         self._spool.close()
-        for taped in self._taped:
-            if taped.own is not None:
-                taped.own.close()
+        for rest in self._rests.values():
+            if rest.own is not None:
+                rest.own.close()
         for message in self._open.values():
             message.spool.close()

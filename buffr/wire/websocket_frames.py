@@ -17,6 +17,8 @@ from buffr.wire.websocket_deflate import Inflater
 __all__ = [
     "CLOSE_CODES",
     "MAX_CONTROL_BYTES",
+    "WHOLE_BINARY",
+    "WHOLE_TEXT",
     "Control",
     "Data",
     "FrameReader",
@@ -31,12 +33,16 @@ _WHOLE_BYTES = 65536
 """Larger frames pass before they are complete."""
 MAX_CONTROL_BYTES = 125
 """The largest payload of a control frame (RFC 6455 5.5)."""
+_IN_TWO_BYTES = 126
 _MAX_LENGTH = 1 << 63
 _PROTOCOL_ERROR = 1002
 _INVALID_DATA = 1007
 _TOO_BIG = 1009
 
 _CONTINUATION, _CLOSE = 0x0, 0x8
+WHOLE_TEXT, WHOLE_BINARY = 0x81, 0x82
+"""The first byte of a message in one frame that is not compressed (RFC 6455 5.2)."""
+_WHOLE = (WHOLE_TEXT, WHOLE_BINARY)
 _KINDS = {0x1: FrameKind.TEXT, 0x2: FrameKind.BINARY}
 _CONTROLS = {0x8: FrameKind.CLOSE, 0x9: FrameKind.PING, 0xA: FrameKind.PONG}
 CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
@@ -107,6 +113,33 @@ class FrameReader:
         self._final = True
         self._left = 0
 
+    def message(self, data: bytes) -> bytes | None:
+        """The payload, if the next bytes are just one whole message in one plain frame.
+
+        Most are. Otherwise nothing has happened, and ``feed`` takes the bytes.
+        """
+        size = len(data)
+        if self._kind is not None or self._buffer or self._left or self.closed or size < 2:
+            return None
+        first, second = data[0], data[1]
+        if first not in _WHOLE or (second >= 0x80) is not self._masked:
+            return None
+        start, length = 2, second & 0x7F
+        if length > MAX_CONTROL_BYTES:
+            start, length = 4, int.from_bytes(data[2:4])
+            if second & 0x7F != _IN_TWO_BYTES or length <= MAX_CONTROL_BYTES:
+                return None
+        if self._masked:
+            start += 4
+        if start + length != size or (self._message_bytes and length > self._message_bytes):
+            return None
+        payload = data[start:]
+        if self._masked and length:
+            payload = unmask(payload, data[start - 4 : start])
+        if first == WHOLE_TEXT and not (payload.isascii() or _is_utf8(payload)):
+            return None
+        return payload
+
     def feed(self, data: bytes) -> Iterator[Passed]:
         """Validate the next bytes, lazily, and yield what passes.
 
@@ -160,7 +193,7 @@ class FrameReader:
         self._judge(first, second)
         start, length = at + 2, second & 0x7F
         if length > MAX_CONTROL_BYTES:
-            extra = 2 if length == 126 else 8
+            extra = 2 if length == _IN_TWO_BYTES else 8
             if size - start < extra:
                 return 0, 0
             length = self._long_length(buffer[start : start + extra])
@@ -286,6 +319,14 @@ class FrameReader:
                 "a text message that is not UTF-8", close_code=_INVALID_DATA
             ) from None
         self._utf8_open = bool(self._utf8.getstate()[0])
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _judge_close(payload: bytes) -> None:

@@ -12,7 +12,7 @@ from sessions import BINARY, CLIENT, CLOSE, SERVER, TEXT, UPGRADE
 
 from buffr.interaction import Direction, Frame, FrameKind, SessionEnd, WebSocketInteraction
 from buffr.message import ResponseHead
-from buffr.recording.session import SessionTape
+from buffr.recording.session import SessionTape, mark_of
 from buffr.wire.websocket_frames import Control, Data
 
 HEAD = ResponseHead(101, b"Switching Protocols", ())
@@ -66,6 +66,24 @@ class TestFrames:
         ]
         assert session.frames[3].reason == "no more"
         assert tape.frames == 5
+
+    @pytest.mark.parametrize("session_bytes", [MIB, 200])
+    def test_a_plain_message_is_taken_as_any_other(
+        self, tmp_path: Path, session_bytes: int
+    ) -> None:
+        sent = [(SERVER, TEXT, b"hello"), (CLIENT, BINARY, b""), (CLIENT, TEXT, b"\xc3\xa4" * 20)]
+        tapes = [
+            SessionTape(tmp_path, 1.0, memory_bytes=MIB, session_bytes=session_bytes)
+            for _ in range(2)
+        ]
+        for number, (sender, kind, data) in enumerate(sent):
+            tapes[0].add(sender, whole(data, kind), 2.0 + number)
+            tapes[1].message(mark_of(sender, kind), data, 2.0 + number)
+        sessions = [taken(tape) for tape in tapes]
+        assert (sessions[0].frames, sessions[0].end) == (sessions[1].frames, sessions[1].end)
+        assert tapes[0].frames == tapes[1].frames == len(sent)
+        for tape in tapes:
+            tape.close()
 
     def test_a_message_has_its_place_where_it_ends(self, tape: SessionTape) -> None:
         """So the reply to it comes after it, and control frames within it before it."""

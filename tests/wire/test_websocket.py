@@ -14,6 +14,7 @@ from buffr.errors import WebSocketFault
 from buffr.interaction import FrameKind
 from buffr.wire.websocket_deflate import Deflater, Inflater
 from buffr.wire.websocket_frames import (
+    WHOLE_TEXT,
     Control,
     Data,
     FrameReader,
@@ -36,13 +37,20 @@ class Read:
     code: int | None
 
 
-def read(parts: Iterable[bytes], reader: FrameReader) -> Read:
+def read(parts: Iterable[bytes], reader: FrameReader, *, by_message: bool = False) -> Read:
+    """What comes of the parts; ``by_message`` takes those that are one plain message as such."""
     events: list[tuple[FrameKind, bytes]] = []
     raw = b""
     message = b""
     code = None
     try:
         for part in parts:
+            payload = reader.message(part) if by_message else None
+            if payload is not None:
+                assert not message
+                events.append((TEXT if part[0] == WHOLE_TEXT else BINARY, payload))
+                raw += part
+                continue
             for passed in reader.feed(part):
                 raw += passed.raw
                 event = passed.event
@@ -150,6 +158,53 @@ class TestWhatPasses:
         assert isinstance(first.event, Data)
         assert 0 < len(first.event.payload) <= 65536
         assert first.raw == b""
+
+
+segments = st.lists(
+    st.one_of(
+        frames.map(lambda sent: b"".join(frame(*each) for each in sent)),
+        st.builds(frame, st.sampled_from([TEXT, BINARY, CLOSE, PING]), st.binary(max_size=130)),
+        st.builds(
+            frame, st.sampled_from([TEXT, BINARY, None]), st.binary(max_size=9), final=st.booleans()
+        ),
+        st.binary(max_size=12),
+        st.sampled_from([TEXT, BINARY]).map(lambda kind: encode_frame(kind, b"bare")),
+        st.sampled_from(
+            [
+                b"\x81\xfe\x00\x04" + KEY + b"long",  # a length that is not in its shortest form
+                b"\xc1\x84" + KEY + b"rsv1",
+                frame(TEXT, bytes(200))[:-1],
+                frame(BINARY, bytes(70_000)),
+            ]
+        ),
+    ),
+    max_size=5,
+)
+
+
+class TestWholeMessages:
+    """What is taken as one message at once is what the frames say anyhow."""
+
+    @given(segments, st.booleans(), st.booleans(), st.sampled_from([0, 100]))
+    def test_any_segments_give_the_same(
+        self, parts: list[bytes], masked: bool, deflate: bool, message_bytes: int
+    ) -> None:
+        def reader() -> FrameReader:
+            inflater = Inflater() if deflate else None
+            return FrameReader(masked=masked, inflater=inflater, message_bytes=message_bytes)
+
+        assert read(parts, reader(), by_message=True) == read(parts, reader())
+
+    @pytest.mark.parametrize("size", [0, 1, 125, 126, 65535])
+    @pytest.mark.parametrize("key", [KEY, b""], ids=["masked", "plain"])
+    def test_it_is_taken_up_to_64_kib(self, size: int, key: bytes) -> None:
+        data = encode_frame(TEXT, b"m" * size, key=key)
+        assert FrameReader(masked=bool(key)).message(data) == b"m" * size
+
+    def test_not_within_another_message(self) -> None:
+        reader = FrameReader(masked=True)
+        read([frame(TEXT, b"a", final=False)], reader)
+        assert reader.message(frame(BINARY, b"b")) is None
 
 
 class TestFaults:

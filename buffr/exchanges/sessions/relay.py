@@ -12,11 +12,11 @@ from twisted.python.failure import Failure
 from buffr.errors import WebSocketFault
 from buffr.exchanges.route import SessionLimits
 from buffr.exchanges.sessions.leg import ReadingLeg
-from buffr.interaction import Direction, SessionEnd
-from buffr.recording.session import SessionTape
+from buffr.interaction import Direction, FrameKind, SessionEnd
+from buffr.recording.session import SessionTape, mark_of
 from buffr.upstream.failures import reason_of
 from buffr.wire.websocket_deflate import Deflate, Inflater
-from buffr.wire.websocket_frames import Control, FrameReader, Passed
+from buffr.wire.websocket_frames import WHOLE_BINARY, WHOLE_TEXT, Control, FrameReader, Passed
 
 __all__ = ["RelayedSession"]
 
@@ -58,7 +58,8 @@ class RelayedSession:
         self._tape = tape
         self._held: list[tuple[RelayLeg, bytes]] = []
         self._holding: IDelayedCall | None = None
-        self._broken: _Broken | None = None
+        self.broken: _Broken | None = None
+        """Set once one side has sent what must not pass."""
         self._closing: IDelayedCall | None = None
         self._idle: IDelayedCall | None = None
         self._active_at = clock.seconds()
@@ -90,6 +91,15 @@ class RelayedSession:
     def peer(self, leg: RelayLeg) -> RelayLeg:
         return self.upstream if leg is self.client else self.client
 
+    def message(self, leg: RelayLeg, raw: bytes, payload: bytes) -> None:
+        """Relay a whole message in a plain frame, then record it."""
+        now = self._active_at = self._clock.seconds()
+        peer = self.upstream if leg is self.client else self.client
+        peer.write(raw)
+        self.frames += 1
+        if self._tape is not None:
+            self._tape.message(leg.marks[raw[0]], payload, now)
+
     def passed(self, leg: RelayLeg, batch: Sequence[Passed]) -> None:
         """Relay what has been judged, then record it."""
         now = self._active_at = self._clock.seconds()
@@ -97,7 +107,7 @@ class RelayedSession:
         raw = b"".join([passed.raw for passed in batch])
         if leg.reader.closed:
             last = batch[-1].raw
-            if self._broken is not None:
+            if self.broken is not None:
                 raw = raw[: len(raw) - len(last)]
             elif peer.reader.closed and peer is self.client:
                 # Once a client has its close frame, its recording cannot be lost.
@@ -116,8 +126,8 @@ class RelayedSession:
 
     def _closed(self, leg: RelayLeg) -> None:
         """A close frame has passed."""
-        if self._broken is not None:
-            self._end_broken(self._broken)
+        if self.broken is not None:
+            self._end_broken(self.broken)
         elif self.peer(leg).reader.closed:
             self._finish(None)
         else:
@@ -136,17 +146,17 @@ class RelayedSession:
         """
         if self.ended:
             return
-        if self._broken is not None:
-            self._end_broken(self._broken)
+        if self.broken is not None:
+            self._end_broken(self.broken)
             return
         words = f"{_WORDS[leg.direction]} sent {fault.message}"
         end = SessionEnd(words, leg.direction, truncated=True)
         if leg.reader.inside or self._closing is not None:
             self._close_both(fault.close_code, fault.message, end)
             return
-        self._broken = _Broken(leg, fault, end)
+        self.broken = _Broken(leg, fault, end)
         grace_s = min(_GRACE_S, self._limits.close_s)
-        self._closing = self._clock.callLater(grace_s, self._ask_to_close, self._broken)
+        self._closing = self._clock.callLater(grace_s, self._ask_to_close, self.broken)
 
     def _ask_to_close(self, broken: _Broken) -> None:
         broken.asked = True
@@ -156,7 +166,7 @@ class RelayedSession:
 
     def breaks(self, leg: RelayLeg) -> bool:
         """Whether this leg's data does not count any more."""
-        return self._broken is not None and self._broken.leg is leg
+        return self.broken is not None and self.broken.leg is leg
 
     def _end_broken(self, broken: _Broken) -> None:
         leg, fault = broken.leg, broken.fault
@@ -171,8 +181,8 @@ class RelayedSession:
 
         Its recording is complete, except for an unfinished message.
         """
-        if self._broken is not None:
-            self._end_broken(self._broken)
+        if self.broken is not None:
+            self._end_broken(self.broken)
         elif not self.ended:
             self._close_both(_GOING_AWAY, why, SessionEnd(why))
 
@@ -188,8 +198,8 @@ class RelayedSession:
         """One side sends no more; data from the other side still reaches it."""
         if leg.reader.closed or self.ended or self.breaks(leg):
             return
-        if self._broken is not None:
-            self._end_broken(self._broken)
+        if self.broken is not None:
+            self._end_broken(self.broken)
             return
         what = "closed its side without a close frame"
         if self.peer(leg).close_sending():
@@ -201,8 +211,8 @@ class RelayedSession:
         """A connection is over."""
         if self.ended:
             return
-        if self._broken is not None:
-            self._end_broken(self._broken)
+        if self.broken is not None:
+            self._end_broken(self.broken)
             return
         if leg.reader.closed:
             self._finish(None)
@@ -274,7 +284,21 @@ class RelayLeg(ReadingLeg):
     ) -> None:
         super().__init__(reader, clock, close_s, mask)
         self.direction = direction
+        self.marks = {
+            WHOLE_TEXT: mark_of(direction, FrameKind.TEXT),
+            WHOLE_BINARY: mark_of(direction, FrameKind.BINARY),
+        }
+        """The mark on the tape of a message in one plain frame, by its first byte."""
         self._session = session
+
+    def received(self, data: bytes) -> None:
+        session = self._session
+        if self._feeding is None and session.joined and not (session.ended or session.broken):
+            payload = self.reader.message(data)
+            if payload is not None:
+                session.message(self, data, payload)
+                return
+        super().received(data)
 
     @property
     def ready(self) -> bool:

@@ -23,6 +23,7 @@ from buffr.transport.duplex import Duplex
 from buffr.transport.eager import AT_ONCE_BYTES, aside
 from buffr.wire.websocket_deflate import Deflate, Deflater, Inflater
 from buffr.wire.websocket_frames import (
+    WHOLE_TEXT,
     Control,
     Data,
     FrameReader,
@@ -158,6 +159,18 @@ class ReplayedSession(ReadingLeg):
 
     # The client's frames.
 
+    def received(self, data: bytes) -> None:
+        busy = self._feeding is not None or self._events or self._message or self._busy
+        payload = None
+        if not (busy or self.finished) and len(data) <= AT_ONCE_BYTES:
+            payload = self.reader.message(data)
+        if payload is None:
+            super().received(data)
+            return
+        self._said(FrameKind.TEXT if data[0] == WHOLE_TEXT else FrameKind.BINARY, payload)
+        if not self._busy:
+            self._play()
+
     def passed(self, batch: Sequence[Passed]) -> None:
         self._events.extend([passed.event for passed in batch])
         self._take()
@@ -193,11 +206,15 @@ class ReplayedSession(ReadingLeg):
         if self._size_bytes > AT_ONCE_BYTES:
             self._until_over(self._long(event))
             return
-        self.frames += 1
         message = b"".join(self._message)
         self._message, self._size_bytes = [], 0
+        self._said(event.kind, message)
+
+    def _said(self, kind: FrameKind, message: bytes) -> None:
+        """The client has sent a whole message, which is short."""
+        self.frames += 1
         try:
-            drift = self._transcript.receive(event.kind, message)
+            drift = self._transcript.receive(kind, message)
         except BuffrError as error:
             self._close_with(_INTERNAL_ERROR, error.message, error.message)
             return
