@@ -41,12 +41,16 @@ def is_grpc_type(media_type: bytes) -> bool:
 
 @frozen
 class Framed:
-    """A message with its flags, at ``body[start:end]`` with its prefix; ``content`` is inflated."""
+    """A message with its flags, at ``body[start:end]`` with its prefix; ``content`` is inflated.
+
+    It is not ``whole`` if the body ends within it.
+    """
 
     flags: int
     start: int
     end: int
     content: bytes
+    whole: bool = True
 
     @property
     def compressed(self) -> bool:
@@ -82,34 +86,39 @@ def framed(flags: int, message: bytes) -> bytes:
     return bytes((flags,)) + len(message).to_bytes(4, "big") + message
 
 
-def frames(body: bytes, most_bytes: int) -> Iterator[Framed]:
+def frames(body: bytes, most_bytes: int, *, cut: bool = False) -> Iterator[Framed]:
     """The messages of a body. Raises ``ValueError`` if it is malformed, has a compression other
     than zlib's, or would be longer than ``most_bytes``.
+
+    With ``cut``, a body may end within a message.
     """
     at, left = 0, most_bytes
     while at < len(body):
         if at + _PREFIX > len(body):
+            if cut:
+                return
             raise ValueError("a prefix is cut off")
         flags, size = body[at], int.from_bytes(body[at + 1 : at + _PREFIX], "big")
         start, at = at, at + _PREFIX + size
         message = body[start + _PREFIX : at]
-        if len(message) < size:
+        whole = len(message) == size
+        if not (whole or cut):
             raise ValueError("a message is cut off")
         if flags & COMPRESSED:
-            message = _inflated(message, left)
+            message = _inflated(message, left, whole=whole)
         left -= len(message)
         if left < 0:
             raise ValueError("the messages are too long")
-        yield Framed(flags, start, at, message)
+        yield Framed(flags, start, min(at, len(body)), message, whole)
 
 
-def _inflated(message: bytes, most_bytes: int) -> bytes:
+def _inflated(message: bytes, most_bytes: int, *, whole: bool) -> bytes:
     """Raises ``ValueError``."""
     inflater = zlib.decompressobj(_ANY_WINDOW)
     try:
         message = inflater.decompress(message, most_bytes + 1)
     except zlib.error as error:
         raise ValueError("a message's compression is not zlib's") from error
-    if not inflater.eof:
+    if whole and not inflater.eof:
         raise ValueError("a message is cut off, or too long")
     return message

@@ -25,9 +25,9 @@ from attrs import astuple, evolve, field, fields, frozen
 
 from buffr.errors import CassetteError
 from buffr.formats.codings import GZIP_START, are_known, are_plain, decoded, unlabelled
-from buffr.formats.grpc import is_grpc_type, without_compression
+from buffr.formats.grpc import without_compression
 from buffr.formats.multipart import BodyPart, Disposition, boundary_of, multipart
-from buffr.formats.protobuf.bodies import Messages
+from buffr.formats.protobuf.bodies import Messages, is_enveloped
 from buffr.interaction import Body, BodyKey
 from buffr.matching.aws_chunked import (
     BadChunks,
@@ -182,7 +182,7 @@ def media_type_of(content_type: bytes | None) -> bytes:
 class BodyKind:
     """What a request's fields say about its body: ``Content-Type`` and ``Content-Encoding``.
 
-    ``messages`` are those of a declared type.
+    ``messages`` are protobuf's.
     """
 
     content_type: bytes | None = None
@@ -323,7 +323,7 @@ class BodyRules:
         """Whether the meaning of a recorded body is known, or its bytes suffice."""
         if body.size_bytes <= IN_MEMORY:
             return not (kind.coded or (body.file is None and unlabelled(body.data)))
-        if kind.messages is not None:
+        if kind.messages is not None and kind.messages.type is not None:
             return False
         if body.key is not None and body.key.rules == self.version(kind):
             return True
@@ -359,15 +359,15 @@ class BodyRules:
         if kind.messages is not None:
             meant = self.value_of_messages(kind.messages, kind, body, known, IN_MEMORY)
             if meant is not None:
-                return shortened(meant)
+                return meant if len(meant) <= IN_MEMORY else shortened(meant)
+        if self.normalise.content_coding and is_enveloped(kind.media_type):
+            body = without_compression(body, IN_MEMORY)
         if kind.codings and self.normalise.content_coding:
             body, trailers = self._uncoded(kind, body, known)
         elif (hidden := self._hidden(kind, body, known)) is not None:
             return under_coding(kind.codings, shortened(unmistakable(hidden)))
         else:
             body = self.redaction.body(body, kind.media_type, known)
-        if self.normalise.content_coding and is_grpc_type(kind.media_type):
-            body = without_compression(body, IN_MEMORY)
         body = self.ignore.replaced(self.part, body)
         if self.reads_json and kind.is_json(body):
             value = self.json.canonical(body) or unmistakable(body)
@@ -385,10 +385,19 @@ class BodyRules:
         known: KnownSecrets,
         most_bytes: int,
     ) -> bytes | None:
-        """The value of messages; ``None`` if the body has to be compared by its bytes."""
+        """The value of messages; ``None`` if the body has to be read as bytes of any kind."""
         if kind.coded and not self.normalise.content_coding:
             return None
-        return self.messages.value(messages, kind.codings, body, known, most_bytes)
+        plain: bytes | None = body
+        if kind.coded:
+            plain = decoded(kind.codings, body, limit_bytes=most_bytes)
+        if plain is None:
+            return None
+        meant = self.messages.meaning(messages, plain, known, most_bytes)
+        if meant is None:
+            inflated = self.messages.inflated(messages, plain, known, most_bytes)
+            meant = None if inflated is None else unmistakable(inflated)
+        return meant
 
     def _hidden(self, kind: BodyKind, body: bytes, known: KnownSecrets) -> bytes | None:
         """The redacted content of a body that is compared under its coding, if it has secrets.

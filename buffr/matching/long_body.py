@@ -87,7 +87,7 @@ class _Reader:
     def _messages(self) -> LongBody | None:
         """The values of messages of a declared type that are not too long for rules."""
         messages = self.kind.messages
-        if messages is None:
+        if messages is None or messages.type is None:
             return None
         text, raw = bytearray(), sha256()
         for piece in self.source():

@@ -536,9 +536,7 @@ class Matcher:
 
     def _with_messages(self, kind: BodyKind, target: bytes) -> BodyKind:
         messages = self.types.of_request(target, kind.media_type)
-        if messages is None or messages.type is None:
-            return kind
-        return evolve(kind, messages=messages)
+        return kind if messages is None else evolve(kind, messages=messages)
 
 
 def _keys(head: _Head, values: tuple[bytes, ...]) -> tuple[MatchKey, ...]:

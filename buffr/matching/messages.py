@@ -1,15 +1,16 @@
-"""The value of a body of protobuf's messages whose types are declared: their meaning.
+"""The value of a body of protobuf's messages.
 
-The messages are compared as a document of JSON, so that everything that holds
-for JSON bodies holds for them: rules with JSONPaths, idempotency tokens,
-explanations by field.
+Those of declared types are compared as a document of JSON, so that everything
+that holds for JSON bodies holds for them: rules with JSONPaths, idempotency
+tokens, explanations by field. All others are compared by their bytes, without
+their compression.
 """
 
 from __future__ import annotations
 
 from attrs import frozen
 
-from buffr.formats.codings import decoded
+from buffr.formats.grpc import may_be_compressed, without_compression
 from buffr.formats.protobuf.bodies import Messages
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
@@ -21,8 +22,6 @@ __all__ = ["MESSAGES_MARK", "MessageRules", "document_in"]
 MESSAGES_MARK = b"protobuf:"
 """The beginning of such a value. The media type follows: a client of gRPC-Web or of Connect can
 do nothing with an answer to one of gRPC."""
-
-_JSON = b"application/json"
 
 
 def document_in(value: bytes) -> bytes:
@@ -41,22 +40,34 @@ class MessageRules:
     redaction: KeyRedaction
     part: str
 
-    def value(
-        self,
-        messages: Messages,
-        codings: bytes,
-        body: bytes,
-        known: KnownSecrets,
-        most_bytes: int,
+    def meaning(
+        self, messages: Messages, body: bytes, known: KnownSecrets, most_bytes: int
     ) -> bytes | None:
-        """The value of a body under ``codings``; ``None`` if it is not of the declared type, or
-        longer than ``most_bytes`` when decoded.
+        """The value of messages of a declared type; ``None`` for any others.
+
+        The body has no content codings. It is not longer than ``most_bytes``
+        when its messages are inflated.
         """
-        plain = decoded(codings, body, limit_bytes=most_bytes) if codings else body
-        document = None if plain is None else messages.document(plain, most_bytes)
+        document, redaction = messages.document(body, most_bytes), self.redaction
         if document is None:
             return None
-        text = self.redaction.body(document, _JSON, known)
-        text = self.ignore.replaced(self.part, text)
+        if not (redaction.is_clear(document, known) and redaction.is_clear(body, known)):
+            hidden = redaction.messages(messages, body, known, most_bytes) or body
+            document = messages.document(hidden, most_bytes) or document
+        text = self.ignore.replaced(self.part, redaction.collapse(document))
         spelled = self.json.canonical(text) or text
         return b"%b%b\n%b" % (MESSAGES_MARK, messages.framing.name, spelled)
+
+    def inflated(
+        self, messages: Messages, body: bytes, known: KnownSecrets, most_bytes: int
+    ) -> bytes | None:
+        """The bytes of messages of any type, inflated; ``None`` if their framing is damaged."""
+        plain = body
+        if messages.framing.enveloped and may_be_compressed(body):
+            plain = without_compression(body, most_bytes)
+        if not self.redaction.is_clear(plain, known):
+            hidden = self.redaction.messages(messages, plain, known, most_bytes)
+            if hidden is None:
+                return None
+            plain = self.redaction.collapse(hidden)
+        return self.ignore.replaced(self.part, plain)

@@ -7,6 +7,7 @@ coding is decoded for the search, and encoded again if something was replaced.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
@@ -21,9 +22,11 @@ from buffr.formats.codings import (
     encoding,
     unlabelled,
 )
+from buffr.formats.protobuf.bodies import Messages
 from buffr.interaction import Body
 from buffr.message import Headers, media_type
 from buffr.redaction.charsets import as_searched
+from buffr.redaction.messages import message_text
 from buffr.redaction.own_credentials import KnownSecrets
 from buffr.redaction.scanner import Scanner
 from buffr.redaction.spans import Edit, SecretSpan, is_binary, replaced, settled
@@ -33,6 +36,7 @@ from buffr.transport.spool import Spool
 __all__ = ["Bodies", "Redacted", "holds_more"]
 
 _IN_MEMORY = 32 << 20
+_JSON = b"application/json"
 _MOST_DECODED = 1 << 30
 _PIECE_BYTES = 256 * 1024
 
@@ -69,15 +73,26 @@ class Bodies:
     pieces: bool = False
 
     def redacted(
-        self, body: Body, headers: Headers, known: KnownSecrets, *, whole: bool = True
+        self,
+        body: Body,
+        headers: Headers,
+        known: KnownSecrets,
+        *,
+        whole: bool = True,
+        messages: Messages | None = None,
     ) -> Redacted | None:
         """What is stored for a body; ``None`` if it is unchanged.
 
-        ``whole`` is false for a body that was cut off.
+        ``whole`` is false for a body that was cut off. ``messages`` are
+        protobuf's.
         """
         if not body.size_bytes:
             return None
         kind, codings = media_type(headers), _codings(headers)
+        if messages is not None:
+            found = self._in_messages(messages, body, codings, known)
+            if found is not None:
+                return found if found.body is not body else None
         gzip = b"" if codings else _unlabelled(body)
         if not gzip:
             return self._redacted(body, kind, codings, known, whole=whole)
@@ -95,6 +110,41 @@ class Bodies:
             if plain is not None:
                 return self._in_memory(plain, kind, codings, known)
         return self._in_pieces(body, kind, codings, known, whole=whole)
+
+    def _in_messages(
+        self, messages: Messages, body: Body, codings: bytes, known: KnownSecrets
+    ) -> Redacted | None:
+        """What is stored for messages, ``body`` itself if it is unchanged.
+
+        ``None`` if it has to be searched as bytes of any kind.
+        """
+        if messages.type is None and body.size_bytes > self.document_bytes:
+            return None  # as for its match key
+        if body.size_bytes > _IN_MEMORY:
+            self.unsafe(f"it is too large for a search by field ({body.size_bytes} bytes)")
+            return None
+        data = b"".join(_pieces(body))
+        if codings:
+            undone = decoded(codings, data, limit_bytes=_IN_MEMORY)
+            if undone is None:
+                return None
+            data = undone
+        text = message_text(messages, data, _IN_MEMORY)
+        if text is None:
+            return None
+        found = self.scanner.in_body(text.text, _JSON, known)
+        hidden = text.replaced(found, self.stand_in, partial(self._opaque, known))
+        if hidden is None:
+            return Redacted(body, None)
+        plain, edits = hidden
+        if codings:
+            return Redacted(Body.of(encoded(codings, plain)), None)
+        return Redacted(Body.of(plain), edits)
+
+    def _opaque(self, known: KnownSecrets, content: bytes) -> bytes:
+        """Bytes that may be anything, without secrets, in the same length."""
+        found = self.scanner.in_body(content, b"", known)
+        return replaced(content, found, self.stand_in, fit=True)[0] if found else content
 
     def found(self, body: Body, headers: Headers, known: KnownSecrets) -> Iterator[SecretSpan]:
         """The secrets in a body. In a long one, their positions are relative to its stretches."""

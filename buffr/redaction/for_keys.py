@@ -9,21 +9,33 @@ different.
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from attrs import field, frozen
 
+from buffr.formats.protobuf.bodies import Messages
 from buffr.message import Headers
 from buffr.redaction.charsets import as_searched
 from buffr.redaction.fields import in_header
 from buffr.redaction.headers import HeaderValues
+from buffr.redaction.messages import message_text
 from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets, known_secrets
 from buffr.redaction.pseudonym import MARK, STAND_IN, pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner, scanner_of
-from buffr.redaction.spans import SecretSpan, collapsed, nameless, replaced, stand_ins
+from buffr.redaction.spans import (
+    SecretSpan,
+    collapsed,
+    nameless,
+    replaced,
+    settled,
+    stand_ins,
+)
 from buffr.redaction.streaming import StreamRedactor
 
 __all__ = ["KeyRedaction"]
+
+_JSON = b"application/json"
 
 
 @frozen(eq=False)
@@ -106,6 +118,35 @@ class KeyRedaction:
         hidden = self._without(searched, self._scanner.in_body(searched, media_type, known))
         # The charset of a text with secrets makes no difference.
         return text if charset is not None and hidden == searched else hidden
+
+    def messages(
+        self, messages: Messages, body: bytes, known: KnownSecrets, most_bytes: int
+    ) -> bytes | None:
+        """A body of protobuf's messages, with the stand-ins that ``collapse`` makes equal.
+
+        ``None`` if it has to be searched as bytes of any kind.
+        """
+        if self.exact:
+            return body
+        text = message_text(messages, body, most_bytes)
+        if text is None:
+            return None
+        found = self._scanner.in_body(text.text, _JSON, known)
+        hidden = text.replaced(found, self._stand_in, partial(self._opaque, known))
+        return body if hidden is None else hidden[0]
+
+    def _opaque(self, known: KnownSecrets, content: bytes) -> bytes:
+        """Bytes that may be anything: the secrets and stand-ins in it are equal ones."""
+        found = [*self._scanner.in_body(content, b"", known), *stand_ins(content)]
+        return replaced(content, settled(found), lambda _: STAND_IN, fit=True)[0]
+
+    def is_clear(self, text: bytes, known: KnownSecrets) -> bool:
+        """Whether a quick search proves that a text has neither secrets nor stand-ins."""
+        return self.exact or self._scanner.is_clear(text, _JSON, known)
+
+    def collapse(self, text: bytes) -> bytes:
+        """A text with equal stand-ins for what must not count."""
+        return text if self.exact else self._collapsed(text)
 
     def stretches(self, media_type: bytes, known: KnownSecrets = NOTHING_KNOWN) -> StreamRedactor:
         """Redacts a body that is too long for memory. The stand-ins are those of its recording."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from buffr.errors import UnsafeRecording
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import (
     Body,
     Chunk,
@@ -20,7 +21,7 @@ from buffr.interaction import (
     RecordedRequest,
     WebSocketInteraction,
 )
-from buffr.message import Headers, ResponseHead, with_length
+from buffr.message import Headers, ResponseHead, media_type, with_length
 from buffr.redaction import fields
 from buffr.redaction.bodies import Bodies, Redacted, holds_more
 from buffr.redaction.forms import stand_in
@@ -89,13 +90,15 @@ class Redactor:
     pseudonym in all of them. Redacting twice changes nothing more. If
     ``rules.enabled`` is false, everything passes unchanged. ``warn`` is called
     with lines for the log, from any thread. Files of large bodies are created
-    in ``spool_dir``, and live as long as the redactor.
+    in ``spool_dir``, and live as long as the redactor. ``types`` are those of
+    protobuf's messages.
     """
 
     rules: RedactionRules
     salt: bytes
     warn: Callable[[str], None] = field(default=_unsaid, eq=False)
     spool_dir: Path | None = field(default=None, eq=False)
+    types: MessageTypes = field(factory=MessageTypes, eq=False)
     _values: HeaderValues = field(init=False, eq=False, repr=False)
     _scanner: Scanner = field(init=False, eq=False, repr=False)
     _spools: _Spools = field(init=False, eq=False, repr=False)
@@ -214,12 +217,15 @@ class Redactor:
     ) -> tuple[Redacted | None, KnownSecrets]:
         """The answer's redacted body, and the known secrets including those found in it."""
         body, headers = interaction.body, interaction.response.headers
-        what, whole = "the answer's body", interaction.truncated is None
+        messages = self.types.of_answer(interaction.request.target, media_type(headers))
         noted: list[SecretSpan] = []
-        answer = self._body(body, headers, known, what, noted=noted, whole=whole, pieces=True)
+        what, whole = "the answer's body", interaction.truncated is None
+        hide = self._bodies(known, what, noted, pieces=True).redacted
+        answer = hide(body, headers, known, whole=whole, messages=messages)
         more = known.with_found(noted)
         if more is not known:
-            answer = self._body(body, headers, more, what, whole=whole, pieces=True)
+            hide = self._bodies(more, what, pieces=True).redacted
+            answer = hide(body, headers, more, whole=whole, messages=messages)
         return answer, more
 
     def _session(
@@ -262,7 +268,7 @@ class Redactor:
         self, request: RecordedRequest, known: KnownSecrets, noted: list[SecretSpan]
     ) -> RecordedRequest:
         body, headers = request.body, self.headers(request.headers, known)
-        found = self._request_body(body, request.headers, known, noted)
+        found = self._request_body(request, known, noted)
         if found is not None:
             # Keys are made from bodies without credentials.
             body = evolve(found.body, key=body.key)
@@ -272,32 +278,34 @@ class Redactor:
         )
 
     def _request_body(
-        self, body: Body, headers: Headers, known: KnownSecrets, noted: list[SecretSpan]
+        self, request: RecordedRequest, known: KnownSecrets, noted: list[SecretSpan]
     ) -> Redacted | None:
+        body, headers = request.body, request.headers
+        messages = self.types.of_request(request.target, media_type(headers))
         # The match key of a long body is a digest, which must not depend on names or the salt.
         large = body.size_bytes > IN_MEMORY or holds_more(body, headers, IN_MEMORY)
-        return self._body(body, headers, known, "the request's body", noted=noted, large=large)
+        bodies = self._bodies(known, "the request's body", noted, large=large)
+        return bodies.redacted(body, headers, known, messages=messages)
 
     def _frame(self, frame: Frame, known: KnownSecrets, noted: list[SecretSpan]) -> Frame:
         reason = self._prose(frame.reason, known) if frame.reason else ""
-        found = self._body(frame.data, _FRAME, known, "a frame", noted=noted)
+        found = self._bodies(known, "a frame", noted).redacted(frame.data, _FRAME, known)
         if found is None:
             return frame if reason == frame.reason else evolve(frame, reason=reason)
         sizes = _fragments(frame.fragments, found)
         return evolve(frame, data=found.body, fragments=sizes, reason=reason)
 
-    def _body(
+    def _bodies(
         self,
-        body: Body,
-        headers: Headers,
         known: KnownSecrets,
         what: str,
-        *,
         noted: list[SecretSpan] | None = None,
-        whole: bool = True,
+        *,
         large: bool = False,
         pieces: bool = False,
-    ) -> Redacted | None:
+    ) -> Bodies:
+        """Searches a body, named ``what`` in warnings."""
+
         def unsafe(reason: str) -> None:
             self._unsafe(f"{what} cannot be searched for credentials: {reason}", known)
 
@@ -307,8 +315,7 @@ class Redactor:
             return STAND_IN if large else self._stand_in(found)
 
         limit = IN_MEMORY if large else _LARGEST_DOCUMENT
-        bodies = Bodies(self._scanner, replacing, self._spools.new, unsafe, limit, pieces)
-        return bodies.redacted(body, headers, known, whole=whole)
+        return Bodies(self._scanner, replacing, self._spools.new, unsafe, limit, pieces)
 
     def _unsafe(self, message: str, known: KnownSecrets) -> None:
         if self.rules.unsafe == "refuse" and known:

@@ -104,16 +104,20 @@ def _merged(found: Iterable[SecretSpan]) -> list[SecretSpan]:
 
 
 def replaced(
-    text: bytes, found: Sequence[SecretSpan], stand_in: Callable[[SecretSpan], bytes]
+    text: bytes,
+    found: Sequence[SecretSpan],
+    stand_in: Callable[[SecretSpan], bytes],
+    *,
+    fit: bool = False,
 ) -> tuple[bytes, list[Edit]]:
     """The text with a stand-in for each secret, and the changes.
 
-    In a binary text a stand-in is as long as the secret, so that lengths and
-    offsets in such formats stay correct.
+    In a binary text, or to ``fit``, a stand-in is as long as the secret, so
+    that lengths and offsets in such formats stay correct.
     """
     parts: list[bytes] = []
     edits: list[Edit] = []
-    binary = is_binary(text)
+    binary = fit or is_binary(text)
     at = 0
     for each in found:
         instead = stand_in(each)

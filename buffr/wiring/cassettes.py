@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from buffr.config import Config, scope_cassette
 from buffr.config.caching import CacheSettings
 from buffr.errors import ConfigError, Unwritable
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import Interaction
 from buffr.log import say
 from buffr.matching.body import IN_MEMORY
@@ -24,7 +25,7 @@ from buffr.policy.mode import Mode
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.cassette.store import Cassette
-from buffr.stores.interactions import InteractionSet, SetName, StoreAccess
+from buffr.stores.interactions import InteractionSet, Redact, SetName, StoreAccess
 from buffr.stores.memory import MemoryInteractions
 from buffr.stores.writable import check_beside, check_directory, check_file
 from buffr.transport.streams import Signal
@@ -204,13 +205,14 @@ class Cassettes:
         access = _ACCESS.get(self._modes.get(real, mode), "append")
         if access == "anew" and real in self._begun:
             access = "append"  # its content was recorded by this process
+        redact = partial(self._redact, self.types.at(place))
         if isinstance(place, SetName):
-            return self._new_set(place, real, access)
+            return self._new_set(place, real, access, redact)
         if place.suffix.lower() in _OF_OTHER_TOOLS:
-            return self._in_place(place, access)
+            return self._in_place(place, access, redact)
         return Cassette(
             place,
-            redact=self._redact,
+            redact=redact,
             call_from_thread=self._reactor.callFromThread,
             turn=self._turn,
             warn=_warn,
@@ -219,7 +221,7 @@ class Cassettes:
             access=access,
         )
 
-    def _in_place(self, path: Path, access: StoreAccess) -> InteractionSet:
+    def _in_place(self, path: Path, access: StoreAccess, redact: Redact) -> InteractionSet:
         from buffr.interchange.in_place import RecordingsInPlace  # noqa: PLC0415  # few need it
 
         if access != "replay":
@@ -228,19 +230,19 @@ class Cassettes:
                 "and never written",
                 hint=f"use mode replay, or a cassette of its own: buffr cassette import {path}",
             )
-        return RecordingsInPlace(self._redact, access=access, where=str(path), path=path)
+        return RecordingsInPlace(redact, access=access, where=str(path), path=path)
 
-    def _new_set(self, name: SetName, real: Place, access: StoreAccess) -> InteractionSet:
+    def _new_set(
+        self, name: SetName, real: Place, access: StoreAccess, redact: Redact
+    ) -> InteractionSet:
         if name.server is not None:
             server, may_start_down = self.servers.of(name.server), self._config.allow_unrecorded
-            return server.interactions(
-                name.name, self._redact, access, may_start_down=may_start_down
-            )
+            return server.interactions(name.name, redact, access, may_start_down=may_start_down)
         if name.file is None:
             memory = self._memory.get(real)
             if memory is None:
                 most_bytes = self._config.cache.most_bytes
-                memory = MemoryInteractions(self._redact, most_bytes, reactor=self._reactor)
+                memory = MemoryInteractions(redact, most_bytes, reactor=self._reactor)
                 self._memory[real] = memory
             memory.access = access
             return memory
@@ -249,7 +251,7 @@ class Cassettes:
         return SQLiteInteractions(
             name,
             name.file,
-            redact=self._redact,
+            redact=redact,
             call_from_thread=self._reactor.callFromThread,
             turn=self._turn,
             warn=_warn,
@@ -259,8 +261,8 @@ class Cassettes:
             access=access,
         )
 
-    def _redact(self, salt: bytes) -> Callable[[Interaction], Interaction]:
-        redactor = Redactor(self._rules, salt, _warn, self._spool_dir)
+    def _redact(self, types: MessageTypes, salt: bytes) -> Callable[[Interaction], Interaction]:
+        redactor = Redactor(self._rules, salt, _warn, self._spool_dir, types)
         return lambda one: without_redacted(redactor.interaction(one), IN_MEMORY)
 
     def open_all(self) -> None:

@@ -27,12 +27,16 @@ class KnownTypes:
         """What settings declare. Raises ``ConfigError``."""
         return MessageTypes(tuple([self._file(path) for path in settings.grpc_descriptors]))
 
+    def at(self, place: Path | SetName) -> MessageTypes:
+        """What is known of the messages in a cassette or set, now and later."""
+        return self._places.setdefault(_real(place), MessageTypes())
+
     def of_place(self, place: Path | SetName, settings: GrpcSettings) -> MessageTypes:
         """What is known of the messages in a cassette or set, and what settings declare.
 
         Raises ``ConfigError``.
         """
-        types = self._places.setdefault(_real(place), MessageTypes())
+        types = self.at(place)
         for path in settings.grpc_descriptors:
             declared = self._file(path)
             if declared not in types.declared:

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 import msgspec
 from attrs import define, frozen
 
-from buffr.formats.grpc import END_OF_STREAM, TRAILERS, frames
+from buffr.formats.grpc import END_OF_STREAM, TRAILERS, frames, is_grpc_type
+from buffr.formats.protobuf.leaves import Layout
 
 __all__ = [
     "BadDescriptors",
@@ -26,6 +27,8 @@ __all__ = [
     "Messages",
     "Method",
     "framing_of",
+    "from_base64",
+    "is_enveloped",
 ]
 
 
@@ -38,6 +41,8 @@ class MessageType(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def layout(self) -> Layout: ...
     def document(self, data: bytes) -> Any:
         """A message as a document of JSON. Raises ``ValueError``."""
 
@@ -93,6 +98,14 @@ def framing_of(media_type: bytes) -> Framing | None:
     return _FRAMINGS.get(media_type)
 
 
+def is_enveloped(media_type: bytes) -> bool:
+    """Whether each message of a body of this lower-case media type follows its length."""
+    framing = _FRAMINGS.get(media_type)
+    if framing is None:
+        return is_grpc_type(media_type)
+    return framing.enveloped and not framing.base64
+
+
 @lru_cache(maxsize=1024)
 def _method_named(target: bytes) -> tuple[str, str] | None:
     """The service and the method that a target names: its last two segments."""
@@ -128,7 +141,7 @@ class Messages:
         """The messages of a body, inflated. Raises ``ValueError``."""
         framing = self.framing
         if framing.base64:
-            body = _from_base64(body)
+            body = from_base64(body)
         if not framing.enveloped:
             return [body]
         return [
@@ -138,7 +151,7 @@ class Messages:
         ]
 
 
-def _from_base64(text: bytes) -> bytes:
+def from_base64(text: bytes) -> bytes:
     """Base64, which may be padded wherever a piece of it ended. Raises ``ValueError``."""
     found = bytearray()
     try:

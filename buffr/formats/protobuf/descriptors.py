@@ -6,6 +6,7 @@ Imported only where there are descriptors: it needs the package ``protobuf``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -20,12 +21,13 @@ from google.protobuf import (
     timestamp_pb2,
     wrappers_pb2,
 )
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.message import DecodeError, Message
 
 from buffr.formats.protobuf.bodies import BadDescriptors, Method
-from buffr.formats.protobuf.document import WELL_KNOWN_FILES, Documents, NotAMessage
+from buffr.formats.protobuf.document import BARE, WELL_KNOWN_FILES, Documents, NotAMessage
+from buffr.formats.protobuf.leaves import FieldKind, FieldLayout, Layout
 
 __all__ = ["Descriptors", "files_in"]
 
@@ -41,6 +43,22 @@ _OWN_FILES: Mapping[str, bytes] = {
     )
 }
 """The library's own files: those of a set are not trusted to mean what their names say."""
+
+
+_KINDS = {
+    FieldDescriptor.TYPE_STRING: FieldKind.TEXT,
+    FieldDescriptor.TYPE_BYTES: FieldKind.BYTES,
+    FieldDescriptor.TYPE_BOOL: FieldKind.WORD,
+    FieldDescriptor.TYPE_ENUM: FieldKind.WORD,
+    FieldDescriptor.TYPE_MESSAGE: FieldKind.MESSAGE,
+    FieldDescriptor.TYPE_GROUP: FieldKind.GROUP,
+    FieldDescriptor.TYPE_FLOAT: FieldKind.FIXED32,
+    FieldDescriptor.TYPE_FIXED32: FieldKind.FIXED32,
+    FieldDescriptor.TYPE_SFIXED32: FieldKind.FIXED32,
+    FieldDescriptor.TYPE_DOUBLE: FieldKind.FIXED64,
+    FieldDescriptor.TYPE_FIXED64: FieldKind.FIXED64,
+    FieldDescriptor.TYPE_SFIXED64: FieldKind.FIXED64,
+}
 
 
 def files_in(data: bytes) -> tuple[FileDescriptorProto, ...]:
@@ -69,6 +87,7 @@ class _MessageType:
 
     made: type[Message]
     documents: Documents
+    layout: Layout
 
     @property
     def name(self) -> str:
@@ -93,6 +112,7 @@ class Descriptors:
     files: Mapping[str, FileDescriptorProto]
     _pool: descriptor_pool.DescriptorPool = field(init=False)
     _documents: Documents = field(init=False)
+    _layouts: dict[str, Layout] = field(factory=dict, init=False)
     _methods: dict[tuple[str, str], Method | None] = field(factory=dict, init=False)
 
     @classmethod
@@ -137,7 +157,38 @@ class Descriptors:
         )
 
     def _type(self, described: Descriptor) -> _MessageType:
-        return _MessageType(message_factory.GetMessageClass(described), self._documents)
+        made = message_factory.GetMessageClass(described)
+        return _MessageType(made, self._documents, self._layout(described))
+
+    def _layout(self, described: Descriptor) -> Layout:
+        """What is needed to find the fields of a type on the wire."""
+        name = described.full_name
+        known = self._layouts.get(name)
+        if known is None:
+            numbered = {one.number: self._field_layout(one) for one in described.fields}
+            for extension in self._pool.FindAllExtensions(described):
+                numbered[extension.number] = self._field_layout(extension)
+            own = described.file.name in WELL_KNOWN_FILES
+            holds = self._layout_at if own and described.name == "Any" else None
+            known = Layout(numbered, own and described.name in BARE, holds)
+            self._layouts[name] = known
+        return known
+
+    def _field_layout(self, declared: FieldDescriptor) -> FieldLayout:
+        name = f"[{declared.full_name}]" if declared.is_extension else declared.name
+        kind = _KINDS.get(declared.type, FieldKind.VARINT)
+        inner = declared.message_type
+        if inner is None:
+            return FieldLayout(name, kind, declared.is_repeated)
+        if inner.GetOptions().map_entry and declared.is_repeated:
+            kind = FieldKind.MAP
+        return FieldLayout(name, kind, declared.is_repeated, partial(self._layout, inner))
+
+    def _layout_at(self, url: str) -> Layout | None:
+        try:
+            return self._layout(self._pool.FindMessageTypeByName(url.rpartition("/")[2]))
+        except KeyError:
+            return None
 
     def _class_named(self, name: str) -> type[Message] | None:
         try:

@@ -25,13 +25,20 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from buffr.formats.protobuf.wire import DEEPEST, WireType, bytes_shown, fixed_shown
 
-__all__ = ["WELL_KNOWN_FILES", "Documents", "NotAMessage"]
+__all__ = ["BARE", "WELL_KNOWN_FILES", "Documents", "NotAMessage"]
 
 WELL_KNOWN_FILES = frozenset(
     f"google/protobuf/{name}.proto"
     for name in ("any", "duration", "empty", "field_mask", "struct", "timestamp", "wrappers")
 )
 """The files of the types that JSON spells in a way of their own."""
+
+_WRAPPERS = tuple(
+    f"{name}Value"
+    for name in ("Double", "Float", "Int64", "UInt64", "Int32", "UInt32", "Bool", "String", "Bytes")
+)
+BARE = frozenset((*_WRAPPERS, "Struct", "Value", "ListValue"))
+"""Well-known types whose values stand for what is in them."""
 
 _PRECISIONS = range(6, 10)
 _MOST_EXACT = 1 << 53
@@ -69,13 +76,7 @@ class Documents:
             "Struct": self._struct,
             "Timestamp": _time,
             "Value": self._value,
-            **{
-                f"{name}Value": self._wrapper
-                for name in (
-                    *("Double", "Float", "Int64", "UInt64", "Int32", "UInt32"),
-                    *("Bool", "String", "Bytes"),
-                )
-            },
+            **dict.fromkeys(_WRAPPERS, self._wrapper),
         }
 
     def of(self, message: Message) -> Any:

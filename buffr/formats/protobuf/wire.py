@@ -21,6 +21,10 @@ _CONTROL = bytes(set(range(32)) - set(b"\t\n\r"))
 _NOT_CONTROL = bytes(set(range(256)) - set(_CONTROL))
 
 
+class _CutOff(ValueError):
+    """A message ends within a field."""
+
+
 class WireType(IntEnum):
     """How a field's value is spelled."""
 
@@ -65,11 +69,24 @@ def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, at_byte + 1
         shift += 7
-    raise ValueError("a number is too long or cut off")
+    if at + _LONGEST_VARINT > end:
+        raise _CutOff("a number is cut off")
+    raise ValueError("a number is too long")
 
 
-def fields(data: bytes, start: int, end: int) -> Iterator[WireField]:
-    """The fields of the message at ``data[start:end]``, in their order. Raises ``ValueError``."""
+def fields(data: bytes, start: int, end: int, *, cut: bool = False) -> Iterator[WireField]:
+    """The fields of the message at ``data[start:end]``, in their order. Raises ``ValueError``.
+
+    With ``cut``, the message may end within a field, of which is given what is there.
+    """
+    try:
+        yield from _fields(data, start, end, cut=cut)
+    except _CutOff:
+        if not cut:
+            raise
+
+
+def _fields(data: bytes, start: int, end: int, *, cut: bool) -> Iterator[WireField]:
     at = start
     while at < end:
         tag, at = read_varint(data, at, end)
@@ -93,7 +110,9 @@ def fields(data: bytes, start: int, end: int) -> Iterator[WireField]:
             case _:
                 raise ValueError(f"a field has the wire type {kind}")
         if ended > end:
-            raise ValueError("a field is cut off")
+            if not cut or kind != WireType.LENGTH:
+                raise _CutOff("a field is cut off")
+            ended = stop = end
         yield WireField(number, WireType(kind), length_at, at, stop)
         at = ended
 
