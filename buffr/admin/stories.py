@@ -76,6 +76,7 @@ _BY_SRC: dict[str, Source] = {
     "limit": "limit",
     "bypass": "bypass",
     "client": "client",
+    "fault": "error",
 }
 _METHODS = {
     **dict.fromkeys((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"), "read"),

@@ -5,10 +5,34 @@ from __future__ import annotations
 from attrs import frozen
 
 from buffr.config import kinds
-from buffr.config.schema import setting
+from buffr.config.schema import Kind, Refused, setting
 from buffr.config.shapes import ListOf
+from buffr.config.yaml_text import Scalar
+from buffr.wire.websocket_frames import CLOSE_CODES
 
 __all__ = ["FaultSettings"]
+
+_BROKEN_OFF = 1006
+"""RFC 6455 7.1.5: never sent; what a client is told whose connection broke off."""
+
+
+def _parse_close_code(scalar: Scalar) -> int:
+    code = int(scalar.text) if scalar.text.isascii() and scalar.text.isdecimal() else 0
+    if code != _BROKEN_OFF and code not in CLOSE_CODES:
+        raise Refused
+    return code
+
+
+_CLOSE_CODE = Kind(
+    "a code of RFC 6455 7.4 from 1000 to 1014, or one from 3000 to 4999",
+    _parse_close_code,
+    json={
+        "type": ["integer", "string"],
+        "minimum": 1000,
+        "maximum": 4999,
+        "pattern": "^(100[0-36-9]|101[0-4]|[34][0-9]{3})$",
+    },
+)
 
 
 @frozen(kw_only=True)
@@ -23,6 +47,18 @@ class FaultSettings:
         0.0,
         "The most that is added to `delay`, by chance.",
         key="jitter",
+    )
+    delay_p99_s: float | None = setting(
+        kinds.duration(),
+        None,
+        "How long one answer in a hundred waits, or longer, if half of them wait `delay` or less.",
+        key="delay_p99",
+    )
+    body_delay_s: float = setting(
+        kinds.duration(zero="none"),
+        0.0,
+        "How long the first byte of the body waits after the head.",
+        key="body_delay",
     )
     status: int | None = setting(
         kinds.whole(400, 599), None, "The status of an error in the place of the answer."
@@ -55,6 +91,14 @@ class FaultSettings:
         0.0,
         "How long a stream pauses after each event.",
         key="event_delay",
+    )
+    close_code: int | None = setting(
+        _CLOSE_CODE,
+        None,
+        "With which code a WebSocket session is closed; 1006 breaks its connection off.",
+    )
+    close_after: int = setting(
+        kinds.whole(0, 10**6), 0, "After how many messages of the server a session is closed."
     )
     bytes_per_second: int | None = setting(
         kinds.size(1), None, "How fast the body goes out at most."

@@ -196,9 +196,10 @@ class Engine:
             exchange.src = "fault"
             sink.abort()
             return 0, names
-        if fault.status is not None:
+        if fault.refusal is not None:
             exchange.src = "fault"
             return await self._refused(sink, FaultInjected(fault)), names
+        exchange.session_close = fault.close
         status, cut = await self._answering(exchange, route, body)
         return status, cut or names
 

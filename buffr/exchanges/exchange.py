@@ -20,6 +20,7 @@ from buffr.matching.suggestion import Suggestion
 from buffr.matching.variants import Identity, Selecting
 from buffr.message import Request, ResponseHead
 from buffr.origin import Origin
+from buffr.policy.faults import SessionClose
 from buffr.recording.http import recorded_request
 from buffr.redaction.for_log import credentials_in, target_for_log
 from buffr.redaction.own_credentials import Secret
@@ -186,7 +187,8 @@ class Exchange:
     answer is that of another request's call. ``stale``: it was stored, and no
     longer fresh; ``age_s`` is the age of a stored answer. ``recorded``: its
     answer was recorded. ``check`` is that of the recording against the live
-    API. ``matched`` is the request as a hook has changed it.
+    API. ``matched`` is the request as a hook has changed it. ``session_close``
+    is how a fault ends its session.
     """
 
     route: Route
@@ -215,6 +217,7 @@ class Exchange:
     recorded: bool = False
     matched: RecordedRequest | None = None
     check: LiveCheck | None = None
+    session_close: SessionClose | None = None
 
     def recorded_request(self, body: Body) -> RecordedRequest:
         """What is recorded of its request; ``body`` is what the client sent."""

@@ -41,16 +41,17 @@ class FaultInjected(BuffrError):
     code = "fault_injected"
 
     def __init__(self, fault: Fault) -> None:
-        assert fault.status is not None
+        refusal = fault.refusal
+        assert refusal is not None
         super().__init__(
             f"a fault of the settings: {' '.join(fault.names)}", hint="faults: has the rule"
         )
-        self.status = fault.status
-        self.reason = _REASONS.get(fault.status, b"Fault")
+        self.status = refusal.status
+        self.reason = _REASONS.get(refusal.status, b"Fault")
         self.headers = fields_of(fault)
-        if fault.retry_after_s is not None:
-            self.headers += ((b"Retry-After", b"%d" % fault.retry_after_s),)
-        self.body = fault.body
+        if refusal.retry_after_s is not None:
+            self.headers += ((b"Retry-After", b"%d" % refusal.retry_after_s),)
+        self.body = refusal.body
 
 
 def fields_of(fault: Fault) -> Headers:
@@ -92,6 +93,8 @@ class FaultSink:
         self._events = 0
         self._tail = b""
         """The end of what was sent, which may be the beginning of an event's end."""
+        self._waited = False
+        """Whether the body's first byte has waited long enough."""
         self._over = False
 
     @property
@@ -107,7 +110,7 @@ class FaultSink:
 
     def switch(self, head: ResponseHead) -> Duplex:
         self._over = True
-        return self._sink.switch(head)
+        return self._sink.switch(self._marked(head))
 
     def inform(self, head: ResponseHead) -> None:
         self._sink.inform(head)
@@ -132,6 +135,8 @@ class FaultSink:
 
     def begin(self, head: ResponseHead) -> None:
         self._sink.begin(self._marked(head))
+        if self._fault.body_delay_s:
+            self._sink.flush()
 
     def write(self, piece: Piece) -> None:
         if self._over:
@@ -178,6 +183,9 @@ class FaultSink:
             self._sink.abort(reset)
 
     async def drain(self) -> None:
+        if self._fault.body_delay_s and self._pending and not self._waited:
+            self._waited = True
+            await self._sleep(self._fault.body_delay_s)
         while self._pending and not self._over:
             for part in self._parts(self._pending.popleft()):
                 if not await self._goes_on_after(part):

@@ -5,7 +5,7 @@ A suite that does not use it pays for the import of this package alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from buffr.pytest_plugin.suite import Recording, Suite
 
-__all__ = ["buffr", "buffr_url"]
+__all__ = ["buffr", "buffr_faults", "buffr_url"]
 
 _MODES = ("auto", "record", "replay", "passthrough")
 _SUITE = pytest.StashKey["Suite"]()
@@ -124,7 +124,15 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def buffr(request: pytest.FixtureRequest) -> Iterator[Recording]:
+def buffr_faults() -> Sequence[Mapping[str, Any]]:
+    """The faults that a test's requests meet besides its mark's: override or parametrize it."""
+    return ()
+
+
+@pytest.fixture
+def buffr(
+    request: pytest.FixtureRequest, buffr_faults: Sequence[Mapping[str, Any]]
+) -> Iterator[Recording]:
     """What the test asks by HTTP is recorded in its cassette, or replayed from there."""
     from buffr.pytest_plugin.suite import (  # noqa: PLC0415  # no test may need it
         expected_cassette,
@@ -137,7 +145,10 @@ def buffr(request: pytest.FixtureRequest) -> Iterator[Recording]:
     suite = _suite(request.config)
     mode = suite.mode(values.get("mode"))
     cassette = expected_cassette(item, values)
-    with suite.recording(item, cassette, mode, settings=settings_in(values)) as recording:
+    settings = settings_in(values)
+    if buffr_faults:
+        settings["faults"] = [*settings.get("faults", ()), *buffr_faults]
+    with suite.recording(item, cassette, mode, settings=settings) as recording:
         yield recording
 
 

@@ -3,89 +3,38 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 import yaml
-from attrs import define, field, frozen
+from attrs import define, field
 from node_packages import node_packages
+from page_snippets import API, Project, page_text, snippets_of
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "cookbook.md").read_text("utf-8")
-API = "https://api.example.com"
-FENCE = re.compile(r"```\w+\n(?://|#) (\S+)\n(.*?)```", re.DOTALL)
-SNIPPETS = {found[1]: found[2] for found in FENCE.finditer(PAGE)}
+SNIPPETS = snippets_of("cookbook.md")
 
 
 def _script(received: Received) -> bytes:
     return answer(b"%b %b" % (received.method, received.target))
 
 
-@frozen
-class Place:
-    """A project with snippets of the page, whose API is the upstream of these tests."""
-
-    directory: Path
-    upstream: FakeUpstream
-
-    def write(self, *names: str) -> None:
-        for name in names:
-            path = self.directory / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(SNIPPETS[name].replace(API, self.upstream.url))
-
-    def run(
-        self,
-        *command: str,
-        ci: bool = False,
-        code: int = 0,
-        environ: Mapping[str, str] | None = None,
-    ) -> str:
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if name != "CI" and not name.startswith(("BUFFR_", "PYTEST_", "VITEST"))
-        }
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            command,
-            cwd=self.directory,
-            env={**inherited, "PATH": path, **(environ or {}), **({"CI": "true"} if ci else {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout
-        return done.stdout
-
-    def twice(self, *command: str) -> None:
-        """Recorded, and then replayed as in CI, when nothing asks the upstream."""
-        self.run(*command)
-        assert len(self.upstream.received) == 1
-        self.run(*command, ci=True)
-        assert len(self.upstream.received) == 1
-
-
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path) -> Iterator[Project]:
     (tmp_path / "cassettes").mkdir()
     with FakeUpstream(_script) as upstream:
-        yield Place(tmp_path, upstream)
+        yield Project(tmp_path, upstream, SNIPPETS)
 
 
 class TestPython:
-    def test_unittest(self, place: Place) -> None:
+    def test_unittest(self, place: Project) -> None:
         place.write("behind_buffr.py", "test_users.py")
         place.twice(sys.executable, "-m", "unittest", "-v")
         assert (place.directory / "cassettes" / "TestUsers.json").exists()
@@ -99,21 +48,21 @@ expect(await answer.text()).toBe("GET /users");
 
 class TestNode:
     @pytest.fixture
-    def modules(self, place: Place) -> Path:
+    def modules(self, place: Project) -> Path:
         """The packages, as an installation in the project has them."""
         modules = node_packages() / "node_modules"
         (place.directory / "node_modules").symlink_to(modules)
         (place.directory / "tests" / "cassettes").mkdir(parents=True)
         return modules
 
-    def test_vitest(self, place: Place, modules: Path) -> None:
+    def test_vitest(self, place: Project, modules: Path) -> None:
         place.write("tests/buffr.mjs", "vitest.config.mjs")
         text = f'import {{ expect, test }} from "vitest";\ntest("it", async () => {{{ASKS}}});\n'
         (place.directory / "tests" / "it.test.mjs").write_text(text)
         program = str(modules / "vitest" / "vitest.mjs")
         place.twice("node", program, "run", "--no-cache")
 
-    def test_jest(self, place: Place, modules: Path) -> None:
+    def test_jest(self, place: Project, modules: Path) -> None:
         names = ("tests/buffr.mjs", "tests/jest-setup.mjs", "tests/jest-teardown.mjs")
         place.write(*names, "jest.config.mjs")
         (place.directory / "tests" / "it.test.js").write_text(
@@ -124,7 +73,7 @@ class TestNode:
         place.twice("node", program, "--no-cache", "--watchman=false")
 
     @pytest.mark.slow
-    def test_what_hinders_it_is_said(self, place: Place, modules: Path) -> None:
+    def test_what_hinders_it_is_said(self, place: Project, modules: Path) -> None:
         """A cassette that cannot be read ends the run, and not only its tests."""
         place.write("tests/buffr.mjs", "vitest.config.mjs")
         (place.directory / "tests" / "it.test.mjs").write_text("")
@@ -156,7 +105,7 @@ func TestIt(t *testing.T) {
 
 
 class TestGo:
-    def test_main(self, place: Place) -> None:
+    def test_main(self, place: Project) -> None:
         if shutil.which("go") is None:
             pytest.skip("go is not on this machine")
         place.write("main_test.go")
@@ -176,13 +125,13 @@ def steps(name: str) -> list[str]:
 
 
 class TestActions:
-    def command(self, place: Place, name: str) -> tuple[str, ...]:
+    def command(self, place: Project, name: str) -> tuple[str, ...]:
         """The step that runs the tests, with curl in their place."""
         (step,) = [step for step in steps(name) if step.startswith("buffr ")]
         url = f"{place.upstream.url}/users"
         return ("bash", "-c", step.replace("npm test", f"curl -sS --fail {url}"))
 
-    def test_cassettes_in_git(self, place: Place) -> None:
+    def test_cassettes_in_git(self, place: Project) -> None:
         command = self.command(place, ".github/workflows/test.yaml")
         place.run(*command, code=22)
         assert place.upstream.received == []
@@ -191,7 +140,7 @@ class TestActions:
         place.run(*command)
         assert len(place.upstream.received) == 1
 
-    def test_cassettes_in_the_cache(self, place: Place) -> None:
+    def test_cassettes_in_the_cache(self, place: Project) -> None:
         """The main branch records; a pull request does not."""
         command = self.command(place, ".github/workflows/cached.yaml")
         strict = "--replay --fail-on-miss"
@@ -252,7 +201,7 @@ class _Container:
 
 
 class TestContainers:
-    def test_testcontainers(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_testcontainers(self, place: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         """No engine is needed to see that the settings are right."""
         record = ("buffr", "run", "--cassette", "cassettes/api.json", "--")
         place.run(*record, "curl", "-sS", f"{place.upstream.url}/users")
@@ -272,8 +221,8 @@ class TestContainers:
         assert said == "GET /users"
         assert waits == ["msg=listening"]
 
-    def test_dev_containers(self, place: Place) -> None:
-        (text,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    def test_dev_containers(self, place: Project) -> None:
+        (text,) = re.findall(r"```json\n(.*?)```", page_text("cookbook.md"), re.DOTALL)
         settings = json.loads(text.replace(API, place.upstream.url))
         start = settings["postStartCommand"].removeprefix("nohup ")
         assert start.endswith(" > buffr.log 2>&1 &")

@@ -24,6 +24,7 @@ class Client:
         self.got = b""
         self.end_of_it = ""
         self.slept: list[tuple[bytes, float]] = []
+        self.flushed_at_begin = False
 
     def begin(self, head: ResponseHead) -> None:
         """Heads are not looked at here."""
@@ -32,7 +33,7 @@ class Client:
         self.got += piece.data
 
     def flush(self) -> None:
-        """Nothing is held."""
+        self.flushed_at_begin = self.flushed_at_begin or not self.got
 
     def end(self, _: Headers) -> None:
         self.end_of_it = "whole"
@@ -83,3 +84,10 @@ def test_what_waits_at_the_end_is_cut_too() -> None:
     fault = Fault(cut_after_events=1, malformed=True)
     client = passed(fault, [b"data: 1\n\ndata: 2\n\n"])
     assert (client.got, client.end_of_it) == (b"data: 1\n\n", "cut")
+
+
+def test_the_body_waits_behind_the_head() -> None:
+    client = passed(Fault(body_delay_s=2.0), [b"ab", b"cd"])
+    assert client.flushed_at_begin
+    assert (client.got, client.end_of_it) == (b"abcd", "whole")
+    assert client.slept == [(b"", 2.0)]

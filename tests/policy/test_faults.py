@@ -9,9 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from buffr.message import Request
-from buffr.policy.faults import Fault, FaultRule, Faults
+from buffr.policy.faults import Fault, FaultRule, Faults, Latency, Quota, Refusal
 
 NEVER, ALWAYS = 0.999, 0.0
+X = Fault(names=("x",), refusal=Refusal(500))
 
 
 def always() -> float:
@@ -44,12 +45,12 @@ def met(made: Faults, count: int, scope: str = "", request: Request | None = Non
     ],
 )
 def test_by_number(conditions: dict[str, object], numbers: list[int]) -> None:
-    rule = FaultRule(name="x", status=500, **conditions)  # type: ignore[arg-type]
+    rule = FaultRule(fault=X, **conditions)  # type: ignore[arg-type]
     assert met(faults(rule), 6) == numbers
 
 
 def test_each_scope_counts_for_itself() -> None:
-    made = faults(FaultRule(name="x", reset=True, calls=(2,)))
+    made = faults(FaultRule(fault=X, calls=(2,)))
     assert met(made, 3, "a") == [2]
     assert met(made, 3, "b") == [2]
 
@@ -57,12 +58,12 @@ def test_each_scope_counts_for_itself() -> None:
 @pytest.mark.parametrize(
     ("rule", "request_", "meets"),
     [
-        (FaultRule(name="x", methods=frozenset((b"POST",))), get(), False),
-        (FaultRule(name="x", methods=frozenset((b"GET",))), get(), True),
-        (FaultRule(name="x", path=re.compile(rb"^/v1/")), get(b"/v2/a"), False),
-        (FaultRule(name="x", path=re.compile(rb"^/v1/")), get(b"/v1/a"), True),
-        (FaultRule(name="x", header=b"x-chaos"), get(), False),
-        (FaultRule(name="x", header=b"x-chaos"), get(b"/", (b"X-Chaos", b"1")), True),
+        (FaultRule(fault=X, methods=frozenset((b"POST",))), get(), False),
+        (FaultRule(fault=X, methods=frozenset((b"GET",))), get(), True),
+        (FaultRule(fault=X, path=re.compile(rb"^/v1/")), get(b"/v2/a"), False),
+        (FaultRule(fault=X, path=re.compile(rb"^/v1/")), get(b"/v1/a"), True),
+        (FaultRule(fault=X, header=b"x-chaos"), get(), False),
+        (FaultRule(fault=X, header=b"x-chaos"), get(b"/", (b"X-Chaos", b"1")), True),
     ],
 )
 def test_by_request(rule: FaultRule, request_: Request, *, meets: bool) -> None:
@@ -70,7 +71,7 @@ def test_by_request(rule: FaultRule, request_: Request, *, meets: bool) -> None:
 
 
 def test_requests_that_a_rule_does_not_concern_are_not_counted() -> None:
-    made = faults(FaultRule(name="x", path=re.compile(rb"^/b"), calls=(2,)))
+    made = faults(FaultRule(fault=X, path=re.compile(rb"^/b"), calls=(2,)))
     assert made.of(get(b"/b"), "", 0.0) is None
     assert made.of(get(b"/a"), "", 0.0) is None
     assert made.of(get(b"/b"), "", 0.0) is not None
@@ -78,7 +79,7 @@ def test_requests_that_a_rule_does_not_concern_are_not_counted() -> None:
 
 def test_a_seed_repeats_a_run() -> None:
     def run(seed: int) -> list[int]:
-        rule = FaultRule(name="x", share=0.3)
+        rule = FaultRule(fault=X, share=0.3)
         return met(faults(rule, chance=random.Random(seed).random), 1000)
 
     assert run(1) == run(1) != run(2)
@@ -87,34 +88,62 @@ def test_a_seed_repeats_a_run() -> None:
 
 def test_several_add_up() -> None:
     made = faults(
-        FaultRule(name="slow", delay_s=1.0, jitter_s=2.0, bytes_per_s=10),
-        FaultRule(name="later", delay_s=0.5, status=503, bytes_per_s=99),
-        FaultRule(name="last", status=500),
+        FaultRule(fault=Fault(names=("slow",), bytes_per_s=10), latency=Latency(1.0, 2.0)),
+        FaultRule(
+            fault=Fault(names=("later",), refusal=Refusal(503, 1), bytes_per_s=99, malformed=True),
+            latency=Latency(0.5),
+        ),
+        FaultRule(fault=Fault(names=("last",), refusal=Refusal(500, body=b"x"), cut_after_bytes=0)),
+        FaultRule(fault=Fault(names=("cut",), cut_after_bytes=9)),
         chance=lambda: 0.5,
     )
-    found = made.of(get(), "", 0.0)
-    assert found == Fault(names=("slow", "later", "last"), delay_s=2.5, status=503, bytes_per_s=10)
+    assert made.of(get(), "", 0.0) == Fault(
+        names=("slow", "later", "last", "cut"),
+        delay_s=2.5,
+        refusal=Refusal(503, 1),
+        bytes_per_s=10,
+        malformed=True,
+        cut_after_bytes=0,
+    )
+
+
+class TestLatency:
+    def test_fixed_and_by_chance(self) -> None:
+        assert Latency(0.2).drawn(0.9) == 0.2
+        assert Latency(0.2, 0.4).drawn(0.5) == pytest.approx(0.4)
+
+    def test_as_services_are(self) -> None:
+        """Half wait the delay or less; one in a hundred the other time or more."""
+        drawn = random.Random(7)
+        latency = Latency(0.1, p99_s=1.0)
+        waits = sorted(latency.drawn(drawn.random()) for _ in range(10_000))
+        assert waits[5_000] == pytest.approx(0.1, rel=0.1)
+        assert waits[9_900] == pytest.approx(1.0, rel=0.1)
+        assert waits[0] > 0
+        assert Latency(0.1, p99_s=1.0).drawn(0.0) > 0
 
 
 class TestQuota:
     def test_it_runs_out_and_comes_back(self) -> None:
-        made = faults(FaultRule(name="quota", quota=2, quota_s=60))
+        made = faults(FaultRule(fault=Fault(names=("quota",)), quota=Quota(2, 60)))
         seen = [made.of(get(), "", now) for now in (0.0, 1.0, 10.0, 60.0)]
-        assert [None if one is None else one.quota for one in seen] == [
-            (2, 1),
-            (2, 0),
-            (2, 0),
-            (2, 1),
+        assert seen == [
+            Fault(quota=(2, 1)),
+            Fault(quota=(2, 0)),
+            Fault(names=("quota",), quota=(2, 0), refusal=Refusal(429, 50)),
+            Fault(quota=(2, 1)),
         ]
-        assert [one and one.status for one in seen] == [None, None, 429, None]
-        assert seen[2] is not None
-        assert seen[2].retry_after_s == 50
-        assert seen[0] is not None
-        assert seen[0].names == ()
+
+    def test_what_comes_when_it_has_run_out(self) -> None:
+        made = faults(FaultRule(fault=X, latency=Latency(1.0), quota=Quota(1)))
+        assert made.of(get(), "", 0.0) == Fault(quota=(1, 0))
+        assert made.of(get(), "", 0.0) == Fault(
+            names=("x",), delay_s=1.0, refusal=Refusal(500), quota=(1, 0)
+        )
 
 
 def test_scopes_are_bounded() -> None:
-    made = faults(FaultRule(name="x", status=500))
+    made = faults(FaultRule(fault=X))
     for number in range(5000):
         made.of(get(), str(number), 0.0)
     assert len(made._counts) == 4096

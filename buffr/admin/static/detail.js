@@ -54,8 +54,8 @@ function Verdict({ e, interaction }) {
   const [reason] = (e.detail || "").split("\n");
   const why = reason && ` ${reason[0].toUpperCase()}${reason.slice(1)}${/[.!?]$/.test(reason) ? "" : "."}`;
   const told = {
-    cassette: [`Answered from the cassette`, html` in ${took}${where && html`, by ${where}`}${recordedAt}.${spared}`],
-    cache: ["Answered from the cache", html` in ${took}${e.age_s != null && `, ${age(e.age_s)} old`}.${spared}`],
+    cassette: [`Answered from the cassette`, html` in ${took}${where && html`, by ${where}`}${recordedAt}.${spared}${why}`],
+    cache: ["Answered from the cache", html` in ${took}${e.age_s != null && `, ${age(e.age_s)} old`}.${spared}${why}`],
     stale: ["Answered with a stale answer", html` in ${took}${e.age_s != null && `, ${age(e.age_s)} old`}.${why}`],
     shared: ["Shared the call of another request", html`, and waited ${took}.${where && html` It is ${where}.`}`],
     upstream: ["Asked the upstream", html`, which took ${took}.${e.recorded ? html` Recorded${where && html` as ${where}`}.` : " Not recorded."}${why}`],

@@ -12,8 +12,10 @@ from buffr.interaction import FrameKind
 from buffr.transport.duplex import Duplex
 from buffr.wire.websocket_frames import FrameReader, Passed, close_payload, encode_frame
 
-__all__ = ["Leg", "ReadingLeg"]
+__all__ = ["FAULT_REASON", "Leg", "ReadingLeg"]
 
+FAULT_REASON = "a fault of the settings"
+"""Why a client is told that its session is closed, where ``faults`` say so."""
 _MOMENT_S = 1.0
 
 

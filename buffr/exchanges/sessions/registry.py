@@ -78,7 +78,7 @@ class Sessions:
                 session_bytes=limits.recorded_bytes,
             )
         mask = partial(os.urandom, _MASK_BYTES)
-        session = RelayedSession(self._reactor, limits, deflate, tape, mask)
+        session = RelayedSession(self._reactor, limits, deflate, tape, mask, exchange.session_close)
         self._add(session)
         try:
             self._begin(exchange, switched, session)
@@ -123,6 +123,7 @@ class Sessions:
             transcript,
             partial(_alike, exchange, route),
             delays=route.replay_delays,
+            fault=exchange.session_close,
         )
         self._add(session)
         exchange.frames = 0

@@ -11,12 +11,20 @@ from twisted.python.failure import Failure
 
 from buffr.errors import WebSocketFault
 from buffr.exchanges.route import SessionLimits
-from buffr.exchanges.sessions.leg import ReadingLeg
+from buffr.exchanges.sessions.leg import FAULT_REASON, ReadingLeg
 from buffr.interaction import Direction, FrameKind, SessionEnd
+from buffr.policy.faults import SessionClose
 from buffr.recording.session import SessionTape, mark_of
 from buffr.upstream.failures import reason_of
 from buffr.wire.websocket_deflate import Deflate, Inflater
-from buffr.wire.websocket_frames import WHOLE_BINARY, WHOLE_TEXT, Control, FrameReader, Passed
+from buffr.wire.websocket_frames import (
+    WHOLE_BINARY,
+    WHOLE_TEXT,
+    Control,
+    Data,
+    FrameReader,
+    Passed,
+)
 
 __all__ = ["RelayedSession"]
 
@@ -39,6 +47,7 @@ class RelayedSession:
 
     ``over`` is called back with how the session ended; then ``release`` lets
     the last bytes go, and closes. ``end`` is ``None`` after a close handshake.
+    ``fault`` is how the client sees the session end before it does.
     """
 
     def __init__(
@@ -48,6 +57,7 @@ class RelayedSession:
         deflate: Deflate | None,
         tape: SessionTape | None,
         mask: Callable[[], bytes],
+        fault: SessionClose | None = None,
     ) -> None:
         self.over: Deferred[SessionEnd | None] = Deferred()
         self.frames = 0
@@ -56,6 +66,9 @@ class RelayedSession:
         self._clock = clock
         self._limits = limits
         self._tape = tape
+        self._fault = fault
+        self._left = 0 if fault is None else fault.after
+        """How many messages of the upstream pass before the fault."""
         self._held: list[tuple[RelayLeg, bytes]] = []
         self._holding: IDelayedCall | None = None
         self.broken: _Broken | None = None
@@ -83,6 +96,9 @@ class RelayedSession:
     def join(self) -> None:
         """Begin, once both legs are open."""
         self.joined = True
+        if self._fault is not None and not self._left:
+            self._suffer(self._fault)
+            return
         if self._limits.idle_s:
             self._check_idle()
         for leg in (self.upstream, self.client):
@@ -99,10 +115,21 @@ class RelayedSession:
         self.frames += 1
         if self._tape is not None:
             self._tape.message(leg.marks[raw[0]], payload, now)
+        if self._fault is not None and leg is self.upstream:
+            self._left -= 1
+            if not self._left:
+                self._suffer(self._fault)
 
     def passed(self, leg: RelayLeg, batch: Sequence[Passed]) -> None:
         """Relay what has been judged, then record it."""
-        now = self._active_at = self._clock.seconds()
+        fault = self._fault if leg is self.upstream and self.broken is None else None
+        if fault is not None:
+            batch = self._before_fault(batch)
+            if not self._left:
+                self.client.write(b"".join([passed.raw for passed in batch]))
+                self._note(leg.direction, batch)
+                self._suffer(fault)
+                return
         peer = self.peer(leg)
         raw = b"".join([passed.raw for passed in batch])
         if leg.reader.closed:
@@ -115,14 +142,43 @@ class RelayedSession:
                 self._held.append((peer, last))
         if raw:
             peer.write(raw)
-        tape, direction = self._tape, leg.direction
+        self._note(leg.direction, batch)
+        if leg.reader.closed:
+            self._closed(leg)
+
+    def _note(self, direction: Direction, batch: Sequence[Passed]) -> None:
+        """Count and record what has passed."""
+        now = self._active_at = self._clock.seconds()
+        tape = self._tape
         for _, event in batch:
             if isinstance(event, Control) or event.ends_message:
                 self.frames += 1
             if tape is not None:
                 tape.add(direction, event, now)
-        if leg.reader.closed:
-            self._closed(leg)
+
+    def _before_fault(self, batch: Sequence[Passed]) -> Sequence[Passed]:
+        """What passes before the fault; counts the messages."""
+        for number, (_, event) in enumerate(batch, 1):
+            if isinstance(event, Data) and event.ends_message:
+                self._left -= 1
+                if not self._left:
+                    return batch[:number]
+        return batch
+
+    def _suffer(self, fault: SessionClose) -> None:
+        """Close: to the client as the fault has it, to the upstream like a client that leaves.
+
+        What was recorded is not the whole session.
+        """
+        if self.ended:
+            return
+        if not fault.sendable:
+            self.client.cut()
+        elif not self.client.reader.closed:
+            self.client.send_close(fault.code, FAULT_REASON)
+        if not (self.client.reader.inside or self.client.reader.closed):
+            self.upstream.send_close(_GOING_AWAY, "")
+        self._finish(SessionEnd(f"fault: {fault.name}", truncated=True))
 
     def _closed(self, leg: RelayLeg) -> None:
         """A close frame has passed."""

@@ -13,10 +13,11 @@ from twisted.python.failure import Failure
 
 from buffr.errors import BuffrError, WebSocketFault
 from buffr.exchanges.route import SessionLimits
-from buffr.exchanges.sessions.leg import ReadingLeg
+from buffr.exchanges.sessions.leg import FAULT_REASON, ReadingLeg
 from buffr.interaction import Frame, FrameKind, WebSocketInteraction
 from buffr.log import say
 from buffr.matching.body import IN_MEMORY, BodyDigest
+from buffr.policy.faults import SessionClose
 from buffr.recording.player import reader
 from buffr.recording.transcript import Deviation, ReplayEnd, Transcript
 from buffr.transport.duplex import Duplex
@@ -103,6 +104,7 @@ def _blocks(frame: Frame) -> Iterator[bytes]:
 
 
 _TOGETHER_BYTES = 65536
+_MESSAGES = (FrameKind.TEXT, FrameKind.BINARY)
 _GOING_AWAY = 1001
 _INTERNAL_ERROR = 1011
 _LEFT = "the client closed the connection without a close frame"
@@ -115,7 +117,8 @@ class ReplayedSession(ReadingLeg):
     it: the ``Deviation``, a message, or ``None``. ``delays`` keeps the recorded
     cadence. ``others`` are the recordings with the same key: sessions with the
     same beginning are distinguished where they differ. ``frames`` counts the
-    frames of both sides.
+    frames of both sides. ``fault`` is how the client sees the session end
+    before it does.
     """
 
     def __init__(
@@ -127,6 +130,7 @@ class ReplayedSession(ReadingLeg):
         others: Callable[[], Awaitable[Sequence[WebSocketInteraction]]],
         *,
         delays: bool,
+        fault: SessionClose | None = None,
     ) -> None:
         inflater = deflater = None
         if deflate is not None:
@@ -142,6 +146,9 @@ class ReplayedSession(ReadingLeg):
         self._busy = False
         self._writer = FrameWriter(deflater)
         self._delays = delays
+        self._fault = fault
+        self._messages = 0
+        """How many the client was sent."""
         self._writable = True
         self._played = False
         self._blocks: Iterator[bytes] | None = None
@@ -308,8 +315,25 @@ class ReplayedSession(ReadingLeg):
             return
         if together:
             self.write(b"".join(together))
-        if self._played:
+        if self._fault is not None and self._is_cut and self._blocks is None:
+            self._suffer(self._fault)
+        elif self._played:
             self._end(None)
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether a fault ends the session here."""
+        return self._fault is not None and self._messages >= self._fault.after
+
+    def _suffer(self, fault: SessionClose) -> None:
+        if self.deaf or self.lost:
+            return
+        outcome = f"fault: {fault.name}"
+        if fault.sendable:
+            self._close_with(fault.code, FAULT_REASON, outcome)
+        else:
+            self.cut()
+            self._end(outcome)
 
     def _next_bytes(self) -> bytes | None:
         if self.deaf or self.lost:
@@ -322,7 +346,7 @@ class ReplayedSession(ReadingLeg):
         if self._pong is not None:
             pong, self._pong = self._pong, None
             return pong
-        if self._waiting is not None or self._played or self._busy:
+        if self._waiting is not None or self._played or self._busy or self._is_cut:
             return None
         return self._due()
 
@@ -343,6 +367,7 @@ class ReplayedSession(ReadingLeg):
 
     def _frame(self, frame: Frame) -> bytes | None:
         self.frames += 1
+        self._messages += frame.kind in _MESSAGES
         if frame.kind is FrameKind.CLOSE and self._closing is None:
             self._closing = self._clock.callLater(self._patience_s, self._end, None)
         encoded = self._writer.encoded(frame)

@@ -16,6 +16,7 @@ from buffr.exchanges.route import SessionLimits
 from buffr.exchanges.sessions.leg import Leg
 from buffr.exchanges.sessions.relay import RelayedSession
 from buffr.interaction import Direction, FrameKind, SessionEnd
+from buffr.policy.faults import SessionClose
 from buffr.recording.session import SessionTape
 from buffr.testing.wire import Wire
 from buffr.wire.websocket_deflate import Deflate
@@ -33,6 +34,7 @@ class Bench:
     directory: Path
     limits: SessionLimits = SessionLimits(close_s=5)
     deflate: Deflate | None = None
+    fault: SessionClose | None = None
     clock: Clock = field(factory=Clock)
     client: Wire = field(factory=Wire)
     upstream: Wire = field(factory=Wire)
@@ -41,7 +43,9 @@ class Bench:
 
     def __attrs_post_init__(self) -> None:
         tape = SessionTape(self.directory, 0.0, memory_bytes=1000, session_bytes=1 << 30)
-        self.session = RelayedSession(self.clock, self.limits, self.deflate, tape, lambda: KEY)
+        self.session = RelayedSession(
+            self.clock, self.limits, self.deflate, tape, lambda: KEY, self.fault
+        )
         self.session.client.open(over(self.client))
         self.session.upstream.open(over(self.upstream))
         self.session.over.addCallback(self.ends.append)
@@ -266,3 +270,48 @@ class TestBreaks:
         bench.clock.advance(2)
         assert len(bench.ends) == 1
         assert bench.client.taken()[2:4] == (1001).to_bytes(2, "big")
+
+
+def told(code: int) -> bytes:
+    """The close frame of a fault."""
+    return encode_frame(CLOSE, close_payload(code, "a fault of the settings"))
+
+
+class TestFault:
+    @pytest.mark.parametrize("together", [False, True])
+    def test_it_comes_after_so_many_messages(self, tmp_path: Path, *, together: bool) -> None:
+        """What came behind them in the same segment does not pass; controls do not count."""
+        bench = Bench(tmp_path, fault=SessionClose(1011, after=2))
+        frames = [
+            encode_frame(FrameKind.PING, b""),
+            encode_frame(TEXT, b"o", final=False),
+            encode_frame(None, b"ne"),
+            encode_frame(TEXT, b"two"),
+            encode_frame(TEXT, b"three"),
+            encode_frame(CLOSE, BYE),
+        ]
+        for part in [b"".join(frames)] if together else frames:
+            bench.session.upstream.received(part)
+        assert bench.client.taken() == b"".join(frames[:4]) + told(1011)
+        assert bench.upstream.taken() == encode_frame(CLOSE, close_payload(1001, ""), key=KEY)
+        assert bench.ends == [SessionEnd("fault: close-1011", truncated=True)]
+        assert bench.session.frames == 3
+
+    def test_at_once(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, fault=SessionClose(4000))
+        bench.answers(TEXT, b"one")
+        assert bench.client.taken() == told(4000)
+        assert bench.ends == [SessionEnd("fault: close-4000", truncated=True)]
+
+    def test_without_a_close_frame(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, fault=SessionClose(1006, after=1))
+        one = bench.answers(TEXT, b"one")
+        assert bench.client.taken() == one
+        assert bench.client.ends == ["cut"]
+        assert bench.ends == [SessionEnd("fault: close-1006", truncated=True)]
+
+    def test_what_ends_before_ends_as_it_does(self, tmp_path: Path) -> None:
+        bench = Bench(tmp_path, fault=SessionClose(1011, after=5))
+        bench.says(CLOSE, BYE)
+        bench.answers(CLOSE, BYE)
+        assert bench.ends == [None]

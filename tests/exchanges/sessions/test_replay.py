@@ -25,6 +25,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.matching.matcher import Matcher, MatchRules
+from buffr.policy.faults import SessionClose
 from buffr.recording.transcript import Deviation, Transcript
 from buffr.testing.wire import Wire
 from buffr.wire.websocket_frames import close_payload, encode_frame
@@ -55,6 +56,7 @@ class Bench:
 
     recording: WebSocketInteraction
     delays: bool = False
+    fault: SessionClose | None = None
     clock: Clock = field(factory=Clock)
     wire: Wire = field(factory=Wire)
     ends: list[Deviation | str | None] = field(factory=list)
@@ -64,7 +66,13 @@ class Bench:
         rules = Matcher(MatchRules(), with_origin=False).frames
         transcript = Transcript(rules, self.recording)
         self.session = ReplayedSession(
-            self.clock, SessionLimits(close_s=5), None, transcript, no_others, delays=self.delays
+            self.clock,
+            SessionLimits(close_s=5),
+            None,
+            transcript,
+            no_others,
+            delays=self.delays,
+            fault=self.fault,
         )
         self.session.over.addCallback(self.ends.append)
         self.session.open(over(self.wire))
@@ -174,3 +182,41 @@ class TestEnd:
         bench.session.closed(Failure(ConnectionDone()))
         assert writer() is None
         assert bench.ends
+
+
+class TestFault:
+    RECORDING = recorded(
+        told(b"one"), told(b"", kind=PING), told(b"two", 50), said(b"go"), told(b"three")
+    )
+
+    @pytest.mark.parametrize("delays", [False, True])
+    def test_it_comes_after_so_many_messages(self, *, delays: bool) -> None:
+        bench = Bench(self.RECORDING, delays=delays, fault=SessionClose(1011, after=2))
+        bench.clock.advance(1)
+        closing = encode_frame(CLOSE, close_payload(1011, "a fault of the settings"))
+        assert bench.wire.taken() == b"".join(
+            (
+                encode_frame(TEXT, b"one"),
+                encode_frame(PING, b""),
+                encode_frame(TEXT, b"two"),
+                closing,
+            )
+        )
+        assert bench.ends == ["fault: close-1011"]
+
+    def test_at_once(self) -> None:
+        bench = Bench(self.RECORDING, fault=SessionClose(4000))
+        assert bench.wire.taken().startswith(b"\x88")
+        assert bench.ends == ["fault: close-4000"]
+
+    def test_after_a_message_that_goes_out_in_blocks(self) -> None:
+        large = bytes(3 << 20)
+        bench = Bench(recorded(told(large), told(b"x")), fault=SessionClose(1011, after=1))
+        closing = encode_frame(CLOSE, close_payload(1011, "a fault of the settings"))
+        assert bench.wire.taken() == encode_frame(TEXT, large) + closing
+
+    def test_without_a_close_frame(self) -> None:
+        bench = Bench(self.RECORDING, fault=SessionClose(1006, after=1))
+        assert bench.wire.taken() == encode_frame(TEXT, b"one")
+        assert bench.wire.ends == ["cut"]
+        assert bench.ends == ["fault: close-1006"]
