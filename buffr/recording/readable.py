@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from buffr.errors import CassetteError
 from buffr.formats.codings import BadCoding, are_known, decoded, decoding
+from buffr.formats.protobuf.bodies import Messages
 from buffr.interaction import Body
 from buffr.message import Headers
 
-__all__ = ["LARGEST_BYTES", "beginning", "codings_of", "content", "uncoded"]
+__all__ = ["LARGEST_BYTES", "beginning", "codings_of", "content", "messages_in", "uncoded"]
 
 LARGEST_BYTES = 64 << 20
 """More of one body is not held in memory, nor made of a compressed one."""
@@ -39,6 +40,19 @@ def uncoded(data: bytes, headers: Headers) -> tuple[bytes, str]:
         return data, ""
     undone = decoded(codings, data, limit_bytes=LARGEST_BYTES)
     return (data, "") if undone is None else (undone, codings.decode("latin-1"))
+
+
+def messages_in(data: bytes, messages: Messages | None) -> tuple[bytes, str] | None:
+    """Protobuf's messages of a body as JSON, and what they are; ``None`` for any other body.
+
+    ``data`` is without content codings.
+    """
+    document = None if messages is None else messages.shown(data, LARGEST_BYTES)
+    if messages is None or document is None:
+        return None
+    if messages.type is None:
+        return document, "protobuf without descriptors: fields by their numbers"
+    return document, messages.type.name
 
 
 def beginning(data: bytes, headers: Headers, most_bytes: int) -> tuple[bytes, bool] | None:

@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from buffr.config import Config, scope_cassette
 from buffr.config.caching import CacheSettings
 from buffr.errors import ConfigError, Unwritable
-from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import Interaction
 from buffr.log import say
 from buffr.matching.body import IN_MEMORY
@@ -90,7 +89,7 @@ class Cassettes:
         turn: Turn | None = None,
     ) -> None:
         self.servers = servers
-        self.types = KnownTypes()
+        self.types = KnownTypes(_warn, config.file_mode)
         self._config = config
         self._turn = Turn(reactor) if turn is None else turn
         self._reactor = reactor
@@ -205,7 +204,7 @@ class Cassettes:
         access = _ACCESS.get(self._modes.get(real, mode), "append")
         if access == "anew" and real in self._begun:
             access = "append"  # its content was recorded by this process
-        redact = partial(self._redact, self.types.at(place))
+        redact = partial(self._redact, place)
         if isinstance(place, SetName):
             return self._new_set(place, real, access, redact)
         if place.suffix.lower() in _OF_OTHER_TOOLS:
@@ -261,9 +260,16 @@ class Cassettes:
             access=access,
         )
 
-    def _redact(self, types: MessageTypes, salt: bytes) -> Callable[[Interaction], Interaction]:
+    def _redact(self, place: Place, salt: bytes) -> Callable[[Interaction], Interaction]:
+        types, keep = self.types.at(place), self.types.keeping(place)
         redactor = Redactor(self._rules, salt, _warn, self._spool_dir, types)
-        return lambda one: without_redacted(redactor.interaction(one), IN_MEMORY)
+
+        def redacted(one: Interaction) -> Interaction:
+            if keep is not None:
+                keep(one)
+            return without_redacted(redactor.interaction(one), IN_MEMORY)
+
+        return redacted
 
     def open_all(self) -> None:
         """Read all that are known so far. Blocks.

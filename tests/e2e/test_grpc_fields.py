@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from attrs import define
-from commands import complaint
+from commands import complaint, run
 from protos import PROTOS, descriptor_set, made
 from test_grpc import channel_to
 
@@ -95,7 +95,8 @@ def auto(place: Path, port: int) -> Iterator[Any]:
 
 @contextmanager
 def replaying(place: Path) -> Iterator[Any]:
-    options = ("--cassette", "c.json", "--port", "0", "--grpc-descriptors", "api.pb")
+    """Without the descriptors: those of what was recorded are beside the cassette."""
+    options = ("--cassette", "c.json", "--port", "0")
     with (
         BuffrProcess.run("replay", *options, cwd=place) as running,
         channel_to(running.ports[0]) as channel,
@@ -144,6 +145,59 @@ class TestRedaction:
             replayed = order(channel, other.SerializeToString())
         assert replayed.order_id == live.order_id
         assert replayed.access_token.startswith("REDACTED-access-token-")
+
+
+class TestReading:
+    @pytest.fixture
+    def recorded(self, place: Path) -> Path:
+        with shop_server() as (_, port), auto(place, port) as channel:
+            order(channel, made("OrderRequest", user={"name": "bob"}).SerializeToString())
+            watch = channel.unary_stream("/shop.v1.Shop/Watch")
+            list(watch(made("OrderRequest", items=["x"]).SerializeToString(), timeout=_LIMIT_S))
+        (place / "api.pb").unlink()
+        return place
+
+    def shown(self, *arguments: str, place: Path) -> str:
+        done = run("cassette", *arguments, cwd=place)
+        assert "Traceback" not in done.stderr
+        return done.stdout
+
+    def test_show(self, recorded: Path) -> None:
+        text = self.shown("show", "c.json", "0", place=recorded)
+        assert '(shop.v1.OrderRequest)\n{\n  "user": {\n    "name": "bob"\n  }\n}\n' in text
+        assert '(shop.v1.OrderReply)\n{\n  "order_id": "1",\n  "access_token": "REDACTED' in text
+        text = self.shown("show", "c.json", "1", place=recorded)
+        assert '(shop.v1.OrderReply)\n[\n  {\n    "order_id": "2"' in text
+
+    def test_show_without_descriptors(self, recorded: Path) -> None:
+        (recorded / "c.descriptors.pb").rename(recorded / "moved.pb")
+        text = self.shown("show", "c.json", "0", place=recorded)
+        assert "(protobuf without descriptors: fields by their numbers)" in text
+        assert '"1": [\n        "bob"' in text
+        given = self.shown("show", "c.json", "0", "--descriptors", "moved.pb", place=recorded)
+        assert '"name": "bob"' in given
+
+    def test_redact(self, recorded: Path) -> None:
+        """What a version without descriptors has recorded."""
+        cassette = recorded / "c.json"
+        cassette.write_text(cassette.read_text().replace("REDACTED-access-token-", "t" * 22))
+        assert "2 interactions changed" in self.shown("redact", "c.json", place=recorded)
+        assert '"access_token": "REDACTED' in self.shown("show", "c.json", "0", place=recorded)
+
+    def test_ls(self, recorded: Path) -> None:
+        assert '{"user":{"name":"bob"}}' in self.shown("ls", "c.json", place=recorded)
+
+    def test_diff(self, recorded: Path) -> None:
+        for end in ("json", "descriptors.pb"):
+            (recorded / f"old.{end}").write_bytes((recorded / f"c.{end}").read_bytes())
+        with shop_server() as (shop, port):
+            shop.asked = 9
+            (recorded / "api.pb").write_bytes(descriptor_set("shop"))
+            (recorded / "c.json").unlink()
+            with auto(recorded, port) as channel:
+                order(channel, b"\xba\x01\x00\x0a\x05\x0a\x03bob")
+        text = self.shown("diff", "old.json", "c.json", place=recorded)
+        assert "body /order_id: '\"1\"' -> '\"10\"'" in text
 
 
 class TestSettings:

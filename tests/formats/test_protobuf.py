@@ -16,7 +16,7 @@ from protos import descriptor_set, descriptors, made, made_legacy
 
 from buffr.formats.grpc import framed
 from buffr.formats.protobuf.bodies import BadDescriptors, Messages, MessageTypes
-from buffr.formats.protobuf.descriptors import Descriptors, files_in
+from buffr.formats.protobuf.descriptors import Descriptors, files_in, merged
 from buffr.formats.protobuf.document import NotAMessage
 from buffr.formats.protobuf.wire import WireType, fields, raw_document, varint
 
@@ -280,9 +280,17 @@ class TestDescriptors:
 
     def test_what_a_service_needs(self) -> None:
         found = descriptors().behind("shop.legacy.Legacy")
-        assert found is not None
-        assert [one.name for one in found] == ["legacy.proto"]
-        assert descriptors().behind("no.Such") is None
+        assert [one.name for one in files_in(found)] == ["legacy.proto"]
+        with pytest.raises(KeyError):
+            descriptors().behind("no.Such")
+
+    def test_of_two_sets(self) -> None:
+        """A file that both have is the newer one's; what does not fit is left out."""
+        shop, legacy = descriptor_set("shop"), descriptor_set("legacy")
+        both = merged(shop, legacy)
+        assert {one.name for one in files_in(both)} > {"shop.proto", "legacy.proto"}
+        assert merged(both, shop) == both
+        assert merged(b"junk", legacy) == merged(b"", legacy)
 
 
 class TestByWireFormat:

@@ -10,9 +10,20 @@ from pathlib import Path
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import complain
 from buffr.errors import CassetteError
+from buffr.formats.protobuf.bodies import MessageTypes
+from buffr.stores.cassette.descriptor_file import DescriptorFile, declarations_in
 from buffr.stores.cassette.snapshot import Snapshot, read_snapshot
 
-__all__ = ["declare_names", "files", "is_cassette", "listed", "numbers", "snapshot_of"]
+__all__ = [
+    "declare_descriptors",
+    "declare_names",
+    "files",
+    "is_cassette",
+    "listed",
+    "numbers",
+    "snapshot_of",
+    "types_of",
+]
 
 _NUMBERS = re.compile(r"([0-9]{1,12})(?:(-)([0-9]{1,12})?)?")
 _BEGINNING_BYTES = 65536
@@ -28,6 +39,24 @@ def declare_names(parser: Parser) -> None:
     parser.flag(
         "--fields", metavar="NAMES", help="more names of query and form fields that do, likewise"
     )
+
+
+def declare_descriptors(parser: Parser) -> None:
+    """Add the flag for descriptors."""
+    parser.flag(
+        "--descriptors",
+        metavar="FILE",
+        help="compiled .proto files that declare its messages [FILE.descriptors.pb beside it]",
+    )
+
+
+def types_of(path: str, descriptors: str | None) -> MessageTypes:
+    """What is known of protobuf's messages in a cassette. Raises ``ConfigError``."""
+    types = MessageTypes()
+    DescriptorFile.beside(Path(path), types, complain)
+    if descriptors is not None:
+        types.add(declarations_in(Path(descriptors), "--descriptors"), first=True)
+    return types
 
 
 def listed(text: str | None) -> list[str]:

@@ -6,23 +6,27 @@ import argparse
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import msgspec
 from attrs import asdict, frozen
 
-from buffr.commands.cassette.arguments import snapshot_of
+from buffr.commands.cassette.arguments import declare_descriptors, snapshot_of, types_of
 from buffr.commands.cassette.ls import Summary, row_at, row_of
 from buffr.commands.parser import Parser
-from buffr.commands.terminal import Paint, paint_for, plain
+from buffr.commands.terminal import Paint, complain, paint_for, plain
 from buffr.errors import CassetteError
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import Interaction, WebSocketInteraction
 from buffr.matching.changes import changes
 from buffr.matching.key import KeyPart, MatchKey
 from buffr.matching.matcher import Matcher, MatchRules
 from buffr.matching.near_miss import Difference, shown
-from buffr.recording.readable import content, uncoded
+from buffr.message import media_type
+from buffr.recording.readable import content, messages_in, uncoded
 from buffr.redaction.rules import RedactionRules
+from buffr.stores.cassette.descriptor_file import DescriptorFile
 from buffr.stores.cassette.snapshot import Snapshot
 
 __all__ = ["Changed", "compare", "declare", "run"]
@@ -55,6 +59,7 @@ def declare(parser: Parser) -> None:
         metavar="NAMES",
         help="answer headers that make no difference, separated by commas",
     )
+    declare_descriptors(parser)
 
 
 @frozen
@@ -84,7 +89,9 @@ def run(given: argparse.Namespace) -> int:
     """Compare two cassettes; returns the exit code."""
     old, new = snapshot_of(given.old), snapshot_of(given.new)
     names = (given.ignore_header or "").lower().encode().split(b",")
-    compared = compare(old, new, _VOLATILE.union(name.strip() for name in names))
+    types = types_of(given.new, given.descriptors)
+    DescriptorFile.beside(old.path, types, complain)
+    compared = compare(old, new, _VOLATILE.union(name.strip() for name in names), types)
     if given.json:
         encoded = msgspec.json.encode(asdict(compared))
         sys.stdout.write(msgspec.json.format(encoded, indent=2).decode() + "\n")
@@ -94,12 +101,16 @@ def run(given: argparse.Namespace) -> int:
     return 0 if compared.equal else 1
 
 
-def compare(old: Snapshot, new: Snapshot, ignored: frozenset[bytes]) -> Comparison:
+def compare(
+    old: Snapshot, new: Snapshot, ignored: frozenset[bytes], types: MessageTypes
+) -> Comparison:
     """Compare by match key; header fields with the ``ignored`` lower-case names do not count.
+
+    ``types`` are those of protobuf's messages.
 
     Raises ``CassetteError`` for an interaction that cannot be read.
     """
-    matcher = Matcher(MatchRules(), with_origin=True)
+    matcher = Matcher(MatchRules(), with_origin=True, types=types)
     before, after = _by_key(old, matcher), _by_key(new, matcher)
     removed: list[int] = []
     added: list[int] = []
@@ -111,7 +122,7 @@ def compare(old: Snapshot, new: Snapshot, ignored: frozenset[bytes]) -> Comparis
         removed += ours[paired:]
         added += theirs[paired:]
         for number, other in zip(ours, theirs, strict=False):
-            found = _changed(old, number, new, other, ignored)
+            found = _changed((old, number), (new, other), partial(_parts, ignored, types))
             same += found is None
             changed += [] if found is None else [found]
     return Comparison(
@@ -136,15 +147,18 @@ def _by_key(snapshot: Snapshot, matcher: Matcher) -> dict[bytes, list[int]]:
 
 
 def _changed(
-    old: Snapshot, number: int, new: Snapshot, other: int, ignored: frozenset[bytes]
+    one: tuple[Snapshot, int],
+    another: tuple[Snapshot, int],
+    parts: Callable[[Interaction], Iterator[KeyPart]],
 ) -> Changed | None:
+    (old, number), (new, other) = one, another
     if old.element(number) == new.element(other):
         return None
     try:
         before, after = old.interaction(number), new.interaction(other)
     except CassetteError:  # they have one key, so they hold the same
         return None
-    keys = [MatchKey(tuple(_parts(each, ignored))) for each in (before, after)]
+    keys = [MatchKey(tuple(parts(each))) for each in (before, after)]
     found = changes(keys[1], keys[0])
     if not found:
         return None
@@ -152,7 +166,9 @@ def _changed(
     return Changed(row_of(number, before), row_of(other, after), differences)
 
 
-def _parts(interaction: Interaction, ignored: frozenset[bytes]) -> Iterator[KeyPart]:
+def _parts(
+    ignored: frozenset[bytes], types: MessageTypes, interaction: Interaction
+) -> Iterator[KeyPart]:
     """The parts of an answer that are compared."""
     response = interaction.response
     yield "status", str(response.status).encode()
@@ -166,7 +182,9 @@ def _parts(interaction: Interaction, ignored: frozenset[bytes]) -> Iterator[KeyP
             yield "end", interaction.end.reason.encode()
         return
     data, _ = uncoded(content(interaction.body), response.headers)
-    yield "body", data
+    messages = types.of_answer(interaction.request.target, media_type(response.headers))
+    found = messages_in(data, messages)
+    yield "body", data if found is None else found[0]
     yield from _fields(interaction.trailers, "trailer", ignored)
     if interaction.truncated is not None:
         yield "end", interaction.truncated.encode()

@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 from attrs import asdict, evolve, frozen
 
-from buffr.commands.cassette.arguments import snapshot_of
+from buffr.commands.cassette.arguments import declare_descriptors, snapshot_of, types_of
 from buffr.commands.cassette.bodies import sized
 from buffr.commands.parser import Parser
 from buffr.commands.progress import followed
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError
 from buffr.exchanges.ages import recorded_s
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import (
     Body,
     Direction,
@@ -27,7 +28,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import media_type
-from buffr.recording.readable import content, uncoded
+from buffr.recording.readable import content, messages_in, uncoded
 from buffr.redaction.for_log import url_for_log
 from buffr.redaction.request_hint import LARGEST_READ, RequestHint, hint_of
 from buffr.redaction.rules import RedactionRules
@@ -55,6 +56,7 @@ def declare(parser: Parser) -> None:
     )
     parser.argument("file", metavar="FILE", help="the cassette")
     parser.flag("--json", action="store_true", help="print a JSON list with an object for each")
+    declare_descriptors(parser)
 
 
 @frozen
@@ -93,19 +95,23 @@ class Summary:
         return str(RequestHint(self.operation, self.model, bool(self.stream), self.about))
 
 
-def rows(snapshot: Snapshot, *, hints: bool = False) -> Iterator[Summary]:
-    """A row for each element, whatever its type; ``hints`` distinguish requests to one URL."""
-    return (row_at(snapshot, number, hints=hints) for number in range(len(snapshot)))
+def rows(snapshot: Snapshot, types: MessageTypes | None = None) -> Iterator[Summary]:
+    """A row for each element, whatever its type.
+
+    With the ``types`` of protobuf's messages there are hints, too, which
+    distinguish requests to one URL.
+    """
+    return (row_at(snapshot, number, types) for number in range(len(snapshot)))
 
 
-def row_at(snapshot: Snapshot, number: int, *, hints: bool = False) -> Summary:
+def row_at(snapshot: Snapshot, number: int, types: MessageTypes | None = None) -> Summary:
     """The row of an element, which may be one that cannot be read."""
     try:
         interaction = snapshot.interaction(number)
     except CassetteError as error:
         return Summary(number, snapshot.kind(number), fault=error.message)
     row = row_of(number, interaction)
-    return evolve(row, **_hint(interaction)) if hints else row
+    return row if types is None else evolve(row, **_hint(interaction, types))
 
 
 def row_of(number: int, interaction: Interaction) -> Summary:
@@ -142,7 +148,7 @@ def row_of(number: int, interaction: Interaction) -> Summary:
     )
 
 
-def _hint(interaction: Interaction) -> dict[str, Any]:
+def _hint(interaction: Interaction, types: MessageTypes) -> dict[str, Any]:
     """The fields of a row that tell it from others; of a session by its client's first message."""
     request = interaction.request
     body, headers = request.body, request.headers
@@ -153,6 +159,8 @@ def _hint(interaction: Interaction) -> dict[str, Any]:
         data, _ = uncoded(content(body, LARGEST_READ + 1), headers)
     except CassetteError:  # verify says so
         data = b""
+    found = messages_in(data, types.of_request(request.target, media_type(headers)))
+    data = data if found is None else found[0]
     hint = hint_of(request.target, headers, data, _RULES)
     events = media_type(interaction.response.headers) == b"text/event-stream"
     return {**asdict(hint), "stream": hint.stream or events or None}
@@ -160,20 +168,20 @@ def _hint(interaction: Interaction) -> dict[str, Any]:
 
 def run(given: argparse.Namespace) -> int:
     """List a cassette; returns the exit code."""
-    snapshot = snapshot_of(given.file)
+    snapshot, types = snapshot_of(given.file), types_of(given.file, given.descriptors)
     if given.json:
-        _write_json(_followed(snapshot))
+        _write_json(_followed(snapshot, types))
         return 0
     paint, now_s = paint_for(sys.stdout, os.environ), time.time()
     width = len(str(max(len(snapshot) - 1, 0)))
-    for row in _followed(snapshot):
+    for row in _followed(snapshot, types):
         sys.stdout.write(_line(row, width, paint, now_s) + "\n")
     return 0
 
 
-def _followed(snapshot: Snapshot) -> Iterator[Summary]:
+def _followed(snapshot: Snapshot, types: MessageTypes) -> Iterator[Summary]:
     """The rows; how far they are is shown only where they are not."""
-    found = rows(snapshot, hints=True)
+    found = rows(snapshot, types)
     if sys.stdout.isatty():
         return found
     return followed(found, "interactions", len(snapshot))

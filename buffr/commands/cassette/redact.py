@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from buffr.commands.cassette.arguments import declare_names, listed, snapshot_of
+from buffr.commands.cassette.arguments import declare_names, listed, snapshot_of, types_of
 from buffr.commands.cassette.entries import Kind, kind_of_file
 from buffr.commands.cassette.secrets import Secrets
 from buffr.commands.parser import Parser
@@ -109,7 +109,8 @@ class _Replacing:
 
     def _instead(self, snapshot: Snapshot, salt: str) -> Mapping[int, Interaction]:
         """The interactions that must be others, and these."""
-        redactor = Redactor(self.rules, salt.encode(), self._doubt)
+        types = types_of(str(self.path), None)
+        redactor = Redactor(self.rules, salt.encode(), self._doubt, types=types)
         self._redactors.append(redactor)
         secrets = Secrets(self.rules)
         instead: dict[int, Interaction] = {}

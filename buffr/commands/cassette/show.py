@@ -9,11 +9,17 @@ from collections.abc import Iterator
 
 import msgspec
 
-from buffr.commands.cassette.arguments import numbers, snapshot_of
+from buffr.commands.cassette.arguments import (
+    declare_descriptors,
+    numbers,
+    snapshot_of,
+    types_of,
+)
 from buffr.commands.cassette.bodies import pretty
 from buffr.commands.parser import Parser
 from buffr.commands.terminal import Paint, paint_for, plain
 from buffr.errors import CassetteError
+from buffr.formats.protobuf.bodies import Messages, MessageTypes
 from buffr.interaction import (
     Body,
     Direction,
@@ -23,7 +29,7 @@ from buffr.interaction import (
     WebSocketInteraction,
 )
 from buffr.message import Headers, media_type
-from buffr.recording.readable import content, uncoded
+from buffr.recording.readable import content, messages_in, uncoded
 from buffr.stores.cassette.format import RECORDED_KINDS
 from buffr.stores.cassette.snapshot import Snapshot
 
@@ -37,8 +43,8 @@ def declare(parser: Parser) -> None:
     """Describe the arguments."""
     parser.describe(
         "Shows interaction N, counted from 0: the heads of request and answer, bodies with their "
-        "content codings undone, JSON and event streams laid out; the frames of a WebSocket "
-        "session.",
+        "content codings undone, JSON and event streams laid out, protobuf's messages by their "
+        "fields; the frames of a WebSocket session.",
         "FILE N",
         examples=(
             ("buffr cassette show api.json 3", "show the fourth interaction"),
@@ -56,6 +62,8 @@ def declare(parser: Parser) -> None:
         "--raw", action="store_true", help="print the interaction's JSON as the file has it"
     )
 
+    declare_descriptors(parser)
+
 
 def run(given: argparse.Namespace) -> int:
     """Show an interaction; returns the exit code."""
@@ -70,8 +78,8 @@ def run(given: argparse.Namespace) -> int:
     elif given.body:
         _write_body(snapshot, number)
     else:
-        paint = paint_for(sys.stdout, os.environ)
-        for part in _parts(snapshot, number, paint):
+        paint, types = paint_for(sys.stdout, os.environ), types_of(path, given.descriptors)
+        for part in _parts(snapshot, number, paint, types):
             sys.stdout.write(part)
     return 0
 
@@ -86,18 +94,18 @@ def _write_body(snapshot: Snapshot, number: int) -> None:
     sys.stdout.buffer.flush()
 
 
-def _parts(snapshot: Snapshot, number: int, paint: Paint) -> Iterator[str]:
+def _parts(snapshot: Snapshot, number: int, paint: Paint, types: MessageTypes) -> Iterator[str]:
     kind = snapshot.kind(number)
     if kind not in RECORDED_KINDS:
         yield f"an interaction of type {plain(kind)}, which buffr passes over\n\n"
         element = msgspec.json.format(snapshot.element(number), indent=2)
         yield pretty(element, "application/json", paint)
         return
-    yield from shown(snapshot.interaction(number), paint)
+    yield from shown(snapshot.interaction(number), paint, types)
 
 
-def shown(interaction: Interaction, paint: Paint) -> Iterator[str]:
-    """An interaction as text, in pieces."""
+def shown(interaction: Interaction, paint: Paint, types: MessageTypes) -> Iterator[str]:
+    """An interaction as text, in pieces. ``types`` are those of protobuf's messages."""
     if interaction.recorded_at is not None:
         by = f" by {plain(interaction.recorded_by)}" if interaction.recorded_by else ""
         yield f"recorded at {plain(interaction.recorded_at)}{by}\n\n"
@@ -109,7 +117,8 @@ def shown(interaction: Interaction, paint: Paint) -> Iterator[str]:
         where = f"{request.scheme or 'https'}://{host}{port}"
     target = f"{where}{request.target.decode('utf-8', 'backslashreplace')}"
     yield paint("1", plain(f"{request.method.decode()} {target}")) + "\n"
-    yield from _message(request.headers, request.body, paint)
+    asked = types.of_request(request.target, media_type(request.headers))
+    yield from _message(request.headers, request.body, paint, asked)
     reason = response.reason.decode("latin-1")
     yield "\n" + paint("1", plain(f"{response.status} {reason}")) + "\n"
     if isinstance(interaction, WebSocketInteraction):
@@ -122,7 +131,8 @@ def shown(interaction: Interaction, paint: Paint) -> Iterator[str]:
             word = "truncated" if end.truncated else "ended"
             yield paint("31", plain(f"{word}: {end.reason}")) + "\n"
         return
-    yield from _message(response.headers, interaction.body, paint)
+    answered = types.of_answer(request.target, media_type(response.headers))
+    yield from _message(response.headers, interaction.body, paint, answered)
     if interaction.trailers:
         yield "\n" + _fields(interaction.trailers, paint)
     if interaction.truncated is not None:
@@ -145,7 +155,9 @@ def _value(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-def _message(headers: Headers, body: Body, paint: Paint) -> Iterator[str]:
+def _message(
+    headers: Headers, body: Body, paint: Paint, messages: Messages | None
+) -> Iterator[str]:
     yield _fields(headers, paint)
     if not body.size_bytes:
         return
@@ -153,6 +165,11 @@ def _message(headers: Headers, body: Body, paint: Paint) -> Iterator[str]:
     yield "\n"
     if codings:
         yield f"({plain(codings)} undone)\n"
+    found = messages_in(data, messages)
+    if found is not None:
+        document, what = found
+        yield f"({plain(what)})\n{pretty(document, 'application/json', paint)}"
+        return
     yield pretty(data, media_type(headers).decode("latin-1"), paint)
 
 

@@ -18,6 +18,7 @@ from attrs import define, frozen
 
 from buffr.formats.grpc import END_OF_STREAM, TRAILERS, frames, is_grpc_type
 from buffr.formats.protobuf.leaves import Layout
+from buffr.formats.protobuf.wire import raw_document
 
 __all__ = [
     "BadDescriptors",
@@ -61,6 +62,8 @@ class Declarations(Protocol):
     """Declared services."""
 
     def method(self, service: str, name: str) -> Method | None: ...
+    def behind(self, service: str) -> bytes:
+        """The ``FileDescriptorSet`` that declares a service, with all that it needs."""
 
 
 @frozen
@@ -137,6 +140,22 @@ class Messages:
         except (ValueError, RecursionError):
             return None
 
+    def shown(self, body: bytes, most_bytes: int) -> bytes | None:
+        """The messages as JSON for people: by the fields' numbers if their type is not declared.
+
+        ``None`` if it has no messages that could be read.
+        """
+        document = self.document(body, most_bytes)
+        if document is not None:
+            return document
+        try:
+            found = [raw_document(one) for one in self.framing_read(body, most_bytes)]
+        except ValueError:
+            return None
+        if not found:
+            return None
+        return msgspec.json.encode(found if self.several or len(found) > 1 else found[0])
+
     def framing_read(self, body: bytes, most_bytes: int) -> list[bytes]:
         """The messages of a body, inflated. Raises ``ValueError``."""
         framing = self.framing
@@ -171,9 +190,17 @@ class MessageTypes:
 
     declared: tuple[Declarations, ...] = ()
 
-    def add(self, more: Declarations) -> None:
-        """Know more. What was declared before comes first."""
-        self.declared = (*self.declared, more)
+    def add(self, more: Declarations, *, first: bool = False) -> None:
+        """Know more, after what is known or ``first`` of all."""
+        self.declared = (more, *self.declared) if first else (*self.declared, more)
+
+    def declaring(self, target: bytes) -> tuple[str, Declarations] | None:
+        """The service that a target names, and what declares its method."""
+        named = _method_named(target)
+        if named is None:
+            return None
+        found = (one for one in self.declared if one.method(*named) is not None)
+        return next(((named[0], one) for one in found), None)
 
     def of_request(self, target: bytes, media_type: bytes) -> Messages | None:
         """The messages of a request; ``None`` if it has none of protobuf's."""

@@ -29,7 +29,7 @@ from buffr.formats.protobuf.bodies import BadDescriptors, Method
 from buffr.formats.protobuf.document import BARE, WELL_KNOWN_FILES, Documents, NotAMessage
 from buffr.formats.protobuf.leaves import FieldKind, FieldLayout, Layout
 
-__all__ = ["Descriptors", "files_in"]
+__all__ = ["Descriptors", "files_in", "merged"]
 
 LARGEST_BYTES = 64 << 20
 _MOST_FILES = 10_000
@@ -196,12 +196,12 @@ class Descriptors:
         except KeyError:
             return None
 
-    def behind(self, service: str) -> tuple[FileDescriptorProto, ...] | None:
-        """The files that a service needs, its own among them; ``None`` if it is not declared."""
-        try:
-            name = self._pool.FindServiceByName(service).file.name
-        except KeyError:
-            return None
+    def behind(self, service: str) -> bytes:
+        """The files that a service needs, its own among them, as a ``FileDescriptorSet``.
+
+        Raises ``KeyError`` if it is not declared.
+        """
+        name = self._pool.FindServiceByName(service).file.name
         needed = {name: self.files[name]}
         waiting = [name]
         while waiting:
@@ -209,7 +209,26 @@ class Descriptors:
                 if imported in self.files and imported not in needed:
                     needed[imported] = self.files[imported]
                     waiting.append(imported)
-        return tuple(needed[each] for each in sorted(needed))
+        return _set_of(needed)
+
+
+def merged(old: bytes, new: bytes) -> bytes:
+    """The ``FileDescriptorSet`` with the files of both; of the new one alone if they do not fit.
+
+    Of a file that both have, the new one is taken.
+    """
+    files = {one.name: one for one in files_in(new)}
+    try:
+        both = {one.name: one for one in files_in(old)} | files
+        Descriptors(both)
+    except BadDescriptors:
+        both = files
+    return _set_of(both)
+
+
+def _set_of(files: Mapping[str, FileDescriptorProto]) -> bytes:
+    whole = FileDescriptorSet(file=[files[name] for name in sorted(files)])
+    return whole.SerializeToString(deterministic=True)
 
 
 def _in_order(files: Mapping[str, FileDescriptorProto]) -> Iterator[str]:
