@@ -247,11 +247,6 @@ class Exchange:
         return upstream.upstream.holds(client)
 
 
-@lru_cache(maxsize=1024)
-def _credentials_in(request: Request, rules: RedactionRules) -> tuple[Secret, ...]:
-    return credentials_in(request.target, request.headers, rules)
-
-
 @lru_cache(maxsize=4096)
 def _shown_whole(
     method: bytes,
@@ -265,14 +260,19 @@ def _shown_whole(
     return f"{method.decode('ascii')} {where}{seen.decode('ascii')}"
 
 
+@lru_cache(maxsize=1024)
+def _shown(request: Request, origin: Origin | None, rules: RedactionRules) -> str:
+    method, target = request.method, request.target
+    credentials = credentials_in(target, request.headers, rules)
+    if len(target) > _MAX_SHOWN:
+        whole = _shown_whole.__wrapped__(method, origin, target, rules, credentials)
+        return whole[:_MAX_SHOWN] + "..."
+    return _shown_whole(method, origin, target, rules, credentials)
+
+
 def shown(request: Request, route: Route) -> str:
     """Method and target for logs: without credentials, long targets cut."""
-    method, target, rules = request.method, request.target, route.redaction
-    credentials = _credentials_in(request, rules)
-    if len(target) > _MAX_SHOWN:
-        whole = _shown_whole.__wrapped__(method, route.origin, target, rules, credentials)
-        return whole[:_MAX_SHOWN] + "..."
-    return _shown_whole(method, route.origin, target, rules, credentials)
+    return _shown(request, route.origin, route.redaction)
 
 
 def shown_session(request: Request, route: Route) -> str:

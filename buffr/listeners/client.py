@@ -157,7 +157,9 @@ class ClientSink(ABC):
 
     __slots__ = (
         "_listener",
+        "_memorable",
         "_room",
+        "asked",
         "begun",
         "body",
         "connection",
@@ -165,7 +167,6 @@ class ClientSink(ABC):
         "guard",
         "half_closed",
         "left",
-        "memorable",
         "proxy",
         "repeated",
         "request",
@@ -183,8 +184,8 @@ class ClientSink(ABC):
         self.body = body
         self.proxy = False
         """Whether the client uses buffr as its proxy, and knows it."""
-        self.memorable = False
-        """Whether the answer may be given again to a request of the same bytes."""
+        self.asked: tuple[Hashable, bytes | Headers] | None = None
+        """To whom the request came, and how, if it came whole and alone, so that it may recur."""
         self.guard: Guard | None = None
         """Set by a handler that may admit or route such a request in another way later."""
         self.begun = False
@@ -203,7 +204,28 @@ class ClientSink(ABC):
         self.unshared_bytes = 0
         """How much was written since others had a turn."""
         self._listener = listener
+        self._memorable = False
         self._room: Signal | None = None
+
+    @property
+    def memorable(self) -> bool:
+        """Whether the answer may be given again to a request of the same bytes.
+
+        Only who may want that asks, and only what is asked for is noted as having come.
+        """
+        asked = self.asked
+        if asked is not None:
+            self.asked = None
+            handler, raw = asked
+            headers = self.request.headers if isinstance(raw, bytes) else raw
+            repeated = self._listener.hits.repeated(handler, raw, headers)
+            if repeated is not None:
+                self._memorable, self.repeated = True, repeated
+        return self._memorable
+
+    @memorable.setter
+    def memorable(self, memorable: bool) -> None:
+        self.asked, self._memorable = None, memorable
 
     @property
     def client_address(self) -> str:

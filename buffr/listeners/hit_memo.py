@@ -85,6 +85,8 @@ class HitMemo:
     def __init__(self, size_bytes: int = 32 << 20) -> None:
         self._known: Memo[RequestBytes, KnownHit] = Memo(entries=_ENTRIES, size_bytes=size_bytes)
         self._marks = array("I", bytes(4 * _MARKS))
+        self.filled = False
+        """Whether anything was ever put here: what only relays and records has no use for it."""
         self.get = self._known.get
         self._volatile = VolatileFields(is_volatile)
         self.cut = self._volatile.cut
@@ -135,6 +137,7 @@ class HitMemo:
 
     def _put(self, request: RequestBytes, known: KnownHit) -> None:
         raw = request[1]
+        self.filled = True
         asked = len(raw) if isinstance(raw, bytes) else sum(map(_size_of, raw))
         self._known.put(request, known, asked + len(known.data) + _ENTRY_BYTES)
 

@@ -161,8 +161,9 @@ class Http1Connection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         state = self._state
         if state is IDLE:
-            if self._is_known(data):
+            if self._listener.hits.filled and self._is_known(data):
                 return
+            self.since = self._listener.now
             self._segment = data
         elif state is WAITING:
             # A head has its time as a whole, from its first byte on.
@@ -189,7 +190,6 @@ class Http1Connection(Protocol):
         """Answer a request at once whose bytes and answer are remembered, if that still holds."""
         listener = self._listener
         values: Sequence[bytes] = ()
-        self.since = listener.now
         handler, hits = self._own_handler or listener.handle, listener.hits
         known = hits.get((handler, data))
         if known is None:
@@ -205,6 +205,7 @@ class Http1Connection(Protocol):
         if not hit.again(self):
             return False
         self._served = True
+        self.since = listener.now
         self.transport.write(known.data)
         hit.tell(values)
         return True
@@ -267,9 +268,7 @@ class Http1Connection(Protocol):
         sink.half_closed = self._half_closed
         handler = self._own_handler or self._listener.handle
         if segment and not self._buffer:
-            repeated = self._listener.hits.repeated(handler, segment, request.headers)
-            if repeated is not None:
-                sink.memorable, sink.repeated, sink.sent = True, repeated, b""
+            sink.asked = handler, segment
         sink.start(handler)
         return True
 
@@ -392,7 +391,8 @@ class Http1Connection(Protocol):
         else:
             self._become(IDLE)
             self._sink = None
-            if sink.running is not None:  # otherwise ``_step`` has called this
+            left = self._buffer or self._half_closed or self._held_back
+            if left and sink.running is not None:  # otherwise ``_step`` has called this
                 self._step()
 
     def pauseProducing(self) -> None:

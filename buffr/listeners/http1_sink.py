@@ -72,7 +72,7 @@ class Http1Sink(ClientSink):
     connection: _Connection
 
     sent: bytes
-    """The answer once it went out whole; set where the sink is ``memorable``."""
+    """The answer as it went out; set where the sink is ``memorable``."""
 
     # Set when the answer begins; ``_head`` waits to be sent together with the first piece.
     _head: bytes
@@ -101,16 +101,16 @@ class Http1Sink(ClientSink):
         data = self._head + body if body else self._head
         connection.transport.write(data)
         self.done = True
-        if self.memorable:
+        if self._memorable:
             self.sent = data
         connection.answered(keep_alive=self._keep_alive)
 
     def remember(self, hit: Hit) -> None:
-        if self.sent and self._keep_alive:
+        if self._memorable and self._keep_alive:
             self.connection.remember(self.repeated, KnownHit(self.sent, hit, self.guard))
 
     def begin(self, head: ResponseHead) -> None:
-        self.memorable = False  # what goes out in pieces is not kept
+        self.asked, self._memorable = None, False  # what goes out in pieces is not kept
         self._chunks = ChunkWriter() if self._frame(head) else None
 
     def _frame(self, head: ResponseHead) -> bool:

@@ -219,9 +219,7 @@ class Http2Connection(Protocol):
         if length == 0:
             sink = Http2Sink(self._listener, self, stream, request, b"", complete=ended)
             if ended:
-                repeated = self._listener.hits.repeated(handle, fields, fields)
-                if repeated is not None:
-                    sink.memorable, sink.repeated, sink.sent = True, repeated, None
+                sink.asked = handle, fields
             self._start(sink)
         elif length == CHUNKED or length > _WAIT_FOR_WHOLE or request.expects_continue:
             sink = Http2Sink(self._listener, self, stream, request, b"", complete=False)

@@ -75,8 +75,8 @@ class Http2Sink(ClientSink):
 
     connection: _Connection
 
-    sent: tuple[Headers, bytes] | None
-    """The answer once it went out whole; set where the sink is ``memorable``."""
+    sent: tuple[Headers, bytes]
+    """The answer as it went out; set where the sink is ``memorable``."""
 
     def __init__(
         self,
@@ -191,12 +191,13 @@ class Http2Sink(ClientSink):
             else:
                 engine.send(stream, body, ended=True)
         self.done = True
-        if self.memorable and not trailers and len(body) <= _SMALL:
+        if self._memorable:
+            self._memorable = not trailers and len(body) <= _SMALL
             self.sent = head.fields, b"" if bodiless else body
         self._answered(len(body))
 
     def begin(self, head: ResponseHead) -> None:
-        self.memorable = False  # what goes out in pieces is not kept
+        self.asked, self._memorable = None, False  # what goes out in pieces is not kept
         self.begun = True
         self._bodiless = self._is_bodiless(head)
         self.connection.engine.answer(self.stream, head.fields, ended=self._bodiless)
@@ -287,7 +288,7 @@ class Http2Sink(ClientSink):
         self.connection.forget(self)
 
     def remember(self, hit: Hit) -> None:
-        if self.sent is not None:
+        if self._memorable:
             fields, body = self.sent
             self.connection.remember(self.repeated, KnownHit(body, hit, self.guard, fields))
 

@@ -40,7 +40,9 @@ def reverse_handler(
                 sink.guard = key_guard(gate, request)
             admitted = gate.admit(request, sink.client_address)
             request = admitted.request
-        request, scope = scoped(request)
+        scope = ""
+        if request.is_for_buffr:
+            request, scope = scoped(request)
         if outside is None:
             return engine.handle(route, request, body, sink, scope)
         key = None if gate is None else gate.access.key

@@ -205,7 +205,9 @@ class Connection(Dialled):
         self.answered = False
         answer: Deferred[Response | Switched] = Deferred(self._give_up_asking)
         self._answer = answer
-        self._watch()
+        self._active_at = self._started_at = self._clock.seconds()
+        if self._timer is None:  # that of the request before is as good as a new one
+            self._check_patience()
         head, mark = outgoing.head, self.mark
         if outgoing.marked is not None and (
             mark is Mark.ADD or (outgoing.passed and mark is Mark.PASS_ON)
@@ -389,7 +391,10 @@ class Connection(Dialled):
             self._sending.cancel()
             self._sending = None
         self._state = _IDLE
-        self._maybe_idle()
+        if self._reusable:
+            self._on_idle(self)
+        else:
+            self.close()
 
     def _maybe_idle(self) -> None:
         if self._state is not _IDLE:
@@ -462,12 +467,6 @@ class Connection(Dialled):
         elif state is _BODY:
             self._body.fail(error)
         self._on_closed(self)
-
-    def _watch(self) -> None:
-        """Watch a request; the timer of the one before is as good as a new one."""
-        self._active_at = self._started_at = self._clock.seconds()
-        if self._timer is None:
-            self._check_patience()
 
     def _unwatch(self) -> None:
         """Watch no more, for good."""

@@ -67,6 +67,7 @@ class Pool:
         self._idle: dict[Connection, float] = {}
         self._open: set[Connection] = set()
         self._sweeper: IDelayedCall | None = None
+        self._sweeps_at = 0.0
         self.bonds = Bonds(reactor, limits.bound, limits.bound_idle_s, self._forget)
 
     def take(self) -> Connection | None:
@@ -104,8 +105,10 @@ class Pool:
         self._idle[connection] = until
         if self._sweeper is None:
             self._sweeper = self._reactor.callLater(kept_s, self._sweep)
-        elif until < self._sweeper.getTime():
+            self._sweeps_at = until
+        elif until < self._sweeps_at:
             self._sweeper.reset(kept_s)
+            self._sweeps_at = until
 
     def withdraw(self, client: Client | None, connection: Connection) -> None:
         """Bind a connection that has an answer to a client, and never keep it here."""
@@ -120,8 +123,8 @@ class Pool:
             del self._idle[connection]
             connection.close()
         if self._idle:
-            wait_s = min(self._idle.values()) - now
-            self._sweeper = self._reactor.callLater(wait_s, self._sweep)
+            self._sweeps_at = min(self._idle.values())
+            self._sweeper = self._reactor.callLater(self._sweeps_at - now, self._sweep)
 
     def _forget(self, connection: Connection) -> None:
         self._idle.pop(connection, None)
