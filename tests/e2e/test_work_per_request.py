@@ -75,6 +75,12 @@ MOST = {
 }
 """The calls that there may be, which only a better answer may raise."""
 
+MOST_ON_THE_WAY = {
+    "passthrough": (get, 65),
+    "record": (get, 220),
+}
+"""Calls on the reactor's thread for a request that goes to the upstream, by mode."""
+
 MOST_IN_2 = {"a replayed GET": 21, "a replayed GET with a trace id of its own": 26}
 
 
@@ -120,11 +126,13 @@ def counting(tmp_path: Path) -> Iterator[Counting]:
 
 
 @contextmanager
-def counted(tmp_path: Path, admin: str = "false") -> Iterator[Counting]:
+def counted(tmp_path: Path, admin: str = "false", mode: str = "auto") -> Iterator[Counting]:
     with FakeUpstream(lambda _: answer(b"y" * 200)) as upstream:
         report = tmp_path / f"report-{admin}"
-        command = [sys.executable, "-c", _PROGRAM, "auto", "--target", upstream.url, "--port", "0"]
-        command += ["--admin", admin, "--cassette", f"{admin}.json"]
+        command = [sys.executable, "-c", _PROGRAM, mode, "--target", upstream.url, "--port", "0"]
+        command += ["--admin", admin]
+        if mode != "passthrough":
+            command += ["--cassette", f"{admin}.json"]
         environment = {**os.environ, "REPORT": str(report)}
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -135,10 +143,12 @@ def counted(tmp_path: Path, admin: str = "false") -> Iterator[Counting]:
                 line = process.stdout.readline()
                 assert line
                 found = re.search(rb"msg=listening.*addr=127.0.0.1:(\d+)", line)
-            with socket.create_connection(("127.0.0.1", int(found[1]))) as client:
-                yield Counting(process, client, report)
-            process.terminate()
-            process.communicate()
+            try:
+                with socket.create_connection(("127.0.0.1", int(found[1]))) as client:
+                    yield Counting(process, client, report)
+            finally:
+                process.terminate()
+                process.communicate()
 
 
 class TestCalls:
@@ -154,6 +164,17 @@ class TestCalls:
         # A few calls are a timer's, whatever is asked.
         calls = counting.counted()
         assert 0 < calls <= most * _COUNT + 50
+
+    @pytest.mark.parametrize("mode", MOST_ON_THE_WAY)
+    def test_nor_is_one_that_goes_to_the_upstream(self, mode: str, tmp_path: Path) -> None:
+        made, most = MOST_ON_THE_WAY[mode]
+        with counted(tmp_path, mode=mode) as counting:
+            for number in range(_WARM):
+                counting.ask(made(number))
+            counting.counted()
+            for number in range(_WARM, _WARM + _COUNT):
+                counting.ask(made(number))
+            assert 0 < counting.counted() <= most * _COUNT + 50
 
     @pytest.mark.parametrize(("kind", "most"), MOST_IN_2.items())
     def test_nor_is_one_in_http_2(self, kind: str, most: int, counting: Counting) -> None:
