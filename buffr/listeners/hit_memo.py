@@ -18,7 +18,7 @@ from buffr.wire.volatile_fields import Cut, Rest, VolatileFields, names_in
 __all__ = ["Guard", "HitMemo", "KnownHit", "Repeated", "RequestBytes", "key_guard"]
 
 _ENTRIES = 65536
-_ENTRY_BYTES = 1500
+_ENTRY_BYTES = 1000
 """The size of Python's objects without requests and answers, measured with CPython 3.11."""
 _FIELD_BYTES = 130
 """The size of the objects of one field."""
@@ -82,7 +82,7 @@ class HitMemo:
     leaves four bytes. ``size_bytes`` bounds the memory.
     """
 
-    def __init__(self, size_bytes: int = 32 << 20) -> None:
+    def __init__(self, size_bytes: int = 64 << 20) -> None:
         self._known: Memo[RequestBytes, KnownHit] = Memo(entries=_ENTRIES, size_bytes=size_bytes)
         self._marks = array("I", bytes(4 * _MARKS))
         self.filled = False
