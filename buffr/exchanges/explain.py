@@ -14,6 +14,7 @@ from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
 from buffr.errors import CassetteError
+from buffr.exchanges.playhead import Playhead
 from buffr.formats.envelopes import is_enveloped
 from buffr.interaction import BrokenInteraction, IndexEntry, RecordedRequest
 from buffr.log import say
@@ -38,6 +39,8 @@ _SOON_S = 0.05
 _STEP = 16
 _REST_S = 0.004
 """The pause between two steps of indexing: requests are answered in between."""
+_BUSY_S = 0.1
+"""The pause while recordings are being replayed."""
 _MANY = 1000
 _MOST_VARIANTS = 10
 _VARIANT = "is another variant of this request"
@@ -71,14 +74,25 @@ class Explainer:
     """Finds the recordings of a store that are nearest to a request.
 
     Its index is made in small steps between other work, and follows the store.
+    While recordings are replayed it rests, unless a miss waits for it: making
+    it takes as long as replaying all of them, and they may never be needed.
+    ``playhead`` tells that.
     ``first`` is the number of the store's first place when the index was made.
     Explanations are remembered, within limits, until the store changes.
     """
 
     def __init__(
-        self, reactor: IReactorTime, store: Store, matcher: Matcher, redaction: RedactionRules
+        self,
+        reactor: IReactorTime,
+        store: Store,
+        matcher: Matcher,
+        redaction: RedactionRules,
+        playhead: Playhead | None = None,
     ) -> None:
         self.first = 0
+        self.playhead = playhead
+        self._replayed = 0
+        """How many turns were taken when it last looked."""
         self._reactor = reactor
         self._store = store
         self._matcher = matcher
@@ -139,7 +153,13 @@ class Explainer:
                 self._begin_anew()
             await self._step(places.stop)
             if self._next < places.stop:
-                await deferLater(self._reactor, 0 if self._waiting else _REST_S)
+                await deferLater(self._reactor, 0 if self._waiting else self._rest_s())
+
+    def _rest_s(self) -> float:
+        """How long others go first."""
+        taken = 0 if self.playhead is None else self.playhead.taken
+        is_busy, self._replayed = taken != self._replayed, taken
+        return _BUSY_S if is_busy else _REST_S
 
     async def _step(self, stop: int) -> None:
         """Add a few: as many as one turn has time for."""

@@ -29,6 +29,8 @@ class Playhead:
 
     def __init__(self, repeat: Repeat, max_scopes: int = 10_000) -> None:
         self.repeat = repeat
+        self.taken = 0
+        """How many turns were taken so far, in all scopes."""
         self._max_scopes = max_scopes
         self._scopes: dict[str, dict[bytes, tuple[int, int]]] = {}
 
@@ -50,6 +52,7 @@ class Playhead:
                 case Repeat.ONCE:
                     return None
         heads[digest] = (answers + 1, at + 1)
+        self.taken += 1
         return places[at]
 
     def answered(self, scope: str, digest: bytes) -> None:

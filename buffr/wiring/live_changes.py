@@ -146,6 +146,7 @@ class RouteChanges:
         if isinstance(made, Recorded):
             if isinstance(old, Recorded) and old.playhead.repeat is made.playhead.repeat:
                 made = evolve(made, playhead=old.playhead)
+                made.explainer.playhead = old.playhead
             if made.mode is Mode.REPLAY:
                 made.explainer.begin()
         return made

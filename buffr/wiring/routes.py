@@ -225,7 +225,7 @@ class RouteMaker:
     ) -> Recorded:
         """A route that replays or records; in mode replay it calls no upstream."""
         mode, delays, re_record_after_s = row.mode, row.replay_delays, row.re_record_after_s
-        repeat = repeat_of(row.repeat, row.match)
+        playhead = playhead or Playhead(repeat_of(row.repeat, row.match))
         in_dialogue = PRESETS[row.match.preset].in_dialogue  # whose answers are for one client
         checks = None
         if row.check_live and upstream is not None:
@@ -237,9 +237,9 @@ class RouteMaker:
             store=store,
             matcher=matcher,
             bodies=RouteBodies(self.bodies, matcher, store),
-            playhead=playhead or Playhead(repeat),
-            explainer=Explainer(self.reactor, store, matcher, self.rules),
-            share=not in_dialogue and _shares(mode, row.share, repeat),
+            playhead=playhead,
+            explainer=Explainer(self.reactor, store, matcher, self.rules, playhead),
+            share=not in_dialogue and _shares(mode, row.share, playhead.repeat),
             record_statuses=row.record_statuses or recorded_by_default(mode),
             replay_delays=self.config.replay_delays if delays is None else delays,
             ages=None if re_record_after_s is None else Ages(re_record_after_s),

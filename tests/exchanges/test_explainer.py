@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial import unittest
 
 from buffr.exchanges.explain import Explainer, as_data, as_text, in_short
+from buffr.exchanges.playhead import Playhead, Repeat
 from buffr.interaction import Body, BrokenInteraction, HTTPInteraction, IndexEntry, RecordedRequest
 from buffr.matching.matcher import Matcher
 from buffr.matching.near_miss import NearMiss
@@ -123,6 +124,18 @@ class TestIndexing:
         assert max(map(len, read)) < 10
         assert len(bench.miss(b"/chat", b'{"q": "new"}')) == 3
         assert sum(map(len, counted.take_read())) <= 8
+
+    def test_it_rests_while_recordings_are_replayed(self) -> None:
+        bench, counted = self.bench()
+        playhead = bench.explainer.playhead = Playhead(Repeat.CYCLE)
+        bench.explainer.begin()
+        for _ in range(500):
+            playhead.next("", b"key", (0,))
+            bench.clock.advance(0.001)
+        assert sum(map(len, counted.take_read())) < 50
+        for _ in range(500):
+            bench.clock.advance(0.001)
+        assert sum(map(len, counted.take_read())) > 50
 
     def test_a_miss_waits_for_no_more_than_one_pause(self) -> None:
         """From then on the steps follow each other; each place is read once."""
