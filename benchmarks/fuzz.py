@@ -44,6 +44,7 @@ _TESTS = (
     "tests/formats",
     "tests/config/test_config_fuzz.py",
     "tests/interchange/test_untrusted.py",
+    "tests/listeners/test_cuts.py",
     "tests/listeners/test_hostile_http2.py",
     "tests/listeners/test_request_target.py",
     "tests/policy/test_bypass.py",
