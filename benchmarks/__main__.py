@@ -17,7 +17,9 @@ from benchmarks import (
     hit_traced,
     hosts,
     http2,
+    isolate,
     miss,
+    plugin,
     record,
     relay,
     sse,
@@ -46,6 +48,8 @@ _BENCHMARKS = {
     "start": start,
     "tunnel": tunnel,
     "hosts": hosts,
+    "isolate": isolate,
+    "plugin": plugin,
     "websocket": websocket,
 }
 
