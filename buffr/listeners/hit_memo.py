@@ -37,7 +37,7 @@ def key_guard(gate: KeyGate, request: Request) -> Guard:
 RequestBytes = tuple[Hashable, bytes | Headers | Rest]
 """A whole request as it came, and in front of it the handler that it came to.
 
-In HTTP/2 it is the fields of a request without a body.
+In HTTP/2 it is the fields of a request. A body is the last of them, without a name.
 """
 
 
@@ -55,6 +55,7 @@ class KnownHit:
     guard: Guard | None
     fields: Headers = ()
     most_bytes: int = 0
+    trailers: Headers = ()
 
 
 @frozen(eq=False)

@@ -23,7 +23,7 @@ from buffr.listeners.client import Handler, Http2Terms, Listener, too_slow
 from buffr.listeners.hit_memo import KnownHit, Repeated
 from buffr.listeners.http2_sink import Http2Sink
 from buffr.log import say
-from buffr.message import CHUNKED, Headers, Request
+from buffr.message import CHUNKED, Headers, Piece, Request
 from buffr.transport.direct_send import send_at_once
 from buffr.transport.streams import BodyStream, IStreamTransport
 from buffr.upstream.bound import Bonds
@@ -45,9 +45,10 @@ _UNREADABLE = Request(b"GET", b"/", (), major=2)
 class _Gathered:
     """A request whose short body is still coming."""
 
-    __slots__ = ("awaited_from", "body", "request", "since")
+    __slots__ = ("awaited_from", "body", "fields", "request", "since")
 
-    def __init__(self, request: Request, since: float) -> None:
+    def __init__(self, fields: Headers, request: Request, since: float) -> None:
+        self.fields = fields
         self.request = request
         self.body = bytearray()
         self.since = self.awaited_from = since
@@ -70,6 +71,8 @@ class Http2Connection(Protocol):
         self._sinks: dict[int, Http2Sink] = {}
         """The streams with an exchange, until both sides of it are complete."""
         self._gathered: dict[int, _Gathered] = {}
+        self._unmeasured: list[int] = []
+        """Those of them whose body has no known length, until all that has come was dealt with."""
         self._full: set[Http2Sink] = set()
         """The streams whose answers are ahead of what the client takes."""
         self._calm = Calm(terms.patience, listener.now)
@@ -99,6 +102,8 @@ class Http2Connection(Protocol):
         self._busy = True
         try:
             self.engine.receive(data)
+            if self._unmeasured:
+                self._open_unmeasured()
         finally:
             self._busy = False
         if self._calm.broken:
@@ -221,15 +226,41 @@ class Http2Connection(Protocol):
             if ended:
                 sink.asked = handle, fields
             self._start(sink)
-        elif length == CHUNKED or length > _WAIT_FOR_WHOLE or request.expects_continue:
-            sink = Http2Sink(self._listener, self, stream, request, b"", complete=False)
-            sink.body = BodyStream(sink.hold_body, sink.resume_body)
-            self._start(sink)
+        elif length > _WAIT_FOR_WHOLE or request.expects_continue:
+            self._start(self._streaming(stream, request))
         else:
-            self._gathered[stream] = _Gathered(request, self._listener.now)
+            self._gathered[stream] = _Gathered(fields, request, self._listener.now)
+            if length == CHUNKED:
+                self._unmeasured.append(stream)
+
+    def _streaming(self, stream: int, request: Request) -> Http2Sink:
+        """A sink for a request whose body is read as it comes."""
+        sink = Http2Sink(self._listener, self, stream, request, b"", complete=False)
+        sink.body = BodyStream(sink.hold_body, sink.resume_body)
+        return sink
+
+    def _open_unmeasured(self) -> None:
+        """Start the exchanges of bodies without a length that did not come whole."""
+        streams, self._unmeasured = self._unmeasured, []
+        for stream in streams:
+            gathered = self._gathered.pop(stream, None)
+            if gathered is not None:
+                self._open(stream, gathered)
+
+    def _open(self, stream: int, gathered: _Gathered) -> Http2Sink:
+        """Start an exchange with what has come of its body, which has no known length."""
+        sink = self._streaming(stream, gathered.request)
+        came = bytes(gathered.body)
+        if came and isinstance(sink.body, BodyStream):
+            sink.body.feed((Piece(came, len(came)),))
+        self._start(sink)
+        return sink
 
     def _is_known(self, stream: int, handle: Handler, fields: Headers) -> bool:
-        """Answer a request at once that is remembered with its answer, if that still holds."""
+        """Answer a request at once that is remembered with its answer, if that still holds.
+
+        A body is the last of the ``fields``, without a name.
+        """
         listener = self._listener
         values: Sequence[bytes] = ()
         hits = listener.hits
@@ -246,9 +277,12 @@ class Http2Connection(Protocol):
             return False
         if not hit.again(self):
             return False
-        self.engine.answer(stream, known.fields, ended=not body)
+        trailers = known.trailers
+        self.engine.answer(stream, known.fields, ended=not (body or trailers))
         if body:
-            self.engine.send(stream, body, ended=True)
+            self.engine.send(stream, body, ended=not trailers)
+        if trailers:
+            self.engine.trail(stream, trailers)
         hit.tell(values)
         return True
 
@@ -283,7 +317,7 @@ class Http2Connection(Protocol):
         body = gathered.body
         body += data
         length = gathered.request.body_length
-        if len(body) > length or (ended and len(body) < length):
+        if length != CHUNKED and (len(body) > length or (ended and len(body) < length)):
             self._refuse(stream, BadRequest("a body of another length than its Content-Length"))
         elif ended:
             self._whole(stream, gathered)
@@ -292,13 +326,24 @@ class Http2Connection(Protocol):
         sink, gathered = self._sinks.get(stream), self._gathered.get(stream)
         if sink is not None:
             sink.trailers(fields)
-        elif gathered is not None:
+        elif gathered is None:
+            return
+        elif gathered.request.body_length == CHUNKED:
+            del self._gathered[stream]
+            self._open(stream, gathered).trailers(fields)
+        else:
             self.data(stream, b"", ended=True)  # a body of known length has none in HTTP/1.1
 
     def _whole(self, stream: int, gathered: _Gathered) -> None:
         del self._gathered[stream]
         body = bytes(gathered.body)
-        self._start(Http2Sink(self._listener, self, stream, gathered.request, body, complete=True))
+        handle = self._own_handler or self._listener.handle
+        came = (*gathered.fields, (b"", body))
+        if self._is_known(stream, handle, came):
+            return
+        sink = Http2Sink(self._listener, self, stream, gathered.request, body, complete=True)
+        sink.asked = handle, came
+        self._start(sink)
 
     def _refuse(self, stream: int, error: BuffrError) -> None:
         """Answer a request that is malformed after its head."""

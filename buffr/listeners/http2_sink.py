@@ -75,7 +75,7 @@ class Http2Sink(ClientSink):
 
     connection: _Connection
 
-    sent: tuple[Headers, bytes]
+    sent: tuple[Headers, bytes, Headers]
     """The answer as it went out; set where the sink is ``memorable``."""
 
     def __init__(
@@ -192,8 +192,10 @@ class Http2Sink(ClientSink):
                 engine.send(stream, body, ended=True)
         self.done = True
         if self._memorable:
-            self._memorable = not trailers and len(body) <= _SMALL
-            self.sent = head.fields, b"" if bodiless else body
+            self._memorable = len(body) <= _SMALL
+            self.sent = (
+                (head.fields, b"", ()) if bodiless else (head.fields, body, _trailing(trailers))
+            )
         self._answered(len(body))
 
     def begin(self, head: ResponseHead) -> None:
@@ -289,8 +291,9 @@ class Http2Sink(ClientSink):
 
     def remember(self, hit: Hit) -> None:
         if self._memorable:
-            fields, body = self.sent
-            self.connection.remember(self.repeated, KnownHit(body, hit, self.guard, fields))
+            fields, body, trailers = self.sent
+            known = KnownHit(body, hit, self.guard, fields, trailers=trailers)
+            self.connection.remember(self.repeated, known)
 
     # Other protocols.
 

@@ -43,7 +43,7 @@ from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Mark
 from buffr.upstream.tls import UpstreamTLS
 from buffr.wire.http1_answer_heads import AnswerHeads, AnswerRules
-from buffr.wire.http1_body import BodyDecoder, ChunkWriter, decoder_for
+from buffr.wire.http1_body import BodyDecoder, ChunkWriter, chunked_whole, decoder_for
 
 __all__ = ["Connection", "Outgoing", "Patience", "Response", "Switched", "impatient"]
 
@@ -214,7 +214,10 @@ class Connection(Dialled):
         ):
             head = outgoing.marked(mark)
         if isinstance(outgoing.body, bytes):
-            self.transport.write(head + outgoing.body)
+            body = outgoing.body
+            if outgoing.chunked:
+                body = chunked_whole(body, (len(body),))
+            self.transport.write(head + body)
         else:
             self.transport.write(head)
             sending = Deferred.fromCoroutine(self._send_body(outgoing.body))

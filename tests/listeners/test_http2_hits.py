@@ -33,8 +33,19 @@ class Hits:
         self.client = Asking(client.send, client.wire.taken)
 
     def ask(self, fields: Headers | None = None) -> tuple[Headers, bytes]:
+        return self._answer(self.client.ask(fields or asking()))
+
+    def post(self, fields: Headers, *body: bytes) -> tuple[Headers, bytes]:
+        """Send a request whose body comes in these pieces, one after the other."""
         client = self.client
-        stream = client.ask(fields or asking())
+        stream = client.ask(fields, ended=False)
+        for number, piece in enumerate(body, 1):
+            client.engine.send(stream, piece, ended=number == len(body))
+            client.talk()
+        return self._answer(stream)
+
+    def _answer(self, stream: int) -> tuple[Headers, bytes]:
+        client = self.client
 
         def whole() -> bool:
             while client.talk():
@@ -82,13 +93,42 @@ class TestHits:
         assert hits.memo.given == given
 
     def test_what_is_not_kept(self, hits: Hits) -> None:
-        """Requests with bodies, answers that are long, and requests of other fields."""
+        """Answers that are long, and requests of other fields."""
         hits.bench.answer = answering(LONG)
         for _ in range(4):
             assert hits.ask(asking(b"/long"))[1] == LONG
         for number in range(4):
             hits.ask(asking(b"/traced", b"GET", (b"traceparent", b"00-%032x-01-01" % number)))
         assert hits.memo.given == 0
+
+    def test_bodies_are_part_of_it(self, hits: Hits) -> None:
+        """Of a known length or not, whatever pieces they come in."""
+        fields = asking(b"/post", b"POST")
+        for number in range(5):
+            assert hits.post(fields, b"one")[1] == b"ok"
+            assert hits.memo.given == max(0, number - 1)
+        hits.bench.answer = answering(b"two")
+        assert hits.post(fields, b"two")[1] == b"two"
+        assert hits.post((*fields, (b"content-length", b"3")), b"one")[1] == b"ok"
+        assert hits.memo.given == 3
+        for _ in range(2):  # there is another recording, so it is looked for again once
+            assert hits.post(fields, b"one")[1] == b"ok"
+        assert hits.memo.given == 4
+
+    def test_a_body_that_comes_later_is_no_part_of_it(self, hits: Hits) -> None:
+        for _ in range(4):
+            assert hits.post(asking(b"/post", b"POST"), b"o", b"ne")[1] == b"ok"
+        assert hits.memo.given == 0
+
+    def test_trailers_come_with_it(self, hits: Hits) -> None:
+        chunks = b"2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n"
+        hits.bench.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+        for _ in range(5):
+            assert hits.post(asking(b"/post", b"POST", (b"te", b"trailers")), b"one")[1] == b"ok"
+            said = hits.client.heard.said[-1]
+            assert isinstance(said, tuple)
+            assert (said[0], said[2]) == ("trailers", ((b"x-sum", b"1"),))
+        assert hits.memo.given == 3
 
     def test_a_head_alone(self, hits: Hits) -> None:
         for _ in range(5):
