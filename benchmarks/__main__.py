@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks import (
     cache,
+    grpc_calls,
     hit_get,
     hit_post,
     hit_traced,
@@ -39,6 +40,7 @@ _BENCHMARKS = {
     "hit-post": hit_post,
     "hit-traced": hit_traced,
     "http2": http2,
+    "grpc": grpc_calls,
     "cache": cache,
     "miss": miss,
     "relay": relay,

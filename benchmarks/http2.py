@@ -7,13 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import trustme
 
 from benchmarks.bench import Bench
+from benchmarks.cost import costs_by_h2load
 from benchmarks.hits import ANSWER
 from benchmarks.message import Request
 from benchmarks.process import Failed, Process, free_port
@@ -30,7 +30,6 @@ __all__ = ["run"]
 
 _REQUEST = Request("/answer")
 _LOAD = ("-c16", "-m10", "-t1")
-_WARM_UP = "-n2000"
 _DONE = re.compile(r"(\d+) succeeded, 0 failed, 0 errored, 0 timeout")
 _SIZE = re.compile(r"\((\d+)\) data")
 
@@ -81,28 +80,10 @@ def run(bench: Bench) -> list[Row]:
     if bench.peers.mitmdump is not None:
         flows = recorded_by_mitmproxy(bench, plain, _REQUEST)
         servers.append(replaying_mitmproxy(bench, plain, flows))
-    costs = _costs(bench, h2load, servers)
+    costs = costs_by_h2load(bench, servers, partial(_load, h2load))
     for server in ours:
         check_hits(server)
     return bench.rows("us per answer", costs, most=20)
-
-
-def _costs(bench: Bench, h2load: str, servers: list[Process]) -> Mapping[str, float]:
-    """Microseconds of processor time per answer by server, the median of rounds that alternate."""
-    for server in servers:
-        server.wait()
-        _load(h2load, server, _WARM_UP)
-    costs: dict[str, list[float]] = {server.name: [] for server in servers}
-    for _ in range(bench.rounds):
-        for server in servers:
-            used_s, waited_s, age_s = server.processor_s(), server.waited_s(), server.age_s()
-            answers = _load(h2load, server, f"-D{bench.seconds}")
-            costs[server.name].append((server.processor_s() - used_s) * 1e6 / answers)
-            bench.waits.append((server.waited_s() - waited_s) / (server.age_s() - age_s))
-    for name, figures in costs.items():
-        shown = ", ".join(f"{figure:.1f}" for figure in sorted(figures))
-        bench.say(f"{name}: {shown} us of processor time per answer")
-    return {name: median(figures) for name, figures in costs.items()}
 
 
 def _load(h2load: str, server: Process, much: str) -> int:

@@ -13,6 +13,7 @@ import grpc
 import pytest
 from attrs import define, field
 from forward_bench import NO_PARENTS
+from grpc_clients import CLIENTS, SEEN
 from trustme import CA
 
 from buffr.testing import BuffrProcess
@@ -202,6 +203,20 @@ class TestPlain:
             channel_to(running.ports[0]) as channel,
         ):
             assert _talk(channel) == [b"heard %d" % number for number in range(5)]
+        assert server.service.asked == asked
+
+    @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.__name__)
+    def test_other_clients_see_the_same(
+        self, server: Server, settings: Path, client: Callable[[int], Any]
+    ) -> None:
+        assert client(server.port) == SEEN
+        target = f"http://127.0.0.1:{server.port}"
+        options = ("--cassette", "c.json", "--port", "0")
+        with BuffrProcess.run("auto", "--target", target, *options, cwd=settings) as running:
+            assert client(running.ports[0]) == SEEN
+        asked = server.service.asked
+        with BuffrProcess.run("replay", *options, cwd=settings) as running:
+            assert client(running.ports[0]) == SEEN
         assert server.service.asked == asked
 
     def test_a_miss_is_a_status_that_says_why(self, server: Server, settings: Path) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from bench import interactions
+from http2_clients import Http2Client
+from http2_pair import GET
+from memory import Memory
 from raw_http import BrokenAnswer, RawClient, request
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, Step, answer, chunked
@@ -69,6 +73,54 @@ def versions(directory: Path) -> list[int]:
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.mark.slow
+class TestMemory:
+    def test_a_gibibyte_to_a_slow_reader(self, tmp_path: Path, engine: str) -> None:
+        """HTTP/2 on both legs of the first buffr, whose memory it is."""
+        piece, number = bytes(1 << 20), 1 << 10
+
+        def pieces() -> Iterator[Step]:
+            yield b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (number * len(piece))
+            for _ in range(number):
+                yield piece
+
+        def long(received: Received) -> bytes | Iterator[Step]:
+            return pieces() if received.target == b"/long" else answer(b"ok")
+
+        with FakeUpstream(long) as upstream:
+            row = "reverse: [{port: 0, mode: passthrough, target: '%s', upstream: {http2: %s}}]\n"
+            for name in ("near", "far"):
+                (tmp_path / name).mkdir()
+            far, near = tmp_path / "far", tmp_path / "near"
+            (far / "buffr.yaml").write_text(row % (upstream.url, "never"))
+            with BuffrProcess.run("serve", cwd=far) as behind:
+                (near / "buffr.yaml").write_text(
+                    f"http2_engine: {engine}\n" + row % (behind.url, "always")
+                )
+                with BuffrProcess.run("serve", cwd=near) as before:
+                    self._read_slowly(before, number * len(piece))
+
+    def _read_slowly(self, buffr: BuffrProcess, size_bytes: int) -> None:
+        """Now and then nothing is read while others are answered."""
+        client = Http2Client(socket.create_connection(("127.0.0.1", buffr.ports[0])))
+        heard, raw = client.heard, RawClient(buffr.ports[0])
+        raw.send(request(b"/other"))
+        assert raw.answer().status == 200
+        memory, came, since = Memory(buffr.process.pid), 0, 0
+        stream = client.ask((*GET[:3], (b":path", b"/long")))
+        while stream not in heard.over:
+            client.until(lambda: bool(heard.bodies.get(stream)) or stream in heard.over)
+            size = len(heard.bodies.pop(stream, b""))
+            came, since = came + size, since + size
+            if since > 64 << 20:
+                since = 0
+                for _ in range(100):  # it has all the time to take more than it should
+                    raw.send(request(b"/other"))
+                    assert raw.answer().status == 200
+        assert came == size_bytes
+        assert memory.more_mb < 16
 
 
 class TestAClientInHttp1:
