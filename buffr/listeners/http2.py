@@ -264,6 +264,8 @@ class Http2Connection(Protocol):
         listener = self._listener
         values: Sequence[bytes] = ()
         hits = listener.hits
+        if not hits.filled:
+            return False
         known = hits.get((handle, fields))
         if known is None:
             similar = hits.similar(handle, hits.cut_fields(fields))
