@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from buffr.config import Config, scope_cassette
 from buffr.config.caching import CacheSettings
 from buffr.errors import ConfigError, Unwritable
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import Interaction
 from buffr.log import say
 from buffr.matching.body import IN_MEMORY
@@ -204,7 +205,7 @@ class Cassettes:
         access = _ACCESS.get(self._modes.get(real, mode), "append")
         if access == "anew" and real in self._begun:
             access = "append"  # its content was recorded by this process
-        redact = partial(self._redact, place)
+        redact = partial(self._redact, self.types.at(place), self.types.keeping(place))
         if isinstance(place, SetName):
             return self._new_set(place, real, access, redact)
         if place.suffix.lower() in _OF_OTHER_TOOLS:
@@ -260,8 +261,9 @@ class Cassettes:
             access=access,
         )
 
-    def _redact(self, place: Place, salt: bytes) -> Callable[[Interaction], Interaction]:
-        types, keep = self.types.at(place), self.types.keeping(place)
+    def _redact(
+        self, types: MessageTypes, keep: Callable[[Interaction], None] | None, salt: bytes
+    ) -> Callable[[Interaction], Interaction]:
         redactor = Redactor(self._rules, salt, _warn, self._spool_dir, types)
 
         def redacted(one: Interaction) -> Interaction:
