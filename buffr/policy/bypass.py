@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import (
     AddressValueError,
     IPv4Address,
@@ -161,6 +162,7 @@ def _range(entry: str) -> _Network:
     return network
 
 
+@lru_cache(maxsize=1024)
 def _address(name: str) -> IPv4Address | IPv6Address | None:
     """The address of a literal; an IPv4-mapped IPv6 address becomes its IPv4 address."""
     if ":" not in name and not name[-1:].isdigit():

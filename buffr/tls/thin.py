@@ -107,7 +107,7 @@ class ThinTLS(TLSMemoryBIOProtocol):
         self.factory.registerProtocol(self)
         inner: Any = self.wrappedProtocol
         inner.makeConnection(self)
-        self._checkHandshakeStatus()
+        # The handshake begins with the client's hello: OpenSSL would only say that it wants it.
 
     def dataReceived(self, data: bytes) -> None:
         whole = self._records.feed(data)

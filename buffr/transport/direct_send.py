@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from weakref import WeakKeyDictionary
 
 from twisted.internet import tcp
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -26,6 +27,7 @@ _NAMES = (
     "disconnecting",
     "socket",
 )
+_CHECKED: WeakKeyDictionary[type[tcp.Connection], bool] = WeakKeyDictionary()
 
 
 def send_at_once(transport: object) -> None:
@@ -33,9 +35,18 @@ def send_at_once(transport: object) -> None:
     tcp_one = transport.transport if isinstance(transport, TLSMemoryBIOProtocol) else transport
     if not isinstance(tcp_one, tcp.Connection) or "write" in vars(tcp_one):
         return  # it may be so already: a tunnel's connection is made twice, outside and inside
-    if all(hasattr(tcp_one, name) for name in _NAMES):
+    if _has_names(tcp_one):
         write = partial(_write, tcp_one, tcp_one.write)
         tcp_one.write = write  # type: ignore[method-assign]
+
+
+def _has_names(transport: tcp.Connection) -> bool:
+    """Whether a transport has all that is used here. Those of one class have the same."""
+    kind = type(transport)
+    known = _CHECKED.get(kind)
+    if known is None:
+        known = _CHECKED[kind] = all(hasattr(transport, name) for name in _NAMES)
+    return known
 
 
 def _write(transport: tcp.Connection, stock: Callable[[bytes], None], data: bytes) -> None:
