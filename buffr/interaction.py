@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ __all__ = [
     "IndexEntry",
     "Interaction",
     "RecordedRequest",
+    "Searched",
     "SessionEnd",
     "WebSocketInteraction",
     "choosing_fields",
@@ -70,19 +71,35 @@ class BodyKey:
     sha256: str
 
 
+@frozen(eq=False)
+class Searched:
+    """What is known about a body since it was searched for credentials while it arrived.
+
+    ``sha256`` is that of its ``size_bytes``, in lower-case hex. ``manner`` says
+    how it was searched if nothing was found: a search in an equal manner finds
+    nothing.
+    """
+
+    sha256: str
+    size_bytes: int
+    manner: Hashable | None
+
+
 @frozen
 class Body:
     """A body's bytes: in memory, or in a separate file if they are many.
 
     ``file`` has the bytes if ``data`` is empty and ``size_bytes`` is not zero;
     its name is the lower-case hex SHA-256 of the bytes. ``key`` is set if it
-    is known for a long body, so that the body need not be read again.
+    is known for a long body, so that the body need not be read again;
+    ``searched`` likewise.
     """
 
     data: bytes = b""
     size_bytes: int = 0
     file: Path | None = None
     key: BodyKey | None = field(default=None, eq=False)
+    searched: Searched | None = field(default=None, eq=False, repr=False)
 
     @classmethod
     def of(cls, data: bytes) -> Body:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
 from buffr.errors import BuffrError, HookFailed
+from buffr.exchanges.arriving import ArrivingBodies, ArrivingBody, Search
 from buffr.exchanges.exchange import Exchange
 from buffr.exchanges.flight import STOPPED
 from buffr.exchanges.pace import PacedUpstream
@@ -19,6 +21,7 @@ from buffr.message import Request, ResponseHead
 from buffr.recording.batches import split
 from buffr.recording.http import recording
 from buffr.recording.tape import Tape
+from buffr.redaction.redactor import Redactor
 from buffr.transport.spool import Spool
 from buffr.upstream.connection import Response
 
@@ -92,6 +95,8 @@ class RecordedCall(UpstreamCall):
     identified: Callable[[HTTPInteraction], Awaitable[None]]
     kept: Callable[[RecordedRequest, ResponseHead], None]
     failed: Callable[[BuffrError], None]
+    bodies: ArrivingBodies
+    _arriving: ArrivingBody | None = field(default=None, init=False)
 
     def tape(self, head: ResponseHead) -> Tape:
         route = self.route
@@ -99,18 +104,31 @@ class RecordedCall(UpstreamCall):
         spool = Spool(route.body_memory_bytes, route.spool_dir) if needed else None
         remark = self.exchange.remark
         count = None if remark is None else remark.count
-        return Tape(spool, self.seconds(), count=count, turns=self.body.turns)
+        follow = None
+        if head.status in route.record_statuses:
+            self._arriving = self.bodies.arriving(partial(self._search, head))
+            follow = self._arriving.grown
+        return Tape(spool, self.seconds(), count=count, turns=self.body.turns, follow=follow)
+
+    def _search(self, head: ResponseHead) -> Search:
+        """How the answer's body is searched for credentials. For any thread."""
+        redactor = Redactor(self.route.redaction, b"", spool_dir=self.route.spool_dir)
+        request = self.exchange.recorded_request(self.body.recorded())
+        return redactor.answer_search(request, head).over
+
+    def close(self) -> None:
+        if self._arriving is not None:
+            self._arriving.drop()
+        super().close()
 
     async def keep(self, head: ResponseHead, tape: Tape, truncated: str | None) -> None:
-        remark = self.exchange.remark
-        left = truncated in (CLIENT_LEFT, STOPPED)
-        if left and remark is not None and remark.is_standing(head):
-            truncated, tape.uncertain = None, LEFT_OPEN
         if head.status not in self.route.record_statuses:
             return
-        if truncated is None and not (self.body.whole or tape.turns):
-            truncated = "the upstream answered before it had the whole request"
+        remark = self.exchange.remark
+        truncated = self._cut(head, tape, truncated)
         try:
+            if truncated is None and self._arriving is not None:
+                tape.searched = await self._arriving.searched(tape.size_bytes)
             interaction = self._interaction(head, tape, truncated)
             if self.route.hooks is not None:
                 changed = await self.route.hooks.recorded(interaction)
@@ -131,6 +149,16 @@ class RecordedCall(UpstreamCall):
                 if self.body.turns is not None and isinstance(interaction, HTTPInteraction):
                     await self.identified(interaction)
                 self.kept(interaction.request, head)
+
+    def _cut(self, head: ResponseHead, tape: Tape, truncated: str | None) -> str | None:
+        """Why the answer is incomplete as a recording."""
+        remark = self.exchange.remark
+        left = truncated in (CLIENT_LEFT, STOPPED)
+        if left and remark is not None and remark.is_standing(head):
+            truncated, tape.uncertain = None, LEFT_OPEN
+        if truncated is None and not (self.body.whole or tape.turns):
+            return "the upstream answered before it had the whole request"
+        return truncated
 
     def _interaction(self, head: ResponseHead, tape: Tape, truncated: str | None) -> Interaction:
         for each in (tape, self.body.tape):

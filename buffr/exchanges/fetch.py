@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from buffr.errors import BuffrError, UpstreamFailed, UpstreamTimeout
+from buffr.exchanges.arriving import ArrivingBodies
 from buffr.exchanges.call import RecordedCall, UpstreamCall
 from buffr.exchanges.exchange import Counters, Exchange
 from buffr.exchanges.fleet_call import FleetCall, flight_name
@@ -54,6 +55,7 @@ class Fetches:
         self._kept = kept
         self._failed = failed
         self._flights: Flights[Call] = Flights(reactor)
+        self._bodies = ArrivingBodies(reactor)
 
     async def passed(self, exchange: Exchange, upstream: PacedUpstream) -> tuple[int, str | None]:
         """Pass an answer on without keeping it. Returns its status, and why it was cut off."""
@@ -176,6 +178,7 @@ class Fetches:
             identified=partial(identify_call, self._reactor, exchange, route),
             kept=partial(self._kept, exchange),
             failed=partial(self._failed, exchange),
+            bodies=self._bodies,
         )
 
     @property

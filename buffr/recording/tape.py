@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from buffr.interaction import Body, Chunk
+from buffr.interaction import Body, Chunk, Searched
 from buffr.message import Headers, Piece
 from buffr.recording.turns import TurnLog
 from buffr.transport.spool import Spool
@@ -23,7 +23,8 @@ class Tape:
     is available until every reader has ``passed`` it, and so are pieces after
     ``most_kept_bytes``. Times are seconds of a monotonic clock. ``count``
     returns the ``after`` of a chunk that comes now. ``turns`` notes when the
-    messages of the body come.
+    messages of the body come. ``follow`` is called as a kept tape outgrows its
+    window, and after each later piece.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Tape:
         most_kept_bytes: int | None = None,
         count: Callable[[], int] | None = None,
         turns: TurnLog | None = None,
+        follow: Callable[[Spool], None] | None = None,
     ) -> None:
         self.trailers: Headers = ()
         self.uncertain: str | None = None
@@ -54,6 +56,9 @@ class Tape:
         self._count = count
         self._counts: list[int] = []
         self._end = 0
+        self._follow = follow
+        self.searched: Searched | None = None
+        """What a search of the body has found out, once it is whole."""
         self._turns = turns
         if turns is not None:
             turns.begun()
@@ -96,6 +101,8 @@ class Tape:
         if self._recent_bytes > self._window_bytes and self.kept:
             while self._recent_bytes > self._window_bytes and len(self._recent) > 1:
                 self._drop_oldest()
+            if self._follow is not None and self._spool is not None:
+                self._follow(self._spool)
 
     def finish(self, trailers: Headers, uncertain: str | None) -> None:
         """The body ends now."""
@@ -124,6 +131,7 @@ class Tape:
         number, stayed_ms = self._left or (len(self), 0)
         if number == len(self):
             return stayed_ms
+        self.searched = None
         self.size_bytes = self.offset(number)
         del self._marks[number:]
         if self._spool is not None:
@@ -155,7 +163,7 @@ class Tape:
         assert self._spool is not None
         path = self._spool.path
         if path is not None:
-            return Body(size_bytes=self.size_bytes, file=path)
+            return Body(size_bytes=self.size_bytes, file=path, searched=self.searched)
         return Body.of(self.read_all())
 
     def chunks(self, *, chunked: bool) -> tuple[Chunk, ...]:

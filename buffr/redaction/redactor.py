@@ -23,6 +23,7 @@ from buffr.interaction import (
 )
 from buffr.message import Headers, ResponseHead, media_type, with_length
 from buffr.redaction import fields
+from buffr.redaction.arriving import AnswerSearch, manner_of
 from buffr.redaction.bodies import Bodies, Redacted, holds_more
 from buffr.redaction.forms import stand_in
 from buffr.redaction.headers import COOKIES, SET_COOKIES, SUBPROTOCOL, HeaderValues, in_subprotocols
@@ -134,15 +135,25 @@ class Redactor:
         """
         if not self.rules.enabled:
             return interaction
-        request, response = interaction.request, interaction.response
-        known = known_secrets(self.rules, request.target, request.headers, response.headers)
-        noted: list[SecretSpan] = []
-        redacted = self._request(request, known, noted)
-        # Keys do not depend on answers: what is found in an answer is not searched for in requests.
-        extended = known.with_found(noted)
+        redacted, known, extended = self._begun(interaction.request, interaction.response)
         if isinstance(interaction, WebSocketInteraction):
             return self._session(interaction, redacted, known, extended)
         return self._exchange(interaction, redacted, extended)
+
+    def _begun(
+        self, request: RecordedRequest, head: ResponseHead
+    ) -> tuple[RecordedRequest, KnownSecrets, KnownSecrets]:
+        """The redacted request, its secrets, and those that the answer is searched for."""
+        known = known_secrets(self.rules, request.target, request.headers, head.headers)
+        noted: list[SecretSpan] = []
+        redacted = self._request(request, known, noted)
+        # Keys do not depend on answers: what is found in an answer is not searched for in requests.
+        return redacted, known, known.with_found(noted)
+
+    def answer_search(self, request: RecordedRequest, head: ResponseHead) -> AnswerSearch:
+        """The search of the answer's body while it arrives. Raises the same as ``interaction``."""
+        known = self._begun(request, head)[2] if self.rules.enabled else NOTHING_KNOWN
+        return AnswerSearch(self.rules, head.headers, known)
 
     def headers(self, headers: Headers, known: KnownSecrets = NOTHING_KNOWN) -> Headers:
         """Header or trailer fields without credentials: same names, same order."""
@@ -218,6 +229,13 @@ class Redactor:
         """The answer's redacted body, and the known secrets including those found in it."""
         body, headers = interaction.body, interaction.response.headers
         messages = self.types.of_answer(interaction.request.target, media_type(headers))
+        manner = None if body.searched is None else body.searched.manner
+        if (
+            manner is not None
+            and messages is None
+            and manner == manner_of(self.rules, headers, known)
+        ):
+            return None, known
         noted: list[SecretSpan] = []
         what, whole = "the answer's body", interaction.truncated is None
         hide = self._bodies(known, what, noted, pieces=True).redacted

@@ -39,8 +39,7 @@ class Scanner:
         # Most texts contain nothing.
         marks = f"{MARK.decode()}|{COUNTED_MARK.decode()}|(?i:{HEX_MARK.decode()})"
         named = (self._named.screened, self._telling.screened)
-        screened = (marks, *named, *self._shapes.screened, *SCREENED)
-        self._screen = Screen(screened, probe=PROBE)
+        self._screen = Screen(named, (marks, *self._shapes.screened, *SCREENED), probe=PROBE)
         self.places = JSONPlaces(rules.json_paths)
 
     def has_known_shape(self, value: bytes) -> bool:

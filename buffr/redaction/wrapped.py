@@ -7,11 +7,9 @@ from base64 import b64decode
 from binascii import Error
 from collections.abc import Callable, Iterable, Iterator
 
-import re2
 from attrs import evolve
 
 from buffr.redaction.pseudonym import STAND_IN
-from buffr.redaction.screen import Screen, latin1
 from buffr.redaction.spans import SecretSpan
 
 __all__ = ["SCREENED", "find_in_base64", "find_wrapped", "shows_base64"]
@@ -35,9 +33,9 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{40,}={0,2}")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _UNPRINTABLE = re.compile(rb"[^\t\n\r -~]")
 _LONGEST = 8192
-_LONG_RUN = "[A-Za-z0-9+/_-]{40}"
-_has_long_run = Screen((_LONG_RUN,), probe=b"a" * 40).shows  # a search makes objects, this does not
-_long_run = re2.compile(_LONG_RUN.encode(), latin1()).search
+_RUNS = bytes(ord("a") if _BASE64.match(bytes((byte,)) * 40) else 0 for byte in range(256))
+"""Base64's characters are one in it: to translate and to find takes half of what RE2 does."""
+_LONG_RUN = b"a" * 40
 _LOOKED_AT = 24
 
 Find = Callable[[bytes], Iterable[SecretSpan]]
@@ -45,12 +43,8 @@ Find = Callable[[bytes], Iterable[SecretSpan]]
 
 def shows_base64(text: bytes) -> bool:
     """Whether a text may contain base64: a long run of its characters that is not a word."""
-    if not _has_long_run(text):
-        return False
-    first = _long_run(text)
-    return first is not None and any(
-        not run[0].isalpha() for run in _BASE64.finditer(text, first.start())
-    )
+    first = text.translate(_RUNS).find(_LONG_RUN)
+    return first >= 0 and any(not run[0].isalpha() for run in _BASE64.finditer(text, first))
 
 
 def find_wrapped(text: bytes, find: Find) -> Iterator[SecretSpan]:

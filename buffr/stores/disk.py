@@ -68,6 +68,20 @@ class Disk:
         """Give a file a second name; ``FileExistsError`` if the name is taken."""
         os.link(source, target)
 
+    def name(self, source: Path, target: Path, mode: int) -> None:
+        """Give an open file that has no name (``/dev/fd/…``) one, with exactly this mode.
+
+        Raises ``OSError`` if it cannot have one here, above all on another file system.
+        """
+        directory = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # A directory's descriptor makes it linkat(2), which follows the link to the open file.
+            os.link(source, target.name, dst_dir_fd=directory)
+        finally:
+            os.close(directory)
+        with suppress(OSError):  # some file systems have no modes
+            target.chmod(mode)
+
     def replace(self, source: Path, target: Path) -> None:
         source.replace(target)
 

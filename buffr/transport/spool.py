@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import IO
@@ -89,6 +90,10 @@ def close_aside(close: Callable[[], None], size_bytes: int) -> None:
 
 
 def _nameless(directory: Path | None) -> IO[bytes]:
+    """A file without a name. One in a directory may get one, as ``tempfile``'s may not."""
+    if directory is not None and hasattr(os, "O_TMPFILE"):
+        with suppress(OSError):
+            return os.fdopen(os.open(directory, os.O_RDWR | os.O_TMPFILE, 0o600), "w+b")
     try:
         return tempfile.TemporaryFile(dir=directory)
     except FileNotFoundError:

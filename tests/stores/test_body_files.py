@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from cassettes import Deck
 from recordings import exchange_of, recording
 
 from buffr.errors import StoreFailed
-from buffr.interaction import Body, Chunk
+from buffr.interaction import Body, Chunk, Searched
 from buffr.stores.cassette.body_files import INLINE_BYTES
+from buffr.stores.disk import BytesLike, Disk
+from buffr.transport.spool import Spool
 
 LARGE = os.urandom(INLINE_BYTES + 1)
 
@@ -126,3 +129,45 @@ def test_the_remains_of_a_kill_are_removed_later(deck: Deck) -> None:
     deck.append(recording(b"/a", LARGE))
     assert ".old.tmp" not in files(deck)
     assert ".new.tmp" in files(deck)
+
+
+class TestSpooled:
+    """A body that was spooled beside the cassette, and hashed meanwhile, only gets its name."""
+
+    class NeverWrites(Disk):
+        """Writes nothing of a megabyte: no copy of a body."""
+
+        def write(self, fd: int, parts: Sequence[BytesLike], offset: int) -> None:
+            assert sum(map(len, parts)) < len(LARGE)
+            super().write(fd, parts, offset)
+
+    def body(self, spool: Spool) -> Body:
+        spool.write(LARGE)
+        known = Searched(sha256(LARGE).hexdigest(), len(LARGE), None)
+        return Body(size_bytes=len(LARGE), file=spool.path, searched=known)
+
+    @pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files without a name")
+    @pytest.mark.parametrize("durability", ["process", "disk"])
+    def test_it_is_not_copied(self, tmp_path: Path, durability: str) -> None:
+        deck = Deck(tmp_path / "api.json", disk=self.NeverWrites(), durability=durability)
+        spool = Spool(0, tmp_path)
+        deck.append(evolve(recording(b"/a"), body=self.body(spool)))
+        spool.close()
+        assert files(deck) == [sha256(LARGE).hexdigest()]
+        kept = deck.path.with_name("api.d") / sha256(LARGE).hexdigest()
+        assert kept.read_bytes() == LARGE
+        assert kept.stat().st_mode & 0o777 == 0o600
+
+    def test_elsewhere_it_is(self, deck: Deck) -> None:
+        """A file in memory is on another file system than any cassette."""
+        spool = Spool(0, Path("/dev/shm"))  # no name is made there
+        deck.append(evolve(recording(b"/a"), body=self.body(spool)))
+        spool.close()
+        assert files(deck) == [sha256(LARGE).hexdigest()]
+
+    def test_one_that_was_cut_later_is_copied(self, deck: Deck, tmp_path: Path) -> None:
+        spool = Spool(0, tmp_path)
+        body = evolve(self.body(spool), searched=Searched("0" * 64, len(LARGE) + 1, None))
+        deck.append(evolve(recording(b"/a"), body=body))
+        spool.close()
+        assert files(deck) == [sha256(LARGE).hexdigest()]

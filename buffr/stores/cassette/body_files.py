@@ -74,13 +74,43 @@ class BodyFiles:
         elif body.file.parent == self.directory and self._has(body.file.name, body.size_bytes):
             return body
         else:
-            name = self._copy(body.file, body.size_bytes)
+            name = self._named(body, body.file) or self._copy(body.file, body.size_bytes)
         return Body(size_bytes=body.size_bytes, file=self.directory / name, key=body.key)
 
     def _has(self, name: str, size_bytes: int) -> bool:
         with suppress(OSError):
             return (self.directory / name).stat().st_size == size_bytes
         return False
+
+    def _named(self, body: Body, source: Path) -> str:
+        """Have a body where it is spooled, if its digest is known: it gets its name.
+
+        Returns that name; empty if it must be copied, to another file system for example.
+        """
+        known = body.searched
+        if known is None or known.size_bytes != body.size_bytes:
+            return ""
+        if not self._has(known.sha256, body.size_bytes):
+            self._make_directory()
+            path = self._new_path()
+            try:
+                if source.stat().st_size != body.size_bytes:
+                    return ""
+                self._disk.name(source, path, self._file_mode)
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                try:
+                    self._finish(fd, path, known.sha256)
+                finally:
+                    os.close(fd)
+            except OSError:
+                return ""
+            finally:
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+        return known.sha256
+
+    def _new_path(self) -> Path:
+        return self.directory / f".{uuid4().hex}.tmp"
 
     def _copy(self, source: Path, size_bytes: int) -> str:
         digest = sha256()
@@ -100,7 +130,7 @@ class BodyFiles:
     @contextmanager
     def _new_file(self) -> Iterator[tuple[int, Path]]:
         self._make_directory()
-        path = self.directory / f".{uuid4().hex}.tmp"
+        path = self._new_path()
         fd = self._disk.create(path, self._file_mode)
         try:
             yield fd, path
