@@ -83,7 +83,7 @@ async def next_place(exchange: Exchange, route: Recorded, wall: Callable[[], flo
         return None
     identity = exchange.identity
     found = await route.store.find(identity.keys)
-    if found is None or found.others or identity.selecting.compared.get(found.variant) != ():
+    if found is None or found.others or identity.selecting.differences(found.variant):
         found = await _chosen(exchange, route, found)
         if found is None and route.fitting.clock is not None:
             found = await _with_recorded_instants(exchange, route, route.fitting.clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Hashable, Sequence
+from operator import itemgetter
 
 from attrs import define, frozen
 
@@ -24,6 +25,7 @@ _FIELD_BYTES = 130
 """The size of the objects of one field."""
 _MARKS = 65536
 _MARK = (1 << 32) - 1
+_name_of = itemgetter(0)
 
 Guard = Callable[[str, Route], bool]
 """Whether a client, by its IP address, still gets answers, and still by this route."""
@@ -93,12 +95,8 @@ class HitMemo:
         self.cut = self._volatile.cut
         self.cut_fields = self._volatile.cut_fields
 
-    def similar(
-        self, handler: Hashable, cut: Cut | None
-    ) -> tuple[KnownHit, Sequence[bytes]] | None:
+    def similar(self, handler: Hashable, cut: Cut) -> tuple[KnownHit, Sequence[bytes]] | None:
         """The answer to a request without the values of volatile fields, and these values."""
-        if cut is None:
-            return None
         rest, values = cut
         known = self.get((handler, rest))
         if known is None or sum(map(len, values)) > known.most_bytes:
@@ -109,7 +107,9 @@ class HitMemo:
         self, handler: Hashable, raw: bytes | Headers, headers: Headers
     ) -> Repeated | None:
         """A request that is worth remembering; ``headers`` are all its fields."""
-        self._volatile.meet(headers)
+        volatile = self._volatile
+        if not volatile.judged.issuperset(map(_name_of, headers)):
+            volatile.meet(headers)
         cut = self.cut(raw) if isinstance(raw, bytes) else self.cut_fields(raw)
         if cut is None:
             return Repeated((handler, raw)) if self._came_before(raw) else None

@@ -193,7 +193,8 @@ class Http1Connection(Protocol):
         handler, hits = self._own_handler or listener.handle, listener.hits
         known = hits.get((handler, data))
         if known is None:
-            similar = hits.similar(handler, hits.cut(data))
+            cut = hits.cut(data)
+            similar = None if cut is None else hits.similar(handler, cut)
             if similar is None:
                 return False
             known, values = similar

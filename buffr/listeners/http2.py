@@ -268,7 +268,8 @@ class Http2Connection(Protocol):
             return False
         known = hits.get((handle, fields))
         if known is None:
-            similar = hits.similar(handle, hits.cut_fields(fields))
+            cut = hits.cut_fields(fields)
+            similar = None if cut is None else hits.similar(handle, cut)
             if similar is None:
                 return False
             known, values = similar

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 
 from attrs import field, frozen
 
@@ -202,9 +203,7 @@ class HeaderRules:
 
     def selecting(self, fields: Iterable[tuple[bytes, bytes]], known: KnownSecrets) -> Selecting:
         """What may select among recordings, from the ``selecting`` fields that were read."""
-        return Selecting(
-            tuple([(name, self._compared(name, value, known)) for name, value in fields])
-        )
+        return Selecting(tuple(fields), partial(self._compared, known=known))
 
     def _handshake(self, offered: list[bytes], known: KnownSecrets) -> tuple[KeyPart, ...]:
         """The parts of a handshake that count: its keys, versions and extensions never do."""

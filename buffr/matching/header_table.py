@@ -9,7 +9,7 @@ have in common to share one call to the upstream follows from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import Enum
 
 from attrs import frozen
@@ -25,6 +25,7 @@ __all__ = [
     "fingerprint",
     "is_shareable",
     "is_volatile",
+    "row_of",
     "tells_flights_apart",
 ]
 
@@ -285,6 +286,8 @@ class _Rows(dict[bytes, HeaderRow]):
 
 
 _ROWS = _Rows()
+row_of: Callable[[bytes], HeaderRow] = _ROWS.__getitem__
+"""The row of a header field, in a call that is none of Python's; the name in lower case."""
 
 
 def class_of(name: bytes) -> HeaderClass:

@@ -471,13 +471,14 @@ class Matcher:
     def _live_head(self, request: Request, origin: Origin | None, name: object) -> _RememberedHead:
         secrets = self._redaction.known(request.target, request.headers)
         head, fields = self._head_of(request, origin, secrets)
-        known = _RememberedHead(head, secrets, self._selecting(fields, secrets))
-        one = (head, known.selecting, secrets.values)
+        selecting = self._selecting(fields, secrets)
+        one = (head, selecting, secrets.values)
         bare = self._bare.get(one)
         if bare is None:
-            bare = self._identity(request, origin, known, b"")
+            without = _RememberedHead(head, secrets, selecting)
+            bare = self._identity(request, origin, without, b"")
             self._bare.put(one, bare, _IDENTITY_BYTES)
-        known = evolve(known, bare=bare)
+        known = _RememberedHead(head, secrets, selecting, bare)
         self._requests.put(name, known, _head_bytes(request.target, request.headers))
         return known
 

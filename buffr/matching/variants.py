@@ -5,11 +5,11 @@ An identity has the keys of a live request's recordings, and what selects among 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from attrs import define, field, frozen
 
-from buffr.matching.header_table import HeaderClass, class_of
+from buffr.matching.header_table import HeaderClass, class_of, row_of
 from buffr.matching.key import KeyPart, MatchKey, Variant
 from buffr.message import Headers
 from buffr.redaction.for_keys import KeyRedaction
@@ -57,44 +57,53 @@ def _comparable(name: str, value: bytes) -> bytes:
     return _as_set(value) if listed else value
 
 
+def _as_sent(_: bytes, value: bytes) -> bytes:
+    return value
+
+
 @define(eq=False)
 class Selecting:
     """The fields of a live request that may select among recordings: lower-case names, values.
 
     Several fields with the same name are one list (RFC 9110 5.3). Credentials
-    and noise are not among them.
+    and noise are not among them. ``compared_form`` takes a name and a value,
+    and returns what is compared. Few fields are ever compared, so it is asked
+    for those alone.
     """
 
     fields: tuple[tuple[bytes, bytes], ...] = ()
+    compared_form: Callable[[bytes, bytes], bytes] = _as_sent
     compared: dict[Variant | None, tuple[VariantDifference, ...]] = field(init=False)
     """The differences from each variant that was checked; ``None`` fits every request."""
-    _values: dict[str, bytes] = field(init=False)
+    _values: dict[str, bytes | None] = field(init=False, factory=dict)
+    """Those that were asked for."""
     _fixed: tuple[KeyPart, ...] = field(init=False)
 
     @compared.default
     def _nothing_compared(self) -> dict[Variant | None, tuple[VariantDifference, ...]]:
         return {None: ()}
 
-    @_values.default
-    def _by_name(self) -> dict[str, bytes]:
-        joined: dict[str, bytes] = {}
-        for name, value in self.fields:
-            key = name.decode("latin-1")
-            joined[key] = joined[key] + b", " + value if key in joined else value
-        return {name: _comparable(name, value) for name, value in joined.items()}
-
     @_fixed.default
     def _always_choosing(self) -> tuple[KeyPart, ...]:
-        chosen = [
-            (name, value)
-            for name, value in self._values.items()
-            if class_of(name.encode("latin-1")) is HeaderClass.VARIANT
-        ]
-        return tuple(sorted(chosen))
+        variant = HeaderClass.VARIANT
+        names = {name for name, _ in self.fields if row_of(name).header_class is variant}
+        if not names:
+            return ()
+        texts = sorted(name.decode("latin-1") for name in names)
+        return tuple([(text, self.value(text) or b"") for text in texts])
 
     def value(self, name: str) -> bytes | None:
         """A field's comparable value: the meaning of its absence, or ``None``."""
-        return self._values.get(name, _ANYTHING.get(name))
+        try:
+            return self._values[name]
+        except KeyError:
+            value = self._values[name] = self._value(name)
+            return value
+
+    def _value(self, name: str) -> bytes | None:
+        sought, form = name.encode("latin-1"), self.compared_form
+        found = [form(sought, value) for key, value in self.fields if key == sought]
+        return _comparable(name, b", ".join(found)) if found else _ANYTHING.get(name)
 
     def differences(self, variant: Variant | None) -> tuple[VariantDifference, ...]:
         """How the request differs from a variant; empty if it does not."""
@@ -211,7 +220,7 @@ def identity_of(
 ) -> Identity:
     """The identity from the ``keys`` of the exact reading and those of the ``others``."""
     exact = keys[0].parts
-    if not others and not any(STAND_IN in value for _, value in exact):
+    if not others and STAND_IN not in b"\n".join([value for _, value in exact]):
         return Identity(keys, selecting, headerless)
     salted = any(MARK in value or COUNTED_MARK in value for _, value in exact)
     loosely = [loosened(key, redaction) for key in keys]

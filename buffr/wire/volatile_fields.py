@@ -47,21 +47,22 @@ class VolatileFields:
 
     def __init__(self, is_volatile: Callable[[bytes], bool]) -> None:
         self._is_volatile = is_volatile
-        self._judged: set[bytes] = set()
+        self.judged: set[bytes] = set()
+        """The names that were met."""
         self._met: set[bytes] = set()
         self._pattern: re.Pattern[bytes] | None = None
 
     def meet(self, headers: Headers) -> None:
         """Look for the volatile ones of these fields from now on."""
-        judged = self._judged
+        judged = self.judged
         for name, _ in headers:
             if name not in judged:
                 self._judge(name)
 
     def _judge(self, name: bytes) -> None:
-        if len(self._judged) >= _MOST_JUDGED or len(name) > _LONGEST_NAME:
+        if len(self.judged) >= _MOST_JUDGED or len(name) > _LONGEST_NAME:
             return
-        self._judged.add(name)
+        self.judged.add(name)
         if len(self._met) < _MOST_NAMES and self._is_volatile(name):
             self._met.add(name)
             names = b"|".join(map(re.escape, sorted(self._met)))
