@@ -20,6 +20,7 @@ from buffr.redaction.headers import SUBPROTOCOL, in_subprotocols
 from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.spans import nameless
+from buffr.transport.memo import Memo
 
 __all__ = ["CountedFields", "HeaderRules"]
 
@@ -131,6 +132,11 @@ class HeaderRules:
     _uses: _FieldUses = field(init=False)
     _never: frozenset[bytes] = field(init=False)
     _by_type: bool = field(init=False)
+    _forms: Memo[object, bytes] = field(init=False)
+
+    @_forms.default
+    def _none_made_yet(self) -> Memo[object, bytes]:
+        return Memo(entries=1024, size_bytes=1 << 20)
 
     @_never.default
     def _credentials_that_never_count(self) -> frozenset[bytes]:
@@ -216,6 +222,15 @@ class HeaderRules:
         return upgrade, ("subprotocol", self.redaction.text(named, known))
 
     def _compared(self, name: bytes, value: bytes, known: KnownSecrets) -> bytes:
+        """What is compared of a field; clients send the same ones again and again."""
+        one = (name, value, known.values)
+        form = self._forms.get(one)
+        if form is None:
+            form = self._form(name, value, known)
+            self._forms.put(one, form, 300 + 2 * len(value))
+        return form
+
+    def _form(self, name: bytes, value: bytes, known: KnownSecrets) -> bytes:
         if name == _PREFLIGHT_FIELDS:
             asked = {item.strip().lower() for item in value.split(b",")}
             value = b", ".join(sorted(asked - {b""}))

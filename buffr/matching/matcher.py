@@ -202,9 +202,11 @@ class Matcher:
         elif isinstance(body, LongBody):
             identity = self._identity(request, origin, known, body)
         else:
-            one = (known.head, known.selecting, known.secrets.values, _named(body))
+            one = (known.head, known.secrets.values, _named(body))
             identity = self._identities.get(one)
-            if identity is None:
+            if identity is not None:
+                identity = identity.of(known.selecting)
+            else:
                 identity = self._identity(request, origin, known, body)
                 self._identities.put(one, identity, _identity_bytes(identity))
                 if not (identity.salted or identity.loose or self._alters_keys):
@@ -224,9 +226,9 @@ class Matcher:
         known = self._requests.get(request if origin is None else (request, origin))
         if known is None or not self._by_body:
             return None
-        one = (known.head, known.selecting, known.secrets.values, _named(body))
+        one = (known.head, known.secrets.values, _named(body))
         identity = self._identities.get(one)
-        return None if identity is None or identity.salted else identity
+        return None if identity is None or identity.salted else identity.of(known.selecting)
 
     def _identity(
         self,
@@ -472,13 +474,13 @@ class Matcher:
         secrets = self._redaction.known(request.target, request.headers)
         head, fields = self._head_of(request, origin, secrets)
         selecting = self._selecting(fields, secrets)
-        one = (head, selecting, secrets.values)
+        one = (head, secrets.values)
         bare = self._bare.get(one)
         if bare is None:
             without = _RememberedHead(head, secrets, selecting)
             bare = self._identity(request, origin, without, b"")
             self._bare.put(one, bare, _IDENTITY_BYTES)
-        known = _RememberedHead(head, secrets, selecting, bare)
+        known = _RememberedHead(head, secrets, selecting, bare.of(selecting))
         self._requests.put(name, known, _head_bytes(request.target, request.headers))
         return known
 

@@ -210,6 +210,13 @@ class Identity:
     is_credential: bool = False
     salted: bool = False
 
+    def of(self, selecting: Selecting) -> Identity:
+        """The identity of a request with the same keys and other fields that select."""
+        if selecting is self.selecting:
+            return self
+        same = self.headerless, self.loose, self.is_credential, self.salted
+        return Identity(self.keys, selecting, *same)
+
 
 def identity_of(
     keys: tuple[MatchKey, ...],

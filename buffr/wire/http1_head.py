@@ -44,6 +44,7 @@ _HOST = re.compile(
     rb"(?:[A-Za-z0-9\-._~%!$&'()*+,;=]{0,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{0,5}))?"
 )
 _LENGTH = re.compile(rb"[0-9]{1,18}")
+_OF_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 
 _READ_OTHERWISE = frozenset(
     b"ANNOUNCE CONNECT DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP "
@@ -132,15 +133,23 @@ def parse_request_head(raw: bytes, limits: HeadLimits) -> Request:
         target = percent_encoded(target)
     minor = int(minor_digit)
     check_host(headers, minor, target if method == b"CONNECT" else None)
+    length, expects, upgrade, keep_alive = 0, False, b"", minor == 1
+    names = {name.lower() for name, _ in headers}
+    if not names.isdisjoint(_OF_FRAMING):
+        length = _request_length(headers, minor)
+    if b"expect" in names:
+        expects = check_expectation(headers, minor)
+    if b"connection" in names:
+        keep_alive, upgrade = _keep_alive(headers, minor), _upgrade(headers, minor)
     return Request(
         method=method,
         target=target,
         headers=headers,
         minor=minor,
-        body_length=_request_length(headers, minor),
-        keep_alive=_keep_alive(headers, minor),
-        expects_continue=check_expectation(headers, minor),
-        upgrade=_upgrade(headers, minor),
+        body_length=length,
+        keep_alive=keep_alive,
+        expects_continue=expects,
+        upgrade=upgrade,
     )
 
 
