@@ -37,12 +37,17 @@ def descriptors() -> Descriptors:
 
 
 @cache
+def pool() -> DescriptorPool:
+    """The library's pool of both files."""
+    made = DescriptorPool()
+    for one in files_in(descriptor_set("shop", "legacy")):
+        made.Add(one)
+    return made
+
+
+@cache
 def _classes() -> dict[str, type[Message]]:
-    pool = DescriptorPool()
-    files = files_in(descriptor_set("shop", "legacy"))
-    for one in files:
-        pool.Add(one)
-    return GetMessageClassesForFiles([one.name for one in files], pool)
+    return GetMessageClassesForFiles(["shop.proto", "legacy.proto"], pool())
 
 
 def made(name: str, /, **fields: Any) -> Any:

@@ -154,6 +154,15 @@ class GrpcSettings:
         flag="grpc_descriptors",
         modes=RECORDINGS | {Mode.CACHE},
     )
+    grpc_reflection_s: float = setting(
+        kinds.duration(zero="not asked"),
+        3.0,
+        "How long an upstream may take to declare a service of gRPC by server reflection. It is"
+        " asked once for each service, with the metadata of the call, before the first call is"
+        " passed on.",
+        key="grpc.reflection",
+        modes=frozenset((Mode.AUTO, Mode.RECORD)),
+    )
 
 
 Preset = Literal["buffr", "vcr", "har", "mcp"]

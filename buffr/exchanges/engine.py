@@ -384,6 +384,8 @@ class Engine:
         exchange.listen()
         if key:
             return await self._fetches.session(exchange, upstream, key, route)
+        if route.reflection is not None:
+            await route.reflection.know(exchange.request, upstream)
         return await self._fetches.recorded(fetch, exchange, route, upstream)
 
     async def _replay_checked(

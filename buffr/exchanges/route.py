@@ -16,6 +16,7 @@ from buffr.exchanges.hooks import Hooks
 from buffr.exchanges.long_bodies import RouteBodies
 from buffr.exchanges.pace import Pace, PacedUpstream
 from buffr.exchanges.playhead import Playhead
+from buffr.exchanges.reflection import Reflection
 from buffr.interaction import Interaction
 from buffr.matching.key import KeyPart
 from buffr.matching.matcher import Matcher
@@ -232,6 +233,7 @@ class Recorded(_AnyRoute):
     in_dialogue: bool = False
     hooks: Hooks | None = None
     checks: LiveChecks | None = None
+    reflection: Reflection | None = None
     identifies: bool = field(init=False)
     """Whether requests are identified, and so read completely, first."""
     alters: bool = field(init=False)

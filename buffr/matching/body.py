@@ -25,9 +25,10 @@ from attrs import astuple, evolve, field, fields, frozen
 
 from buffr.errors import CassetteError
 from buffr.formats.codings import GZIP_START, are_known, are_plain, decoded, unlabelled
+from buffr.formats.envelopes import is_enveloped
 from buffr.formats.grpc import without_compression
 from buffr.formats.multipart import BodyPart, Disposition, boundary_of, multipart
-from buffr.formats.protobuf.bodies import Messages, is_enveloped
+from buffr.formats.protobuf.bodies import Messages
 from buffr.interaction import Body, BodyKey
 from buffr.matching.aws_chunked import (
     BadChunks,

@@ -140,6 +140,11 @@ class Matcher:
         self._salt = salt or _no_salt
         self._salt_now = self._salt()
         self._prepare()
+        self.types.watch(self)
+
+    def forget(self) -> None:
+        """Remember nothing: what is known of messages has changed."""
+        self._prepare()
 
     def _prepare(self) -> None:
         """Set up what depends on the salt, with nothing remembered."""
@@ -243,7 +248,7 @@ class Matcher:
         if isinstance(body, LongBody):
             values = body.values
         else:
-            values = (self._body.value_of(head.kind, body, secrets, form),) if body else (b"",)
+            values = self._values(head.kind, body, secrets, form) if body else (b"",)
         keys = _keys(head, values)
         if body and self._rules.bodiless:
             keys += head.keys(b"")
@@ -265,6 +270,16 @@ class Matcher:
         if before is None:
             return identity
         return evolve(identity, keys=(*identity.keys, *_keys(before, values)), salted=True)
+
+    def _values(
+        self, kind: BodyKind, body: bytes, secrets: KnownSecrets, form: Reading
+    ) -> tuple[bytes, ...]:
+        """The values of a body under which its recording may be filed."""
+        value, messages = self._body.value_of(kind, body, secrets, form), kind.messages
+        if messages is None or messages.type is None or not self.types.growing:
+            return (value,)
+        unknown = evolve(kind, messages=evolve(messages, type=None))
+        return (value, self._body.value_of(unknown, body, secrets, form))
 
     def _as_before(self, target: bytes, head: _Head, secrets: KnownSecrets) -> _Head | None:
         """The head as earlier versions stored it: every stand-in is named after its field.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field
 
-from buffr.config.route import GrpcSettings
+from buffr.config.route import GrpcSettings, RouteSettings
+from buffr.exchanges.reflection import Reflection
 from buffr.formats.protobuf.bodies import Declarations, MessageTypes
 from buffr.interaction import Interaction
 from buffr.stores.cassette.descriptor_file import DescriptorFile, declarations_in
@@ -58,12 +62,36 @@ class KnownTypes:
         beside = self._beside.get(place.resolve()) if isinstance(place, Path) else None
         return None if beside is None else beside.keep
 
+    def reflection(
+        self, reactor: Any, row: RouteSettings, types: MessageTypes
+    ) -> Reflection | None:
+        """What asks a route's upstream for what ``types`` lack, if it is to be asked."""
+        limit_s = row.grpc.grpc_reflection_s
+        if not (row.mode.records and limit_s and _has_protobuf()):
+            return None
+        return Reflection(reactor, types, _reflected, limit_s)
+
     def _file(self, path: Path) -> Declarations:
         real = path.resolve()
         known = self._files.get(real)
         if known is None:
             known = self._files[real] = declarations_in(path, "grpc.descriptors")
         return known
+
+
+@cache
+def _has_protobuf() -> bool:
+    try:
+        return find_spec("google.protobuf") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _reflected(files: Iterable[bytes]) -> Declarations:
+    # Few routes lead to a server of gRPC.
+    from buffr.formats.protobuf.descriptors import Descriptors  # noqa: PLC0415
+
+    return Descriptors.reflected(files)
 
 
 def _real(place: Path | SetName) -> Path | SetName:

@@ -250,6 +250,7 @@ class RouteMaker:
             in_dialogue=in_dialogue,
             hooks=self.hooks.of(row.hooks),
             checks=checks,
+            reflection=self.types.reflection(self.reactor, row, matcher.types),
         )
 
     def _checks(self, share: float, upstream: PacedUpstream) -> LiveChecks:

@@ -34,6 +34,7 @@ SAMPLES: dict[str, Any] = {
     "match": {"query": ["ts"]},
     "websocket": {"match": "any"},
     "grpc.descriptors": "api.pb",
+    "grpc.reflection": "1s",
     "ca_file": "ca.pem",
     "client_cert": "c.pem",
     "client_key": "c.key",

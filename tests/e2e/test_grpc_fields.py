@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import grpc
 import pytest
-from attrs import define
+from attrs import define, field
 from commands import complaint, run
-from protos import PROTOS, descriptor_set, made
+from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2 import (
+    FileDescriptorResponse,
+    ServerReflectionRequest,
+    ServerReflectionResponse,
+)
+from protos import PROTOS, descriptor_set, made, pool
 from test_grpc import channel_to
 
 from buffr.stores.cassette.snapshot import read_snapshot
@@ -57,9 +64,11 @@ class Shop(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no annot
 
 
 @contextmanager
-def shop_server() -> Iterator[tuple[Shop, int]]:
+def shop_server(reflect: Callable[[Any], None] | None = None) -> Iterator[tuple[Shop, int]]:
     server, shop = grpc.server(ThreadPoolExecutor(4)), Shop()
     server.add_generic_rpc_handlers((shop,))
+    if reflect is not None:
+        reflect(server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
@@ -198,6 +207,128 @@ class TestReading:
                 order(channel, b"\xba\x01\x00\x0a\x05\x0a\x03bob")
         text = self.shown("diff", "old.json", "c.json", place=recorded)
         assert "body /order_id: '\"1\"' -> '\"10\"'" in text
+
+
+def by_grpcio(server: Any) -> None:
+    """As grpcio-reflection does it: version v1alpha, each file with all that it needs."""
+    names = ("shop.v1.Shop", reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server, pool=pool())
+
+
+@define
+class OneByOne(grpc.GenericRpcHandler):  # type: ignore[misc]  # as above
+    """Reflection in version v1, by a server that sends no file that it was not asked for."""
+
+    asked: list[str] = field(factory=list)
+    metadata: list[Any] = field(factory=list)
+
+    def service(self, details: Any) -> Any:
+        if details.method != "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo":
+            return None
+        self.metadata.append(details.invocation_metadata)
+        return grpc.stream_stream_rpc_method_handler(
+            self._answer,
+            request_deserializer=ServerReflectionRequest.FromString,
+            response_serializer=lambda message: message.SerializeToString(),
+        )
+
+    def _answer(self, requests: Iterator[Any], _: Any) -> Iterator[Any]:
+        for one in requests:
+            name = one.file_by_filename or "shop.proto"
+            self.asked.append(one.file_by_filename or one.file_containing_symbol)
+            data = pool().FindFileByName(name).serialized_pb
+            files = FileDescriptorResponse(file_descriptor_proto=[data])
+            yield ServerReflectionResponse(file_descriptor_response=files)
+
+
+@contextmanager
+def asking(place: Path, port: int, *options: str) -> Iterator[tuple[Any, BuffrProcess]]:
+    """Mode auto, without descriptors."""
+    target = f"http://127.0.0.1:{port}"
+    options = ("--target", target, "--cassette", "c.json", "--port", "0", *options)
+    with (
+        BuffrProcess.run("auto", *options, cwd=place) as running,
+        channel_to(running.ports[0]) as channel,
+    ):
+        yield channel, running
+
+
+class TestReflection:
+    MESSAGE = b"\x1a\x01a\x10\x01"
+    ANOTHER = b"\x10\x01\x1a\x01a"
+
+    def test_the_first_call_is_known_already(self, tmp_path: Path) -> None:
+        with shop_server(by_grpcio) as (shop, port):
+            with asking(tmp_path, port) as (channel, _):
+                first = order(channel, self.MESSAGE)
+                assert order(channel, self.ANOTHER).order_id == first.order_id
+            assert shop.asked == 1
+        with replaying(tmp_path) as channel:
+            assert order(channel, self.ANOTHER).order_id == first.order_id
+        text = (tmp_path / "c.json").read_text()
+        assert shop.token not in text
+        assert "REDACTED-access-token" in text
+
+    def test_files_that_come_one_by_one(self, tmp_path: Path) -> None:
+        """Asked once for the service, with the metadata of the call."""
+        server = OneByOne()
+        with (
+            shop_server(lambda one: one.add_generic_rpc_handlers((server,))) as (_, port),
+            asking(tmp_path, port) as (channel, running),
+        ):
+            metadata = (("authorization", "Bearer t"), ("x-tenant", "a"))
+            call = channel.unary_unary("/shop.v1.Shop/Order")
+            call(self.MESSAGE, timeout=_LIMIT_S, metadata=metadata)
+            call(b"\x1a\x01b", timeout=_LIMIT_S)
+            running.wait_for("messages are known by reflection")
+        assert server.asked[0] == "shop.v1.Shop"
+        assert "google/protobuf/any.proto" in server.asked
+        assert len(server.asked) == len(set(server.asked))
+        assert {("authorization", "Bearer t"), ("x-tenant", "a")} <= set(server.metadata[0])
+
+    def test_a_server_without_it(self, tmp_path: Path) -> None:
+        with shop_server() as (_, port), asking(tmp_path, port) as (channel, running):
+            assert order(channel, self.MESSAGE).order_id == "1"
+            assert order(channel, self.MESSAGE).order_id == "1"
+            line = running.wait_for("messages are not known by reflection.*")[0]
+            assert "the upstream has no server reflection" in line
+            assert running.log().count("by reflection") == 1
+        assert not (tmp_path / "c.descriptors.pb").exists()
+
+    def test_a_server_that_says_nothing(self, tmp_path: Path) -> None:
+        over = Event()
+
+        def never(_: Any, __: Any) -> Iterator[bytes]:
+            over.wait(_LIMIT_S)
+            return iter(())
+
+        handler = grpc.method_handlers_generic_handler(
+            "grpc.reflection.v1.ServerReflection",
+            {"ServerReflectionInfo": grpc.stream_stream_rpc_method_handler(never)},
+        )
+        with shop_server(lambda one: one.add_generic_rpc_handlers((handler,))) as (_, port):
+            (tmp_path / "buffr.yaml").write_text(
+                f"reverse: [{{target: 'http://127.0.0.1:{port}', port: 0, cassette: c.json,"
+                " grpc: {reflection: 0.2s}}]\n"
+            )
+            with (
+                BuffrProcess.run("serve", "--config", "buffr.yaml", cwd=tmp_path) as running,
+                channel_to(running.ports[0]) as channel,
+            ):
+                assert order(channel, self.MESSAGE).order_id == "1"
+                line = running.wait_for("messages are not known by reflection.*")[0]
+                assert "the upstream has not answered in 0.2 s" in line
+            over.set()
+
+    def test_recordings_from_before_still_answer(self, tmp_path: Path) -> None:
+        """They are filed by their bytes until the next start."""
+        with shop_server() as (shop, port), asking(tmp_path, port) as (channel, _):
+            order(channel, self.MESSAGE)
+        with shop_server(by_grpcio) as (shop, port), asking(tmp_path, port) as (channel, _):
+            order(channel, b"\x1a\x01b")
+            assert shop.asked == 1
+            order(channel, self.MESSAGE)
+            assert shop.asked == 1
 
 
 class TestSettings:

@@ -12,16 +12,18 @@ from binascii import Error
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import msgspec
-from attrs import define, frozen
+from attrs import define, field, frozen
 
-from buffr.formats.grpc import END_OF_STREAM, TRAILERS, frames, is_grpc_type
+from buffr.formats.grpc import END_OF_STREAM, TRAILERS, frames
 from buffr.formats.protobuf.leaves import Layout
 from buffr.formats.protobuf.wire import raw_document
 
 __all__ = [
     "BadDescriptors",
+    "Declarations",
     "Framing",
     "MessageType",
     "MessageTypes",
@@ -29,7 +31,7 @@ __all__ = [
     "Method",
     "framing_of",
     "from_base64",
-    "is_enveloped",
+    "method_named",
 ]
 
 
@@ -64,6 +66,13 @@ class Declarations(Protocol):
     def method(self, service: str, name: str) -> Method | None: ...
     def behind(self, service: str) -> bytes:
         """The ``FileDescriptorSet`` that declares a service, with all that it needs."""
+
+
+class Watcher(Protocol):
+    """Remembers what messages mean."""
+
+    def forget(self) -> None:
+        """What is declared has changed."""
 
 
 @frozen
@@ -101,17 +110,12 @@ def framing_of(media_type: bytes) -> Framing | None:
     return _FRAMINGS.get(media_type)
 
 
-def is_enveloped(media_type: bytes) -> bool:
-    """Whether each message of a body of this lower-case media type follows its length."""
-    framing = _FRAMINGS.get(media_type)
-    if framing is None:
-        return is_grpc_type(media_type)
-    return framing.enveloped and not framing.base64
-
-
 @lru_cache(maxsize=1024)
-def _method_named(target: bytes) -> tuple[str, str] | None:
-    """The service and the method that a target names: its last two segments."""
+def method_named(target: bytes) -> tuple[str, str] | None:
+    """The service and the method that a target names: its last two segments.
+
+    ``None`` if they are no names.
+    """
     found = _PATH.fullmatch(target)
     return None if found is None else (found[1].decode(), found[2].decode())
 
@@ -185,18 +189,28 @@ def from_base64(text: bytes) -> bytes:
 class MessageTypes:
     """Finds the messages of requests and answers. What is declared may grow.
 
-    ``declared`` are searched in their order.
+    ``declared`` are searched in their order. ``growing``: recordings may have
+    been filed by their bytes before something was declared.
     """
 
     declared: tuple[Declarations, ...] = ()
+    growing: bool = field(default=False, init=False)
+    _watchers: WeakSet[Watcher] = field(factory=WeakSet, init=False)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have a watcher forget what it remembers when more is declared."""
+        self._watchers.add(watcher)
 
     def add(self, more: Declarations, *, first: bool = False) -> None:
         """Know more, after what is known or ``first`` of all."""
         self.declared = (more, *self.declared) if first else (*self.declared, more)
+        for watcher in list(self._watchers):
+            self.growing = True
+            watcher.forget()
 
     def declaring(self, target: bytes) -> tuple[str, Declarations] | None:
         """The service that a target names, and what declares its method."""
-        named = _method_named(target)
+        named = method_named(target)
         if named is None:
             return None
         found = (one for one in self.declared if one.method(*named) is not None)
@@ -221,7 +235,7 @@ class MessageTypes:
 
     def method(self, target: bytes) -> Method | None:
         """The method that a target names, if it is declared."""
-        named = _method_named(target) if self.declared else None
+        named = method_named(target) if self.declared else None
         if named is None:
             return None
         found = (one.method(*named) for one in self.declared)

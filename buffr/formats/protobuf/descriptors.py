@@ -5,7 +5,7 @@ Imported only where there are descriptors: it needs the package ``protobuf``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -121,6 +121,14 @@ class Descriptors:
         if len(files) > _MOST_FILES:
             raise BadDescriptors(f"has more than {_MOST_FILES} files")
         return cls({one.name: one for one in files})
+
+    @classmethod
+    def reflected(cls, files: Iterable[bytes]) -> Descriptors:
+        """Of files that came one by one. Raises ``BadDescriptors``."""
+        try:
+            return cls.of([FileDescriptorProto.FromString(one) for one in files])
+        except DecodeError as error:
+            raise BadDescriptors("is not a file descriptor") from error
 
     def __attrs_post_init__(self) -> None:
         self._pool = descriptor_pool.DescriptorPool()
