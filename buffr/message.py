@@ -290,6 +290,11 @@ class ResponseHead:
         return frozenset([name.lower() for name, _ in self.headers])
 
     @cached_property
+    def media_type(self) -> bytes:
+        """The lower-case media type of its body, without parameters; empty if it has none."""
+        return media_type(self.headers)
+
+    @cached_property
     def for_next_hop(self) -> ResponseHead:
         """The head as it is passed on: without hop-by-hop fields, but with its framing."""
         headers = end_to_end(self.headers, keep=_FRAMING)

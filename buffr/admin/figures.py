@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define, field, frozen
 
-from buffr.admin.stories import HERE, SOURCES, Kind, Source, Told, sums_of, values_of_kind
+from buffr.admin.stories import HERE, SOURCES, Kept, Kind, Source, Told, sums_of, values_of_kind
 
-__all__ = ["BOUNDS_S", "STEP_S", "Batch", "Figures", "Group", "Step", "Tally", "batch_of"]
+__all__ = ["BOUNDS_S", "STEP_S", "Batch", "Figures", "Group", "Groups", "Step", "Tally"]
 
 BOUNDS_S = (
     0.001,
@@ -31,6 +32,7 @@ BOUNDS_S = (
     60.0,
 )
 """Upper bounds of the buckets of durations, in seconds."""
+_bucket_of = partial(bisect_left, BOUNDS_S)
 STEP_S = 10
 _STEPS = 361
 _MOST_SCOPES = 1000
@@ -38,45 +40,84 @@ _MOST_LABELS = 1000
 _OTHER_ROUTES = "other"
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Group:
-    """Exchanges of one kind that are counted together, in the order in which they ended.
+    """Exchanges of one kind that are counted together.
 
     ``durations_s`` are those that count; ``request_bytes`` and
     ``response_bytes`` are sums of bodies, ``took_ms`` is how long upstreams had
-    taken for the recordings that answered.
+    taken for the recordings that answered. ``costly`` are those that may have
+    cost something: what is kept of them, how long they took, how many they are.
     """
 
     kind: Kind
-    told: Sequence[Told]
-    durations_s: Sequence[float]
-    request_bytes: int
-    response_bytes: int
-    took_ms: int
+    count: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    took_ms: int = 0
+    durations_s: list[float] = field(factory=list)
+    costly: list[tuple[Kept, float, int]] = field(factory=list)
 
 
 @frozen(eq=False)
 class Batch:
-    """Exchanges that ended since the last time; ``start`` is the position of the first one."""
+    """The exchanges between two positions, by their kinds."""
 
     start: int
-    told: Sequence[Told]
+    end: int
     groups: Sequence[Group]
 
 
-def batch_of(told: Sequence[Told], start: int) -> Batch:
-    """Exchanges, and their groups."""
-    by_kind: defaultdict[tuple[Any, ...], list[Told]] = defaultdict(list)
-    for one in told:
-        by_kind[values_of_kind(one[2])].append(one)
-    groups = [_group(Kind(*values), some) for values, some in by_kind.items()]
-    return Batch(start, told, groups)
+@define(eq=False)
+class Groups:
+    """Groups exchanges as they come, until the groups are taken."""
 
+    _by_kind: dict[tuple[Any, ...], Group] = field(init=False, factory=dict)
+    _repeated: dict[int, tuple[list[None], Kept]] = field(init=False, factory=dict)
+    """What repeated hits share, with as many ``None`` as there are, by its id."""
 
-def _group(kind: Kind, told: Sequence[Told]) -> Group:
-    durations_s = [one[1] for one in told if one[1]]
-    requests, responses, took = zip(*[sums_of(one[2]) for one in told], strict=True)
-    return Group(kind, told, durations_s, sum(requests), sum(responses), sum(took))
+    def add(self, told: Iterable[Told]) -> None:
+        """Group some more. This is on the way of each exchange."""
+        by_kind, repeated = self._by_kind, self._repeated
+        for _, dur_s, kept, _ in told:
+            if dur_s is None:
+                known = repeated.get(id(kept))
+                if known is None:
+                    known = repeated[id(kept)] = [], kept
+                known[0].append(None)
+                continue
+            values = values_of_kind(kept)
+            group = by_kind.get(values) or self._group(values)
+            request_bytes, response_bytes, took_ms = sums_of(kept)
+            group.count += 1
+            group.request_bytes += request_bytes
+            group.took_ms += took_ms
+            if response_bytes > 0:
+                group.response_bytes += response_bytes
+            group.durations_s.append(dur_s)
+            if group.kind.may_cost:
+                group.costly.append((kept, dur_s, 1))
+
+    def _group(self, values: tuple[Any, ...]) -> Group:
+        made = self._by_kind[values] = Group(Kind(*values))
+        return made
+
+    def taken(self) -> list[Group]:
+        """The groups, which are new ones from now on."""
+        for each, kept in self._repeated.values():
+            values, count = values_of_kind(kept), len(each)
+            group = self._by_kind.get(values) or self._group(values)
+            request_bytes, response_bytes, took_ms = sums_of(kept)
+            group.count += count
+            group.request_bytes += request_bytes * count
+            group.response_bytes += max(0, response_bytes) * count
+            group.took_ms += took_ms * count
+            if group.kind.may_cost:
+                group.costly.append((kept, 0.0, count))
+        groups = [*self._by_kind.values()]
+        self._by_kind.clear()
+        self._repeated.clear()
+        return groups
 
 
 @define(eq=False)
@@ -91,13 +132,13 @@ class Tally:
 
     def add(self, group: Group) -> None:
         """Count more of them."""
-        self.count += len(group.told)
+        self.count += group.count
         self.request_bytes += group.request_bytes
         self.response_bytes += group.response_bytes
         self.total_s += sum(group.durations_s)
-        self.slower[0] += len(group.told) - len(group.durations_s)
-        for dur_s in group.durations_s:
-            self.slower[bisect_left(BOUNDS_S, dur_s)] += 1
+        self.slower[0] += group.count - len(group.durations_s)
+        for at, count in Counter(map(_bucket_of, group.durations_s)).items():
+            self.slower[at] += count
 
 
 @define(eq=False)
@@ -141,7 +182,7 @@ class Figures:
         """Count what was told until a moment, in seconds since 1970."""
         step = self.step(at_s)
         for group in groups:
-            count, source = len(group.told), group.kind.source
+            count, source = group.count, group.kind.source
             self.total += count
             self.by_source[source] += count
             self._tally(group.kind).add(group)

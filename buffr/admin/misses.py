@@ -87,12 +87,12 @@ class Misses:
         if "miss" not in sources and not (self._causes and "upstream" in sources):
             return
         changed = False
-        for position, told in enumerate(batch.told, batch.start):
-            source = source_of(told[2])
+        for record in self.recent.forwards(batch.start, batch.end - batch.start):
+            source = source_of(record.kept)
             if source == "miss":
-                changed = self._add(self.recent.record(position, told)) or changed
+                changed = self._add(record) or changed
             elif source == "upstream" and self._causes:
-                changed = self._recorded(told[2]) or changed
+                changed = self._recorded(record.kept) or changed
         if changed:
             self.changed()
 

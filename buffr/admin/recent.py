@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 from attrs import define, field
 
-from buffr.admin.figures import Batch, Figures, Group, batch_of
+from buffr.admin.figures import Batch, Figures, Groups
 from buffr.admin.numbering import Numbering
 from buffr.admin.ring import Ring
 from buffr.admin.running import RouteIds
 from buffr.admin.stories import (
+    Kept,
     Record,
     Story,
     Told,
-    beside_of,
     early_number_of,
     kept,
     kept_tunnel,
+    source_of,
+    values_of_kind,
 )
 from buffr.errors import BuffrError
 from buffr.exchanges.exchange import Exchange, shown, shown_session
@@ -50,9 +52,9 @@ class OpenExchange:
 class Recent:
     """Keeps finished exchanges up to ``most_bytes``, and tells of those under way.
 
-    It is the engine's ``Watch``: what is kept of an exchange only goes into a
-    list when it ends. What else there is to do for it is done for many
-    together, soon after, or as soon as somebody looks. ``body_bytes`` of an
+    It is the engine's ``Watch``: an exchange only goes into a list when it
+    ends. What else there is to do for it is done for many together, soon
+    after, or as soon as somebody looks. ``body_bytes`` of an
     answer are kept if no store has it. ``told`` is called with those that have
     ended. Ids are given in the order in which exchanges end, but for those that
     are shown before.
@@ -65,17 +67,17 @@ class Recent:
     body_bytes: int
     figures: Figures = field(factory=Figures)
     told: list[Callable[[Batch], None]] = field(factory=list)
-    pending: list[tuple[float, float | None, object, Sequence[bytes]]] = field(
+    pending: list[tuple[float, float | None, Any, Sequence[bytes]]] = field(
         init=False, factory=list
     )
     _listening: dict[Heard, Exchange] = field(init=False, factory=dict)
     _routes: dict[Route, tuple[str, int]] = field(init=False, factory=dict)
-    """Those of the exchanges that are pending."""
-    _failed: list[BuffrError] = field(init=False, factory=list)
-    """What the pending ones have ended with."""
+    """Those of the latest exchanges: their ids and numbers."""
+    _failed: list[tuple[Kept, BuffrError]] = field(init=False, factory=list)
+    _groups: Groups = field(init=False, factory=Groups)
+    _told_until: int = field(init=False, default=0)
     _ring: Ring = field(init=False)
     _numbering: Numbering = field(init=False, factory=Numbering)
-    _has_early: bool = field(init=False, default=False)
     _is_due: bool = field(init=False, default=False)
 
     @_ring.default
@@ -100,29 +102,17 @@ class Recent:
         exchange.sink = exchange.heard = sink
         self._listening[sink] = exchange
 
-    def kept(
-        self,
-        exchange: Exchange,
-        words: str,
-        status: int,
-        level: str,
-        detail: str,
-        error: BuffrError | None,
-    ) -> object:
-        """What is kept of an exchange that is over."""
-        route, heard = exchange.route, exchange.heard
+    def kept(self, exchange: Exchange, words: str, status: int) -> Kept:
+        """What is kept of an ordinary hit, which may be repeated."""
+        return kept(self._where(exchange.route), (exchange, words, status, "INFO", "", None))
+
+    def _where(self, route: Route) -> tuple[str, int]:
         where = self._routes.get(route)
         if where is None:
             where = self._routes[route] = self.ids.of(route), self.ids.number(route)
-        if heard is not None:
-            del self._listening[heard]
-            if heard.number:
-                self._has_early = True
-        if error is not None:
-            self._failed.append(error)
-        return kept(exchange, where, words, status, level, detail, error)
+        return where
 
-    def kept_tunnel(self, words: str) -> object:
+    def kept_tunnel(self, words: str) -> Kept:
         """What is kept of a bypassed tunnel that has begun."""
         return kept_tunnel(words)
 
@@ -154,7 +144,7 @@ class Recent:
         route = exchange.route
         words = (shown if exchange.frames is None else shown_session)(exchange.request, route)
         where = self.ids.of(route), self.ids.number(route)
-        return Story.of(kept(exchange, where, words, 0, "INFO", "", None), None)
+        return Story.of(kept(where, (exchange, words, 0, "INFO", "", None)), None)
 
     # What is kept.
 
@@ -216,42 +206,48 @@ class Recent:
         for at, told in self._ring.backwards(position):
             yield self.record(at, told)
 
-    def catch_up(self) -> None:
-        """Take in what has ended since the last time. A repeated hit makes no call here."""
-        if not self.pending:
-            return
-        told = cast("list[Told]", self.pending)
+    def take_in(self) -> None:
+        """Keep what has ended since the last time; nobody is told of it yet."""
+        pending, routes = self.pending, self._routes
         self.pending = []
-        self._routes.clear()
-        for error in self._failed:
-            _without_frames(error)
-        self._failed.clear()
-        start = self.end
-        if self._has_early:
-            self._note_early(told, start)
-        batch = batch_of(told, start)
-        self.figures.count(batch.groups, told[-1][0])
-        for group in batch.groups:
-            if group.kind.source == "error":
-                self._count_errors(group)
+        told: list[Told] = []
+        for ended in pending:
+            at_s, dur_s, what, _ = ended
+            if dur_s is None:
+                told.append(ended)
+                continue
+            exchange, level, error = what[0], what[3], what[5]
+            one = exchange.kept
+            if one is None or level != "INFO":
+                one = kept(routes.get(exchange.route) or self._where(exchange.route), what)
+            told.append((at_s, dur_s, one, ()))
+            heard = exchange.heard
+            if heard is not None:
+                del self._listening[heard]
+                if heard.number:
+                    self._numbering.took(heard.number, self.end + len(told) - 1)
+            if error is not None:
+                self._failed.append((one, error))
+        self._groups.add(told)
         self._ring.extend(told)
+
+    def catch_up(self) -> None:
+        """Take in what has ended since the last time, and tell of it."""
+        self.take_in()
+        if self._told_until == self.end:
+            return
+        self._routes.clear()
+        for one, error in self._failed:
+            _without_frames(error)
+            if source_of(one) == "error":
+                self.figures.count_error(values_of_kind(one)[0], error.code)
+        self._failed.clear()
+        batch = Batch(self._told_until, self.end, self._groups.taken())
+        self._told_until = self.end
+        self.figures.count(batch.groups, self._ring.at(self.end - 1)[0])
         self._numbering.forget(self.start)
         for tell in self.told:
             tell(batch)
-
-    def _note_early(self, told: Sequence[Told], start: int) -> None:
-        """Note where exchanges have ended that were shown before."""
-        self._has_early = False
-        for position, (_, _, one, _) in enumerate(told, start):
-            number = early_number_of(one)
-            if number:
-                self._numbering.took(number, position)
-
-    def _count_errors(self, group: Group) -> None:
-        for _, _, one, _ in group.told:
-            beside = beside_of(one)
-            if beside is not None and beside.error is not None:
-                self.figures.count_error(group.kind.route_id, beside.error.code)
 
 
 def _without_frames(error: BaseException | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,7 +56,7 @@ class Savings:
     by_route: dict[str | None, Saved] = field(init=False, factory=dict)
     by_scope: dict[str, Saved] = field(init=False, factory=dict)
     models: dict[str, ModelSaved] = field(init=False, factory=dict)
-    _waiting: deque[tuple[Kind, Kept, float | None, int]] = field(init=False, factory=deque)
+    _waiting: deque[tuple[Kind, Kept, float, int]] = field(init=False, factory=deque)
     _is_due: bool = field(init=False, default=False)
 
     def __attrs_post_init__(self) -> None:
@@ -84,11 +84,7 @@ class Savings:
 
     def _costly(self, group: Group) -> None:
         """Count answers that may say what they cost: those that were read, and the others later."""
-        counts = Counter([id(one) for _, _, one, _ in group.told])
-        for _, dur_s, one, _ in group.told:
-            count = counts.pop(id(one), 0)
-            if not count:
-                continue
+        for one, dur_s, count in group.costly:
             beside = beside_of(one)
             assert beside is not None
             if beside.saved is not None:

@@ -1,17 +1,17 @@
 """What is kept of finished exchanges, and how it is read.
 
-An exchange leaves one flat tuple of bytes, texts and numbers: the garbage
-collector stops looking at such a tuple the first time that it meets it, so it
-does not matter how many there are. What people see is made of it when they
-look. Only an exchange that went wrong, was checked, or may have cost tokens has
-an object ``Beside`` it.
+An exchange leaves one flat tuple of bytes, texts and numbers, which can be
+packed: so there are no objects for the garbage collector to look at, however
+many exchanges are kept. What people see is made of it when they look, and
+nothing is hidden before: what is kept in memory is what came, for as long as
+there is room. Only an exchange that went wrong, was checked, or may have cost
+tokens has an object ``Beside`` it.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple, cast
 from weakref import ref
@@ -19,12 +19,11 @@ from weakref import ref
 from attrs import define, frozen
 
 from buffr.errors import BuffrError
-from buffr.exchanges.exchange import Exchange
-from buffr.exchanges.seen import Heard, LiveCheck
+from buffr.exchanges.exchange import Ended, Exchange
+from buffr.exchanges.seen import LiveCheck
 from buffr.formats.llm_usage import MAY_HAVE_USAGE, Usage
 from buffr.interaction import Body, Chunk, HTTPInteraction
 from buffr.message import Headers, Request, ResponseHead
-from buffr.stores.cache import CacheEntry
 
 __all__ = [
     "HERE",
@@ -38,11 +37,13 @@ __all__ = [
     "Source",
     "Story",
     "Told",
+    "apart",
     "beside_of",
+    "bytes_of",
     "early_number_of",
     "kept",
     "kept_tunnel",
-    "size_of",
+    "put_together",
     "source_of",
     "sums_of",
     "values_of_kind",
@@ -58,7 +59,7 @@ HERE = frozenset(("cassette", "cache", "stale"))
 """Sources that spare a call to an upstream, whatever else happens."""
 
 Kept = tuple[Any, ...]
-"""What ``kept`` makes; ``Story.of`` reads it."""
+"""What ``kept`` makes; ``Story.of`` reads it, also when it was packed in between."""
 Told = tuple[float, float | None, Kept, Sequence[bytes]]
 """An exchange that is over: when, in seconds since 1970, how long it took in seconds, and the rest.
 
@@ -66,8 +67,6 @@ A hit that was repeated took no time that counts (``None``); all of these share
 what is kept, but for the values of their volatile fields, which come last.
 """
 
-_KEPT_BYTES = 640
-"""The size of a tuple and what is in it, without texts and fields; measured with CPython 3.11."""
 _BY_SRC: dict[str, Source] = {
     "cassette": "cassette",
     "cache": "cache",
@@ -82,7 +81,6 @@ _METHODS = {
     **dict.fromkeys((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"QUERY"), "read"),
     b"CONNECT": "connect",
 }
-_SEVERAL = 2
 
 
 class Kind(NamedTuple):
@@ -104,26 +102,17 @@ _SIZES = _KINDS + 4
 _SAID = _SIZES + 1
 _REQUEST = _SAID + 5
 _HEAD = _REQUEST + 7
+_BODY = _HEAD - 1
+_ANSWER = _HEAD + 3
 _EARLY = _HEAD + 7
 """Where in a tuple its parts begin."""
-_Head = tuple[int | None, bytes, Headers | bytes]
-"""Status, reason and fields."""
-_Answer = tuple[bytes | None, bytes, bytes, bool, int]
-"""The body, trailers, the sizes of its pieces, whether it is whole, and an early number."""
-_NO_REQUEST = (None, b"", b"", 0, 0, b"", None)
-_NO_HEAD: _Head = (None, b"", b"")
-_NO_ANSWER: _Answer = (None, b"", b"", False, 0)
-_NOTHING = (False, 0, None, None, False, None, ())
-_LINES = b"\n".join
-"""Names and values of fields, none of which has a line feed: one object instead of many."""
-_flat = chain.from_iterable
 values_of_kind: Callable[[Kept], tuple[Any, ...]] = itemgetter(slice(0, _KINDS))
 """The values of a ``Kind``."""
 sums_of: Callable[[Kept], tuple[int, int, int]] = itemgetter(slice(_KINDS, _SIZES - 1))
-"""Bytes of the request's body and of the answer's, and ms that an upstream took."""
+"""Bytes of the request's body and of the answer's (-1: not known), and ms an upstream took."""
 source_of: Callable[[Kept], Source] = itemgetter(Kind._fields.index("source"))
-size_of: Callable[[Kept], int] = itemgetter(_SIZES - 1)
-"""About how much memory it takes, in bytes."""
+bytes_of: Callable[[Kept], int] = itemgetter(_SIZES - 1)
+"""How many bytes of bodies are kept."""
 beside_of: Callable[[Kept], Beside | None] = itemgetter(_SIZES)
 
 
@@ -178,55 +167,58 @@ class Beside:
     miss: str | None = None
 
 
-def kept(
-    exchange: Exchange,
-    where: tuple[str, int],
-    words: str,
-    status: int,
-    level: str,
-    detail: str,
-    error: BuffrError | None,
-) -> Kept:
+def kept(where: tuple[str, int], ended: Ended) -> Kept:
     """What is kept of an exchange; ``where`` is its route's id and number."""
+    exchange, words, status, level, detail, error = ended
     request, heard, entry = exchange.request, exchange.heard, exchange.entry
     outgoing, recording, src = exchange.body.outgoing, exchange.interaction, exchange.src
-    target, frames = request.target, exchange.frames
-    fields = _LINES(_flat(request.headers))
+    method, target, frames = request.method, request.target, exchange.frames
     body = outgoing if isinstance(outgoing, bytes) else None
     request_bytes = 0 if body is None else len(body)
-    size = _KEPT_BYTES + request_bytes + len(target) + len(fields) + len(detail)
-    pieces, took_ms, response_bytes, head, answer = 0, 0, None, _NO_HEAD, _NO_ANSWER
+    size = request_bytes
+    pieces, took_ms, response_bytes = 0, 0, -1
+    head: ResponseHead | None = None
+    trailers: Headers = ()
+    head_fields: Headers = ()
+    answer, sizes, whole, number = None, b"", False, 0
     if recording is not None:
-        # Its fields are kept by the recording, too, and are the same for all that it answers.
-        head = recording.response.status, recording.response.reason, recording.response.headers
+        # What answered is in the store; here is what tells of what kind it was.
+        head = recording.response
+        head_fields = ((b"Content-Type", head.media_type),)
         if isinstance(recording, HTTPInteraction):
             response_bytes = recording.body.size_bytes
             pieces, took_ms = len(recording.chunks), recording.took_ms or 0
-    if heard is not None:
-        pieces = heard.pieces
-        if heard.head is not None:
-            head, response_bytes, answer = _heard(heard, heard.head)
-            size += len(head[2]) + heard.kept_bytes + len(answer[2])
+    if heard is not None and heard.head is not None:
+        head, trailers = heard.head, heard.trailers
+        response_bytes, pieces, answer, sizes, whole, number = heard.flat()
     elif entry is not None:
-        head, response_bytes, answer = _stored(entry)
-        size += len(head[2]) + len(entry.body.data)
+        head, response_bytes, answer, whole = (
+            entry.head,
+            entry.body.size_bytes,
+            entry.body.data,
+            True,
+        )
+        trailers = entry.trailers
+    if head is not None and answer is not None:
+        head_fields = head.headers
+        size += len(answer)
     if error is None and not exchange.stale and not exchange.shared:
         source = _BY_SRC.get(src, "upstream")
     else:
         source = _unusual_source(exchange, level, error)
     beside: Beside | None = None
-    may_cost = MAY_HAVE_USAGE(target) is not None
+    may_cost = method == b"POST" and MAY_HAVE_USAGE(target) is not None
     if may_cost or error is not None or exchange.check is not None or entry is not None:
         beside = _beside(exchange, error, may_cost=may_cost)
     return (
         where[0],
-        "session" if frames is not None else _METHODS.get(request.method, "write"),
+        "session" if frames is not None else _METHODS.get(method, "write"),
         status // 100,
         source,
         exchange.scope,
         may_cost,
         request_bytes,
-        response_bytes or 0,
+        response_bytes,
         took_ms,
         size,
         beside,
@@ -235,16 +227,21 @@ def kept(
         level,
         detail,
         where[1],
-        request.method,
+        method,
         target,
-        fields,
+        request.headers,
         request.major,
         request.minor,
         request.upgrade,
         body,
-        *head,
-        *answer,
-        response_bytes is not None,
+        0 if head is None else head.status,
+        b"" if head is None else head.reason,
+        head_fields,
+        answer,
+        trailers,
+        sizes,
+        whole,
+        number,
         pieces,
         exchange.place,
         frames,
@@ -252,20 +249,6 @@ def kept(
         exchange.age_s,
         exchange.volatile,
     )
-
-
-def _heard(heard: Heard, head: ResponseHead) -> tuple[_Head, int, _Answer]:
-    """What the client got."""
-    sizes_ms = b"" if heard.pieces < _SEVERAL else heard.packed_sizes
-    answer = heard.body, _LINES(_flat(heard.trailers)), sizes_ms, heard.whole, heard.number
-    return (head.status, head.reason, _LINES(_flat(head.headers))), heard.size_bytes, answer
-
-
-def _stored(entry: CacheEntry) -> tuple[_Head, int, _Answer]:
-    """What a cache's store had."""
-    head, body = entry.head, entry.body
-    answer = body.data, _LINES(_flat(entry.trailers)), b"", True, 0
-    return (head.status, head.reason, _LINES(_flat(head.headers))), body.size_bytes, answer
 
 
 def _unusual_source(exchange: Exchange, level: str, error: BuffrError | None) -> Source:
@@ -293,9 +276,15 @@ def _beside(exchange: Exchange, error: BuffrError | None, *, may_cost: bool) -> 
 def kept_tunnel(words: str) -> Kept:
     """What is kept of a bypassed tunnel, of which nothing is known but where it leads."""
     kind = (None, "connect", 2, "bypass", "", False)
-    sizes = (0, 0, 0, _KEPT_BYTES)
-    said = (words, 200, "INFO", "", 0)
-    return (*kind, *sizes, None, *said, *_NO_REQUEST, *_NO_HEAD, *_NO_ANSWER, *_NOTHING)
+    sizes = (0, -1, 0, 0)
+    return (*kind, *sizes, None, words, 200, "INFO", "", 0, *_NO_SIDES)
+
+
+_NO_SIDES = (
+    *(None, b"", (), 0, 0, b"", None),
+    *(0, b"", (), None, (), b"", False, 0),
+    *(0, None, None, False, None, ()),
+)
 
 
 def early_number_of(one: Kept) -> int:
@@ -303,12 +292,28 @@ def early_number_of(one: Kept) -> int:
     return cast("int", one[_EARLY])
 
 
-def _fields(packed: Headers | bytes) -> Headers:
-    """Fields as they were."""
-    if not isinstance(packed, bytes):
-        return packed
-    lines = packed.split(b"\n")
-    return tuple(zip(lines[::2], lines[1::2], strict=False))
+def apart(one: Kept) -> tuple[Kept, tuple[Beside | None, bytes | None, bytes | None]]:
+    """The same without what is beside it and without bodies, and these."""
+    values = [*one]
+    values[_SIZES] = values[_BODY] = None
+    if one[_ANSWER] is not None:
+        values[_ANSWER] = b""
+    return tuple(values), (one[_SIZES], one[_BODY], one[_ANSWER])
+
+
+def put_together(
+    one: Sequence[Any], rest: tuple[Beside | None, bytes | None, bytes | None] | None
+) -> Kept:
+    """What was taken apart."""
+    values = [*one]
+    if rest is not None:
+        values[_SIZES], values[_BODY], values[_ANSWER] = rest
+    return tuple(values)
+
+
+def _fields(packed: Sequence[Sequence[bytes]]) -> Headers:
+    """Fields as they were: in between they may have become lists."""
+    return tuple([(name, value) for name, value in packed])
 
 
 @frozen(eq=False)
@@ -369,16 +374,14 @@ class Story:
         words, status, level, detail, number = one[_SAID:_REQUEST]
         method, target, fields, major, minor, upgrade, body = one[_REQUEST:_HEAD]
         answered, reason, answered_fields, *answer = one[_HEAD : _EARLY + 1]
-        has_size, pieces, place, frames, recorded, age_s, volatile = one[_EARLY + 1 :]
-        request = head = None
+        pieces, place, frames, recorded, age_s, volatile = one[_EARLY + 1 :]
+        request = None
         if method is not None:
             request = Request(
                 method, target, _fields(fields), minor=minor, upgrade=upgrade, major=major
             )
             if values:
                 request = request.with_values(volatile, values)
-        if answered is not None:
-            head = ResponseHead(answered, reason, _fields(answered_fields))
         return cls(
             words=words,
             status=status,
@@ -392,9 +395,9 @@ class Story:
             beside=beside or Beside(),
             request=request,
             body=body,
-            head=head,
+            head=ResponseHead(answered, reason, _fields(answered_fields)) if answered else None,
             answer=None if answer[0] is None else _answer(answer, response_bytes),
-            response_bytes=response_bytes if has_size else None,
+            response_bytes=None if response_bytes < 0 else response_bytes,
             pieces=pieces,
             took_ms=took_ms,
             place=place,

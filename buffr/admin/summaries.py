@@ -86,16 +86,17 @@ class Summaries:
 
     ids: RouteIds
     rules: RedactionRules
-    _made: dict[int, tuple[Kept, dict[str, object]]] = field(init=False, factory=dict)
+    _made: dict[tuple[int, int], tuple[Kept, dict[str, object]]] = field(init=False, factory=dict)
 
     def of(self, record: Record) -> dict[str, Any]:
         """The summary of an exchange that is over."""
         kept = record.kept
-        made = self._made.get(id(kept))
+        name = (record.id, 0) if record.dur_s is not None else (0, id(kept))
+        made = self._made.get(name)
         if made is None:
             if len(self._made) >= _MOST_MADE:
                 self._made.clear()
-            made = self._made[id(kept)] = kept, self._same(Story.of(kept, record.dur_s))
+            made = self._made[name] = kept, self._same(Story.of(kept, record.dur_s))
         beside = beside_of(kept)
         summary = {
             "id": record.id,

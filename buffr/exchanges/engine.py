@@ -75,6 +75,8 @@ _ONCE = Fetch(record=True, share=False)
 
 
 _MOST_FINDINGS = 3
+_MOST_PENDING = 16
+"""Exchanges that are over are looked at together, but are not kept alive for that in numbers."""
 _CHECKS_END_S = 5.0
 
 
@@ -147,13 +149,12 @@ class Engine:
                 self._log.session(now, level, words, frames, dur_s, exchange.src, detail)
             watch = exchange.watch
             if watch is not None:
-                kept = exchange.kept
-                if kept is None or level != "INFO":
-                    said = explanation or detail
-                    kept = watch.kept(exchange, words, status, level, said, failure)
-                if not watch.pending:
+                pending, said = watch.pending, explanation or detail
+                if not pending:
                     watch.soon()
-                watch.pending.append((now, dur_s, kept, ()))
+                pending.append((now, dur_s, (exchange, words, status, level, said, failure), ()))
+                if len(pending) > _MOST_PENDING:
+                    watch.take_in()
             if self.observer is not None:
                 said, proposed = explanation or detail, exchange.proposed
                 src = exchange.src
@@ -231,7 +232,7 @@ class Engine:
         if watch is not None:
             if not watch.pending:
                 watch.soon()
-            watch.pending.append((started, 0.0, watch.kept_tunnel(shown), ()))
+            watch.pending.append((started, None, watch.kept_tunnel(shown), ()))
         return ended
 
     def tunnel_failed(self, words: str, error: BuffrError, dur_s: float) -> None:
@@ -457,7 +458,7 @@ class Engine:
         words = shown(exchange.request, route)
         if exchange.watch is not None:
             exchange.volatile = volatile
-            exchange.kept = exchange.watch.kept(exchange, words, status, "INFO", "", None)
+            exchange.kept = exchange.watch.kept(exchange, words, status)
         finished = Finished(words, status, "INFO", src, "", 0.0, route, exchange.scope)
         line = self._log.rest_of(words, status, src, exchange.request.trace)
         if not volatile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import define, evolve
 
@@ -33,6 +33,7 @@ from buffr.upstream.bound import Client
 
 __all__ = [
     "Counters",
+    "Ended",
     "Exchange",
     "Finished",
     "Observer",
@@ -94,40 +95,37 @@ class Observer(Protocol):
         """The live API answers otherwise than the recording that was replayed."""
 
 
+Ended = tuple["Exchange", str, int, str, str, BuffrError | None]
+"""An exchange that is over: what ``Finished`` says of it as ``request``, ``status``, ``level`` and
+``detail``, and what the client got instead of an answer."""
+
+
 class Watch(Protocol):
     """Looks at exchanges more closely than an observer, and later.
 
-    A hit that is repeated makes no call for it: it goes into a list.
+    Most exchanges make no call for it: they go into a list.
     """
 
-    pending: list[tuple[float, float | None, object, Sequence[bytes]]]
+    pending: list[tuple[float, float | None, Any, Sequence[bytes]]]
     """Takes the exchanges that are over.
 
-    Each is the time in seconds since 1970, how long it took in seconds
-    (``None`` for a hit that is repeated, which takes no time that counts),
-    what is kept of it, and its values of the ``volatile`` fields.
+    Each is the time in seconds since 1970, how long it took in seconds, an
+    ``Ended``, and nothing; for a hit that is repeated, which takes no time
+    that counts, ``None``, what was ``kept`` of the first one, and its own
+    values of the ``volatile`` fields.
     """
 
     def soon(self) -> None:
         """The first one is about to be put there since it was emptied."""
 
+    def take_in(self) -> None:
+        """There are so many now that they should be taken in."""
+
     def listen(self, exchange: Exchange) -> None:
         """Hear the answer of an exchange whose answer no store has yet."""
 
-    def kept(
-        self,
-        exchange: Exchange,
-        words: str,
-        status: int,
-        level: str,
-        detail: str,
-        error: BuffrError | None,
-    ) -> object:
-        """What is kept of an exchange that is over.
-
-        ``words``, ``status``, ``level`` and ``detail`` are as in ``Finished``;
-        ``error`` is what the client got instead of an answer.
-        """
+    def kept(self, exchange: Exchange, words: str, status: int) -> object:
+        """What is kept of an ordinary hit, which may be repeated."""
 
     def kept_tunnel(self, words: str) -> object:
         """What is kept of a bypassed tunnel that has begun."""

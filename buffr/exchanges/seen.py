@@ -52,10 +52,20 @@ class Heard:
     def pieces(self) -> int:
         return 0 if self.sizes_ms is None else len(self.sizes_ms) // 2
 
-    @property
-    def packed_sizes(self) -> bytes:
-        """``sizes_ms`` as bytes, in 8 bytes for each number."""
-        return b"" if self.sizes_ms is None else self.sizes_ms.tobytes()
+    def flat(self) -> tuple[int, int, bytes, bytes, bool, int]:
+        """All of it but head and trailers.
+
+        Its size, the number of its pieces, what was kept of the body,
+        ``sizes_ms`` as bytes if there are several pieces, ``whole`` and
+        ``number``.
+        """
+        pieces, sizes = 0, b""
+        if self.sizes_ms is not None:
+            pieces = len(self.sizes_ms) // 2
+            if pieces > 1:
+                sizes = self.sizes_ms.tobytes()
+        body = self._first if self._more is None else self.body
+        return self.size_bytes, pieces, body, sizes, self.whole, self.number
 
     def take(self, data: bytes, now: float) -> None:
         """Hear more of the body."""
