@@ -19,6 +19,7 @@ from benchmarks import (
     hosts,
     http2,
     isolate,
+    longest_turn,
     miss,
     plugin,
     record,
@@ -51,6 +52,7 @@ _BENCHMARKS = {
     "tunnel": tunnel,
     "hosts": hosts,
     "isolate": isolate,
+    "longest-turn": longest_turn,
     "plugin": plugin,
     "websocket": websocket,
 }

@@ -102,6 +102,10 @@ class Process:
                 return int(line.split()[1]) * 1024
         raise Failed(f"{self.name}: this system does not tell {name}")
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._popen.send_signal(number)
+
     def stop(self) -> None:
         """End it in order. Returns when it has."""
         self._popen.send_signal(signal.SIGTERM)

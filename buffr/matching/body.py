@@ -192,6 +192,8 @@ class BodyKind:
     boundary: bytes | None = field(init=False)
     media_type: bytes = field(init=False)
     aws_chunked: bool = field(init=False)
+    coded: bool = field(init=False)
+    """Whether a body has a content coding other than aws-chunked."""
 
     @boundary.default
     def _boundary(self) -> bytes | None:
@@ -205,9 +207,8 @@ class BodyKind:
     def _is_aws_chunked(self) -> bool:
         return is_aws_chunked(self.codings)
 
-    @property
-    def coded(self) -> bool:
-        """Whether a body has a content coding other than aws-chunked."""
+    @coded.default
+    def _has_coding(self) -> bool:
         return not are_plain(self.codings)
 
     def beginning(self, start: bytes) -> BodyKind:

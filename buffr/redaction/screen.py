@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cached_property
 
 import re2
 
@@ -30,6 +31,7 @@ def boundless(pattern: str) -> str:
     return _ONE_UP_TO.sub("+", _UP_TO.sub("*", pattern))
 
 
+_LONG_BYTES = 16 * 1024
 _SAMPLE_BYTES = 512
 _NO_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha() or byte > 127)
 
@@ -37,9 +39,9 @@ _NO_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha() or by
 class Screen:
     """Several RE2 patterns as one automaton, which reads a text once, about 1.5 ns a byte.
 
-    Prose leads an automaton of many patterns through so many states that they
-    fit into no cache, and the whole takes 6 to 16 ns a byte. So patterns come
-    in ``groups``, and a text of letters is read once for each.
+    Long prose leads an automaton of many patterns through so many states that
+    they fit into no cache, and it takes 6 to 16 ns a byte. So patterns come in
+    ``groups``, and a long text of letters is read once for each.
     """
 
     def __init__(self, *groups: Iterable[str], probe: bytes) -> None:
@@ -47,15 +49,24 @@ class Screen:
 
         An automaton that is out of memory matches nothing.
         """
-        self._whole = _automaton([each for group in groups for each in group], probe)
-        self._parts = [_automaton((*group, re2.escape(probe.decode())), probe) for group in groups]
+        self._groups = [tuple(group) for group in groups]
+        self._probe = probe
+        self._whole = _automaton([each for group in self._groups for each in group], probe)
+
+    @cached_property
+    def _parts(self) -> list[Callable[[bytes], object]]:
+        probe = re2.escape(self._probe.decode())
+        return [_automaton((*group, probe), self._probe) for group in self._groups]
 
     def shows(self, text: bytes) -> bool:
         """Whether a pattern may match somewhere; true if the automaton is too large to know."""
-        sample = text[:_SAMPLE_BYTES]
-        if len(text) > _SAMPLE_BYTES and 2 * len(sample.translate(None, _NO_LETTERS)) > len(sample):
+        if len(text) > _LONG_BYTES and len(self._groups) > 1 and _is_prose(text[:_SAMPLE_BYTES]):
             return any(matching(text) is not None for matching in self._parts)
         return self._whole(text) is not None
+
+
+def _is_prose(sample: bytes) -> bool:
+    return 2 * len(sample.translate(None, _NO_LETTERS)) > len(sample)
 
 
 def _automaton(patterns: Iterable[str], probe: bytes) -> Callable[[bytes], object]:

@@ -83,3 +83,17 @@ class TestKnown:
         assert known.stand_in(text)
         assert list(known.find(text))
         assert not known.stand_in(b"nothing")
+
+
+class TestLongTexts:
+    """A long text of letters is read by an automaton for each group of patterns."""
+
+    PROSE = b"some words of a long story, " * 1000
+
+    @pytest.mark.parametrize("secret", [b"abc1", b"xyz2"])
+    def test_each_group_counts(self, secret: bytes) -> None:
+        screen = Screen(["abc[0-9]"], ["xyz[0-9]"], probe=b"xyz0")
+        assert not screen.shows(self.PROSE)
+        assert screen.shows(self.PROSE + secret)
+        assert screen.shows(secret)
+        assert screen.shows(bytes(len(self.PROSE)) + secret)
