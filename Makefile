@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: run test test-full setup setup-dev format lint types bench bench-peers autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push fuzz soak
+.PHONY: run test test-full setup setup-dev format lint types bench bench-peers autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push fuzz soak audit idle kills
 
 run: setup  ## serve what buffr.yaml configures
 	@echo "buffr: in your client's base URL, replace https://api.openai.com with http://127.0.0.1:8080"
@@ -85,6 +85,13 @@ SECONDS ?= 180
 soak: setup-dev  ## mixed load for SECONDS: memory, descriptors, and a kill; nothing may be lost
 	$(BIN)/python -m benchmarks.soak --seconds $(SECONDS)
 
+idle: setup-dev  ## memory of 9,000 idle connections, and of 1,000 idle intercepted tunnels
+	$(BIN)/python -m benchmarks.idle
+
+kills: setup-dev  ## 200 times kill -9 under recording load, cassettes and SQLite: nothing may be lost
+	KILLS=200 $(BIN)/python -m pytest -rs tests/e2e/test_cassette_safety.py \
+		tests/stores/test_cassette_processes.py tests/stores/test_sqlite_processes.py -k "Killed or Kills"
+
 WSTEST ?= wstest
 autobahn: setup-dev  ## Autobahn's WebSocket cases, directly and through buffr; WSTEST is its program
 	$(BIN)/python -m benchmarks.autobahn --wstest $(WSTEST)
@@ -118,6 +125,10 @@ check-version: setup  ## whether TAG names the version that buffr has
 dist: setup-dev  ## the wheel and the sdist, in dist
 	rm -rf dist
 	$(BIN)/hatchling build
+
+audit: setup-dev  ## known vulnerabilities of what buffr is installed with; asks the package index
+	$(call tool,pip-audit,pip-audit)
+	$(TOOLS)/pip-audit/bin/pip-audit --progress-spinner off .
 
 sbom:  ## a list of all that is installed with buffr, by CycloneDX, in build/release
 	$(call tool,cyclonedx-bom,cyclonedx-py)

@@ -68,6 +68,7 @@ from buffr.wire.websocket_handshake import asks_websocket, check_request
 __all__ = ["Engine"]
 
 _NO_FAULT = Fault()
+_LATELY_S = 60.0
 
 
 _ONCE = Fetch(record=True, share=False)
@@ -86,6 +87,8 @@ class Engine:
     def __init__(self, reactor: Any, log: ExchangeLog, wall: Callable[[], float]) -> None:
         self._reactor = reactor
         self.counters = Counters()
+        self._lost_at: float | None = None
+        """When the last recording could not be written."""
         self.observer: Observer | None = None
         self._checking: set[Deferred[None]] = set()
         self.watch: Watch | None = None
@@ -529,8 +532,18 @@ class Engine:
             words = shown if exchange.frames is None else shown_session
             self.observer.recorded(words(exchange.request, exchange.route))
 
+    @property
+    def loses_recordings(self) -> bool:
+        """Whether one could not be written lately.
+
+        That ends with time, not with the next that can be: whoever takes an
+        unready buffr out of service sends it none.
+        """
+        return self._lost_at is not None and self._wall() - self._lost_at < _LATELY_S
+
     def _append_failed(self, exchange: Exchange, error: BuffrError) -> None:
         self.counters.failed_appends += 1
+        self._lost_at = self._wall()
         if not error.noted:
             words = shown if exchange.frames is None else shown_session
             request, text = words(exchange.request, exchange.route), str(error)

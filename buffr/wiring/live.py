@@ -118,7 +118,13 @@ class LiveService:
             Check(one.name, not one.held.losses_noted, lost if one.held.losses_noted else None)
             for one in self.stores()
         ]
-        return [Check("listeners", not closed, detail), *stores]
+        losing = self.engine.loses_recordings
+        lately = "recordings were lost within the last minute; the log says why"
+        return [
+            Check("listeners", not closed, detail),
+            Check("recordings", not losing, lately if losing else None),
+            *stores,
+        ]
 
     def routes(self) -> Sequence[NamedRoute]:
         return list(self._routes())

@@ -23,6 +23,7 @@ import yaml
 from attrs import define, field
 from bench import eventually, interactions
 from commands import complaint
+from kills import MANY_KILLS
 from raw_http import BrokenAnswer, RawClient, ask, request
 
 from buffr.testing import BuffrProcess, FakeUpstream, Received, answer
@@ -152,8 +153,8 @@ class TestKilled:
         self.kill_and_check(tmp_path, 10)
 
     @pytest.mark.slow
-    def test_no_recording_is_lost_in_a_hundred_kills(self, tmp_path: Path) -> None:
-        self.kill_and_check(tmp_path, 100)
+    def test_no_recording_is_lost_in_many_kills(self, tmp_path: Path) -> None:
+        self.kill_and_check(tmp_path, MANY_KILLS)
 
 
 @pytest.fixture

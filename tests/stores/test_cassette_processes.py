@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cassettes import Deck, paths
 from go_schema import interactions
+from kills import MANY_KILLS
 from recordings import exchange_of, key, recording
 
 from buffr.errors import StoreFailed
@@ -113,8 +114,8 @@ class TestKills:
         kill_and_check(tmp_path, runs=10)
 
     @pytest.mark.slow
-    def test_nothing_acknowledged_is_lost_in_100_runs(self, tmp_path: Path) -> None:
-        kill_and_check(tmp_path, runs=100)
+    def test_nothing_acknowledged_is_lost_in_many_runs(self, tmp_path: Path) -> None:
+        kill_and_check(tmp_path, runs=MANY_KILLS)
 
 
 def kill_and_check(tmp_path: Path, runs: int) -> None:
