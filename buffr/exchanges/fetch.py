@@ -70,7 +70,8 @@ class Fetches:
             )
             cut = await relayed(response, exchange.sink)
         finally:
-            body.close()
+            if body.tape is not None:
+                body.close()
         self._counters.fetched += 1
         return response.head.status, cut
 

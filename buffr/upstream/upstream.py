@@ -387,7 +387,8 @@ async def _asked(
     pool: Pool, request: Request, outgoing: Outgoing, client: Client | None
 ) -> Response | Switched:
     """Send a request on its client's bound connection if there is one, otherwise a pooled one."""
-    if request.authenticates_connection or (client is not None and client in pool.bonds):
+    bound = client is not None and client.bonds and client in pool.bonds
+    if bound or request.authenticates_connection:
         return await _asked_alone(pool, request, outgoing, client)
     connection = None if outgoing.upgrade else pool.take()
     answer: Response | Switched | None = None

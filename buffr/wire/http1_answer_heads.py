@@ -79,11 +79,13 @@ class AnswerHeads:
         end = buffer.find(END_OF_HEAD, self._searched)
         if 0 <= end <= rules.head.size_bytes:
             raw = buffer[: end + 4]
-            try:
-                head = self._parsed(raw)
-            except BadUpstreamAnswer as malformed:
-                error = malformed
-            else:
+            head = rules.known.get(raw)
+            if head is None or len(head.headers) > rules.head.count:
+                try:
+                    head = self._parsed(raw)
+                except BadUpstreamAnswer as malformed:
+                    head, error = None, malformed
+            if head is not None:
                 self._searched = 0
                 return head, buffer[end + 4 :]
         self._check_protocol(buffer)
@@ -100,10 +102,8 @@ class AnswerHeads:
 
     def _parsed(self, raw: bytes) -> ResponseHead:
         rules = self._rules
-        head = rules.known.get(raw)
-        if head is None or len(head.headers) > rules.head.count:
-            head = parse_response_head(raw, rules.head, rules.peer)
-            rules.known.put(raw, head)
+        head = parse_response_head(raw, rules.head, rules.peer)
+        rules.known.put(raw, head)
         return head
 
     def _repaired(self, raw: bytes, error: BadUpstreamAnswer | None) -> ResponseHead:
