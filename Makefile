@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: run test test-full setup setup-dev format lint types bench bench-peers autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push fuzz soak audit idle kills
+.PHONY: run test test-full setup setup-dev format lint types bench bench-peers autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push fuzz soak audit idle kills reliability-peers
 
 run: setup  ## serve what buffr.yaml configures
 	@echo "buffr: in your client's base URL, replace https://api.openai.com with http://127.0.0.1:8080"
@@ -91,6 +91,9 @@ idle: setup-dev  ## memory of 9,000 idle connections, and of 1,000 idle intercep
 kills: setup-dev  ## 200 times kill -9 under recording load, cassettes and SQLite: nothing may be lost
 	KILLS=200 $(BIN)/python -m pytest -rs tests/e2e/test_cassette_safety.py \
 		tests/stores/test_cassette_processes.py tests/stores/test_sqlite_processes.py -k "Killed or Kills"
+
+reliability-peers: setup-dev  ## some promises on mitmproxy and nginx too; MITMDUMP and NGINX are programs
+	$(BIN)/python -m benchmarks.reliability_peers
 
 WSTEST ?= wstest
 autobahn: setup-dev  ## Autobahn's WebSocket cases, directly and through buffr; WSTEST is its program
