@@ -21,6 +21,7 @@ from buffr.admin.summaries import Summaries
 from buffr.errors import BuffrError
 from buffr.exchanges.ages import recorded_s
 from buffr.exchanges.route import Recorded, Route
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import Body, HTTPInteraction, Interaction, WebSocketInteraction
 from buffr.listeners.error_answer import error_answer
 from buffr.matching.variants import Identity
@@ -232,11 +233,12 @@ class ExchangePages:
         most_bytes: int,
     ) -> dict[str, Any]:
         """Runs on a thread if the bodies are long."""
+        types = route.matcher.types if isinstance(route, Recorded) else MessageTypes()
         try:
-            shown = self.running.redacted(live)
+            shown = self.running.redacted(live, types)
         except BuffrError as error:
             missing = error.message
-            shown = self.running.redacted(_without_bodies(live))
+            shown = self.running.redacted(_without_bodies(live), types)
         base = ""
         if route is not None and route.origin is None:
             base = self.running.ids.bases.get(self.running.ids.of(route), "")
@@ -252,9 +254,11 @@ class ExchangePages:
                 and answer.size_bytes > len(answer.body)
             ):
                 size_bytes = answer.size_bytes
-            response = response_data(shown, most_bytes, missing=missing, size_bytes=size_bytes)
+            response = response_data(
+                shown, most_bytes, types, missing=missing, size_bytes=size_bytes
+            )
         return {
-            "request": request_data(shown, rules, most_bytes, missing=not_kept, base=base),
+            "request": request_data(shown, rules, most_bytes, types, missing=not_kept, base=base),
             "response": response,
             "frames": frames_data(shown, most_bytes),
             # The key of what is shown: other keys may hold credentials.

@@ -17,6 +17,7 @@ from buffr.admin.server import Endpoint
 from buffr.admin.sides import frames_data, match_data, request_data, response_data
 from buffr.admin.summaries import described, kind_of, parted
 from buffr.errors import BuffrError
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import Body, HTTPInteraction, Interaction, WebSocketInteraction
 from buffr.message import Headers
 from buffr.recording.readable import beginning, content
@@ -213,7 +214,7 @@ class InteractionPages:
         match = None
         if wanted is not None:
             if not self.running.config.redact.enabled:
-                found = self._shown(found)
+                found = self._shown(found, store.matcher.types)
             match = wanted.found_in(found, url)
             if match is None:
                 return None
@@ -293,28 +294,29 @@ class InteractionPages:
     ) -> dict[str, Any]:
         """Runs on a thread if the bodies are long."""
         rules = self.running.rules
-        shown = self._shown(found)
+        types = store.matcher.types
+        shown = self._shown(found, types)
         key = store.matcher.recorded(shown.request)
         element = None
         if sum(body.size_bytes for body in shown.bodies) <= _MOST_ELEMENT_BYTES:
             element = self.running.element(shown)
         return {
             "summary": self._summary_of(store, place, shown, None),
-            "request": request_data(shown, rules, most_bytes),
-            "response": response_data(shown, most_bytes),
+            "request": request_data(shown, rules, most_bytes, types),
+            "response": response_data(shown, most_bytes, types),
             "frames": frames_data(shown, most_bytes),
             "match": match_data(key, shown.request.headers),
             "element": element,
             "usage": self.usage(found),
         }
 
-    def _shown(self, found: Interaction) -> Interaction:
+    def _shown(self, found: Interaction, types: MessageTypes) -> Interaction:
         """The recording as it may be shown; without bodies if they cannot be searched."""
         try:
-            return self.running.redacted(found)
+            return self.running.redacted(found, types)
         except BuffrError:
             bare = found.with_bodies(lambda _: Body())
-            return self.running.redacted(bare)
+            return self.running.redacted(bare, types)
 
     async def _edit(self, asked: Asked) -> Reply:
         store, place = self._find(asked)
@@ -397,6 +399,7 @@ _NO_REQUEST: dict[str, Any] = {
         "data": "",
         "truncated": False,
         "unavailable": "the recording cannot be read",
+        "messages": None,
     },
 }
 

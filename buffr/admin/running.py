@@ -13,6 +13,7 @@ from buffr.config import Config
 from buffr.errors import BuffrError
 from buffr.exchanges.exchange import Counters
 from buffr.exchanges.route import Cached, Passing, Recorded, Route
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import Interaction
 from buffr.matching.matcher import Matcher
 from buffr.matching.variants import Identity
@@ -225,8 +226,10 @@ class Running(Protocol):
     def rules(self) -> RedactionRules:
         """What is hidden here, even if recordings are not redacted."""
 
-    def redacted(self, interaction: Interaction) -> Interaction:
+    def redacted(self, interaction: Interaction, types: MessageTypes) -> Interaction:
         """The interaction as it may be shown. Called from any thread.
+
+        ``types`` are those of protobuf's messages.
 
         Raises ``UnsafeRecording`` if it cannot be searched for credentials.
         """

@@ -7,6 +7,7 @@ from base64 import b64encode
 from typing import Any
 
 from buffr.errors import CassetteError
+from buffr.formats.protobuf.bodies import Messages, MessageTypes
 from buffr.interaction import (
     Body,
     Chunk,
@@ -34,12 +35,18 @@ _INPUT_FACTOR = 4
 
 
 def body_data(
-    body: Body, headers: Headers, most_bytes: int, *, missing: str | None = None, cut: bool = False
+    body: Body,
+    headers: Headers,
+    most_bytes: int,
+    messages: Messages | None,
+    *,
+    missing: str | None = None,
+    cut: bool = False,
 ) -> dict[str, Any]:
     """As ``Body`` in the API's document.
 
-    ``missing`` says why there is no body although there was one; ``cut``: the
-    body goes on after what is there.
+    ``messages`` are protobuf's. ``missing`` says why there is no body although
+    there was one; ``cut``: the body goes on after what is there.
     """
     codings, decoded, more = codings_of(headers), False, cut
     data = b""
@@ -66,7 +73,18 @@ def body_data(
         "data": b64encode(data).decode("ascii") if text is None else text,
         "truncated": more and missing is None,
         "unavailable": missing,
+        "messages": None if more else _messages(data, messages, most_bytes),
     }
+
+
+def _messages(data: bytes, messages: Messages | None, most_bytes: int) -> dict[str, str] | None:
+    """As ``Messages``; ``None`` if their types are not known."""
+    if messages is None or messages.type is None:
+        return None
+    document = messages.document(data, most_bytes)
+    if document is None:
+        return None
+    return {"type": messages.type.name, "text": document.decode("utf-8")}
 
 
 def _text(data: bytes, *, more: bool) -> str | None:
@@ -90,6 +108,7 @@ def request_data(
     interaction: Interaction,
     rules: RedactionRules,
     most_bytes: int,
+    types: MessageTypes,
     *,
     missing: str | None = None,
     base: str = "",
@@ -97,17 +116,19 @@ def request_data(
     """As ``RequestSide``. ``base`` stands before a target without an origin."""
     request = interaction.request
     url = url_for_log(request, rules)
+    messages = types.of_request(request.target, media_type(request.headers))
     return {
         "method": request.method.decode("latin-1"),
         "url": f"{base}{url}" if url.startswith("/") else url,
         "headers": headers_data(request.headers),
-        "body": body_data(request.body, request.headers, most_bytes, missing=missing),
+        "body": body_data(request.body, request.headers, most_bytes, messages, missing=missing),
     }
 
 
 def response_data(
     interaction: Interaction,
     most_bytes: int,
+    types: MessageTypes,
     *,
     missing: str | None = None,
     size_bytes: int | None = None,
@@ -120,7 +141,8 @@ def response_data(
     if isinstance(interaction, HTTPInteraction):
         body, chunks, trailers = interaction.body, interaction.chunks, interaction.trailers
     cut = size_bytes is not None and size_bytes > body.size_bytes
-    shown = body_data(body, head.headers, most_bytes, missing=missing, cut=cut)
+    messages = types.of_answer(interaction.request.target, media_type(head.headers))
+    shown = body_data(body, head.headers, most_bytes, messages, missing=missing, cut=cut)
     if cut:
         shown["size_bytes"] = size_bytes
     listed = [

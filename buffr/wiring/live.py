@@ -27,6 +27,7 @@ from buffr.errors import BuffrError, ConfigError
 from buffr.exchanges.engine import Engine
 from buffr.exchanges.exchange import Counters
 from buffr.exchanges.route import Recorded, Route
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import Interaction
 from buffr.listeners.listener import HTTPListener
 from buffr.matching.variants import Identity
@@ -80,8 +81,9 @@ class LiveService:
         # Pseudonyms are not those of any cassette: live values are not recorded here.
         return Redactor(self.rules, os.urandom(16), spool_dir=self.spool_dir)
 
-    def redacted(self, interaction: Interaction) -> Interaction:
-        return self._redactor.interaction(interaction)
+    def redacted(self, interaction: Interaction, types: MessageTypes) -> Interaction:
+        redactor = evolve(self._redactor, types=types) if types.declared else self._redactor
+        return redactor.interaction(interaction)
 
     @property
     def config(self) -> Config:

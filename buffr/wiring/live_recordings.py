@@ -13,6 +13,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from buffr.admin.running import OpenStore, Rejected
 from buffr.errors import BuffrError, CassetteError, ConfigError
+from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import Interaction
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
@@ -63,7 +64,7 @@ class LiveRecordings:
             check = partial(_refuse_faults, change, expected, cassette.path)
             await deferToThreadPool(self.reactor, self.reactor.getThreadPool(), check)
             return
-        work = partial(self._rewrite, cassette, number, expected, change)
+        work = partial(self._rewrite, cassette, number, expected, change, store.matcher.types)
         await deferToThreadPool(self.reactor, self.reactor.getThreadPool(), work)
         await cassette.caught_up()
 
@@ -73,6 +74,7 @@ class LiveRecordings:
         number: int,
         expected: Interaction,
         change: Callable[[Interaction], bytes],
+        types: MessageTypes,
     ) -> None:
         """Runs on a thread."""
 
@@ -83,7 +85,7 @@ class LiveRecordings:
             if faults:
                 raise Rejected(faults)
             made = decode(element, snapshot.bodies)
-            redactor = Redactor(self.rules, salt.encode(), self.warn)
+            redactor = Redactor(self.rules, salt.encode(), self.warn, types=types)
             return {number: redactor.interaction(made)}
 
         rewrite(cassette.path, choose, self.warn)

@@ -256,6 +256,7 @@ def body(text: str = "", media_type: str | None = "application/json", **more: An
         "data": text,
         "truncated": False,
         "unavailable": None,
+        "messages": None,
         **more,
     }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from base64 import b64decode
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import grpc
 import pytest
+from admin_client import Admin
 from attrs import define, field
 from commands import complaint, run
 from grpc_reflection.v1alpha import reflection
@@ -242,12 +245,14 @@ class OneByOne(grpc.GenericRpcHandler):  # type: ignore[misc]  # as above
 
 
 @contextmanager
-def asking(place: Path, port: int, *options: str) -> Iterator[tuple[Any, BuffrProcess]]:
-    """Mode auto, without descriptors."""
+def asking(
+    place: Path, port: int, *options: str, env: Mapping[str, str] | None = None
+) -> Iterator[tuple[Any, BuffrProcess]]:
+    """Mode auto."""
     target = f"http://127.0.0.1:{port}"
     options = ("--target", target, "--cassette", "c.json", "--port", "0", *options)
     with (
-        BuffrProcess.run("auto", *options, cwd=place) as running,
+        BuffrProcess.run("auto", *options, cwd=place, env=env) as running,
         channel_to(running.ports[0]) as channel,
     ):
         yield channel, running
@@ -329,6 +334,35 @@ class TestReflection:
             assert shop.asked == 1
             order(channel, self.MESSAGE)
             assert shop.asked == 1
+
+
+class TestAdmin:
+    def test_messages_are_shown_by_field(self, place: Path) -> None:
+        """Of recordings and of exchanges, without what is hidden in either."""
+        environment = {"BUFFR_ADMIN": "0"}
+        with (
+            shop_server() as (shop, port),
+            asking(place, port, "--grpc-descriptors", "api.pb", env=environment) as (
+                channel,
+                running,
+            ),
+        ):
+            fields = made("OrderRequest", user={"name": "bob", "password": "hunter2"})
+            order(channel, fields.SerializeToString())
+            admin = Admin.of(running, place)
+            sides = [
+                admin.get(f"/api/{what}/{admin.get(f'/api/{what}')['items'][0]['id']}")
+                for what in ("interactions", "exchanges")
+            ]
+        for one in sides:
+            messages = one["request"]["body"]["messages"]
+            assert messages["type"] == "shop.v1.OrderRequest"
+            wanted = {"user": {"name": "bob", "password": "REDACTED-password"}}
+            assert json.loads(messages["text"]) == wanted
+            answer = one["response"]["body"]["messages"]
+            assert answer["type"] == "shop.v1.OrderReply"
+            assert shop.token not in json.dumps(one)
+            assert "hunter2" not in b64decode(one["request"]["body"]["data"]).decode("latin-1")
 
 
 class TestSettings:

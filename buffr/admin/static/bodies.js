@@ -131,6 +131,7 @@ const Grpc = ({ data }) => messages(data).map((each, i) => html`<p class="faint 
 function Shown({ body }) {
   const [rendered, render] = useState(false);
   if (PICTURES.test(body.media_type || "") && !body.truncated && body.data) return html`<${Picture} body=${body} />`;
+  if (body.messages) return html`<p class="faint small">${body.messages.type}</p><${Text} text=${body.messages.text} />`;
   if (isGrpc(body.media_type)) return html`<${Grpc} data=${bytesOf(body)} />`;
   if (body.encoding === "base64") return html`<pre class="body" tabindex="0">${hex(decode64(body.data))}</pre>`;
   if (body.media_type === "application/x-www-form-urlencoded")
