@@ -274,10 +274,17 @@ class Http1Connection(Protocol):
         return True
 
     def _turned_to_http2(self) -> bool:
-        """Leave a connection that begins as HTTP/2 does to its protocol (RFC 9113 3.3, 3.4)."""
+        """Leave a connection that begins as HTTP/2 does to its protocol (RFC 9113 3.3, 3.4).
+
+        One that was to be HTTP/2, by ALPN, ends as HTTP/2 does if it begins otherwise.
+        """
         terms = self._limits.http2
-        if terms is None or self._served or not self._buffer.startswith(PREFACE_START):
+        if terms is None or self._served:
             return False
+        if not self._buffer.startswith(PREFACE_START):
+            chosen = getattr(self.transport, "negotiatedProtocol", None)
+            if chosen != b"h2":
+                return False
         self._leave_to(Http2Connection(self._listener, terms, self._own_handler))
         return True
 

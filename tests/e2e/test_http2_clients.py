@@ -231,6 +231,26 @@ class TestBothVersions:
         ):
             assert secure.selected_alpn_protocol() == "http/1.1"
 
+    def test_http_2_by_alpn_ends_as_http_2(self, tmp_path: Path) -> None:
+        """What begins otherwise gets no answer in HTTP/1.1 (RFC 9113 3.4)."""
+        settings = {"reverse": [{"target": "http://127.0.0.1:9", "port": 0, "tls": True}]}
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        for engine in ENGINES:
+            (tmp_path / "buffr.yaml").write_text(json.dumps({**settings, "http2_engine": engine}))
+            with (
+                BuffrProcess.run("serve", cwd=tmp_path, env=NO_PARENTS) as buffr,
+                socket.create_connection(("127.0.0.1", buffr.ports[0])) as plain,
+                context.wrap_socket(plain, server_hostname="localhost") as secure,
+            ):
+                assert secure.selected_alpn_protocol() == "h2"
+                secure.sendall(b"INVALID CONNECTION PREFACE\r\n\r\n")
+                came = b""
+                while more := secure.recv(1000):
+                    came += more
+                assert b"HTTP/1.1" not in came
+
 
 class TestWebSocket:
     def test_live_and_replayed(self, here: Place) -> None:
