@@ -19,7 +19,7 @@ from twisted.logger import LogLevel
 
 from buffr.errors import BadRequest, BuffrError, ClientGone
 from buffr.exchanges.hit import Hit
-from buffr.listeners.error_answer import error_answer, error_trailers
+from buffr.listeners.error_answer import error_answer, error_end
 from buffr.listeners.hit_memo import Guard, HitMemo, Repeated
 from buffr.log import say
 from buffr.message import Headers, Piece, Request, ResponseHead, media_type
@@ -333,16 +333,19 @@ class ClientSink(ABC):
     def refuse(self, error: BuffrError) -> None:
         """Answer with an error, or break off the answer if it has begun.
 
-        An answer of gRPC has its status at its end, and can still say why.
+        An answer of gRPC or Connect has its status at its end, and can still say why.
         """
         if self.done:
             return
         if self.begun:
-            trailers = error_trailers(error, self.request)
-            if trailers is None:
+            told = error_end(error, self.request)
+            if told is None:
                 self.abort()
-            else:
-                self.end(trailers)
+                return
+            last, trailers = told
+            if last:
+                self.write(Piece(last, len(last)))
+            self.end(trailers)
             return
         head, body = error_answer(error, self.request)
         self.answer(head, body, (), ())

@@ -14,10 +14,10 @@ from urllib.parse import quote, unquote_to_bytes
 from xml.sax.saxutils import escape
 
 from buffr.errors import BuffrError
-from buffr.formats.grpc import is_grpc_type
-from buffr.message import Headers, Request, ResponseHead
+from buffr.formats.grpc import END_OF_STREAM, framed, is_grpc_type
+from buffr.message import Headers, Request, ResponseHead, media_type
 
-__all__ = ["Form", "error_answer", "error_trailers", "form_of"]
+__all__ = ["Form", "error_answer", "error_end", "form_of"]
 
 
 class Form(Enum):
@@ -35,14 +35,18 @@ class Form(Enum):
     SOAP_1_1 = "soap 1.1"
     SOAP_1_2 = "soap 1.2"
     GRPC = "grpc"
-    """A status in trailers, which are the whole answer."""
+    """A status in trailers, which are the whole answer; gRPC-Web, too."""
+    CONNECT = "connect"
+    """A code and a message in JSON."""
+    CONNECT_STREAM = "connect stream"
+    """The same in a message that ends the stream."""
     XML = "xml"
     """S3, Azure Storage, and other clients that read XML."""
 
 
 _MEDIA_TYPES = {
     Form.TEXT: b"text/plain; charset=utf-8",
-    Form.GRPC: b"application/grpc",
+    Form.CONNECT: b"application/json",
     Form.JSON: b"application/json",
     Form.AWS_JSON: b"application/json",
     Form.AWS_CBOR: b"application/cbor",
@@ -67,6 +71,18 @@ _GRPC_STATUS = {
     599: 9,
 }
 """Of gRPC's statuses, the one that clients treat as they should treat this of HTTP."""
+_CONNECT_CODES = {
+    _GRPC_UNKNOWN: "unknown",
+    4: "deadline_exceeded",
+    7: "permission_denied",
+    8: "resource_exhausted",
+    9: "failed_precondition",
+    12: "unimplemented",
+    13: "internal",
+    14: "unavailable",
+    16: "unauthenticated",
+}
+"""Connect's names for them: https://connectrpc.com/docs/protocol#error-codes."""
 _MOST_GRPC_BYTES = 2000
 """A head of over 8 KiB is refused by clients, and a byte may take three."""
 _SAFE_IN_GRPC = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -78,6 +94,8 @@ _MOST_LINES = 12
 _JSON = re.compile(rb"\b(?:application/json|[\w.-]+\+json|application/x-ndjson)\b")
 _XML = re.compile(rb"\b(?:application|text)/(?:[\w.-]+\+)?xml\b")
 _FORM = b"application/x-www-form-urlencoded"
+_GRPC_WEB = b"application/grpc-web"
+_CONNECT_STREAMS = b"application/connect+"
 _OF_JSON_APIS = (
     b"stripe-version",
     b"x-fern-language",
@@ -102,9 +120,13 @@ def error_answer(error: BuffrError, request: Request) -> tuple[ResponseHead, byt
     """The head and the body of the answer that reports an error."""
     form = form_of(request)
     if form is Form.GRPC:
-        return ResponseHead(200, b"OK", _grpc_fields(error)), b""
+        return ResponseHead(200, b"OK", _grpc_fields(error, request)), b""
+    if form is Form.CONNECT_STREAM:
+        body = _connect_end(error)
+        framing = (b"content-type", _asked_type(request)), (b"content-length", b"%d" % len(body))
+        return ResponseHead(200, b"OK", (*framing, *error.headers)), body
     body = _body(form, error)
-    fields: Headers = (
+    fields = (
         (b"Content-Type", _MEDIA_TYPES[form]),
         (b"Content-Length", b"%d" % len(body)),
         *error.headers,
@@ -117,15 +139,37 @@ def error_answer(error: BuffrError, request: Request) -> tuple[ResponseHead, byt
     return ResponseHead(error.status, error.reason, fields), body
 
 
-def error_trailers(error: BuffrError, request: Request) -> Headers | None:
-    """What ends an answer that has begun, if its client can still be told of an error."""
-    return _grpc_status(error) if form_of(request) is Form.GRPC else None
+def error_end(error: BuffrError, request: Request) -> tuple[bytes, Headers] | None:
+    """What ends an answer that has begun, if its client can still be told of an error.
+
+    The last bytes of its body, and trailers.
+    """
+    match form_of(request):
+        case Form.GRPC if is_grpc_type(_asked_type(request)):
+            return b"", _grpc_status(error)
+        case Form.CONNECT_STREAM:
+            return _connect_end(error), ()
+    return None
 
 
-def _grpc_fields(error: BuffrError) -> Headers:
+def _asked_type(request: Request) -> bytes:
+    return media_type(request.headers)
+
+
+def _connect_error(error: BuffrError) -> dict[str, str]:
+    code = _GRPC_STATUS.get(error.status, _GRPC_UNKNOWN)
+    return {"code": _CONNECT_CODES[code], "message": _words(error)}
+
+
+def _connect_end(error: BuffrError) -> bytes:
+    """The message that ends a stream of Connect."""
+    return framed(END_OF_STREAM, json.dumps({"error": _connect_error(error)}).encode())
+
+
+def _grpc_fields(error: BuffrError, request: Request) -> Headers:
     """A status and a message in the place of an answer."""
     return (
-        (b"content-type", _MEDIA_TYPES[Form.GRPC]),
+        (b"content-type", _asked_type(request)),
         (b"content-length", b"0"),
         *_grpc_status(error),
         *error.headers,
@@ -145,8 +189,12 @@ def form_of(request: Request) -> Form:
     """The form that the client reads, as far as its request shows."""
     fields = {name.lower(): value for name, value in reversed(request.headers)}
     sent = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if is_grpc_type(sent):
+    if is_grpc_type(sent) or sent.startswith(_GRPC_WEB):
         return Form.GRPC
+    if sent.startswith(_CONNECT_STREAMS):
+        return Form.CONNECT_STREAM
+    if b"connect-protocol-version" in fields:
+        return Form.CONNECT
     if fields.get(b"smithy-protocol") == b"rpc-v2-cbor":
         return Form.AWS_CBOR
     service = _aws_service(fields, request.target)
@@ -204,6 +252,8 @@ def _body(form: Form, error: BuffrError) -> bytes:
             return error.text.encode()
         case Form.JSON:
             return _json({}, error)
+        case Form.CONNECT:
+            return json.dumps(_connect_error(error)).encode()
         case Form.AWS_JSON:
             return _json({"__type": name}, error)
         case Form.AWS_CBOR:

@@ -26,7 +26,7 @@ from attrs import astuple, evolve, field, fields, frozen
 from buffr.errors import CassetteError
 from buffr.formats.codings import GZIP_START, are_known, are_plain, decoded, unlabelled
 from buffr.formats.envelopes import is_enveloped
-from buffr.formats.grpc import without_compression
+from buffr.formats.grpc import is_grpc_type, without_compression
 from buffr.formats.multipart import BodyPart, Disposition, boundary_of, multipart
 from buffr.formats.protobuf.bodies import Messages
 from buffr.interaction import Body, BodyKey
@@ -361,6 +361,8 @@ class BodyRules:
         if kind.messages is not None:
             meant = self.value_of_messages(kind.messages, kind, body, known, IN_MEMORY)
             if meant is not None:
+                if kind.messages.type is None:
+                    meant = _of_protocol(kind.messages, meant)
                 return meant if len(meant) <= IN_MEMORY else shortened(meant)
         if self.normalise.content_coding and is_enveloped(kind.media_type):
             body = without_compression(body, IN_MEMORY)
@@ -530,6 +532,17 @@ class _Contents:
             return None
         is_credential = self.reading.holds_credential(name, value)
         return rules.credential(name, value) if is_credential else value
+
+
+def _of_protocol(messages: Messages, meant: bytes) -> bytes:
+    """The value of a stream whose messages have no declared types, apart from other protocols'.
+
+    As with declared types: a client of gRPC-Web reads no answer of Connect.
+    """
+    framing = messages.framing
+    if not framing.enveloped or is_grpc_type(framing.name):
+        return meant
+    return b"%b\n%b" % (framing.name, meant)
 
 
 def _without_tokens(kind: BodyKind, text: bytes) -> list[Piece] | None:

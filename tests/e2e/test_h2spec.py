@@ -25,7 +25,7 @@ _PATIENCE_S = 300
 _CLOSED = """\
 libnghttp2 forgets a stream that is closed, and drops what comes for it. RFC 9113 5.1 lets it."""
 _LOWER = """\
-To libnghttp2 a lower number is that of a closed stream: the higher one has closed it (5.1.1)."""
+To libnghttp2 a lower number is that of a closed stream, which the higher one has closed."""
 _PRIORITY = "libnghttp2 ignores PRIORITY where RFC 7540's priorities are declined (RFC 9218 2.1)."
 _WINDOW = "libnghttp2 ends the connection with a GOAWAY, not the stream alone (RFC 9113 6.9.1)."
 
