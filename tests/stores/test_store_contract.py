@@ -165,12 +165,16 @@ class TestLoading:
             trailers=((b"T", b"v"),),
             recorded_at="2026-11-21T22:02:42Z",
             captures=(("run-[0-9]+", "run-7"),),
+            turns=(0, 2),
         )  # fmt: skip
         turns.run(store.append(kept))
         found = turns.run(store.find([key(b"/x?")]))
         assert found is not None
         loaded = exchange_of(turns.run(store.load(found.places[0])))
         assert shape(loaded) == shape(kept)
+        (entry,) = turns.run(store.entries(found.places))
+        assert isinstance(entry, IndexEntry)
+        assert entry.begins_after == 0
 
     def test_a_large_body_comes_back(self, store: Store, turns: Turns, tmp_path: Path) -> None:
         spool = tmp_path / "spool"
@@ -241,6 +245,6 @@ def shape(interaction: HTTPInteraction) -> tuple[object, ...]:
         (request.method, request.target, request.headers, request.body),
         (request.scheme, request.host, request.port),
         (response.status, response.reason, response.headers),
-        (interaction.body, interaction.chunks, interaction.trailers),
+        (interaction.body, interaction.chunks, interaction.trailers, interaction.turns),
         (interaction.truncated, interaction.recorded_at, interaction.captures),
     )
