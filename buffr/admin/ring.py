@@ -48,7 +48,7 @@ class _Chunk:
     shared: list[Kept] = field(factory=list)
     apart: dict[int, tuple[Beside | None, bytes | None, bytes | None]] = field(factory=dict)
     apart_bytes: int = 0
-    _numbers: dict[int, int] = field(factory=dict)
+    numbers: dict[int, int] = field(factory=dict)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -57,17 +57,11 @@ class _Chunk:
     def size_bytes(self) -> int:
         return len(self.packed) + self.apart_bytes + _TOLD_BYTES * len(self.places)
 
-    def put_again(self, one: Kept, values: Sequence[bytes]) -> None:
-        """Add a repeated hit, by what it shares with others and what is its own."""
-        number = self._numbers.get(id(one))
-        if number is None:
-            number = self._numbers[id(one)] = len(self.shared)
-            self.shared.append(one)
-        if values:
-            self.places.append(len(self.packed))
-            _encode_into((number, values), self.packed, -1)
-        else:
-            self.places.append(~number)
+    def share(self, one: Kept) -> int:
+        """The place of what some repeated hits share; ``numbers`` has it by its id."""
+        number = self.numbers[id(one)] = len(self.shared)
+        self.shared.append(one)
+        return number
 
     def at(self, number: int) -> Told:
         """One of its exchanges."""
@@ -124,14 +118,23 @@ class Ring:
         most = self.most_bytes // _PARTS
         chunk = self._chunks[-1]
         packed, places, times_s = chunk.packed, chunk.places, chunk.times_s
+        numbers = chunk.numbers
         for at_s, dur_s, one, values in told:
             if len(places) == _MOST_TOLD or len(packed) + chunk.apart_bytes > most:
                 chunk = self._next_chunk(chunk)
                 packed, places, times_s = chunk.packed, chunk.places, chunk.times_s
+                numbers = chunk.numbers
             times_s.append(at_s)
             if dur_s is None:
                 times_s.append(_AGAIN)
-                chunk.put_again(one, values)
+                number = numbers.get(id(one))
+                if number is None:
+                    number = chunk.share(one)
+                if values:
+                    places.append(len(packed))
+                    _encode_into((number, values), packed, -1)
+                else:
+                    places.append(~number)
                 continue
             times_s.append(dur_s)
             places.append(len(packed))

@@ -179,7 +179,7 @@ def kept(where: tuple[str, int], ended: Ended) -> Kept:
     pieces, took_ms, response_bytes = 0, 0, -1
     head: ResponseHead | None = None
     trailers: Headers = ()
-    head_fields: Headers = ()
+    head_fields: Headers | bytes = ()
     answer, sizes, whole, number = None, b"", False, 0
     if recording is not None:
         # What answered is in the store; here is what tells of what kind it was.
@@ -189,8 +189,12 @@ def kept(where: tuple[str, int], ended: Ended) -> Kept:
             response_bytes = recording.body.size_bytes
             pieces, took_ms = len(recording.chunks), recording.took_ms or 0
     if heard is not None and heard.head is not None:
-        head, trailers = heard.head, heard.trailers
-        response_bytes, pieces, answer, sizes, whole, number = heard.flat()
+        head, trailers, response_bytes = heard.head, heard.trailers, heard.size_bytes
+        answer = heard.body if heard.rest is None else heard.joined()
+        whole, number = heard.whole, heard.number
+        if heard.sizes_ms is not None:
+            pieces = len(heard.sizes_ms) // 2
+            sizes = heard.sizes_ms.tobytes() if pieces > 1 else b""
     elif entry is not None:
         head, response_bytes, answer, whole = (
             entry.head,
@@ -200,7 +204,7 @@ def kept(where: tuple[str, int], ended: Ended) -> Kept:
         )
         trailers = entry.trailers
     if head is not None and answer is not None:
-        head_fields = head.headers
+        head_fields = head.encoded
         size += len(answer)
     if error is None and not exchange.stale and not exchange.shared:
         source = _BY_SRC.get(src, "upstream")
@@ -311,8 +315,11 @@ def put_together(
     return tuple(values)
 
 
-def _fields(packed: Sequence[Sequence[bytes]]) -> Headers:
-    """Fields as they were: in between they may have become lists."""
+def _fields(packed: Sequence[Sequence[bytes]] | bytes) -> Headers:
+    """Fields as they were: they may have become lists, or be those of an encoded head."""
+    if isinstance(packed, bytes):
+        lines = [line.partition(b": ") for line in packed.split(b"\r\n")[1:-1]]
+        return tuple([(name, value) for name, _, value in lines])
     return tuple([(name, value) for name, value in packed])
 
 

@@ -22,6 +22,7 @@ class ListeningSink(Heard):
     only the garbage collector would release.
     """
 
+    drain: Callable[[], Coroutine[Any, Any, None]]
     memorable = False
     volatile = ()
 
@@ -29,6 +30,7 @@ class ListeningSink(Heard):
         self.most_bytes = most_bytes
         self._sink = sink
         self._seconds = seconds
+        self.drain = sink.drain
 
     @property
     def connection(self) -> Client:
@@ -48,7 +50,12 @@ class ListeningSink(Heard):
         self, head: ResponseHead, body: bytes, sizes: Sequence[int], trailers: Headers
     ) -> None:
         self.head, self.trailers = head, trailers
-        self.take_whole(body, sizes)
+        self.size_bytes = len(body)
+        self.body = body if len(body) <= self.most_bytes else body[: self.most_bytes]
+        self.kept_bytes = len(self.body)
+        if len(sizes) > 1:
+            self.take_sizes(sizes)
+        self.whole = True
         self._sink.answer(head, body, sizes, trailers)
 
     def begin(self, head: ResponseHead) -> None:
@@ -70,9 +77,6 @@ class ListeningSink(Heard):
 
     def abort(self, reset: int | None = None) -> None:
         self._sink.abort(reset)
-
-    def drain(self) -> Coroutine[Any, Any, None]:
-        return self._sink.drain()
 
     def switch(self, head: ResponseHead) -> Duplex:
         self.head = head

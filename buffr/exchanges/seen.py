@@ -18,15 +18,19 @@ _MOST_CHUNKS = 10_000
 class Heard:
     """An answer as it goes to the client: up to ``most_bytes`` of its body, as it was coded.
 
+    ``body`` is the beginning of what was kept, ``rest`` what came after it.
     ``sizes_ms`` are the sizes of its pieces in bytes, each followed by the time
     in milliseconds since the one before, or since the head; beyond 10,000 they
-    are counted in the last one. ``began_s``, which is there once it has begun
-    to come in pieces, and ``since`` are seconds of a monotonic clock.
-    ``number`` is given by whoever shows it while it is under way.
+    are counted in the last one; ``None`` for a body that came in one.
+    ``began_s``, which is there once it has begun to come in pieces, and
+    ``since`` are seconds of a monotonic clock. ``number`` is given by whoever
+    shows it while it is under way.
     """
 
     head: ResponseHead | None = None
     trailers: Headers = ()
+    body = b""
+    rest: list[bytes] | None = None
     size_bytes = 0
     kept_bytes = 0
     whole = False
@@ -34,38 +38,20 @@ class Heard:
     began_s: float | None = None
     since = 0.0
     sizes_ms: array[int] | None = None
-    _first = b""
-    _more: list[bytes] | None = None
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
 
     @property
-    def body(self) -> bytes:
-        """What was kept of the body."""
-        if self._more is not None:
-            self._first = b"".join((self._first, *self._more))
-            self._more = None
-        return self._first
-
-    @property
     def pieces(self) -> int:
         return 0 if self.sizes_ms is None else len(self.sizes_ms) // 2
 
-    def flat(self) -> tuple[int, int, bytes, bytes, bool, int]:
-        """All of it but head and trailers.
-
-        Its size, the number of its pieces, what was kept of the body,
-        ``sizes_ms`` as bytes if there are several pieces, ``whole`` and
-        ``number``.
-        """
-        pieces, sizes = 0, b""
-        if self.sizes_ms is not None:
-            pieces = len(self.sizes_ms) // 2
-            if pieces > 1:
-                sizes = self.sizes_ms.tobytes()
-        body = self._first if self._more is None else self.body
-        return self.size_bytes, pieces, body, sizes, self.whole, self.number
+    def joined(self) -> bytes:
+        """All of the body that was kept."""
+        if self.rest is not None:
+            self.body = b"".join((self.body, *self.rest))
+            self.rest = None
+        return self.body
 
     def take(self, data: bytes, now: float) -> None:
         """Hear more of the body."""
@@ -75,11 +61,11 @@ class Heard:
         if room > 0:
             kept = data if size <= room else data[:room]
             if self.kept_bytes == 0:
-                self._first = kept
-            elif self._more is None:
-                self._more = [kept]
+                self.body = kept
+            elif self.rest is None:
+                self.rest = [kept]
             else:
-                self._more.append(kept)
+                self.rest.append(kept)
             self.kept_bytes += len(kept)
         delay_ms = max(0, round((now - self.since) * 1000))
         self.since = now
@@ -93,15 +79,10 @@ class Heard:
             sizes_ms[-2] += size
             sizes_ms[-1] += delay_ms
 
-    def take_whole(self, body: bytes, sizes: Sequence[int]) -> None:
-        """Hear a body that came at once, in pieces of these sizes."""
-        self.size_bytes = len(body)
-        self._first = body if len(body) <= self.most_bytes else body[: self.most_bytes]
-        self.kept_bytes = len(self._first)
-        if len(sizes) > 1:
-            pairs = [number for size in sizes[:_MOST_CHUNKS] for number in (size, 0)]
-            self.sizes_ms = array("q", pairs)
-        self.whole = True
+    def take_sizes(self, sizes: Sequence[int]) -> None:
+        """Hear that a body that came at once has several pieces of these sizes."""
+        pairs = [number for size in sizes[:_MOST_CHUNKS] for number in (size, 0)]
+        self.sizes_ms = array("q", pairs)
 
 
 @define(eq=False)
