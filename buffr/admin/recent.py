@@ -104,7 +104,8 @@ class Recent:
 
     def kept(self, exchange: Exchange, words: str, status: int) -> Kept:
         """What is kept of an ordinary hit, which may be repeated."""
-        return kept(self._where(exchange.route), (exchange, words, status, "INFO", "", None))
+        ended = exchange, words, status, "INFO", "", None
+        return kept(self._where(exchange.route), ended, self.body_bytes)
 
     def _where(self, route: Route) -> tuple[str, int]:
         where = self._routes.get(route)
@@ -144,7 +145,8 @@ class Recent:
         route = exchange.route
         words = (shown if exchange.frames is None else shown_session)(exchange.request, route)
         where = self.ids.of(route), self.ids.number(route)
-        return Story.of(kept(where, (exchange, words, 0, "INFO", "", None)), None)
+        ended = exchange, words, 0, "INFO", "", None
+        return Story.of(kept(where, ended, self.body_bytes), None)
 
     # What is kept.
 
@@ -209,7 +211,7 @@ class Recent:
     def take_in(self) -> None:
         """Keep what has ended since the last time; nobody is told of it yet."""
         pending, routes = self.pending, self._routes
-        self.pending = []
+        self.pending, body_bytes = [], self.body_bytes
         told: list[Told] = []
         for ended in pending:
             at_s, dur_s, what, _ = ended
@@ -219,7 +221,8 @@ class Recent:
             exchange, level, error = what[0], what[3], what[5]
             one = exchange.kept
             if one is None or level != "INFO":
-                one = kept(routes.get(exchange.route) or self._where(exchange.route), what)
+                where = routes.get(exchange.route) or self._where(exchange.route)
+                one = kept(where, what, body_bytes)
             told.append((at_s, dur_s, one, ()))
             heard = exchange.heard
             if heard is not None:

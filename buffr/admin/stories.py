@@ -167,8 +167,11 @@ class Beside:
     miss: str | None = None
 
 
-def kept(where: tuple[str, int], ended: Ended) -> Kept:
-    """What is kept of an exchange; ``where`` is its route's id and number."""
+def kept(where: tuple[str, int], ended: Ended, body_bytes: int) -> Kept:
+    """What is kept of an exchange, and of an answer's body that no store has.
+
+    ``where`` is its route's id and number.
+    """
     exchange, words, status, level, detail, error = ended
     request, heard, entry = exchange.request, exchange.heard, exchange.entry
     outgoing, recording, src = exchange.body.outgoing, exchange.interaction, exchange.src
@@ -195,6 +198,11 @@ def kept(where: tuple[str, int], ended: Ended) -> Kept:
         if heard.sizes_ms is not None:
             pieces = len(heard.sizes_ms) // 2
             sizes = heard.sizes_ms.tobytes() if pieces > 1 else b""
+    elif exchange.passed is not None:
+        head, answer = exchange.passed
+        response_bytes, whole = len(answer), True
+        if response_bytes > body_bytes:
+            answer = answer[:body_bytes]
     elif entry is not None:
         head, response_bytes, answer, whole = (
             entry.head,

@@ -272,9 +272,8 @@ class Engine:
         request = exchange.request
         if body:
             exchange.body = _on_its_way(route, request, body)
-        if exchange.watch is not None:
-            exchange.listen()
         if request.upgrade and asks_websocket(request):
+            exchange.listen()
             return self._fetches.session(exchange, route.upstream, check_request(request))
         return self._fetches.passed(exchange, route.upstream)
 

@@ -180,13 +180,13 @@ class Exchange:
     its part in a dialogue, if its route has these. ``place`` is
     that of the recording that answers, and ``interaction`` the recording;
     ``entry`` is a stored answer. ``watch`` wants to see it, ``heard`` is the
-    answer, if somebody listens, and ``kept`` what a repeated hit has in common
-    with it, but for the values of its ``volatile`` fields. ``shared``: its
-    answer is that of another request's call. ``stale``: it was stored, and no
-    longer fresh; ``age_s`` is the age of a stored answer. ``recorded``: its
-    answer was recorded. ``check`` is that of the recording against the live
-    API. ``matched`` is the request as a hook has changed it. ``session_close``
-    is how a fault ends its session.
+    answer, if somebody listens, ``passed`` one that was passed on as a whole,
+    and ``kept`` what a repeated hit has in common with it, but for the values
+    of its ``volatile`` fields. ``shared``: its answer is that of another
+    request's call. ``stale``: it was stored, and no longer fresh; ``age_s`` is
+    the age of a stored answer. ``recorded``: its answer was recorded. ``check``
+    is that of the recording against the live API. ``matched`` is the request
+    as a hook has changed it. ``session_close`` is how a fault ends its session.
     """
 
     route: Route
@@ -207,6 +207,7 @@ class Exchange:
     interaction: Interaction | None = None
     entry: CacheEntry | None = None
     heard: Heard | None = None
+    passed: tuple[ResponseHead, bytes] | None = None
     kept: object = None
     volatile: Sequence[bytes] = ()
     shared: bool = False

@@ -16,11 +16,6 @@ async def relayed(response: Response, sink: Sink) -> str | None:
     leaves. Raises ``ClientGone``.
     """
     body = response.body
-    data = body.take_whole()
-    if data is not None:
-        sink.answer(response.head, data, (), ())
-        await sink.drain()
-        return None
     whole = False
     try:
         sink.begin(response.head)
