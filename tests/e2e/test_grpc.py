@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
+from threading import Thread
 from typing import Any
 
 import grpc
@@ -16,8 +18,10 @@ from forward_bench import NO_PARENTS
 from grpc_clients import CLIENTS, SEEN
 from trustme import CA
 
+from buffr.message import Headers
 from buffr.testing import BuffrProcess
-from buffr.wire.http2.engines import ENGINES
+from buffr.wire.http2.engines import ENGINES, open_engine
+from buffr.wire.http2.interface import Bounds, Code, Role
 
 _LIMIT_S = 60
 _LARGE = 300_000
@@ -236,6 +240,23 @@ class TestPlain:
         assert "hallo" in raised.value.details()
         assert "hello" in raised.value.details()
 
+    @pytest.mark.parametrize("code", [Code.CANCEL, Code.INTERNAL_ERROR, Code.ENHANCE_YOUR_CALM])
+    def test_a_stream_that_is_reset_before_its_answer_is_unavailable(
+        self, settings: Path, code: Code
+    ) -> None:
+        """The code was meant for buffr: it is in the message."""
+        with _Resetting(code) as port:
+            target = f"http://127.0.0.1:{port}"
+            options = ("--mode", "passthrough", "--target", target, "--port", "0")
+            with (
+                BuffrProcess.run("serve", *options, cwd=settings) as running,
+                channel_to(running.ports[0]) as channel,
+                pytest.raises(grpc.RpcError) as raised,
+            ):
+                channel.unary_unary("/a.B/Echo")(b"x", timeout=_LIMIT_S)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert f"the upstream reset the stream: {code.name}" in raised.value.details()
+
     def test_an_upstream_that_is_gone_is_unavailable(self, settings: Path) -> None:
         with Server().running() as gone:
             port = gone.port
@@ -247,6 +268,41 @@ class TestPlain:
         ):
             channel.unary_unary("/a.B/Echo")(b"x", timeout=_LIMIT_S)
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+class _Resetting:
+    """A server in HTTP/2 that resets every stream, with a code, before it has answered."""
+
+    def __init__(self, code: Code) -> None:
+        self._code = code
+        self.engine = open_engine(Role.SERVER, self, Bounds())
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self._thread = Thread(target=self._serve)
+
+    def __enter__(self) -> int:
+        self._thread.start()
+        return int(self.listening.getsockname()[1])
+
+    def __exit__(self, *_: object) -> None:
+        self.listening.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        connection, _ = self.listening.accept()
+        with connection:
+            while True:
+                while data := self.engine.take(65536):
+                    connection.sendall(data)
+                came = connection.recv(65536)
+                if not came:
+                    return
+                self.engine.receive(came)
+
+    def head(self, stream: int, fields: Headers, *, ended: bool) -> None:
+        self.engine.reset(stream, self._code)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None  # what else it hears does not matter
 
 
 class TestTurns:
