@@ -190,7 +190,7 @@ class Explainer:
         return request.body.size_bytes
 
     async def _recorded(self, request: RecordedRequest) -> MatchKey:
-        size_bytes = request.body.size_bytes
+        size_bytes = self._matcher.recorded_work_bytes(request)
         return await aside(self._reactor, size_bytes, self._matcher.recorded, request)
 
     async def _file_call(

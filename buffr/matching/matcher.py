@@ -38,8 +38,8 @@ _IDENTITY_BYTES = 1600
 _KEY_BYTES = 500
 """The size of one of its keys, with its share of the rest."""
 _SHORT_BYTES = 200
-_MESSAGE_FACTOR = 4
-"""Fields of protobuf's messages are shorter than JSON's members, and cost as much each."""
+_MESSAGE_FACTOR = 32
+"""A credential in protobuf's messages takes six bytes, and 0.1 ms to find and to replace."""
 _ORIGIN_PARTS = ("scheme", "host", "port")
 
 
@@ -312,6 +312,11 @@ class Matcher:
         wherever else it appears.
         """
         return self._header.disregards(name) and not self._rules.redaction.may_tell(name)
+
+    def recorded_work_bytes(self, request: RecordedRequest) -> int:
+        """The same for a recording."""
+        size_bytes = request.body.size_bytes
+        return _MESSAGE_FACTOR * size_bytes if self.types.declared else size_bytes
 
     def takes_long(self, request: Request, body: bytes) -> bool:
         """Whether a body of up to ``IN_MEMORY`` bytes decodes to more than that."""
