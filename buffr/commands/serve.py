@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from buffr.commands.flags import FLAGS, declare_flags, flags_of, path_of
+from buffr.commands.imports import for_good
 from buffr.commands.parser import Parser
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def run(given: argparse.Namespace) -> int:
 
         return main(theirs)
     path = _file(given, os.environ)
-    from buffr.commands.tap import serve  # noqa: PLC0415  # help does without Twisted
+    with for_good():
+        from buffr.commands.tap import serve  # noqa: PLC0415  # help does without Twisted
 
     missing = given.default if path is None else None
     return serve(path, flags_of(given), missing=missing)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from buffr.commands.flags import MATCHING, declare_flags, mode_of
+from buffr.commands.imports import for_good
 from buffr.commands.parser import Parser, one_of
 from buffr.commands.proxy import MODE_FLAGS
 
@@ -201,6 +202,7 @@ def run(given: argparse.Namespace) -> int:
     if not given.command:
         sys.stderr.write(f"Usage: {given.parser.usage}\n")
         return _NOT_STARTED
-    from buffr.commands.run.session import run_command  # noqa: PLC0415  # help does without
+    with for_good():
+        from buffr.commands.run.session import run_command  # noqa: PLC0415  # help does without
 
     return run_command(given)
