@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 
-.PHONY: run test test-full setup setup-dev format lint types bench bench-peers autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push fuzz soak audit idle kills reliability-peers
+.PHONY: run test test-full setup setup-dev format lint types bench bench-peers autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push fuzz soak audit idle corpus kills reliability-peers
 
 run: setup  ## serve what buffr.yaml configures
 	@echo "buffr: in your client's base URL, replace https://api.openai.com with http://127.0.0.1:8080"
@@ -87,6 +87,9 @@ soak: setup-dev  ## mixed load for SECONDS: memory, descriptors, and a kill; not
 
 idle: setup-dev  ## memory of 9,000 idle connections, and of 1,000 idle intercepted tunnels
 	$(BIN)/python -m benchmarks.idle
+
+corpus: setup-dev  ## the files of DIR as clients' bytes, to a reverse port, a forward proxy, inside TLS
+	CORPUS="$(abspath $(DIR))" $(BIN)/python -m pytest -rs tests/listeners/test_hostile_requests.py
 
 kills: setup-dev  ## 200 times kill -9 under recording load, cassettes and SQLite: nothing may be lost
 	KILLS=200 $(BIN)/python -m pytest -rs tests/e2e/test_cassette_safety.py \

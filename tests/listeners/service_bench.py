@@ -112,6 +112,8 @@ class ServiceBench:
         self.held = False
         self.origins: list[Origin] = []
         """Connections to origins, in the order in which they were made."""
+        self.asked: list[bytes] = []
+        """What origins that are not held were asked, and have answered."""
         self._service = build(config, self.reactor, on_console=False, write=self.lines.append)
         self._service.open()
         self._service.listen()
@@ -164,7 +166,7 @@ class ServiceBench:
             protocol.makeConnection(self.origins[-1].wire)
         for origin in self.origins:
             if not self.held and origin.wire.value().endswith(b"\r\n\r\n"):
-                origin.wire.taken()
+                self.asked.append(origin.wire.taken())
                 origin.send(self.answer)
 
     def forget_origins(self) -> None:
