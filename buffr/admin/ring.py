@@ -150,6 +150,7 @@ class Ring:
             self._forget(self._chunks.popleft())
 
     def _next_chunk(self, full: _Chunk) -> _Chunk:
+        full.packed = bytearray(full.packed)  # which had room to grow
         for one in full.shared:
             chunks = self._shared.get(id(one), 0)
             self._shared[id(one)] = chunks + 1

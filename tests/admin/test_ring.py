@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import tracemalloc
 from collections.abc import Sequence
 
 from hypothesis import given
@@ -95,7 +96,20 @@ class TestRepeatedHits:
         assert len(ring) == len(alone)
 
 
-class TestGarbage:
+class TestMemory:
+    def test_they_take_about_what_is_counted(self) -> None:
+        ring = Ring(1 << 20)
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for number in range(20_000):
+                ring.extend([told(number)])
+            taken = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        assert ring.start > 0
+        assert taken < 1.3 * ring.size_bytes
+
     def test_the_collector_sees_none_of_them(self) -> None:
         """Else each full collection would take the longer, the more is kept."""
         ring = Ring(8 << 20)

@@ -195,7 +195,7 @@ class TestCalls:
     @pytest.mark.parametrize(
         "kind", ["a replayed GET", "a replayed GET with a trace id of its own"]
     )
-    def test_metrics_and_the_live_page_add_little(self, kind: str, tmp_path: Path) -> None:
+    def test_metrics_and_the_live_page_add_little_to_a_hit(self, kind: str, tmp_path: Path) -> None:
         """At most 3 %: a hit that is repeated makes no call for them."""
         made: Callable[[int], bytes]
         made, _ = MOST[kind]
@@ -211,3 +211,17 @@ class TestCalls:
         without, watched = calls
         # Some 30 calls are made every 50 ms, for all requests since then.
         assert watched <= 1.03 * without + 200
+
+    def test_nor_much_to_a_request_that_is_relayed(self, tmp_path: Path) -> None:
+        """One call of its own: what is kept of it is made for many together."""
+        calls = []
+        for admin in ("false", "0"):
+            with counted(tmp_path, admin, "passthrough") as counting:
+                for number in range(_WARM):
+                    counting.ask(get(number))
+                counting.counted()
+                for number in range(_WARM, _WARM + 3 * _COUNT):
+                    counting.ask(get(number))
+                calls.append(counting.counted())
+        without, watched = calls
+        assert watched <= 1.05 * without + 200
