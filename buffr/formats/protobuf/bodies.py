@@ -29,7 +29,6 @@ __all__ = [
     "MessageTypes",
     "Messages",
     "Method",
-    "framing_of",
     "from_base64",
     "method_named",
 ]
@@ -105,11 +104,6 @@ _FRAMINGS = {
 _PATH = re.compile(rb"[^?#]*/([A-Za-z_][\w.]*)/([A-Za-z_]\w*)(?:[?#].*)?", re.ASCII | re.DOTALL)
 
 
-def framing_of(media_type: bytes) -> Framing | None:
-    """How protobuf's messages are framed in a body of this lower-case media type."""
-    return _FRAMINGS.get(media_type)
-
-
 @lru_cache(maxsize=1024)
 def method_named(target: bytes) -> tuple[str, str] | None:
     """The service and the method that a target names: its last two segments.
@@ -136,7 +130,7 @@ class Messages:
         if self.type is None:
             return None
         try:
-            read = self.framing_read(body, most_bytes)
+            read = self.contents(body, most_bytes)
             found = [self.type.document(one) for one in read]
             if not self.several and len(found) != 1:
                 return None
@@ -153,14 +147,14 @@ class Messages:
         if document is not None:
             return document
         try:
-            found = [raw_document(one) for one in self.framing_read(body, most_bytes)]
+            found = [raw_document(one) for one in self.contents(body, most_bytes)]
         except ValueError:
             return None
         if not found:
             return None
         return msgspec.json.encode(found if self.several or len(found) > 1 else found[0])
 
-    def framing_read(self, body: bytes, most_bytes: int) -> list[bytes]:
+    def contents(self, body: bytes, most_bytes: int) -> list[bytes]:
         """The messages of a body, inflated. Raises ``ValueError``."""
         framing = self.framing
         if framing.base64:
