@@ -1,4 +1,4 @@
-"""How much work a request is: calls into buffr, which no busy machine changes.
+"""How much work a request is: calls into buffr and allocations, which no busy machine changes.
 
 A time says little where tests run; a call more for each request shows here.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,6 +42,41 @@ def report(*_):
         print(calls, file=file)
     calls = 0
     sys.setprofile(count)
+from twisted.internet import reactor
+reactor.callWhenRunning(lambda: signal.signal(signal.SIGUSR1, report))
+from buffr.commands.cli import main
+main()
+"""
+_ALLOCATIONS = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+
+static unsigned long count;
+
+unsigned long allocations(void) { return __sync_fetch_and_and(&count, 0); }
+
+void *malloc(size_t size) {
+    static void *(*real)(size_t);
+    if (!real) real = dlsym(RTLD_NEXT, "malloc");
+    __sync_fetch_and_add(&count, 1);
+    return real(size);
+}
+
+void *realloc(void *old, size_t size) {
+    static void *(*real)(void *, size_t);
+    if (!real) real = dlsym(RTLD_NEXT, "realloc");
+    __sync_fetch_and_add(&count, 1);
+    return real(old, size);
+}
+"""
+_ALLOCATING = """
+import ctypes, os, signal
+count = ctypes.CDLL(os.environ["LD_PRELOAD"]).allocations
+count.restype = ctypes.c_ulong
+def report(*_):
+    with open(os.environ["REPORT"], "a") as file:
+        print(count(), file=file)
 from twisted.internet import reactor
 reactor.callWhenRunning(lambda: signal.signal(signal.SIGUSR1, report))
 from buffr.commands.cli import main
@@ -80,6 +116,13 @@ MOST_ON_THE_WAY = {
     "record": (get, 220),
 }
 """Calls on the reactor's thread for a request that goes to the upstream, by mode."""
+
+MOST_ALLOCATIONS = {
+    "a replayed GET": 69,
+    "a replayed POST": 69,
+    "a replayed GET with a trace id of its own": 93,
+}
+"""Calls of ``malloc`` and ``realloc``, a tenth more than there are in CPython 3.11."""
 
 MOST_IN_2 = {"a replayed GET": 21, "a replayed GET with a trace id of its own": 26}
 
@@ -126,14 +169,20 @@ def counting(tmp_path: Path) -> Iterator[Counting]:
 
 
 @contextmanager
-def counted(tmp_path: Path, admin: str = "false", mode: str = "auto") -> Iterator[Counting]:
+def counted(
+    tmp_path: Path,
+    admin: str = "false",
+    mode: str = "auto",
+    program: str = _PROGRAM,
+    more: Mapping[str, str] | None = None,
+) -> Iterator[Counting]:
     with FakeUpstream(lambda _: answer(b"y" * 200)) as upstream:
         report = tmp_path / f"report-{admin}"
-        command = [sys.executable, "-c", _PROGRAM, mode, "--target", upstream.url, "--port", "0"]
+        command = [sys.executable, "-c", program, mode, "--target", upstream.url, "--port", "0"]
         command += ["--admin", admin]
         if mode != "passthrough":
             command += ["--cassette", f"{admin}.json"]
-        environment = {**os.environ, "REPORT": str(report)}
+        environment = {**os.environ, "REPORT": str(report), **(more or {})}
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process:
@@ -225,3 +274,27 @@ class TestCalls:
                 calls.append(counting.counted())
         without, watched = calls
         assert watched <= 1.05 * without + 200
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("cc") is None, reason="needs Linux and a C compiler"
+)
+class TestAllocations:
+    @pytest.mark.parametrize(("kind", "most"), MOST_ALLOCATIONS.items())
+    def test_a_request_takes_no_more_than_it_did(
+        self, kind: str, most: int, tmp_path: Path
+    ) -> None:
+        made, _ = MOST[kind]
+        source, library = tmp_path / "count.c", tmp_path / "count.so"
+        source.write_text(_ALLOCATIONS)
+        compiling = ["cc", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
+        subprocess.run(compiling, check=True)
+        more = {"PYTHONMALLOC": "malloc", "LD_PRELOAD": str(library)}
+        with counted(tmp_path, program=_ALLOCATING, more=more) as counting:
+            for number in range(_WARM):
+                counting.ask(made(number))
+            counting.counted()
+            for number in range(_WARM, _WARM + 3 * _COUNT):
+                counting.ask(made(number))
+            # A few are a timer's, or those of a table that grows.
+            assert 0 < counting.counted() <= 3 * _COUNT * most + 500
