@@ -260,6 +260,7 @@ class TestLists:
         assert paths == [f"/paged/{number}" for number in reversed(range(25))]
 
     def test_from_one_on(self, place: Place) -> None:
+        place.client.get(f"{place.passing}/before")
         newest = place.admin.get("/api/exchanges", limit=1)["items"][0]["id"]
         for number in range(3):
             place.client.get(f"{place.passing}/after/{number}")
