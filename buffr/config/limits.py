@@ -59,6 +59,12 @@ class Limits:
     pipeline_bytes: int = setting(
         kinds.size(128), 65536, "How many bytes are read ahead while a request is being answered."
     )
+    memo_bytes: int = setting(
+        kinds.size(0),
+        64 * 2**20,
+        "How much memory a listener uses to know requests that were replayed before, with their "
+        "answers, by their bytes; 0 for none.",
+    )
     connections: int = setting(
         kinds.whole(1, 1_000_000),
         10_000,

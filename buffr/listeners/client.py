@@ -70,12 +70,14 @@ class ConnectionLimits:
     be complete, ``body_idle_s`` until the next bytes of a body in either
     direction. A request's whole body has ``body_idle_s``, and a second more for
     each ``body_bytes_per_s`` that came. ``half_close_s`` is the time until the
-    answer to a client that sends no more. ``buffer_bytes`` bounds requests that
-    wait for their turn. Without ``http2``, no client is served in that version.
+    answer to a client that sends no more. ``memo_bytes`` bounds the memory
+    for repeated hits, and ``buffer_bytes`` requests that wait for their turn.
+    Without ``http2``, no client is served in that version.
     """
 
     head: HeadLimits = HeadLimits()
     buffer_bytes: int = 65536
+    memo_bytes: int = 64 << 20
     idle_s: float = 75
     head_s: float = 20
     body_idle_s: float = 60

@@ -85,7 +85,7 @@ class HitMemo:
     leaves four bytes. ``size_bytes`` bounds the memory.
     """
 
-    def __init__(self, size_bytes: int = 64 << 20) -> None:
+    def __init__(self, size_bytes: int) -> None:
         self._known: Memo[RequestBytes, KnownHit] = Memo(entries=_ENTRIES, size_bytes=size_bytes)
         self._marks = array("I", bytes(4 * _MARKS))
         self.filled = False

@@ -100,7 +100,7 @@ class HTTPListener(ServerFactory, Service):
         self.handle = handler
         self.limits = limits
         self.memo = HeadMemo()
-        self.hits = HitMemo()
+        self.hits = HitMemo(limits.memo_bytes)
         self.requests: Memo[Hashable, Request] = Memo(entries=8192, size_bytes=8 << 20)
         self.stopping = False
         self.now = reactor.seconds()

@@ -394,6 +394,7 @@ class _Builder:
             limits=ConnectionLimits(
                 head=HeadLimits(limits.head_bytes, limits.header_count),
                 buffer_bytes=limits.pipeline_bytes,
+                memo_bytes=limits.memo_bytes,
                 idle_s=limits.client_idle_s,
                 head_s=limits.head_s,
                 body_idle_s=limits.body_idle_s,

@@ -90,7 +90,7 @@ class Bench:
     ) -> None:
         self.limits = limits
         self.memo = memo or HeadMemo()
-        self.hits = HitMemo()
+        self.hits = HitMemo(1 << 20)
         self.requests: Memo[Hashable, Request] = Memo(entries=8, size_bytes=1 << 20)
         self.soon_called: list[Callable[[], None]] = []
         self.after_called: list[Callable[[], None]] = []

@@ -36,7 +36,7 @@ class Watched(HitMemo):
     """Counts the answers that it gave."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(32 << 20)
         self.given = 0
 
     def put(self, request: Repeated, known: KnownHit) -> None:
@@ -590,7 +590,7 @@ class TestVolatile:
 
 class TestBounds:
     def test_requests_that_come_once_leave_nothing(self) -> None:
-        memo = HitMemo()
+        memo = HitMemo(1 << 20)
         asked = [b"GET /%d" % number for number in range(100)]
         assert not any(memo.repeated(None, raw, ()) for raw in asked)
         assert memo.repeated(None, asked[-1], ())
