@@ -457,7 +457,9 @@ class TestReports:
                 command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs
             ) as process:
                 os.close(theirs)
-                shown = os.read(ours, 1000)
+                shown = b""
+                while b"/6" not in shown:
+                    shown += os.read(ours, 1000)  # raises once the process has ended
                 process.wait(60)
         os.close(ours)
-        assert b"of 6 interactions" in shown
+        assert b"interactions" in shown

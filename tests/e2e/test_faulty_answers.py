@@ -143,6 +143,7 @@ class TestBodies:
         ):
             client.send(request(b"/a"))
             assert b"X-Buffr-Fault: slow" in client.until(b"\r\n\r\n")
+            client.reset()  # a client that ends its side would be waited for
 
     def test_reset(self, tmp_path: Path, upstream: FakeUpstream, mode: str) -> None:
         with (

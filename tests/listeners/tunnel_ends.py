@@ -36,7 +36,7 @@ class Listener:
 
     limits: ConnectionLimits = ConnectionLimits(head_s=20, idle_s=70)
     memo: HeadMemo = field(factory=HeadMemo)
-    hits: HitMemo = field(factory=HitMemo)
+    hits: HitMemo = field(factory=lambda: HitMemo(1 << 20))
     requests: Memo[Hashable, Request] = field(factory=lambda: Memo(entries=8, size_bytes=8192))
     stopping: bool = False
     now: float = 1000.0

@@ -21,6 +21,7 @@ from buffr.message import media_type
 
 __all__ = ["DescriptorFile", "declarations_in", "descriptors_beside"]
 
+_ABSENT = (FileNotFoundError, NotADirectoryError)
 _SUFFIX = ".descriptors.pb"
 _PROTOC = "protoc --include_imports --descriptor_set_out={out} {source}"
 _INSTALL = "pip install 'buffr-proxy[grpc]'"
@@ -73,13 +74,13 @@ class DescriptorFile:
     ) -> DescriptorFile:
         """The file of a cassette, read if it exists. What it lacks for that is warned of."""
         made = cls(descriptors_beside(cassette), types, warn, mode)
-        with suppress(FileNotFoundError):
+        with suppress(*_ABSENT):
             try:
                 types.add(_declarations(made.path.read_bytes()))
             except ImportError:
                 warn(f"{made.path}: needs the package protobuf: {_INSTALL}")
             except (OSError, BadDescriptors) as error:
-                if isinstance(error, FileNotFoundError):
+                if isinstance(error, _ABSENT):
                     raise
                 warn(f"{made.path}: cannot be read: {error}; messages are compared by their bytes")
         return made
