@@ -16,7 +16,7 @@ from buffr.testing import BuffrProcess
 # No time limit on an example, as a busy machine breaks it. The same examples in each run of
 # "ci", so that a change fails by its own fault; "deep" looks for new ones.
 _ANY_TIME = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", _ANY_TIME, max_examples=50, derandomize=True, print_blob=True)
+settings.register_profile("ci", _ANY_TIME, max_examples=25, derandomize=True, print_blob=True)
 settings.register_profile("deep", _ANY_TIME, max_examples=500, print_blob=True)
 # "fuzz" is for `make fuzz`, which says how many.
 _MANY = int(os.environ.get("FUZZ_EXAMPLES", "100000"))
