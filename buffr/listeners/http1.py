@@ -27,6 +27,7 @@ from buffr.listeners.hit_memo import KnownHit, Repeated
 from buffr.listeners.http1_sink import Http1Sink
 from buffr.listeners.http2 import Http2Connection
 from buffr.message import Request
+from buffr.tls.thin import close_at_once
 from buffr.transport.direct_send import send_at_once
 from buffr.transport.streams import BodyStream, IStreamTransport
 from buffr.upstream.bound import Bonds
@@ -484,7 +485,10 @@ class Http1Connection(Protocol):
 
     def stop(self) -> None:
         """Close now if no exchange is under way, otherwise after its answer."""
-        if self._state <= FLUSHING:
+        if self._state is IDLE:
+            self._close(unread=False)
+            close_at_once(self.transport)
+        elif self._state <= FLUSHING:
             self._close(unread=False)
 
     def _release_bonds(self) -> None:

@@ -24,6 +24,7 @@ from buffr.listeners.hit_memo import KnownHit, Repeated
 from buffr.listeners.http2_sink import Http2Sink
 from buffr.log import say
 from buffr.message import CHUNKED, Headers, Piece, Request
+from buffr.tls.thin import close_at_once
 from buffr.transport.direct_send import send_at_once
 from buffr.transport.streams import BodyStream, IStreamTransport
 from buffr.upstream.bound import Bonds
@@ -396,6 +397,8 @@ class Http2Connection(Protocol):
         """Tell the client to open no more streams, and close when those that are open are over."""
         self.engine.go_away()
         self.flush()
+        if self.engine.over and not self._held:
+            close_at_once(self.transport)
 
     def cut(self) -> None:
         if not self.lost:

@@ -26,7 +26,7 @@ from zope.interface import implementer
 
 from buffr.wire.tls_records import Records
 
-__all__ = ["ThinTLS", "server_tls"]
+__all__ = ["ThinTLS", "close_at_once", "server_tls"]
 
 _NAMES = (
     "_checkHandshakeStatus",
@@ -54,6 +54,19 @@ def server_tls(
     # Twisted's default gathers small writes for a turn; answers are written whole here.
     factory.protocol = TLSMemoryBIOProtocol
     return factory.buildProtocol(None)
+
+
+def close_at_once(transport: object) -> None:
+    """Close a transport on which nothing is under way.
+
+    With TLS our close_notify is sent, and the peer's is not waited for: an
+    idle client in a pool does not read (RFC 8446 6.1).
+    """
+    if isinstance(transport, TLSMemoryBIOProtocol):
+        transport.loseConnection()
+        transport = transport.transport
+    if transport is not None:
+        transport.loseConnection()  # type: ignore[attr-defined]  # as all transports have it
 
 
 class _OneProtocol(Factory):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from bench import eventually, interactions
 from commands import BUFFR, TWISTD
@@ -109,6 +112,20 @@ class TestSignals:
             for client in clients:
                 assert client.rest() == b""
                 client.close()
+
+    @pytest.mark.parametrize("http2", [False, True])
+    def test_idle_ones_with_tls_neither(self, tmp_path: Path, *, http2: bool) -> None:
+        """A client that keeps a connection for later does not read, and answers no close_notify."""
+        with FakeUpstream(Gate()) as upstream:
+            row = {"port": 0, "target": upstream.url, "mode": "passthrough", "tls": True}
+            settings = {"reverse": [row], "limits": {"shutdown_s": 600, "half_close_s": 600}}
+            (tmp_path / "buffr.yaml").write_text(json.dumps(settings))
+            with BuffrProcess.run("serve", cwd=tmp_path) as running:
+                trusted = ssl.create_default_context(cafile=str(tmp_path / "buffr-ca.pem"))
+                with httpx.Client(verify=trusted, http2=http2, timeout=120) as client:
+                    found = client.get(f"https://localhost:{running.ports[0]}/quick")
+                    assert found.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
+                    assert running.stop() == 0
 
     def test_an_exchange_that_outlasts_the_grace_is_cut_and_not_replayed(
         self, tmp_path: Path
