@@ -18,7 +18,13 @@ from buffr.exchanges.route import Recorded
 from buffr.exchanges.sessions.calls import CallReplays
 from buffr.exchanges.sessions.opening import CallBody
 from buffr.exchanges.sessions.registry import Sessions
-from buffr.interaction import LEFT_OPEN, Body, HTTPInteraction, WebSocketInteraction
+from buffr.interaction import (
+    LEFT_OPEN,
+    Body,
+    HTTPInteraction,
+    Interaction,
+    WebSocketInteraction,
+)
 from buffr.log import say
 from buffr.message import first_value
 from buffr.recording.batches import merged
@@ -59,12 +65,7 @@ class Replays:
 
         Returns the status, and why it was cut off.
         """
-        interaction = await route.store.load(place)
-        if route.hooks is not None:
-            request = exchange.recorded_request(exchange.body.shown)
-            interaction = await route.hooks.replayed(interaction, request)
-        self._counters.hits += 1
-        exchange.interaction = interaction
+        interaction = await self._loaded(exchange, route, place)
         if isinstance(interaction, WebSocketInteraction):
             values = captured(exchange, route)
             interaction, clock = at_its_time(self._wall, exchange, route, interaction)
@@ -104,14 +105,19 @@ class Replays:
 
         Returns as ``answer`` does. Raises ``SessionDrift``.
         """
+        interaction = await self._loaded(exchange, route, place)
+        assert isinstance(interaction, HTTPInteraction)
+        return await self._calls.play(exchange, route, interaction, body), None
+
+    async def _loaded(self, exchange: Exchange, route: Recorded, place: int) -> Interaction:
+        """The recording at a place as its hooks leave it; counts the hit."""
         interaction = await route.store.load(place)
         if route.hooks is not None:
             request = exchange.recorded_request(exchange.body.shown)
             interaction = await route.hooks.replayed(interaction, request)
         self._counters.hits += 1
         exchange.interaction = interaction
-        assert isinstance(interaction, HTTPInteraction)
-        return await self._calls.play(exchange, route, interaction, body), None
+        return interaction
 
     async def _held_open(
         self,
