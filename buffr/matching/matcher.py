@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 from hashlib import sha256
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from buffr.formats.grpc import may_be_compressed
 from buffr.formats.protobuf.bodies import MessageTypes
@@ -17,7 +17,8 @@ from buffr.matching.frames import FrameRules
 from buffr.matching.header_fields import CountedFields, HeaderRules
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
-from buffr.matching.key import Counted, KeyPart, MatchKey, RecordedKey, Variant, digest_of, encoded
+from buffr.matching.key import Counted, KeyPart, MatchKey, RecordedKey, Variant, encoded
+from buffr.matching.key_head import ORIGIN_PARTS, KeyHead
 from buffr.matching.long_body import ReadLong, long_body
 from buffr.matching.rules import MatchRules, Reading, other_readings
 from buffr.matching.target import TargetRules, legal_target
@@ -40,59 +41,13 @@ _KEY_BYTES = 500
 _SHORT_BYTES = 200
 _MESSAGE_FACTOR = 32
 """A credential in protobuf's messages takes six bytes, and 0.1 ms to find and to replace."""
-_ORIGIN_PARTS = ("scheme", "host", "port")
-
-
-@frozen(eq=False)
-class _Head:
-    """The part of a key before the body: all other parts, those of the origin first.
-
-    The last ``header_parts`` are those of header fields. ``doubtful`` are the
-    query's fields that may be credentials or data.
-    """
-
-    kind: BodyKind
-    parts: tuple[KeyPart, ...]
-    origin_parts: int
-    header_parts: int
-    doubtful: frozenset[bytes]
-    start: bytes = field(init=False)
-
-    @start.default
-    def _start(self) -> bytes:
-        return b"".join(map(encoded, self.parts))
-
-    def exact(self, body: bytes) -> MatchKey:
-        return MatchKey((*self.parts, ("body", body)), self.digest(body))
-
-    def digest(self, body: bytes) -> bytes:
-        return digest_of(self.start + encoded(("body", body)))
-
-    def keys(self, body: bytes) -> tuple[MatchKey, ...]:
-        """From exact to lenient: lenient keys leave out port, scheme and host in turn.
-
-        What a recording lacks matches anything.
-        """
-        exact = self.exact(body)
-        if self.origin_parts != len(_ORIGIN_PARTS):
-            return (exact,)
-        scheme, host, _, *others = exact.parts
-        lenient = (scheme, host, *others), (host, *others), tuple(others)
-        return (exact, *map(MatchKey, lenient))
-
-    def headerless(self, keys: tuple[MatchKey, ...]) -> tuple[MatchKey, ...]:
-        """These keys without the parts of header fields."""
-        if not self.header_parts:
-            return ()
-        end = -self.header_parts - 1  # the body comes last
-        return tuple([MatchKey((*key.parts[:end], key.parts[-1])) for key in keys])
 
 
 @frozen(eq=False)
 class _RememberedHead:
     """What is remembered about a request from its head alone."""
 
-    head: _Head
+    head: KeyHead
     secrets: KnownSecrets
     selecting: Selecting
     bare: Identity | None = None
@@ -184,7 +139,7 @@ class Matcher:
         self._last_head: tuple[Headers, tuple[object, ...], _RememberedHead] | None = None
         self._last_fields: tuple[Headers, bytes, tuple[KeyPart, ...], CountedFields] | None = None
         self._requests: Memo[object, _RememberedHead] = Memo(entries=2048, size_bytes=8 << 20)
-        self._heads: Memo[object, _Head] = Memo(entries=2048, size_bytes=4 << 20)
+        self._heads: Memo[object, KeyHead] = Memo(entries=2048, size_bytes=4 << 20)
         self._selectings: Memo[object, Selecting] = Memo(entries=2048, size_bytes=4 << 20)
         self._variants: Memo[object, Variant] = Memo(entries=4096, size_bytes=4 << 20)
         self._bare: Memo[object, Identity] = Memo(entries=2048, size_bytes=4 << 20)
@@ -281,7 +236,7 @@ class Matcher:
         unknown = evolve(kind, messages=evolve(messages, type=None))
         return (value, self._body.value_of(unknown, body, secrets, form))
 
-    def _as_before(self, target: bytes, head: _Head, secrets: KnownSecrets) -> _Head | None:
+    def _as_before(self, target: bytes, head: KeyHead, secrets: KnownSecrets) -> KeyHead | None:
         """The head as earlier versions stored it: every stand-in is named after its field.
 
         ``?key=AIza…`` was stored like an opaque value; exactly the same value
@@ -481,7 +436,7 @@ class Matcher:
         self, scheme: str | None, host: str | None, port: int | None
     ) -> tuple[KeyPart, ...]:
         """The parts of the origin that are known and count; one that does not count is empty."""
-        values = zip(_ORIGIN_PARTS, (scheme, host, port), strict=True)
+        values = zip(ORIGIN_PARTS, (scheme, host, port), strict=True)
         return tuple(
             [
                 (name, str(value).lower().encode() if name in self._on else b"")
@@ -510,7 +465,7 @@ class Matcher:
         origin: Origin | None,
         secrets: KnownSecrets,
         names: frozenset[bytes] = frozenset(),
-    ) -> tuple[_Head, CountedFields]:
+    ) -> tuple[KeyHead, CountedFields]:
         parts: tuple[KeyPart, ...] = ()
         if self._with_origin and origin is not None:
             parts = self._origin_parts(origin.scheme, origin.host, origin.port)
@@ -534,7 +489,7 @@ class Matcher:
         names: frozenset[bytes] = frozenset(),
         *,
         websocket: bool | None = None,
-    ) -> tuple[_Head, CountedFields]:
+    ) -> tuple[KeyHead, CountedFields]:
         if websocket is None and secrets is NOTHING_KNOWN:
             fields = self._recorded_fields(method, headers, origin)
         else:
@@ -552,7 +507,7 @@ class Matcher:
             kind = self._with_messages(_kind(content_type, codings), target)
             doubtful = frozenset() if self._redaction.exact else frozenset(reading.doubtful)
             parts = (*origin, *request, *compared)
-            head = _Head(kind, parts, len(origin), len(fields.in_key), doubtful)
+            head = KeyHead(kind, parts, len(origin), len(fields.in_key), doubtful)
             size_bytes = 1000 + 4 * len(target) + sum([2 * len(value) for _, value in compared])
             self._heads.put(known, head, size_bytes)
         return head, fields
@@ -562,7 +517,7 @@ class Matcher:
         return kind if messages is None else evolve(kind, messages=messages)
 
 
-def _keys(head: _Head, values: tuple[bytes, ...]) -> tuple[MatchKey, ...]:
+def _keys(head: KeyHead, values: tuple[bytes, ...]) -> tuple[MatchKey, ...]:
     return tuple([key for value in values for key in head.keys(value)])
 
 
@@ -607,5 +562,5 @@ def differences(live: MatchKey, recorded: MatchKey) -> tuple[str, ...]:
         name
         for name in {**ours, **theirs}
         if ours.get(name) != theirs.get(name)
-        and not (name in _ORIGIN_PARTS and (name not in ours or name not in theirs))
+        and not (name in ORIGIN_PARTS and (name not in ours or name not in theirs))
     )
