@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,17 +14,22 @@ from buffr.admin.answers import Asked, Events, Failed, bad_request, whole
 from buffr.admin.filters import Filter, filter_of
 from buffr.admin.recent import OpenExchange, Recent
 from buffr.admin.server import Endpoint
-from buffr.admin.stories import Record
+from buffr.admin.stories import Record, Story, sums_of
 from buffr.admin.summaries import Summaries
 from buffr.message import first_value
 
-__all__ = ["EventPages", "Watcher"]
+__all__ = ["EventPages", "Watcher", "rest_after"]
 
 _MOST_WATCHERS = 20
 _TICK_S = 0.1
-_COUNTS_EVERY = 10
-_ALIVE_EVERY = 150
+_LONGEST_TICK_S = 1.0
+_SHARE = 0.05
+"""Of buffr's time, to be spent on telling clients."""
+_COUNTS_EVERY_S = 1.0
+_ALIVE_EVERY_S = 15.0
 _MOST_ITEMS = 100
+_MOST_BYTES = 1 << 18
+"""Of requests' bodies, which are read for what they mean: that takes 10 to 20 ms."""
 _MOST_UPDATES = 50
 _MOST_CHANGES = 200
 
@@ -39,7 +44,8 @@ class Watcher:
     changes: list[dict[str, Any]] = field(factory=list)
     sizes: dict[int, int] = field(factory=dict)
     last_total: int = -1
-    ticks: int = 0
+    counted_s: float = 0.0
+    told_s: float = 0.0
 
 
 @define(eq=False)
@@ -47,7 +53,8 @@ class EventPages:
     """Answers ``/api/events``. ``hello`` and ``counts`` make the data of these events.
 
     A client is told at most every 0.1 s, of the latest 100 exchanges since
-    then; so it costs the same however many there are, and nothing waits for a
+    then, or of fewer if their bodies are long, and less often where that takes
+    long; so it costs the same however many there are, and nothing waits for a
     client that is slow.
     """
 
@@ -101,47 +108,54 @@ class EventPages:
         try:
             yield b"retry: 1000\n" + _event("hello", self.hello())
             while not self._stopped:
-                told = b"".join(self._told(watcher))
+                began_s = self.reactor.seconds()
+                told = b"".join(await self._told(watcher))
+                rest_s = rest_after(self.reactor.seconds() - began_s, len(self.watchers))
                 if told:
                     yield told
-                await self._tick()
+                await self._tick(rest_s)
         finally:
             self.watchers.remove(watcher)
 
-    async def _tick(self) -> None:
+    async def _tick(self, rest_s: float) -> None:
+        if self._stopped:  # while a thread was reading
+            return
         tick: Deferred[None] = Deferred(lambda _: timer.cancel())
-        timer: IDelayedCall = self.reactor.callLater(_TICK_S, tick.callback, None)
+        timer: IDelayedCall = self.reactor.callLater(rest_s, tick.callback, None)
         self._ticks = [one for one in self._ticks if one[1].active()]
         self._ticks.append((tick, timer))
         await tick
 
-    def _told(self, watcher: Watcher) -> list[bytes]:
+    async def _told(self, watcher: Watcher) -> list[bytes]:
         """The events that a client has not been told of yet."""
-        watcher.ticks += 1
-        told = self._told_done(watcher)
-        told += self._told_open(watcher)
+        now_s = self.reactor.seconds()
+        told = await self._told_done(watcher)
+        told += await self._told_open(watcher)
         changes, watcher.changes = watcher.changes, []
         told += [_event("changed", change) for change in changes]
-        if watcher.ticks % _COUNTS_EVERY == 1:
+        if now_s - watcher.counted_s >= _COUNTS_EVERY_S:
+            watcher.counted_s = now_s
             total = self.recent.figures.total
             if total != watcher.last_total or changes or self.recent.open_count:
                 watcher.last_total = total
                 told.append(_event("counts", self.counts()))
-        if not told and watcher.ticks % _ALIVE_EVERY == 0:
+        if not told and now_s - watcher.told_s >= _ALIVE_EVERY_S:
             told.append(b": alive\n\n")
+        if told:
+            watcher.told_s = now_s
         return told
 
-    def _told_done(self, watcher: Watcher) -> list[bytes]:
+    async def _told_done(self, watcher: Watcher) -> list[bytes]:
         recent = self.recent
         recent.catch_up()
         end = recent.end
         if watcher.position >= end:
             return []
         first = max(watcher.position, recent.start, end - _MOST_ITEMS)
-        watcher.skipped += first - watcher.position
-        records = recent.forwards(first, _MOST_ITEMS)
-        watcher.position = first + len(records)
-        items = [self.summaries.of(record) for record in records]
+        records = _read_soon(recent.forwards(first, _MOST_ITEMS))
+        watcher.skipped += end - len(records) - watcher.position
+        watcher.position = end
+        items = await self.summaries.of(records)
         for record in records:
             watcher.sizes.pop(record.id, None)
         items = [one for one in items if watcher.wanted.passes(one)]
@@ -149,26 +163,57 @@ class EventPages:
             return []
         data = {"items": items, "skipped": watcher.skipped}
         watcher.skipped = 0
-        return [_event("exchanges", data, _last(records))]
+        return [_event("exchanges", data, records[-1].id)]
 
-    def _told_open(self, watcher: Watcher) -> list[bytes]:
+    async def _told_open(self, watcher: Watcher) -> list[bytes]:
         told: list[bytes] = []
         under_way = self.recent.under_way()
         for number in [number for number in watcher.sizes if number not in under_way]:
             del watcher.sizes[number]
+        for summary in await self._newly_open(watcher, under_way):
+            passes = watcher.wanted.passes(summary)
+            watcher.sizes[summary["id"]] = summary["response_bytes"] if passes else -1
+            if passes:
+                told.append(_event("open", summary))
         for number, opened in under_way.items():
-            if len(told) == _MOST_UPDATES:
-                break
             size_bytes = opened.heard.size_bytes
-            if number not in watcher.sizes:
-                summary = self.summaries.opened(opened, self.recent.story_of(opened))
-                watcher.sizes[number] = size_bytes if watcher.wanted.passes(summary) else -1
-                if watcher.sizes[number] >= 0:
-                    told.append(_event("open", summary))
-            elif 0 <= watcher.sizes[number] != size_bytes:
+            if len(told) < _MOST_UPDATES and 0 <= watcher.sizes.get(number, -1) != size_bytes:
                 watcher.sizes[number] = size_bytes
                 told.append(_event("update", _update(opened)))
         return told
+
+    async def _newly_open(
+        self, watcher: Watcher, under_way: Mapping[int, OpenExchange]
+    ) -> list[dict[str, Any]]:
+        some: list[tuple[OpenExchange, Story]] = []
+        size_bytes = 0
+        for number, opened in under_way.items():
+            if len(some) == _MOST_UPDATES or size_bytes > _MOST_BYTES:
+                break
+            if number not in watcher.sizes:
+                story = self.recent.story_of(opened)
+                size_bytes += len(story.body or b"")
+                some.append((opened, story))
+        return await self.summaries.opened(some)
+
+
+def rest_after(spent_s: float, watchers: int) -> float:
+    """How long a client is left alone after so long was spent on it, so that all get their share.
+
+    On a machine with much to do it takes longer to tell anything: then it is told less often.
+    """
+    return min(_LONGEST_TICK_S, max(_TICK_S, spent_s * watchers / _SHARE))
+
+
+def _read_soon(records: Sequence[Record]) -> Sequence[Record]:
+    """The latest of some records, whose requests are soon read."""
+    size_bytes = 0
+    for number, record in enumerate(reversed(records)):
+        if record.dur_s is not None:  # of repeated hits only the first is read
+            size_bytes += sums_of(record.kept)[0]
+        if size_bytes > _MOST_BYTES and number:
+            return records[-number:]
+    return records
 
 
 def _update(opened: OpenExchange) -> dict[str, Any]:
@@ -179,10 +224,6 @@ def _update(opened: OpenExchange) -> dict[str, Any]:
         "chunks": heard.pieces,
         "frames": opened.exchange.frames,
     }
-
-
-def _last(records: Sequence[Record]) -> int | None:
-    return records[-1].id if records else None
 
 
 def _event(name: str, data: Any, number: int | None = None) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from attrs import define, evolve
@@ -94,14 +95,15 @@ class ExchangePages:
         if before is not None and recent.find(before) is None:
             end = recent.position_after(before)
         items: list[dict[str, Any]] = []
-        for number, record in enumerate(recent.backwards(end)):
-            if number % _TURN_RECORDS == _TURN_RECORDS - 1:
-                await deferLater(self.reactor, 0)
-            summary = await self._passing(record, wanted, number)
-            if summary is not None:
-                if len(items) == limit:
-                    return items, True
-                items.append(summary)
+        number = 0
+        older = recent.backwards(end)
+        some = _TURN_RECORDS if wanted.tests or wanted.deep else min(_TURN_RECORDS, limit + 1)
+        while records := list(islice(older, some)):
+            items += await self._passing(records, wanted, number)
+            if len(items) > limit:
+                return items[:limit], True
+            number += len(records)
+            await deferLater(self.reactor, 0)
         return items, False
 
     async def _after(
@@ -113,27 +115,29 @@ class ExchangePages:
         number = 0
         while records := recent.forwards(position, _TURN_RECORDS):
             position = max(position, recent.start) + len(records)
-            for record in records:
-                summary = await self._passing(record, wanted, number)
-                number += 1
-                if summary is not None:
-                    if len(items) == limit:
-                        return items, True
-                    items.append(summary)
+            items += await self._passing(records, wanted, number)
+            if len(items) > limit:
+                return items[:limit], True
+            number += len(records)
             await deferLater(self.reactor, 0)
         return items, False
 
-    async def _passing(self, record: Record, wanted: Filter, number: int) -> dict[str, Any] | None:
-        summary = self.summaries.of(record)
-        if not wanted.passes(summary):
-            return None
-        if wanted.deep:
-            if number >= _SEARCHED_DEEP:
-                return None
-            detail = await self.detail(record, _BODY_BYTES)
-            if not wanted.passes_deep(*_texts(detail)):
-                return None
-        return summary
+    async def _passing(
+        self, records: Sequence[Record], wanted: Filter, number: int
+    ) -> list[dict[str, Any]]:
+        """The summaries that pass, of records of which the first is the ``number``th."""
+        items = []
+        for at, summary in enumerate(await self.summaries.of(records)):
+            if not wanted.passes(summary):
+                continue
+            if wanted.deep:
+                if number + at >= _SEARCHED_DEEP:
+                    break
+                detail = await self.detail(records[at], _BODY_BYTES)
+                if not wanted.passes_deep(*_texts(detail)):
+                    continue
+            items.append(summary)
+        return items
 
     async def _one(self, asked: Asked) -> Reply:
         number = whole("id", asked.path["id"], 1, 1 << 53)
@@ -148,7 +152,7 @@ class ExchangePages:
     async def detail(self, record: Record, most_bytes: int) -> dict[str, Any]:
         """As ``ExchangeDetail`` of the API's document."""
         story = record.story
-        summary = self.summaries.of(record)
+        (summary,) = await self.summaries.of([record])
         route = self.running.ids.route(story.route_number)
         if story.request is None:
             return {"summary": summary, **_NO_SIDES, "drift": None}
@@ -165,7 +169,7 @@ class ExchangePages:
     async def _open_detail(self, opened: OpenExchange, most_bytes: int) -> dict[str, Any]:
         exchange, story = opened.exchange, self.recent.story_of(opened)
         sides = await self._sides(story, exchange.request, exchange.route, None, None, most_bytes)
-        summary = self.summaries.opened(opened, story)
+        (summary,) = await self.summaries.opened([(opened, story)])
         return {"summary": summary, **sides, "miss": None, "drift": None}
 
     async def _made_at(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from buffr.message import Headers, media_type
-from buffr.redaction.request_hint import LARGEST_READ, RequestHint
+from buffr.redaction.request_hint import RequestHint
 
 __all__ = ["label_of"]
 
@@ -41,28 +38,18 @@ _MODEL_IN_PATH = re.compile(r"/models/([^/:?]+):")
 _CONVERSATIONS = ("messages", "input", "contents")
 
 
-def label_of(url: str, headers: Headers, body: bytes, hint: RequestHint) -> str:
-    """A request in a few words. ``url`` is redacted; ``body`` has no content codings."""
+def label_of(url: str, headers: Headers, members: Mapping[str, object], hint: RequestHint) -> str:
+    """A request in a few words. ``url``, and the ``members`` of a body's JSON, are redacted."""
     kind = media_type(headers)
     parts = urlsplit(url)
     if kind.startswith(b"application/grpc"):
         return _cut(f"{parts.path.lstrip('/')} · gRPC")
-    document = _document(body, kind)
+    document = members if b"json" in kind or kind == b"" else {}
     words = _graphql(document) or _llm(parts.path, document, hint) or _operation(document, hint)
     return _cut(words or _end_of(parts.path, parts.query))
 
 
-def _document(body: bytes, kind: bytes) -> Mapping[str, Any]:
-    if not body or len(body) > LARGEST_READ or (b"json" not in kind and kind != b""):
-        return {}
-    try:
-        found = msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _graphql(document: Mapping[str, Any]) -> str:
+def _graphql(document: Mapping[str, object]) -> str:
     query = document.get("query")
     if not isinstance(query, str):
         return ""
@@ -74,7 +61,7 @@ def _graphql(document: Mapping[str, Any]) -> str:
     return f"{found[1]} {named}" if named else found[1]
 
 
-def _llm(path: str, document: Mapping[str, Any], hint: RequestHint) -> str:
+def _llm(path: str, document: Mapping[str, object], hint: RequestHint) -> str:
     verb = next((verb for end, verb in _VERBS if path.endswith(end)), "")
     in_path = _MODEL_IN_PATH.search(path)
     model = hint.model or (in_path[1] if in_path else None)
@@ -93,12 +80,13 @@ def _llm(path: str, document: Mapping[str, Any], hint: RequestHint) -> str:
     return " · ".join(said)
 
 
-def _operation(document: Mapping[str, Any], hint: RequestHint) -> str:
+def _operation(document: Mapping[str, object], hint: RequestHint) -> str:
     operation = hint.operation
     if not operation:
         return ""
     name = operation.rstrip("/").rpartition("/")[2].rpartition(".")[2] or operation
-    subject = next((document[one] for one in _SUBJECTS if isinstance(document.get(one), str)), "")
+    members = (document.get(one) for one in _SUBJECTS)
+    subject = next((one for one in members if isinstance(one, str)), "")
     subject = subject.rstrip("/").rpartition("/")[2].rpartition(":")[2]
     return f"{name} · {subject}" if subject else name
 

@@ -120,7 +120,7 @@ class MissPages:
         story = cause.last.story
         error = story.error
         assert isinstance(error, NoMatch)
-        told = self.summaries.of(cause.last)
+        (told,) = await self.summaries.of([cause.last])
         nearest = nearest_data(error, partial(self._reference, named))
         identity = None if named is None else await self._identity(named, story)
         return {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from buffr.admin.labels import label_of
 from buffr.admin.recent import OpenExchange
@@ -14,24 +15,25 @@ from buffr.exchanges.route import Recorded
 from buffr.interaction import HTTPInteraction, Interaction
 from buffr.message import Headers, ResponseHead, media_type
 from buffr.recording.readable import beginning, codings_of
-from buffr.redaction.request_hint import LARGEST_READ, RequestHint, hint_of
+from buffr.redaction.request_hint import LARGEST_READ, RequestHint, read_request
 from buffr.redaction.rules import RedactionRules
-from buffr.transport.eager import at_once
+from buffr.transport.eager import aside, at_once
 
 __all__ = ["Described", "Summaries", "described", "kind_of", "parted", "readable_body"]
 
 _NO_HINT = RequestHint()
 _MOST_MADE = 1000
+_Name = tuple[int, int]
+_Made = tuple[Kept, dict[str, object]]
+"""What is kept, so that nothing else gets its id meanwhile, and what was made of it."""
 
 
+@frozen
 class Described:
     """What a request means: its label and its hint."""
 
-    __slots__ = ("hint", "label")
-
-    def __init__(self, label: str, hint: RequestHint) -> None:
-        self.label = label
-        self.hint = hint
+    label: str
+    hint: RequestHint
 
 
 def described(
@@ -39,8 +41,8 @@ def described(
 ) -> Described:
     """What a request means. ``url`` is redacted; ``body`` is as it was sent."""
     plain = readable_body(headers, body)
-    hint = hint_of(target, headers, plain, rules)
-    return Described(label_of(url, headers, plain, hint), hint)
+    hint, members = read_request(target, headers, plain, rules)
+    return Described(label_of(url, headers, members, hint), hint)
 
 
 def readable_body(headers: Headers, body: bytes) -> bytes:
@@ -86,38 +88,63 @@ class Summaries:
 
     ids: RouteIds
     rules: RedactionRules
-    _made: dict[tuple[int, int], tuple[Kept, dict[str, object]]] = field(init=False, factory=dict)
+    reactor: Any
+    _made: dict[_Name, _Made] = field(init=False, factory=dict)
 
-    def of(self, record: Record) -> dict[str, Any]:
-        """The summary of an exchange that is over."""
-        kept = record.kept
-        name = (record.id, 0) if record.dur_s is not None else (0, id(kept))
-        made = self._made.get(name)
-        if made is None:
-            if len(self._made) >= _MOST_MADE:
-                self._made.clear()
-            made = self._made[name] = kept, self._same(Story.of(kept, record.dur_s))
-        beside = beside_of(kept)
-        summary = {
-            "id": record.id,
-            "at_ms": record.began_ms,
-            **made[1],
-            "duration_ms": round((record.dur_s or 0.0) * 1000, 3),
+    async def of(self, records: Sequence[Record]) -> list[dict[str, Any]]:
+        """The summaries of exchanges that are over, in their order."""
+        names = [_name(record) for record in records]
+        made = {name: self._made[name] for name in names if name in self._made}
+        new = {
+            name: record for name, record in zip(names, records, strict=True) if name not in made
         }
-        if record.values:
-            request = record.story.request
-            summary["traceparent"] = None if request is None else request.trace or None
-        if beside is not None and beside.saved is not None and summary["saved"] is not None:
-            summary["saved"] = beside.saved.data()
-        return summary
+        if new:
+            stories = [Story.of(record.kept, record.dur_s) for record in new.values()]
+            meanings = await self._meanings(stories)
+            if len(self._made) + len(new) > _MOST_MADE:
+                self._made.clear()
+            for (name, record), story, meant in zip(new.items(), stories, meanings, strict=True):
+                made[name] = self._made[name] = record.kept, self._same(story, meant)
+        return [
+            _summary(record, made[name][1]) for name, record in zip(names, records, strict=True)
+        ]
 
-    def opened(self, opened: OpenExchange, story: Story) -> dict[str, Any]:
-        """The summary of an exchange that is under way, as its story is now."""
+    async def opened(self, some: Sequence[tuple[OpenExchange, Story]]) -> list[dict[str, Any]]:
+        """The summaries of exchanges that are under way, as their stories are now."""
+        meanings = await self._meanings([story for _, story in some])
+        return [
+            self._opened(opened, story, meant)
+            for (opened, story), meant in zip(some, meanings, strict=True)
+        ]
+
+    async def _meanings(self, stories: Sequence[Story]) -> list[Described | None]:
+        """What their requests mean, read on a thread if there is much to read."""
+        size_bytes = sum(len(story.body or b"") for story in stories)
+        return await aside(
+            self.reactor, size_bytes, lambda: [self._meant(story) for story in stories]
+        )
+
+    def _meant(self, story: Story) -> Described | None:
+        request = story.request
+        if request is None:
+            return None
+        url, body = self._url_of(story), story.body or b""
+        return described(url, request.headers, request.target, body, self.rules)
+
+    def _url_of(self, story: Story) -> str:
+        url = story.words.partition(" ")[2]
+        if url.startswith("/") and story.route_id is not None:
+            url = self.ids.bases.get(story.route_id, "") + url
+        return url
+
+    def _opened(
+        self, opened: OpenExchange, story: Story, meant: Described | None
+    ) -> dict[str, Any]:
         exchange, heard = opened.exchange, opened.heard
         return {
             "id": opened.id,
             "at_ms": int(opened.began_at * 1000),
-            **self.told(story),
+            **self._told(story, meant),
             "state": "open",
             "source": "shared" if exchange.shared else exchange.src,
             "status": 0 if heard.head is None else heard.head.status,
@@ -129,14 +156,14 @@ class Summaries:
             "interaction": None,
         }
 
-    def _same(self, story: Story) -> dict[str, object]:
+    def _same(self, story: Story, meant: Described | None) -> dict[str, object]:
         """What is the same in the summaries of all records that share what is kept."""
         interaction = None
         if story.place is not None:
             index = self._index_of(story, story.place)
             interaction = {"id": None, "store": None, "index": index, "recorded_at_ms": None}
         return {
-            **self.told(story),
+            **self._told(story, meant),
             "state": "done",
             "source": story.source,
             "status": story.status,
@@ -155,17 +182,14 @@ class Summaries:
         places = at_once(route.store.places()) if isinstance(route, Recorded) else None
         return place if places is None else max(0, place - places.start)
 
-    def told(self, story: Story) -> dict[str, object]:
+    def _told(self, story: Story, meant: Described | None) -> dict[str, object]:
         """What is the same, whether the exchange is over or not."""
         route_id, request = story.route_id, story.request
         method, _, url = story.words.partition(" ")
-        if request is None:
+        if request is None or meant is None:
             return self._without_request(method, url, route_id)
-        if url.startswith("/") and route_id is not None:
-            url = self.ids.bases.get(route_id, "") + url
+        url = self._url_of(story)
         kind = kind_of(request.headers, story.head, story.frames)
-        body = story.body or b""
-        meant = described(url, request.headers, request.target, body, self.rules)
         hint, label = meant.hint, meant.label
         if kind == "websocket":
             label = "WebSocket" if story.frames is None else f"WebSocket · {story.frames} frames"
@@ -214,3 +238,24 @@ class Summaries:
             "traceparent": None,
             "saved": None,
         }
+
+
+def _name(record: Record) -> _Name:
+    """What tells apart what is the same in summaries: repeated hits share it."""
+    return (record.id, 0) if record.dur_s is not None else (0, id(record.kept))
+
+
+def _summary(record: Record, same: dict[str, object]) -> dict[str, Any]:
+    beside = beside_of(record.kept)
+    summary = {
+        "id": record.id,
+        "at_ms": record.began_ms,
+        **same,
+        "duration_ms": round((record.dur_s or 0.0) * 1000, 3),
+    }
+    if record.values:
+        request = record.story.request
+        summary["traceparent"] = None if request is None else request.trace or None
+    if beside is not None and beside.saved is not None and summary["saved"] is not None:
+        summary["saved"] = beside.saved.data()
+    return summary

@@ -16,7 +16,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import FORM, MULTIPART, scanner_of
 from buffr.redaction.spans import is_binary, replaced
 
-__all__ = ["LARGEST_READ", "RequestHint", "hint_of", "operation_of"]
+__all__ = ["LARGEST_READ", "RequestHint", "hint_of", "operation_of", "read_request"]
 
 LARGEST_READ = 1 << 20
 """Larger bodies are not read."""
@@ -66,20 +66,27 @@ def hint_of(target: bytes, headers: Headers, body: bytes, rules: RedactionRules)
     ``body`` has no content codings; a body over ``LARGEST_READ`` is not
     described.
     """
+    return read_request(target, headers, body, rules)[0]
+
+
+def read_request(
+    target: bytes, headers: Headers, body: bytes, rules: RedactionRules
+) -> tuple[RequestHint, Mapping[str, object]]:
+    """As ``hint_of``, and the members of the body's JSON, without credentials."""
     operation = operation_of(headers)
     if not body or len(body) > LARGEST_READ or is_binary(body):
-        return RequestHint(operation)
+        return RequestHint(operation), {}
     kind = media_type(headers)
     if kind == MULTIPART:
-        return RequestHint(operation)
+        return RequestHint(operation), {}
     found = scanner_of(rules).in_body(body, kind, known_secrets(rules, target, headers))
     clean = replaced(body, found, lambda _: STAND_IN)[0] if found else body
     if kind == FORM:
-        return _of_form(operation, clean)
+        return _of_form(operation, clean), {}
     document = _decoded(clean)
     if isinstance(document, dict):
-        return _of_members(operation, document)
-    return RequestHint(operation, about=_short(_words(document, clean)))
+        return _of_members(operation, document), document
+    return RequestHint(operation, about=_short(_words(document, clean))), {}
 
 
 def _of_form(operation: str | None, form: bytes) -> RequestHint:

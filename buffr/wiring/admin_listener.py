@@ -102,7 +102,7 @@ class AdminListener:
             settings.body_bytes,
         )
         live.engine.watch = recent
-        summaries = Summaries(live.ids, live.rules)
+        summaries = Summaries(live.ids, live.rules, self.reactor)
         process = ProcessPages(live, time.time, recent.figures.by_route)
         prices = Prices(live.config.prices_of, dict(live.config.prices))
         savings = Savings(recent, prices, self.reactor)

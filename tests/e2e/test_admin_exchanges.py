@@ -164,6 +164,9 @@ class TestSummaries:
         body = {"TableName": "orders"}
         place.client.post(f"{place.passing}/aws", json=body, headers=fields)
         assert place.found("path:/aws")[0]["label"] == "GetItem · orders"
+        key = "ghp_abcdefghijklmnopqrstuvwxyz0123456789"
+        place.client.post(f"{place.passing}/aws", json={"Name": key}, headers=fields)
+        assert place.found("path:/aws")[0]["label"] == "GetItem · REDACTED"
 
     def test_scope_trace_and_url(self, place: Place) -> None:
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -10,12 +10,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 import pytest
+from admin_client import Admin
 from attrs import field, frozen
 from raw_http import RawClient, request
 from realtime import realtime
@@ -64,10 +65,12 @@ class Metered:
 
 
 @contextmanager
-def metered(directory: Path, *arguments: str) -> Iterator[Metered]:
+def metered(
+    directory: Path, *arguments: str, env: Mapping[str, str] | None = None
+) -> Iterator[Metered]:
     command = (sys.executable, "-m", "buffr.testing.turns")
     with BuffrProcess.run(
-        "serve", "--port", "0", *arguments, cwd=directory, command=command
+        "serve", "--port", "0", *arguments, cwd=directory, command=command, env=env
     ) as process:
         yield Metered(process)
 
@@ -122,16 +125,34 @@ class TestBodies:
         assert recorder.longest_ms(lambda n: post(b"/sent%d/30" % n)) <= MOST_MS
         assert recorder.longest_ms(lambda _: post(b"/sent0/30")) <= MOST_MS
 
-    def test_an_answer_of_nothing_but_credentials(self, recorder: Metered) -> None:
-        secrets = b",".join([b'"password": "hunter%d"' % number for number in range(20_000)])
+    def test_a_request_of_nothing_but_credentials(self, recorder: Metered) -> None:
+        assert recorder.longest_ms(lambda n: _post_secrets(recorder, n)) <= MOST_MS
 
-        def post(number: int) -> None:
-            body = b'{"n": %d, %b}' % (number, secrets)
-            with RawClient(recorder.port) as client:
-                client.send(request(b"/secrets/0", method=b"POST", headers=[JSON], body=body))
-                assert client.answer().body == b"taken"
+    def test_it_is_told_to_the_live_page(self, tmp_path: Path) -> None:
+        """What a request means is said without credentials: its body is searched for them."""
+        with (
+            FakeUpstream(script) as upstream,
+            metered(tmp_path, "--target", upstream.url, env={"BUFFR_ADMIN": "0"}) as buffr,
+        ):
+            admin = Admin.of(buffr.process, tmp_path)
+            with admin.client.stream("GET", "/api/events") as events:
+                lines = events.iter_lines()
 
-        assert recorder.longest_ms(post) <= MOST_MS
+                def post_and_see(number: int) -> None:
+                    _post_secrets(buffr, number)
+                    assert next(line for line in lines if '"/secrets/0"' in line)
+
+                _get(buffr, b"/warm/0")
+                assert next(line for line in lines if '"/warm/0"' in line)
+                assert buffr.longest_ms(post_and_see) <= MOST_MS
+
+
+def _post_secrets(buffr: Metered, number: int) -> None:
+    secrets = b",".join([b'"password": "hunter%d"' % each for each in range(8_000)])
+    body = b'{"n": %d, %b}' % (number, secrets)
+    with RawClient(buffr.port) as client:
+        client.send(request(b"/secrets/0", method=b"POST", headers=[JSON], body=body))
+        assert client.answer().body == b"taken"
 
 
 def _get(buffr: Metered, target: bytes) -> None:
