@@ -65,11 +65,18 @@ class TestFiles:
         )
 
     def test_no_module_waits_for_another_to_be_read(self) -> None:
-        """The page names them all, so that a browser loads them at once."""
+        """The page names all that the first view needs, so that a browser loads them at once."""
         page = (STATIC / "index.html").read_text()
-        named = set(re.findall(r'(?:modulepreload" href|module" src)="/static/([^"]+)"', page))
-        modules = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*.js")}
-        assert named == modules - {"vendor/uplot.js"}
+        named = re.findall(r'(?:modulepreload" href|module" src)="/static/([^"]+)"', page)
+        assert len(named) == len(set(named))
+        assert set(named) == _needed("app.js", set())
+
+    def test_the_first_view_does_without_the_others(self) -> None:
+        """As it lies on the disk, too: what is shown later is loaded later."""
+        needed = {"index.html", "style.css"} | _needed("app.js", set())
+        assert sum((STATIC / name).stat().st_size for name in needed) < BUDGET_BYTES
+        later = {"overview.js", "cassettes.js", "misses.js", "cache.js", "compare.js", "stream.js"}
+        assert not needed & later
 
     @pytest.mark.parametrize("path", sorted(STATIC.rglob("*.js")), ids=lambda path: path.name)
     def test_no_text_is_run(self, path: Path) -> None:
@@ -78,6 +85,16 @@ class TestFiles:
         assert re.findall(r"\beval\(|new Function\(|document\.write|insertAdjacentHTML", text) == []
         if "vendor" not in path.parts:
             assert re.findall(r"innerHTML|outerHTML|https?://(?!127|\$|api\.)\w", text) == []
+
+
+def _needed(module: str, found: set[str]) -> set[str]:
+    """A module and all that it imports before it runs."""
+    if module not in found:
+        found.add(module)
+        text = (STATIC / module).read_text()
+        for name in re.findall(r'^import .*from "\./([^"]+)";$', text, re.MULTILINE):
+            _needed(name, found)
+    return found
 
 
 class TestFake:

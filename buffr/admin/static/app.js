@@ -2,16 +2,18 @@
 
 import { html, render, useEffect, useReducer, useRef, useState } from "./vendor/htm-preact.js";
 import { post } from "./api.js";
-import { Cache } from "./cache.js";
-import { Cassettes } from "./cassettes.js";
 import { counted } from "./format.js";
 import { Key, listen, useAllCommands, useCommands } from "./keys.js";
 import { Live } from "./live.js";
-import { Misses } from "./misses.js";
-import { Overview } from "./overview.js";
 import { Help, Palette } from "./palette.js";
-import { attempt, Choice, Mark, Toast, toast, useStore } from "./ui.js";
+import { attempt, Choice, later, Mark, Toast, toast, useStore } from "./ui.js";
 import { address, begin, exchanges, go, theme, world } from "./world.js";
+
+// What the first view does without.
+const Cache = later(() => import("./cache.js"), "Cache");
+const Cassettes = later(() => import("./cassettes.js"), "Cassettes");
+const Misses = later(() => import("./misses.js"), "Misses");
+const Overview = later(() => import("./overview.js"), "Overview");
 
 const PAGES = [["live", "Live", "cassette"], ["misses", "Misses", "miss"], ["cassettes", "Cassettes", "file"], ["cache", "Cache", "cache"], ["overview", "Overview", "theme"]];
 const SPOKEN_EVERY_MS = 5000;

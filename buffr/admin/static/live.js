@@ -2,14 +2,15 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/htm-preact.js";
 import { get } from "./api.js";
-import { Compare } from "./compare.js";
-import { Exchange } from "./detail.js";
 import { age, bytes, CLASS_OF, clock, count, counted, duration, money, SOURCES } from "./format.js";
 import { FIELDS } from "./filter.js";
 import { Key, useCommands } from "./keys.js";
-import { Button, Canvas, Command, Mark, toast, useLoad, useStore, useTick } from "./ui.js";
+import { Button, Canvas, Command, later, Mark, toast, useLoad, useStore, useTick } from "./ui.js";
 import { Virtual } from "./virtual.js";
 import { exchanges, go, world } from "./world.js";
+
+const Compare = later(() => import("./compare.js"), "Compare");
+const Exchange = later(() => import("./detail.js"), "Exchange");
 
 const STEPS = 90;
 const SPLIT = "buffr-split";

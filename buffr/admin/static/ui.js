@@ -159,3 +159,18 @@ export function Dialog({ title, onClose, children, name = "" }) {
 
 export const Refusal = ({ of }) =>
   of && html`<p class="note" role="alert"><b>${of.message}</b> ${of.hint} ${of.problems?.length > 0 && html`<ul>${of.problems.map((each) => html`<li>${each}</li>`)}</ul>`}</p>`;
+
+const NOT_LOADED = { message: "This part of the page was not loaded.", hint: "buffr cannot be reached. Reload the page once it runs." };
+
+/** A part that is loaded when it is first shown: load imports its module, which exports it by a name. */
+export function later(load, name) {
+  let part;
+  return (props) => {
+    const [refusal, again] = useState(null);
+    useEffect(() => {
+      const loaded = (module) => ((part = module[name]), again(undefined));
+      if (!part) load().then(loaded, () => again(NOT_LOADED));
+    }, []);
+    return part ? html`<${part} ...${props} />` : html`<${Refusal} of=${refusal} />`;
+  };
+}
