@@ -21,6 +21,8 @@ from benchmarks import (
     isolate,
     longest_turn,
     miss,
+    page,
+    page_hour,
     plugin,
     record,
     relay,
@@ -53,6 +55,8 @@ _BENCHMARKS = {
     "hosts": hosts,
     "isolate": isolate,
     "longest-turn": longest_turn,
+    "page": page,
+    "page-hour": page_hour,
     "plugin": plugin,
     "websocket": websocket,
 }

@@ -28,11 +28,20 @@ end
 
 @frozen
 class Load:
-    """How many answers came in how many seconds, and the server's processor time for them."""
+    """How many answers came in how many seconds, and the server's processor time for them.
+
+    ``late_ms``: within which time 99 of 100 came, where requests have a time at which they are due.
+    """
 
     answers: int
     seconds: float
     processor_s: float
+    late_ms: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Answers per second."""
+        return self.answers / self.seconds
 
     @property
     def cost_us(self) -> float:

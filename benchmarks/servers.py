@@ -90,9 +90,11 @@ def check_hits(server: Process) -> None:
         raise Failed(f"buffr logged {hits} hits in {len(lines)} lines, not {server.answered}")
 
 
-def recorded_by_buffr(bench: Bench, upstream: Process, request: Request) -> Path:
-    """A cassette with the answer to one request."""
-    cassette = bench.file("cassette.json")
+def recorded_by_buffr(
+    bench: Bench, upstream: Process, request: Request, known: Path | None = None
+) -> Path:
+    """A cassette with the answer to one request, and with what is known before."""
+    cassette = bench.file("cassette.json") if known is None else known
     recorder = buffr(bench, "auto", upstream, cassette)
     recorder.wait()
     ask(recorder, request)

@@ -1,0 +1,62 @@
+"""An hour of 1,000 exchanges a second, as fast as it goes, with the live page open: memory."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from benchmarks.bench import Bench
+from benchmarks.browser import LivePage, browser, opened
+from benchmarks.load import put_load
+from benchmarks.message import ask
+from benchmarks.page import replaying
+from benchmarks.process import Process
+from benchmarks.servers import check_hits
+from benchmarks.table import Row
+
+__all__ = ["run"]
+
+_EXCHANGES = 3_600_000
+_PARTS = 10
+_HEAP_MB = 30
+_GROWTH_MB = 20
+
+
+@define
+class _Memory:
+    """What was held after each tenth."""
+
+    server_mb: list[float] = field(factory=list)
+    page_mb: list[float] = field(factory=list)
+
+    def look(self, bench: Bench, server: Process, page: LivePage) -> None:
+        self.server_mb.append(server.resident_bytes() / 1e6)
+        self.page_mb.append(page.heap_bytes() / 1e6)
+        bench.say(
+            f"{server.answered:,} exchanges: {self.server_mb[-1]:.1f} MB in buffr, "
+            f"{self.page_mb[-1]:.1f} MB of script in the page, which has {page.exchanges():,}"
+        )
+
+
+def run(bench: Bench) -> list[Row]:
+    """Requests whose answers are alike, and requests that all differ, in turns."""
+    count = _EXCHANGES // 100 if bench.quick else _EXCHANGES
+    memory = _Memory()
+    server, requests = replaying(bench)
+    expected = {what: ask(server, each.numbered(0)) for what, each in requests.items()}
+    with browser() as chromium, opened(chromium, server.log.parent) as page:
+        for part in range(1, _PARTS + 1):
+            while server.answered < count * part // _PARTS:
+                for what, request in requests.items():
+                    put_load(bench, server, request, expected[what])
+            memory.look(bench, server, page)
+    check_hits(server)
+    growth_mb = max(memory.server_mb) - memory.server_mb[0]
+    return [
+        *bench.rows(
+            f"MB more than after 1 of {_PARTS} parts", {"buffr": growth_mb}, most=_GROWTH_MB
+        ),
+        *bench.rows("MB resident at most", {"buffr": max(memory.server_mb)}),
+        *bench.rows(
+            "MB of script in the page at most", {"buffr": max(memory.page_mb)}, most=_HEAP_MB
+        ),
+    ]
