@@ -44,6 +44,7 @@ from buffr.exchanges.lookup import (
     no_match,
     only_recording,
     places_of_batch,
+    turn_of_recording,
 )
 from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.playhead import Repeat
@@ -516,13 +517,18 @@ class Engine:
         route, identity = exchange.route, exchange.identity
         if isinstance(route, Recorded) and identity.keys and exchange.too_old is None:
             variant = route.matcher.variant(identity.selecting, request, answer.headers)
-            name = recording_name(identity.keys[0].digest, variant)
-            remark = exchange.remark
-            scope = exchange.scope if remark is None else remark.scope
-            route.playhead.answered(scope, name)
-            if route.fleet is not None and route.playhead.repeat is Repeat.ONCE:
-                answered = route.fleet.playheads.answered(scope, name)
-                Deferred.fromCoroutine(answered).addErrback(_not_shared)
+            filed = recording_name(identity.keys[0].digest, variant)
+            route.playhead.made(filed)
+            counted = self._count_turn(exchange, route, filed)
+            Deferred.fromCoroutine(counted).addErrback(_not_shared)
+
+    async def _count_turn(self, exchange: Exchange, route: Recorded, filed: bytes) -> None:
+        remark = exchange.remark
+        scope = exchange.scope if remark is None else remark.scope
+        name = await turn_of_recording(exchange, route, filed)
+        route.playhead.answered(scope, name)
+        if route.fleet is not None and route.playhead.repeat is Repeat.ONCE:
+            await route.fleet.playheads.answered(scope, name)
 
     def _stored(self, exchange: Exchange) -> None:
         self.counters.recorded += 1

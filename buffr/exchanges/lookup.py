@@ -13,6 +13,7 @@ from buffr.errors import NoMatch, StoreFailed
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.exchange import Exchange, shown
 from buffr.exchanges.explain import Explained
+from buffr.exchanges.fitting import fitting, of_one_request, variants_of
 from buffr.exchanges.playhead import Repeat
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Recorded
@@ -34,6 +35,7 @@ __all__ = [
     "no_match",
     "only_recording",
     "places_of_batch",
+    "turn_of_recording",
 ]
 
 _RETRYING_SDKS = (
@@ -152,7 +154,25 @@ async def _next_of_fleet(scope: str, route: Recorded, fleet: Fleet, found: Match
         at = await turn(scope, found.name, len(places), playhead.repeat.value)
     except StoreFailed:
         return local
-    return None if at is None else places[at]
+    if at is None:
+        return None
+    playhead.played.add(places[at])
+    return places[at]
+
+
+async def turn_of_recording(exchange: Exchange, route: Recorded, filed: bytes) -> bytes:
+    """The name under which a recording's turn counts that was just made, ``filed`` under another.
+
+    They differ if the same request got other answers before.
+    """
+    try:
+        found = await route.store.find(exchange.identity.keys)
+    except StoreFailed:
+        return filed
+    if found is None or not found.others:
+        return filed
+    fit = fitting(exchange.identity.selecting, variants_of(found))
+    return filed if fit is None else fit.name
 
 
 async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Matches | None:
@@ -186,16 +206,12 @@ async def _chosen(exchange: Exchange, route: Recorded, found: Matches | None) ->
         found = await route.bodies.find((*identity.keys, *identity.headerless))
     if found is None and (identity.is_credential or may_substitute(route.mode)):
         found = await store.find_loose(identity.loose)
-    variants = [] if found is None else [evolve(found, others=()), *found.others]
-    equal = [each for each in variants if not identity.selecting.differences(each.variant)]
-    if not equal and identity.headerless:
-        bare = await store.find(identity.headerless)
-        bares = () if bare is None else (bare, *bare.others)
-        equal = [each for each in bares if each.variant is None]
-    if equal:
-        # A recording without request headers answers only if none has the same ones.
-        return next((each for each in equal if each.variant is not None), equal[0])
-    return _substitute(exchange, route, variants)
+    variants = variants_of(found)
+    fit = fitting(identity.selecting, variants)
+    if fit is None and identity.headerless:
+        bare = variants_of(await store.find(identity.headerless))
+        fit = fitting(identity.selecting, [each for each in bare if each.variant is None])
+    return fit or _substitute(exchange, route, variants)
 
 
 async def _with_recorded_instants(
@@ -241,13 +257,13 @@ def _may_be_long(exchange: Exchange, route: Recorded) -> bool:
 
 
 def _substitute(exchange: Exchange, route: Recorded, variants: list[Matches]) -> Matches | None:
-    """The only variant, in mode replay: the same operation, recorded by another client."""
+    """What the only other client recorded of the same operation, in mode replay."""
     exchange.variants = variants
-    strict = route.variants.strict
-    if len(variants) != 1 or strict or not may_substitute(route.mode):
+    only = of_one_request(variants)
+    if only is None or route.variants.strict or not may_substitute(route.mode):
         return None
-    (only,) = variants
-    for difference in exchange.identity.selecting.differences(only.variant):
+    differences = exchange.identity.selecting.differences
+    for difference in [each for one in variants for each in differences(one.variant)]:
         if route.variants.is_unlogged(difference):
             say(
                 LogLevel.warn,

@@ -24,7 +24,8 @@ class Playhead:
 
     A place that is added while others are played is next in its turn. A
     recording made in this run counts as an answer too. The number of scopes is
-    bounded: the one that was idle longest is forgotten first.
+    bounded: the one that was idle longest is forgotten first. ``played`` are
+    the places that have answered, in any scope.
     """
 
     def __init__(self, repeat: Repeat, max_scopes: int = 10_000) -> None:
@@ -32,7 +33,9 @@ class Playhead:
         self.taken = 0
         """How many turns were taken so far, in all scopes."""
         self._max_scopes = max_scopes
-        self._scopes: dict[str, dict[bytes, tuple[int, int]]] = {}
+        self.played: set[int] = set()
+        self._made: dict[bytes, int] = {}
+        self._scopes: dict[str, dict[bytes, int]] = {}
 
     @property
     def is_new(self) -> bool:
@@ -42,7 +45,7 @@ class Playhead:
     def next(self, scope: str, digest: bytes, places: Sequence[int]) -> int | None:
         """The place that answers now; ``None`` if the recordings are used up."""
         heads = self._heads(scope)
-        answers, at = heads.get(digest, (0, 0))
+        at = heads.get(digest, 0)
         if at >= len(places):
             match self.repeat:
                 case Repeat.CYCLE:
@@ -51,19 +54,24 @@ class Playhead:
                     at = len(places) - 1
                 case Repeat.ONCE:
                     return None
-        heads[digest] = (answers + 1, at + 1)
+        heads[digest] = at + 1
         self.taken += 1
-        return places[at]
+        place = places[at]
+        self.played.add(place)
+        return place
 
     def answered(self, scope: str, digest: bytes) -> None:
         """The upstream answered the key, and the answer was recorded."""
         heads = self._heads(scope)
-        answers, at = heads.get(digest, (0, 0))
-        heads[digest] = (answers + 1, at + 1)
+        heads[digest] = heads.get(digest, 0) + 1
 
-    def count(self, digest: bytes) -> int:
-        """How often a key was answered, in the scope that requested it most."""
-        return max((heads.get(digest, (0, 0))[0] for heads in self._scopes.values()), default=0)
+    def made(self, name: bytes) -> None:
+        """A recording of this key and variant was made."""
+        self._made[name] = self._made.get(name, 0) + 1
+
+    def recordings(self, name: bytes) -> int:
+        """How many recordings of this key and variant were made in this run."""
+        return self._made.get(name, 0)
 
     @property
     def scopes(self) -> Sequence[str]:
@@ -78,7 +86,7 @@ class Playhead:
         """Restart every key of the scope."""
         self._scopes.pop(scope, None)
 
-    def _heads(self, scope: str) -> dict[bytes, tuple[int, int]]:
+    def _heads(self, scope: str) -> dict[bytes, int]:
         heads = self._scopes.pop(scope, None)
         if heads is None:
             heads = {}

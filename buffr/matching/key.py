@@ -60,8 +60,8 @@ class Variant:
 
     ``fixed`` are the fields that always select, ``negotiated`` those that the
     answer's ``Vary`` names; lower-case names and comparable values, sorted.
-    ``media_type`` is the answer's if a live ``Accept`` other than ``accept``
-    must admit it; otherwise empty.
+    ``accept`` is the request's, and ``media_type`` the answer's, which another
+    live ``Accept`` must admit; both are empty if ``Vary`` names ``Accept``.
     """
 
     fixed: tuple[KeyPart, ...] = ()
@@ -76,6 +76,15 @@ class Variant:
         parts = (*self.fixed, ("", b""), *self.negotiated, ("accept", self.accept))
         parts = (*parts, ("type", self.media_type))
         return digest_of(b"".join(map(encoded, parts)))[:8]
+
+    def may_be_of_request_of(self, other: Variant) -> bool:
+        """Whether one request may have got both answers, as far as the fields of both tell."""
+        ours, theirs = dict(self.negotiated), dict(other.negotiated)
+        return (
+            self.fixed == other.fixed
+            and all(ours[name] == theirs[name] for name in ours.keys() & theirs.keys())
+            and (self.accept == other.accept or not (self.accept and other.accept))
+        )
 
 
 def recording_name(digest: bytes, variant: Variant | None) -> bytes:

@@ -133,16 +133,19 @@ class Selecting:
                 rule = f"does not admit the recorded {variant.media_type.decode('latin-1')}"
                 yield VariantDifference("accept", variant.accept, accept, rule)
 
+    def accepts_like(self, variant: Variant | None) -> bool:
+        """Whether the recorded ``Accept`` is this one, where it is known."""
+        return variant is None or variant.accept in (b"", self.value("accept"))
+
     def variant(self, answer: Headers) -> Variant:
         """The variant under which this request's recording is filed, given the answer's fields."""
-        vary, media_type = names_in_vary(answer), b""
-        if "accept" not in vary:
-            media_type = _media_type(answer)
+        vary = names_in_vary(answer)
+        negotiated = "accept" in vary
         return Variant(
             self._fixed,
             tuple([(name, self.value(name) or b"") for name in vary]),
-            (self.value("accept") or b"") if media_type else b"",
-            media_type,
+            b"" if negotiated else self.value("accept") or b"",
+            b"" if negotiated else _media_type(answer),
         )
 
 

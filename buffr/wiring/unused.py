@@ -30,8 +30,7 @@ def unused(routes: Iterable[Route]) -> list[Unused]:
     """The interactions that none of these routes' clients was given, in recorded order.
 
     Those in the cassettes of routes that replay; recorded in this run is as
-    good as replayed. A playhead gives a key's recordings from the first on,
-    so the count of answers says which of them were used.
+    good as replayed, and such recordings are the last of their key and variant.
     """
     asked: dict[IndexedStore, Recorded] = {
         route.store: route
@@ -49,7 +48,9 @@ def unused(routes: Iterable[Route]) -> list[Unused]:
         theirs = used.setdefault(store.interactions, set())
         for found in store.index.all():
             ours.update(found.places)
-            theirs.update(found.places[: route.playhead.count(found.name)])
+            theirs.update(route.playhead.played.intersection(found.places))
+            made = route.playhead.recordings(found.name)
+            theirs.update(found.places[max(0, len(found.places) - made) :])
     return [
         Unused(cassette.where, request_for_log(request, rules[cassette]))
         for cassette, places in held.items()

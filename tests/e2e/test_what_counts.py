@@ -199,6 +199,47 @@ class TestVary:
         assert len(place.received()) == 1
 
 
+class TestSeveralAnswersOfOneRequest:
+    def test_they_are_replayed_in_turn(self, place: Place) -> None:
+        """Whatever their types are, and whatever their Vary names."""
+        said = [
+            answer(b"", b"202 Accepted"),
+            answer(b"none", b"404 None", headers=((b"Content-Type", b"text/html"),)),
+            answer(b"{}", headers=((b"Content-Type", b"text/json"), (b"Vary", b"X-Theme, Accept"))),
+            answer(b"", b"410 Gone", headers=((b"Vary", b"X-Theme"),)),
+        ]
+        place.answers(lambda _: said[len(place.received()) - 1])
+        fields = (b"Accept", b"application/json"), (b"X-Theme", b"dark")
+        live = [place.ask("once", sent(place, *fields)) for _ in said]
+        assert [one.status for one in live] == [202, 404, 200, 410]
+        again = *fields, (b"X-Buffr-Scope", b"again")
+        assert [place.ask("once", sent(place, *again)) for _ in said] == live
+        assert len(place.received()) == len(said)
+        said.append(answer(b"more"))
+        assert [place.ask("once", sent(place, *again)).body for _ in "5"] == [b"more"]
+        # For the first scope, too, what it got live counts.
+        said.append(answer(b"and more"))
+        got = [place.ask("once", sent(place, *fields)).body for _ in "56"]
+        assert got == [b"more", b"and more"]
+
+    def test_each_client_has_those_it_got(self, place: Place) -> None:
+        """Though it would accept those of the other."""
+
+        def script(received: Received) -> bytes:
+            kind = b"text/html" if received.header(b"Accept") == b"text/html" else b"text/json"
+            number = b"%d" % len(place.received())
+            return answer(kind + number, headers=((b"Content-Type", kind),))
+
+        place.answers(script)
+        page, api = sent(place, (b"Accept", b"text/html")), sent(place, (b"Accept", b"*/*"))
+        live = [place.ask("once", raw).body for raw in (page, api, page, api)]
+        again = (b"X-Buffr-Scope", b"again")
+        page = sent(place, (b"Accept", b"text/html"), again)
+        api = sent(place, (b"Accept", b"*/*"), again)
+        got = [place.ask("once", raw).body for raw in (api, api, page, page)]
+        assert got == [live[1], live[3], live[0], live[2]]
+
+
 class TestWithoutHeaders:
     def test_written_by_hand(self, tmp_path: Path) -> None:
         """A recording that says nothing of its headers answers whatever they are."""

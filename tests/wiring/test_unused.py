@@ -127,7 +127,8 @@ class TestUnused:
         api.open()
         request = recordings_of(one).request(0)
         assert request is not None
-        one.playhead.answered("", one.matcher.recorded(request).digest)
+        key = one.matcher.recorded_key(IndexEntry(request))
+        one.playhead.made(recording_name(key.digest, key.variant))
         assert left(one) == []
 
     def test_hosts_that_share_a_cassette(self, tmp_path: Path) -> None:
