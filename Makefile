@@ -1,6 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+LIB := $(VENV)/$(if $(filter Windows_NT,$(OS)),Lib,lib)
+
+# Each of the workers of a test run, and each process that they start, would compile all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test test-full setup setup-dev format lint types bench bench-peers autobahn fleet clean docs docs-reference page-pictures cache-conformance image-test sdk-upgrades public-cassettes smoke lint-workflows check-version dist sbom release-notes image-push fuzz soak audit idle corpus kills reliability-peers
 
@@ -26,9 +30,13 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
+# The pip of Python 3.11 takes three times as long to find out what fits together, and every pip
+# compiles on one core. A package may hold templates that do not compile.
 $(VENV)/installed-dev: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "pip>=25"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable ".[dev]"
+	-$(BIN)/python -m compileall -qq -j 0 -x /test_ $(LIB) buffr tests
 	touch $@ $(VENV)/installed
 
 format: setup-dev  ## format the code with ruff
