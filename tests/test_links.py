@@ -58,10 +58,14 @@ def broken(page: Path, target: str) -> bool:
     return bool(fragment) and fragment not in anchors_of(path)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=str)
-def test_links_lead_somewhere(page: Path) -> None:
-    text = (ROOT / page).read_text("utf-8")
-    assert [target for target in links(text) if broken(page, target)] == []
+def test_links_lead_somewhere() -> None:
+    nowhere = [
+        f"{page}: {target}"
+        for page in PAGES
+        for target in links((ROOT / page).read_text("utf-8"))
+        if broken(page, target)
+    ]
+    assert nowhere == []
 
 
 class TestAnchors:
