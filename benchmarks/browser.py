@@ -13,18 +13,13 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from benchmarks.process import Failed
 
-__all__ = ["LivePage", "browser", "opened"]
+__all__ = ["BROWSER", "LivePage", "browser", "opened", "traced"]
 
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 _QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 _PATIENCE_MS = 60_000
 _SETTLED_MS = 500
-_WATCH = """
-globalThis.longest = 0;
-new PerformanceObserver((list) => {
-  for (const each of list.getEntries()) longest = Math.max(longest, each.duration);
-}).observe({ type: "longtask" });
-"""
 
 
 @define(eq=False)
@@ -41,17 +36,11 @@ class LivePage:
         return found
 
     def settle(self) -> None:
-        """Wait until it has loaded what came before, and forget how long that took."""
+        """Wait until it has loaded what came before."""
         before = -1
         while (now := self.exchanges()) != before:
             before = now
             self.page.wait_for_timeout(_SETTLED_MS)
-        self.longest_ms()
-
-    def longest_ms(self) -> float:
-        """Its longest task since the last time; 0 if none took over 50 ms."""
-        found: float = self.page.evaluate("[longest, longest = 0][0]")
-        return found
 
     def heap_bytes(self) -> int:
         """What its script holds, with no garbage."""
@@ -63,13 +52,30 @@ class LivePage:
 
 
 @contextmanager
+def traced(page: Page) -> Iterator[list[float]]:
+    """Afterwards, the milliseconds of processor time that each task of a page has taken."""
+    chromium = page.context.browser
+    assert chromium is not None
+    tasks: list[float] = []
+    chromium.start_tracing(page=page, categories=["toplevel"])
+    try:
+        yield tasks
+    finally:
+        events = json.loads(chromium.stop_tracing())["traceEvents"]
+    threads = [one for one in events if one["name"] == "thread_name"]
+    mains = {(one["pid"], one["tid"]) for one in threads if one["args"]["name"] == "CrRendererMain"}
+    tasks += [
+        one["tdur"] / 1000 for one in events if "tdur" in one and (one["pid"], one["tid"]) in mains
+    ]
+
+
+@contextmanager
 def browser() -> Iterator[Browser]:
-    """Chromium. It runs on the core of the load, as this process does."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
+    """Chromium. It runs on the core of the load, if this process does."""
+    if BROWSER is None:
         raise Failed("chromium is not installed")
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=program, args=[*_FLAGS, *_QUIET])
+        found = playwright.chromium.launch(executable_path=BROWSER, args=[*_FLAGS, *_QUIET])
         try:
             yield found
         finally:
@@ -81,7 +87,6 @@ def opened(browser: Browser, directory: Path) -> Iterator[LivePage]:
     """The live page of a buffr whose data are in a directory."""
     admin = json.loads((directory / "buffr-admin.json").read_text())
     page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.add_init_script(_WATCH)
     try:
         page.goto(f"{admin['url']}#token={admin['token']}")
         status = page.locator(".footer [role=status]")

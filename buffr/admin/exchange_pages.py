@@ -16,7 +16,14 @@ from buffr.admin.filters import Filter, filter_of
 from buffr.admin.recent import OpenExchange, Recent
 from buffr.admin.running import Running
 from buffr.admin.server import Endpoint
-from buffr.admin.sides import frames_data, match_data, request_data, response_data
+from buffr.admin.sides import (
+    TOO_LONG_DECODED,
+    frames_data,
+    is_too_long_decoded,
+    match_data,
+    request_data,
+    response_data,
+)
 from buffr.admin.stories import Answer, Record, Story
 from buffr.admin.summaries import Summaries
 from buffr.errors import BuffrError
@@ -238,6 +245,8 @@ class ExchangePages:
     ) -> dict[str, Any]:
         """Runs on a thread if the bodies are long."""
         types = route.matcher.types if isinstance(route, Recorded) else MessageTypes()
+        if is_too_long_decoded(live):
+            live, missing = _without_bodies(live), TOO_LONG_DECODED
         try:
             shown = self.running.redacted(live, types)
         except BuffrError as error:

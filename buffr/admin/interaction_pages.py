@@ -14,7 +14,14 @@ from buffr.admin.answers import Asked, Failed, Reply, bad_request, conflict, not
 from buffr.admin.exchange_pages import body_bytes_of, moment_ms
 from buffr.admin.running import OpenStore, Rejected, Running
 from buffr.admin.server import Endpoint
-from buffr.admin.sides import frames_data, match_data, request_data, response_data
+from buffr.admin.sides import (
+    TOO_LONG_DECODED,
+    frames_data,
+    is_too_long_decoded,
+    match_data,
+    request_data,
+    response_data,
+)
 from buffr.admin.summaries import described, kind_of, parted
 from buffr.errors import BuffrError
 from buffr.formats.protobuf.bodies import MessageTypes
@@ -295,15 +302,16 @@ class InteractionPages:
         """Runs on a thread if the bodies are long."""
         rules = self.running.rules
         types = store.matcher.types
-        shown = self._shown(found, types)
+        missing = TOO_LONG_DECODED if is_too_long_decoded(found) else None
+        shown = self._shown(found, types) if missing is None else self._bare(found, types)
         key = store.matcher.recorded(shown.request)
         element = None
-        if sum(body.size_bytes for body in shown.bodies) <= _MOST_ELEMENT_BYTES:
+        if missing is None and sum(body.size_bytes for body in shown.bodies) <= _MOST_ELEMENT_BYTES:
             element = self.running.element(shown)
         return {
             "summary": self._summary_of(store, place, shown, None),
-            "request": request_data(shown, rules, most_bytes, types),
-            "response": response_data(shown, most_bytes, types),
+            "request": request_data(shown, rules, most_bytes, types, missing=missing),
+            "response": response_data(shown, most_bytes, types, missing=missing),
             "frames": frames_data(shown, most_bytes),
             "match": match_data(key, shown.request.headers),
             "element": element,
@@ -315,8 +323,10 @@ class InteractionPages:
         try:
             return self.running.redacted(found, types)
         except BuffrError:
-            bare = found.with_bodies(lambda _: Body())
-            return self.running.redacted(bare, types)
+            return self._bare(found, types)
+
+    def _bare(self, found: Interaction, types: MessageTypes) -> Interaction:
+        return self.running.redacted(found.with_bodies(lambda _: Body()), types)
 
     async def _edit(self, asked: Asked) -> Reply:
         store, place = self._find(asked)

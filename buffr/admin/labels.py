@@ -35,6 +35,7 @@ _VERBS = (
     ("/rerank", "rerank"),
 )
 _MODEL_IN_PATH = re.compile(r"/models/([^/:?]+):")
+_VERSION = re.compile(r"api|v[0-9][\w.-]*|[0-9.]+")
 _CONVERSATIONS = ("messages", "input", "contents")
 
 
@@ -92,7 +93,12 @@ def _operation(document: Mapping[str, object], hint: RequestHint) -> str:
 
 
 def _end_of(path: str, query: str) -> str:
-    end = path.rstrip("/").rpartition("/")[2] or "/"
+    """The last segment, and the one before it if that says more than a version does."""
+    before, _, end = path.rstrip("/").rpartition("/")
+    before = before.rpartition("/")[2]
+    if before and not _VERSION.fullmatch(before):
+        end = f"{before}/{end}"
+    end = end or "/"
     return f"{end}?{query}" if query else end
 
 

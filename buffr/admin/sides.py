@@ -24,14 +24,42 @@ from buffr.recording.readable import beginning, codings_of, content
 from buffr.redaction.for_log import url_for_log
 from buffr.redaction.rules import RedactionRules
 
-__all__ = ["body_data", "frames_data", "match_data", "request_data", "response_data"]
+__all__ = [
+    "TOO_LONG_DECODED",
+    "body_data",
+    "frames_data",
+    "is_too_long_decoded",
+    "match_data",
+    "request_data",
+    "response_data",
+]
+
+TOO_LONG_DECODED = "it is too long without its coding to be searched for credentials"
 
 _MOST_CHUNKS = 10_000
 _MOST_FRAMES = 10_000
 _LONGEST_PART = 500
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_MOST_DECODED = 16 << 20
+"""That is searched in half a second; 200 KB of gzip can be 200 MB, and take ten."""
 _INPUT_FACTOR = 4
 """A body with a coding is read up to so many times what is shown of it."""
+
+
+def is_too_long_decoded(interaction: Interaction) -> bool:
+    """Whether a body with a coding holds more than can be searched while somebody waits."""
+    sides = [(interaction.request.body, interaction.request.headers)]
+    if isinstance(interaction, HTTPInteraction):
+        sides.append((interaction.body, interaction.response.headers))
+    return any(_is_too_long(body, headers) for body, headers in sides if codings_of(headers))
+
+
+def _is_too_long(body: Body, headers: Headers) -> bool:
+    try:
+        undone = beginning(content(body), headers, _MOST_DECODED)
+    except CassetteError:
+        return False
+    return undone is not None and len(undone[0]) == _MOST_DECODED
 
 
 def body_data(

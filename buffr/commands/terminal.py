@@ -8,12 +8,14 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import floor, log10
 from typing import NamedTuple, TextIO
 
-__all__ = ["Paint", "complain", "ends_with_its_reader", "paint_for", "plain", "times"]
+__all__ = ["Paint", "complain", "ends_with_its_reader", "money", "paint_for", "plain", "times"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_LEAST_WITH_FOUR_PLACES = 0.001
 _CANNOT_BE_WRITTEN = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
@@ -40,6 +42,13 @@ def plain(text: str) -> str:
 def times(count: int, one: str, more: str) -> str:
     """A count with its noun."""
     return f"{count} {one if count == 1 else more}"
+
+
+def money(usd: float) -> str:
+    """Dollars, with two digits at least: a call may cost less than a hundredth of a cent."""
+    if not 0 < usd < _LEAST_WITH_FOUR_PLACES:
+        return f"${usd:,.4f}"
+    return f"${usd:.{1 - floor(log10(usd))}f}"
 
 
 def complain(message: str) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from buffr.commands.terminal import money
+
 _RECORDED = {
     "type": "http",
     "http": {
@@ -115,3 +117,11 @@ class TestProgress:
             check=True,
         )
         assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+@pytest.mark.parametrize(
+    ("usd", "words"),
+    [(0.0, "$0.0000"), (0.0000213, "$0.000021"), (0.012, "$0.0120"), (1234.5, "$1,234.5000")],
+)
+def test_how_little_a_call_costs(usd: float, words: str) -> None:
+    assert money(usd) == words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -17,21 +16,13 @@ from playwright.sync_api import (
     Page,
     Request,
     expect,
-    sync_playwright,
 )
 
-__all__ = ["BROWSER", "Sight", "browser", "looking"]
+from benchmarks.browser import BROWSER, browser, traced
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+__all__ = ["BROWSER", "Sight", "browser", "looking", "traced"]
+
 PATIENCE_MS = 60_000
-_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
-_QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
-_WATCH = """
-globalThis.longTasks = [];
-new PerformanceObserver((list) => {
-  for (const each of list.getEntries()) longTasks.push(Math.round(each.duration));
-}).observe({ type: "longtask", buffered: true });
-"""
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -74,25 +65,10 @@ class Sight:
     def rows(self) -> Locator:
         return self.page.locator(".row")
 
-    def long_tasks(self) -> list[int]:
-        found: list[int] = self.page.evaluate("longTasks")
-        return found
-
     def fits_its_width(self) -> bool:
         """Whether nothing can be scrolled sideways."""
         wide = "document.documentElement.scrollWidth <= innerWidth"
         return bool(self.page.evaluate(wide))
-
-
-@contextmanager
-def browser() -> Iterator[Browser]:
-    assert BROWSER is not None
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=BROWSER, args=[*_FLAGS, *_QUIET])
-        try:
-            yield found
-        finally:
-            found.close()
 
 
 @contextmanager
@@ -113,7 +89,6 @@ def looking(
         reduced_motion="reduce",
     )
     context.set_default_timeout(PATIENCE_MS)
-    context.add_init_script(_WATCH)
     page = context.new_page()
     origin = url.partition("#")[0]
     sight = Sight(page, origin)

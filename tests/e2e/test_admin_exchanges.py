@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -73,6 +74,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     def script(request: Received) -> bytes | Iterator[Step]:
         if b"/stream" in request.target:
             return stream()
+        if b"/bomb" in request.target:
+            packed = gzip.compress(b"a " * (9 << 20))
+            return answer(packed, headers=[(b"Content-Encoding", b"gzip")])
         fields = [(b"Content-Type", b"application/json"), (b"X-Secret-Key", KEY.encode())]
         return answer(json.dumps({"echo": request.body.decode()}).encode(), headers=fields)
 
@@ -168,6 +172,19 @@ class TestSummaries:
         place.client.post(f"{place.passing}/aws", json={"Name": key}, headers=fields)
         assert place.found("path:/aws")[0]["label"] == "GetItem · REDACTED"
 
+    @pytest.mark.parametrize(
+        ("path", "label"),
+        [
+            ("/v1/refunds/41?page=2", "refunds/41?page=2"),
+            ("/api/refunds", "refunds"),
+            ("/v2", "v2"),
+            ("/", "/"),
+        ],
+    )
+    def test_a_request_that_means_its_path(self, place: Place, path: str, label: str) -> None:
+        place.client.get(f"{place.passing}{path}")
+        assert place.found("")[0]["label"] == label
+
     def test_scope_trace_and_url(self, place: Place) -> None:
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         fields = {"X-Buffr-Scope": "one", "traceparent": trace}
@@ -243,6 +260,15 @@ class TestDetails:
         detail = place.admin.get(f"/api/exchanges/{one['id']}", body_bytes=100)
         body = detail["request"]["body"]
         assert (body["size_bytes"], body["data"], body["truncated"]) == (5000, "x" * 100, True)
+
+    def test_one_that_is_much_longer_without_its_coding(self, place: Place) -> None:
+        """It would be searched for credentials for as long as somebody looks at it."""
+        place.client.get(f"{place.auto}/bomb")
+        made = place.detail("path:/bomb")
+        kept = place.admin.get(f"/api/interactions/{made['summary']['interaction']['id']}")
+        for one in (made, kept):
+            assert "too long without its coding" in one["response"]["body"]["unavailable"]
+        assert kept["element"] is None
 
     def test_one_that_is_not_kept(self, place: Place) -> None:
         place.admin.ask("GET", "/api/exchanges/999999999", status=404)

@@ -33,7 +33,9 @@ def test_beside_a_running_buffr(tmp_path: Path) -> None:
             shown = run("cassette", "show", "api.json", "2", "--body", cwd=tmp_path)
             assert shown.stdout == "answer to /a"
             running.stop()
-    assert run("cassette", "verify", ".", cwd=tmp_path).returncode == 0
+    verified = run("cassette", "verify", "--json", ".", cwd=tmp_path)
+    good = {"path": "api.json", "interactions": 3, "problems": []}
+    assert (verified.returncode, json.loads(verified.stdout)) == (0, good)
     assert run("cassette", "scan", ".", cwd=tmp_path).stdout == ""
 
 

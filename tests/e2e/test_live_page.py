@@ -17,7 +17,7 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bench import eventually
 from fake_admin import IS, POLICY, RECORDED, RULE, SCENES, STATIC, FakeAdmin, exchange, fake_admin
-from live_page import BROWSER, Sight, browser, looking
+from live_page import BROWSER, Sight, browser, looking, traced
 from playwright.sync_api import Browser, expect
 
 import buffr
@@ -27,8 +27,8 @@ PAGES = ("live/15", "live/14/open", "live/12/open", "misses", "cassettes/dynamod
 ALL_PAGES = ("live", *PAGES, "overview")
 BUDGET_BYTES = 150_000
 HEAP_BYTES = 30 << 20
-LONGEST_TASK_MS = 200
-"""A task takes at most 50 ms; longer ones here are due to other tests on the same machine."""
+LONGEST_TASK_MS = 100
+"""Of processor time: at most 50 ms on an idle machine, more where others use its caches."""
 
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="chromium is not on this machine")
 
@@ -452,27 +452,32 @@ class TestVolume:
                 break
         assert min(longest) <= LONGEST_TASK_MS, longest
 
-    def _longest_task(self, chromium: Browser) -> int:
+    def _longest_task(self, chromium: Browser) -> float:
         with fake_admin() as admin:
             admin.fill(10_000)
             with looking(chromium, admin.url) as sight:
                 grid = sight.page.get_by_role("grid")
                 eventually(lambda: int(grid.get_attribute("aria-rowcount") or "0") >= 10_000)
-                number = 10_001
-                for _ in range(10):
-                    admin.happen(*(exchange(number + i) for i in range(50)))
-                    number += 50
-                expect(sight.page.get_by_role("button", name="all 10,500")).to_be_visible()
-                box = sight.page.get_by_role("searchbox", name="Filter")
-                for text in ("src:cache", "dur:>1s", "graphql", ""):
-                    box.fill(text)
-                expect(box).to_have_value("")
-                grid.evaluate("(list) => { list.scrollTop = list.scrollHeight / 2 }")
-                sight.press("Enter", "j", "j", "j")
-                expect(sight.page.locator(".row[aria-selected=true]")).to_have_count(1)
+                with traced(sight.page) as tasks:
+                    self._use(sight, admin)
                 assert sight.rows().count() < 60
                 assert _heap(sight) < HEAP_BYTES
-                return max(sight.long_tasks(), default=0)
+                return max(tasks)
+
+    def _use(self, sight: Sight, admin: FakeAdmin) -> None:
+        number = 10_001
+        for _ in range(10):
+            admin.happen(*(exchange(number + i) for i in range(50)))
+            number += 50
+        expect(sight.page.get_by_role("button", name="all 10,500")).to_be_visible()
+        box = sight.page.get_by_role("searchbox", name="Filter")
+        for text in ("src:cache", "dur:>1s", "graphql", ""):
+            box.fill(text)
+        expect(box).to_have_value("")
+        grid = sight.page.get_by_role("grid")
+        grid.evaluate("(list) => { list.scrollTop = list.scrollHeight / 2 }")
+        sight.press("Enter", "j", "j", "j")
+        expect(sight.page.locator(".row[aria-selected=true]")).to_have_count(1)
 
     def test_the_first_paint(self, sight: Sight) -> None:
         """Under 0.3 s on an idle machine; the bound is for one that is not."""

@@ -9,6 +9,7 @@ const INLINE = 34;
 const LONGEST_STRING = 200;
 const FIRST_LINES = 300;
 const HEX_BYTES = 4096;
+const HEX_ROW = 8;
 const LEXEMES = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s{}[\],:"]+/g;
 const PICTURES = /^image\/(png|jpe?g|gif|webp|avif|bmp|svg\+xml|x-icon|vnd\.microsoft\.icon)$/;
 
@@ -107,10 +108,10 @@ export function Text({ text }) {
 
 function hex(data) {
   const rows = [];
-  for (let at = 0; at < Math.min(data.length, HEX_BYTES); at += 16) {
-    const part = [...data.subarray(at, at + 16)];
+  for (let at = 0; at < Math.min(data.length, HEX_BYTES); at += HEX_ROW) {
+    const part = [...data.subarray(at, at + HEX_ROW)];
     const signs = part.map((each) => (each >= 32 && each < 127 ? String.fromCharCode(each) : "·")).join("");
-    rows.push(`${at.toString(16).padStart(6, "0")}  ${part.map((each) => each.toString(16).padStart(2, "0")).join(" ").padEnd(48)} ${signs}`);
+    rows.push(`${at.toString(16).padStart(6, "0")}  ${part.map((each) => each.toString(16).padStart(2, "0")).join(" ").padEnd(3 * HEX_ROW)} ${signs}`);
   }
   return rows.join("\n");
 }

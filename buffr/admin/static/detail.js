@@ -14,6 +14,8 @@ import { exchanges, go, world } from "./world.js";
 const FIRST_FIELDS = 6;
 const WHOLE_BODY = 8388608;
 const SETTLE_MS = 50;
+/** What mode auto passes on without keeping it, besides 5xx. */
+const UNKEPT = new Set([401, 407, 408, 429]);
 
 function Value({ text }) {
   const [whole, unfold] = useState(false);
@@ -53,12 +55,13 @@ function Verdict({ e, interaction }) {
   const spared = e.saved?.upstream_ms ? ` The upstream took ${duration(e.saved.upstream_ms)} then.` : "";
   const [reason] = (e.detail || "").split("\n");
   const why = reason && ` ${reason[0].toUpperCase()}${reason.slice(1)}${/[.!?]$/.test(reason) ? "" : "."}`;
+  const passes = (e.status >= 500 || UNKEPT.has(e.status)) && world.routes.find((each) => each.id === e.route)?.mode === "auto";
   const told = {
     cassette: [`Answered from the cassette`, html` in ${took}${where && html`, by ${where}`}${recordedAt}.${spared}${why}`],
     cache: ["Answered from the cache", html` in ${took}${e.age_s != null && `, ${age(e.age_s)} old`}.${spared}${why}`],
     stale: ["Answered with a stale answer", html` in ${took}${e.age_s != null && `, ${age(e.age_s)} old`}.${why}`],
     shared: ["Shared the call of another request", html`, and waited ${took}.${where && html` It is ${where}.`}`],
-    upstream: ["Asked the upstream", html`, which took ${took}.${e.recorded ? html` Recorded${where && html` as ${where}`}.` : " Not recorded."}${why}`],
+    upstream: ["Asked the upstream", html`, which took ${took}.${e.recorded ? html` Recorded${where && html` as ${where}`}.` : ` Not recorded${passes ? `: mode auto keeps no ${e.status}` : ""}.`}${why}`],
     miss: ["No recording matches.", html`${why} The client got status ${e.status}.`],
     limit: ["Refused by a limit", html` after ${took}.${why}`],
     bypass: ["Passed by", html`: buffr relayed it for ${took} and did not look inside.`],

@@ -7,6 +7,10 @@ import { isHere } from "./format.js";
 const MOST = 10000;
 const SPARE = 500;
 const SLICE_MS = 6;
+const HIDDEN_MS = 500;
+const BUSY_MS = 250;
+/** So many rows at once are nothing that anybody reads: they are drawn less often. */
+const SCREENFUL = 30;
 
 /** An exchange as the page uses it: the API's summary, with a few words worked out once. */
 function read(summary) {
@@ -91,6 +95,7 @@ export class Exchanges {
   #closed = new Set();
   #listeners = new Set();
   #frame = 0;
+  #come = 0;
   #run = 0;
   #heights = [30, 28];
   layout = new Layout([], 30, 28);
@@ -99,12 +104,15 @@ export class Exchanges {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
-  /** Tell listeners, once a frame; a page in the background has no frames. */
+  /** Tell listeners, once a frame; less often if much comes, or if the page is in the background and has no frames. */
   changed() {
-    this.#frame ||= (document.hidden ? (f) => setTimeout(f, 500) : requestAnimationFrame)(() => {
-      this.#frame = 0;
+    if (this.#frame) return;
+    const tell = () => {
+      this.#frame = this.#come = 0;
       for (const listener of this.#listeners) listener();
-    });
+    };
+    const wait = document.hidden ? HIDDEN_MS : this.#come > SCREENFUL ? BUSY_MS : 0;
+    this.#frame = wait ? setTimeout(tell, wait) : requestAnimationFrame(tell);
   }
   get(id) {
     return this.#byId.get(id);
@@ -125,6 +133,7 @@ export class Exchanges {
       this.all.push(exchange);
       if (this.#passes(exchange)) this.#place(exchange, this.held);
     }
+    this.#come += summaries.length;
     if (this.all.length > MOST + SPARE) this.#forget();
     if (!this.held) this.#lay();
     this.changed();

@@ -54,8 +54,9 @@ export function ago(s) {
   return "just now";
 }
 
+/** Two digits at least: a call may cost less than a hundredth of a cent. */
 export const money = (usd) =>
-  usd == null ? "–" : usd === 0 ? "$0" : `$${usd < 0.01 ? usd.toFixed(4) : usd < 1 ? usd.toFixed(3) : usd.toFixed(2)}`;
+  usd == null ? "–" : usd === 0 ? "$0" : `$${usd < 0.001 ? usd.toFixed(Math.min(9, 1 - Math.floor(Math.log10(usd)))) : usd < 0.01 ? usd.toFixed(4) : usd < 1 ? usd.toFixed(3) : usd.toFixed(2)}`;
 
 export function tokens(n) {
   if (n == null) return "–";

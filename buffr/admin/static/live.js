@@ -16,6 +16,9 @@ const STEPS = 90;
 const SPLIT = "buffr-split";
 const narrow = matchMedia("(max-width: 640px)");
 
+/** Sources whose numbers stand above the list even while there are none. */
+const ALWAYS = new Set(["cassette", "upstream", "miss"]);
+
 const markOf = (source) => (SOURCES.includes(source) ? source : "error");
 
 /** Bars of ten seconds over a quarter of an hour, by where the answers came from; misses stand above. */
@@ -114,7 +117,7 @@ function FilterBar({ paused, pause }) {
     <span id="filter-help" class="hidden-text">Words, or ${Object.values(FIELDS).join("; ")}. All must hold; a minus before one means not.</span>
     <div class="sources" role="group" aria-label="By source">
       <button type="button" aria-pressed=${String(!exchanges.filterText)} onClick=${() => exchanges.filter("")}>all <b>${count(total)}</b></button>
-      ${SOURCES.filter((each) => each !== "error" || by.error).map((each) => html`<button type="button" aria-pressed=${String(chosen === each)} onClick=${() => exchanges.filter(chosen === each ? "" : `src:${each}`)}><${Mark} of=${each} name=${each} />${each} <b>${count(by[each] || 0)}</b></button>`)}
+      ${SOURCES.filter((each) => by[each] || each === chosen || ALWAYS.has(each)).map((each) => html`<button type="button" aria-pressed=${String(chosen === each)} onClick=${() => exchanges.filter(chosen === each ? "" : `src:${each}`)}><${Mark} of=${each} name=${each} />${each} <b>${count(by[each] || 0)}</b></button>`)}
     </div>
     <${Button} hotkey="Space" aria-pressed=${String(paused)} onClick=${pause}>${paused ? "Go on" : "Pause"}<//>
   </div>`;

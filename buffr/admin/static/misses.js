@@ -11,6 +11,8 @@ import { attempt, Button, Command, copy, Mark, Refusal, toast, useLoad, useStore
 import { exchanges, go, world } from "./world.js";
 
 const SETTLE_MS = 300;
+/** So many are kept by buffr. */
+const MOST_CAUSES = 200;
 
 const meant = (miss) => !miss.nearest[0]?.rule || miss.nearest[0].differences.some((each) => !each.noise);
 
@@ -140,7 +142,7 @@ export function Misses({ id }) {
   const sum = items.reduce((total, each) => total + each.count, 0);
   const { total, by_source: by } = exchanges.counts;
   return html`<div class="columns misses" data-shown=${id ? "1" : "0"}>
-    <nav class="rail" aria-label="Misses"><header class="spread"><b>${counted(sum, "miss", "misses")}, ${counted(items.length, "cause")}</b><span class="faint">newest first</span></header>
+    <nav class="rail" aria-label="Misses"><header class="spread"><b>${counted(sum, "miss", "misses")}, ${items.length < MOST_CAUSES ? counted(items.length, "cause") : `the newest ${MOST_CAUSES} causes`}</b><span class="faint">newest first</span></header>
       <ul>${items.map((each) => html`<li><button type="button" class="entry" aria-current=${each === miss ? "true" : undefined} onClick=${() => go(["misses", each.id])}><span class="spread"><b class="cut">${each.label}</b><span class="badge round">${count(each.count)}</span></span><span class="mono cut quiet" style=${{ display: "block" }}>${each.method} ${each.url.replace(/^https?:\/\//, "")}</span><span class="quiet">${summaryOf(each)}</span></button></li>`)}</ul>
       <footer>Misses with the same difference stand as one. ${count(total - (by.miss || 0))} of ${counted(total, "exchange")} went without one.</footer></nav>
     ${miss ? html`<${Miss} key=${miss.id} miss=${miss} again=${again} />` : html`<div class="scroll"><div class="empty"><p>${misses ? "That miss is gone: it may have been answered since." : ""}</p></div></div>`}

@@ -19,6 +19,9 @@ const library = () =>
     document.head.append(style, script);
   }));
 
+/** A single value makes no line: it is a point. */
+const alone = (plot, i) => plot.data[i].filter((value) => value != null).length === 1;
+
 const axis = (more) => ({ stroke: () => colour("ink2"), grid: { stroke: () => colour("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui", gap: 4, ...more });
 
 /**
@@ -43,7 +46,7 @@ export function Plot({ title, sub, at, series, tell, log, max }) {
       scales: { x: { time: true, range: (_, low, high) => [low - edge, high + edge] }, y: { distr: log ? 3 : 1, range: log ? undefined : (_, low, high) => [0, max || high * 1.1 || 1] } },
       axes: [axis({ space: 70, size: 26, values: (_, ticks) => ticks.map(clock) }), axis({ size: 56, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : tell(tick))), ...(log ? { filter: decades, grid: { stroke: () => colour("line"), width: 1, filter: decades } } : {}) })],
       series: [{}, ...series.map((each) => ({
-        label: each.name, stroke: () => (each.bare ? "transparent" : colour(each.colour)), width: each.bars || each.bare ? 0 : 1.75, dash: each.dash, points: { show: false }, spanGaps: true,
+        label: each.name, stroke: () => (each.bare ? "transparent" : colour(each.colour)), width: each.bars || each.bare ? 0 : 1.75, dash: each.dash, points: { show: each.bars || each.bare ? false : alone, size: 5 }, spanGaps: true,
         fill: each.fill && (() => colour(each.colour).replace("rgb(", "rgba(").replace(")", each.bars ? ", 1)" : ", .16)")), paths: each.bars && Library.paths.bars({ size: [0.85, 60], gap: 1 }),
       }))],
       bands: series.flatMap((each, i) => (each.low === undefined ? [] : [{ series: [i + 1, each.low + 1], fill: () => colour(each.colour).replace("rgb(", "rgba(").replace(")", ", .16)") }])),

@@ -180,7 +180,7 @@ export function Stream({ detail, pieces, talk, open, usd }) {
       <div class="facts">${made.facts.map(([name, value]) => html`<span>${name} <b>${value}</b></span>`)}</div>
       <${Turns} turns=${made.turns} streamed=${made.streamed} chosen=${chosen} come=${come} open=${open} />
     </div><div class="beside">
-      <div class="facts spread"><b>Time line</b>${paces}</div>${line}
+      ${line && html`<div class="facts spread"><b>Time line</b>${paces}</div>${line}`}
       <div class="figures">
         ${pieces.length > 1 && html`<div><b>${duration(first)}</b><span>first token</span></div><div><b>${duration(last)}</b><span>${counted(pieces.length, "piece")}</span></div>`}
         ${rate && html`<div><b>${Math.round(rate)} a second</b><span>tokens, after the first</span></div>`}

@@ -18,6 +18,7 @@ from buffr.commands.cassette.ls import Summary, rows
 from buffr.commands.parser import Parser
 from buffr.commands.progress import followed
 from buffr.commands.tables import print_facts
+from buffr.commands.terminal import money
 from buffr.errors import CassetteError
 from buffr.formats.llm_usage import MAY_HAVE_USAGE, Usage
 from buffr.policy.prices import PRICES_OF, Prices
@@ -182,7 +183,7 @@ def _facts(found: Stats) -> Iterable[tuple[str, str]]:
     if found.took_ms:
         yield ("upstreams", f"took {found.took_ms / 1000:,.1f} s")
     for at, (model, cost) in enumerate(found.tokens.items()):
-        usd = "price unknown" if cost.usd is None else f"${cost.usd:,.4f} (prices of {PRICES_OF})"
+        usd = "price unknown" if cost.usd is None else f"{money(cost.usd)} (prices of {PRICES_OF})"
         tokens = f"{cost.input_tokens:,} in, {cost.output_tokens:,} out"
         yield ("tokens" if at == 0 else "", f"{cost.answers:>7}  {model}: {tokens}; {usd}")
     for name, counts in (

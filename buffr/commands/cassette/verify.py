@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from buffr.commands.cassette.arguments import files, is_cassette
 from buffr.commands.cassette.entries import Kind, entries, kind_of_file
 from buffr.commands.parser import Parser
@@ -34,6 +36,9 @@ def declare(parser: Parser) -> None:
     parser.argument("paths", metavar="FILE|DIRECTORY", nargs="+", help="cassettes")
     parser.flag("-q", "--quiet", action="store_true", help="print nothing about good cassettes")
     parser.flag(
+        "--json", action="store_true", help="print a JSON object for each cassette, one a line"
+    )
+    parser.flag(
         "--only-cassettes",
         action="store_true",
         help="skip files that are not cassettes, as hooks need it",
@@ -43,22 +48,36 @@ def declare(parser: Parser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Check cassettes; returns the exit code."""
     code = 0
+    tell = _tell_program if given.json else _tell_person
     for path in files(given.paths):
         if given.only_cassettes and not is_cassette(path):
             continue
         try:
             total, found = checked(path)
         except CassetteError as error:
-            complain(str(error))
+            tell(path, None, [str(error)])
             code = 1
             continue
-        for fault in found:
-            sys.stdout.write(f"{plain(fault)}\n")
-            code = 1
-        if not found and not given.quiet:
-            count = times(total, "interaction", "interactions")
-            sys.stdout.write(f"{plain(str(path))}: {count}, all good\n")
+        if found or not given.quiet:
+            tell(path, total, found)
+        code = code or int(bool(found))
     return code
+
+
+def _tell_person(path: Path, total: int | None, problems: Sequence[str]) -> None:
+    if total is None:
+        for problem in problems:
+            complain(problem)
+    elif problems:
+        sys.stdout.write("".join(f"{plain(problem)}\n" for problem in problems))
+    else:
+        count = times(total, "interaction", "interactions")
+        sys.stdout.write(f"{plain(str(path))}: {count}, all good\n")
+
+
+def _tell_program(path: Path, total: int | None, problems: Sequence[str]) -> None:
+    told = {"path": str(path), "interactions": total, "problems": problems}
+    sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
 
 
 def checked(path: Path) -> tuple[int, Sequence[str]]:

@@ -45,8 +45,10 @@ def run(given: argparse.Namespace) -> int:
             return await _accept(client, items, given)
         if given.json:
             print_json(items)
-        else:
+        elif items:
             sys.stdout.write("".join(f"{plain(line)}\n" for line in _lines(items)))
+        elif sys.stdout.isatty():
+            sys.stdout.write("no misses\n")
         return 1 if items else 0
 
     return ask(given, show)

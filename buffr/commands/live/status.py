@@ -10,6 +10,7 @@ from typing import Any
 from buffr.commands.live.client import AdminClient, ask, declare_where, print_json
 from buffr.commands.parser import Parser
 from buffr.commands.tables import Column, Table, print_facts, print_table
+from buffr.commands.terminal import money
 
 __all__ = ["declare", "run", "saved_words", "sources"]
 
@@ -96,7 +97,7 @@ def saved_words(saved: dict[str, Any]) -> str:
     if tokens:
         words.append(f"{tokens:,} tokens")
     if saved["usd"] is not None:
-        words.append(f"${saved['usd']:,.4f}")
+        words.append(money(saved["usd"]))
     return ", ".join(words)
 
 
