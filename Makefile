@@ -123,7 +123,8 @@ cache-conformance: setup-dev  ## the public test suite for HTTP caches; SUITE is
 
 smoke: setup-dev  ## what runs on any system: the version, and tests without sockets and processes
 	$(BIN)/buffr version
-	$(BIN)/python -m pytest $(PARALLEL) -p no:buffr --noconftest tests/wire tests/formats tests/policy
+	PYTHONPATH=tests $(BIN)/python -m pytest $(PARALLEL) -p no:buffr -p everywhere --noconftest \
+		tests/wire tests/formats tests/policy
 
 TOOLS := build/tools
 tool = test -x $(TOOLS)/$(1)/bin/$(2) || { $(PYTHON) -m venv $(TOOLS)/$(1) && \

@@ -1,4 +1,4 @@
-"""What all tests share: how many workers, how many examples, and a running buffr."""
+"""What all tests share: how many workers, and a running buffr."""
 
 from __future__ import annotations
 
@@ -7,21 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 from bench import Bench, Place, running_bench
+from everywhere import pytest_make_parametrize_id
 from forked import start
-from hypothesis import HealthCheck, settings
 from redis_servers import RedisServer
 
 from buffr.testing import BuffrProcess
 
-# No time limit on an example, as a busy machine breaks it. The same examples in each run of
-# "ci", so that a change fails by its own fault; "deep" looks for new ones.
-_ANY_TIME = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", _ANY_TIME, max_examples=25, derandomize=True, print_blob=True)
-settings.register_profile("deep", _ANY_TIME, max_examples=500, print_blob=True)
-# "fuzz" is for `make fuzz`, which says how many.
-_MANY = int(os.environ.get("FUZZ_EXAMPLES", "100000"))
-settings.register_profile("fuzz", _ANY_TIME, max_examples=_MANY, print_blob=True)
-settings.load_profile("ci")
+__all__ = ["pytest_make_parametrize_id"]
 
 # A process of buffr that may keep no bytecode compiles all of buffr at each start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -33,12 +25,6 @@ BuffrProcess.start = staticmethod(start)
 def pytest_xdist_auto_num_workers() -> int:
     """What ``-n auto`` means: half of the time a test of a process waits for it."""
     return 2 * (os.cpu_count() or 1)
-
-
-def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name binary values by their argument: workers must agree, and gzip holds the time."""
-    binary = isinstance(val, bytes) and not (val.isascii() and val.decode().isprintable())
-    return argname if binary else None
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,13 @@ def test_links_lead_somewhere() -> None:
     assert nowhere == []
 
 
+def test_the_site_has_all_pages() -> None:
+    """``make docs`` fails on a page that is not listed."""
+    listed = (ROOT / "mkdocs.yml").read_text("utf-8")
+    pages = [page.as_posix() for page in PAGES if page.parts[0] in ("docs", "ca")]
+    assert [page for page in pages if f"{page}\n" not in listed] == []
+
+
 class TestAnchors:
     def test_are_those_of_github(self) -> None:
         text = "# A `code`, a [link](x.md) & more\n## Two\n## Two\n```sh\n# no heading\n```\n"

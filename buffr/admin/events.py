@@ -107,13 +107,17 @@ class EventPages:
         self.watchers.append(watcher)
         try:
             yield b"retry: 1000\n" + _event("hello", self.hello())
+            late_s = 0.0
             while not self._stopped:
                 began_s = self.reactor.seconds()
                 told = b"".join(await self._told(watcher))
-                rest_s = rest_after(self.reactor.seconds() - began_s, len(self.watchers))
+                spent_s = self.reactor.seconds() - began_s
+                rest_s = rest_after(spent_s, len(self.watchers), late_s)
                 if told:
                     yield told
+                due_s = self.reactor.seconds() + rest_s
                 await self._tick(rest_s)
+                late_s = self.reactor.seconds() - due_s
         finally:
             self.watchers.remove(watcher)
 
@@ -197,12 +201,13 @@ class EventPages:
         return await self.summaries.opened(some)
 
 
-def rest_after(spent_s: float, watchers: int) -> float:
+def rest_after(spent_s: float, watchers: int, late_s: float = 0.0) -> float:
     """How long a client is left alone after so long was spent on it, so that all get their share.
 
-    On a machine with much to do it takes longer to tell anything: then it is told less often.
+    ``late_s``: how late that began. On a machine with much else to do, buffr
+    gets a part of the time only: then clients are told less often.
     """
-    return min(_LONGEST_TICK_S, max(_TICK_S, spent_s * watchers / _SHARE))
+    return min(_LONGEST_TICK_S, max(_TICK_S, (spent_s * watchers + late_s) / _SHARE))
 
 
 def _read_soon(records: Sequence[Record]) -> Sequence[Record]:
