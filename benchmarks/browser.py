@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,9 @@ BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 _QUIET = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
 _PATIENCE_MS = 60_000
-_SETTLED_MS = 500
+_SETTLED_MS = 100
+_MOST_SHOWN = 9_500
+"""It loads pages of 500 until it has 10,000."""
 
 
 @define(eq=False)
@@ -36,10 +39,14 @@ class LivePage:
         return found
 
     def settle(self) -> None:
-        """Wait until it has loaded what came before."""
-        before = -1
-        while (now := self.exchanges()) != before:
-            before = now
+        """Wait until it has loaded what came before: as much as buffr keeps, up to 10,000."""
+        kept = self.page.evaluate(
+            "fetch('/api/exchanges?limit=1').then((answer) => answer.json())"
+            ".then(({newest, oldest}) => newest ? newest - oldest + 1 : 0)"
+        )
+        wanted = min(kept, _MOST_SHOWN)
+        until = time.monotonic() + _PATIENCE_MS / 1000
+        while self.exchanges() < wanted and time.monotonic() < until:
             self.page.wait_for_timeout(_SETTLED_MS)
 
     def heap_bytes(self) -> int:
