@@ -32,7 +32,12 @@ from buffr.tls.server_name import BadServerName, server_name
 __all__ = ["LeafContexts", "ServerTLS", "files_tls", "names_tls", "own_names", "server_context"]
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-"""For TLS 1.2: forward secret and authenticated (RFC 9325 4.2). TLS 1.3 has its own."""
+"""For TLS 1.2: forward secret and authenticated (RFC 9325 4.2)."""
+_CIPHERS_1_3 = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
+"""The first that the client has is used: it makes the cheapest handshakes."""
+_NO_AUTO_CHAIN = 0x8
+"""SSL_MODE_NO_AUTO_CHAIN: otherwise OpenSSL looks for a chain in each handshake where none is
+given. pyOpenSSL has no name for it."""
 _SESSION_CONTEXT = b"buffr"
 _RENEWED_AFTER = timedelta(days=30)
 
@@ -47,8 +52,11 @@ def _plain_context() -> SSL.Context:
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_max_proto_version(SSL.TLS1_3_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS | _NO_AUTO_CHAIN)
     context.set_cipher_list(_CIPHERS)
+    if hasattr(context, "set_tls13_ciphersuites"):  # pyOpenSSL has it since 25.2
+        context.set_tls13_ciphersuites(_CIPHERS_1_3)
+        context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(_SESSION_CONTEXT)
     context.set_alpn_select_callback(_choose_protocol)

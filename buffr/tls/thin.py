@@ -1,16 +1,19 @@
 """TLS on a client's connection, with little between the socket and the protocol inside.
 
 Twisted's ``TLSMemoryBIOProtocol`` learns by an exception that OpenSSL has
-nothing more to give, and by another one that it has nothing more to send: two
-for each request. Here the framing of the records tells. All else, as errors,
-back-pressure and the ways in which a connection ends, is Twisted's.
+nothing more to give, and by another one that it has nothing more to send.
+pyOpenSSL makes a buffer for each record, and looks for an error after each
+call. Here OpenSSL is called itself, and what it returns is the answer. All
+else, as errors, back-pressure and the ways in which a connection ends, is
+Twisted's.
 
-This touches private names of Twisted's. If one is missing, ``server_tls``
-gives Twisted's own protocol.
+This touches private names of Twisted's and of pyOpenSSL's. If one is missing,
+``server_tls`` gives Twisted's own protocol.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from OpenSSL import SSL
@@ -19,36 +22,58 @@ from twisted.internet.interfaces import (
     IReactorTime,
     ISSLTransport,
 )
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buffr.wire.tls_records import Records
-
 __all__ = ["ThinTLS", "close_at_once", "server_tls"]
 
-_NAMES = (
+_OF_TWISTED = (
+    "_bufferedWrite",
     "_checkHandshakeStatus",
     "_flushSendBIO",
     "_handshakeDone",
     "_lostTLSConnection",
     "_aborted",
+    "_reason",
     "_shutdownTLS",
     "_tlsShutdownFinished",
     "_unbufferPendingWrites",
+    "_write",
 )
-_IS_THIN = all(hasattr(TLSMemoryBIOProtocol, name) for name in _NAMES)
+_OF_PYOPENSSL = ("_ssl", "_into_ssl", "_from_ssl", "_raise_ssl_error")
+_OF_OPENSSL = ("BIO_read", "BIO_write", "SSL_ERROR_WANT_READ", "SSL_get_error", "SSL_read")
 _RECORD_BYTES = 1 << 14
 """The longest plain text of a record (RFC 8446 5.1)."""
-_READ_BYTES = 1 << 15
+_ROOM_BYTES = 1 << 15
+
+_lib: Any = getattr(SSL, "_lib", None)
+_ffi: Any = getattr(SSL, "_ffi", None)
+_room: Any = b"" if _ffi is None else _ffi.new("char[]", _ROOM_BYTES)
+"""Where OpenSSL puts what it gives, before it is copied. The reactor's thread alone uses it."""
+_in_room: Any = b"" if _ffi is None else _ffi.buffer(_room)
+
+
+@cache
+def _is_thin() -> bool:
+    """Whether all is there that ``ThinTLS`` uses."""
+    if _lib is None or _ffi is None:
+        return False
+    probe = SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
+    return (
+        all(hasattr(TLSMemoryBIOProtocol, name) for name in _OF_TWISTED)
+        and all(hasattr(probe, name) for name in _OF_PYOPENSSL)
+        and all(hasattr(_lib, name) for name in _OF_OPENSSL)
+    )
 
 
 def server_tls(
     inner: Protocol, creator: IOpenSSLServerConnectionCreator, reactor: IReactorTime
 ) -> TLSMemoryBIOProtocol:
     """The server's side of TLS around a protocol."""
-    if _IS_THIN:
+    if _is_thin():
         return ThinTLS(_NO_FACTORY, inner, creator)
     factory = TLSMemoryBIOFactory(creator, False, _OneProtocol(inner), reactor)
     # Twisted's default gathers small writes for a turn; answers are written whole here.
@@ -110,11 +135,16 @@ class ThinTLS(TLSMemoryBIOProtocol):
     ) -> None:
         super().__init__(factory, inner)
         self._creator = creator
-        self._records = Records()
 
     def makeConnection(self, transport: Any) -> None:
-        self._tlsConnection = self._creator.serverConnectionForTLS(self)
-        self._tlsConnection.set_accept_state()
+        connection: Any = self._creator.serverConnectionForTLS(self)
+        connection.set_accept_state()
+        self._tlsConnection = connection
+        self._ssl, self._into, self._from = (
+            connection._ssl,  # noqa: SLF001
+            connection._into_ssl,  # noqa: SLF001
+            connection._from_ssl,  # noqa: SLF001
+        )
         self._appSendBuffer: list[bytes] = []
         Protocol.makeConnection(self, transport)
         self.factory.registerProtocol(self)
@@ -123,30 +153,14 @@ class ThinTLS(TLSMemoryBIOProtocol):
         # The handshake begins with the client's hello: OpenSSL would only say that it wants it.
 
     def dataReceived(self, data: bytes) -> None:
-        whole = self._records.feed(data)
-        connection = self._tlsConnection
-        connection.bio_write(data)
+        _lib.BIO_write(self._into, data, len(data))
         if not self._handshakeDone:
             self._go_on_shaking_hands()
             return
         if self._appSendBuffer:
             self._unbufferPendingWrites()
-        if whole and not self._lostTLSConnection:
-            # One record, of data: it gives all that there is, and no answer is due.
-            try:
-                plain = connection.recv(_READ_BYTES)
-            except (SSL.WantReadError, SSL.ZeroReturnError):
-                pass  # something else in the clothes of data, as all of TLS 1.3 is
-            except SSL.Error:
-                self._tlsShutdownFinished(Failure())
-                return
-            else:
-                if not self._aborted:
-                    self.wrappedProtocol.dataReceived(plain)
-                return
         self._take()
-        if self._tlsConnection is not None:
-            self._flushSendBIO()
+        self._flushSendBIO()
 
     def _go_on_shaking_hands(self) -> None:
         self._checkHandshakeStatus()
@@ -158,37 +172,54 @@ class ThinTLS(TLSMemoryBIOProtocol):
 
     def _take(self) -> None:
         """Give the protocol what was received, and notice the end of the session."""
+        ssl = self._ssl
         while not self._lostTLSConnection:
-            try:
-                plain = self._tlsConnection.recv(_READ_BYTES)
-            except SSL.WantReadError:
-                return
-            except SSL.ZeroReturnError:
-                self._shutdownTLS()
-                self._tlsShutdownFinished(None)
-            except SSL.Error:
-                self._tlsShutdownFinished(Failure())
-            else:
+            count = _lib.SSL_read(ssl, _room, _ROOM_BYTES)
+            if count > 0:
                 if not self._aborted:
-                    self.wrappedProtocol.dataReceived(plain)
-
-    def write(self, data: bytes) -> None:
-        if (
-            self._handshakeDone
-            and len(data) <= _RECORD_BYTES
-            and not (self.disconnecting or self._lostTLSConnection or self._appSendBuffer)
-            and data
-        ):
-            connection = self._tlsConnection
-            try:
-                connection.send(data)
-            except SSL.Error:
-                self._tlsShutdownFinished(Failure())
+                    self.wrappedProtocol.dataReceived(_in_room[:count])
+            elif _lib.SSL_get_error(ssl, count) == _lib.SSL_ERROR_WANT_READ:
+                return
             else:
-                transport: Any = self.transport
-                transport.write(connection.bio_read(_READ_BYTES))
-        else:
-            super().write(data)
+                self._over(count)
+
+    def _over(self, result: int) -> None:
+        """End after a result of OpenSSL's that is neither data nor a wish for more."""
+        try:
+            self._tlsConnection._raise_ssl_error(self._ssl, result)  # noqa: SLF001
+        except SSL.ZeroReturnError:
+            self._shutdownTLS()
+            self._tlsShutdownFinished(None)
+        except SSL.Error:
+            self._tlsShutdownFinished(Failure())
+
+    def _write(self, data: bytes) -> None:
+        ssl, done = self._ssl, 0
+        while done < len(data) and not self._lostTLSConnection:
+            record = data if len(data) <= _RECORD_BYTES else data[done : done + _RECORD_BYTES]
+            count = _lib.SSL_write(ssl, record, len(record))
+            if count > 0:
+                done += count
+                self._flushSendBIO()
+            elif _lib.SSL_get_error(ssl, count) == _lib.SSL_ERROR_WANT_READ:
+                self._bufferedWrite(data[done:])
+                return
+            else:
+                self._over(count)
+
+    def _flushSendBIO(self) -> None:
+        count = _lib.BIO_read(self._from, _room, _ROOM_BYTES)
+        if count > 0:
+            transport: Any = self.transport
+            transport.write(_in_room[:count])
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if not self._lostTLSConnection:
+            # The client closed without a close_notify, so there may have been more to come
+            # (RFC 8446 6.1). All that has come was taken.
+            self._lostTLSConnection = True
+            self._reason = self._reason or Failure(CONNECTION_LOST)
+        super().connectionLost(reason)
 
 
 def _is_waited_for(connection: SSL.Connection) -> bool:

@@ -205,6 +205,14 @@ class TestTheProtocol:
         with pytest.raises(ssl.SSLError, match="handshake failure"):
             Handshake(ServerTLS(contexts, HOST), client, HOST).finish()
 
+    def test_takes_the_cheapest_cipher(self, authority: Authority, contexts: LeafContexts) -> None:
+        """A client of TLS 1.3 that has another one in front does not choose."""
+        client = trusting(authority, version=ssl.TLSVersion.TLSv1_3)
+        assert client.get_ciphers()[0]["name"] != "TLS_AES_128_GCM_SHA256"
+        chosen = Handshake(ServerTLS(contexts, HOST), client, HOST).finish().client.cipher()
+        assert chosen is not None
+        assert chosen[0] == "TLS_AES_128_GCM_SHA256"
+
 
 class TestResumption:
     @pytest.mark.parametrize("host", [HOST, "127.0.0.1"])
