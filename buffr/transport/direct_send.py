@@ -2,20 +2,19 @@
 
 Twisted's own transports wait until the reactor reports that the socket is
 writable: one more poll for each message, and two changes to what is polled.
-This is the only place that uses Twisted's private names. If they are
-missing, transports stay as they are.
+If a private name of Twisted's that is used here is missing, transports stay as
+they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from weakref import WeakKeyDictionary
 
 from twisted.internet import tcp
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
-__all__ = ["send_at_once"]
+__all__ = ["has_names", "send_at_once", "write_at_once"]
 
 _NAMES = (
     "TLS",
@@ -33,14 +32,15 @@ _CHECKED: WeakKeyDictionary[type[tcp.Connection], bool] = WeakKeyDictionary()
 def send_at_once(transport: object) -> None:
     """Have a TCP transport, or the one under TLS, send in ``write`` if it has nothing buffered."""
     tcp_one = transport.transport if isinstance(transport, TLSMemoryBIOProtocol) else transport
-    if not isinstance(tcp_one, tcp.Connection) or "write" in vars(tcp_one):
-        return  # it may be so already: a tunnel's connection is made twice, outside and inside
-    if _has_names(tcp_one):
-        write = partial(_write, tcp_one, tcp_one.write)
-        tcp_one.write = write  # type: ignore[method-assign]
+    if not isinstance(tcp_one, tcp.Connection):
+        return
+    if type(tcp_one).write is not tcp.Connection.write or "write" in vars(tcp_one):
+        return  # it is so already, as a client's is that buffr has accepted
+    if has_names(tcp_one):
+        tcp_one.write = partial(write_at_once, tcp_one)  # type: ignore[method-assign]
 
 
-def _has_names(transport: tcp.Connection) -> bool:
+def has_names(transport: tcp.Connection) -> bool:
     """Whether a transport has all that is used here. Those of one class have the same."""
     kind = type(transport)
     known = _CHECKED.get(kind)
@@ -49,7 +49,8 @@ def _has_names(transport: tcp.Connection) -> bool:
     return known
 
 
-def _write(transport: tcp.Connection, stock: Callable[[bytes], None], data: bytes) -> None:
+def write_at_once(transport: tcp.Connection, data: bytes) -> None:
+    """Send what the socket takes now, and leave the rest to Twisted's ``write``."""
     if (
         not transport.dataBuffer
         and not transport._tempDataLen  # noqa: SLF001
@@ -66,4 +67,4 @@ def _write(transport: tcp.Connection, stock: Callable[[bytes], None], data: byte
         if sent == len(data):
             return
         data = data[sent:]
-    stock(data)
+    tcp.Connection.write(transport, data)

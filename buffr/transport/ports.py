@@ -14,17 +14,29 @@ one, the stock port is used, and connections are spread as the kernel likes.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import resource
 import struct
 import tempfile
 from collections.abc import Callable
+from socket import (
+    IPPROTO_TCP,
+    NI_NUMERICHOST,
+    NI_NUMERICSERV,
+    TCP_NODELAY,
+    getnameinfo,
+    socket,
+)
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.interfaces import IListeningPort, IReactorFDSet
 from twisted.internet.tcp import Port
+from twisted.python import log
+
+from buffr.transport.accepted import INHERITS_NO_DELAY, transport_for
 
 __all__ = ["Balance", "Share", "Starved", "adopted_port", "new_port"]
 
@@ -33,9 +45,12 @@ _AWAY = (1 << 62) - 1
 _YIELD_S = 0.002
 """How long a process leaves a connection to one that has fewer."""
 _AT_ONCE = 16
-"""How many connections are taken at once, if none of the other processes wanted them."""
+"""How many connections are taken at once at most, so that those that are open have their turn."""
 _KEPT = 128
 """How many descriptors are kept for upstreams and files; an eighth, if that is fewer."""
+_COUNTED_S = 1.0
+"""For how long it is known how many descriptors there are."""
+_NONE_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE_S = 0.25
 """How long accepting pauses without descriptors."""
 _SILENT_S = 60.0
@@ -103,8 +118,8 @@ class Share:
         return self.connections > self.balance.least()
 
 
-def _room(fd: int) -> int:
-    """How many connections may be accepted now.
+def _free_descriptors(fd: int) -> int:
+    """How many descriptors there are for connections.
 
     A copy of ``fd`` takes the lowest number that is free: all below are in use.
     """
@@ -116,7 +131,7 @@ def _room(fd: int) -> int:
     os.close(lowest)
     if most == resource.RLIM_INFINITY:
         return _AT_ONCE
-    return min(most - min(_KEPT, most // 8) - lowest, _AT_ONCE)
+    return most - min(_KEPT, most // 8) - lowest
 
 
 class _PatientPort(Port):
@@ -124,18 +139,74 @@ class _PatientPort(Port):
 
     starved: Starved
     _silent_until = 0.0
+    _at_once = 1
+    """How many connections are taken at once. It grows while more are waiting."""
+    _free = 0
+    """How many may be taken before descriptors are counted again."""
+    _counted_until = 0.0
+
+    def startListening(self) -> None:
+        super().startListening()
+        self.transport = transport_for(self.reactor)
+        if INHERITS_NO_DELAY:
+            self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
 
     def doRead(self) -> None:
-        room = _room(self.fileno())
-        if room <= 0:
-            self._pause(_PAUSE_S)
-            now = self._clock.seconds()
-            if now >= self._silent_until:
-                self._silent_until = now + _SILENT_S
-                self.starved(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        most = min(self._at_once, self._room())
+        taken = 0
+        while taken < most and self._take_one():
+            taken += 1
+        if most > 0:
+            self._at_once = max(1, taken) if taken < most else min(2 * most, _AT_ONCE)
+
+    def _room(self) -> int:
+        """How many connections may be accepted now; if none, accepting pauses."""
+        now = self._clock.seconds()
+        if self._free <= 0 or now >= self._counted_until:
+            free = _free_descriptors(self.fileno())
+            if free <= 0:
+                self._starve(now)
+                return 0
+            # Others take some meanwhile.
+            self._free, self._counted_until = max(1, free // 4), now + _COUNTED_S
+        return self._free
+
+    def _take_one(self) -> bool:
+        """Accept one connection. Returns whether there was one."""
+        listening: Any = self.socket
+        try:
+            # As ``accept`` does, without what it finds out about the socket.
+            fd, address = listening._accept()  # noqa: SLF001
+        except OSError as error:
+            if error.errno in _NONE_LEFT:
+                self._starve(self._clock.seconds())
+            return False
+        self._free -= 1
+        try:
+            self._made(socket(self.addressFamily, self.socketType, 0, fd), address)
+        except Exception:  # noqa: BLE001  # as Twisted: the next one is accepted all the same
+            log.err()
+        return True
+
+    def _made(self, accepted: socket, address: tuple[Any, ...]) -> None:
+        if len(address) == 4:  # with the scope of an IPv6 address, as Twisted has it
+            host = getnameinfo(address, NI_NUMERICHOST | NI_NUMERICSERV)[0]
+            address = (host, *address[1:])
+        factory: Any = self.factory
+        protocol = factory.buildProtocol(self._buildAddr(address))
+        if protocol is None:
+            accepted.close()
             return
-        self.numberAccepts = min(self.numberAccepts, room)
-        super().doRead()
+        number = self.sessionno
+        self.sessionno = number + 1
+        transport = self.transport(accepted, protocol, address, self, number, self.reactor)
+        protocol.makeConnection(transport)
+
+    def _starve(self, now: float) -> None:
+        self._pause(_PAUSE_S)
+        if now >= self._silent_until:
+            self._silent_until = now + _SILENT_S
+            self.starved(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
     @property
     def _clock(self) -> Any:
@@ -161,7 +232,7 @@ class _FairPort(_PatientPort):
             self._yielded = True
             self._pause(_YIELD_S)
             return
-        self.numberAccepts = _AT_ONCE if self._yielded else 1
+        self._at_once = _AT_ONCE if self._yielded else 1
         self._yielded = False
         super().doRead()
 

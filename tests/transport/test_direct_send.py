@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from buffr.transport import direct_send
 from buffr.transport.direct_send import send_at_once
+from buffr.transport.ports import new_port
 from buffr.transport.streams import IStreamTransport
 
 _PATIENCE_S = 120.0
@@ -36,6 +37,8 @@ class Server(Protocol):
     def __init__(self, *, direct: bool) -> None:
         self.seen: list[str] = []
         self.got = b""
+        self.then: Callable[[], object] = lambda: None
+        """What it does when something came, and when the client sends no more."""
         self._direct = direct
 
     def connectionMade(self) -> None:
@@ -45,6 +48,7 @@ class Server(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.got += data
+        self.then()
 
     def pauseProducing(self) -> None:
         self.seen.append("pause")
@@ -57,6 +61,7 @@ class Server(Protocol):
 
     def readConnectionLost(self) -> None:
         self.seen.append("read lost")
+        self.then()
 
     def writeConnectionLost(self) -> None:
         self.seen.append("write lost")
@@ -68,13 +73,17 @@ class Server(Protocol):
 class Loopback:
     """A server on a port of its own reactor, and one client with a plain socket."""
 
-    def __init__(self, *, direct: bool) -> None:
+    def __init__(self, kind: str = "accepted") -> None:
         self.reactor = SelectReactor()
-        self.server = Server(direct=direct)
+        self.server = Server(direct=kind != "stock")
         factory = ServerFactory()
         factory.noisy = False
         factory.buildProtocol = lambda _: self.server  # type: ignore[method-assign,assignment]
-        self.port: IListeningPort = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.port: IListeningPort
+        if kind == "accepted":
+            self.port = new_port(self.reactor, 0, factory, 50, "127.0.0.1", lambda _: None)
+        else:
+            self.port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         host = self.port.getHost()
         assert isinstance(host, IPv4Address)
         self.client = socket.create_connection(("127.0.0.1", host.port))
@@ -143,9 +152,10 @@ class Loopback:
             reader.connectionLost(Failure(ConnectionDone()))
 
 
-@pytest.fixture(params=["direct", "stock"])
+@pytest.fixture(params=["accepted", "direct", "stock"])
 def loopback(request: pytest.FixtureRequest) -> Iterator[Loopback]:
-    made = Loopback(direct=request.param == "direct")
+    """One over what buffr accepts, one over Twisted's own that sends at once, and one over that."""
+    made = Loopback(request.param)
     yield made
     made.close()
 
@@ -251,10 +261,100 @@ class TestLoss:
         assert loopback.server.seen[-1] == "lost: ConnectionAborted"
 
 
+class TestClosing:
+    """By what came on the connection, where buffr's own is closed in the same turn."""
+
+    @pytest.mark.parametrize("size", [0, 1, 3_000_000])
+    def test_behind_an_answer(self, loopback: Loopback, size: int) -> None:
+        def then() -> None:
+            loopback.server.transport.write(b"x" * size)
+            loopback.server.transport.loseConnection()
+
+        loopback.server.transport.unregisterProducer()
+        loopback.server.then = then
+        loopback.client.send(b"ask")
+        assert loopback.read(1 << 30) == b"x" * size
+        loopback.until(lambda: bool(loopback.server.seen))
+        loopback.turns()
+        lost = [each for each in loopback.server.seen if each.startswith("lost")]
+        assert lost == ["lost: ConnectionDone"]
+
+    @pytest.mark.parametrize("size", [1, 3_000_000])
+    def test_before_last_words(self, loopback: Loopback, size: int) -> None:
+        """Twisted sends what is written after the close, but before the end of the turn."""
+
+        def then() -> None:
+            loopback.server.transport.loseConnection()
+            loopback.server.transport.write(b"x" * size)
+
+        loopback.server.transport.unregisterProducer()
+        loopback.server.then = then
+        loopback.client.send(b"ask")
+        assert loopback.read(1 << 30) == b"x" * size
+        loopback.until(lambda: loopback.server.seen[-1:] == ["lost: ConnectionDone"])
+
+    def test_when_the_client_sends_no_more(self, loopback: Loopback) -> None:
+        def then() -> None:
+            if loopback.server.seen:
+                loopback.server.transport.write(b"bye")
+                loopback.server.transport.loseConnection()
+
+        loopback.server.transport.unregisterProducer()
+        loopback.server.then = then
+        loopback.client.send(b"ask")
+        loopback.client.shutdown(socket.SHUT_WR)
+        assert loopback.read(1 << 30) == b"bye"
+        loopback.until(lambda: loopback.server.seen[-1:] == ["lost: ConnectionDone"])
+        assert loopback.server.seen == ["read lost", "lost: ConnectionDone"]
+
+    def test_and_cut_after_all(self, loopback: Loopback) -> None:
+        def then() -> None:
+            loopback.server.transport.loseConnection()
+            loopback.server.transport.abortConnection()
+
+        loopback.server.transport.unregisterProducer()
+        loopback.server.then = then
+        loopback.client.send(b"ask")
+        loopback.until(lambda: bool(loopback.server.seen))
+        loopback.turns()
+        assert loopback.server.seen == ["lost: ConnectionAborted"]
+        with pytest.raises(ConnectionResetError):
+            loopback.client.recv(10)
+
+    def test_by_a_defect(self, loopback: Loopback) -> None:
+        """The reactor closes a connection whose protocol raises."""
+
+        def then() -> None:
+            raise ZeroDivisionError
+
+        loopback.server.transport.unregisterProducer()
+        loopback.server.then = then
+        loopback.client.send(b"ask")
+        loopback.until(lambda: bool(loopback.server.seen))
+        loopback.turns()
+        assert loopback.server.seen == ["lost: ZeroDivisionError"]
+
+    def test_takes_no_other_turn(self) -> None:
+        loopback = Loopback("accepted")
+        loopback.server.then = loopback.server.transport.loseConnection
+        loopback.client.send(b"ask")
+        polled = 0
+
+        def turned() -> bool:
+            nonlocal polled
+            polled += bool(loopback.server.got)
+            return bool(loopback.server.seen)
+
+        loopback.until(turned)
+        assert polled == 1
+        loopback.close()
+
+
 class TestAtOnce:
-    def test_without_a_turn_of_the_reactor(self) -> None:
+    @pytest.mark.parametrize("kind", ["accepted", "direct"])
+    def test_without_a_turn_of_the_reactor(self, kind: str) -> None:
         """A small answer is with the client before the next poll: that is its purpose."""
-        loopback = Loopback(direct=True)
+        loopback = Loopback(kind)
         loopback.server.transport.write(b"hello")
         assert loopback.received() == b"hello"
         loopback.close()
@@ -269,7 +369,7 @@ class _Renamed(tcp.Connection):
 class TestPrivateNames:
     def test_every_one_is_looked_for(self) -> None:
         """Whichever of Twisted's names vanishes, it is noticed before it is used."""
-        source = ast.parse(inspect.getsource(direct_send._write))
+        source = ast.parse(inspect.getsource(direct_send.write_at_once))
         used = {
             node.attr
             for node in ast.walk(source)
