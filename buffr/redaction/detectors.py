@@ -17,18 +17,20 @@ from buffr.redaction.headers import secret_spans
 from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.randomness import holds_random, looks_random
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.screen import boundless
-from buffr.redaction.shapes import compiled
+from buffr.redaction.screen import boundless, compiled
+from buffr.redaction.searches import Search
 from buffr.redaction.spans import SecretSpan
 
 __all__ = ["NamedSecrets"]
 
 # Words that the names of secrets end with or contain; the rules decide about each name.
 _STEMS = (
-    "token|key|secret|pass(?:word|wd|phrase)?|pwd|auth|authorization|credentials?|cookie|jwt"
-    "|bearer|assertion|signature|sig|hmac|access[-_]?id|assertion|response"
-)
+    "token", "key", "secret", "pass", "passwd", "password", "passphrase", "pwd", "auth",
+    "authorization", "credential", "credentials", "cookie", "jwt", "bearer", "assertion",
+    "signature", "sig", "hmac", "access[-_]?id", "response",
+)  # fmt: skip
 _NAME = r"[A-Za-z0-9_. -]{0,64}"
+_SEPARATORS = "[-_. ]*"
 
 _MEMBER = r"""["'](%s)\\*["']\s*:\s*"""
 _ELEMENT = r"<(?:[A-Za-z0-9_.-]{1,64}:)?(%s)(?:\s[^<>]{0,200})?>([^<>]+)</"
@@ -40,6 +42,7 @@ _NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]{3,}")
 _OBJECT = re.compile(rb'\{[^{}\[\]]{0,200}?\\*"value\\*"\s*+:\s*+')
 _SPACE_OR_COMMA = re.compile(rb"[\s,]*+")
 _MOST_ELEMENTS = 256
+_TAIL_BYTES = 3
 
 # Backslashes before the quotes of JSON in a string, of JSON in a string in a string, and so on.
 _NESTED = frozenset((1, 3, 7, 15, 31, 63, 127))
@@ -59,34 +62,56 @@ def _plain(raw: bytes) -> bytes:
     return raw
 
 
-class NamedSecrets:
-    """Finds the values of names that ``rules`` call credentials.
+def _shown_member(rules: RedactionRules, own: str) -> str:
+    """A pattern for members whose names end like credentials, and whose values may be some."""
+    before: dict[str, set[str]] = {}
+    for name in rules.endings_of_members():
+        for stem in _STEMS:
+            if name.endswith(stem.replace("[-_]?", "").encode()):
+                rest = name.decode("latin-1")[: -len(stem)][-_TAIL_BYTES:]
+                before.setdefault(stem, set()).add(_SEPARATORS.join([*map(re.escape, rest), ""]))
+    ends = [
+        stem if "" in rests else f"(?:{'|'.join(sorted(rests))}){stem}"
+        for stem, rests in before.items()
+    ]
+    names = f"{_NAME}(?:{'|'.join(ends)}){own}"
+    return rf"""(?i)["'](?:{names})\\*["']\s*:\s*["\\\[{{0-9-]"""
 
-    A text that does not match ``screened`` (RE2) has none.
-    """
+
+class NamedSecrets:
+    """``searches`` find the values of names that ``rules`` call credentials."""
 
     def __init__(self, rules: RedactionRules) -> None:
         self._rules = rules
         own = "".join(f"|{_alike(name)}" for name in sorted(rules.json_names))
-        names = f"{_NAME}(?:{_STEMS}){own}"
-        parameters = f"[A-Za-z0-9_.-]{{0,64}}(?:{_STEMS})"
-        self._member = compiled("(?i)" + _MEMBER % names)
-        self._element = compiled("(?i)" + _ELEMENT % names)
-        self._parameter = compiled("(?i)" + _PARAMETER % parameters)
-        self._in_url = compiled(_USERINFO)
-        patterns = (_MEMBER % names, _ELEMENT % names, _PARAMETER % parameters, _USERINFO)
-        self.screened = boundless(f"(?i:{'|'.join(patterns)})")
+        stems = "|".join(_STEMS)
+        names = f"{_NAME}(?:{stems}){own}"
+        parameters = f"[A-Za-z0-9_.-]{{0,64}}(?:{stems})"
+        self._member = "(?i)" + _MEMBER % names
+        self._element = "(?i)" + _ELEMENT % names
+        self._parameter = "(?i)" + _PARAMETER % parameters
+        self.searches = (
+            Search(boundless(_shown_member(rules, own)), self._members),
+            Search(boundless(self._element), self._elements),
+            Search(boundless(self._parameter), self._parameters),
+            Search(boundless(_USERINFO), self._passwords),
+        )
 
-    def find(self, text: bytes) -> Iterator[SecretSpan]:
-        """The secrets in a text, in no particular order."""
-        for match in self._member.finditer(text):
+    def _members(self, text: bytes) -> Iterator[SecretSpan]:
+        for match in compiled(self._member).finditer(text):
             yield from self._of_member(match[1], text, match.end())
-        for match in self._element.finditer(text):
+
+    def _elements(self, text: bytes) -> Iterator[SecretSpan]:
+        for match in compiled(self._element).finditer(text):
             if self._rules.is_credential_member(match[1]):
                 yield from _whole(match[1], text, match.start(2), match.end(2), "xml")
-        for match in self._parameter.finditer(text):
+
+    def _parameters(self, text: bytes) -> Iterator[SecretSpan]:
+        for match in compiled(self._parameter).finditer(text):
             yield from self._of_parameter(match[1], text, *match.span(2))
-        for match in self._in_url.finditer(text):
+
+    def _passwords(self, text: bytes) -> Iterator[SecretSpan]:
+        for match in compiled(_USERINFO).finditer(text):
             yield from _whole(b"password", text, match.start(1), match.end(1), "url")
 
     def _of_parameter(self, name: bytes, text: bytes, start: int, end: int) -> Iterator[SecretSpan]:

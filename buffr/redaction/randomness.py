@@ -6,10 +6,12 @@ import re
 
 from buffr.redaction.spans import collapsed
 
-__all__ = ["holds_random", "looks_made_up", "looks_random", "says_nothing"]
+__all__ = ["SHORTEST_MADE_UP", "holds_random", "looks_made_up", "looks_random", "says_nothing"]
 
-_SHORTEST = 16
-_STRETCH = re.compile(rb"[A-Za-z0-9._~+=:|%%-]{%d,}" % _SHORTEST)
+SHORTEST_MADE_UP = 16
+"""What is shorter is not random, and does not look made up."""
+
+_STRETCH = re.compile(rb"[A-Za-z0-9._~+=:|%%-]{%d,}" % SHORTEST_MADE_UP)
 _SEPARATORS = re.compile(rb"[._~+=:|%-]+")
 
 # Words, numbers, dates and file names have letters or digits between their separators; random text
@@ -41,7 +43,7 @@ def looks_random(value: bytes) -> bool:
 
 def holds_random(value: bytes) -> bool:
     """Whether any stretch of a value is random; pseudonyms do not count."""
-    if len(value) < _SHORTEST:
+    if len(value) < SHORTEST_MADE_UP:
         return False
     plain = collapsed(value)
     return any(map(_is_mixed, _STRETCH.findall(plain))) or any(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
@@ -12,7 +13,12 @@ from urllib.parse import unquote_to_bytes
 from attrs import field, frozen
 
 from buffr.redaction.pseudonym import is_pseudonym, slug_of
-from buffr.redaction.randomness import holds_random, looks_made_up, says_nothing
+from buffr.redaction.randomness import (
+    SHORTEST_MADE_UP,
+    holds_random,
+    looks_made_up,
+    says_nothing,
+)
 from buffr.redaction.vocabulary import Sense, sense_of
 
 __all__ = ["AMBIGUOUS_FIELDS", "CREDENTIAL_FIELDS", "CREDENTIAL_HEADERS", "RedactionRules"]
@@ -309,6 +315,15 @@ class RedactionRules:
                 return looks_made_up(value)
         return False
 
+    def shortest_hidden(self, name: bytes) -> int:
+        """The size that a value has at least if ``hides`` is true for it under this name."""
+        match sense_of(name):
+            case Sense.CREDENTIAL if not self._value_tells(name):
+                return 1
+            case Sense.CREDENTIAL | Sense.OPAQUE:
+                return SHORTEST_MADE_UP
+        return sys.maxsize
+
     def is_credential_field(self, name: bytes) -> bool:
         """Whether a query field with this name, as written in the query, may contain a credential.
 
@@ -344,6 +359,12 @@ class RedactionRules:
     def may_be_credential_member(self, name: bytes) -> bool:
         """Whether it contains a credential if its value looks like one."""
         return _plain(name) in _POSSIBLE_MEMBERS
+
+    def endings_of_members(self) -> frozenset[bytes]:
+        """How names end, in normal form, of members that may be credentials, but for ``json``."""
+        headers = (*self.headers, *_HEADER_ENDINGS)
+        names = CREDENTIAL_MEMBERS.union(_POSSIBLE_MEMBERS, _MEMBER_ENDINGS)
+        return names.union(map(_plain, headers))
 
     def ends_like_credential(self, name: bytes) -> bool:
         """Whether only the end of a member's name says so.

@@ -11,18 +11,28 @@ from buffr.redaction.json_places import JSONPlaces
 from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
 from buffr.redaction.pseudonym import COUNTED_MARK, HEX_MARK, MARK, is_pseudonym
 from buffr.redaction.rules import RedactionRules
-from buffr.redaction.screen import Screen
-from buffr.redaction.shapes import PROBE, Shapes
+from buffr.redaction.searches import Search, Searches
+from buffr.redaction.shapes import Shapes
 from buffr.redaction.spans import SecretSpan, settled
 from buffr.redaction.spread import find_spread
 from buffr.redaction.telling import TellingNames
-from buffr.redaction.wrapped import SCREENED, find_in_base64, find_wrapped, shows_base64
+from buffr.redaction.wrapped import SCREENED, base64_runs, find_escaped, find_in_base64
 
 __all__ = ["FORM", "MULTIPART", "Scanner", "scanner_of"]
 
 FORM = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
 _LONG = 16 * 1024
+_NAMED, _SHAPES, _TELLING = range(3)
+
+
+def _nothing(_text: bytes) -> Iterator[SecretSpan]:
+    return iter(())
+
+
+_STAND_INS = f"{MARK.decode()}|{COUNTED_MARK.decode()}|(?i:{HEX_MARK.decode()})"
+_SHOWN_ONLY = tuple(Search(pattern, _nothing) for pattern in (_STAND_INS, *SCREENED))
+"""Stand-ins, and what has to be decoded."""
 
 
 class Scanner:
@@ -33,18 +43,19 @@ class Scanner:
 
     def __init__(self, rules: RedactionRules) -> None:
         self.rules = rules
-        self._shapes = Shapes(rules.patterns)
-        self._named = NamedSecrets(rules)
         self._telling = TellingNames(rules)
-        # Most texts contain nothing.
-        marks = f"{MARK.decode()}|{COUNTED_MARK.decode()}|(?i:{HEX_MARK.decode()})"
-        named = (self._named.screened, self._telling.screened)
-        self._screen = Screen(named, (marks, *self._shapes.screened, *SCREENED), probe=PROBE)
+        self._searches = Searches(
+            NamedSecrets(rules).searches,
+            Shapes(rules.patterns).searches,
+            self._telling.searches,
+            _SHOWN_ONLY,
+            probe=MARK,
+        )
         self.places = JSONPlaces(rules.json_paths)
 
     def has_known_shape(self, value: bytes) -> bool:
         """Whether the whole value is a token of a well-known shape."""
-        return self._shapes.name_of(value) is not None
+        return self._shape_of(value) is not None
 
     def name_of(self, name: bytes, value: bytes) -> bytes:
         """The name in the stand-in for a field's value.
@@ -53,13 +64,19 @@ class Scanner:
         """
         if not self.rules.may_mean_data(name):
             return name
-        return self._shapes.name_of(value) or name
+        return self._shape_of(value) or name
+
+    def _shape_of(self, value: bytes) -> bytes | None:
+        for found in self._tokens(value):
+            if not found.counted and found.start == 0 and found.end == len(value):
+                return found.name
+        return None
 
     def is_clear(self, text: bytes, media_type: bytes, known: KnownSecrets = NOTHING_KNOWN) -> bool:
         """Whether a quick search proves that a whole body has neither secrets nor stand-ins."""
         if self.places or media_type in (FORM, MULTIPART):
             return False
-        if shows_base64(text) or self._screen.shows(text):
+        if self._searches.shown(text) or base64_runs(text):
             return False
         return not known.secrets or not known.stand_in(text)
 
@@ -87,17 +104,15 @@ class Scanner:
         self, text: bytes, media_type: bytes, known: KnownSecrets, *, begins: bool
     ) -> list[SecretSpan]:
         found: list[SecretSpan] = []
-        base64 = shows_base64(text)
-        # For much base64 the screen takes longer than the searches.
-        if (base64 and len(text) >= _LONG) or self._screen.shows(text):
+        base64 = base64_runs(text)
+        shown = self._searches.shown(text)
+        if shown or (base64 and len(text) >= _LONG):
             found += [
-                *self._named.find(text),
-                *self._shapes.find(text),
-                *self._telling.find(text),
-                *find_wrapped(text, self._in_decoded),
+                *self._searches.find(text, shown),
+                *find_escaped(text, self._in_decoded),
             ]
-        elif base64:
-            found += find_in_base64(text, self._in_decoded)
+        if base64:
+            found += find_in_base64(text, base64, self._in_decoded)
         if known:
             found += known.find(text)
         if media_type == FORM:
@@ -112,28 +127,34 @@ class Scanner:
         """The secrets that are spread over several texts, or over the lines of one."""
 
         def find(joined: bytes) -> list[SecretSpan]:
-            found = list(self._shapes.find(joined))
+            found = list(self._tokens(joined))
             return settled([*found, *known.find(joined)]) if known else settled(found)
 
         return find_spread(texts, find)
 
     def in_text(self, text: bytes, known: KnownSecrets = NOTHING_KNOWN) -> list[SecretSpan]:
         """The secrets in a header's value, or in a request target, in order."""
-        found = list(self._shapes.find(text))
+        found = list(self._tokens(text))
         if b"=" in text and (text.startswith(b"/") or b"://" in text):
             found += self._telling.in_target(text)
         if b"%" in text:
-            found += find_wrapped(text, self._in_decoded)
+            found += find_escaped(text, self._in_decoded)
+            found += find_in_base64(text, base64_runs(text), self._in_decoded)
         if known:
             found += known.find(text)
         return settled(found) if found else found
 
+    def _tokens(self, text: bytes) -> Iterator[SecretSpan]:
+        searches = self._searches
+        return searches.find(text, searches.of_group(_SHAPES, searches.shown(text)))
+
     def _in_decoded(self, text: bytes) -> Iterator[SecretSpan]:
         """The secrets in a text that was decoded first, such as JSON in a query."""
-        yield from self._shapes.find(text)
-        if b'"' in text:
-            yield from self._named.find(text)
-            yield from self._telling.find(text)
+        searches = self._searches
+        shown = searches.shown(text)
+        groups = (_SHAPES, _NAMED, _TELLING) if b'"' in text else (_SHAPES,)
+        for group in groups if shown else ():
+            yield from searches.find(text, searches.of_group(group, shown))
 
     def _in_form(self, text: bytes, *, begins: bool) -> list[SecretSpan]:
         at = 0 if begins else text.find(b"&") + 1

@@ -6,25 +6,27 @@ import re
 from base64 import urlsafe_b64decode
 from binascii import Error
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import re2
 from attrs import frozen
 
 from buffr.redaction.pseudonym import is_pseudonym
-from buffr.redaction.screen import Screen, boundless, latin1
+from buffr.redaction.screen import boundless, compiled
+from buffr.redaction.searches import Search
 from buffr.redaction.spans import SecretSpan
-from buffr.redaction.vendors import TELLING_INFIX, VENDORS, screened
+from buffr.redaction.vendors import TELLING_INFIX, VENDORS, starts
 
-__all__ = ["PROBE", "Shapes", "TokenShape", "compiled"]
+__all__ = ["Shapes", "TokenShape"]
 
 _UNBROKEN_RUN = re.compile(rb"[A-Za-z0-9]{12,}")
 _LONG_RUN = re.compile(rb"[A-Za-z0-9_]{16,}")
 
 # What may be right before a token: the end of an escape, or a character that is not in tokens.
-_FREE = re.compile(rb"(?:\A|[^A-Za-z0-9_+-]|\\[bfnrt]|\\u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2})\Z")
+_FREE_BEFORE = r"(?:\A|[^A-Za-z0-9_+-]|\\[bfnrt]|\\u[0-9A-Fa-f]{4}|%[0-9A-Fa-f]{2})"
+_FREE = re.compile(_FREE_BEFORE.encode() + rb"\Z")
 _BEFORE_BYTES = 6
-_LONGEST_SCREENED = 16 * 1024
 _MOST_BEFORE = 128
 _MOST_BEHIND = 1024
 _PUBLIC = frozenset((b"pk", b"pub", b"cs", b"bps", b"acct", b"whsec"))
@@ -177,22 +179,16 @@ TOKENS = (
 )
 """Tokens of many services, each with a prefix of its own."""
 
-PROBE = b"-----BEGIN PRIVATE KEY-----"
-"""A text with a secret, whatever the settings are."""
+_STARTS = "|".join(starts())
 
 
-def compiled(pattern: str) -> Any:
-    """An RE2 pattern for bytes. RE2 is linear in the text, whatever the pattern."""
-    return re2.compile(pattern.encode(), latin1())
-
-
-def _understood(shape: TokenShape) -> Any:
+def _check(pattern: str) -> None:
     try:
-        return compiled(shape.pattern)
+        compiled(pattern)
     except re2.error as error:
         reason = error.args[0] if error.args else "no pattern"
         said = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else reason
-        raise ValueError(f"patterns: {shape.pattern!r}: {said}") from error
+        raise ValueError(f"patterns: {pattern!r}: {said}") from error
 
 
 def _within(pattern: Any, text: bytes, start: int, end: int) -> list[Any]:
@@ -205,65 +201,65 @@ def _within(pattern: Any, text: bytes, start: int, end: int) -> list[Any]:
 
 
 class Shapes:
-    """Finds tokens: those with a well-known shape, and what the patterns of settings match.
+    """``searches`` find tokens: those of a well-known shape, and what settings' patterns match.
 
-    A text in which nothing of ``screened`` (RE2) matches has none. Raises
-    ``ValueError`` for a pattern that is not valid RE2.
+    Raises ``ValueError`` for a pattern that is not valid RE2.
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
-        patterns = tuple(patterns)
         own = tuple(TokenShape("pattern", pattern, anywhere=True) for pattern in patterns)
-        known = WELL_KNOWN + WEBHOOKS
-        self._shapes = [(shape, _understood(shape)) for shape in WELL_KNOWN + own]
-        self._webhooks = [(shape, _understood(shape)) for shape in WEBHOOKS]
-        webhooks = [boundless(shape.pattern) for shape in WEBHOOKS]
-        self._webhook_screen = Screen((*webhooks, PROBE.decode()), probe=PROBE)
-        whole = [boundless(shape.pattern) for shape in known]
-        self.screened = (*whole, *screened(), *patterns)
-        self._screen = Screen(self.screened, probe=PROBE)
-        self._tokens = [(shape, _understood(shape)) for shape in TOKENS]
-        self._token_starts = compiled("|".join(f"(?:{start})" for start in screened()))
+        for shape in own:
+            _check(shape.pattern)
+        self.searches = (
+            *(Search(_shown(shape), partial(_find, shape)) for shape in WELL_KNOWN),
+            *(Search(shape.pattern, partial(_find, shape)) for shape in own),
+            *(Search(_shown(shape), partial(_find, shape)) for shape in WEBHOOKS),
+            *(
+                Search(shown, partial(_find_token, shape))
+                for shape, shown in zip(TOKENS, starts(_FREE_BEFORE), strict=True)
+            ),
+        )
+        # Compiling these takes milliseconds, which a request must not wait for.
+        for large in (_STARTS, *(shape.pattern for shape in TOKENS)):
+            compiled(large)
 
-    def _matches(self, text: bytes) -> Iterator[tuple[TokenShape, Any, Iterable[Any]]]:
-        for shape, pattern in self._shapes:
-            yield shape, pattern, pattern.finditer(text)
-        for shape, pattern in self._webhooks if self._webhook_screen.shows(text) else ():
-            yield shape, pattern, pattern.finditer(text)
-        windows = self._windows(text)
-        for shape, pattern in self._tokens if windows else ():
-            for start, end in windows:
-                yield shape, pattern, _within(pattern, text, start, end)
 
-    def _windows(self, text: bytes) -> list[tuple[int, int]]:
-        """Where tokens may be: their patterns take a microsecond a byte, their prefixes less."""
-        windows: list[tuple[int, int]] = []
-        for found in self._token_starts.finditer(text):
-            start, end = max(0, found.start() - _MOST_BEFORE), found.end() + _MOST_BEHIND
-            if windows and start <= windows[-1][1]:
-                start = windows.pop()[0]
-            windows.append((start, min(end, len(text))))
-        return windows
+def _shown(shape: TokenShape) -> str:
+    pattern = boundless(shape.pattern)
+    return pattern if shape.anywhere else f"{_FREE_BEFORE}(?:{pattern})"
 
-    def name_of(self, value: bytes) -> bytes | None:
-        """The name of the shape that a whole value has, if any."""
-        for found in self.find(value):
-            if not found.counted and found.start == 0 and found.end == len(value):
-                return found.name
-        return None
 
-    def find(self, text: bytes) -> Iterator[SecretSpan]:
-        """The tokens in a text, in no particular order; they may overlap."""
-        # A long text was screened by the caller, and base64 takes the screen a long time.
-        if len(text) <= _LONGEST_SCREENED and not self._screen.shows(text):
-            return
-        for shape, pattern, matches in self._matches(text):
-            for match in matches:
-                start, end = match.span(1 if pattern.groups else 0)
-                token = text[start:end]
-                if start < 0 or start == end or is_pseudonym(token):
-                    continue
-                before = text[max(0, match.start() - _BEFORE_BYTES) : match.start()]
-                if (shape.anywhere or _FREE.search(before)) and shape.check(token):
-                    name, counted = shape.name.encode(), shape.counted
-                    yield SecretSpan(start, end, name, token, shape.name, counted=counted)
+def _find(shape: TokenShape, text: bytes) -> Iterator[SecretSpan]:
+    pattern = compiled(shape.pattern)
+    return _checked(shape, pattern, text, pattern.finditer(text))
+
+
+def _find_token(shape: TokenShape, text: bytes) -> Iterator[SecretSpan]:
+    pattern = compiled(shape.pattern)
+    for start, end in _windows(text):
+        yield from _checked(shape, pattern, text, _within(pattern, text, start, end))
+
+
+def _checked(
+    shape: TokenShape, pattern: Any, text: bytes, matches: Iterable[Any]
+) -> Iterator[SecretSpan]:
+    for match in matches:
+        start, end = match.span(1 if pattern.groups else 0)
+        token = text[start:end]
+        if start < 0 or start == end or is_pseudonym(token):
+            continue
+        before = text[max(0, match.start() - _BEFORE_BYTES) : match.start()]
+        if (shape.anywhere or _FREE.search(before)) and shape.check(token):
+            name, counted = shape.name.encode(), shape.counted
+            yield SecretSpan(start, end, name, token, shape.name, counted=counted)
+
+
+def _windows(text: bytes) -> list[tuple[int, int]]:
+    """Where tokens may be: their patterns take a microsecond a byte, their beginnings less."""
+    windows: list[tuple[int, int]] = []
+    for found in compiled(_STARTS).finditer(text):
+        start, end = max(0, found.start() - _MOST_BEFORE), found.end() + _MOST_BEHIND
+        if windows and start <= windows[-1][1]:
+            start = windows.pop()[0]
+        windows.append((start, min(end, len(text))))
+    return windows

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["KINDS", "TELLING_INFIX", "VENDORS", "screened"]
+__all__ = ["KINDS", "TELLING_INFIX", "VENDORS", "starts"]
 
 _MANY = re.compile(r"\{([0-9]+)(?:,[0-9]*)?\}")
 _ANY_START = re.compile(r"\[[A-Za-z0-9_~.-]{9,}\](?:\{[0-9]+\})?")
@@ -100,22 +100,28 @@ VENDORS = (
 """RE2 patterns of whole tokens."""
 
 
-def screened() -> tuple[str, ...]:
-    """Shorter patterns that match wherever one of the tokens is.
+def starts(before: str = "") -> tuple[str, str]:
+    """Shorter patterns that match wherever one of ``VENDORS``, and one of ``TELLING_INFIX``, is.
 
-    An automaton for the whole ones would have too many states.
+    An automaton for the whole ones would have too many states. ``before`` is
+    a pattern of what comes right before a token.
     """
     infix = rf"[A-Za-z0-9][_-](?:{KINDS})[_-][A-Za-z0-9_=-]{{{_ENOUGH}}}"
-    return (infix, r"live_[A-Za-z0-9_=-]{8}", *map(_start_of, VENDORS))
+    live = rf"{before}live_[A-Za-z0-9_=-]{{8}}"
+    return "|".join(_start_of(each, before) for each in VENDORS), f"{infix}|{live}"
 
 
-def _start_of(pattern: str) -> str:
+def _start_of(pattern: str, before: str) -> str:
     begins = _ANY_START.match(pattern)
     if begins is not None:
-        pattern = pattern[begins.end() :]
+        pattern, before = pattern[begins.end() :], ""
     for start, later in _LATER.items():
         if pattern.startswith(start):
             return later
+    return f"{before}(?:{_shortened(pattern)})"
+
+
+def _shortened(pattern: str) -> str:
     for many in _MANY.finditer(pattern):
         before = pattern[: many.start()]
         balanced = before.count("(") == before.count(")")

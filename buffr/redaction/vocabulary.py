@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import pairwise
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["NEVER", "Sense", "is_never", "sense_of"]
+__all__ = ["NEVER", "OPAQUE_WORDS", "SECRET_PAIRS", "SECRET_WORDS", "Sense", "is_never", "sense_of"]
 
 
 class Sense(Enum):

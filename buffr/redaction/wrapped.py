@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
-from binascii import Error
+from binascii import Error, a2b_base64
 from collections.abc import Callable, Iterable, Iterator
 
 from attrs import evolve
 
 from buffr.redaction.pseudonym import STAND_IN
+from buffr.redaction.screen import compiled
 from buffr.redaction.spans import SecretSpan
 
-__all__ = ["SCREENED", "find_in_base64", "find_wrapped", "shows_base64"]
+__all__ = ["SCREENED", "base64_runs", "find_escaped", "find_in_base64"]
 
 SCREENED = (r"%[2-7][0-9A-Fa-f]", r"\\u00[2-7]")
 """Patterns (RE2): a text that matches none has no escapes to decode.
@@ -21,84 +21,104 @@ Base64 is searched for separately: an automaton that also counts its characters
 would have too many states.
 """
 
-_PLAIN = rb"[A-Za-z0-9._~+/=:-]"
-# Starts where plain characters start, or at an escape, without backtracking: a long text of plain
-# characters is read once.
-_RUN = rb"(?:(?<!%b)%b++)?+(?:%%b%b*+)++" % (_PLAIN, _PLAIN, _PLAIN)
-_PERCENT = re.compile(_RUN % rb"%[0-9A-Fa-f]{2}")
-_ESCAPED = re.compile(_RUN % rb"(?<!\\)\\++u00[0-9A-Fa-f]{2}")
-_PERCENT_UNIT = re.compile(rb"%([0-9A-Fa-f]{2})|.", re.DOTALL)
-_ESCAPED_UNIT = re.compile(rb"\\+u00([0-9A-Fa-f]{2})|.", re.DOTALL)
-_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{40,}={0,2}")
+_PLAIN = r"[A-Za-z0-9._~+/=:-]"
+_PERCENT = f"{_PLAIN}*(?:%[0-9A-Fa-f]{{2}}{_PLAIN}*)+"
+_ESCAPED = rf"{_PLAIN}*(?:\\+u00[0-9A-Fa-f]{{2}}{_PLAIN}*)+"
+_PERCENT_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_JSON_ESCAPE = re.compile(rb"\\+u00([0-9A-Fa-f]{2})")
+_DIGITS = "0123456789abcdefABCDEF"
+_BYTES = {(a + b).encode(): bytes.fromhex(a + b) for a in _DIGITS for b in _DIGITS}
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _UNPRINTABLE = re.compile(rb"[^\t\n\r -~]")
 _LONGEST = 8192
-_RUNS = bytes(ord("a") if _BASE64.match(bytes((byte,)) * 40) else 0 for byte in range(256))
+_RUNS = bytes(
+    ord("a") if re.match(rb"[A-Za-z0-9+/_-]", bytes((byte,))) else 0 for byte in range(256)
+)
 """Base64's characters are one in it: to translate and to find takes half of what RE2 does."""
 _LONG_RUN = b"a" * 40
-_LOOKED_AT = 24
+_LOOKED_AT = 32
 
 Find = Callable[[bytes], Iterable[SecretSpan]]
 
 
-def shows_base64(text: bytes) -> bool:
-    """Whether a text may contain base64: a long run of its characters that is not a word."""
-    first = text.translate(_RUNS).find(_LONG_RUN)
-    return first >= 0 and any(not run[0].isalpha() for run in _BASE64.finditer(text, first))
+def base64_runs(text: bytes) -> list[tuple[int, int]]:
+    """Where a text may contain base64: long runs of its characters that are not words."""
+    found: list[tuple[int, int]] = []
+    runs = text.translate(_RUNS)
+    start = runs.find(_LONG_RUN)
+    while start >= 0:
+        after = runs.find(0, start)
+        end = after = len(text) if after < 0 else after
+        while end < after + 2 and text.startswith(b"=", end):
+            end += 1
+        if not text[start:end].isalpha():
+            found.append((start, end))
+        start = runs.find(_LONG_RUN, after)
+    return found
 
 
-def find_wrapped(text: bytes, find: Find) -> Iterator[SecretSpan]:
-    """What ``find`` finds in stretches of a text after decoding, in no particular order.
+def find_in_base64(
+    text: bytes, runs: Iterable[tuple[int, int]], find: Find
+) -> Iterator[SecretSpan]:
+    """What ``find`` finds in these runs after decoding; match keys include its pseudonym."""
+    for start, end in runs:
+        yield from _in_base64(text, start, end, find)
 
-    Match keys include its pseudonym.
-    """
+
+def find_escaped(text: bytes, find: Find) -> Iterator[SecretSpan]:
+    """The same for what is percent-encoded, or escaped as in JSON."""
     if b"%" in text:
-        yield from _in_units(text, _PERCENT, _PERCENT_UNIT, find)
+        yield from _in_units(text, _PERCENT, _PERCENT_ESCAPE, find)
     if b"\\u00" in text:
-        yield from _in_units(text, _ESCAPED, _ESCAPED_UNIT, find)
-    yield from find_in_base64(text, find)
-
-
-def find_in_base64(text: bytes, find: Find) -> Iterator[SecretSpan]:
-    """The same for base64 only."""
-    for run in _BASE64.finditer(text):
-        if not run[0].isalpha():
-            yield from _in_base64(run, find)
+        yield from _in_units(text, _ESCAPED, _JSON_ESCAPE, find)
 
 
 def _in_units(
-    text: bytes, runs: re.Pattern[bytes], units: re.Pattern[bytes], find: Find
+    text: bytes, runs: str, escape: re.Pattern[bytes], find: Find
 ) -> Iterator[SecretSpan]:
-    for run in runs.finditer(text):
+    for run in compiled(runs).finditer(text):
         if run.end() - run.start() > _LONGEST:
             continue
-        starts: list[int] = []
-        plain = bytearray()
-        for unit in units.finditer(run[0]):
-            starts.append(run.start() + unit.start())
-            plain += unit[0] if unit[1] is None else bytes.fromhex(unit[1].decode())
-        starts.append(run.end())
-        for found in find(bytes(plain)):
-            start, end = starts[found.start], starts[found.end]
+        coded = run[0]
+        every = list(find(escape.sub(_unescaped, coded)))
+        starts = _starts(coded, escape) if every else []
+        for found in every:
+            start, end = run.start() + starts[found.start], run.start() + starts[found.end]
             yield evolve(found, start=start, end=end, counted=True)
 
 
-def _in_base64(run: re.Match[bytes], find: Find) -> Iterator[SecretSpan]:
-    raw = run[0]
-    if len(raw) > _LONGEST:
+def _unescaped(escape: re.Match[bytes]) -> bytes:
+    return _BYTES[escape[1]]
+
+
+def _starts(coded: bytes, escape: re.Pattern[bytes]) -> list[int]:
+    """Where each byte is that was decoded, and the end."""
+    starts: list[int] = []
+    at = 0
+    for one in escape.finditer(coded):
+        starts += (*range(at, one.start()), one.start())
+        at = one.end()
+    return [*starts, *range(at, len(coded) + 1)]
+
+
+def _in_base64(text: bytes, start: int, end: int, find: Find) -> Iterator[SecretSpan]:
+    if end - start > _LONGEST:
+        return
+    raw = text[start:end]
+    if _UNPRINTABLE.search(_decoded(raw[:_LOOKED_AT]) or b""):  # like nearly all
         return
     plain = _decoded(raw)
-    if plain is None or STAND_IN in plain or _UNPRINTABLE.search(plain[:_LOOKED_AT]):
+    if plain is None or STAND_IN in plain:
         return
     for found in find(plain):
         # All of it: the rest of damaged base64 is useless.
-        yield SecretSpan(*run.span(), found.name, raw, "base64", counted=True)
+        yield SecretSpan(start, end, found.name, raw, "base64", counted=True)
         return
 
 
 def _decoded(raw: bytes) -> bytes | None:
     bare = raw.rstrip(b"=").translate(_URL_SAFE)
     try:
-        return b64decode(bare + b"=" * (-len(bare) % 4))
+        return a2b_base64(bare + b"=" * (-len(bare) % 4))
     except (Error, ValueError):
         return None

@@ -19,7 +19,7 @@ from buffr.policy.faults import (
     Refusal,
     SessionClose,
 )
-from buffr.redaction.screen import latin1
+from buffr.redaction.screen import compiled
 
 __all__ = ["faults_of"]
 
@@ -41,7 +41,7 @@ def _rule(said: FaultSettings) -> FaultRule:
     path = None
     if said.path is not None:
         try:
-            path = re2.compile(said.path.encode(), latin1())
+            path = compiled(said.path)
         except re2.error as error:
             raise ConfigError(f"faults: path: not a pattern (RE2): {error}") from None
     return FaultRule(

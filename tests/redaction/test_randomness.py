@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buffr.redaction.randomness import holds_random, looks_random
+from buffr.redaction.rules import RedactionRules
 
 TOKENS = (
     b"sk-proj-0123456789abcdefghij",
@@ -59,3 +62,13 @@ class TestHoldsRandom:
     def test_pseudonyms(self) -> None:
         """What redaction has put there is found no second time."""
         assert not holds_random(b"x;password=REDACTED-access-token-1a2b3c4d")
+
+
+class TestShortestHidden:
+    @pytest.mark.parametrize(
+        "name", [b"password", b"token", b"session-id", b"page", b"api_key", b"key"]
+    )
+    @given(value=st.text("aB3-/ ", max_size=40).map(str.encode))
+    def test_nothing_shorter_is_hidden(self, name: bytes, value: bytes) -> None:
+        rules = RedactionRules()
+        assert not rules.hides(name, value) or len(value) >= rules.shortest_hidden(name)

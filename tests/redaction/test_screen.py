@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from itertools import product
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from planted import planted
 
 from buffr.redaction.detectors import NamedSecrets
 from buffr.redaction.own_credentials import KnownSecrets, Secret, spellings_of
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import Scanner
 from buffr.redaction.screen import Screen, boundless
-from buffr.redaction.shapes import PROBE, Shapes
+from buffr.redaction.shapes import Shapes
+from buffr.redaction.telling import TellingNames
+from buffr.redaction.vocabulary import OPAQUE_WORDS, SECRET_PAIRS, SECRET_WORDS
 
-RULES = RedactionRules.with_extra(json=["favourite colour"])
-NAMED = NamedSecrets(RULES)
-SHAPES = Shapes()
-SCREEN = Screen((NAMED.screened, *SHAPES.screened), probe=PROBE)
+RULES = RedactionRules.with_extra(json=["favourite colour"], patterns=["tea-[0-9]+"])
+SEARCHES = (
+    *NamedSecrets(RULES).searches,
+    *TellingNames(RULES).searches,
+    *Shapes(RULES.patterns).searches,
+)
+MEMBERS = [number for number, each in enumerate(SEARCHES) if "_members" in repr(each.find)]
+SCREEN = Screen([each.shown for each in SEARCHES], probe=b"tea-1")
+PLANTED = planted()
 
 # Each a step towards a secret, so that many texts have one.
-PIECES = (
+PIECES: tuple[bytes, ...] = (
     *(b'"', b"'", b"\\", b":", b" ", b"<", b">", b"</", b"?", b"&", b"=", b"%3D", b"://", b"@"),
     *(b"token", b"my-api", b"Key", b"favouriteColour", b"pass", b"bearer ", b"x" * 70),
     *(
@@ -35,24 +45,53 @@ PIECES = (
 )
 
 
+PLACES = (
+    b"%b%b",
+    b'"%b": "%b"',
+    b'"%b" : ["x", "%b"],',
+    b"{'%b': '%b'}",
+    b'{\\"%b\\":\\"%b\\"}',
+    b"?a=b&%b=%b",
+    b"\n%b=%b\n",
+    b"- %b: %b\r\n",
+    b'<input name="%b" type="hidden" value="%b">',
+    b'{"name": "%b", "in": "query", "value": "%b"}',
+    b"<%b>%b</x>",
+    b'{%b: "%b"}',
+    b' %b="%b"',
+    b"-H '%b: %b'",
+    b"https://%b:%b@x",
+)
+TEXTS = st.lists(
+    st.sampled_from(PIECES)
+    | st.builds(
+        lambda place, one, case: place % (case(one.name).encode(), one.value.encode()),
+        st.sampled_from(PLACES),
+        st.sampled_from(PLANTED),
+        st.sampled_from((str, str.upper, str.title)),
+    ),
+    max_size=12,
+).map(b"".join)
+
+
 class TestScreen:
-    @given(st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
-    def test_shows_all_that_is_found(self, text: bytes) -> None:
-        if [*NAMED.find(text), *SHAPES.find(text)]:
-            assert SCREEN.shows(text)
+    @given(TEXTS)
+    def test_shows_each_search_that_finds_something(self, text: bytes) -> None:
+        finding = {number for number, each in enumerate(SEARCHES) if any(each.find(text))}
+        assert finding <= set(SCREEN.shown(text))
 
     @pytest.mark.parametrize(
         "text", [b'{"messages":[{"role":"user","content":"a token of joy"}]}', b"/v1/models?x=1"]
     )
     def test_shows_nothing_where_nothing_is(self, text: bytes) -> None:
-        assert not SCREEN.shows(text)
+        assert not SCREEN.shown(text)
 
     def test_that_would_be_too_large_shows_all(self) -> None:
         patterns = [f"x{number}y[a-z]{{300}}[0-9a-z]{{600}}" for number in range(100)]
-        assert Screen(patterns, probe=PROBE).shows(b"a text")
+        assert len(Screen(patterns, probe=b"x").shown(b"a text")) == 100
 
     def test_that_does_not_match_its_probe_shows_all(self) -> None:
-        assert Screen(["abc"], probe=b"xyz").shows(b"a text")
+        assert Screen(["abc"], probe=b"xyz").shown(b"a text") == range(1)
 
     def test_secrets_are_found_after_many_patterns(self) -> None:
         patterns = [f"x{number}y[a-z]{{300}}[0-9a-z]{{600}}" for number in range(100)]
@@ -85,15 +124,44 @@ class TestKnown:
         assert not known.stand_in(b"nothing")
 
 
-class TestLongTexts:
-    """A long text of letters is read by an automaton for each group of patterns."""
+class TestMembers:
+    """Only names that may be credentials are shown, and only values that are long enough."""
 
-    PROSE = b"some words of a long story, " * 1000
+    NAMES = sorted(
+        {
+            *(name.decode() for name in RULES.endings_of_members()),
+            *(word for words in (SECRET_WORDS, SECRET_PAIRS, OPAQUE_WORDS) for word in words),
+            *("key-one-api", "user_names_of_api-key", "favourite colour", "device_code", "code"),
+        }
+    )
+    SPELLINGS: tuple[Callable[[str], str], ...] = (
+        str,
+        str.upper,
+        lambda name: name.replace("-", "_"),
+        lambda name: name.replace("-", ""),
+        lambda name: name.replace("-", ". "),
+        lambda name: "my" + name.title().replace("-", ""),
+        lambda name: f"x-{name}-y",
+    )
+    VALUES = (b'"hunter2 h"', b'"Zk9xQ2mW7vR4tB8n"', b'["a-1", "Zk9xQ2mW7vR4tB8n"]', b"123456")
 
-    @pytest.mark.parametrize("secret", [b"abc1", b"xyz2"])
-    def test_each_group_counts(self, secret: bytes) -> None:
-        screen = Screen(["abc[0-9]"], ["xyz[0-9]"], probe=b"xyz0")
-        assert not screen.shows(self.PROSE)
-        assert screen.shows(self.PROSE + secret)
-        assert screen.shows(secret)
-        assert screen.shows(bytes(len(self.PROSE)) + secret)
+    @pytest.mark.parametrize("spelled", SPELLINGS)
+    def test_each_with_a_secret_is_shown(self, spelled: Callable[[str], str]) -> None:
+        for name, value in product(self.NAMES, self.VALUES):
+            text = b'{"%b": %b}' % (spelled(name).encode(), value)
+            shown = set(SCREEN.shown(text))
+            for number in MEMBERS:
+                assert number in shown or not any(SEARCHES[number].find(text)), text
+
+    @pytest.mark.parametrize(
+        "member",
+        [
+            b'"key": "PROJ-1"',
+            b'"author": "Somebody Who Writes"',
+            b'"login": "octocat"',
+            b'"country_code": "US"',
+            b'"response": "a long text about something"',
+        ],
+    )
+    def test_ordinary_ones_are_not(self, member: bytes) -> None:
+        assert not SCREEN.shown(member)
