@@ -17,7 +17,7 @@ from buffr.message import Headers, media_type
 from buffr.redaction.own_credentials import KnownSecrets
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import scanner_of
-from buffr.redaction.streaming import StreamRedactor
+from buffr.redaction.streaming import ON_A_THREAD, StreamRedactor
 
 __all__ = ["AnswerSearch", "Manner", "manner_of"]
 
@@ -82,6 +82,7 @@ class AnswerSearch:
         stretches = StreamRedactor(
             lambda text, begins: scanner.in_stretch(text, kind, known, begins=begins),
             lambda _: b"",
+            ON_A_THREAD,
         )
         for _ in stretches.over(pieces):
             if stretches.changed:

@@ -30,7 +30,7 @@ from buffr.redaction.messages import message_text
 from buffr.redaction.own_credentials import KnownSecrets
 from buffr.redaction.scanner import Scanner
 from buffr.redaction.spans import Edit, SecretSpan, is_binary, replaced, settled
-from buffr.redaction.streaming import StreamRedactor
+from buffr.redaction.streaming import ON_A_THREAD, StreamRedactor
 from buffr.transport.spool import Spool
 
 __all__ = ["Bodies", "Redacted", "holds_more"]
@@ -240,6 +240,7 @@ class Bodies:
         return StreamRedactor(
             lambda text, begins: self.scanner.in_stretch(text, kind, known, begins=begins),
             stand_in or self.stand_in,
+            ON_A_THREAD,
         )
 
     def _plain(self, body: Body, codings: bytes, *, whole: bool = True) -> Iterator[bytes]:
