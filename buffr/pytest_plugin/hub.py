@@ -1,49 +1,49 @@
-"""The proxy of a test run: a scope for each test, with a cassette and settings of its own.
+"""The proxy of a test run, and what became of each test's requests.
 
-It needs all that serves, and is imported when the first test asks for it.
+Its port is open from the first test on, and its CA is there to be trusted. What serves takes
+far longer to be imported and put together: that is done as soon as something asks, and not at
+all for tests that ask nothing.
 """
 
 from __future__ import annotations
 
-import json
+import gc
 import os
-import secrets
+import socket
 import tempfile
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from selectors import EVENT_READ, DefaultSelector
+from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, define, evolve, field
+# The first request may come while a test has given its process another clock. A reactor that is
+# made then has the clock that this module has found.
+import twisted.python.runtime  # noqa: F401
+from attrs import asdict, define, field
 
 from buffr.commands.run.environment import TrustFiles, child_environment
-from buffr.config import Config, ForwardHost, load
-from buffr.config.forward import ForwardSettings
-from buffr.config.schema import settings_of
-from buffr.embedded.reactor_thread import ReactorThread, reactor_thread
 from buffr.errors import BuffrError
-from buffr.exchanges.exchange import Finished
-from buffr.origin import Origin
-from buffr.policy.bypass import Bypass
-from buffr.policy.hosts import EVERY_HOST
-from buffr.policy.mode import Mode
 from buffr.pytest_plugin import network
-from buffr.redaction.redactor import Redactor
-from buffr.stores.cassette.writing import write_new
 from buffr.tls.authority import Authority
-from buffr.wiring.build import build
-from buffr.wiring.routes import redaction_rules
-from buffr.wiring.scoped_routes import ScopedRoutes
-from buffr.wiring.service import BuffrService
-from buffr.wiring.unused import unused
 
 if TYPE_CHECKING:
     from buffr.drift.verdict import Verdict
+    from buffr.exchanges.exchange import Finished
+    from buffr.origin import Origin
+    from buffr.pytest_plugin.serving import Serving
 
 __all__ = ["Hub", "Tape"]
 
-_FLAGS = {"proxy": "true", "listen": "127.0.0.1", "port": "0"}
+_BACKLOG = 1024
 _MOST_NOTED = 100
+# As above: this machine's, and no test's.
+_WALL = time.time
+_NOW = partial(datetime.now, UTC)
 
 
 @define(eq=False)
@@ -68,61 +68,99 @@ class Tape:
         told = {"request": exchange.request, "detail": exchange.detail}
         if exchange.src == "miss" and len(self.misses) < _MOST_NOTED:
             self.misses.append(told)
-        elif exchange.level == "ERROR" and len(self.failures) < _MOST_NOTED:
-            self.failures.append(told)
+        elif exchange.level == "ERROR":
+            self.failed(told["request"], told["detail"])
+
+    def failed(self, request: str, why: str) -> None:
+        """Note what could not be answered."""
+        if len(self.failures) < _MOST_NOTED:
+            self.failures.append({"request": request, "detail": why})
 
 
 class Hub:
     """Serves the tests of all processes of a run. ``answer`` may be called on any thread."""
 
     def __init__(self, settings: str | None) -> None:
-        """Start the proxy. Blocks. Raises a ``BuffrError``, or ``OSError``."""
+        """Open the port. Blocks. Raises a ``BuffrError``, or ``OSError``.
+
+        ``settings`` is a settings file: there and then it is seen whether it is one that can serve.
+        """
         self._directory = tempfile.TemporaryDirectory(
             prefix="buffr-pytest-", ignore_cleanup_errors=True
         )
-        place = Path(self._directory.name)
+        self._place = place = Path(self._directory.name)
+        self._settings = settings
         # What a single test does is its own; what BUFFR_... says of a service is not for it.
-        environ = {name: v for name, v in os.environ.items() if not name.startswith("BUFFR_")}
-        config = load(Path(settings) if settings else None, environ, _FLAGS)
-        self._direct = Bypass(config.no_proxy).of_loopback()
-        self._config = evolve(_in_directory(config, place), no_proxy=self._direct)
-        authority = Authority.load_or_create(
-            self._config.ca_cert, self._config.ca_key, datetime.now(UTC)
-        )
-        self._files = TrustFiles.write(place, authority, os.environ)
+        self._environ = {n: value for n, value in os.environ.items() if not n.startswith("BUFFR_")}
         self.tapes: list[Tape] = []
         self._open: dict[str, Tape] = {}
-        self._rows: dict[str, ForwardHost] = {}
-        self._thread = reactor_thread()
-        self._service, self._scopes = self._started(self._thread)
-        self.port = self._service.listeners[0].address[1]
+        self._waiting: dict[str, Mapping[str, Any]] = {}
+        """The scopes that have begun before there was anything to serve them."""
+        self._lock = threading.RLock()
+        self._serving: Serving | None = None
+        self._broken: Exception | None = None
+        ca = place / "buffr-ca.pem", place / "buffr-ca.key"
+        if settings:
+            self._serving = self._made()
+            ca = self._serving.ca
+        authority = Authority.load_or_create(*ca, _NOW())
+        self._files = TrustFiles.write(place, authority, os.environ)
+        self._port = _Port()
+        self.port = self._port.number
         network.allowed.add(("127.0.0.1", self.port))
-        if self._thread.ident is not None:
-            network.free_threads.add(self._thread.ident)
+        if self._serving is None:
+            self._port.when_asked(self._asked)
+        else:
+            self._serving.listen(self._port.taken())
 
-    def _started(self, thread: ReactorThread) -> tuple[BuffrService, ScopedRoutes]:
-        async def made() -> BuffrService:
-            return build(self._config, thread.reactor, on_console=False, write=_drop, by_scope=True)
+    def _made(self) -> Serving:
+        collecting = gc.isenabled()
+        gc.disable()  # or a tenth of the time goes into looking at what is imported
+        try:
+            from buffr.pytest_plugin.serving import Serving  # noqa: PLC0415  # all that serves
+        finally:
+            if collecting:
+                gc.enable()
+        return Serving(self._place, self._settings, self._environ, self, _WALL, _NOW)
 
-        async def listen() -> None:
-            service.listen()
+    def _serve(self) -> Serving:
+        """What serves, from now on if it does not yet. Raises a ``BuffrError``, or ``OSError``."""
+        with self._lock:
+            if self._broken is not None:
+                raise self._broken
+            if self._serving is None:
+                try:
+                    self._serving = self._begun()
+                except Exception as error:
+                    self._broken = error
+                    for tape in list(self._open.values()):  # before their clients go on
+                        tape.failed("the first connection", str(error))
+                    self._port.taken().close()
+                    raise
+            return self._serving
 
-        service = thread.call(made)
-        scopes = service.scopes
-        assert scopes is not None
-        service.engine.observer = self
-        scopes.refused = self._refused
-        service.open()
-        thread.call(listen)
-        return service, scopes
+    def _begun(self) -> Serving:
+        serving = self._made()
+        for scope, message in self._waiting.items():
+            serving.begin(scope, message)
+        self._waiting.clear()
+        serving.listen(self._port.taken())
+        return serving
+
+    def _asked(self) -> None:
+        """Something has connected, on behalf of a test that is under way."""
+        with suppress(Exception):  # the tests have been told
+            self._serve()
 
     def close(self) -> None:
         """Stop the proxy; everything is recorded then."""
-
-        async def stop() -> None:
-            await self._service.stopService()
-
-        self._thread.call(stop)
+        with self._lock:
+            serving = self._serving
+            if serving is None and self._broken is None:
+                self._broken = BuffrError("the test run is over")
+                self._port.taken().close()
+        if serving is not None:
+            serving.close()
         self._directory.cleanup()
 
     def finished(self, exchange: Finished) -> None:
@@ -137,10 +175,11 @@ class Hub:
     def drifted(self, request: str, verdict: Verdict) -> None:
         """As ``Observer`` has it; the log says so."""
 
-    def _refused(self, scope: str, origin: Origin, error: BuffrError) -> None:
+    def refused(self, scope: str, origin: Origin, error: BuffrError) -> None:
+        """A scope has no route to this origin."""
         tape = self._open.get(scope)
-        if tape is not None and len(tape.failures) < _MOST_NOTED:
-            tape.failures.append({"request": origin.url, "detail": str(error)})
+        if tape is not None:
+            tape.failed(origin.url, str(error))
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
         """Do what a test's process asks for. Raises what the control passes on in words."""
@@ -149,122 +188,87 @@ class Hub:
             case "begin":
                 return self._begin(scope, message)
             case "lead":
-                origin = Origin.parse(message["url"])
-
-                async def lead() -> str:
-                    return self._scopes.lead(scope, origin)
-
-                segment = self._thread.call(lead)
+                segment = self._serve().lead(scope, message["url"])
                 return {"url": f"http://127.0.0.1:{self.port}/{segment}"}
             case "told":
-                return self._thread.call(self._settled(self._open[scope]))
+                return self._told(self._open[scope])
             case "end":
                 return self._end(scope)
         raise ValueError(message["do"])
 
-    @staticmethod
-    def _settled(tape: Tape) -> Callable[[], Coroutine[Any, Any, dict[str, Any]]]:
+    def _told(self, tape: Tape) -> dict[str, Any]:
         """Behind the reactor's work so far: what clients have in full is counted then."""
-
-        async def told() -> dict[str, Any]:
-            return asdict(tape)
-
-        return told
+        with self._lock:
+            serving = self._serving
+        if serving is not None:
+            serving.settle()
+        return asdict(tape)
 
     def _begin(self, scope: str, message: dict[str, Any]) -> dict[str, Any]:
         tape = Tape(message["test"], message["cassette"], message["mode"])
-        cassette = Path(message["cassette"])
-        merged = message.get("merged")
-        if merged and tape.mode == Mode.REPLAY.value:  # several files, read as one
-            cassette = Path(self._directory.name) / f"{scope}.json"
-        config = self._settings_of(message, cassette)
-        if merged:
-            self._written(cassette, merged, config)
-
-        async def begin() -> None:
-            self._scopes.begin(scope, config)
-
-        self._thread.call(begin)
+        with self._lock:
+            waits = self._serving is None and self._broken is None and _can_wait(message)
+            if waits:
+                self._waiting[scope] = message
+        if not waits:
+            self._serve().begin(scope, message)
         self._open[scope] = tape
         self.tapes.append(tape)
         # A test's requests are recorded, and replayed without a network, even if this machine
         # reaches their hosts without its own proxy.
-        direct = dict.fromkeys(os.environ.keys() & {"NO_PROXY", "no_proxy"}, ",".join(self._direct))
+        named = os.environ.keys() & {"NO_PROXY", "no_proxy"}
+        direct = dict.fromkeys(named, ",".join(self._serve().direct)) if named else {}
         ours = child_environment({**os.environ, **direct}, scope, self.port, self._files)
         changed = {name: v for name, v in ours.items() if os.environ.get(name) != v}
         return {"environ": changed, "port": self.port, "ca": str(self._files.added)}
 
-    def _written(self, cassette: Path, paths: Iterable[str], config: Config) -> None:
-        """Make a cassette of files that other tools, or buffr, have recorded."""
-        from buffr.interchange.in_place import interactions_of  # noqa: PLC0415  # few need it
-
-        salt = secrets.token_hex(16)
-        redactor = Redactor(redaction_rules(config), salt.encode(), _drop)
-        found = (Path(path) for path in paths)
-        read = (one for path in found if path.exists() for one in interactions_of(path))
-        cassette.parent.mkdir(parents=True, exist_ok=True)
-        write_new(cassette, salt, map(redactor.interaction, read), _drop)
-
-    def _settings_of(self, message: Mapping[str, Any], cassette: Path) -> Config:
-        general = self._config.forward
-        assert general is not None
-        mode = Mode(message["mode"])
-        own = self._row(message.get("settings") or {})
-        values = {name: getattr(own, name) for name in _named(message.get("settings") or {})}
-        match = values.get("match", general.match)
-        if values.get("repeat", general.repeat) is None and match.preset == "buffr":
-            values["repeat"] = "once"
-        common = {"mode": mode, "cassette": cassette, **values}
-        rows = [evolve(row, **common) for row in general.hosts if row.host != EVERY_HOST]
-        others = evolve(general.of(EVERY_HOST), host=EVERY_HOST, **common)
-        passed = [
-            evolve(others, host=host, mode=Mode.PASSTHROUGH) for host in message.get("passed", ())
-        ]
-        forward = evolve(general, mode=mode, hosts=(*passed, *rows, others))
-        redact = self._config.redact
-        more = message.get("redact") or {}
-        redact = evolve(
-            redact,
-            headers=tuple(dict.fromkeys((*redact.headers, *more.get("headers", ())))),
-            query=tuple(dict.fromkeys((*redact.query, *more.get("query", ())))),
-        )
-        return evolve(self._config, forward=forward, redact=redact)
-
-    def _row(self, settings: Mapping[str, Any]) -> ForwardHost:
-        """What a mark or a fixture says of a test, read as settings. Raises ``ConfigError``."""
-        name = json.dumps(settings, sort_keys=True)
-        row = self._rows.get(name)
-        if row is None:
-            mapping = {"forward": {"hosts": [{"host": EVERY_HOST, **settings}]}}
-            forward = cast("ForwardSettings", load(None, {}, _FLAGS, mapping=mapping).forward)
-            row = self._rows[name] = forward.hosts[0]
-        return row
-
     def _end(self, scope: str) -> dict[str, Any]:
         tape = self._open[scope]
-
-        async def end() -> list[str]:
-            found = unused(self._scopes.routes_of(scope))
-            self._scopes.end(scope)
-            return [one.request for one in found]
-
-        tape.unused = self._thread.call(end)
+        with self._lock:
+            self._waiting.pop(scope, None)
+            serving = self._serving
+        if serving is not None:
+            tape.unused = serving.end(scope)
         del self._open[scope]
         return asdict(tape)
 
 
-def _named(settings: Mapping[str, Any]) -> list[str]:
-    """The fields that some settings are for."""
-    return [one.name for one in settings_of(ForwardHost) if one.key.split(".")[0] in settings]
+def _can_wait(message: Mapping[str, Any]) -> bool:
+    """Whether nothing can be wrong before the test asks, and nothing says that it will.
+
+    What is wrong with its settings is told before it runs. Whoever has a cassette asks.
+    """
+    more = any(message.get(name) for name in ("settings", "redact", "passed", "merged"))
+    return not more and not Path(message["cassette"]).exists()
 
 
-def _in_directory(config: Config, place: Path) -> Config:
-    """With a CA for this run alone, and spools beside it, unless the settings name others."""
-    cert, key = config.ca_cert, config.ca_key
-    if cert == config.data_dir / "buffr-ca.pem":
-        cert, key = place / "buffr-ca.pem", place / "buffr-ca.key"
-    return evolve(config, data_dir=place, ca_cert=cert, ca_key=key)
+class _Port:
+    """A port whose connections wait until something serves them."""
 
+    def __init__(self) -> None:
+        """Open it. Raises ``OSError``."""
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG)
+        self._socket.setblocking(False)
+        self.number = int(self._socket.getsockname()[1])
+        self._stop: socket.socket | None = None
 
-def _drop(_: str) -> None:
-    """Lines of exchanges are told in the tests' own reports."""
+    def when_asked(self, call: Callable[[], None]) -> None:
+        """Have something called, on a thread of its own, as soon as a client connects."""
+        self._stop, stopped = socket.socketpair()
+        threading.Thread(
+            target=self._watch, args=(call, stopped), name="buffr first request", daemon=True
+        ).start()
+
+    def _watch(self, call: Callable[[], None], stopped: socket.socket) -> None:
+        with stopped, DefaultSelector() as selector:
+            for one in (self._socket, stopped):
+                selector.register(one, EVENT_READ)
+            asked = {key.fileobj for key, _ in selector.select()}
+        if stopped not in asked:
+            call()
+
+    def taken(self) -> socket.socket:
+        """The listening socket, which is the caller's from now on."""
+        if self._stop is not None:
+            self._stop.close()
+        return self._socket

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import json
 import os
@@ -108,11 +107,8 @@ class Suite:
     def _proxy(self) -> Hub:
         with self._starting:  # workers ask for it at the same time
             if self.hub is None:
-                gc.disable()  # or a tenth of the time goes into looking at what is imported
-                try:
-                    from buffr.pytest_plugin.hub import Hub  # noqa: PLC0415  # all that serves
-                finally:
-                    gc.enable()
+                from buffr.pytest_plugin.hub import Hub  # noqa: PLC0415  # no test may need it
+
                 settings = self._config.getini("buffr_config") or os.environ.get("BUFFR_CONFIG")
                 self.hub = Hub(settings)
             return self.hub

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
 from weakref import WeakSet
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import LogLevel
 
@@ -63,14 +63,21 @@ if TYPE_CHECKING:
     from buffr.wiring.live_gateway import LiveGateway
     from buffr.wiring.live_rules import LoadSettings
 
-__all__ = ["build"]
+__all__ = ["Clocks", "build"]
 
 _ANY_HOST = "misc"
 """A placeholder for hosts that have not been requested yet."""
 
 
-_NOW = partial(datetime.now, UTC)
-"""The time by this machine's clock."""
+@frozen
+class Clocks:
+    """``wall`` has the time of exchanges, ``clients`` that at which certificates must be valid."""
+
+    wall: Callable[[], float] = time.time
+    clients: Callable[[], datetime] = partial(datetime.now, UTC)
+
+
+_OF_THIS_MACHINE = Clocks()
 
 
 def build(
@@ -82,7 +89,7 @@ def build(
     figures: Metrics | None = None,
     by_scope: bool = False,
     admin: LoadSettings | None = None,
-    clients_now: Callable[[], datetime] = _NOW,
+    clocks: Clocks = _OF_THIS_MACHINE,
 ) -> BuffrService:
     """The tree of services for these settings; nothing is opened before it starts.
 
@@ -92,8 +99,7 @@ def build(
     forward proxy that serves only the scopes of ``BuffrService.scopes``, and
     also accepts the paths that are opened for them. ``admin`` adds the admin
     listener, if the settings want it; it loads a settings file as these were
-    loaded. ``clients_now`` is the time by the clocks of clients, at which
-    certificates have to be valid. Raises ``ConfigError``.
+    loaded. Raises ``ConfigError``.
     """
     if config.workers != 1:
         raise ConfigError(
@@ -103,7 +109,7 @@ def build(
         )
     if write is None:
         write = stream_writer(sys.stderr) if on_console else logger_writer
-    builder = _Builder(config, reactor, write, figures, clients_now, on_console=on_console)
+    builder = _Builder(config, reactor, write, figures, clocks, on_console=on_console)
     return builder.build(by_scope=by_scope, admin=admin)
 
 
@@ -121,17 +127,17 @@ class _Builder:
         reactor: Any,
         write: Callable[[str], None],
         figures: Metrics | None,
-        clients_now: Callable[[], datetime],
+        clocks: Clocks,
         *,
         on_console: bool,
     ) -> None:
         self._figures = figures
-        self._clients_now = clients_now
+        self._clocks = clocks
         self._config = config = with_keys(config)
         self._reactor = reactor
         self._on_console = on_console
         log = ExchangeLog(reactor, write, config.log_format)
-        self._engine = Engine(reactor, log, time.time)
+        self._engine = Engine(reactor, log, clocks.wall)
         self._rules = redaction_rules(config)
         self._listeners: list[HTTPListener] = []
         keeps = any(mode.keeps for mode in config.modes)
@@ -345,7 +351,7 @@ class _Builder:
     def _leaf_contexts(self) -> LeafContexts:
         if self._leaves is None:
             config = self._config
-            now = self._clients_now
+            now = self._clocks.clients
             authority = Authority.load_or_create(config.ca_cert, config.ca_key, now())
             self._leaves = LeafContexts(authority, now)
         return self._leaves

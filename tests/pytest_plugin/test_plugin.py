@@ -298,6 +298,39 @@ class TestPage:
         assert len(upstream.received) == asked
 
 
+class TestFirstRequest:
+    """What serves is put together when the first test asks, in the middle of that test."""
+
+    def test_it_meets_the_clock_of_the_machine(self, tmp_path: Path, run: Run) -> None:
+        (tmp_path / "test_a.py").write_text(
+            "import os, time, urllib.request\n"
+            "def test_it(buffr, monkeypatch):\n"
+            "    monkeypatch.setattr(time, 'time', lambda: 0.0)\n"
+            "    urllib.request.urlopen(os.environ['UPSTREAM'] + '/a').read()\n"
+            "def test_later(buffr):\n"
+            "    from twisted.internet import reactor\n"
+            "    assert reactor.seconds() > 1e9\n"
+        )
+        run()
+        recorded = json.loads((tmp_path / "cassettes" / "test_a" / "test_it.json").read_text())
+        assert recorded["interactions"][0]["http"]["recorded_at"] > "2026"
+
+    def test_what_cannot_be_served_is_told(self, tmp_path: Path, run: Run) -> None:
+        """By the test that asked, and by those after it: no client waits for ever."""
+        (tmp_path / "test_a.py").write_text(
+            "import os, pathlib, urllib.request\n"
+            "def test_it(buffr):\n"
+            "    path = pathlib.Path(os.environ['SSL_CERT_FILE'])\n"
+            "    path.with_name('buffr-ca.key').chmod(0o644)\n"
+            "    urllib.request.urlopen(os.environ['UPSTREAM'] + '/a').read()\n"
+            "def test_next(buffr):\n"
+            "    pass\n"
+        )
+        told = run(code=1)
+        assert "1 failed, 1 error" in told
+        assert told.count("can be read by others") >= 2
+
+
 class TestCost:
     def test_a_suite_without_it_loads_nothing_of_it(self, tmp_path: Path, run: Run) -> None:
         (tmp_path / "test_a.py").write_text(
@@ -307,6 +340,21 @@ class TestCost:
             "    assert ours == {'buffr', 'buffr.pytest_plugin'}\n"
         )
         run()
+
+    def test_a_suite_that_asks_nothing_loads_nothing_that_serves(
+        self, tmp_path: Path, run: Run
+    ) -> None:
+        """A port and a CA are all that a test needs before its first request."""
+        (tmp_path / "test_a.py").write_text(
+            "import sys\n"
+            "def test_it(buffr):\n"
+            "    assert buffr.told['live'] == 0\n"
+            "    assert {'twisted.internet', 'yaml', 'OpenSSL'} & set(sys.modules) == set()\n"
+            "    ours = [name for name in sys.modules if name.partition('.')[0] == 'buffr']\n"
+            "    assert len(ours) < 30\n"
+        )
+        run()
+        run("--buffr-mode=replay")
 
     def test_a_suite_that_uses_it_loads_what_serves_its_tests_alone(
         self, tmp_path: Path, run: Run

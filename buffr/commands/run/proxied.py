@@ -28,7 +28,7 @@ from buffr.config import Config
 from buffr.listeners import handshakes
 from buffr.log import FORMATS, LineObserver
 from buffr.policy.prices import Prices
-from buffr.wiring.build import build
+from buffr.wiring.build import Clocks, build
 from buffr.wiring.unused import Unused, unused
 
 __all__ = ["Proxied", "RunLog"]
@@ -58,7 +58,9 @@ class Proxied:
         self._tally = tally
         log = RunLog(stream, config.log_format, tally, all_of_it=stream is not sys.stderr)
         globalLogBeginner.beginLoggingTo([log], redirectStandardIO=False)
-        self._service = build(config, self._reactor, on_console=False, clients_now=clients_now)
+        self._service = build(
+            config, self._reactor, on_console=False, clocks=Clocks(clients=clients_now)
+        )
         self._service.engine.observer = tally
         # Nobody looks at the exchanges; what answers from here saved is added up.
         recent = Recent(self._reactor, time.time, RouteIds(), _EXCHANGES_BYTES, 0)
