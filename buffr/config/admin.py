@@ -9,7 +9,7 @@ from attrs import field, frozen
 from buffr.config import kinds
 from buffr.config.schema import Kind, Refused, described, setting
 from buffr.config.shapes import ListOf
-from buffr.config.yaml_text import Scalar
+from buffr.config.written import Scalar
 from buffr.policy.access import is_loopback
 
 __all__ = ["ADMIN_FILE", "DEFAULT_PORT", "AdminAddress", "AdminSettings"]

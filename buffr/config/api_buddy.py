@@ -17,7 +17,7 @@ from attrs import Factory, field, frozen
 from buffr.config.kinds import ADDRESS, HOST_NAME, KEY, ROUTE_NAME, TARGET
 from buffr.config.problems import Problems, did_you_mean, shown, shown_key
 from buffr.config.schema import Kind, Refused
-from buffr.config.yaml_text import Scalar
+from buffr.config.written import Scalar
 from buffr.errors import ConfigError
 from buffr.policy.access import address_of, is_loopback
 from buffr.policy.hosts import host_name, host_pattern

@@ -11,7 +11,7 @@ from buffr.config import kinds
 from buffr.config.kinds import StatusSet
 from buffr.config.schema import Kind, Refused, setting
 from buffr.config.shapes import ListOf, MapOf
-from buffr.config.yaml_text import Scalar
+from buffr.config.written import Scalar
 from buffr.policy.cache.rules import Override
 from buffr.policy.mode import Mode
 from buffr.stores.redis.address import OnStoreError, RedisAddress

@@ -20,7 +20,7 @@ from buffr.config.reverse import ReverseRoute
 from buffr.config.route import MatchSettings
 from buffr.config.schema import Setting, Shape, settings_of
 from buffr.config.shapes import Draft, Drafted, Given, Rows, overlay
-from buffr.config.yaml_text import Scalar, Source, compose
+from buffr.config.written import Scalar, Source, Written
 
 __all__ = ["FILE", "MODE", "PROXY", "TARGETS", "Overlays", "read_flags", "read_variables"]
 
@@ -139,9 +139,15 @@ def _route(
     )
 
 
+def _composed(text: str, source: Source, path: str, problems: Problems) -> Written | None:
+    from buffr.config.yaml_text import compose  # noqa: PLC0415  # few variables hold YAML
+
+    return compose(text, source, path, problems)
+
+
 def _forward(text: str, problems: Problems) -> Draft:
     source = Source(PROXY, is_file=False)
-    written = compose(text, source, "forward", problems)
+    written = _composed(text, source, "forward", problems)
     if written is None:
         return Draft(PROXY, "forward", {})
     draft = Drafted(ForwardSettings).read(written, "forward", problems)
@@ -150,7 +156,7 @@ def _forward(text: str, problems: Problems) -> Draft:
 
 def _targets(text: str, problems: Problems) -> tuple[Draft, ...]:
     source = Source(TARGETS, is_file=False)
-    written = compose(text, source, "reverse", problems)
+    written = _composed(text, source, "reverse", problems)
     rows = Rows(ReverseRoute)
     if written is None:
         problems.error(TARGETS, "reverse", f"is empty; must be {rows.allowed} in YAML")

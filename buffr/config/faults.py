@@ -7,7 +7,7 @@ from attrs import frozen
 from buffr.config import kinds
 from buffr.config.schema import Kind, Refused, setting
 from buffr.config.shapes import ListOf
-from buffr.config.yaml_text import Scalar
+from buffr.config.written import Scalar
 from buffr.wire.websocket_frames import CLOSE_CODES
 
 __all__ = ["FaultSettings"]

@@ -19,7 +19,7 @@ from buffr.config.problems import Problems
 from buffr.config.route import MatchSettings
 from buffr.config.schema import Refused
 from buffr.config.shapes import read_table
-from buffr.config.yaml_text import Scalar
+from buffr.config.written import Scalar
 from buffr.errors import ConfigError
 from buffr.formats.yaml_lines import Data, block, flow
 from buffr.policy.hosts import HostTable

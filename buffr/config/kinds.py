@@ -16,7 +16,7 @@ from attrs import frozen
 
 from buffr.config.parents import ParentProxy, Via
 from buffr.config.schema import Kind, Refused
-from buffr.config.yaml_text import Scalar, Tag
+from buffr.config.written import Scalar, Tag
 from buffr.origin import Origin
 from buffr.policy.access import Network
 from buffr.policy.bypass import Bypass

@@ -27,7 +27,7 @@ from buffr.config.reverse import ReverseRoute
 from buffr.config.schema import made, settings_of
 from buffr.config.shapes import Given, read_table
 from buffr.config.sources import Chosen, choose
-from buffr.config.yaml_text import (
+from buffr.config.written import (
     Broken,
     Entry,
     Listing,
@@ -36,7 +36,6 @@ from buffr.config.yaml_text import (
     Table,
     Tag,
     Written,
-    compose,
 )
 from buffr.errors import ConfigError
 
@@ -139,6 +138,8 @@ def _read_file(path: Path | None, problems: Problems) -> dict[str, Given]:
     """The fields of ``Config`` that the file sets, by name."""
     if path is None:
         return {}
+    from buffr.config.yaml_text import compose  # noqa: PLC0415  # there may be no file
+
     name = printable(str(path))
     text = _text(path, name, problems)
     return {} if text is None else _from(compose(text, Source(name), "", problems), problems)

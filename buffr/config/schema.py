@@ -15,7 +15,7 @@ import attrs
 from attrs import field, frozen
 
 from buffr.config.problems import Problems, shown
-from buffr.config.yaml_text import Broken, Listing, Scalar, Table, Tag, Written
+from buffr.config.written import Broken, Listing, Scalar, Table, Tag, Written
 from buffr.policy.mode import Mode
 
 __all__ = [

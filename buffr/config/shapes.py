@@ -10,7 +10,7 @@ from attrs import frozen
 
 from buffr.config.problems import Problems, did_you_mean, shown_key
 from buffr.config.schema import Branch, Kind, Setting, Shape, made, settings_of, short_of, tree_of
-from buffr.config.yaml_text import Broken, Entry, Listing, Scalar, Table, Tag, Written
+from buffr.config.written import Broken, Entry, Listing, Scalar, Table, Tag, Written
 
 __all__ = [
     "LINES",

@@ -1,91 +1,19 @@
-"""The values in a source as written, before validation.
+"""Reads YAML as far as its node graph: no object is ever constructed.
 
-YAML is parsed only as far as its node graph: no object is ever constructed,
-so every value keeps its text (``0600`` stays ``0600``, ``on`` stays ``on``)
+So every value keeps its text (``0600`` stays ``0600``, ``on`` stays ``on``)
 and its position.
 """
 
 from __future__ import annotations
 
-import enum
 import re
 
 import yaml
-from attrs import frozen
 
 from buffr.config.problems import Problems, shown_key
+from buffr.config.written import Broken, Entry, Listing, Scalar, Source, Table, Tag, Written
 
-__all__ = ["Broken", "Entry", "Listing", "Scalar", "Source", "Table", "Tag", "Written", "compose"]
-
-
-class Tag(enum.Enum):
-    """The type that YAML gives a scalar; values from other sources are untyped."""
-
-    TEXT = "text"
-    NUMBER = "a number"
-    BOOL = "true or false"
-    NULL = "nothing"
-    DATE = "a date"
-    UNTYPED = "untyped"
-
-
-@frozen
-class Scalar:
-    """A single value as written. ``at`` is its position: ``buffr.yaml:12``, ``--port``."""
-
-    at: str
-    text: str
-    tag: Tag = Tag.UNTYPED
-
-
-@frozen
-class Listing:
-    """A YAML sequence."""
-
-    at: str
-    items: tuple[Written, ...]
-
-
-@frozen
-class Entry:
-    """A key with its value, and the position of the key."""
-
-    at: str
-    key: str
-    value: Written
-
-
-@frozen
-class Table:
-    """A YAML mapping, in written order, no key twice."""
-
-    at: str
-    entries: tuple[Entry, ...]
-
-
-@frozen
-class Broken:
-    """A value whose problem has already been reported."""
-
-    at: str
-
-
-Written = Scalar | Listing | Table | Broken
-
-
-@frozen
-class Source:
-    """A YAML text's origin: a file (``name:12``) or an environment variable (``NAME line 12``)."""
-
-    name: str
-    is_file: bool = True
-
-    def at(self, line: int, column: int = 0) -> str:
-        """A position; lines and columns count from 1, and a column of 0 is left out."""
-        if self.is_file:
-            return f"{self.name}:{line}:{column}" if column else f"{self.name}:{line}"
-        return f"{self.name} line {line}" + (f" column {column}" if column else "")
-
+__all__ = ["compose"]
 
 _PREFIX = "tag:yaml.org,2002:"
 _MERGE = _PREFIX + "merge"

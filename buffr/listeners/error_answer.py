@@ -328,8 +328,9 @@ _DOCUMENTS = {
     ),
 }
 
-_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_IN_XML = "[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+"""A pattern that takes 4 ms to compile, so that is left to the first answer in XML."""
 
 
 def _in_xml(text: str) -> str:
-    return escape(_NOT_IN_XML.sub("\ufffd", text))
+    return escape(re.sub(_NOT_IN_XML, "\ufffd", text))

@@ -10,7 +10,6 @@ from attrs import field, frozen
 from buffr.formats.json_paths import BadPath, JSONPath, Walk, both, take_out, walk_along, walk_to
 from buffr.matching.canonical_json import canonical, canonical_edited, document_of
 from buffr.matching.idempotency import is_token_member, may_hold_tokens, without_tokens
-from buffr.matching.json_in_slices import document_in_slices, spelled_in_slices
 from buffr.matching.pieces import Pause, Piece, Text
 
 __all__ = ["JSONFields"]
@@ -85,6 +84,11 @@ class JSONFields:
 
     def in_slices(self, text: Text, pause: Pause) -> list[Piece] | None:
         """Like ``canonical``, for a long text."""
+        from buffr.matching.json_in_slices import (  # noqa: PLC0415  # few texts are that long
+            document_in_slices,
+            spelled_in_slices,
+        )
+
         walk = self.walk
         if self.whole:
             try:

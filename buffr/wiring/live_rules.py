@@ -15,7 +15,7 @@ from buffr.config.growing import grown, row_at, with_rules, with_rules_at
 from buffr.config.kinds import TARGET
 from buffr.config.rewriting import replace_file
 from buffr.config.schema import Refused
-from buffr.config.yaml_text import Scalar
+from buffr.config.written import Scalar
 from buffr.errors import ConfigError
 from buffr.exchanges.route import Recorded
 from buffr.formats.yaml_lines import block

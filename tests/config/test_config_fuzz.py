@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from buffr.config import Config, load
 from buffr.config.environment import read_variables
 from buffr.config.problems import Problems
-from buffr.config.yaml_text import Source, compose
+from buffr.config.written import Source
+from buffr.config.yaml_text import compose
 from buffr.errors import ConfigError
 
 _KEYS = (

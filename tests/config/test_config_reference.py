@@ -13,7 +13,7 @@ from buffr.config import Config, load
 from buffr.config.reference import reference
 from buffr.config.schema import Kind, Setting, settings_of
 from buffr.config.shapes import Drafted, Rows, Rules, Section
-from buffr.config.yaml_text import Scalar, Tag
+from buffr.config.written import Scalar, Tag
 from buffr.origin import Origin
 from buffr.policy.mode import Mode
 

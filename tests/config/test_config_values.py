@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from buffr.config.kinds import ADDRESS, BOOL, FILE_MODE, MODE, PATH, PORT, duration, size, whole
 from buffr.config.problems import Problems, shown
 from buffr.config.schema import Kind, Refused
-from buffr.config.yaml_text import Scalar, Tag
+from buffr.config.written import Scalar, Tag
 from buffr.policy.mode import Mode
 
 

@@ -12,7 +12,7 @@ from buffr.commands.parser import Parser
 from buffr.commands.terminal import complain, times
 from buffr.config.kinds import duration
 from buffr.config.schema import Refused
-from buffr.config.yaml_text import Scalar
+from buffr.config.written import Scalar
 from buffr.stores.cassette.snapshot import Snapshot
 
 __all__ = ["declare", "run"]
