@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, TextIO
 from attrs import define, evolve, field
 
 from buffr.commands.flags import flags_of, mode_of, path_of
-from buffr.commands.run.accept import accept, refuse_in_vain
 from buffr.commands.run.beside import Beside, HasFileno, Place
 from buffr.commands.run.child import CannotStart, Running, SignalWatch, look_for
 from buffr.commands.run.environment import TrustFiles
@@ -298,6 +297,8 @@ def settings(given: argparse.Namespace, environ: Mapping[str, str]) -> Config:
             hint="remove it; the port is open to this machine alone",
         )
     if given.accept_rules:
+        from buffr.commands.run.accept import refuse_in_vain  # noqa: PLC0415  # few ask for it
+
         refuse_in_vain(path, config, environ)
     if given.cassette:
         if forward.mode is Mode.REPLAY and not Path(given.cassette).exists():
@@ -341,6 +342,8 @@ def _reported(outcome: Outcome, report: str | None) -> int:
 
 def _accepted(given: argparse.Namespace, outcome: Outcome, code: int) -> int:
     """Write the proposed rules into the settings file; returns the exit code."""
+    from buffr.commands.run.accept import accept  # noqa: PLC0415  # as above
+
     path = path_of(given, os.environ)
     assert path is not None
     try:
