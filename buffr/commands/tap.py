@@ -21,6 +21,7 @@ from buffr.commands.flags import FLAGS, Flag, words_of
 from buffr.commands.terminal import complain
 from buffr.config import Config, load
 from buffr.errors import BuffrError, ConfigError
+from buffr.transport.reactor import install
 from buffr.wiring.build import build
 from buffr.wiring.service import BuffrService, stop_on_signals
 from buffr.wiring.workers import Worker, Workers, check_workers
@@ -118,6 +119,7 @@ def serve(path: str | None, flags: Mapping[str, str], *, missing: str | None = N
 
 def serve_words(words: Sequence[str], *, missing: str | None = None) -> int:
     """Like ``serve``, with the arguments of ``twistd buffr``."""
+    install()
     options = _one_service(missing)()
     options.parseOptions(["--nodaemon", "--pidfile=", "buffr", *words])
     ours = options.subOptions

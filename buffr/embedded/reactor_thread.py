@@ -85,6 +85,9 @@ def reactor_thread() -> ReactorThread:
 
 
 def _started() -> ReactorThread:
+    from buffr.transport.reactor import install  # noqa: PLC0415  # it is a part of Twisted's
+
+    install()
     from twisted.internet import reactor as installed  # noqa: PLC0415  # its import installs one
     from twisted.python import threadable  # noqa: PLC0415  # with it
 

@@ -1,0 +1,52 @@
+"""A reactor with nothing around the call of what became ready.
+
+Twisted's own puts a context for its log around each call, which buffr's log
+has no use for: a dozen calls for each event.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from twisted.internet import default
+from twisted.internet.main import installReactor
+from twisted.python import log
+
+__all__ = ["install"]
+
+_NAMES = ("_poller", "_selectables", "_doReadOrWrite")
+_EPOLL = "twisted.internet.epollreactor"
+
+
+def install() -> None:
+    """Install it where Twisted would choose its own for epoll, and none is installed yet."""
+    if "twisted.internet.reactor" in sys.modules or default.install.__module__ != _EPOLL:
+        return
+    reactor = plain_epoll()
+    if all(hasattr(reactor, name) for name in _NAMES):
+        installReactor(reactor)
+
+
+def plain_epoll() -> Any:
+    """A reactor of this kind that is not installed."""
+    from twisted.internet.epollreactor import EPollReactor  # noqa: PLC0415  # Linux alone has it
+
+    class PlainEpoll(EPollReactor):
+        def doPoll(self, timeout: float | None) -> None:
+            selectables, act = self._selectables, self._doReadOrWrite
+            try:
+                ready = self._poller.poll(-1 if timeout is None else timeout, len(selectables))
+            except InterruptedError:
+                return
+            for fd, event in ready:
+                selectable = selectables.get(fd)
+                if selectable is not None:  # another one may have closed it
+                    try:
+                        act(selectable, fd, event)
+                    except Exception:  # noqa: BLE001  # as Twisted: the others have their turn
+                        log.err()
+
+        doIteration = doPoll
+
+    return PlainEpoll()

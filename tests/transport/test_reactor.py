@@ -1,0 +1,92 @@
+"""The reactor with nothing around its calls does what Twisted's does."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+from twisted.internet.main import CONNECTION_LOST
+from twisted.python import log
+
+pytest.importorskip("twisted.internet.epollreactor", exc_type=ImportError)
+
+from buffr.transport.reactor import plain_epoll
+
+_INSTALLS = """
+from buffr.transport.reactor import install
+{before}
+install()
+from twisted.internet import reactor
+print(type(reactor).__name__)
+"""
+_RENAMED = """
+from twisted.internet.posixbase import _PollLikeMixin as mixin
+del mixin._doReadOrWrite
+"""
+
+
+class Reader:
+    """Is ready at once, and says that it is lost."""
+
+    def __init__(self, calls: list[str], end: socket.socket, *, broken: bool) -> None:
+        self._calls = calls
+        self._end = end
+        self._broken = broken
+
+    def fileno(self) -> int:
+        return self._end.fileno()
+
+    def logPrefix(self) -> str:
+        return "-"
+
+    def doRead(self) -> Exception:
+        self._calls.append("read")
+        return CONNECTION_LOST
+
+    def connectionLost(self, reason: object) -> None:
+        self._calls.append("lost")
+        if self._broken:
+            raise ZeroDivisionError
+
+
+class TestDefects:
+    def test_one_harms_no_other(self) -> None:
+        """It is logged, and whoever else is ready has its turn."""
+        reactor, calls = plain_epoll(), list[str]()
+        reactor.startRunning(installSignalHandlers=False)
+        errors: list[dict[str, object]] = []
+        log.addObserver(errors.append)
+        pairs = [socket.socketpair() for _ in range(3)]
+        for here, there in pairs:
+            reactor.addReader(Reader(calls, here, broken=True))
+            there.send(b"x")
+        reactor.iterate(1)
+        log.removeObserver(errors.append)
+        for each in pairs:
+            for end in each:
+                end.close()
+        assert calls == ["read", "lost"] * 3
+        assert sum("ZeroDivisionError" in str(each.get("failure")) for each in errors) == 3
+
+
+class TestInstalling:
+    @pytest.mark.parametrize(
+        ("before", "kind"),
+        [
+            ("", "PlainEpoll"),
+            ("import twisted.internet.selectreactor as own; own.install()", "SelectReactor"),
+            ("from twisted.internet import reactor", "EPollReactor"),
+            (_RENAMED, "EPollReactor"),
+        ],
+        ids=["none", "another", "Twisted's", "with another name"],
+    )
+    def test_where_there_is_none(self, before: str, kind: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", _INSTALLS.format(before=before)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.strip() == kind
