@@ -36,6 +36,7 @@ from buffr.wire.http2.interface import Bounds
 
 __all__ = [
     "CHECK_S",
+    "GOODBYE_S",
     "ClientConnection",
     "ClientSink",
     "ConnectionLimits",
@@ -47,6 +48,10 @@ __all__ = [
 
 CHECK_S = 1.0
 """How often connections are checked for what takes too long."""
+GOODBYE_S = 1.0
+"""How long a stop leaves a client with TLS to answer our close_notify, which one that keeps its
+connection for later does not. Closed at once, it could lose its answer: what it sends meanwhile
+would be met with a reset."""
 _TURN_BYTES = 512 * 1024
 """So much of an answer is sent in one turn of the reactor: other clients have the next one."""
 _ANSWERED_WITHIN_S = 0.5

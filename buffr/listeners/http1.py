@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buffr.errors import BuffrError, ClientGone
-from buffr.listeners.client import Handler, Listener, too_slow
+from buffr.listeners.client import GOODBYE_S, Handler, Listener, too_slow
 from buffr.listeners.hit_memo import KnownHit, Repeated
 from buffr.listeners.http1_sink import Http1Sink
 from buffr.listeners.http2 import Http2Connection
@@ -516,6 +516,9 @@ class Http1Connection(Protocol):
         if self._state in _UNDER_WAY:
             if self._sink is not None:
                 self._sink.check(now)
+            return
+        if self._state is CLOSING and self._listener.stopping and now - self.since > GOODBYE_S:
+            close_at_once(self.transport)
             return
         bound_s = self._time_limit_s()
         if (bound_s and now - self.since > bound_s) or (

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buffr.errors import BadRequest, BuffrError
-from buffr.listeners.client import Handler, Http2Terms, Listener, too_slow
+from buffr.listeners.client import GOODBYE_S, Handler, Http2Terms, Listener, too_slow
 from buffr.listeners.hit_memo import KnownHit, Repeated
 from buffr.listeners.http2_sink import Http2Sink
 from buffr.log import say
@@ -422,6 +422,8 @@ class Http2Connection(Protocol):
         if self._closing:
             if idle_s > limits.half_close_s:  # the client does not read the last of it, or close
                 self.cut()
+            elif self._listener.stopping and idle_s > GOODBYE_S:
+                close_at_once(self.transport)
         elif limits.idle_s and idle_s > limits.idle_s and not (self._sinks or self._gathered):
             if self._held or (bound_s and idle_s > limits.idle_s + bound_s):
                 self.cut()  # the client takes nothing any more

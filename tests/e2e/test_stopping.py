@@ -127,6 +127,33 @@ class TestSignals:
                     assert found.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
                     assert running.stop() == 0
 
+    @pytest.mark.parametrize("http2", [False, True])
+    def test_nor_those_with_tls_after_their_last_answer(
+        self, tmp_path: Path, *, http2: bool
+    ) -> None:
+        """The answer comes whole, and then the client keeps its connection without reading it."""
+        gate = Gate()
+        with FakeUpstream(gate) as upstream:
+            row = {"port": 0, "target": upstream.url, "mode": "passthrough", "tls": True}
+            settings = {"reverse": [row], "limits": {"shutdown_s": 600, "half_close_s": 600}}
+            (tmp_path / "buffr.yaml").write_text(json.dumps(settings))
+            with BuffrProcess.run("serve", cwd=tmp_path) as running:
+                trusted = ssl.create_default_context(cafile=str(tmp_path / "buffr-ca.pem"))
+                url = f"https://localhost:{running.ports[0]}"
+                with (
+                    httpx.Client(verify=trusted, http2=http2, timeout=120) as client,
+                    client.stream("GET", f"{url}/slow") as found,
+                ):
+                    parts = found.iter_bytes()
+                    assert next(parts) == b"half"
+                    running.process.send_signal(signal.SIGTERM)
+                    eventually(lambda: refuses(running.ports[0]))
+                    gate.opened.set()
+                    # As a client that is busy with something else.
+                    assert running.process.wait(120) == 0
+                    if not http2:  # httpx gives up its streams when it reads a GOAWAY
+                        assert b"".join(parts) == b"rest"
+
     def test_an_exchange_that_outlasts_the_grace_is_cut_and_not_replayed(
         self, tmp_path: Path
     ) -> None:
