@@ -29,7 +29,6 @@ _HOSTILE = (
     "tests/wire/test_http2_requests.py",
     "tests/wire/test_http2_engines.py::TestFaults",
     "tests/wire/test_references.py",
-    "tests/wire/test_tls_records.py",
     "tests/wire/test_websocket.py::TestFaults",
     "tests/wire/test_websocket.py::TestWhatPasses",
     "tests/formats/test_codings.py::TestDecoded",

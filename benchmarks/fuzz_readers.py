@@ -50,7 +50,6 @@ from buffr.wire.http1_head import END_OF_HEAD, HeadLimits, parse_request_head, p
 from buffr.wire.http2.engines import EngineName, open_engine
 from buffr.wire.http2.interface import Bounds, Engine, Nuisance, Role
 from buffr.wire.http2.requests import request_of, trailers_of
-from buffr.wire.tls_records import Records
 from buffr.wire.websocket_deflate import Inflater
 from buffr.wire.websocket_frames import FrameReader
 
@@ -160,9 +159,6 @@ def _first_bytes(data: bytes) -> None:
     """What a client says first: of which protocol it is, and the name in a TLS hello."""
     recognised(data)
     server_name_in(data)
-    records = Records()
-    for place in range(0, len(data), 7):
-        records.feed(data[place : place + 7])
 
 
 def _packets(data: bytes) -> None:
