@@ -175,7 +175,7 @@ class MissPages:
         if not isinstance(named.route, Recorded):
             raise conflict(f"{named.id} has no recordings")
         try:
-            candidate = self.running.with_rules(named, rules)
+            candidate = await self.running.with_rules(named, rules)
         except BuffrError as error:
             raise bad_request(error.message, error.hint or None) from None
         route = named.route

@@ -287,7 +287,7 @@ class Running(Protocol):
     def cache_place(self, store: CacheStore) -> CachePlace:
         """Where a cache keeps its answers."""
 
-    def with_rules(self, named: NamedRoute, rules: Mapping[str, Any]) -> Candidate:
+    async def with_rules(self, named: NamedRoute, rules: Mapping[str, Any]) -> Candidate:
         """What more rules for a route's requests would change. Raises ``BuffrError``."""
 
     async def accept(self, candidate: Candidate) -> None:

@@ -221,6 +221,8 @@ class _Builder:
             service.fleet = FleetMessages(self._servers, live)
 
     def _live(self, load: LoadSettings) -> LiveService:
+        from twisted.internet.threads import deferToThreadPool  # noqa: PLC0415  # see above
+
         from buffr.wiring.live import LiveService  # noqa: PLC0415  # see above
         from buffr.wiring.live_changes import RouteChanges  # noqa: PLC0415  # see above
         from buffr.wiring.live_recordings import LiveRecordings  # noqa: PLC0415  # see above
@@ -233,11 +235,12 @@ class _Builder:
             self._live_gateway,
             self._forward_routes,
         )
+        aside = partial(deferToThreadPool, self._reactor, self._reactor.getThreadPool())
         return LiveService(
             self._engine,
             self._listeners,
             changes,
-            LiveRules(changes, load),
+            LiveRules(changes, load, aside),
             LiveRecordings(self._reactor, self._rules, partial(say, LogLevel.warn)),
             self._reactor,
             lambda: self._leaves,

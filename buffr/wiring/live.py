@@ -213,9 +213,9 @@ class LiveService:
                 return CachePlace("memory", "memory")
         return CachePlace("redis", "redis")
 
-    def with_rules(self, named: NamedRoute, rules: Mapping[str, Any]) -> Candidate:
+    async def with_rules(self, named: NamedRoute, rules: Mapping[str, Any]) -> Candidate:
         assert isinstance(named.route, Recorded)
-        return self.live_rules.candidate(named.route, rules)
+        return await self.live_rules.candidate(named.route, rules)
 
     async def accept(self, candidate: Proposed) -> None:
         assert isinstance(candidate, Candidate)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from buffr.config import Config
 from buffr.config.forward import ForwardHost
@@ -52,12 +53,17 @@ class Candidate:
 
 @define(eq=False)
 class LiveRules:
-    """Adds rules to the routes of a running service, and to its settings file."""
+    """Adds rules to the routes of a running service, and to its settings file.
+
+    ``aside`` calls something on a thread: a settings file may have thousands of hosts.
+    """
 
     changes: RouteChanges
     load: LoadSettings
+    aside: Callable[[Callable[[], Any]], Awaitable[Any]]
+    _writing: Lock = field(init=False, factory=Lock)
 
-    def candidate(self, route: Recorded, rules: Mapping[str, Any]) -> Candidate:
+    async def candidate(self, route: Recorded, rules: Mapping[str, Any]) -> Candidate:
         """What rules would change. Raises ``ConfigError`` for invalid ones."""
         row = self.changes.row_of(route)
         if row is None:
@@ -70,23 +76,26 @@ class LiveRules:
         file = self.changes.config.file
         if file is None:
             return made
-        try:
-            before = file.read_bytes().decode()
-        except (OSError, UnicodeDecodeError):
+        texts: tuple[str, str] | None = await self.aside(lambda: _texts(file, row, rules))
+        if texts is None:
             return made
-        after = _with(before, row, rules)
-        return made if after is None else evolve(made, file=file, before=before, after=after)
+        before, after = texts
+        return evolve(made, file=file, before=before, after=after)
 
     async def accept(self, candidate: Candidate) -> None:
         """Serve by the rules from now on, and write them. Raises ``BuffrError``."""
-        if self.changes.row_of(candidate.route) is not candidate.old:
-            raise ConfigError("the route was changed meanwhile", hint="try the rule again")
-        self._replace(candidate, candidate.before, candidate.after, candidate.new)
+        self._check_unchanged(candidate)
+        await self._replace(candidate, candidate.before, candidate.after, candidate.new)
         try:
+            self._check_unchanged(candidate)
             await self.changes.change(candidate.route, candidate.new)
         except BaseException:
-            self._replace(candidate, candidate.after, candidate.before, candidate.old)
+            await self._replace(candidate, candidate.after, candidate.before, candidate.old)
             raise
+
+    def _check_unchanged(self, candidate: Candidate) -> None:
+        if self.changes.row_of(candidate.route) is not candidate.old:
+            raise ConfigError("the route was changed meanwhile", hint="try the rule again")
 
     async def undo(self, candidate: Candidate, route: Recorded) -> None:
         """Take the rules back; ``route`` is the one that has them now. Raises ``BuffrError``."""
@@ -96,14 +105,17 @@ class LiveRules:
                 "its route has got other rules since", hint="undo those that came later first"
             )
         old = evolve(row, match=candidate.old.match)
-        self._replace(candidate, candidate.after, candidate.before, old)
+        await self._replace(candidate, candidate.after, candidate.before, old)
         await self.changes.change(route, old)
 
-    def _replace(self, candidate: Candidate, before: str, after: str, row: Row) -> None:
+    async def _replace(self, candidate: Candidate, before: str, after: str, row: Row) -> None:
         """Replace the text of the settings file, if it still is what it was."""
         file = candidate.file
-        if file is None:
-            return
+        if file is not None:
+            await self.aside(lambda: self._write(file, before, after, row))
+
+    def _write(self, file: Path, before: str, after: str, row: Row) -> None:
+        """Called on a thread; one at a time, or one would write over another's rules."""
 
         def check(new: Path) -> None:
             loaded = self.load(new)
@@ -115,11 +127,22 @@ class LiveRules:
                 )
 
         try:
-            if file.read_bytes().decode() != before:
-                raise ConfigError(f"{file} was changed meanwhile", hint="try the rule again")
-            replace_file(file, after, check)
+            with self._writing:
+                if file.read_bytes().decode() != before:
+                    raise ConfigError(f"{file} was changed meanwhile", hint="try the rule again")
+                replace_file(file, after, check)
         except OSError as error:
             raise ConfigError(f"{file}: {error.strerror}") from error
+
+
+def _texts(file: Path, row: Row, rules: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The text of a settings file without and with rules; ``None`` if it is not to have them."""
+    try:
+        before = file.read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        return None
+    after = _with(before, row, rules)
+    return None if after is None else (before, after)
 
 
 def _with(text: str, row: Row, rules: Mapping[str, Any]) -> str | None:

@@ -66,11 +66,14 @@ class Metered:
 
 @contextmanager
 def metered(
-    directory: Path, *arguments: str, env: Mapping[str, str] | None = None
+    directory: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    port: tuple[str, ...] = ("--port", "0"),
 ) -> Iterator[Metered]:
     command = (sys.executable, "-m", "buffr.testing.turns")
     with BuffrProcess.run(
-        "serve", "--port", "0", *arguments, cwd=directory, command=command, env=env
+        "serve", *port, *arguments, cwd=directory, command=command, env=env
     ) as process:
         yield Metered(process)
 
@@ -245,3 +248,24 @@ class TestSessions:
                 assert buffr.longest_ms(lambda _: talk(buffr.port)) <= MOST_MS
         with metered(tmp_path, "--mode", "replay", "--cassette", "c.json") as buffr:
             assert buffr.longest_ms(lambda _: talk(buffr.port)) <= MOST_MS
+
+
+class TestSettings:
+    def test_a_rule_that_is_written_to_a_long_settings_file(self, tmp_path: Path) -> None:
+        """The file is read, changed, and loaded again before it takes the place of the old one."""
+        hosts = "".join(f"    - {{host: h{number}.test, mode: replay}}\n" for number in range(500))
+        (tmp_path / "c.json").write_text('{"version": 1, "interactions": []}')
+        (tmp_path / "long.yaml").write_text(
+            "reverse:\n  - {target: 'http://a.test', port: 0, mode: replay, cassette: c.json}\n"
+            f"forward:\n  port: 0\n  hosts:\n{hosts}"
+        )
+        flags = ("--config", "long.yaml", "--admin", "0", "--data-dir", str(tmp_path))
+        with metered(tmp_path, *flags, port=()) as buffr:
+            admin = Admin.of(buffr.process, tmp_path)
+
+            def accept(number: int) -> None:
+                wanted = {"route": f"reverse-{buffr.port}", "match": {"query": [f"q{number}"]}}
+                made = admin.ask("POST", "/api/rules", wanted | {"accept": True})["accepted"]
+                admin.ask("DELETE", f"/api/rules/{made['id']}")
+
+            assert buffr.longest_ms(accept) <= MOST_MS
