@@ -64,6 +64,18 @@ class Disk:
             os.fchmod(fd, mode)
         return fd
 
+    def create_nameless(self, directory: Path, mode: int) -> int | None:
+        """The descriptor of a new file that has no name yet; ``None`` where there are none."""
+        if not hasattr(os, "O_TMPFILE"):
+            return None
+        try:
+            fd = os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, mode)
+        except OSError:  # not by all file systems; what else is wrong, the next call will say
+            return None
+        with suppress(OSError):
+            os.fchmod(fd, mode)
+        return fd
+
     def link(self, source: Path, target: Path) -> None:
         """Give a file a second name; ``FileExistsError`` if the name is taken."""
         os.link(source, target)
@@ -71,16 +83,17 @@ class Disk:
     def name(self, source: Path, target: Path, mode: int) -> None:
         """Give an open file that has no name (``/dev/fd/…``) one, with exactly this mode.
 
-        Raises ``OSError`` if it cannot have one here, above all on another file system.
+        Raises ``FileExistsError`` if the name is taken, ``OSError`` if the file cannot have one
+        here, above all on another file system.
         """
+        with suppress(OSError):  # some file systems have no modes
+            source.chmod(mode)
         directory = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
         try:
             # A directory's descriptor makes it linkat(2), which follows the link to the open file.
             os.link(source, target.name, dst_dir_fd=directory)
         finally:
             os.close(directory)
-        with suppress(OSError):  # some file systems have no modes
-            target.chmod(mode)
 
     def replace(self, source: Path, target: Path) -> None:
         source.replace(target)

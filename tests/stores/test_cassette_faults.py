@@ -62,10 +62,20 @@ class FailingDisk(Disk):
             raise self.error
         return super().create(path, mode)
 
+    def create_nameless(self, directory: Path, mode: int) -> int | None:
+        if self._spend():
+            raise self.error
+        return super().create_nameless(directory, mode)
+
     def link(self, source: Path, target: Path) -> None:
         if self._spend():
             raise self.error
         super().link(source, target)
+
+    def name(self, source: Path, target: Path, mode: int) -> None:
+        if self._spend():
+            raise self.error
+        super().name(source, target, mode)
 
     def replace(self, source: Path, target: Path) -> None:
         if self._spend():

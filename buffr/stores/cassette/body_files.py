@@ -92,22 +92,22 @@ class BodyFiles:
             return ""
         if not self._has(known.sha256, body.size_bytes):
             self._make_directory()
-            path = self._new_path()
             try:
                 if source.stat().st_size != body.size_bytes:
                     return ""
-                self._disk.name(source, path, self._file_mode)
-                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    self._finish(fd, path, known.sha256)
-                finally:
-                    os.close(fd)
+                if self._sync:
+                    self._sync_file(source)
+                self._name(source, known.sha256)
             except OSError:
                 return ""
-            finally:
-                with suppress(OSError):
-                    path.unlink(missing_ok=True)
         return known.sha256
+
+    def _sync_file(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._disk.sync(fd)
+        finally:
+            os.close(fd)
 
     def _new_path(self) -> Path:
         return self.directory / f".{uuid4().hex}.tmp"
@@ -128,16 +128,19 @@ class BodyFiles:
         return name
 
     @contextmanager
-    def _new_file(self) -> Iterator[tuple[int, Path]]:
+    def _new_file(self) -> Iterator[tuple[int, Path | None]]:
+        """A file without a name, of which a kill leaves nothing; with one where it needs one."""
         self._make_directory()
-        path = self._new_path()
-        fd = self._disk.create(path, self._file_mode)
+        path, fd = None, self._disk.create_nameless(self.directory, self._file_mode)
+        if fd is None:
+            path = self._new_path()
+            fd = self._disk.create(path, self._file_mode)
         try:
             yield fd, path
         finally:
             os.close(fd)
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+            if path is not None:
+                _remove(path)
 
     def _make_directory(self) -> None:
         """Also remove, once, what a kill while writing a body left there."""
@@ -158,12 +161,40 @@ class BodyFiles:
                 if time.time() - left.stat().st_mtime > _ABANDONED_S:
                     left.unlink()
 
-    def _finish(self, fd: int, path: Path, name: str) -> None:
+    def _finish(self, fd: int, path: Path | None, name: str) -> None:
         if self._sync:
             self._disk.sync(fd)
+        if path is None:
+            self._name(Path(f"/dev/fd/{fd}"), name)
+        else:
+            self._put(path, name)
+
+    def _name(self, nameless: Path, name: str) -> None:
+        """Give an open file without a name its name."""
+        try:
+            self._disk.name(nameless, self.directory / name, self._file_mode)
+        except FileExistsError:  # a damaged one, of another size
+            path = self._new_path()
+            try:
+                self._disk.name(nameless, path, self._file_mode)
+                self._put(path, name)
+            finally:
+                _remove(path)
+        else:
+            self._sync_directory()
+
+    def _put(self, path: Path, name: str) -> None:
         self._disk.replace(path, self.directory / name)
+        self._sync_directory()
+
+    def _sync_directory(self) -> None:
         if self._sync:
             self._disk.sync_directory(self.directory)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _in_memory(file: Path, size_bytes: int) -> Body:
