@@ -544,11 +544,14 @@ class Engine:
         That ends with time, not with the next that can be: whoever takes an
         unready buffr out of service sends it none.
         """
-        return self._lost_at is not None and self._wall() - self._lost_at < _LATELY_S
+        if self._lost_at is None:
+            return False
+        ago_s: float = self._reactor.seconds() - self._lost_at
+        return abs(ago_s) < _LATELY_S  # a clock may be set back meanwhile
 
     def _append_failed(self, exchange: Exchange, error: BuffrError) -> None:
         self.counters.failed_appends += 1
-        self._lost_at = self._wall()
+        self._lost_at = self._reactor.seconds()
         if not error.noted:
             words = shown if exchange.frames is None else shown_session
             request, text = words(exchange.request, exchange.route), str(error)

@@ -114,7 +114,13 @@ class ServiceBench:
         """Connections to origins, in the order in which they were made."""
         self.asked: list[bytes] = []
         """What origins that are not held were asked, and have answered."""
-        self._service = build(config, self.reactor, on_console=False, write=self.lines.append)
+        self._service = build(
+            config,
+            self.reactor,
+            on_console=False,
+            write=self.lines.append,
+            admin=(lambda path: load(path, {}, {})) if "admin" in settings else None,
+        )
         self._service.open()
         self._service.listen()
 
@@ -123,8 +129,15 @@ class ServiceBench:
         """The listener that accepts clients."""
         return self._service.listeners[-1]
 
-    def client(self) -> Client:
-        protocol = self.factory.buildProtocol(None)
+    @property
+    def admin(self) -> Any:
+        """The admin listener, if the settings have one."""
+        assert self._service.admin is not None
+        return self._service.admin._listener
+
+    def client(self, listener: Any = None) -> Client:
+        """One of the forward proxy, or of another listener."""
+        protocol = (listener or self.factory).buildProtocol(None)
         wire = Wire(self.reactor, protocol)
         wire.peerAddr = IPv4Address("TCP", "127.0.0.1", 40_000)
         protocol.makeConnection(wire)
