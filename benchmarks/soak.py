@@ -18,6 +18,7 @@ import socket
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from http.client import HTTPConnection
@@ -26,7 +27,7 @@ from pathlib import Path
 from statistics import linear_regression
 from tempfile import TemporaryDirectory
 
-from attrs import define, field
+from attrs import define, field, frozen
 from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 
@@ -39,11 +40,12 @@ _EACH = 2
 _KNOWN = 50
 _WARM = 1 / 2
 """The part of the run after which memory counts."""
-_SLOPE_KIB = 50.0
+SLOPE_KIB = 50.0
 """What 1,000 requests may add to memory, beside their recordings."""
 _RECORDING_KIB = 0.6
 _SETTLED_S = 60.0
-_FIRST_S = 3.0
+_FIRST_TURNS = 3
+"""How often each client asks before anything is measured."""
 _POOL_S = 1.0
 _PATIENCE_S = 120.0
 _EVENTS = [b'data: {"delta": "word %d"}\n\n' % number for number in range(50)]
@@ -103,7 +105,7 @@ class _Clients:
     ports: list[int]
     numbers: Iterator[int]
     over: threading.Event = field(factory=threading.Event)
-    requests: int = 0
+    turns: Counter[str] = field(factory=Counter)
     had: list[str] = field(factory=list)
     faults: list[str] = field(factory=list)
     _lock: threading.Lock = field(factory=threading.Lock)
@@ -116,13 +118,25 @@ class _Clients:
                 began = time.perf_counter()
                 turn(connection)
                 with self._lock:
-                    self.requests += 1
+                    self.turns[f"{turn.__name__} {row}"] += 1
                 self.over.wait(time.perf_counter() - began)
         except Exception as error:  # noqa: BLE001  # told in the end, and no thread dies in silence
             if not self.over.is_set():
                 self.faults.append(f"{turn.__name__}: {type(error).__name__}: {error}")
         finally:
             connection.close()
+
+    @property
+    def requests(self) -> int:
+        with self._lock:
+            return self.turns.total()
+
+    @property
+    def all_had_turns(self) -> bool:
+        with self._lock:
+            return all(
+                self.turns[f"{turn.__name__} {row}"] >= _FIRST_TURNS for turn, row in self.kinds
+            )
 
     def _ask(self, connection: HTTPConnection, path: str, status: int = 200) -> bytes:
         connection.request("GET", path)
@@ -195,8 +209,9 @@ def _settled(pid: int, before: int) -> int:
     return now
 
 
-def _load(clients: _Clients, pid: int, seconds: float) -> float:
-    """Run all clients; what 1,000 requests added to memory, in KiB, beside their recordings."""
+@contextmanager
+def _asking(clients: _Clients) -> Iterator[None]:
+    """All clients ask meanwhile. Raises ``Failed`` if one got something wrong."""
     threads = [
         threading.Thread(target=clients.run, args=(turn, row), daemon=True)
         for turn, row in clients.kinds
@@ -204,20 +219,41 @@ def _load(clients: _Clients, pid: int, seconds: float) -> float:
     ]
     for thread in threads:
         thread.start()
+    try:
+        yield
+    finally:
+        clients.over.set()
+        for thread in threads:
+            thread.join(_PATIENCE_S)
+    if clients.faults:
+        raise Failed("; ".join(clients.faults))
+
+
+def _first(clients: _Clients) -> None:
+    """Open what stays open: cassettes, the cache."""
+    until = time.monotonic() + _PATIENCE_S
+    with _asking(clients):
+        while not (clients.all_had_turns or clients.faults):
+            if time.monotonic() > until:
+                raise Failed(f"in {_PATIENCE_S:g} s there were {dict(clients.turns)}")
+            time.sleep(0.05)
+
+
+def _load(clients: _Clients, pid: int, seconds: float) -> tuple[float, float]:
+    """What 1,000 requests added to memory in KiB, and how many thousands were measured.
+
+    Recordings are left out of it.
+    """
     asked: list[float] = []
     held: list[float] = []
     began = time.monotonic()
-    while (passed := time.monotonic() - began) < seconds and not clients.faults:
-        time.sleep(0.5)
-        if passed > seconds * _WARM:
-            asked.append(clients.requests / 1000)
-            held.append(_resident_kib(pid) - _RECORDING_KIB * len(clients.had))
-    clients.over.set()
-    for thread in threads:
-        thread.join(_PATIENCE_S)
-    if clients.faults:
-        raise Failed("; ".join(clients.faults))
-    return linear_regression(asked, held).slope
+    with _asking(clients):
+        while (passed := time.monotonic() - began) < seconds and not clients.faults:
+            time.sleep(min(0.5, seconds / 20))
+            if passed > seconds * _WARM:
+                asked.append(clients.requests / 1000)
+                held.append(_resident_kib(pid) - _RECORDING_KIB * len(clients.had))
+    return linear_regression(asked, held).slope, asked[-1] - asked[0]
 
 
 def _lost(port: int, paths: list[str]) -> list[str]:
@@ -235,7 +271,28 @@ def _lost(port: int, paths: list[str]) -> list[str]:
     return lost
 
 
-def _soak(directory: Path, seconds: float) -> bool:
+@frozen
+class Soaked:
+    """What a soak measured; ``thousands`` of requests are behind ``slope_kib``."""
+
+    requests: int
+    recordings: int
+    slope_kib: float
+    thousands: float
+    held_kib: int
+    descriptors_before: int
+    descriptors_after: int
+    lost: list[str]
+
+    @property
+    def kept(self) -> bool:
+        """Whether all bounds were kept, and nothing was lost."""
+        grown = self.descriptors_after > self.descriptors_before
+        return self.slope_kib <= SLOPE_KIB and not grown and not self.lost
+
+
+def soak(directory: Path, seconds: float) -> Soaked:
+    """Mixed load on a buffr, then a kill. Raises ``Failed`` where a client got something wrong."""
     (directory / "empty.json").write_text('{"version": 1, "interactions": []}\n')
     with ExitStack() as stack:
         http = stack.enter_context(FakeUpstream(_upstream))
@@ -243,26 +300,24 @@ def _soak(directory: Path, seconds: float) -> bool:
         settings = directory / "buffr.yaml"
         target = f"http://127.0.0.1:{sessions}"
         settings.write_text(json.dumps(_settings(http.url, target, directory)))
+        command = ("serve", "--config", str(settings))
         running = stack.enter_context(
-            BuffrProcess.run("serve", "--config", str(settings), cwd=directory)
+            BuffrProcess.run(*command, cwd=directory, listeners=_LIVE_SESSIONS + 1)
         )
-        while len(running.ports) <= _LIVE_SESSIONS:  # it is here from its first port on
-            time.sleep(0.01)
         pid = running.process.pid
         numbers = count()
-        first = _Clients(running.ports, numbers=numbers)
-        _load(first, pid, _FIRST_S)  # opens what stays open: cassettes, the cache
+        _first(_Clients(running.ports, numbers))
         time.sleep(2 * _POOL_S)
         before = _descriptors(pid)
-        clients = _Clients(running.ports, numbers=numbers)
+        clients = _Clients(running.ports, numbers)
         with ExitStack() as idle:
             for _ in range(_IDLE):
                 address = ("127.0.0.1", running.ports[_AUTO])
                 idle.enter_context(socket.create_connection(address, _PATIENCE_S))
-            slope = _load(clients, pid, seconds)
+            slope, thousands = _load(clients, pid, seconds)
         after = _settled(pid, before)
         held = _resident_kib(pid)
-        last = _Clients(running.ports, had=clients.had, numbers=numbers)
+        last = _Clients(running.ports, numbers, had=clients.had)
         killed = threading.Timer(0.5, running.process.send_signal, [signal.SIGKILL])
         killed.start()
         last.run(last.record, _AUTO)
@@ -272,11 +327,8 @@ def _soak(directory: Path, seconds: float) -> bool:
     replay = ("serve", "--mode", "replay", "--port", "0", "--cassette", cassette)
     with BuffrProcess.run(*replay, cwd=directory) as again:
         lost = _lost(again.ports[0], clients.had)
-    print(f"requests: {clients.requests:,} in {seconds:g} s, with {_IDLE} idle connections")
-    print(f"memory: {held / 1024:.1f} MiB, {slope:+.1f} KiB per 1,000 requests after warm-up")
-    print(f"descriptors: {before} before, {after} after")
-    print(f"killed while recording: {len(lost)} of {len(clients.had):,} recordings lost")
-    return slope <= _SLOPE_KIB and after <= before and not lost
+    recordings = len(clients.had)
+    return Soaked(clients.requests, recordings, slope, thousands, held, before, after, lost)
 
 
 def main() -> int:
@@ -285,12 +337,17 @@ def main() -> int:
     given = parser.parse_args()
     with TemporaryDirectory() as directory:
         try:
-            kept = _soak(Path(directory), given.seconds)
+            got = soak(Path(directory), given.seconds)
         except Failed as error:
             print(f"failed: {error}")
             return 1
-    print("kept" if kept else "failed: a bound was exceeded")
-    return 0 if kept else 1
+    print(f"requests: {got.requests:,} in {given.seconds:g} s, with {_IDLE} idle connections")
+    memory = f"{got.held_kib / 1024:.1f} MiB, {got.slope_kib:+.1f} KiB per 1,000 requests"
+    print(f"memory: {memory} after warm-up")
+    print(f"descriptors: {got.descriptors_before} before, {got.descriptors_after} after")
+    print(f"killed while recording: {len(got.lost)} of {got.recordings:,} recordings lost")
+    print("kept" if got.kept else "failed: a bound was exceeded")
+    return 0 if got.kept else 1
 
 
 if __name__ == "__main__":
