@@ -103,7 +103,7 @@ kills: setup-dev  ## 200 times kill -9 under recording load, cassettes and SQLit
 	KILLS=200 $(BIN)/python -m pytest -rs tests/e2e/test_cassette_safety.py \
 		tests/stores/test_cassette_processes.py tests/stores/test_sqlite_processes.py -k "Killed or Kills"
 
-reliability-peers: setup-dev  ## some promises on mitmproxy and nginx too; MITMDUMP and NGINX are programs
+reliability-peers: setup-dev  ## some promises on others too; MITMDUMP, HOVERFLY and NGINX are programs
 	$(BIN)/python -m benchmarks.reliability_peers
 
 WSTEST ?= wstest

@@ -31,7 +31,7 @@ TUNNEL_KIB = 100.0
 _WARM = 50
 """So many come first, and count for nothing: what the first of them make is there once."""
 _PATIENCE_S = 20.0
-_ASK = b"GET / HTTP/1.1\r\nHost: idle.test\r\n\r\n"
+_ASK = b"GET %b HTTP/1.1\r\nHost: idle.test\r\n\r\n"
 _BODY = b"ok"
 _SETTINGS = {
     "limits": {"client_idle_s": 3600, "connections": 30_000},
@@ -65,15 +65,15 @@ def measured(pid: int, open_one: Callable[[], socket.socket], count: int) -> flo
         return (rss_kib(pid) - before) / count
 
 
-def keep_alive(port: int) -> socket.socket:
+def keep_alive(port: int, target: bytes = b"/") -> socket.socket:
     """A connection that has had one answer."""
     connection = socket.create_connection(("127.0.0.1", port), _PATIENCE_S)
-    _ask(connection)
+    _ask(connection, target)
     return connection
 
 
-def _ask(connection: socket.socket) -> None:
-    connection.sendall(_ASK)
+def _ask(connection: socket.socket, target: bytes = b"/") -> None:
+    connection.sendall(_ASK % target)
     data = b""
     while not data.endswith(_BODY):
         more = connection.recv(65536)

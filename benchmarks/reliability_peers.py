@@ -1,8 +1,9 @@
 """``python -m benchmarks.reliability_peers``: some promises of buffr, asked of other proxies too.
 
 Each relays to one upstream over HTTP/1.1 and records nothing, as far as it can
-be told so. mitmproxy and nginx are left out where they are not installed;
-``MITMDUMP`` and ``NGINX`` name the programs. Linux only.
+be told so. mitmproxy, Hoverfly and nginx are left out where they are not
+installed; ``MITMDUMP``, ``HOVERFLY`` and ``NGINX`` name the programs. Hoverfly
+relays as a forward proxy only, in its mode spy with nothing to replay. Linux only.
 """
 
 from __future__ import annotations
@@ -67,6 +68,12 @@ class Peer:
     name: str
     command: Sequence[str]
     port: int
+    before: str = ""
+    """What a target begins with: a forward proxy is told the upstream."""
+
+    def keep_alive(self) -> socket.socket:
+        """A connection that has had one answer."""
+        return keep_alive(self.port, f"{self.before}/".encode())
 
 
 def _peers(directory: Path, upstream: str) -> Iterator[Peer]:
@@ -79,6 +86,11 @@ def _peers(directory: Path, upstream: str) -> Iterator[Peer]:
         options = ("-q", "--set", "stream_large_bodies=1m", "--set", "flow_detail=0")
         where = ("--mode", f"reverse:{upstream}", "--listen-host", "127.0.0.1", "-p", str(port))
         yield Peer("mitmproxy", (mitmdump, *options, *where), port)
+    hoverfly = os.environ.get("HOVERFLY") or shutil.which("hoverfly")
+    if hoverfly:
+        port, admin = free_port(), free_port()
+        where = ("-pp", str(port), "-ap", str(admin), "-log-level", "error")
+        yield Peer("Hoverfly", (hoverfly, "-spy", *where), port, upstream)
     nginx = os.environ.get("NGINX") or shutil.which("nginx")
     if nginx:
         port = free_port()
@@ -87,11 +99,11 @@ def _peers(directory: Path, upstream: str) -> Iterator[Peer]:
         yield Peer("nginx", (nginx, "-p", str(directory), "-c", str(settings)), port)
 
 
-def _wait(port: int) -> None:
+def _wait(peer: Peer) -> None:
     patience = time.monotonic() + _READY_S
     while True:
         try:
-            keep_alive(port).close()
+            peer.keep_alive().close()
         except OSError:
             if time.monotonic() > patience:
                 raise
@@ -100,22 +112,22 @@ def _wait(port: int) -> None:
             return
 
 
-def _slow_reader(pid: int, port: int) -> str:
+def _slow_reader(pid: int, peer: Peer) -> str:
     """What a client that does not read makes a proxy hold."""
     before = rss_kib(pid)
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", peer.port)) as client:
+        client.sendall(f"GET {peer.before}/large HTTP/1.1\r\nHost: a\r\n\r\n".encode())
         time.sleep(_HELD_S)
         return f"{(rss_kib(pid) - before) / 1024:.1f} MiB"
 
 
-def _cuts(port: int) -> str:
+def _cuts(peer: Peer) -> str:
     """The cuts after which a client took its answer for whole, or waited."""
     wrong = []
     for name in _CUTS:
-        connection = HTTPConnection("127.0.0.1", port, timeout=_CUT_S)
+        connection = HTTPConnection("127.0.0.1", peer.port, timeout=_CUT_S)
         try:
-            connection.request("GET", "/" + name.replace(" ", "-"))
+            connection.request("GET", f"{peer.before}/{name.replace(' ', '-')}")
             found = connection.getresponse()
             found.read()
             if found.status == 200:  # 502 in the place of the answer is right
@@ -134,21 +146,21 @@ def _used_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _no_descriptors(pid: int, port: int) -> str:
+def _no_descriptors(pid: int, peer: Peer) -> str:
     """The part of a core that is used while clients wait and there is no descriptor for them."""
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     taken = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (taken + 5, before[1]))
     with ExitStack() as clients:
         for _ in range(50):
-            clients.enter_context(socket.create_connection(("127.0.0.1", port)))
+            clients.enter_context(socket.create_connection(("127.0.0.1", peer.port)))
         time.sleep(1)
         used_s = _used_s(pid)
         time.sleep(_HELD_S)
         busy = (_used_s(pid) - used_s) / _HELD_S
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     with suppress(OSError):
-        _wait(port)
+        _wait(peer)
         return f"{100 * busy:.0f} % of a core, then served"
     return f"{100 * busy:.0f} % of a core, then not served"
 
@@ -164,14 +176,13 @@ def main() -> int:
             with (directory / f"{peer.name}.log").open("wb") as log:
                 process = subprocess.Popen(peer.command, stdout=log, stderr=log, cwd=directory)
             try:
-                _wait(peer.port)
-                pid, port = process.pid, peer.port
-                idle = measured(pid, lambda port=port: keep_alive(port), _IDLE)  # type: ignore[misc]
+                _wait(peer)
+                pid = process.pid
                 cells = (
-                    f"{idle:.1f} KiB",
-                    _slow_reader(pid, port),
-                    _cuts(port),
-                    _no_descriptors(pid, port),
+                    f"{measured(pid, peer.keep_alive, _IDLE):.1f} KiB",
+                    _slow_reader(pid, peer),
+                    _cuts(peer),
+                    _no_descriptors(pid, peer),
                 )
                 print(f"| {peer.name} | {' | '.join(cells)} |", flush=True)
             finally:
