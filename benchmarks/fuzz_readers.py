@@ -157,7 +157,8 @@ def _server_name(data: bytes) -> None:
 
 def _first_bytes(data: bytes) -> None:
     """What a client says first: of which protocol it is, and the name in a TLS hello."""
-    recognised(data)
+    if data:
+        recognised(data)
     server_name_in(data)
 
 
@@ -171,7 +172,7 @@ def _messages(data: bytes) -> None:
     without_compression(data, _LARGEST)
     with suppress(ValueError):
         for each in frames(data, _LARGEST, cut=bool(data and data[0] & 1)):
-            json.dumps(raw_document(each.message))
+            json.dumps(raw_document(each.content))
     with suppress(ValueError):
         json.dumps(raw_document(data))
     splitter = Splitter()

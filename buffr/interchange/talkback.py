@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -142,7 +143,8 @@ def json_of_json5(text: str) -> str:
 def _spelled(token: re.Match[str], text: str, end: int) -> str:
     value = token[0]
     if token.lastgroup == "string":
-        return msgspec.json.encode(_ESCAPE.sub(_unescaped, value[1:-1])).decode()
+        # Halves of a character, which msgspec does not take; together they are one again.
+        return json.dumps(_ESCAPE.sub(_unescaped, value[1:-1]))
     if token.lastgroup == "mark" or value in _LITERALS or _NUMBER.fullmatch(value):
         return value
     if text[end:].lstrip()[:1] == ":":

@@ -165,6 +165,8 @@ class TestJSON5:
 '}",
                 {"a": "it's\néA"},
             ),
+            (r"'\ud83d\ude00'", "\N{GRINNING FACE}"),
+            (r"['\ud83d']", ["\ud83d"]),
         ],
     )
     def test_it_is_read_as_json5(self, text: str, expected: object) -> None:
