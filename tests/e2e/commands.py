@@ -8,9 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["BUFFR", "TWISTD", "complaint", "run"]
+__all__ = ["BUFFR", "PYTEST", "TWISTD", "complaint", "run"]
 
 BUFFR = (sys.executable, "-m", "buffr")
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:schemathesis")
+"""Without a plugin that no suite uses and whose imports take longer than pytest's own."""
+
 TWISTD = (str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=", "buffr")
 
 

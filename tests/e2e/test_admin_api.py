@@ -20,10 +20,6 @@ reverse:
   - {target: 'UPSTREAM', port: 0, mode: cache, ttl: 1h, limits: {per_minute: 1000}}
   - {target: 'UPSTREAM', port: 0, mode: replay, cassette: none.json}
 """
-# Its sources make mypy take `re._parser` for a module.
-schemathesis: Any = importlib.import_module("schemathesis")
-CHECKS: Any = importlib.import_module("schemathesis.checks").CHECKS
-
 EXAMPLES = 8
 """For each of about thirty operations; `--hypothesis-profile=deep` is for more."""
 
@@ -51,6 +47,9 @@ def document(admin: Admin) -> Any:
 
 @pytest.fixture(scope="module")
 def api(document: Any, admin: Admin) -> Any:
+    # Here, because it takes long and each worker imports this module. And not by a statement:
+    # its sources make mypy take `re._parser` for a module.
+    schemathesis: Any = importlib.import_module("schemathesis")
     loaded = schemathesis.openapi.from_dict(document)
     loaded.config.update(base_url=admin.url)
     return loaded
@@ -81,8 +80,9 @@ class TestConformance:
     def test_answers_are_as_described(self, admin: Admin, api: Any, with_token: bool) -> None:
         """Valid and invalid inputs: no 5xx, and only described statuses, types and shapes."""
         failures: list[str] = []
+        known: Any = importlib.import_module("schemathesis.checks").CHECKS
         checks = [
-            CHECKS.get_one(name)
+            known.get_one(name)
             for name in (
                 "not_a_server_error",
                 "status_code_conformance",

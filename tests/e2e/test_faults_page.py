@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from commands import PYTEST
 from node_packages import node_packages
 from page_snippets import Project, page_text, snippets_of
 from websockets.sync.server import ServerConnection, serve
@@ -49,7 +50,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 def test_suites(project: Project) -> None:
     project.write(*SUITES)
-    said = project.run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *SUITES)
+    said = project.run(*PYTEST, "-q", *SUITES)
     assert "8 passed" in said
     assert project.upstream.received
 
@@ -59,7 +60,7 @@ def test_a_client_that_does_not_ask_again_fails(project: Project) -> None:
     suite = SNIPPETS["test_any_fault.py"].replace("total=3", "total=1")
     spoilt = Project(project.directory, project.upstream, {"test_spoilt.py": suite})
     spoilt.write("test_spoilt.py")
-    said = spoilt.run(sys.executable, "-m", "pytest", "-q", "test_spoilt.py", code=1)
+    said = spoilt.run(*PYTEST, "-q", "test_spoilt.py", code=1)
     assert "3 failed" in said
 
 

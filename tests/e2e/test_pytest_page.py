@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import PYTEST
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "pytest.md"
 TESTS = """\
@@ -45,7 +45,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     (place / "cassettes" / "api.openai.com.json").write_text('{"version": 1, "interactions": []}')
     environ = {name: value for name, value in os.environ.items() if name != "RECORD"}
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q"],
+        [*PYTEST, "-q"],
         cwd=place,
         env=environ,
         capture_output=True,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
+from commands import PYTEST
 
 from buffr.testing import FakeUpstream, Received, answer
 
@@ -41,7 +41,7 @@ class Run:
             if name != "CI" and not name.startswith(("BUFFR_", "PYTEST_"))
         }
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", *arguments],
+            [*PYTEST, "-q", "-rA", *arguments],
             cwd=self.place,
             env={**inherited, "UPSTREAM": self.upstream.url, **environ},
             stdout=subprocess.PIPE,
