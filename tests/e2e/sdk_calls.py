@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import anthropic
 import httpx
 import openai
 import requests
@@ -95,6 +94,8 @@ class _OpenAI:
 
 class _Anthropic:
     def __init__(self, url: str) -> None:
+        import anthropic  # noqa: PLC0415  # takes seconds: not in each worker
+
         self._client = anthropic.Anthropic(
             api_key=SECRETS["x-api-key"], base_url=url, max_retries=0, timeout=120
         )
@@ -104,7 +105,7 @@ class _Anthropic:
             model="claude-x", max_tokens=64, messages=[{"role": "user", "content": QUESTION}]
         )
         block = raw.parse().content[0]
-        assert isinstance(block, anthropic.types.TextBlock)
+        assert block.type == "text"
         said = (block.text, raw.http_response.content)
         return _seen(raw.status_code, raw.headers.multi_items(), said)
 

@@ -8,7 +8,6 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-import anthropic
 import boto3  # type: ignore[import-untyped]
 import pytest
 import stripe
@@ -50,6 +49,8 @@ def balance(account: str | None) -> Call:
 
 def message(*betas: str) -> Call:
     def made(url: str) -> Any:
+        import anthropic  # noqa: PLC0415  # takes seconds: not in each worker
+
         client = anthropic.Anthropic(api_key=SECRET, base_url=url, max_retries=0)
         arguments: Any = {
             "model": "claude-x",

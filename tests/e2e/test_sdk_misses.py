@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from typing import Any
 
-import anthropic
 import boto3  # type: ignore[import-untyped]
 import cohere
 import openai
@@ -73,6 +72,8 @@ def _openai_get(url: str) -> object:
 
 
 def _anthropic(url: str) -> object:
+    import anthropic  # noqa: PLC0415  # takes seconds: not in each worker
+
     client = anthropic.Anthropic(base_url=url, api_key=SECRET)
     return client.messages.create(
         model="m", max_tokens=3, messages=[{"role": "user", "content": "x"}]
