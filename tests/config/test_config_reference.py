@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-import pytest
 
 from buffr.config import Config, load
 from buffr.config.reference import reference
@@ -36,28 +35,28 @@ class TestReference:
         """docs/settings.md is what the models say; `python -m buffr.config.reference` writes it."""
         assert (ROOT / "docs" / "settings.md").read_text("utf-8") == reference()
 
-    @pytest.mark.parametrize("setting", SETTINGS, ids=lambda one: one.name)
-    def test_every_setting(self, setting: Setting) -> None:
+    def test_every_setting(self) -> None:
         """Every setting has its line, with variable, flag and a meaning in one sentence."""
         page = reference()
-        assert setting.doc.endswith(".")
-        assert setting.doc in page
-        for name in (setting.variable, setting.flag.replace("_", "-")):
-            assert name in page
+        for setting in SETTINGS:
+            assert setting.doc.endswith("."), setting.name
+            for told in (setting.doc, setting.variable, setting.flag.replace("_", "-")):
+                assert told in page, setting.name
 
-    @pytest.mark.parametrize("setting", SETTINGS, ids=lambda one: one.name)
-    def test_defaults(self, setting: Setting) -> None:
+    def test_defaults(self) -> None:
         """A default is shown as it could be written, and is a value that would be taken."""
-        shape = setting.shape
-        if isinstance(shape, Kind) and isinstance(setting.default, (bool, int, float, str, Mode)):
-            tag = Tag.BOOL if isinstance(setting.default, bool) else Tag.TEXT
-            shown = shape.show(setting.default)
-            assert shape.parse(Scalar("here", shown, tag)) == setting.default
+        tried = 0
+        for setting in SETTINGS:
+            shape, default = setting.shape, setting.default
+            if isinstance(shape, Kind) and isinstance(default, (bool, int, float, str, Mode)):
+                tag = Tag.BOOL if isinstance(default, bool) else Tag.TEXT
+                taken = shape.parse(Scalar("here", shape.show(default), tag))
+                assert taken == default, setting.name
+                tried += 1
+        assert tried > 50
 
-    @pytest.mark.parametrize("model", MODELS)
-    def test_every_field(self, model: type) -> None:
+    def test_every_field(self) -> None:
         """No field of a model is out of reach, but for those that loading fills."""
-        named = {one.within or one.name for one in settings_of(model)}
         filled = {
             "warnings",
             "no_proxy",
@@ -70,7 +69,9 @@ class TestReference:
             "shown_as",
             "sources",
         }
-        assert {field.name for field in attrs.fields(model)} <= named | filled
+        for model in MODELS:
+            named = {one.within or one.name for one in settings_of(model)}
+            assert {field.name for field in attrs.fields(model)} <= named | filled, model
 
 
 class TestOwnFile:
@@ -86,19 +87,16 @@ class TestOwnFile:
 
 
 class TestPurity:
-    @pytest.mark.parametrize(
-        "path", sorted((ROOT / "buffr" / "config").glob("*.py")), ids=lambda p: p.name
-    )
-    def test_imports(self, path: Path) -> None:
+    def test_imports(self) -> None:
         """Settings know no reactor, no clock, no network and no chance."""
         forbidden = {"twisted", "OpenSSL", "time", "socket", "random", "re2", "os"}
-        tree = ast.parse(path.read_text("utf-8"))
-        for node in ast.walk(tree):
-            match node:
-                case ast.Import():
-                    names = [alias.name for alias in node.names]
-                case ast.ImportFrom():
-                    names = [node.module or ""]
-                case _:
-                    continue
-            assert not {name.partition(".")[0] for name in names} & forbidden
+        for path in (ROOT / "buffr" / "config").glob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                match node:
+                    case ast.Import():
+                        names = [alias.name for alias in node.names]
+                    case ast.ImportFrom():
+                        names = [node.module or ""]
+                    case _:
+                        continue
+                assert not {name.partition(".")[0] for name in names} & forbidden, path.name

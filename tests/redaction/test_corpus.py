@@ -83,16 +83,16 @@ class TestPlanted:
             )
         assert len(missed) <= MOST_MISSED * len(PLANTED), list(missed)
 
-    @pytest.mark.parametrize("one", PLANTED, ids=str)
-    def test_keys(self, one: Planted) -> None:
+    def test_keys(self) -> None:
         """A request and its recording have one key; redacted twice it is the same."""
-        exchange = one.exchange
-        stored = REDACTOR.interaction(exchange)
-        recorded = matcher().recorded(stored.request)
-        assert recorded.digest in [key.digest for key in live_keys(exchange.request)]
-        assert matcher().recorded(exchange.request).digest == recorded.digest
-        again = REDACTOR.interaction(stored)
-        assert encode(again) == encode(stored)
+        for one in PLANTED:
+            exchange = one.exchange
+            stored = REDACTOR.interaction(exchange)
+            recorded = matcher().recorded(stored.request)
+            assert recorded.digest in [key.digest for key in live_keys(exchange.request)], str(one)
+            assert matcher().recorded(exchange.request).digest == recorded.digest, str(one)
+            again = REDACTOR.interaction(stored)
+            assert encode(again) == encode(stored), str(one)
 
 
 def is_touched(one: Ordinary) -> bool:
@@ -103,15 +103,18 @@ def is_touched(one: Ordinary) -> bool:
 class TestDistinct:
     """What newer rules hide still distinguishes two requests."""
 
-    @pytest.mark.parametrize(
-        "one", [one for one in PLANTED if min(map(len, one.secrets)) >= 20], ids=str
-    )
-    def test_two_values(self, one: Planted) -> None:
-        stored = REDACTOR.interaction(one.exchange).request
-        told = b"\n".join([stored.target, stored.body.data])
-        if b"REDACTED_" in told or b"4edac7ed-0001" in told:
-            other = live_keys(OTHERS[one.number].exchange.request)
-            assert not set(live_keys(one.exchange.request)) & set(other)
+    def test_two_values(self) -> None:
+        hidden = 0
+        for one in PLANTED:
+            if min(map(len, one.secrets)) < 20:
+                continue
+            stored = REDACTOR.interaction(one.exchange).request
+            told = b"\n".join([stored.target, stored.body.data])
+            if b"REDACTED_" in told or b"4edac7ed-0001" in told:
+                other = live_keys(OTHERS[one.number].exchange.request)
+                assert not set(live_keys(one.exchange.request)) & set(other), str(one)
+                hidden += 1
+        assert hidden > 100
 
 
 class TestOrdinary:
