@@ -240,7 +240,8 @@ class ForwardProxy:
         # Refuse what is not allowed here, where the client still reads plain answers. Make
         # nothing yet: many clients open tunnels and never use them.
         self._destinations.check(host, port)
-        sink.tunnel(_ESTABLISHED, self._start(host, port, scope, request))
+        start = self._start(host, port, scope, request, sink.client_address)
+        sink.tunnel(_ESTABLISHED, start)
 
     async def _relay(self, host: str, port: int, sink: ClientSink, hops: bytes) -> None:
         upstream = RawTunnel()
@@ -268,11 +269,14 @@ class ForwardProxy:
             raise
         return self._engine.tunnel(words)
 
-    def _start(self, host: str, port: int, scope: str, request: Request) -> TunnelStart:
+    def _start(
+        self, host: str, port: int, scope: str, request: Request, client: str
+    ) -> TunnelStart:
         listener = self.listener
         assert listener is not None
         agent = (first_value(request.headers, b"user-agent") or b"").decode("latin-1")
-        inside = self._tunnel(host, port, scope, agent[:_LONGEST_AGENT], request.hops)
+        agent = agent[:_LONGEST_AGENT]
+        inside = self._tunnel(host, port, scope, agent, request.hops, client)
         return TunnelStart(listener, inside.tls, inside.plain)
 
     def inside(self, host: str, port: int, scope: str) -> Tunnel:
@@ -284,7 +288,9 @@ class ForwardProxy:
         self._destinations.check(host, port)
         return self._tunnel(host, port, scope, "", b"")
 
-    def _tunnel(self, host: str, port: int, scope: str, agent: str, hops: bytes) -> Tunnel:
+    def _tunnel(
+        self, host: str, port: int, scope: str, agent: str, hops: bytes, client: str | None = None
+    ) -> Tunnel:
         listener = self.listener
         assert listener is not None
         creator = self._tls_for(host)
@@ -293,6 +299,8 @@ class ForwardProxy:
         def tls() -> TwistedProtocol:
             handler = self._handler(Origin("https", host, port), scope, hops)
             inner = InterceptedConnection(listener, handler, watch)
+            if client is not None:
+                inner.client_address = client  # it is known, and need not be asked for again
             return server_tls(inner, creator, self._reactor)
 
         def plain() -> InterceptedConnection:

@@ -94,8 +94,9 @@ def authority_form(request: Request) -> tuple[str, int]:
             "malformed CONNECT target",
             hint="it is HOST:PORT, a name beyond ASCII as xn--..., an IPv6 address in brackets",
         )
-    if any(_frames_a_body(name.lower(), value) for name, value in request.headers):
-        raise BadRequest("CONNECT with a body")
+    for name, value in request.headers:
+        if _frames_a_body(name.lower(), value):
+            raise BadRequest("CONNECT with a body")
     origin = _origin(b"https://" + request.target)
     return origin.host, origin.port
 

@@ -197,6 +197,11 @@ class _Opening(HandshakeConnection):
         self.serving = serving
         self.protocols = serving.protocols
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether there is no certificate for what the client asked for."""
+        return self.serving.refusal is not None
+
     def do_handshake(self) -> None:
         """Go on with the handshake. Raises ``SSL.Error`` if the name is refused.
 

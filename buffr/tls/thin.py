@@ -44,7 +44,17 @@ _OF_TWISTED = (
     "_write",
 )
 _OF_PYOPENSSL = ("_ssl", "_into_ssl", "_from_ssl", "_raise_ssl_error")
-_OF_OPENSSL = ("BIO_read", "BIO_write", "SSL_ERROR_WANT_READ", "SSL_get_error", "SSL_read")
+_OF_OPENSSL = (
+    "BIO_read",
+    "BIO_write",
+    "SSL_ERROR_WANT_READ",
+    "SSL_do_handshake",
+    "SSL_get_error",
+    "SSL_read",
+    "SSL_version",
+    "SSL_write",
+    "TLS1_3_VERSION",
+)
 _RECORD_BYTES = 1 << 14
 """The longest plain text of a record (RFC 8446 5.1)."""
 _ROOM_BYTES = 1 << 15
@@ -163,11 +173,23 @@ class ThinTLS(TLSMemoryBIOProtocol):
         self._flushSendBIO()
 
     def _go_on_shaking_hands(self) -> None:
+        if self._aborted:
+            return
+        ssl, connection = self._ssl, self._tlsConnection
+        result = _lib.SSL_do_handshake(ssl)
+        if (
+            result <= 0
+            and _lib.SSL_get_error(ssl, result) == _lib.SSL_ERROR_WANT_READ
+            and not getattr(connection, "is_refused", False)
+        ):
+            self._flushSendBIO()
+            return
+        # Over, or failed: asked again, OpenSSL says the same.
         self._checkHandshakeStatus()
         if self._handshakeDone:
             self._take()
-            connection = self._tlsConnection
-            if connection is not None and _is_waited_for(connection):
+            if _lib.SSL_version(ssl) != _lib.TLS1_3_VERSION:
+                # Before TLS 1.3 the client waits for the last words of the handshake.
                 self._flushSendBIO()
 
     def _take(self) -> None:
@@ -220,8 +242,3 @@ class ThinTLS(TLSMemoryBIOProtocol):
             self._lostTLSConnection = True
             self._reason = self._reason or Failure(CONNECTION_LOST)
         super().connectionLost(reason)
-
-
-def _is_waited_for(connection: SSL.Connection) -> bool:
-    """Whether the client waits for the last words of the handshake, as before TLS 1.3."""
-    return connection.get_protocol_version() != SSL.TLS1_3_VERSION
