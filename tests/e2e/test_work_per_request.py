@@ -11,10 +11,11 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -127,6 +128,8 @@ MOST_ALLOCATIONS = {
 
 MOST_IN_2 = {"a replayed GET": 21, "a replayed GET with a trace id of its own": 26}
 
+MOST_IN_TUNNELS = {"new": 166, "kept": 26}
+
 
 @frozen
 class Counting:
@@ -136,11 +139,12 @@ class Counting:
     client: socket.socket
     report: Path
 
-    def ask(self, data: bytes) -> None:
-        self.client.sendall(data)
+    def ask(self, data: bytes, by: socket.socket | None = None) -> None:
+        client = by or self.client
+        client.sendall(data)
         received = b""
         while not received.endswith(b"y" * 200):
-            more = self.client.recv(65536)
+            more = client.recv(65536)
             assert more
             received += more
 
@@ -176,12 +180,13 @@ def counted(
     mode: str = "auto",
     program: str = _PROGRAM,
     more: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
 ) -> Iterator[Counting]:
     with FakeUpstream(lambda _: answer(b"y" * 200)) as upstream:
         report = tmp_path / f"report-{admin}"
-        command = [sys.executable, "-c", program, mode, "--target", upstream.url, "--port", "0"]
-        command += ["--admin", admin]
-        if mode != "passthrough":
+        command = [sys.executable, "-c", program]
+        command += arguments or (mode, "--target", upstream.url, "--port", "0", "--admin", admin)
+        if mode != "passthrough" and not arguments:
             command += ["--cassette", f"{admin}.json"]
         environment = {**os.environ, "REPORT": str(report), **(more or {})}
         with subprocess.Popen(
@@ -199,6 +204,15 @@ def counted(
             finally:
                 process.terminate()
                 process.communicate()
+
+
+def tunnel(counting: Counting) -> ssl.SSLSocket:
+    """A new tunnel, its handshake done."""
+    client = socket.create_connection(counting.client.getpeername())
+    client.sendall(b"CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n")
+    assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+    context = ssl.create_default_context(cafile=str(counting.report.with_name("buffr-ca.pem")))
+    return context.wrap_socket(client, server_hostname="a")
 
 
 class TestCalls:
@@ -225,6 +239,34 @@ class TestCalls:
             for number in range(_WARM, _WARM + _COUNT):
                 counting.ask(made(number))
             assert 0 < counting.counted() <= most * _COUNT + 50
+
+    def test_nor_is_one_in_a_tunnel(self, tmp_path: Path) -> None:
+        """A new one, up to its first answer, and one that is kept."""
+        request = {"method": "GET", "scheme": "https", "host": "a", "port": 443, "path": "/a"}
+        response = {"status": 200, "headers": {"Content-Length": ["200"]}, "body": "y" * 200}
+        recorded = {"type": "http", "http": {"request": request, "response": response}}
+        cassette = tmp_path / "a.json"
+        cassette.write_text(json.dumps({"version": 1, "interactions": [recorded]}))
+        forward = {"port": 0, "mode": "replay", "hosts": [{"host": "a", "cassette": str(cassette)}]}
+        settings = {"data_dir": str(tmp_path), "forward": forward}
+        (tmp_path / "buffr.yaml").write_text(json.dumps(settings))
+        with counted(tmp_path, arguments=("serve", "--admin", "false")) as counting:
+            for _ in range(_WARM):
+                with tunnel(counting) as client:
+                    counting.ask(get(0), client)
+            counting.counted()
+            for _ in range(_COUNT):
+                with tunnel(counting) as client:
+                    counting.ask(get(0), client)
+            new = counting.counted()
+            with tunnel(counting) as client:
+                for number in range(_WARM + _COUNT):
+                    if number == _WARM:
+                        counting.counted()
+                    counting.ask(get(0), client)
+                kept = counting.counted()
+        assert 0 < new <= MOST_IN_TUNNELS["new"] * _COUNT + 50
+        assert 0 < kept <= MOST_IN_TUNNELS["kept"] * _COUNT + 50
 
     @pytest.mark.parametrize(("kind", "most"), MOST_IN_2.items())
     def test_nor_is_one_in_http_2(self, kind: str, most: int, counting: Counting) -> None:
