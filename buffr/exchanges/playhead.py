@@ -74,6 +74,11 @@ class Playhead:
         return self._made.get(name, 0)
 
     @property
+    def names(self) -> set[bytes]:
+        """All keys that were answered."""
+        return set[bytes]().union(*self._scopes.values())
+
+    @property
     def scopes(self) -> Sequence[str]:
         """The scopes that have been answered, the latest last."""
         return tuple(self._scopes)

@@ -37,7 +37,12 @@ from buffr.matching.aws_chunked import (
     unframed_by_signatures,
 )
 from buffr.matching.forms import canonical_form, form_in_slices, without_fields
-from buffr.matching.idempotency import is_token, without_tokens_in_cbor, without_tokens_in_xml
+from buffr.matching.idempotency import (
+    is_token,
+    may_hold_tokens,
+    without_tokens_in_cbor,
+    without_tokens_in_xml,
+)
 from buffr.matching.ignore import Ignore
 from buffr.matching.json_fields import JSONFields
 from buffr.matching.messages import MESSAGES_MARK, MessageRules
@@ -347,6 +352,24 @@ class BodyRules:
         if kind.messages is not None:
             return None  # with other descriptors it may mean something else
         return BodyKey(self.version(kind), hex_digest.decode())
+
+    def in_clear(self, kind: BodyKind, body: Body) -> bytes | None:
+        """A recorded body that has the characters of its value if nothing in it is a credential.
+
+        That is JSON whose strings are spelled as in canonical JSON, or what
+        begins like it; ``None`` for any other, and if some of it may be left
+        out.
+        """
+        data = body.data
+        if not data.startswith((b"{", b"[")) or len(data) > IN_MEMORY or b"\0" in data:
+            return None
+        if not self.reads_json or self.json.paths or self.ignore.concerns(self.part):
+            return None
+        if kind.codings or kind.messages is not None or is_enveloped(kind.media_type):
+            return None
+        if b"\\" in data and (b"\\u" in data or b"\\/" in data):
+            return None
+        return None if self.json.tokens and may_hold_tokens(data) else data
 
     def value_of(
         self, kind: BodyKind, body: bytes, known: KnownSecrets, reading: Reading | None = None

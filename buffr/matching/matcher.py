@@ -20,6 +20,7 @@ from buffr.matching.json_fields import JSONFields
 from buffr.matching.key import Counted, KeyPart, MatchKey, RecordedKey, Variant, encoded
 from buffr.matching.key_head import ORIGIN_PARTS, KeyHead
 from buffr.matching.long_body import ReadLong, long_body
+from buffr.matching.rough import Rough, RoughHead
 from buffr.matching.rules import MatchRules, Reading, other_readings
 from buffr.matching.target import TargetRules, legal_target
 from buffr.matching.variants import Identity, Selecting, identity_of, loosened
@@ -38,6 +39,7 @@ _IDENTITY_BYTES = 1600
 """The size of an identity's objects without its body's text, measured with CPython 3.11."""
 _KEY_BYTES = 500
 """The size of one of its keys, with its share of the rest."""
+_TARGET = frozenset(("path", "query"))
 _SHORT_BYTES = 200
 _MESSAGE_FACTOR = 32
 """A credential in protobuf's messages takes six bytes, and 0.1 ms to find and to replace."""
@@ -91,6 +93,7 @@ class Matcher:
         self._by_body = "body" in rules.on
         self._by_table = "headers" in rules.on
         self._distinct = rules.credentials == "distinct"
+        self._clear = rules.credentials == "constant" and rules.on >= _TARGET
         self.types = MessageTypes() if types is None else types
         self._salt = salt or _no_salt
         self._salt_now = self._salt()
@@ -137,6 +140,7 @@ class Matcher:
         )
         self.frames = FrameRules.of(rules.frame, rules.frame_type, self._body, self.sync)
         self._last_head: tuple[Headers, tuple[object, ...], _RememberedHead] | None = None
+        self._last_rough: tuple[Headers, tuple[object, ...], RoughHead | None] | None = None
         self._last_fields: tuple[Headers, bytes, tuple[KeyPart, ...], CountedFields] | None = None
         self._requests: Memo[object, _RememberedHead] = Memo(entries=2048, size_bytes=8 << 20)
         self._heads: Memo[object, KeyHead] = Memo(entries=2048, size_bytes=4 << 20)
@@ -369,6 +373,37 @@ class Matcher:
             None if loose is None else loose.digest,
             tuple(self._counted(key, head.origin_parts)),
         )
+
+    def rough(self, request: RecordedRequest) -> Rough | None:
+        """The rough key of a recording; ``None`` if its key has to be computed."""
+        headers, body, last = request.headers, request.body, self._last_rough
+        one = request.method, request.target, request.scheme, request.host, request.port
+        if last is not None and last[0] is headers and last[1] == one:
+            rough = last[2]
+        else:
+            rough = self._rough_head(request)
+            self._last_rough = (headers, one, rough)
+        if rough is None or not body.size_bytes or not self._by_body:
+            return None if rough is None else rough.key(b"")
+        # What hides something is filed at once, so that its lookups need not look at others.
+        text = None if STAND_IN in body.data else self._body.in_clear(rough.kind, body)
+        return None if text is None else rough.key(text)
+
+    def _rough_head(self, request: RecordedRequest) -> RoughHead | None:
+        target = request.target
+        if not self._clear or STAND_IN in target:
+            return None
+        spelled = self._target.in_clear(target)
+        if spelled is None:
+            return None
+        path, query = spelled
+        origin: tuple[KeyPart, ...] = ()
+        if self._with_origin:
+            origin = self._origin_parts(request.scheme, request.host, request.port)
+        fields = self._recorded_fields(request.method, request.headers, origin)
+        kind = self._with_messages(_kind(fields.content_type, fields.codings), target)
+        method = request.method if "method" in self._on else b""
+        return RoughHead(kind, (*origin, ("method", method), ("path", path)), query)
 
     def _counted(self, key: MatchKey, origin_parts: int) -> Iterator[Counted]:
         origin = b"".join([encoded(part) for part in key.parts[:origin_parts]])

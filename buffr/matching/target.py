@@ -7,6 +7,7 @@ request.
 from __future__ import annotations
 
 import re
+from string import ascii_letters, digits
 from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
@@ -80,6 +81,7 @@ def unsigned(query: bytes) -> bytes:
 # RFC 3986 3.3 and 3.4. Square brackets are illegal in a query too, but many clients send them
 # unencoded, and they are never decoded there.
 _ILLEGAL_IN_PATH = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^%!$&'()*+,\-./0-9:;=@A-Z_a-z~]")
+_PLAIN_PATH = b"!$&'()*+,-./:;=@_~" + (ascii_letters + digits).encode()
 _ILLEGAL_IN_QUERY = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^%!$&'()*+,\-./0-9:;=?@A-Z\[\]_a-z~]")
 
 
@@ -130,6 +132,13 @@ class TargetRules:
     path_counts: bool = True
     query_counts: bool = True
     query_as_pairs: bool = False
+    _leaves_out: bool = field(init=False)
+
+    @_leaves_out.default
+    def _has_rules(self) -> bool:
+        """Whether rules leave something out."""
+        concerns = self.ignore.concerns
+        return bool(self.left_out) or concerns("request.path") or concerns("request.query")
 
     def parts(
         self, target: bytes, known: KnownSecrets = NOTHING_KNOWN, reading: Reading | None = None
@@ -145,8 +154,26 @@ class TargetRules:
         """
         reading = reading or Reading(self.redaction.rules)
         named = in_target(target, reading, self.credential)
-        replaced = self.redaction.text(named, known)
-        path, mark, query = legal_target(replaced).partition(b"?")
+        return self._counting(self.redaction.text(named, known))
+
+    def in_clear(self, target: bytes) -> tuple[bytes, bytes] | None:
+        """The same for a recording's target if nothing in it is a credential.
+
+        ``None`` if some of it may be left out: a stand-in, too, would be.
+        """
+        if self._leaves_out:
+            return None
+        if self.path_counts and not target.translate(None, _PLAIN_PATH):
+            return target, b""  # like most
+        if b"?" in target and (
+            (self.tokens_left_out and b"oken=" in target)
+            or (self.signatures_left_out and b"ig" in target.lower())
+        ):
+            return None
+        return self._counting(target)
+
+    def _counting(self, target: bytes) -> tuple[bytes, bytes]:
+        path, mark, query = legal_target(target).partition(b"?")
         path = in_one_spelling(self.ignore.replaced("request.path", path))
         if not self.path_counts:
             path = b""

@@ -20,7 +20,7 @@ from buffr.interaction import (
 from buffr.matching.key import MatchKey
 from buffr.message import ResponseHead
 from buffr.stores.base import Matches, Store
-from buffr.stores.cassette.index import Index, KeyOf, LateIndex
+from buffr.stores.cassette.index import Index, KeyOf, LateIndex, RoughOf, always_exact
 from buffr.stores.redis.address import OnStoreError, RedisAddress
 from buffr.transport.streams import Signal
 
@@ -96,8 +96,8 @@ class InteractionSet(Protocol):
     def replaces(self) -> bool:
         """Whether older recordings still have to be moved aside, because of ``anew``."""
 
-    def view(self, key_of: KeyOf) -> IndexedStore:
-        """A store over this set, for one way to make match keys."""
+    def view(self, key_of: KeyOf, rough_of: RoughOf = always_exact) -> IndexedStore:
+        """A store over this set, for one way to make match keys, and rough ones."""
 
     def open(self, *, in_steps: bool = False) -> None:
         """Read the existing interactions. Blocks. Raises a ``BuffrError``.
@@ -164,7 +164,12 @@ class SetView(Generic[_Set]):
             await interactions.caught_up()
         while self.building is not None:
             await self.building.wait()
+        if self.index.waiting:
+            await self.settle(keys)
         return self.index.find(keys)
+
+    async def settle(self, keys: Sequence[MatchKey]) -> None:
+        """File the interactions that these keys may find, if any are waiting."""
 
     async def find_loose(self, keys: Sequence[MatchKey]) -> Matches | None:
         return self.index.find_loose(keys)

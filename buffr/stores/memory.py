@@ -19,7 +19,7 @@ from buffr.interaction import (
     choosing_fields,
 )
 from buffr.matching.key import RecordedKey
-from buffr.stores.cassette.index import Index, KeyOf
+from buffr.stores.cassette.index import Filing, Index, KeyOf, RoughOf, always_exact
 from buffr.stores.cassette.requests import stored_request
 from buffr.stores.interactions import (
     InteractionView,
@@ -63,8 +63,8 @@ class MemoryInteractions:
     _held_bytes: int = field(init=False, default=0)
     _closed: bool = field(init=False, default=False)
 
-    def view(self, key_of: KeyOf) -> InteractionView:
-        view = InteractionView(self, Index(key_of))
+    def view(self, key_of: KeyOf, rough_of: RoughOf = always_exact) -> InteractionView:
+        view = InteractionView(self, Index(Filing(key_of, rough_of)))
         for place in self.places():
             entry = self.entry(place)
             if entry is not None:
@@ -140,7 +140,7 @@ class MemoryInteractions:
         if kept.whole:
             for view in self.views:
                 place = len(self._interactions) - 1
-                view.index.add(_entry_of(kept), place, keys.get(view.index.key_of))
+                view.index.add(_entry_of(kept), place, keys.get(view.index.filing.key_of))
 
     def _made(self, interaction: Interaction) -> tuple[Interaction, dict[KeyOf, RecordedKey]]:
         """An interaction in its stored form, and its keys in the views. For any thread."""
@@ -149,7 +149,7 @@ class MemoryInteractions:
         if not kept.whole:
             return kept, {}
         entry = _entry_of(kept)
-        key_ofs = [view.index.key_of for view in self.views]
+        key_ofs = [view.index.filing.key_of for view in self.views]
         return kept, {key_of: key_of(entry) for key_of in key_ofs}
 
     async def close(self) -> None:

@@ -151,7 +151,7 @@ class ForwardRoutes:
             self._maker.types.of_place(cassette.place, row.grpc),
             with_origin=True,
         )
-        store = cassette.cassette.view(matcher.recorded_key)
+        store = cassette.cassette.view(matcher.recorded_key, matcher.rough)
         store.on_error = on_error_of(row.cache, row.mode)
         repeat = repeat_of(row.repeat, row.match)
         playhead = self._playheads.of((str(cassette.real), row.host), lambda: Playhead(repeat))

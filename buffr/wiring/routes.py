@@ -210,7 +210,7 @@ class RouteMaker:
             self.types.of_place(place_of(row), row.grpc),
             with_origin=origin is not None,
         )
-        store = cassette.view(matcher.recorded_key)
+        store = cassette.view(matcher.recorded_key, matcher.rough)
         store.on_error = on_error_of(row.cache, row.mode)
         return self.recorded(row, matcher, store, upstream, origin)
 

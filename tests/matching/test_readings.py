@@ -17,7 +17,7 @@ from buffr.origin import Origin
 from buffr.redaction.pseudonym import pseudonym
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import AMBIGUOUS_FIELDS, RedactionRules
-from buffr.stores.cassette.index import Index
+from buffr.stores.cassette.index import Filing, Index
 
 RULES = RedactionRules()
 TOKEN = b"sk-proj-1a2B3c4D5e6F7g8H9i0J"
@@ -74,7 +74,7 @@ class Replay:
     def __call__(self, recorded: RecordedRequest, live: RecordedRequest) -> str:
         stored = self.stored(recorded)
         assert self.matcher.recorded(stored).digest == self.matcher.recorded(recorded).digest
-        index = Index(self.matcher.recorded_key)
+        index = Index(Filing(self.matcher.recorded_key))
         index.add(IndexEntry(stored), 0)
         request = Request(live.method, live.target, live.headers)
         identity = self.matcher.live(request, live.body.data)
@@ -136,7 +136,7 @@ class TestQueries:
     def test_earlier_recordings(self) -> None:
         """Tokens of a known shape were stored like opaque values: the same one is found."""
         replay = Replay()
-        index = Index(replay.matcher.recorded_key)
+        index = Index(Filing(replay.matcher.recorded_key))
         stored = pseudonym(b"key", TOKEN, b"salt")
         for number, value in enumerate((stored, b"REDACTED-key-00000000")):
             index.add(IndexEntry(in_query(b"key", value)), number)
@@ -215,7 +215,7 @@ class TestEverywhere:
     def test_two_values_of_a_name(self) -> None:
         """If two are recorded, another value cannot be attributed to either."""
         replay = Replay()
-        index = Index(replay.matcher.recorded_key)
+        index = Index(Filing(replay.matcher.recorded_key))
         for number, value in enumerate((OPAQUE, OTHER_TOKEN)):
             index.add(IndexEntry(replay.stored(in_query(b"key", value))), number)
         for value, place in ((OPAQUE, 0), (OTHER_TOKEN, 1)):

@@ -21,7 +21,7 @@ from buffr.redaction.pseudonym import is_pseudonym
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.spans import collapsed
-from buffr.stores.cassette.index import Index
+from buffr.stores.cassette.index import Filing, Index
 
 SALT = b"salt"
 JSON: Headers = ((b"Content-Type", b"application/json"),)
@@ -117,7 +117,7 @@ class TestKeys:
         kept = redactor.interaction(HTTPInteraction(request, ResponseHead(200, b"OK", ()))).request
         everything = kept.target + kept.body.data + b"".join(value for _, value in kept.headers)
         assert secret not in everything
-        index = Index(matcher.recorded_key)
+        index = Index(Filing(matcher.recorded_key))
         index.add(IndexEntry(kept), 0)
         live = Request(request.method, request.target, request.headers)
         assert index.find(matcher.live(live, request.body.data).keys[:1]) is not None

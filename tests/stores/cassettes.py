@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from recordings import exchange_of, key, key_of
+from recordings import exchange_of, key, key_of, rough_of
 from turns import Turns
 from twisted.internet.task import Clock
 
@@ -50,7 +50,7 @@ class Deck:
             quiet_s=QUIET_S,
         )
         self.cassette._file.patience_s = self.patience_s
-        self.store = self.cassette.view(key_of)
+        self.store = self.cassette.view(key_of, rough_of)
         self.cassette.open()
 
     def append(self, *interactions: HTTPInteraction) -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from buffr.interaction import Body, HTTPInteraction, IndexEntry, Interaction, RecordedRequest
+from buffr.matching.body import BodyKind
 from buffr.matching.key import MatchKey, RecordedKey
+from buffr.matching.rough import Rough, RoughHead
 from buffr.message import Headers, ResponseHead
 
 
 def key(target: bytes) -> MatchKey:
-    return MatchKey((("target", target),))
+    return MatchKey((("path", target), ("query", b""), ("body", b"")))
 
 
 def key_of(entry: IndexEntry) -> RecordedKey:
     return RecordedKey(key(entry.request.target).digest)
+
+
+def rough_of(request: RecordedRequest) -> Rough:
+    return RoughHead(BodyKind(), (("path", request.target),), b"").key(b"")
 
 
 def exchange_of(interaction: Interaction) -> HTTPInteraction:

@@ -17,6 +17,7 @@ from recordings import key_of, recording
 from buffr.errors import StoreFailed
 from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.file import CassetteFile
+from buffr.stores.cassette.index import Filing
 from buffr.stores.cassette.ledger import Ledger
 from buffr.stores.cassette.reading import CassetteReader
 from buffr.stores.disk import BytesLike, Disk
@@ -152,9 +153,9 @@ def test_a_kill_at_any_call_loses_nothing_that_was_acknowledged(
         acknowledged = list(there)
         victim = ledger(path, disk, sync=sync)
         try:
-            victim.refresh([key_of])
+            victim.refresh([Filing(key_of)])
             for number in range(2):
-                victim.append([(recording(b"/new%d" % number), None)], [key_of])
+                victim.append([(recording(b"/new%d" % number), None)], [Filing(key_of)])
                 acknowledged.append(f"/new{number}")
         except Killed:
             pass
@@ -181,12 +182,12 @@ def test_a_failing_call_leaves_the_file_unchanged(tmp_path: Path, start: Start, 
         there = start(path)
         disk.for_ever = False
         victim = ledger(path, disk)
-        victim.refresh([key_of])
+        victim.refresh([Filing(key_of)])
         acknowledged = list(there)
         for number in range(4):
             before = path.read_bytes() if path.exists() else b""
             try:
-                victim.append([(recording(b"/new%d" % number), None)], [key_of])
+                victim.append([(recording(b"/new%d" % number), None)], [Filing(key_of)])
                 acknowledged.append(f"/new{number}")
             except OSError:
                 after = path.read_bytes() if path.exists() else b""

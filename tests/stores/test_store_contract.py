@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from recordings import exchange_of, key, key_of, recording
+from recordings import exchange_of, key, key_of, recording, rough_of
 from redis_processes import Process
 from redis_servers import RedisServer
 from turns import Turns
@@ -44,7 +44,7 @@ def cassette_store(path: Path, turns: Turns) -> Store:
         turn=Turn(Clock()),
         warn=lambda line: None,
     )
-    view = cassette.view(key_of)
+    view = cassette.view(key_of, rough_of)
     cassette.open()
     return view
 

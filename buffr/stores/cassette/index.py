@@ -7,21 +7,27 @@ there are.
 from __future__ import annotations
 
 from array import array
+from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from buffr.formats.codings import GZIP_START
 from buffr.interaction import IndexEntry, RecordedRequest
 from buffr.matching.key import MatchKey, RecordedKey, Variant, recording_name
+from buffr.matching.rough import Rough
 from buffr.message import first_value
 from buffr.stores.base import Matches
 from buffr.stores.cassette.body_files import INLINE_BYTES
+from buffr.stores.cassette.waiting import Waiting
 
-__all__ = ["Index", "KeyOf", "LateIndex"]
+__all__ = ["Filing", "Index", "KeyOf", "LateIndex", "RoughOf", "always_exact"]
 
 KeyOf = Callable[[IndexEntry], RecordedKey]
 """Computes the key of an interaction. Called on any thread."""
+
+RoughOf = Callable[[RecordedRequest], Rough | None]
+"""Computes its rough key; ``None`` if that does not do. Called on any thread."""
 
 _SMALLEST_CODED = 1024
 """Below this size DEFLATE expands to less than a megabyte; other codings have no such bound."""
@@ -40,18 +46,32 @@ class _Group:
         self.places = places
 
 
+def always_exact(_: RecordedRequest) -> None:
+    """Every key is computed at once."""
+
+
+@frozen(eq=False)
+class Filing:
+    """How interactions are filed: by their keys, and until those are computed by rough ones."""
+
+    key_of: KeyOf
+    rough_of: RoughOf = always_exact
+
+
 @define
 class Index:
     """The places of the whole interactions of each key, in recorded order, by variant.
 
     A key with one interaction, as most have, takes one integer: the place, and
-    the number of its variant.
+    the number of its variant. ``waiting`` are those whose keys were put off:
+    whoever looks something up files those first that may match, by ``settle``.
     """
 
-    key_of: KeyOf
+    filing: Filing
     generation: object = field(init=False, factory=object)
-    """Replaced whenever something was added."""
+    """Replaced whenever something was added that no lookup has counted with."""
     late: LateIndex = field(init=False)
+    waiting: Waiting = field(init=False, factory=Waiting)
     _places: dict[bytes, int | _Group | list[_Group]] = field(init=False, factory=dict)
     _variants: list[Variant | None] = field(init=False, factory=list)
     _numbers: dict[bytes | None, int] = field(init=False, factory=dict)
@@ -64,12 +84,31 @@ class Index:
 
     def add(self, entry: IndexEntry, place: int, key: RecordedKey | None = None) -> None:
         """File an interaction, under its key if that was computed before."""
-        self.add_key(self.key_of(entry) if key is None else key, place)
+        self.add_key(self.filing.key_of(entry) if key is None else key, place)
         if _takes_long(entry.request):
             self.late.places.append(place)
 
+    def put_off(self, entry: IndexEntry, place: int, size_bytes: int) -> None:
+        """File an interaction that takes this many bytes to read, at once only if necessary."""
+        request = entry.request
+        rough = (
+            None
+            if request.body.size_bytes and _takes_long(request)
+            else self.filing.rough_of(request)
+        )
+        if rough is None or not self.waiting.put(rough, place, size_bytes):
+            self.add(entry, place)
+
+    def settle(self, rough: Rough, keys: Sequence[RecordedKey]) -> None:
+        """File those that wait under a rough key, given their keys; nothing if they are filed."""
+        for key, place in zip(keys, self.waiting.take(rough), strict=False):
+            self._file(key, place)
+
     def add_key(self, key: RecordedKey, place: int) -> None:
         self.generation = object()
+        self._file(key, place)
+
+    def _file(self, key: RecordedKey, place: int) -> None:
         number = self._number(key.variant)
         known = self._places.get(key.digest)
         if known is None:
@@ -149,7 +188,7 @@ class LateIndex:
 
     def add(self, place: int, key: RecordedKey) -> None:
         if self._index is None:
-            self._index = Index(_never)
+            self._index = Index(Filing(_never))
         self._index.add_key(key, place)
 
     def find(self, keys: Sequence[MatchKey]) -> Matches | None:
@@ -182,6 +221,14 @@ def _with(known: int | _Group | list[_Group], variant: int, place: int) -> _Grou
     groups = known if isinstance(known, list) else [known]
     for group in groups:
         if group.variant == variant:
-            group.places.append(place)
-            return known
-    return [*groups, _Group(variant, array("q", (place,)))]
+            insort(group.places, place)
+            break
+    else:
+        groups = known = [*groups, _Group(variant, array("q", (place,)))]
+    if len(groups) > 1:
+        groups.sort(key=_first_place)
+    return known
+
+
+def _first_place(group: _Group) -> int:
+    return group.places[0]

@@ -20,7 +20,7 @@ from buffr.stores.aside import move_aside, set_aside
 from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.file import CassetteFile, OpenCassette, Stamp, Status
 from buffr.stores.cassette.format import decode_index, encode, index_entry
-from buffr.stores.cassette.index import KeyOf
+from buffr.stores.cassette.index import Filing
 from buffr.stores.cassette.layout import TAIL, Layout, LayoutState, opening
 from buffr.stores.cassette.preparing import Prepared
 from buffr.stores.cassette.reading import Appended, CassetteReader, FileChange, Moved, ReadResult
@@ -134,7 +134,7 @@ class Ledger:
         self._old = self.file.status()
         self.known = FileState(self._old, self.known.readings)
 
-    def refresh(self, keys: Sequence[KeyOf]) -> None:
+    def refresh(self, keys: Sequence[Filing]) -> None:
         """Read the file if it differs from what was last seen; a missing one is empty.
 
         Raises ``CassetteError``, ``OSError``.
@@ -160,7 +160,7 @@ class Ledger:
         layout = self._layout
         return layout is not None and (layout.state is LayoutState.TORN or layout.blank)
 
-    def _repair(self, keys: Sequence[KeyOf]) -> None:
+    def _repair(self, keys: Sequence[Filing]) -> None:
         """Repair it before anything is appended: other programs read the file as JSON."""
         try:
             self.append((), keys)
@@ -186,7 +186,7 @@ class Ledger:
             entry = IndexEntry(stored_request(kept.request), choosing, kept.begins_after)
         return Prepared(salt, kept, sealed(encode(kept)), entry)
 
-    def append(self, waiting: Sequence[Waiting], keys: Sequence[KeyOf]) -> None:
+    def append(self, waiting: Sequence[Waiting], keys: Sequence[Filing]) -> None:
         """Append interactions, all or none; before them those that are missing from the file.
 
         They may be prepared; if the file has another salt now, they are prepared again. Raises
@@ -270,7 +270,7 @@ class Ledger:
         self.file.warn(f"{self.file.path}: recorded again; the old file is now {aside.name}")
         return True
 
-    def _forget(self, keys: Sequence[KeyOf]) -> None:
+    def _forget(self, keys: Sequence[Filing]) -> None:
         self._seen = self._fault = self._layout = None
         self._spans = Spans()
         self._recent = Recent()
@@ -278,7 +278,7 @@ class Ledger:
         self.known = FileState(None, self.known.readings + 1)
         self._changes.append(self.reader.empty(keys, self._next_place))
 
-    def _catch_up(self, opened: OpenCassette, keys: Sequence[KeyOf]) -> None:
+    def _catch_up(self, opened: OpenCassette, keys: Sequence[Filing]) -> None:
         if self._seen is not None:
             if opened.stamp() == self._seen and not self.known.fresh:
                 return

@@ -16,7 +16,7 @@ from buffr.matching.key import RecordedKey
 from buffr.stores.cassette.elements import Elements, HeldFile
 from buffr.stores.cassette.file import OpenCassette, Stamp
 from buffr.stores.cassette.format import index_entry
-from buffr.stores.cassette.index import Index, KeyOf
+from buffr.stores.cassette.index import Filing, Index, KeyOf
 from buffr.stores.cassette.layout import TAIL, Layout, LayoutState
 from buffr.stores.cassette.spans import Spans
 from buffr.stores.cassette.window import Disturbed
@@ -63,7 +63,7 @@ class Appended:
     file_bytes: int
     filed: Mapping[tuple[int, KeyOf], RecordedKey] = field(factory=dict)
 
-    def parts(self, keys: Sequence[KeyOf]) -> Iterator[Appended]:
+    def parts(self, keys: Sequence[Filing]) -> Iterator[Appended]:
         """The same in parts that the reactor can each file in a moment.
 
         With the keys that would take it longer: those of long bodies, and all
@@ -78,16 +78,16 @@ class Appended:
 
 
 def _filed(
-    entries: Sequence[IndexEntry | None], keys: Sequence[KeyOf]
+    entries: Sequence[IndexEntry | None], keys: Sequence[Filing]
 ) -> dict[tuple[int, KeyOf], RecordedKey]:
     filed: dict[tuple[int, KeyOf], RecordedKey] = {}
     few = len(entries) <= _FEW
     for number, entry in enumerate(entries):
         if entry is None or (few and entry.request.body.size_bytes <= _AT_ONCE_BYTES):
             continue
-        for key_of in keys:
+        for filing in keys:
             with suppress(Exception):  # reported when it is filed
-                filed[number, key_of] = key_of(entry)
+                filed[number, filing.key_of] = filing.key_of(entry)
     return filed
 
 
@@ -123,13 +123,13 @@ class CassetteReader:
     bodies: Path
     pause: Callable[[], None] = _go_on
 
-    def empty(self, keys: Sequence[KeyOf], first_place: int) -> Loaded:
-        return Loaded(Elements(first_place), tuple(Index(key_of) for key_of in keys))
+    def empty(self, keys: Sequence[Filing], first_place: int) -> Loaded:
+        return Loaded(Elements(first_place), tuple(map(Index, keys)))
 
     def whole(
         self,
         opened: OpenCassette,
-        keys: Sequence[KeyOf],
+        keys: Sequence[Filing],
         first_place: int,
         *,
         settled: bool,
@@ -150,7 +150,7 @@ class CassetteReader:
                 return reading
 
     def _undisturbed(
-        self, opened: OpenCassette, keys: Sequence[KeyOf], first_place: int
+        self, opened: OpenCassette, keys: Sequence[Filing], first_place: int
     ) -> ReadResult:
         for _ in range(_READ_TRIES):
             stamp = opened.stamp()
@@ -163,17 +163,18 @@ class CassetteReader:
         raise Disturbed
 
     def _whole(
-        self, opened: OpenCassette, stamp: Stamp, keys: Sequence[KeyOf], first_place: int
+        self, opened: OpenCassette, stamp: Stamp, keys: Sequence[Filing], first_place: int
     ) -> ReadResult:
         layout = Layout(opened.read_at, stamp.status.size_bytes, self.path)
         loaded = self.empty(keys, first_place)
         broken: list[str] = []
-        place = first_place
+        place, end = first_place, 0
         try:
             for entry in self._entries(layout, broken):
+                start, end = end, layout.end
                 if entry is not None:
                     for index in loaded.indexes:
-                        index.add(entry, place)
+                        index.put_off(entry, place, end - start)
                 place += 1
         except CassetteError as fault:
             return ReadResult(stamp, layout, loaded, fault)

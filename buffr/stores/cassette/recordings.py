@@ -157,10 +157,7 @@ class Recordings:
         except OSError as error:
             raise CassetteError(f"{self.path} cannot be read: {why_not(error)}") from error
         except Disturbed:
-            why = f", and cannot be read: {self.fault}" if self.fault else " just now"
-            raise CassetteError(
-                f"{self.path}: interaction {stored.number} is gone: the file was changed{why}"
-            ) from None
+            raise self._gone(stored.number) from None
         for body in interaction.bodies:
             self._bodies.check(body)
         return self._redacted(interaction) if interaction.recorded_at is None else interaction
@@ -173,6 +170,19 @@ class Recordings:
         with suppress(ValueError, OSError, Disturbed):
             return index_entry(decode_index(stored.read()), self._bodies.directory)
         return None
+
+    def sure_entry(self, place: int) -> IndexEntry:
+        """The same for one that was read before. Raises ``CassetteError`` if it cannot be."""
+        entry = self.entry(place)
+        if entry is None:
+            raise self._gone(place - self.elements.first_place)
+        return entry
+
+    def _gone(self, number: int) -> CassetteError:
+        why = f", and cannot be read: {self.fault}" if self.fault else " just now"
+        return CassetteError(
+            f"{self.path}: interaction {number} is gone: the file was changed{why}"
+        )
 
     def request(self, place: int) -> RecordedRequest | None:
         """The request at a place, while it is in the file and can be replayed."""

@@ -5,21 +5,25 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Literal, assert_never
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.python.failure import Failure
 
 from buffr.errors import CassetteError, StoreFailed, UnsafeRecording
 from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
+from buffr.matching.key import MatchKey, RecordedKey
+from buffr.matching.rough import EVERYTHING, Rough, Sought, sought
+from buffr.stores.base import Matches
 from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.elements import Elements
 from buffr.stores.cassette.file import CassetteFile
-from buffr.stores.cassette.index import Index, KeyOf
+from buffr.stores.cassette.index import Filing, Index, KeyOf, RoughOf, always_exact
 from buffr.stores.cassette.ledger import FileState, Ledger
 from buffr.stores.cassette.preparing import Append
 from buffr.stores.cassette.reading import Appended, CassetteReader, FileChange, Loaded, Moved
@@ -44,6 +48,12 @@ __all__ = ["Cassette", "CassetteStore"]
 _WAITING = 4096
 _WAITING_BYTES = 256 << 20
 _LOOKS = 3
+_PART = 256
+"""So many are filed in one turn of the reactor, in about a millisecond."""
+_AT_ONCE = 8
+
+_Keys = Sequence[RecordedKey] | CassetteError
+"""The keys of the recordings with one rough key, or why one of them cannot be read."""
 
 
 @define(eq=False)
@@ -103,9 +113,12 @@ class Cassette:
         self._thread = CassetteThread(self._ledger, self._keys, self._land_from_thread)
         self.recordings = Recordings(self.path, self._bodies, self._redacted, self._thread.put)
 
-    def view(self, key_of: KeyOf) -> CassetteStore:
-        """A store over this cassette with its own index."""
-        view = CassetteStore(self, Index(key_of))
+    def view(self, key_of: KeyOf, rough_of: RoughOf = always_exact) -> CassetteStore:
+        """A store over this cassette with its own index.
+
+        With ``rough_of`` most keys are computed once they may be looked up.
+        """
+        view = CassetteStore(self, Index(Filing(key_of, rough_of)))
         self.views.append(view)
         if self.recordings.places():
             self._build(view)
@@ -162,8 +175,8 @@ class Cassette:
         if self._bodies.directory.is_dir():
             check_directory(self._bodies.directory)
 
-    def _keys(self) -> Sequence[KeyOf]:
-        return [view.index.key_of for view in self.views]
+    def _keys(self) -> Sequence[Filing]:
+        return [view.index.filing for view in self.views]
 
     def _build(self, view: CassetteStore) -> None:
         """Make the index of a view that was created after the file was read."""
@@ -176,7 +189,7 @@ class Cassette:
             callbackArgs=(view, elements, places.stop),
             errbackArgs=(view,),
         )
-        self._thread.put(Work(partial(self._indexed, view.index.key_of, elements, places), made))
+        self._thread.put(Work(partial(self._indexed, view.index.filing, elements, places), made))
 
     def _built(self, index: Index, view: CassetteStore, elements: Elements, stop: int) -> None:
         if elements is not self.recordings.elements or view.building is None:
@@ -191,16 +204,23 @@ class Cassette:
         self.warn(f"{self.path}: its index could not be made: {failure.getErrorMessage()}")
         view.take(view.index)
 
-    def _indexed(self, key_of: KeyOf, elements: Elements, places: range) -> Index:
+    def _indexed(self, filing: Filing, elements: Elements, places: range) -> Index:
         """An index over elements. For any thread."""
-        index = Index(key_of)
+        index = Index(filing)
         for place in places:
-            entry = self.recordings.entry(place, elements)
-            if entry is not None:
-                index.add(entry, place)
+            entry, stored = self.recordings.entry(place, elements), elements.at(place)
+            if entry is not None and stored is not None:
+                index.put_off(entry, place, stored.size_bytes)
             if place % 64 == 0:
                 let_others_run()
         return index
+
+    def work(self, work: Work) -> None:
+        """Do something on the cassette's thread, or at once if that has ended."""
+        if self._closed:
+            work.done.callback(work.run())
+        else:
+            self._thread.put(work)
 
     async def append(self, interaction: Interaction) -> None:
         size = sum([len(body.data) for body in interaction.bodies])
@@ -362,7 +382,7 @@ class Cassette:
         for number, entry in enumerate(appended.entries):
             if entry is not None:
                 for view in self.views:
-                    key = filed.get((number, view.index.key_of)) if filed else None
+                    key = filed.get((number, view.index.filing.key_of)) if filed else None
                     view.index.add(entry, place, key)
             place += 1
 
@@ -388,6 +408,91 @@ def _fire(waiters: list[Deferred[None]]) -> None:
 @define(eq=False)
 class CassetteStore(SetView[Cassette]):
     """A ``Store`` over a cassette, for one way to make match keys."""
+
+    _settling: DeferredLock = field(init=False, factory=DeferredLock)
+
+    async def find_loose(self, keys: Sequence[MatchKey]) -> Matches | None:
+        if keys and self.index.waiting:
+            await self.settle(keys)
+            if self.index.find_loose(keys) is not None:
+                # It only answers if no other recording has other values of the same names.
+                unread = await self._settle_all(EVERYTHING)
+                if unread is not None:
+                    raise unread
+        return self.index.find_loose(keys)
+
+    async def settle(self, keys: Sequence[MatchKey]) -> None:
+        index, unread = await self._settled(keys)
+        while self.index is not index or self.building is not None:  # it was read again meanwhile
+            index, unread = await self._settled(keys)
+        if unread is not None and index.find(keys) is None:
+            raise unread
+
+    async def _settled(self, keys: Sequence[MatchKey]) -> tuple[Index, CassetteError | None]:
+        """The index with all that may match, and the error for one that cannot be read."""
+        while self.building is not None:
+            await self.building.wait()
+        index, unread = self.index, None
+        for what in dict.fromkeys([sought(key.parts) for key in keys]):
+            if self.index is not index:
+                break
+            if what.head is None or what.rest is None:
+                unread = await self._settle_all(what) or unread
+            else:
+                rough = Rough(what.head, what.rest)
+                index.settle(rough, self._keys_of(index, rough))
+        return index, unread
+
+    def settle_now(self) -> None:
+        """File all that can be read. Blocks."""
+        index = self.index
+        for rough in list(index.waiting.sought(EVERYTHING)):
+            with suppress(CassetteError):
+                index.settle(rough, self._keys_of(index, rough))
+
+    async def _settle_all(self, what: Sought) -> CassetteError | None:
+        """File all that may match, in parts that are read on the cassette's thread.
+
+        Returns the error for one that cannot be read.
+        """
+        await self._settling.acquire()
+        try:
+            index, unread = self.index, dict[Rough, CassetteError]()
+            while self.index is index and self.building is None:
+                waiting = (one for one in index.waiting.sought(what) if one not in unread)
+                part = list(islice(waiting, _PART))
+                if not part:
+                    break
+                for rough, keys in zip(part, await self._in_thread(index, part), strict=True):
+                    if isinstance(keys, CassetteError):
+                        unread[rough] = keys
+                    else:
+                        index.settle(rough, keys)
+            return next(iter(unread.values()), None)
+        finally:
+            self._settling.release()
+
+    def _in_thread(self, index: Index, part: Sequence[Rough]) -> Deferred[list[_Keys]]:
+        done: Deferred[list[_Keys]] = Deferred()
+        self.interactions.work(Work(partial(self._keys_of_part, index, part), done))
+        return done
+
+    def _keys_of_part(self, index: Index, part: Sequence[Rough]) -> list[_Keys]:
+        """For any thread."""
+        found: list[_Keys] = []
+        for number, rough in enumerate(part):
+            try:
+                found.append(self._keys_of(index, rough))
+            except CassetteError as error:
+                found.append(error)
+            if number % _AT_ONCE == 0:
+                let_others_run()
+        return found
+
+    def _keys_of(self, index: Index, rough: Rough) -> Sequence[RecordedKey]:
+        """The keys of recordings with a rough key. Raises ``CassetteError``. For any thread."""
+        recordings, key_of = self.interactions.recordings, index.filing.key_of
+        return [key_of(recordings.sure_entry(place)) for place in index.waiting.places(rough)]
 
     async def load(self, place: int) -> Interaction:
         recordings = self.interactions.recordings

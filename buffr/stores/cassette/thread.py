@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buffr.errors import StoreFailed
-from buffr.stores.cassette.index import KeyOf
+from buffr.stores.cassette.index import Filing
 from buffr.stores.cassette.ledger import FileState, Ledger, Waiting
 from buffr.stores.cassette.preparing import Append, Preparations
 from buffr.stores.cassette.reading import Appended, FileChange
@@ -89,7 +89,7 @@ class CassetteThread:
     def __init__(
         self,
         ledger: Ledger,
-        keys: Callable[[], Sequence[KeyOf]],
+        keys: Callable[[], Sequence[Filing]],
         land: Callable[[JobResults], None],
     ) -> None:
         self._ledger = ledger

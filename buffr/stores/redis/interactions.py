@@ -21,7 +21,7 @@ from buffr.errors import BuffrError, CassetteError, StoreFailed, StoreUnreachabl
 from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
 from buffr.matching.key import MatchKey
 from buffr.stores.base import Matches
-from buffr.stores.cassette.index import Index, KeyOf
+from buffr.stores.cassette.index import Filing, Index, KeyOf, RoughOf, always_exact
 from buffr.stores.cassette.recordings import Decoded
 from buffr.stores.cassette.thread import Backlog, let_others_run
 from buffr.stores.interactions import (
@@ -155,8 +155,8 @@ class RedisInteractions:
     def check_writable(self) -> None:
         """The server is asked when the set is opened."""
 
-    def view(self, key_of: KeyOf) -> RedisView:
-        view = RedisView(self, Index(key_of))
+    def view(self, key_of: KeyOf, rough_of: RoughOf = always_exact) -> RedisView:
+        view = RedisView(self, Index(Filing(key_of, rough_of)))
         self.views.append(view)
         if self._known:
             view.building = Signal()
@@ -165,7 +165,7 @@ class RedisInteractions:
 
     async def _build(self, view: RedisView) -> None:
         """Make the index of a view that was created after the set was read."""
-        head, index = self._head, Index(view.index.key_of)
+        head, index = self._head, Index(view.index.filing)
         at = 0
         while head.id == self._head.id and at < self._known:
             for stored in await self._read(head.id, at, min(at + STEP, self._known)):
@@ -235,7 +235,7 @@ class RedisInteractions:
         self._known = 0
         self._decoded.clear()
         for view in self.views:
-            view.take(Index(view.index.key_of))
+            view.take(Index(view.index.filing))
 
     async def _fetch(self) -> None:
         """Read some that are new; if others are about to, wait for them."""

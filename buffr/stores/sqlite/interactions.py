@@ -34,7 +34,7 @@ from buffr.stores.cassette.format import (
     encode,
     index_entry,
 )
-from buffr.stores.cassette.index import Index, KeyOf
+from buffr.stores.cassette.index import Filing, Index, KeyOf, RoughOf, always_exact
 from buffr.stores.cassette.recordings import Decoded
 from buffr.stores.cassette.thread import Backlog, let_others_run
 from buffr.stores.disk import Disk
@@ -146,8 +146,8 @@ class SQLiteInteractions:
     def exists(self) -> bool:
         return self.path.exists()
 
-    def view(self, key_of: KeyOf) -> InteractionView:
-        view = InteractionView(self, Index(key_of))
+    def view(self, key_of: KeyOf, rough_of: RoughOf = always_exact) -> InteractionView:
+        view = InteractionView(self, Index(Filing(key_of, rough_of)))
         self.views.append(view)
         if self._rows:
             view.building = Signal()
@@ -156,7 +156,7 @@ class SQLiteInteractions:
 
     async def _build(self, view: InteractionView) -> None:
         """Make the index of a view that was created after the set was read."""
-        rows, index = self._rows, Index(view.index.key_of)
+        rows, index = self._rows, Index(view.index.filing)
         at = 0
         while at < len(rows) and rows is self._rows:
             entry = self.entry(self._first + at)
@@ -291,7 +291,7 @@ class SQLiteInteractions:
         self._rows = array("q")
         self._decoded.clear()
         for view in self.views:
-            view.take(Index(view.index.key_of))
+            view.take(Index(view.index.filing))
 
     def _index(self, entry: IndexEntry, place: int) -> None:
         for view in self.views:
