@@ -72,7 +72,7 @@ docs-reference: setup-dev  ## write the docs that are generated from the code: s
 public-cassettes: setup-dev  ## replay the cassettes of VCR.py below DIR, of a large project for example
 	$(BIN)/python tests/interchange/public_cassettes.py $(DIR)
 
-bench: setup-dev  ## run the benchmarks; needs wrk, h2load and nginx; BENCH has options
+bench: setup-dev  ## run the benchmarks; needs wrk, h2load, nginx and Chromium; BENCH has options
 	$(BIN)/python -m benchmarks $(BENCH)
 
 PEERS := benchmarks/.peers
