@@ -42,7 +42,7 @@ def names_in(path: Path) -> str:
     return " ".join(found).lower()
 
 
-@pytest.mark.parametrize(("paths", "words"), selections(), ids=" ".join)
+@pytest.mark.parametrize(("paths", "words"), list(selections()), ids=" ".join)
 def test_what_is_chosen_is_there(paths: list[str], words: list[str]) -> None:
     """Every file exists, and has a test for every word."""
     for path in paths:

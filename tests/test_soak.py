@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks.soak import SLOPE_KIB, soak
 
-SECONDS = 5.0
+SECONDS = 3.0
 _PAGES_KIB = 8192.0
 """Memory comes in pages and arenas, of which a short run is not the measure."""
 

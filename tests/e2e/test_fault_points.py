@@ -23,8 +23,9 @@ def recorded(directory: Path) -> list[str]:
     return [one["http"]["request"]["path"] for one in interactions(directory / "c.json")]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("call", ["name", "write"])
+@pytest.mark.parametrize(
+    ("call", "when"), [("name", "before"), ("write", "before"), ("write", "after")]
+)
 def test_a_kill_there_loses_nothing_and_leaves_no_stray_file(
     tmp_path: Path, call: str, when: str
 ) -> None:
