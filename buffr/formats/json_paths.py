@@ -69,6 +69,8 @@ class JSONPath:
             compiled = environment.compile(path)
         except library.JSONPathError as error:
             raise BadPath(str(error.args[0]) if error.args else "not a valid path") from error
+        except (OverflowError, ValueError) as error:
+            raise BadPath("a number that is too large") from error
         return cls(path, compiled, _steps(str(compiled)), library.JSONPathRecursionError)
 
     def places(self, document: Any) -> set[Place]:

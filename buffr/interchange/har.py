@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlencode
 
 import msgspec
 
@@ -26,6 +25,7 @@ from buffr.interchange.imported import (
     each_imported,
     exchange,
     fields,
+    form_of,
     session,
     text_bytes,
     utc,
@@ -178,7 +178,7 @@ def _request_body(request: _Request, headers: Headers, source: Source) -> bytes 
         size = None if request.bodySize is None else int(request.bodySize)
         return _by_size(data.text, size, sent) if size and size > 0 else sent
     if data.params and "multipart" not in (data.mimeType or content_type):
-        return urlencode([(each.name, each.value or "") for each in data.params]).encode()
+        return form_of((each.name, each.value or "") for each in data.params).encode()
     length = first_value(headers, b"content-length")
     # Playwright writes an empty text for a body that is not text, Polly none.
     return b"" if length == b"0" or (data.text == "" and length is None) else None

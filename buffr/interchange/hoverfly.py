@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 
@@ -21,6 +21,7 @@ from buffr.interchange.imported import (
     exchange,
     fields,
     fields_by_name,
+    form_of,
     text_bytes,
 )
 from buffr.interchange.source import Source, shaped
@@ -95,7 +96,7 @@ def _imported(pair: _Pair, source: Source) -> Imported:
     if method is None:
         raise NotImported("it takes requests of any method")
     query = _query(request, losses)
-    url = f"{scheme}://{host}{quote(path, safe=_IN_PATH)}{query}"
+    url = f"{scheme}://{host}{quote(path, safe=_IN_PATH, errors='surrogatepass')}{query}"
     pairs = [
         (name, value)
         for name, matchers in (request.headers or {}).items()
@@ -141,4 +142,4 @@ def _query(request: _Request, losses: list[str]) -> str:
                 pairs += [(name, value) for value in str(each.value).split(";")]
             else:
                 losses.append(f"the {each.matcher} matcher of the query field {name}")
-    return "?" + urlencode(pairs, quote_via=quote) if pairs else ""
+    return "?" + form_of(pairs, quote) if pairs else ""

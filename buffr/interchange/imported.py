@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64decode
 from binascii import Error
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
+import msgspec
 from attrs import evolve, field, frozen
 
 from buffr.errors import BuffrError
@@ -38,6 +40,8 @@ __all__ = [
     "exchange",
     "fields",
     "fields_by_name",
+    "form_of",
+    "json_bytes",
     "session",
     "text_bytes",
     "utc",
@@ -290,8 +294,24 @@ def text_bytes(text: str, charset: str = "utf-8") -> bytes:
     """A body's bytes out of the text that a tool stored, in the charset of its media type."""
     try:
         return text.encode(charset)
-    except (LookupError, UnicodeEncodeError):
+    except (LookupError, ValueError):
         return text.encode("utf-8", "surrogateescape" if _escapes(text) else "surrogatepass")
+
+
+def json_bytes(value: Any) -> bytes:
+    """A body's bytes out of the value that a tool stored. Raises ``NotImported``."""
+    try:
+        try:
+            return msgspec.json.encode(value)
+        except UnicodeEncodeError:  # half of a character
+            return json.dumps(value, separators=(",", ":")).encode()
+    except TypeError as error:
+        raise NotImported(f"a body that JSON does not know: {error}") from error
+
+
+def form_of(pairs: Iterable[tuple[str, str]], quote_via: Callable[..., str] = quote_plus) -> str:
+    """A form or query of pairs of text, whatever is in them."""
+    return urlencode(list(pairs), errors="surrogatepass", quote_via=quote_via)
 
 
 def _escapes(text: str) -> bool:

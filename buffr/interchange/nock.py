@@ -17,9 +17,10 @@ from buffr.interchange.imported import (
     exchange,
     fields,
     fields_by_name,
+    json_bytes,
     text_bytes,
 )
-from buffr.interchange.source import Source, SourceError, shaped
+from buffr.interchange.source import Source, SourceError, converted, shaped
 from buffr.message import Headers, first_value
 
 __all__ = ["LACKS", "read"]
@@ -49,10 +50,10 @@ class _Recording(msgspec.Struct):
 def read(source: Source) -> Iterator[Imported | NotImported]:
     """The recordings of a fixture, in their order. Raises ``SourceError``."""
     try:
-        found = shaped(source.whole(), list[msgspec.Raw])
+        found = shaped(source.whole(), list[Any])
     except NotImported as error:
         raise SourceError(f"{source.path}: {error.message}") from error
-    yield from each_imported(found, lambda text: _imported(shaped(bytes(text), _Recording)))
+    yield from each_imported(found, lambda one: _imported(converted(one, _Recording)))
 
 
 def _imported(given: _Recording) -> Imported:
@@ -73,7 +74,7 @@ def _fields(given: dict[str, Any] | list[str]) -> Headers:
 
 
 def _request_body(body: Any) -> bytes:
-    return _spelled(body) if isinstance(body, str) else msgspec.json.encode(body)
+    return _spelled(body) if isinstance(body, str) else json_bytes(body)
 
 
 def _answer_body(given: _Recording, headers: Headers) -> bytes:
@@ -83,7 +84,7 @@ def _answer_body(given: _Recording, headers: Headers) -> bytes:
         return b"".join(_from_hex(str(part)) for part in response)
     if isinstance(response, str):
         return _from_hex(response) if given.responseIsBinary else _spelled(response)
-    return msgspec.json.encode(response)
+    return json_bytes(response)
 
 
 def _spelled(text: str) -> bytes:

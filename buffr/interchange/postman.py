@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 
@@ -16,6 +15,8 @@ from buffr.interchange.imported import (
     each_imported,
     exchange,
     fields,
+    form_of,
+    json_bytes,
     text_bytes,
 )
 from buffr.interchange.source import Source, SourceError, shaped
@@ -133,7 +134,7 @@ def _body(body: _Body | None) -> bytes | None:
         return text_bytes(body.raw)
     if body.mode == "urlencoded":
         pairs = [(each.key, each.value or "") for each in body.urlencoded if not each.disabled]
-        return urlencode(pairs).encode()
+        return form_of(pairs).encode()
     if body.mode == "graphql":
-        return msgspec.json.encode(body.graphql)
+        return json_bytes(body.graphql)
     return None

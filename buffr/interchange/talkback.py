@@ -18,6 +18,7 @@ from buffr.interchange.imported import (
     each_imported,
     exchange,
     fields_by_name,
+    json_bytes,
     text_bytes,
     utc,
 )
@@ -110,7 +111,7 @@ def _imported(tape: _Tape) -> Imported:
 
 def _bytes(body: Any, *, readable: bool) -> bytes:
     if not isinstance(body, str):
-        return b"" if body is None else msgspec.json.encode(body)
+        return b"" if body is None else json_bytes(body)
     if readable:
         return text_bytes(body)
     return body_of_base64(body, strict=True)
@@ -148,7 +149,7 @@ def _spelled(token: re.Match[str], text: str, end: int) -> str:
     if token.lastgroup == "mark" or value in _LITERALS or _NUMBER.fullmatch(value):
         return value
     if text[end:].lstrip()[:1] == ":":
-        return msgspec.json.encode(value).decode()
+        return json_bytes(value).decode()
     raise NotImported(f"it is not JSON5: {value[:20]!r}")
 
 

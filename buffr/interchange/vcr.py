@@ -23,6 +23,7 @@ from buffr.interchange.imported import (
     each_imported,
     exchange,
     fields,
+    json_bytes,
     text_bytes,
     utc,
 )
@@ -189,7 +190,7 @@ def _typed(kind: str, content: Any) -> bytes:
         except ValueError:
             return _spelled({"base64_string": content})
     if kind == "json" and not isinstance(content, str):
-        return msgspec.json.encode(content)
+        return json_bytes(content)
     return _plain(content)
 
 

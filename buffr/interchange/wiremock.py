@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import msgspec
 
@@ -23,6 +23,8 @@ from buffr.interchange.imported import (
     exchange,
     fields,
     fields_by_name,
+    form_of,
+    json_bytes,
     text_bytes,
 )
 from buffr.interchange.source import Source, SourceError, shaped
@@ -163,7 +165,7 @@ def _target(request: _Request, losses: list[str]) -> str:
             query.append((name, str(each["equalTo"])))
     if query:
         losses.append("the query's spelling and order")
-        target += ("&" if "?" in target else "?") + urlencode(query, quote_via=quote)
+        target += ("&" if "?" in target else "?") + form_of(query, quote)
     return target
 
 
@@ -173,7 +175,7 @@ def _request_body(request: _Request, losses: list[str]) -> bytes:
             return text_bytes(equal)
         if "equalToJson" in pattern:
             given = pattern["equalToJson"]
-            return text_bytes(given) if isinstance(given, str) else msgspec.json.encode(given)
+            return text_bytes(given) if isinstance(given, str) else json_bytes(given)
         if isinstance(encoded := pattern.get("binaryEqualTo"), str):
             return body_of_base64(encoded)
         losses.append(f"the matcher of the body {next(iter(pattern), '')}")
@@ -186,7 +188,7 @@ def _answer_body(response: _Response, source: Source) -> bytes:
     if response.base64Body is not None:
         return body_of_base64(response.base64Body)
     if response.jsonBody is not msgspec.UNSET:
-        return msgspec.json.encode(response.jsonBody)
+        return json_bytes(response.jsonBody)
     types = [value for name, value in response.headers.items() if name.lower() == "content-type"]
     return text_bytes(response.body or "", charset_of(str(types[0])) if types else "utf-8")
 

@@ -110,7 +110,7 @@ class TestSteps:
         )  # fmt: skip
         assert done.stdout == "{('a',)}\n", done.stderr
 
-    @pytest.mark.parametrize("text", ["a", "$.", "$[", "$.a[?", "$[01]", "$['a"])
+    @pytest.mark.parametrize("text", ["a", "$.", "$[", "$.a[?", "$[01]", "$['a", "$[?@.a==1e999]"])
     def test_a_path_that_is_not_valid(self, text: str) -> None:
         with pytest.raises(BadPath):
             JSONPath.of(text)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.errors import BuffrError, CassetteError
+from buffr.interaction import HTTPInteraction
 from buffr.interchange.formats import FORMATS, Format, format_of
 from buffr.interchange.imported import Imported, NotImported
 from buffr.interchange.importing import Importing
@@ -98,6 +99,38 @@ class TestFaults:
     def test_one_faulty_element_does_not_take_the_others_along(self, tmp_path: Path) -> None:
         found = read(har(tmp_path / "x.har", entry(), entry(response={"status": "no"}), entry()))
         assert [type(each) for each in found] == [Imported, NotImported, Imported]
+
+    @pytest.mark.parametrize(
+        ("body", "expected"),
+        [
+            ({"a": "\ud800"}, rb'{"a":"\ud800"}'),
+            ("\udc80", b"\x80"),
+            ([2**70], b"[1180591620717411303424]"),
+        ],
+    )
+    def test_halves_of_characters(self, body: object, expected: bytes, tmp_path: Path) -> None:
+        path = tmp_path / "x.json"
+        recorded = {"scope": "http://a.example:80", "path": "/", "response": body, "status": 200}
+        path.write_text(json.dumps([recorded]))
+        (imported,) = read(Source(path), Format.NOCK)
+        assert isinstance(imported, Imported)
+        assert isinstance(imported.interaction, HTTPInteraction)
+        assert imported.interaction.body.data == expected
+
+    def test_halves_of_characters_in_a_form(self, tmp_path: Path) -> None:
+        form = {"mimeType": "x/y", "params": [{"name": "\ud800", "value": "\udfff"}]}
+        request = {"method": "POST", "url": "http://a.example/x", "headers": [], "postData": form}
+        (imported,) = read(har(tmp_path / "x.har", entry(request=request)))
+        assert isinstance(imported, Imported)
+        assert imported.interaction.request.body.data == b"%ED%A0%80=%ED%BF%BF"
+
+    def test_a_charset_that_is_none(self, tmp_path: Path) -> None:
+        content = {"mimeType": "text/plain; charset=utf\0", "text": "caf\u00e9"}
+        answer = {"status": 200, "content": content}
+        (imported,) = read(har(tmp_path / "x.har", entry(response=answer)))
+        assert isinstance(imported, Imported)
+        assert isinstance(imported.interaction, HTTPInteraction)
+        assert imported.interaction.body.data == "caf\u00e9".encode()
 
     def test_an_own_cassette_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "own.json"
