@@ -12,7 +12,7 @@ from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets
 from buffr.redaction.pseudonym import COUNTED_MARK, HEX_MARK, MARK, is_pseudonym
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.searches import Search, Searches
-from buffr.redaction.shapes import Shapes
+from buffr.redaction.shapes import PROBE, Shapes
 from buffr.redaction.spans import SecretSpan, settled
 from buffr.redaction.spread import find_spread
 from buffr.redaction.telling import TellingNames
@@ -23,7 +23,7 @@ __all__ = ["FORM", "MULTIPART", "Scanner", "scanner_of"]
 FORM = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
 _LONG = 16 * 1024
-_NAMED, _SHAPES, _TELLING = range(3)
+_NAMED, _TELLING = range(2)
 
 
 def _nothing(_text: bytes) -> Iterator[SecretSpan]:
@@ -44,13 +44,11 @@ class Scanner:
     def __init__(self, rules: RedactionRules) -> None:
         self.rules = rules
         self._telling = TellingNames(rules)
-        self._searches = Searches(
-            NamedSecrets(rules).searches,
-            Shapes(rules.patterns).searches,
-            self._telling.searches,
-            _SHOWN_ONLY,
-            probe=MARK,
+        # One automaton for all has so many states that making them takes a new process long.
+        self._names = Searches(
+            NamedSecrets(rules).searches, self._telling.searches, _SHOWN_ONLY, probe=MARK
         )
+        self._shapes = Searches(Shapes(rules.patterns).searches, probe=PROBE)
         self.places = JSONPlaces(rules.json_paths)
 
     def has_known_shape(self, value: bytes) -> bool:
@@ -76,7 +74,7 @@ class Scanner:
         """Whether a quick search proves that a whole body has neither secrets nor stand-ins."""
         if self.places or media_type in (FORM, MULTIPART):
             return False
-        if self._searches.shown(text) or base64_runs(text):
+        if self._names.shown(text) or self._shapes.shown(text) or base64_runs(text):
             return False
         return not known.secrets or not known.stand_in(text)
 
@@ -105,10 +103,13 @@ class Scanner:
     ) -> list[SecretSpan]:
         found: list[SecretSpan] = []
         base64 = base64_runs(text)
-        shown = self._searches.shown(text)
-        if shown or (base64 and len(text) >= _LONG):
+        names, shapes = self._names.shown(text), self._shapes.shown(text)
+        if names or shapes or (base64 and len(text) >= _LONG):
+            # The first that finds a secret names it.
             found += [
-                *self._searches.find(text, shown),
+                *self._names.find(text, self._names.of_group(_NAMED, names)),
+                *self._shapes.find(text, shapes),
+                *self._names.find(text, self._names.of_group(_TELLING, names)),
                 *find_escaped(text, self._in_decoded),
             ]
         if base64:
@@ -145,16 +146,15 @@ class Scanner:
         return settled(found) if found else found
 
     def _tokens(self, text: bytes) -> Iterator[SecretSpan]:
-        searches = self._searches
-        return searches.find(text, searches.of_group(_SHAPES, searches.shown(text)))
+        return self._shapes.find(text, self._shapes.shown(text))
 
     def _in_decoded(self, text: bytes) -> Iterator[SecretSpan]:
         """The secrets in a text that was decoded first, such as JSON in a query."""
-        searches = self._searches
-        shown = searches.shown(text)
-        groups = (_SHAPES, _NAMED, _TELLING) if b'"' in text else (_SHAPES,)
-        for group in groups if shown else ():
-            yield from searches.find(text, searches.of_group(group, shown))
+        yield from self._tokens(text)
+        if b'"' in text:
+            shown = self._names.shown(text)
+            for group in (_NAMED, _TELLING):
+                yield from self._names.find(text, self._names.of_group(group, shown))
 
     def _in_form(self, text: bytes, *, begins: bool) -> list[SecretSpan]:
         at = 0 if begins else text.find(b"&") + 1

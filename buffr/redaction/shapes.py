@@ -18,7 +18,7 @@ from buffr.redaction.searches import Search
 from buffr.redaction.spans import SecretSpan
 from buffr.redaction.vendors import TELLING_INFIX, VENDORS, starts
 
-__all__ = ["Shapes", "TokenShape"]
+__all__ = ["PROBE", "Shapes", "TokenShape"]
 
 _UNBROKEN_RUN = re.compile(rb"[A-Za-z0-9]{12,}")
 _LONG_RUN = re.compile(rb"[A-Za-z0-9_]{16,}")
@@ -180,6 +180,9 @@ TOKENS = (
 """Tokens of many services, each with a prefix of its own."""
 
 _STARTS = "|".join(starts())
+
+PROBE = b"-----BEGIN PRIVATE KEY-----"
+"""A text with a secret, whatever the settings are."""
 
 
 def _check(pattern: str) -> None:
