@@ -329,23 +329,25 @@ class TestWhileSomeoneWrites:
 
         def reformat() -> None:
             indent = 0
+            other = path.with_name("other")
             while not done.wait(0.01):
                 indent = 4 - indent
                 begun_ns = time.time_ns()
                 with suppress(json.JSONDecodeError):  # it read between an append's two steps
                     text = json.dumps(json.loads(path.read_bytes()), indent=indent).encode()
+                    other.write_bytes(text)
                     if time.time_ns() - begun_ns < WINDOW_NS // 2:  # else that could be meant
-                        by_rename(path, text)
+                        other.replace(path)
 
         formatter = Thread(target=reformat)
         formatter.start()
-        for number in range(150):
+        for number in range(200):
             deck.append(recording(b"/%d" % number))
         done.set()
         formatter.join()
         deck.close()
         recorded = paths(path)
-        assert set(recorded) == {"/first", *(f"/{number}" for number in range(150))}
+        assert set(recorded) == {"/first", *(f"/{number}" for number in range(200))}
         assert not list(path.parent.glob("*.torn*"))
 
 
