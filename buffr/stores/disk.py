@@ -8,6 +8,8 @@ from contextlib import suppress
 from fcntl import F_GETFL, F_SETFL, fcntl
 from pathlib import Path
 
+from buffr.transport.spool import path_of
+
 __all__ = ["BytesLike", "Disk", "blocks"]
 
 BytesLike = bytes | bytearray | memoryview
@@ -65,12 +67,15 @@ class Disk:
         return fd
 
     def create_nameless(self, directory: Path, mode: int) -> int | None:
-        """The descriptor of a new file that has no name yet; ``None`` where there are none."""
+        """A new file to which ``name`` can give its first name; ``None`` where there are none."""
         if not hasattr(os, "O_TMPFILE"):
             return None
         try:
             fd = os.open(directory, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, mode)
         except OSError:  # not by all file systems; what else is wrong, the next call will say
+            return None
+        if not path_of(fd).exists():  # without /proc it could get no name
+            os.close(fd)
             return None
         with suppress(OSError):
             os.fchmod(fd, mode)

@@ -10,9 +10,14 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
-__all__ = ["Spool", "close_aside"]
+__all__ = ["Spool", "close_aside", "path_of"]
 
 _MANY_BYTES = 4 << 20
+
+
+def path_of(fd: int) -> Path:
+    """Where an open file is found that has no name."""
+    return Path(f"/dev/fd/{fd}")
 
 
 class Spool:
@@ -71,7 +76,7 @@ class Spool:
     @property
     def path(self) -> Path | None:
         """A path to open the bytes while the spool is open; ``None`` while they are in memory."""
-        return None if self._file is None else Path(f"/dev/fd/{self._file.fileno()}")
+        return None if self._file is None else path_of(self._file.fileno())
 
     def close(self) -> None:
         if self._file is not None:

@@ -16,6 +16,7 @@ from recordings import exchange_of, recording
 
 from buffr.errors import StoreFailed
 from buffr.interaction import Body, Chunk, Searched
+from buffr.stores import disk
 from buffr.stores.cassette.body_files import INLINE_BYTES
 from buffr.stores.disk import BytesLike, Disk
 from buffr.transport.spool import Spool
@@ -46,6 +47,13 @@ def test_a_large_answer_is_named_by_its_digest(deck: Deck) -> None:
     assert response["body_file"] == sha256(LARGE).hexdigest()
     assert response["body_size"] == len(LARGE)
     assert "body" not in response
+    assert files(deck) == [sha256(LARGE).hexdigest()]
+
+
+def test_where_an_open_file_is_not_found(deck: Deck, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without /proc, as in some chroots, it can get no name later."""
+    monkeypatch.setattr(disk, "path_of", lambda fd: Path(f"/dev/null/{fd}"))
+    deck.append(recording(b"/a", LARGE))
     assert files(deck) == [sha256(LARGE).hexdigest()]
 
 

@@ -14,6 +14,7 @@ from uuid import uuid4
 from buffr.errors import CassetteError
 from buffr.interaction import Body, Interaction
 from buffr.stores.disk import Disk
+from buffr.transport.spool import path_of
 
 __all__ = ["INLINE_BYTES", "BodyFiles"]
 
@@ -165,7 +166,7 @@ class BodyFiles:
         if self._sync:
             self._disk.sync(fd)
         if path is None:
-            self._name(Path(f"/dev/fd/{fd}"), name)
+            self._name(path_of(fd), name)
         else:
             self._put(path, name)
 
