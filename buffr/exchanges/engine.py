@@ -44,10 +44,9 @@ from buffr.exchanges.lookup import (
     no_match,
     only_recording,
     places_of_batch,
-    turn_of_recording,
+    take_turn,
 )
 from buffr.exchanges.pace import PacedUpstream
-from buffr.exchanges.playhead import Repeat
 from buffr.exchanges.replay import Replays
 from buffr.exchanges.request_body import RequestBody, read_whole, stream_through
 from buffr.exchanges.route import Cached, LiveChecks, Passing, Recorded, Route
@@ -517,18 +516,8 @@ class Engine:
         route, identity = exchange.route, exchange.identity
         if isinstance(route, Recorded) and identity.keys and exchange.too_old is None:
             variant = route.matcher.variant(identity.selecting, request, answer.headers)
-            filed = recording_name(identity.keys[0].digest, variant)
-            route.playhead.made(filed)
-            counted = self._count_turn(exchange, route, filed)
-            Deferred.fromCoroutine(counted).addErrback(_not_shared)
-
-    async def _count_turn(self, exchange: Exchange, route: Recorded, filed: bytes) -> None:
-        remark = exchange.remark
-        scope = exchange.scope if remark is None else remark.scope
-        name = await turn_of_recording(exchange, route, filed)
-        route.playhead.answered(scope, name)
-        if route.fleet is not None and route.playhead.repeat is Repeat.ONCE:
-            await route.fleet.playheads.answered(scope, name)
+            name = recording_name(identity.keys[0].digest, variant)
+            Deferred.fromCoroutine(take_turn(exchange, route, name)).addErrback(_not_shared)
 
     def _stored(self, exchange: Exchange) -> None:
         self.counters.recorded += 1

@@ -7,13 +7,13 @@ yet all of them answer that request, in recorded order.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise
 
 from buffr.matching.variants import Selecting
 from buffr.stores.base import Matches
 
-__all__ = ["fitting", "of_one_request", "variants_of"]
+__all__ = ["filed", "fitting", "of_one_request", "variants_of"]
 
 
 def variants_of(found: Matches | None) -> list[Matches]:
@@ -33,20 +33,27 @@ def fitting(selecting: Selecting, variants: Sequence[Matches]) -> Matches | None
     fit = [each for each in fit if each.variant is not None] or fit
     alike = [each for each in fit if selecting.accepts_like(each.variant)]
     if not alike:
-        alike = [each for each in fit if _of_one_request(fit[0], each)]
+        alike = [each for each in fit if of_one_request((fit[0], each)) is not None]
     return _joined(alike) if alike else None
 
 
 def of_one_request(variants: Sequence[Matches]) -> Matches | None:
     """All of the variants, if their recorded requests do not differ; else ``None``."""
-    same = all(_of_one_request(one, other) for one, other in pairwise(variants))
-    return _joined(variants) if variants and same else None
+    known: dict[str, object] = {}
+    for each in variants:
+        for name, value in () if each.variant is None else each.variant.of_request:
+            if known.setdefault(name, value) != value:
+                return None
+    return _joined(variants) if variants else None
 
 
-def _of_one_request(one: Matches, other: Matches) -> bool:
-    if one.variant is None or other.variant is None:
-        return True
-    return one.variant.may_be_of_request_of(other.variant)
+def filed(found: Matches, place: int) -> tuple[bytes, int]:
+    """The name under which a place is filed, and how many of its recordings end with this one."""
+    for part in found.parts or (found,):
+        at = bisect_left(part.places, place)
+        if at < len(part.places) and part.places[at] == place:
+            return part.name, at + 1
+    return found.name, 0
 
 
 def _joined(variants: Sequence[Matches]) -> Matches:
@@ -54,4 +61,4 @@ def _joined(variants: Sequence[Matches]) -> Matches:
     if len(variants) == 1:
         return first if not first.others else Matches(first.name, first.places, first.variant)
     places = sorted([place for each in variants for place in each.places])
-    return Matches(first.name, places, first.variant)
+    return Matches(first.name, places, first.variant, parts=variants)

@@ -9,11 +9,11 @@ from twisted.logger import LogLevel
 
 from buffr.clock.messages import moved_back
 from buffr.clock.session import SessionClocks
-from buffr.errors import NoMatch, StoreFailed
+from buffr.errors import BuffrError, NoMatch, StoreFailed
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.exchange import Exchange, shown
 from buffr.exchanges.explain import Explained
-from buffr.exchanges.fitting import fitting, of_one_request, variants_of
+from buffr.exchanges.fitting import filed, fitting, of_one_request, variants_of
 from buffr.exchanges.playhead import Repeat
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Recorded
@@ -35,7 +35,7 @@ __all__ = [
     "no_match",
     "only_recording",
     "places_of_batch",
-    "turn_of_recording",
+    "take_turn",
 ]
 
 _RETRYING_SDKS = (
@@ -103,15 +103,19 @@ async def in_turn(
 
     ``None`` if they are used up, or too old.
     """
-    scope = exchange.scope
+    scope, whole = exchange.scope, found
     if exchange.remark is not None:
         scope = exchange.remark.scope
         found = evolve(found, places=await exchange.remark.dialogue.own(route.store, found.places))
     if route.fleet is not None and needs_fleet(route.playhead.repeat, found.places):
-        return await _next_of_fleet(scope, route, route.fleet, found)
-    if route.ages is None:
-        return route.playhead.next(scope, found.name, found.places)
-    return await _next_by_age(exchange, route, route.ages, found, scope, wall())
+        place = await _next_of_fleet(scope, route, route.fleet, found)
+    elif route.ages is None:
+        place = route.playhead.next(scope, found.name, found.places)
+    else:
+        place = await _next_by_age(exchange, route, route.ages, found, scope, wall())
+    if place is not None:
+        route.playhead.use(*filed(whole, place))
+    return place
 
 
 async def places_of_batch(
@@ -154,25 +158,33 @@ async def _next_of_fleet(scope: str, route: Recorded, fleet: Fleet, found: Match
         at = await turn(scope, found.name, len(places), playhead.repeat.value)
     except StoreFailed:
         return local
-    if at is None:
-        return None
-    playhead.played.add(places[at])
-    return places[at]
+    return None if at is None else places[at]
 
 
-async def turn_of_recording(exchange: Exchange, route: Recorded, filed: bytes) -> bytes:
-    """The name under which a recording's turn counts that was just made, ``filed`` under another.
+async def take_turn(exchange: Exchange, route: Recorded, name: bytes) -> None:
+    """Count a recording that was just made, and filed by a name, as the answer in its turn.
 
-    They differ if the same request got other answers before.
+    Raises ``StoreFailed`` if other processes could not be told.
     """
+    route.playhead.make(name)
+    remark = exchange.remark
+    scope = exchange.scope if remark is None else remark.scope
+    counted = await _name_of_turn(exchange, route, name)
+    route.playhead.answered(scope, counted)
+    if route.fleet is not None and route.playhead.repeat is Repeat.ONCE:
+        await route.fleet.playheads.answered(scope, counted)
+
+
+async def _name_of_turn(exchange: Exchange, route: Recorded, name: bytes) -> bytes:
+    """The name under which the turns of a recording count: another if the request got others."""
     try:
         found = await route.store.find(exchange.identity.keys)
-    except StoreFailed:
-        return filed
+    except BuffrError:  # what it could not read may be of any other request
+        return name
     if found is None or not found.others:
-        return filed
+        return name
     fit = fitting(exchange.identity.selecting, variants_of(found))
-    return filed if fit is None else fit.name
+    return name if fit is None else fit.name
 
 
 async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Matches | None:

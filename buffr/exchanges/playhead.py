@@ -24,8 +24,9 @@ class Playhead:
 
     A place that is added while others are played is next in its turn. A
     recording made in this run counts as an answer too. The number of scopes is
-    bounded: the one that was idle longest is forgotten first. ``played`` are
-    the places that have answered, in any scope.
+    bounded: the one that was idle longest is forgotten first. Recordings
+    are filed by names, several of which may have their turns under one: ``used``
+    says for each how many of its first recordings have answered, in any scope.
     """
 
     def __init__(self, repeat: Repeat, max_scopes: int = 10_000) -> None:
@@ -33,7 +34,7 @@ class Playhead:
         self.taken = 0
         """How many turns were taken so far, in all scopes."""
         self._max_scopes = max_scopes
-        self.played: set[int] = set()
+        self._used: dict[bytes, int] = {}
         self._made: dict[bytes, int] = {}
         self._scopes: dict[str, dict[bytes, int]] = {}
 
@@ -56,27 +57,33 @@ class Playhead:
                     return None
         heads[digest] = at + 1
         self.taken += 1
-        place = places[at]
-        self.played.add(place)
-        return place
+        return places[at]
 
     def answered(self, scope: str, digest: bytes) -> None:
         """The upstream answered the key, and the answer was recorded."""
         heads = self._heads(scope)
         heads[digest] = heads.get(digest, 0) + 1
 
-    def made(self, name: bytes) -> None:
-        """A recording of this key and variant was made."""
+    def use(self, name: bytes, number: int) -> None:
+        """One of the recordings that are filed by a name has answered."""
+        if number > self._used.get(name, 0):
+            self._used[name] = number
+
+    def used(self, name: bytes) -> int:
+        return self._used.get(name, 0)
+
+    def make(self, name: bytes) -> None:
+        """A recording that is filed by this name was made."""
         self._made[name] = self._made.get(name, 0) + 1
 
-    def recordings(self, name: bytes) -> int:
-        """How many recordings of this key and variant were made in this run."""
+    def made(self, name: bytes) -> int:
+        """How many of those that are filed by a name were made in this run: its last ones."""
         return self._made.get(name, 0)
 
     @property
     def names(self) -> set[bytes]:
-        """All keys that were answered."""
-        return set[bytes]().union(*self._scopes.values())
+        """By what those are filed that were used or made."""
+        return {*self._used, *self._made}
 
     @property
     def scopes(self) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import sha256
 
 from attrs import field, frozen
@@ -77,14 +78,13 @@ class Variant:
         parts = (*parts, ("type", self.media_type))
         return digest_of(b"".join(map(encoded, parts)))[:8]
 
-    def may_be_of_request_of(self, other: Variant) -> bool:
-        """Whether one request may have got both answers, as far as the fields of both tell."""
-        ours, theirs = dict(self.negotiated), dict(other.negotiated)
-        return (
-            self.fixed == other.fixed
-            and all(ours[name] == theirs[name] for name in ours.keys() & theirs.keys())
-            and (self.accept == other.accept or not (self.accept and other.accept))
-        )
+    @property
+    def of_request(self) -> Iterator[KeyPart | tuple[str, tuple[KeyPart, ...]]]:
+        """What is known of the request: two variants with different ones are of two requests."""
+        yield "", self.fixed
+        yield from self.negotiated
+        if "accept" not in dict(self.negotiated):
+            yield "accept", self.accept
 
 
 def recording_name(digest: bytes, variant: Variant | None) -> bytes:

@@ -19,13 +19,15 @@ class Matches:
 
     ``name`` is the name under which a playhead counts them. ``others`` are
     those of the key's other variants, in the order of their first
-    interactions.
+    interactions. ``parts`` are the variants that were joined to this one
+    sequence, if they are several.
     """
 
     name: bytes
     places: Sequence[int]
     variant: Variant | None = None
     others: Sequence[Matches] = ()
+    parts: Sequence[Matches] = ()
 
 
 class Late(Protocol):

@@ -30,7 +30,8 @@ def unused(routes: Iterable[Route]) -> list[Unused]:
     """The interactions that none of these routes' clients was given, in recorded order.
 
     Those in the cassettes of routes that replay; recorded in this run is as
-    good as replayed, and such recordings are the last of their key and variant.
+    good as replayed. A playhead gives those of a name from the first on, and
+    appends to them, so that two numbers say which of them were used.
     """
     asked: dict[IndexedStore, Recorded] = {
         route.store: route
@@ -53,8 +54,8 @@ def unused(routes: Iterable[Route]) -> list[Unused]:
             ours.update(store.index.waiting)
         for found in store.index.all():
             ours.update(found.places)
-            theirs.update(route.playhead.played.intersection(found.places))
-            made = route.playhead.recordings(found.name)
+            theirs.update(found.places[: route.playhead.used(found.name)])
+            made = route.playhead.made(found.name)
             theirs.update(found.places[max(0, len(found.places) - made) :])
     return [
         Unused(cassette.where, request_for_log(request, rules[cassette]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from buffr.exchanges.fitting import fitting, of_one_request, variants_of
+from buffr.exchanges.fitting import filed, fitting, of_one_request, variants_of
 from buffr.matching.variants import Selecting
 from buffr.message import Headers
 from buffr.stores.base import Matches
@@ -72,6 +72,26 @@ class TestOfOneRequest:
             found = [matches(at, ((name, b"%d/*" % at),), vary, JSON) for at in (1, 2)]
             assert of_one_request(found) is None
         assert of_one_request([]) is None
+
+    def test_requests_that_differ_from_one_between(self) -> None:
+        """The first and the last were asked with another Accept, of which the second is silent."""
+        asked = [((b"accept", kind), (b"x-theme", b"dark")) for kind in (b"a/b", b"a/b", b"c/d")]
+        found = [matches(at, one, JSON) for at, one in enumerate(asked)]
+        assert of_one_request(found[:2]) is not None
+        between = matches(1, asked[1], (b"vary", b"Accept"))
+        assert of_one_request([found[0], between, found[2]]) is None
+        assert of_one_request([between, found[2]]) is None
+
+
+def test_filed() -> None:
+    """By the variant that a place belongs to, whatever sequence it was played in."""
+    one, other = matches(1, (), JSON), matches(2, (), PAGE)
+    fit = fitting(asking(), [one, other])
+    assert fit is not None
+    found = [filed(fit, place) for place in fit.places]
+    assert found == [(one.name, 1), (other.name, 1), (one.name, 2), (other.name, 2)]
+    assert filed(one, 11) == (one.name, 2)
+    assert filed(one, 5) == (one.name, 0)
 
 
 def test_variants_of() -> None:

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from buffr.exchanges.explain import Explainer
+from buffr.exchanges.fitting import filed
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.playhead import Playhead, Repeat
 from buffr.exchanges.route import Recorded
@@ -20,6 +21,7 @@ from buffr.matching.matcher import Matcher
 from buffr.matching.rules import MatchRules
 from buffr.policy.mode import Mode
 from buffr.redaction.rules import RedactionRules
+from buffr.stores.base import Matches
 from buffr.stores.cassette.recordings import Recordings
 from buffr.stores.cassette.store import Cassette, CassetteStore
 from buffr.transport.turn import Turn
@@ -89,7 +91,9 @@ def replayed(one: Recorded, place: int, scope: str = "") -> None:
         and one.matcher.recorded(found).digest == key.digest
     ]
     name = recording_name(key.digest, key.variant)
-    assert one.playhead.next(scope, name, places) is not None
+    played = one.playhead.next(scope, name, places)
+    assert played is not None
+    one.playhead.use(*filed(Matches(name, places), played))
 
 
 def left(*routes: Recorded) -> list[str]:
@@ -128,7 +132,7 @@ class TestUnused:
         request = recordings_of(one).request(0)
         assert request is not None
         key = one.matcher.recorded_key(IndexEntry(request))
-        one.playhead.made(recording_name(key.digest, key.variant))
+        one.playhead.make(recording_name(key.digest, key.variant))
         assert left(one) == []
 
     def test_hosts_that_share_a_cassette(self, tmp_path: Path) -> None:
