@@ -106,9 +106,14 @@ class RecordedCall(UpstreamCall):
         count = None if remark is None else remark.count
         follow = None
         if head.status in route.record_statuses:
-            self._arriving = self.bodies.arriving(partial(self._search, head))
-            follow = self._arriving.grown
+            follow = partial(self._follow, head)
         return Tape(spool, self.seconds(), count=count, turns=self.body.turns, follow=follow)
+
+    def _follow(self, head: ResponseHead, spool: Spool) -> None:
+        """The answer's body has outgrown its tape's window, which few do, or grows on."""
+        if self._arriving is None:
+            self._arriving = self.bodies.arriving(partial(self._search, head))
+        self._arriving.grown(spool)
 
     def _search(self, head: ResponseHead) -> Search:
         """How the answer's body is searched for credentials. For any thread."""
@@ -117,8 +122,10 @@ class RecordedCall(UpstreamCall):
         return redactor.answer_search(request, head).over
 
     def close(self) -> None:
-        if self._arriving is not None:
-            self._arriving.drop()
+        # It refers back: left here, only the garbage collector would release the exchange.
+        arriving, self._arriving = self._arriving, None
+        if arriving is not None:
+            arriving.drop()
         super().close()
 
     async def keep(self, head: ResponseHead, tape: Tape, truncated: str | None) -> None:
