@@ -59,6 +59,8 @@ _RECORD_BYTES = 1 << 14
 """The longest plain text of a record (RFC 8446 5.1)."""
 _ROOM_BYTES = 1 << 15
 
+_LOST = Failure(CONNECTION_LOST)
+
 _lib: Any = getattr(SSL, "_lib", None)
 _ffi: Any = getattr(SSL, "_ffi", None)
 _room: Any = b"" if _ffi is None else _ffi.new("char[]", _ROOM_BYTES)
@@ -240,5 +242,8 @@ class ThinTLS(TLSMemoryBIOProtocol):
             # The client closed without a close_notify, so there may have been more to come
             # (RFC 8446 6.1). All that has come was taken.
             self._lostTLSConnection = True
-            self._reason = self._reason or Failure(CONNECTION_LOST)
+            self._reason = self._reason or _LOST
         super().connectionLost(reason)
+        # Or it would refer to itself by way of the protocol inside: the session, which is large,
+        # would be kept until garbage is collected.
+        self._producer = None

@@ -64,13 +64,12 @@ class HeadLimits:
 class _Fields:
     """Collects httptools' callbacks, which have these names."""
 
-    __slots__ = ("fields", "on_header")
+    __slots__ = ("fields",)
 
     def __init__(self) -> None:
         self.fields: list[tuple[bytes, bytes]] = []
-        self.on_header = self._add
 
-    def _add(self, name: bytes, value: bytes) -> None:
+    def on_header(self, name: bytes, value: bytes) -> None:
         self.fields.append((name, value.strip(b" \t")))
 
 

@@ -29,20 +29,15 @@ _MAX_EMPTY_LINES = 8
 class HeadMemo(KnownHeads[Request]):
     """Maps the exact bytes of a strictly accepted head to its request.
 
-    It holds parse results, never decisions. Heads that change what follows on
-    the connection are parsed each time.
+    It holds parse results, never decisions. Heads with a chunked body, an
+    expectation or an upgrade are parsed each time.
     """
 
     def __init__(self, size_bytes: int = 16 * 1024 * 1024) -> None:
         super().__init__(size_bytes)
 
     def put(self, raw: bytes, head: Request) -> None:
-        if (
-            head.body_length != CHUNKED
-            and not head.expects_continue
-            and not head.upgrade
-            and head.method != b"CONNECT"
-        ):
+        if head.body_length != CHUNKED and not head.expects_continue and not head.upgrade:
             super().put(raw, head)
 
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
 from collections.abc import Callable
+from weakref import ref
 
 import pytest
 from handshakes import NOW, Handshake, new_authority, trusting
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.protocol import connectionDone
+from twisted.internet.interfaces import IProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from buffr.tls.authority import Authority
 from buffr.tls.contexts import LeafContexts, ServerTLS
-from buffr.tls.thin import ThinTLS
+from buffr.tls.thin import ThinTLS, server_tls
+from buffr.transport.streams import IStreamTransport
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
@@ -149,6 +156,37 @@ class TestSame:
 
         same(both, act)
         assert both[0].shake.client.pending() == 0
+
+
+@implementer(IProducer)
+class _Reader(Protocol):
+    """A protocol that its transport keeps from writing while the client does not read."""
+
+    transport: IStreamTransport
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, True)
+
+    def stopProducing(self) -> None:
+        """Nothing is produced."""
+
+
+class TestTheEnd:
+    def test_leaves_nothing_to_collect(self, authority: Authority) -> None:
+        """A session has 20 KB or more, which must not wait for a collection."""
+        creator = ServerTLS(LeafContexts(authority, lambda: NOW), "h.test")
+        layer = server_tls(_Reader(), creator, Clock())
+        transport = StringTransport()
+        layer.makeConnection(transport)
+        gone = ref(layer)
+        gc.disable()
+        try:
+            transport.unregisterProducer()  # as a socket that is gone does
+            layer.connectionLost(connectionDone)
+            del layer
+            assert gone() is None
+        finally:
+            gc.enable()
 
 
 class TestTickets:

@@ -19,7 +19,6 @@ NEVER = {
     "chunked": head(b"Transfer-Encoding: chunked\r\n"),
     "expect": head(b"Expect: 100-continue\r\nContent-Length: 5\r\n"),
     "upgrade": head(b"Connection: upgrade\r\nUpgrade: websocket\r\n"),
-    "CONNECT": head(line=b"CONNECT h:443 HTTP/1.1"),
     "over 8 KiB": head(b"X-A: " + b"a" * 8192 + b"\r\n"),
 }
 
