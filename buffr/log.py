@@ -183,9 +183,21 @@ class ExchangeLog:
         before, _, after = self.rest_of(request, status, src, _ANY_TRACE).rpartition(_ANY_TRACE)
         return before, after
 
+    def around_duration(
+        self, request: str, status: int, src: str, trace: str = ""
+    ) -> tuple[str, str]:
+        """What is before and after the duration in the ``rest_of`` an exchange."""
+        before, _, after = self.rest_of(request, status, src, trace).rpartition(duration(0))
+        return before, after
+
     def again(self, now: float, rest: str) -> None:
         """Log an exchange like ``exchange``, with the result of ``rest_of``."""
         self._add(f"{self._before_time}{self._time(now)}{rest}")
+
+    def lasted(self, now: float, dur_s: float, around: tuple[str, str]) -> None:
+        """Log an exchange like ``exchange``, with the result of ``around_duration``."""
+        before, after = around
+        self._add(f"{self._before_time}{self._time(now)}{before}{duration(dur_s)}{after}")
 
     def session(
         self,

@@ -63,7 +63,7 @@ class Limits:
         kinds.size(0),
         64 * 2**20,
         "How much memory a listener uses to know requests that were replayed before, with their "
-        "answers, by their bytes; 0 for none.",
+        "answers, and those that were only relayed, by their bytes; 0 for none.",
     )
     connections: int = setting(
         kinds.whole(1, 1_000_000),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, assert_never
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -37,7 +36,8 @@ from buffr.exchanges.exchange import (
 )
 from buffr.exchanges.faults import FaultInjected, FaultSink
 from buffr.exchanges.fetch import Fetches
-from buffr.exchanges.hit import RecordedHit, Tell
+from buffr.exchanges.hit import RecordedHit
+from buffr.exchanges.known_relay import KnownRelay, Relay
 from buffr.exchanges.lookup import (
     identity_of,
     next_place,
@@ -53,12 +53,13 @@ from buffr.exchanges.route import Cached, LiveChecks, Passing, Recorded, Route
 from buffr.exchanges.seen import LiveCheck
 from buffr.exchanges.sessions.opening import call_opened, is_open_call
 from buffr.exchanges.sessions.registry import Sessions
+from buffr.exchanges.telling import Telling
 from buffr.formats.codings import GZIP_START
 from buffr.interaction import RecordedRequest
 from buffr.log import ExchangeLog, say
 from buffr.matching.key import recording_name
 from buffr.matching.variants import Identity
-from buffr.message import TRACEPARENT, Request, ResponseHead, trace_of
+from buffr.message import Request, ResponseHead
 from buffr.policy.faults import Fault
 from buffr.policy.mode import Fetch, Refuse, Replay, decide
 from buffr.transport.eager import AT_ONCE_BYTES, aside
@@ -94,13 +95,14 @@ class Engine:
         self.watch: Watch | None = None
         self._log = log
         self._wall = wall
+        self._telling = Telling(self, log, wall)
         callbacks = (self._timestamp, self._kept, self._append_failed)
         self._sessions = Sessions(reactor, *callbacks)
         self._replays = Replays(reactor, wall, self.counters, self._sessions)
         self._fetches = Fetches(reactor, self.counters, self._sessions, self._replays, *callbacks)
         self._dialogues = Dialogues(reactor)
         self._caching = Caching(
-            reactor, wall, self.counters, self._stored, self._append_failed, self._telling
+            reactor, wall, self.counters, self._stored, self._append_failed, self._telling.hit
         )
 
     async def handle(
@@ -110,15 +112,24 @@ class Engine:
         body: bytes | BodyStream,
         sink: SwitchingSink,
         scope: str = "",
+        relay: Relay | None = None,
     ) -> None:
         """Answer one request. Raises a ``BuffrError`` if it cannot be answered.
 
-        ``scope`` names the playhead that counts its repetitions.
+        ``scope`` names the playhead that counts its repetitions. ``relay`` is
+        what became of the request so far, if it was sent again.
         """
         exchange = Exchange(
-            route, request, sink, scope, route.src, client=sink.connection, watch=self.watch
+            route,
+            request,
+            sink,
+            scope,
+            route.src,
+            client=sink.connection,
+            watch=self.watch,
+            relay=relay,
         )
-        started = self._wall()
+        started = self._wall() if relay is None else relay.started
         status, level, detail, explanation = 0, "INFO", "", ""
         failure: BuffrError | None = None
         try:
@@ -275,7 +286,26 @@ class Engine:
         if request.upgrade and asks_websocket(request):
             exchange.listen()
             return self._fetches.session(exchange, route.upstream, check_request(request))
+        sink = exchange.sink
+        if request.major == 1 and isinstance(body, bytes) and sink.memorable and not sink.volatile:
+            return self._passed_memorably(exchange, route.upstream, body)
         return self._fetches.passed(exchange, route.upstream)
+
+    async def _passed_memorably(
+        self, exchange: Exchange, upstream: PacedUpstream, body: bytes
+    ) -> tuple[int, str | None]:
+        """Relay, and let the sink know what it takes to relay the same request again."""
+        answered = await self._fetches.passed(exchange, upstream)
+        call = upstream.known(exchange.request, body)
+        if call is not None and exchange.passed is not None and exchange.route.faults is None:
+            tell = self._telling.relay(exchange)
+            request, route, scope = exchange.request, exchange.route, exchange.scope
+            exchange.sink.remember_relay(
+                KnownRelay(
+                    route, request, scope, upstream, body, call, self._wall, tell, self.handle
+                )
+            )
+        return answered
 
     async def _cached(
         self, exchange: Exchange, route: Cached, body: bytes | BodyStream
@@ -448,58 +478,11 @@ class Engine:
         volatile = exchange.sink.volatile
         if not all(map(route.matcher.disregards, volatile)):
             volatile = ()
-        tell = self._telling(exchange, answered[0], volatile)
+        tell = self._telling.hit(exchange, answered[0], volatile)
         name, places = found.name, found.places
         hit = RecordedHit(route, exchange.scope, name, places, generation, tell, volatile)
         exchange.sink.remember(hit)
         return answered
-
-    def _telling(self, exchange: Exchange, status: int, volatile: Sequence[bytes]) -> Tell:
-        """What notes another hit like this one."""
-        route, src = exchange.route, exchange.src
-        words = shown(exchange.request, route)
-        if exchange.watch is not None:
-            exchange.volatile = volatile
-            exchange.kept = exchange.watch.kept(exchange, words, status)
-        finished = Finished(words, status, "INFO", src, "", 0.0, route, exchange.scope)
-        line = self._log.rest_of(words, status, src, exchange.request.trace)
-        if not volatile:
-            return partial(self._hit_again, line, finished, exchange.kept)
-        untraced, traced = self._log.rest_of(words, status, src), ("", "")
-        if TRACEPARENT in volatile:
-            traced = self._log.traced_rest_of(words, status, src)
-        at = volatile.index(TRACEPARENT) if TRACEPARENT in volatile else None
-        return partial(self._similar_hit, at, (untraced, *traced), finished, exchange.kept)
-
-    def _similar_hit(
-        self,
-        trace_at: int | None,
-        line: tuple[str, str, str],
-        finished: Finished,
-        kept: object,
-        values: Sequence[bytes],
-    ) -> None:
-        """Note a hit like another one, but for the values of volatile fields."""
-        rest, before, after = line
-        trace = "" if trace_at is None else trace_of(values[trace_at])
-        if trace:
-            rest = before + trace + after
-        self._hit_again(rest, finished, kept, values)
-
-    def _hit_again(
-        self, line: str, finished: Finished, kept: object, values: Sequence[bytes]
-    ) -> None:
-        """Note a hit that was answered out of the listener's memo."""
-        self.counters.hits += 1
-        now = self._wall()
-        self._log.again(now, line)
-        if self.observer is not None:
-            self.observer.finished(finished)
-        watch = self.watch
-        if watch is not None and kept is not None:
-            if not watch.pending:
-                watch.soon()
-            watch.pending.append((now, None, kept, values))
 
     async def _identity_aside(self, exchange: Exchange, route: Recorded, body: bytes) -> Identity:
         """The identity of a request with a body that may take long to search, on a thread."""

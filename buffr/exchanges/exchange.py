@@ -12,6 +12,7 @@ from buffr.drift.verdict import Verdict
 from buffr.errors import BuffrError
 from buffr.exchanges.dialogues import Remark
 from buffr.exchanges.hit import Hit
+from buffr.exchanges.known_relay import KnownRelay, Relay
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Route
 from buffr.exchanges.seen import Heard, LiveCheck
@@ -155,6 +156,9 @@ class SwitchingSink(Sink, Protocol):
         If the hit says so, also for requests that differ in the ``volatile`` fields.
         """
 
+    def remember_relay(self, relay: KnownRelay) -> None:
+        """Relay the request in this way when it comes again; only if it is ``memorable``."""
+
     @property
     def connection(self) -> Client:
         """The connection that it answers on."""
@@ -187,6 +191,7 @@ class Exchange:
     the age of a stored answer. ``recorded``: its answer was recorded. ``check``
     is that of the recording against the live API. ``matched`` is the request
     as a hook has changed it. ``session_close`` is how a fault ends its session.
+    ``relay`` is what became of it so far, if it went to its upstream at once.
     """
 
     route: Route
@@ -217,6 +222,7 @@ class Exchange:
     matched: RecordedRequest | None = None
     check: LiveCheck | None = None
     session_close: SessionClose | None = None
+    relay: Relay | None = None
 
     def recorded_request(self, body: Body) -> RecordedRequest:
         """What is recorded of its request; ``body`` is what the client sent."""

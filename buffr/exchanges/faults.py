@@ -11,6 +11,7 @@ from attrs import evolve
 from buffr.errors import BuffrError
 from buffr.exchanges.exchange import SwitchingSink
 from buffr.exchanges.hit import Hit
+from buffr.exchanges.known_relay import KnownRelay
 from buffr.message import Headers, Piece, ResponseHead
 from buffr.policy.faults import Fault
 from buffr.transport.duplex import Duplex
@@ -107,6 +108,9 @@ class FaultSink:
 
     def remember(self, hit: Hit) -> None:
         """Nothing is remembered: the next answer may have no fault."""
+
+    def remember_relay(self, relay: KnownRelay) -> None:
+        """Nothing is remembered."""
 
     def switch(self, head: ResponseHead) -> Duplex:
         self._over = True

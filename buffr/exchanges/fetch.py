@@ -59,7 +59,12 @@ class Fetches:
 
     async def passed(self, exchange: Exchange, upstream: PacedUpstream) -> tuple[int, str | None]:
         """Pass an answer on without keeping it. Returns its status, and why it was cut off."""
-        body = exchange.body
+        body, relay = exchange.body, exchange.relay
+        if relay is not None and relay.passed is not None:
+            exchange.passed = head, _ = relay.passed
+            await exchange.sink.drain()
+            self._counters.fetched += 1
+            return head.status, None
         try:
             response = await upstream.send(
                 exchange.request,
@@ -67,6 +72,7 @@ class Fetches:
                 exchange.sink.inform,
                 expect_met=body.expect_met,
                 client=exchange.client,
+                begun=None if relay is None else relay.connection,
             )
             data = response.body.take_whole()
             if data is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from buffr.exchanges.exchange import SwitchingSink
 from buffr.exchanges.hit import Hit
+from buffr.exchanges.known_relay import KnownRelay
 from buffr.exchanges.seen import Heard
 from buffr.message import Headers, Piece, ResponseHead
 from buffr.transport.duplex import Duplex
@@ -41,6 +42,9 @@ class ListeningSink(Heard):
         return self._sink.half_closed
 
     def remember(self, hit: Hit) -> None:
+        """What is listened to is never remembered."""
+
+    def remember_relay(self, relay: KnownRelay) -> None:
         """What is listened to is never remembered."""
 
     def inform(self, head: ResponseHead) -> None:

@@ -22,7 +22,8 @@ from buffr.policy.rate_limits import (
 )
 from buffr.transport.streams import BodyReader
 from buffr.upstream.bound import Client
-from buffr.upstream.connection import Response, Switched
+from buffr.upstream.connection import Connection, Response, Switched
+from buffr.upstream.known_call import KnownCall
 from buffr.upstream.upstream import Upstream
 from buffr.wire.websocket_deflate import Deflate
 
@@ -207,18 +208,25 @@ class PacedUpstream:
         leaving: Callable[[], None] | None = None,
         expect_met: bool = False,
         client: Client | None = None,
+        begun: Connection | None = None,
     ) -> Coroutine[Any, Any, Response]:
         """Like ``Upstream.send``; ``leaving`` is called when it is the request's turn.
 
         Raises ``RateLimited``, too.
         """
         send = self.upstream.send
+        if begun is not None:
+            return send(request, body, inform, client=client, begun=begun)
         if self.pace is not None:
             sent = partial(send, request, body, inform, expect_met=expect_met, client=client)
             return _in_turn(self.pace, leaving, sent)
         if leaving is not None:
             leaving()
         return send(request, body, inform, expect_met=expect_met, client=client)
+
+    def known(self, request: Request, body: bytes) -> KnownCall | None:
+        """Like ``Upstream.known``; with a pace each request waits for its own turn."""
+        return self.upstream.known(request, body) if self.pace is None else None
 
     async def upgrade(
         self,

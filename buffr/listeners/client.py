@@ -19,6 +19,7 @@ from twisted.logger import LogLevel
 
 from buffr.errors import BadRequest, BuffrError, ClientGone
 from buffr.exchanges.hit import Hit
+from buffr.exchanges.known_relay import KnownRelay
 from buffr.listeners.error_answer import error_answer, error_end
 from buffr.listeners.hit_memo import Guard, HitMemo, Repeated
 from buffr.log import say
@@ -307,6 +308,10 @@ class ClientSink(ABC):
     @abstractmethod
     def remember(self, hit: Hit) -> None:
         """As in ``SwitchingSink``. Only a sink that is ``memorable`` is asked."""
+
+    @abstractmethod
+    def remember_relay(self, relay: KnownRelay) -> None:
+        """As in ``SwitchingSink``."""
 
     # What the version of HTTP adds.
 

@@ -9,6 +9,7 @@ from operator import itemgetter
 from attrs import define, frozen
 
 from buffr.exchanges.hit import Hit
+from buffr.exchanges.known_relay import KnownRelay
 from buffr.exchanges.route import Route
 from buffr.matching.header_table import is_volatile
 from buffr.message import Headers, Request
@@ -16,7 +17,15 @@ from buffr.policy.key_gate import KeyGate
 from buffr.transport.memo import Memo
 from buffr.wire.volatile_fields import Cut, Rest, VolatileFields, names_in
 
-__all__ = ["Guard", "HitMemo", "KnownHit", "Repeated", "RequestBytes", "key_guard"]
+__all__ = [
+    "Guard",
+    "HitMemo",
+    "KnownHit",
+    "RelayedHere",
+    "Repeated",
+    "RequestBytes",
+    "key_guard",
+]
 
 _ENTRIES = 65536
 _ENTRY_BYTES = 1000
@@ -61,6 +70,19 @@ class KnownHit:
 
 
 @frozen(eq=False)
+class RelayedHere:
+    """A request that was relayed, as this listener got it, and whether for one that uses a proxy.
+
+    ``guard`` is as in ``KnownHit``.
+    """
+
+    relay: KnownRelay
+    request: Request
+    guard: Guard | None
+    proxy: bool
+
+
+@frozen(eq=False)
 class Repeated:
     """A request that came before, by its bytes or its fields.
 
@@ -86,7 +108,9 @@ class HitMemo:
     """
 
     def __init__(self, size_bytes: int) -> None:
-        self._known: Memo[RequestBytes, KnownHit] = Memo(entries=_ENTRIES, size_bytes=size_bytes)
+        self._known: Memo[RequestBytes, KnownHit | RelayedHere] = Memo(
+            entries=_ENTRIES, size_bytes=size_bytes
+        )
         self._marks = array("I", bytes(4 * _MARKS))
         self.filled = False
         """Whether anything was ever put here: what only relays and records has no use for it."""
@@ -99,7 +123,7 @@ class HitMemo:
         """The answer to a request without the values of volatile fields, and these values."""
         rest, values = cut
         known = self.get((handler, rest))
-        if known is None or sum(map(len, values)) > known.most_bytes:
+        if not isinstance(known, KnownHit) or sum(map(len, values)) > known.most_bytes:
             return None
         return known, values
 
@@ -141,6 +165,12 @@ class HitMemo:
         self.filled = True
         asked = len(raw) if isinstance(raw, bytes) else sum(map(_size_of, raw))
         self._known.put(request, known, asked + len(known.data) + _ENTRY_BYTES)
+
+    def put_relay(self, request: Repeated, known: RelayedHere) -> None:
+        """Remember a request that was relayed, which is known by all of its bytes."""
+        self.filled = True
+        size_bytes = len(request.exact[1]) + known.relay.size_bytes + _ENTRY_BYTES
+        self._known.put(request.exact, known, size_bytes)
 
 
 def _size_of(part: bytes | tuple[bytes, bytes]) -> int:

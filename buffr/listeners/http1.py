@@ -22,11 +22,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from buffr.errors import BuffrError, ClientGone
+from buffr.exchanges.known_relay import Relay
 from buffr.listeners.client import GOODBYE_S, Handler, Listener, too_slow
-from buffr.listeners.hit_memo import KnownHit, Repeated
-from buffr.listeners.http1_sink import Http1Sink
+from buffr.listeners.hit_memo import KnownHit, RelayedHere, Repeated
+from buffr.listeners.http1_sink import Http1Sink, resumed
 from buffr.listeners.http2 import Http2Connection
-from buffr.message import Request
+from buffr.message import Request, ResponseHead
 from buffr.tls.thin import close_at_once
 from buffr.transport.direct_send import send_at_once
 from buffr.transport.streams import BodyStream, IStreamTransport
@@ -56,6 +57,8 @@ class State(IntEnum):
     """An exchange is under way, and its body is still coming."""
     ANSWERING = auto()
     """An exchange is under way, and its request is complete."""
+    RELAYING = auto()
+    """The same for a request that was relayed before, as long as its exchange needs no sink."""
     REFUSING = auto()
     """An exchange is under way whose request is malformed: nothing after it can be read."""
     HANDED_OVER = auto()
@@ -68,21 +71,11 @@ class State(IntEnum):
     """The connection is gone."""
 
 
-(
-    IDLE,
-    HEAD,
-    WAITING,
-    FLUSHING,
-    RECEIVING,
-    ANSWERING,
-    REFUSING,
-    HANDED_OVER,
-    LINGERING,
-    CLOSING,
-    CLOSED,
-) = State  # attributes of an enum's class are slow to look up
+# Attributes of an enum's class are slow to look up.
+IDLE, HEAD, WAITING, FLUSHING, RECEIVING, ANSWERING, RELAYING, REFUSING, *_LAST = State
+HANDED_OVER, LINGERING, CLOSING, CLOSED = _LAST
 
-_UNDER_WAY = (RECEIVING, ANSWERING, REFUSING)
+_UNDER_WAY = (RECEIVING, ANSWERING, RELAYING, REFUSING)
 _ENDED = (CLOSING, CLOSED)
 
 TRANSITIONS: dict[State, frozenset[State]] = {
@@ -94,6 +87,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     # An answer may be complete before its request is. The rest of it is not read then.
     RECEIVING: frozenset((ANSWERING, REFUSING, LINGERING, *_ENDED)),
     ANSWERING: frozenset((IDLE, FLUSHING, HANDED_OVER, LINGERING, *_ENDED)),
+    RELAYING: frozenset((IDLE, ANSWERING, *_ENDED)),
     REFUSING: frozenset((LINGERING, *_ENDED)),
     HANDED_OVER: frozenset((CLOSED,)),
     LINGERING: frozenset(_ENDED),
@@ -108,6 +102,10 @@ class Http1Connection(Protocol):
     """Speaks HTTP/1.1 to a client. ``handle`` answers the requests, by default the listener's."""
 
     transport: IStreamTransport
+
+    # Only while the state is RELAYING: the request that is under way, and what is known of it.
+    _relay: Relay
+    _relayed: RelayedHere
 
     def __init__(self, listener: Listener, handle: Handler | None = None) -> None:
         self.keep_alive = True
@@ -181,6 +179,8 @@ class Http1Connection(Protocol):
             return
         else:
             self._segment = b""
+            if state is RELAYING:
+                self.go_on()
         self._buffer = self._buffer + data if self._buffer else data
         if state <= WAITING:
             self._step()
@@ -201,6 +201,8 @@ class Http1Connection(Protocol):
             known, values = similar
         if listener.stopping:
             return False
+        if isinstance(known, RelayedHere):
+            return self._relays(known)
         hit, guard = known.hit, known.guard
         if guard is not None and not guard(self.client_address, hit.route):
             return False
@@ -214,6 +216,43 @@ class Http1Connection(Protocol):
 
     def remember(self, request: Repeated, known: KnownHit) -> None:
         self._listener.hits.put(request, known)
+
+    def remember_relay(self, request: Repeated, known: RelayedHere) -> None:
+        self._listener.hits.put_relay(request, known)
+
+    def _relays(self, known: RelayedHere) -> bool:
+        """Relay it at once, if it still may be."""
+        relay, guard = known.relay, known.guard
+        if guard is not None and not guard(self.client_address, relay.route):
+            return False
+        again = relay.again(self)
+        if again is None:
+            return False
+        self._served = True
+        self._relay, self._relayed = again, known
+        self._become(RELAYING)
+        return True
+
+    def can_take(self) -> bool:
+        return self.keeps_alive(self._relayed.request)
+
+    def give(self, head: ResponseHead, body: bytes) -> bool:
+        self.since = self._listener.now
+        self._become(IDLE)
+        # As a sink frames what ``remember_relay`` is called for.
+        self.transport.write(b"%b\r\n%b" % (head.encoded, body))
+        if self._state is FLUSHING:
+            return False
+        del self._relay
+        return True
+
+    def go_on(self) -> None:
+        relay = self._relay
+        del self._relay
+        if relay.passed is None:
+            self._become(ANSWERING)
+        self._sink = sink = resumed(self._listener, self, self._relayed, relay)
+        sink.start(lambda _request, _body, seen: relay.finish(seen))
 
     def _bound_buffer(self) -> None:
         """Read no more while the buffer is full of requests that wait for their turn."""
@@ -353,6 +392,8 @@ class Http1Connection(Protocol):
 
     def readConnectionLost(self) -> None:
         """The client sends no more, but may still want its answers."""
+        if self._state is RELAYING:
+            self.go_on()
         state, sink = self._state, self._sink
         if state is HANDED_OVER:
             successor = self._successor
@@ -405,6 +446,8 @@ class Http1Connection(Protocol):
                 self._step()
 
     def pauseProducing(self) -> None:
+        if self._state is RELAYING:
+            self.go_on()
         if self._sink is not None:
             self._sink.pause()
         elif self._state <= WAITING:
@@ -468,6 +511,8 @@ class Http1Connection(Protocol):
     def cut(self) -> None:
         if self._state is CLOSED:
             return
+        if self._state is RELAYING:
+            self.go_on()
         if self._state is not HANDED_OVER:
             self._become(CLOSING)
         self.transport.abortConnection()
@@ -499,6 +544,8 @@ class Http1Connection(Protocol):
         """Our side is closed; the client's end is waited for, within ``body_idle_s``."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._state is RELAYING:
+            self.go_on()
         self._become(CLOSED)
         self._listener.gone(self)
         if self._successor is not None:

@@ -9,8 +9,9 @@ from twisted.internet.protocol import Protocol as TwistedProtocol
 
 from buffr.errors import BuffrError
 from buffr.exchanges.hit import Hit
-from buffr.listeners.client import Carrier, ClientSink
-from buffr.listeners.hit_memo import KnownHit, Repeated
+from buffr.exchanges.known_relay import KnownRelay, Relay
+from buffr.listeners.client import Carrier, ClientSink, Listener
+from buffr.listeners.hit_memo import KnownHit, RelayedHere, Repeated
 from buffr.message import (
     UNTIL_CLOSE,
     Headers,
@@ -24,7 +25,7 @@ from buffr.transport.duplex import Duplex, TransportDuplex
 from buffr.transport.streams import IStreamTransport
 from buffr.wire.http1_body import ChunkWriter, chunked_whole
 
-__all__ = ["Http1Sink"]
+__all__ = ["Http1Sink", "resumed"]
 
 _CLOSE = b"Connection: close\r\n\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n\r\n"
@@ -53,6 +54,9 @@ class _Connection(Carrier, Protocol):
 
     def remember(self, request: Repeated, known: KnownHit) -> None:
         """Answer a request of these bytes in the same way when it comes again."""
+
+    def remember_relay(self, request: Repeated, known: RelayedHere) -> None:
+        """Relay a request of these bytes in the same way when it comes again."""
 
     def hand_over(self, successor: TwistedProtocol) -> None:
         """Leave the connection to another protocol."""
@@ -104,6 +108,11 @@ class Http1Sink(ClientSink):
         if self._memorable:
             self.sent = data
         connection.answered(keep_alive=self._keep_alive)
+
+    def remember_relay(self, relay: KnownRelay) -> None:
+        if self._memorable and self._keep_alive and self.request.minor == 1:
+            here = RelayedHere(relay, self.request, self.guard, self.proxy)
+            self.connection.remember_relay(self.repeated, here)
 
     def remember(self, hit: Hit) -> None:
         if self._memorable and self._keep_alive:
@@ -181,6 +190,18 @@ class Http1Sink(ClientSink):
         if error.close and not self.done:
             self.connection.keep_alive = False
         super().refuse(error)
+
+
+def resumed(
+    listener: Listener, connection: _Connection, known: RelayedHere, relay: Relay
+) -> Http1Sink:
+    """The sink for what has become of a relay so far; the client may be taking its answer."""
+    sink = Http1Sink(listener, connection, known.request, relay.known.body)
+    sink.proxy = known.proxy
+    if relay.passed is not None:
+        sink.begun = sink.done = True
+        sink.writable = False
+    return sink
 
 
 def _without_framing(head: ResponseHead) -> ResponseHead:

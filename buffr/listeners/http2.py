@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from buffr.errors import BadRequest, BuffrError
 from buffr.listeners.client import GOODBYE_S, Handler, Http2Terms, Listener, too_slow
-from buffr.listeners.hit_memo import KnownHit, Repeated
+from buffr.listeners.hit_memo import KnownHit, RelayedHere, Repeated
 from buffr.listeners.http2_sink import Http2Sink
 from buffr.log import say
 from buffr.message import CHUNKED, Headers, Piece, Request
@@ -274,7 +274,7 @@ class Http2Connection(Protocol):
             if similar is None:
                 return False
             known, values = similar
-        if listener.stopping:
+        if listener.stopping or isinstance(known, RelayedHere):
             return False
         hit, guard, body = known.hit, known.guard, known.data
         if guard is not None and not guard(self.client_address, hit.route):

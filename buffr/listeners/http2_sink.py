@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from buffr.errors import BadFraming, BuffrError, ClientGone
 from buffr.exchanges.hit import Hit
+from buffr.exchanges.known_relay import KnownRelay
 from buffr.listeners.client import Carrier, ClientSink, Listener
 from buffr.listeners.hit_memo import KnownHit, Repeated
 from buffr.listeners.http2_tunnel import Address, StreamTransport
@@ -288,6 +289,9 @@ class Http2Sink(ClientSink):
 
     def _over(self) -> None:
         self.connection.forget(self)
+
+    def remember_relay(self, relay: KnownRelay) -> None:
+        """Only HTTP/1.1 has a short way for these."""
 
     def remember(self, hit: Hit) -> None:
         if self._memorable:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from buffr.errors import BadRequest
 from buffr.exchanges.hit import Hit
+from buffr.exchanges.known_relay import KnownRelay
 from buffr.listeners.client import ClientSink
 from buffr.listeners.gateway_addresses import Outside, WayBack, inner_target, is_below, leads_out
 from buffr.message import Headers, ResponseHead
@@ -79,6 +81,11 @@ class RewritingSink:
 
     def remember(self, hit: Hit) -> None:
         self._sink.remember(hit)
+
+    def remember_relay(self, relay: KnownRelay) -> None:
+        relay.way_back = self._way_back.head
+        relay.sink_for = partial(RewritingSink, way_back=self._way_back)
+        self._sink.remember_relay(relay)
 
     def inform(self, head: ResponseHead) -> None:
         self._sink.inform(self._way_back.head(head))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
+from typing import Protocol as Port
 
 from attrs import define, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -45,7 +46,7 @@ from buffr.upstream.tls import UpstreamTLS
 from buffr.wire.http1_answer_heads import AnswerHeads, AnswerRules
 from buffr.wire.http1_body import BodyDecoder, ChunkWriter, chunked_whole, decoder_for
 
-__all__ = ["Connection", "Outgoing", "Patience", "Response", "Switched", "impatient"]
+__all__ = ["Asker", "Connection", "Outgoing", "Patience", "Response", "Switched", "impatient"]
 
 _LEAST_WAIT_S = 0.05
 _TURN_BYTES = 512 * 1024
@@ -100,6 +101,16 @@ class Switched:
     take: Callable[[], Duplex]
     abort: Callable[[], None]
     faults: tuple[str, ...] = ()
+
+
+class Asker(Port):
+    """Asks for what is asked for again, and takes the answer without waiting for it."""
+
+    def answered(self, head: ResponseHead, body: bytes) -> bool:
+        """Take a whole answer. False if somebody else awaits it now, by ``Connection.asked``."""
+
+    def go_on(self) -> None:
+        """Have somebody await the answer, by ``Connection.asked``: it is not as usual."""
 
 
 class _State(Enum):
@@ -164,6 +175,8 @@ class Connection(Dialled):
         self._room = Signal()
         self._reusable = True
         self._sending: Deferred[None] | None = None
+        self._asker: Asker | None = None
+        self._method = b""
         self._timer: IDelayedCall | None = None
         self._active_at = 0.0
         self._tls = False
@@ -199,15 +212,8 @@ class Connection(Dialled):
 
         Whoever cancels the result gives the request up.
         """
-        self._outgoing = outgoing
-        self._state = _HEAD
-        self._informed = 0
-        self.answered = False
-        answer: Deferred[Response | Switched] = Deferred(self._give_up_asking)
-        self._answer = answer
-        self._active_at = self._started_at = self._clock.seconds()
-        if self._timer is None:  # that of the request before is as good as a new one
-            self._check_patience()
+        answer = self.asked(outgoing)
+        self._begin(outgoing.method)
         head, mark = outgoing.head, self.mark
         if outgoing.marked is not None and (
             mark is Mark.ADD or (outgoing.passed and mark is Mark.PASS_ON)
@@ -224,6 +230,28 @@ class Connection(Dialled):
             sending.addErrback(self._sending_failed)
             self._sending = None if sending.called else sending
         return answer
+
+    def asked(self, outgoing: Outgoing) -> Deferred[Response | Switched]:
+        """What ``ask`` returns, for a request that ``ask_again`` has sent."""
+        self._asker = None
+        self._outgoing = outgoing
+        self._informed = 0
+        self._answer = answer = Deferred[Response | Switched](self._give_up_asking)
+        return answer
+
+    def ask_again(self, data: bytes, method: bytes, asker: Asker) -> None:
+        """Send a request as it went out before. Its asker gets the answer."""
+        self._asker = asker
+        self._begin(method)
+        self.transport.write(data)
+
+    def _begin(self, method: bytes) -> None:
+        self._method = method
+        self._state = _HEAD
+        self.answered = False
+        self._active_at = self._started_at = self._clock.seconds()
+        if self._timer is None:  # that of the request before is as good as a new one
+            self._check_patience()
 
     def _give_up_asking(self, _: Deferred[Response | Switched]) -> None:
         # Whoever waits hears that it is cancelled, and not that the connection has ended.
@@ -294,13 +322,16 @@ class Connection(Dialled):
                 self._fail(error)
 
     def _head(self, head: ResponseHead) -> None:
+        asker = self._asker
+        if asker is not None and self._answers_again(asker, head):
+            return
         if head.status == 101:
             self._switch(head)
             return
         if head.status < 200:
             self._inform(head)
             return
-        length = response_length(self._outgoing.method, head)
+        length = response_length(self._method, head)
         faults = self._heads.faults
         # After a fault, what follows may be framed differently from what was read (RFC 9112 6.3).
         if not head.keeps_alive or length == UNTIL_CLOSE or faults:
@@ -320,6 +351,28 @@ class Connection(Dialled):
             if rest:
                 self._body_bytes(rest)
         answer.callback(response)
+
+    def _answers_again(self, asker: Asker, head: ResponseHead) -> bool:
+        """Give the asker an answer that came at once, and after which the connection is kept.
+
+        Any other is awaited from here on.
+        """
+        body = self._buffer
+        if (
+            head.status < 200
+            or len(body) != response_length(self._method, head)
+            or not head.keeps_alive
+            or self._heads.faults
+        ):
+            asker.go_on()
+            return False
+        self._asker = None
+        if not asker.answered(head, body):
+            return False
+        self._buffer = b""
+        self.kept_s = head.kept_s
+        self._finish(beyond=False)
+        return True
 
     def _inform(self, head: ResponseHead) -> None:
         self._informed += 1
@@ -458,6 +511,8 @@ class Connection(Dialled):
         self._end(UpstreamFailed(reason_of(reason.value) or "the upstream closed the connection"))
 
     def _end(self, error: BuffrError) -> None:
+        if self._asker is not None:
+            self._asker.go_on()
         state, self._state = self._state, _CLOSED
         self._unwatch()
         if self._sending is not None:

@@ -22,7 +22,7 @@ from buffr.message import Headers, Request, ResponseHead
 from buffr.origin import host_and_port
 from buffr.transport.streams import BodyReader, IStreamTransport
 from buffr.upstream.bound import Client
-from buffr.upstream.connection import Response
+from buffr.upstream.connection import Connection, Response
 from buffr.upstream.failures import reason_of
 from buffr.upstream.hops import Hops, Mark
 from buffr.upstream.upstream import Upstream
@@ -178,12 +178,15 @@ class PlainThroughParent(Upstream):
         *,
         expect_met: bool = False,
         client: Client | None = None,
+        begun: Connection | None = None,
     ) -> Response:
         """Like ``Upstream.send``, but the parent's own demand for credentials is an error.
 
         The demand is for buffr, not for the client (RFC 9110 11.7.1).
         """
-        response = await super().send(request, body, inform, expect_met=expect_met, client=client)
+        response = await super().send(
+            request, body, inform, expect_met=expect_met, client=client, begun=begun
+        )
         if response.head.status == 407:
             response.abort()
             raise _credentials_needed(response.head)

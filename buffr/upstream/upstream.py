@@ -29,6 +29,7 @@ from buffr.upstream.connection import Connection, Outgoing, Response, Switched
 from buffr.upstream.hops import Hops, Mark
 from buffr.upstream.http2 import Http2Request
 from buffr.upstream.http2_pool import Http2Pool
+from buffr.upstream.known_call import KnownCall
 from buffr.upstream.pool import Pool
 from buffr.wire.http1_body import request_head
 from buffr.wire.http2.answers import request_fields
@@ -94,6 +95,7 @@ class Upstream:
         *,
         expect_met: bool = False,
         client: Client | None = None,
+        begun: Connection | None = None,
     ) -> Coroutine[Any, Any, Response]:
         """Send a client's request. Returns the answer's head, and its body as it comes.
 
@@ -102,10 +104,11 @@ class Upstream:
         already got 100 (Continue), so that ``Expect`` is dropped. ``client`` is
         the connection that the request came on, for credentials that
         authenticate a connection. A safe request is sent again once if its
-        pooled connection turns out to be dead.
+        pooled connection turns out to be dead. ``begun`` is the connection on
+        which a known call was sent; its answer is awaited.
         Raises ``UpstreamFailed``, ``BadUpstreamAnswer`` or ``UpstreamTimeout``.
         """
-        answer = self._sent(request, body, inform, client, expect_met=expect_met)
+        answer = self._sent(request, body, inform, client, begun, expect_met=expect_met)
         return answer if self.on_answer is None else _timed(answer, self.on_answer)
 
     async def _sent(
@@ -114,12 +117,14 @@ class Upstream:
         body: bytes | BodyReader,
         inform: Callable[[ResponseHead], None],
         client: Client | None,
+        begun: Connection | None,
         *,
         expect_met: bool,
     ) -> Response:
         if (
             self._make_http2 is not None
             and (self._http2_wanted or request.major > 1)
+            and begun is None
             and self._is_for_http2(request, client)
         ):
             if self._http2 is None:
@@ -143,7 +148,7 @@ class Upstream:
             passed=bool(request.hops),
         )
         try:
-            answer = await _asked(self._pool, request, outgoing, client)
+            answer = await _asked(self._pool, request, outgoing, client, begun)
         except (UpstreamFailed, UpstreamTimeout) as error:
             raise self._named(error) from error.__cause__
         assert isinstance(answer, Response)
@@ -151,6 +156,27 @@ class Upstream:
             self._note(answer.faults)
         answer.head = answer.head.for_next_hop
         return answer
+
+    def known(self, request: Request, body: bytes) -> KnownCall | None:
+        """A request that was sent as a call that can be sent again, if it goes the usual way."""
+        if (
+            request.hops
+            or request.upgrade
+            or request.expects_continue
+            or request.body_length == CHUNKED
+            or request.authenticates_connection
+            or request.major > 1
+            or (self._make_http2 is not None and self._http2_wanted)
+        ):
+            return None
+        head = self._heads.get(request) or self._head(request, expect_met=False)
+        return KnownCall(
+            self,
+            self._pool,
+            request.method,
+            head + body,
+            lambda: self._marked(request, head, Mark.ADD) + body,
+        )
 
     def _is_for_http2(self, request: Request, client: Client | None) -> bool:
         """Whether an upstream is asked for HTTP/2 that is always asked, or by a client in HTTP/2.
@@ -384,17 +410,24 @@ def _switched(answer: Switched, key: bytes, sent: Headers) -> tuple[Switched, De
 
 
 async def _asked(
-    pool: Pool, request: Request, outgoing: Outgoing, client: Client | None
+    pool: Pool,
+    request: Request,
+    outgoing: Outgoing,
+    client: Client | None,
+    begun: Connection | None = None,
 ) -> Response | Switched:
-    """Send a request on its client's bound connection if there is one, otherwise a pooled one."""
+    """Send a request on its client's bound connection if there is one, otherwise a pooled one.
+
+    One that was sent already, on a pooled connection, is awaited.
+    """
     bound = client is not None and client.bonds and client in pool.bonds
-    if bound or request.authenticates_connection:
+    if begun is None and (bound or request.authenticates_connection):
         return await _asked_alone(pool, request, outgoing, client)
-    connection = None if outgoing.upgrade else pool.take()
+    connection = begun or (None if outgoing.upgrade else pool.take())
     answer: Response | Switched | None = None
     if connection is not None:
         try:
-            answer = await connection.ask(outgoing)
+            answer = await (connection.ask(outgoing) if begun is None else begun.asked(outgoing))
         except UpstreamFailed as error:
             if not _can_repeat(request, connection, error):
                 raise

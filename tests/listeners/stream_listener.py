@@ -15,6 +15,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
 from buffr.exchanges.hit import Hit
+from buffr.exchanges.known_relay import KnownRelay
 from buffr.listeners.client import ClientSink, Listener
 from buffr.message import Headers, Piece, Request, ResponseHead
 from buffr.transport.duplex import Duplex, DuplexUser
@@ -121,6 +122,9 @@ class StreamSink(ClientSink):
         self._go_on()
 
     def remember(self, hit: Hit) -> None:
+        raise AssertionError
+
+    def remember_relay(self, relay: KnownRelay) -> None:
         raise AssertionError
 
     def _break_off(self, reset: int | None) -> None:

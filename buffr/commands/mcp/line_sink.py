@@ -18,6 +18,7 @@ from twisted.internet.task import deferLater
 
 from buffr.errors import BuffrError
 from buffr.exchanges.hit import Hit
+from buffr.exchanges.known_relay import KnownRelay
 from buffr.message import Headers, Piece, ResponseHead, first_value, media_type
 from buffr.recording.live_messages import data_of
 from buffr.recording.stdio import SESSION
@@ -141,4 +142,7 @@ class LineSink:
         raise BuffrError("there is no other protocol by lines")
 
     def remember(self, hit: Hit) -> None:
+        """Nothing is remembered."""
+
+    def remember_relay(self, relay: KnownRelay) -> None:
         """Nothing is remembered."""

@@ -15,6 +15,7 @@ from buffr.errors import BuffrError
 from buffr.exchanges.cached.answer import Caching
 from buffr.exchanges.exchange import Counters, Exchange
 from buffr.exchanges.hit import Hit, Tell
+from buffr.exchanges.known_relay import KnownRelay
 from buffr.exchanges.long_bodies import LongBodies, RouteBodies
 from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.route import Cached
@@ -81,6 +82,9 @@ class Client:
     volatile: Sequence[bytes] = ()
 
     def remember(self, hit: Hit) -> None:
+        raise AssertionError
+
+    def remember_relay(self, relay: KnownRelay) -> None:
         raise AssertionError
 
     @property

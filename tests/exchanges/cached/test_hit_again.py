@@ -11,6 +11,7 @@ from cache_bench import Bench, Client
 from twisted.internet.defer import Deferred
 
 from buffr.exchanges.hit import CachedHit, Hit
+from buffr.exchanges.known_relay import KnownRelay
 from buffr.policy.cache.rules import CacheRules
 
 FRESH = (b"Cache-Control", b"max-age=60")
@@ -34,6 +35,9 @@ class Remembering(Client):
 
     def remember(self, hit: Hit) -> None:
         self.hit = hit
+
+    def remember_relay(self, relay: KnownRelay) -> None:
+        raise AssertionError
 
 
 @pytest.fixture

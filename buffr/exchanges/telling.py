@@ -1,0 +1,132 @@
+"""Tells log, counters, observer and watch of exchanges that are like one before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from buffr.exchanges.exchange import Counters, Exchange, Finished, Observer, Watch, shown
+from buffr.exchanges.hit import Tell
+from buffr.exchanges.known_relay import TellRelay
+from buffr.log import ExchangeLog
+from buffr.message import TRACEPARENT, ResponseHead, trace_of
+
+__all__ = ["Hearers", "Telling"]
+
+
+class Hearers(Protocol):
+    """Who is told, as far as that may change."""
+
+    counters: Counters
+    observer: Observer | None
+    watch: Watch | None
+
+
+class Telling:
+    """Tells of repeated exchanges what is told of ordinary ones; ``wall`` is for dates."""
+
+    def __init__(self, hearers: Hearers, log: ExchangeLog, wall: Callable[[], float]) -> None:
+        self._hearers = hearers
+        self._log = log
+        self._wall = wall
+
+    def hit(self, exchange: Exchange, status: int, volatile: Sequence[bytes]) -> Tell:
+        """What notes another hit like this one."""
+        route, src = exchange.route, exchange.src
+        words = shown(exchange.request, route)
+        if exchange.watch is not None:
+            exchange.volatile = volatile
+            exchange.kept = exchange.watch.kept(exchange, words, status)
+        finished = Finished(words, status, "INFO", src, "", 0.0, route, exchange.scope)
+        line = self._log.rest_of(words, status, src, exchange.request.trace)
+        if not volatile:
+            return partial(self._hit_again, line, finished, exchange.kept)
+        untraced, traced = self._log.rest_of(words, status, src), ("", "")
+        if TRACEPARENT in volatile:
+            traced = self._log.traced_rest_of(words, status, src)
+        at = volatile.index(TRACEPARENT) if TRACEPARENT in volatile else None
+        return partial(self._similar_hit, at, (untraced, *traced), finished, exchange.kept)
+
+    def _similar_hit(
+        self,
+        trace_at: int | None,
+        line: tuple[str, str, str],
+        finished: Finished,
+        kept: object,
+        values: Sequence[bytes],
+    ) -> None:
+        """Note a hit like another one, but for the values of volatile fields."""
+        rest, before, after = line
+        trace = "" if trace_at is None else trace_of(values[trace_at])
+        if trace:
+            rest = before + trace + after
+        self._hit_again(rest, finished, kept, values)
+
+    def _hit_again(
+        self, line: str, finished: Finished, kept: object, values: Sequence[bytes]
+    ) -> None:
+        """Note a hit that was answered out of the listener's memo."""
+        hearers = self._hearers
+        hearers.counters.hits += 1
+        now = self._wall()
+        self._log.again(now, line)
+        if hearers.observer is not None:
+            hearers.observer.finished(finished)
+        watch = hearers.watch
+        if watch is not None and kept is not None:
+            if not watch.pending:
+                watch.soon()
+            watch.pending.append((now, None, kept, values))
+
+    def relay(self, exchange: Exchange) -> TellRelay:
+        """What notes another request that was relayed like this one."""
+        return _RelayTold(self._hearers, self._log, self._wall, exchange).tell
+
+
+class _RelayTold:
+    """Notes requests that are relayed like one before."""
+
+    __slots__ = ("_around", "_exchange", "_hearers", "_log", "_status", "_wall", "_words")
+
+    def __init__(
+        self,
+        hearers: Hearers,
+        log: ExchangeLog,
+        wall: Callable[[], float],
+        exchange: Exchange,
+    ) -> None:
+        self._hearers = hearers
+        self._log = log
+        self._wall = wall
+        self._exchange = exchange
+        self._words = shown(exchange.request, exchange.route)
+        self._status = 0
+        self._around = "", ""
+
+    def tell(self, started: float, passed: tuple[ResponseHead, bytes]) -> None:
+        """As ``TellRelay``."""
+        hearers, first, words = self._hearers, self._exchange, self._words
+        hearers.counters.fetched += 1
+        now = self._wall()
+        dur_s = max(0.0, now - started)
+        status = passed[0].status
+        if status != self._status:
+            self._status, log = status, self._log
+            self._around = log.around_duration(words, status, first.src, first.request.trace)
+        self._log.lasted(now, dur_s, self._around)
+        watch = hearers.watch
+        if watch is not None:
+            exchange = Exchange(
+                first.route, first.request, first.sink, first.scope, first.src, first.body
+            )
+            exchange.passed = passed
+            if not watch.pending:
+                watch.soon()
+            watch.pending.append((now, dur_s, (exchange, words, status, "INFO", "", None), ()))
+            if len(watch.pending) > 16:
+                watch.take_in()
+        if hearers.observer is not None:
+            hearers.observer.finished(
+                Finished(words, status, "INFO", first.src, "", dur_s, first.route, first.scope)
+            )
