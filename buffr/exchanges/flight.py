@@ -18,7 +18,7 @@ from buffr.message import Piece, ResponseHead
 from buffr.recording.tape import Tape
 from buffr.transport.eager import Running, start
 from buffr.transport.sink import Sink
-from buffr.transport.streams import AnswerBody, Signal
+from buffr.transport.streams import Signal
 from buffr.upstream.connection import Response
 
 __all__ = ["STOPPED", "Call", "Flight", "Flights"]
@@ -156,7 +156,7 @@ class Flight(Generic[AnyCall]):
 
     async def _receive(self, response: Response, tape: Tape) -> None:
         try:
-            await self._take(response.body, tape)
+            await self._take(response, tape)
         except ClientGone:
             # It left before its request was complete, so the upstream cannot go on.
             self._cut = CLIENT_LEFT
@@ -170,29 +170,31 @@ class Flight(Generic[AnyCall]):
             response.abort()
         self._received = True
 
-    async def _take(self, body: AnswerBody, tape: Tape) -> None:
+    async def _take(self, response: Response, tape: Tape) -> None:
+        body = response.body
         while (piece := await body.read()) is not None:
             tape.append(piece, self._clock.seconds())
             # Everything that has arrived is passed on together.
-            if not body.ready or self._is_ahead(tape):
+            if not body.ready or self._is_ahead(response, tape):
                 self._news.notify()
             if self._leaving is not None and (len(tape) == 1 or not tape.kept):
                 self._leaving.reset(self._linger_s if tape.kept else 0)
-            while self._is_ahead(tape):
+            while self._is_ahead(response, tape):
                 await self._moved.wait()
         tape.finish(body.trailers, body.uncertain)
 
-    def _is_ahead(self, tape: Tape) -> bool:
+    def _is_ahead(self, response: Response, tape: Tape) -> bool:
         """Whether the upstream is too far ahead of the follower that sets the pace.
 
         A kept tape can be read again, so the fastest follower sets the pace;
-        otherwise the slowest.
+        otherwise the slowest. What is withheld does not count: no follower can take it.
         """
         if not self._followers:
             return False
         positions = [follower.position for follower in self._followers]
         position = max(positions) if tape.kept else min(positions)
-        return tape.size_bytes - tape.offset(position) > _AHEAD_BYTES
+        end = tape.offset(self._released(response, tape))
+        return end - tape.offset(position) > _AHEAD_BYTES
 
     def _inform(self, head: ResponseHead) -> None:
         for follower in self._followers:

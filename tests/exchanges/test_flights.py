@@ -249,6 +249,18 @@ class TestKeeping:
         TRIAL.successResultOf(following)
         assert bench.over()
 
+    def test_a_large_last_piece_holds_nobody(self) -> None:
+        """However large it is, the flight does not wait for a client to take what it withholds."""
+        bench, sink = Bench(), Sink()
+        following = bench.follow(sink)
+        last = BLOCK * (AHEAD_BLOCKS + 1)
+        bench.call.answers(2 + len(last))
+        bench.call.sends(b"ab", last)
+        bench.call.stream.finish()
+        TRIAL.successResultOf(following)
+        assert sink.seen() == (b"ab" + last, ())
+        assert bench.over()
+
     @pytest.mark.parametrize("body", [b"", b"abcd"])
     def test_what_has_come_at_once_goes_out_at_once(self, body: bytes) -> None:
         """To everybody who waits, and once it is kept."""
