@@ -31,6 +31,7 @@ from buffr.errors import (
 from buffr.message import UNTIL_CLOSE, ResponseHead, response_length
 from buffr.transport.direct_send import send_at_once
 from buffr.transport.duplex import Duplex, TransportDuplex
+from buffr.transport.reads import after_read, usual_reads
 from buffr.transport.streams import (
     AnswerBody,
     BodyReader,
@@ -427,6 +428,7 @@ class Connection(Dialled):
             return
         body = self._body
         if self._decoder.done:
+            usual_reads(self.transport)
             if body.paused:
                 self.transport.resumeProducing()
             self._finish(beyond=bool(self._decoder.rest))
@@ -434,6 +436,7 @@ class Connection(Dialled):
                 body.feed(pieces)
             body.finish(self._decoder.trailers)
         elif pieces:
+            after_read(self.transport, len(data))
             body.feed(pieces)
 
     def _finish(self, *, beyond: bool) -> None:
