@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import cast
 
 import pytest
+from closing import close_reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.selectreactor import SelectReactor
 
@@ -99,6 +100,7 @@ class Place:
             client.close()
         for _ in range(5):
             self.reactor.iterate(0.001)
+        close_reactor(self.reactor)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from closing import close_reactor
 from turns import Turns
 from twisted.internet.defer import Deferred
 from twisted.internet.epollreactor import EPollReactor
@@ -39,4 +40,4 @@ class ReactorTurns(Turns):
         self.reactor.stop()
         for _ in range(3):
             self.reactor.iterate(0)
-        self.reactor.disconnectAll()
+        close_reactor(self.reactor)

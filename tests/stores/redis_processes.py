@@ -9,6 +9,7 @@ from typing import Self
 from reactors import ReactorTurns
 from recordings import exchange_of, key, key_of, recording
 
+from buffr.errors import StoreFailed
 from buffr.stores.interactions import StoreAccess
 from buffr.stores.redis.address import OnStoreError, RedisAddress
 from buffr.stores.redis.client import Patience, RedisClient
@@ -45,7 +46,11 @@ class Process:
         )
         self.view = self.interactions.view(key_of)
         self.view.on_error = on_error
-        self.interactions.open()
+        try:
+            self.interactions.open()
+        except StoreFailed:
+            self.turns.close()
+            raise
 
     def _log(self, line: str, *, trouble: bool) -> None:
         self.lines.append(line)

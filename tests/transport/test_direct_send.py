@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from closing import close_reactor
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -147,7 +148,7 @@ class Loopback:
         if self.server.connected and not any(each.startswith("lost") for each in self.server.seen):
             self.server.transport.abortConnection()
         self.turns()
-        self.reactor.disconnectAll()
+        close_reactor(self.reactor)
         for reader in self.reactor.removeAll():
             reader.connectionLost(Failure(ConnectionDone()))
 
