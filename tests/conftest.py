@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from bench import Bench, Place, running_bench
@@ -15,6 +17,9 @@ from buffr.testing import BuffrProcess
 
 __all__ = ["pytest_make_parametrize_id"]
 
+_DESCRIPTORS = 400
+"""How many a worker may have at its end."""
+
 # A process of buffr that may keep no bytecode compiles all of buffr at each start.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -25,6 +30,15 @@ BuffrProcess.start = staticmethod(start)
 def pytest_xdist_auto_num_workers() -> int:
     """What ``-n auto`` means: half of the time a test of a process waits for it."""
     return 2 * (os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_descriptors() -> Iterator[None]:
+    """Tests give back what they open: from 1,024 on, those that ``select`` would wait for ever."""
+    yield
+    gc.collect()
+    left = sum(1 for _ in Path("/dev/fd").iterdir())
+    assert left < _DESCRIPTORS, f"{left} descriptors are open after the last test"
 
 
 @pytest.fixture(scope="session")
