@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Protocol
 
 from attrs import evolve, frozen
@@ -28,11 +28,12 @@ from buffr.listeners.http1 import Http1Connection, State
 from buffr.listeners.listener import HTTPListener
 from buffr.listeners.request_target import absolute_form, authority_form, origin_form, scoped
 from buffr.listeners.tunnel import RawTunnel, TunnelStart
-from buffr.message import Request, ResponseHead, first_value
+from buffr.message import Headers, Request, ResponseHead, first_value
 from buffr.origin import Origin, host_and_port
 from buffr.policy.access import Access
 from buffr.tls.handshake import HandshakeLeft
 from buffr.tls.thin import server_tls
+from buffr.transport.memo import Memo
 from buffr.transport.streams import BodyStream
 from buffr.upstream.hops import Hops
 
@@ -40,6 +41,9 @@ __all__ = ["ForwardProxy", "InterceptedConnection", "Routes", "TLSWatch", "Tunne
 
 _LONGEST_AGENT = 120
 _MOST_HANDLERS = 1024
+_MOST_TUNNEL_BYTES = 4 << 20
+_TUNNEL_BYTES = 2500
+"""The size of Python's objects of a tunnel that is remembered, without its CONNECT."""
 _ESTABLISHED = ResponseHead(200, b"Connection Established", ())
 
 
@@ -147,7 +151,7 @@ class InterceptedConnection(Http1Connection):
 
 @frozen
 class Tunnel:
-    """Makes the protocol that takes over a connection to one host, by what the client speaks."""
+    """Makes the protocols that take over connections to one host, by what the clients speak."""
 
     tls: Callable[[], TwistedProtocol]
     plain: Callable[[], TwistedProtocol]
@@ -181,16 +185,27 @@ class ForwardProxy:
         self._hops = hops
         self._handshakes = HandshakeReports()
         self._handlers: dict[tuple[Origin, str, bytes], Handler] = {}
+        self._tunnels: Memo[tuple[str, bytes, Headers], Tunnel] = Memo(
+            entries=_MOST_HANDLERS, size_bytes=_MOST_TUNNEL_BYTES
+        )
+        """By a client's address, and the target and fields of its CONNECT: whether it is let in,
+        and to where, depends on nothing else."""
 
     async def handle(self, request: Request, body: bytes | BodyStream, sink: ClientSink) -> None:
         """Answer a request outside any tunnel. Raises ``BuffrError``."""
-        credentials = first_value(request.headers, b"proxy-authorization")
-        user = self._access.admit(sink.client_address, credentials)
-        request, scope = scoped(request, user)
-        self._access.check_scope(scope)
         if request.method == b"CONNECT":
-            await self._connect(request, sink, scope)
+            asked = sink.client_address, request.target, request.headers
+            tunnel = self._tunnels.get(asked)
+            if tunnel is None:
+                tunnel = await self._connect(request, sink)
+                if tunnel is None:
+                    return
+                self._tunnels.put(asked, tunnel, _TUNNEL_BYTES + request.head_bytes)
+            assert self.listener is not None
+            sink.tunnel(_ESTABLISHED, TunnelStart(self.listener, tunnel.tls, tunnel.plain))
             return
+        credentials = first_value(request.headers, b"proxy-authorization")
+        request, scope = self._admitted(request, sink.client_address, credentials)
         sink.proxy = True
         origin, request = absolute_form(request)
         if sink.memorable:
@@ -199,6 +214,14 @@ class ForwardProxy:
                 self._access.lets_in(client, credentials) and routed(client, route)
             )
         await self.answer(origin, request, body, sink, scope)
+
+    def _admitted(
+        self, request: Request, client: str, credentials: bytes | None
+    ) -> tuple[Request, str]:
+        """The request of a client that is let in, without what is for buffr, and its scope."""
+        request, scope = scoped(request, self._access.admit(client, credentials))
+        self._access.check_scope(scope)
+        return request, scope
 
     async def answer(
         self,
@@ -230,18 +253,22 @@ class ForwardProxy:
 
         return same
 
-    async def _connect(self, request: Request, sink: ClientSink, scope: str) -> None:
+    async def _connect(self, request: Request, sink: ClientSink) -> Tunnel | None:
+        """The tunnel that a client asks for; ``None`` if it is relayed unread, which has begun."""
+        client = sink.client_address
+        credentials = first_value(request.headers, b"proxy-authorization")
+        request, scope = self._admitted(request, client, credentials)
         host, port = authority_form(request)
         if request.hops and self._hops is not None:
             self._hops.check(request.hops, b"CONNECT", host_and_port(host, port).encode("ascii"))
         if self.bypassed(host, port):
             await self._relay(host, port, sink, request.hops)
-            return
+            return None
         # Refuse what is not allowed here, where the client still reads plain answers. Make
         # nothing yet: many clients open tunnels and never use them.
         self._destinations.check(host, port)
-        start = self._start(host, port, scope, request, sink.client_address)
-        sink.tunnel(_ESTABLISHED, start)
+        agent = (first_value(request.headers, b"user-agent") or b"").decode("latin-1")
+        return self._tunnel(host, port, scope, agent[:_LONGEST_AGENT], request.hops, client)
 
     async def _relay(self, host: str, port: int, sink: ClientSink, hops: bytes) -> None:
         upstream = RawTunnel()
@@ -269,16 +296,6 @@ class ForwardProxy:
             raise
         return self._engine.tunnel(words)
 
-    def _start(
-        self, host: str, port: int, scope: str, request: Request, client: str
-    ) -> TunnelStart:
-        listener = self.listener
-        assert listener is not None
-        agent = (first_value(request.headers, b"user-agent") or b"").decode("latin-1")
-        agent = agent[:_LONGEST_AGENT]
-        inside = self._tunnel(host, port, scope, agent, request.hops, client)
-        return TunnelStart(listener, inside.tls, inside.plain)
-
     def inside(self, host: str, port: int, scope: str) -> Tunnel:
         """What takes over a client's connection that was led here instead of to this host.
 
@@ -291,21 +308,20 @@ class ForwardProxy:
     def _tunnel(
         self, host: str, port: int, scope: str, agent: str, hops: bytes, client: str | None = None
     ) -> Tunnel:
-        listener = self.listener
-        assert listener is not None
-        creator = self._tls_for(host)
+        self._tls_for(host)  # raises ``BadServerName`` where the client still reads plain answers
         watch = TLSWatch(self._handshakes, host, agent)
+        handler = cache(lambda scheme: self._handler(Origin(scheme, host, port), scope, hops))
 
         def tls() -> TwistedProtocol:
-            handler = self._handler(Origin("https", host, port), scope, hops)
-            inner = InterceptedConnection(listener, handler, watch)
+            assert self.listener is not None
+            inner = InterceptedConnection(self.listener, handler("https"), watch)
             if client is not None:
                 inner.client_address = client  # it is known, and need not be asked for again
-            return server_tls(inner, creator, self._reactor)
+            return server_tls(inner, self._tls_for(host), self._reactor)
 
         def plain() -> InterceptedConnection:
-            handler = self._handler(Origin("http", host, port), scope, hops)
-            return InterceptedConnection(listener, handler)
+            assert self.listener is not None
+            return InterceptedConnection(self.listener, handler("http"))
 
         return Tunnel(tls, plain)
 
