@@ -29,7 +29,7 @@ from buffr.listeners.http1_sink import Http1Sink, resumed
 from buffr.listeners.http2 import Http2Connection
 from buffr.message import Request, ResponseHead
 from buffr.tls.thin import close_at_once
-from buffr.transport.direct_send import send_at_once
+from buffr.transport.direct_send import delay_nothing
 from buffr.transport.streams import BodyStream, IStreamTransport
 from buffr.upstream.bound import Bonds
 from buffr.wire.http1_body import BodyDecoder, decoder_for
@@ -147,15 +147,15 @@ class Http1Connection(Protocol):
     @cached_property
     def client_address(self) -> str:
         """The client's IP address."""
-        return str(getattr(self.transport.getPeer(), "host", ""))
+        host = getattr(self.transport, "hostname", None)  # of a TCP connection; costs less
+        return host or str(getattr(self.transport.getPeer(), "host", ""))
 
     # What the client sends.
 
     def connectionMade(self) -> None:
         self._listener.came(self)
-        self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
-        send_at_once(self.transport)
+        delay_nothing(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         state = self._state
@@ -473,7 +473,8 @@ class Http1Connection(Protocol):
 
     def _leave_to(self, successor: Protocol) -> None:
         self._become(HANDED_OVER)
-        self._release_bonds()
+        if self.bonds:
+            self._release_bonds()
         self._sink = None
         rest, self._buffer = self._buffer, b""
         self.transport.unregisterProducer()
@@ -552,7 +553,8 @@ class Http1Connection(Protocol):
             self._successor.connectionLost(reason)
         if self._sink is not None:
             self._sink.leave()
-        self._release_bonds()
+        if self.bonds:
+            self._release_bonds()
 
     # Time limits.
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import (
+    IHandshakeListener,
     IOpenSSLServerConnectionCreator,
     IReactorTime,
     ISSLTransport,
@@ -86,7 +87,7 @@ def server_tls(
 ) -> TLSMemoryBIOProtocol:
     """The server's side of TLS around a protocol."""
     if _is_thin():
-        return ThinTLS(_NO_FACTORY, inner, creator)
+        return ThinTLS(inner, creator)
     factory = TLSMemoryBIOFactory(creator, False, _OneProtocol(inner), reactor)
     # Twisted's default gathers small writes for a turn; answers are written whole here.
     factory.protocol = TLSMemoryBIOProtocol
@@ -121,19 +122,6 @@ class _OneProtocol(Factory):
         return self._protocol
 
 
-class _NoFactory:
-    """In the place of a factory that counts its protocols."""
-
-    def registerProtocol(self, protocol: Protocol) -> None:
-        """Nobody asks for it."""
-
-    def unregisterProtocol(self, protocol: Protocol) -> None:
-        """Nobody asks for it."""
-
-
-_NO_FACTORY = _NoFactory()
-
-
 @implementer(ISSLTransport)
 class ThinTLS(TLSMemoryBIOProtocol):
     """The server's side of TLS around ``inner``.
@@ -142,11 +130,10 @@ class ThinTLS(TLSMemoryBIOProtocol):
     together with the first answer.
     """
 
-    def __init__(
-        self, factory: Any, inner: Protocol, creator: IOpenSSLServerConnectionCreator
-    ) -> None:
-        super().__init__(factory, inner)
+    def __init__(self, inner: Protocol, creator: IOpenSSLServerConnectionCreator) -> None:
+        self.wrappedProtocol: Any = inner
         self._creator = creator
+        self._appSendBuffer: list[bytes] = []
 
     def makeConnection(self, transport: Any) -> None:
         connection: Any = self._creator.serverConnectionForTLS(self)
@@ -157,11 +144,9 @@ class ThinTLS(TLSMemoryBIOProtocol):
             connection._into_ssl,  # noqa: SLF001
             connection._from_ssl,  # noqa: SLF001
         )
-        self._appSendBuffer: list[bytes] = []
-        Protocol.makeConnection(self, transport)
-        self.factory.registerProtocol(self)
-        inner: Any = self.wrappedProtocol
-        inner.makeConnection(self)
+        self.connected = 1
+        self.transport = transport
+        self.wrappedProtocol.makeConnection(self)
         # The handshake begins with the client's hello: OpenSSL would only say that it wants it.
 
     def dataReceived(self, data: bytes) -> None:
@@ -177,17 +162,20 @@ class ThinTLS(TLSMemoryBIOProtocol):
     def _go_on_shaking_hands(self) -> None:
         if self._aborted:
             return
-        ssl, connection = self._ssl, self._tlsConnection
+        ssl = self._ssl
         result = _lib.SSL_do_handshake(ssl)
-        if (
-            result <= 0
-            and _lib.SSL_get_error(ssl, result) == _lib.SSL_ERROR_WANT_READ
-            and not getattr(connection, "is_refused", False)
+        if result > 0 and not getattr(self._tlsConnection, "is_refused", False):
+            self._handshakeDone = True
+            inner = self.wrappedProtocol
+            if IHandshakeListener.providedBy(inner):
+                inner.handshakeCompleted()
+        elif _lib.SSL_get_error(ssl, result) == _lib.SSL_ERROR_WANT_READ and not getattr(
+            self._tlsConnection, "is_refused", False
         ):
             self._flushSendBIO()
             return
-        # Over, or failed: asked again, OpenSSL says the same.
-        self._checkHandshakeStatus()
+        else:
+            self._checkHandshakeStatus()  # asked again, OpenSSL says the same
         if self._handshakeDone:
             self._take()
             if _lib.SSL_version(ssl) != _lib.TLS1_3_VERSION:
@@ -243,7 +231,9 @@ class ThinTLS(TLSMemoryBIOProtocol):
             # (RFC 8446 6.1). All that has come was taken.
             self._lostTLSConnection = True
             self._reason = self._reason or _LOST
-        super().connectionLost(reason)
-        # Or it would refer to itself by way of the protocol inside: the session, which is large,
-        # would be kept until garbage is collected.
-        self._producer = None
+        why, self._reason = self._reason or reason, None
+        self.connected = 0
+        self.wrappedProtocol.connectionLost(why)
+        # What referred to this session by way of the protocol inside would keep it, which is
+        # large, until garbage is collected.
+        self.wrappedProtocol = self._tlsConnection = self._producer = None

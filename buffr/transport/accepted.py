@@ -32,6 +32,8 @@ class Accepted(Server):
     has nothing left to send, is gone as soon as that was dealt with.
     """
 
+    is_prepared = INHERITS_NO_DELAY
+    """Whether it delays nothing as it is."""
     logstr = "client"
     repstr = "<a client's connection>"
 
@@ -53,6 +55,8 @@ class Accepted(Server):
         self.hostname = client[0]
         self._dealing = False
         """Whether what came on this connection is being dealt with."""
+        self._writing = False
+        """Whether the reactor may still be waiting for room to write."""
         self.startReading()
         self.connected = 1
 
@@ -70,7 +74,10 @@ class Accepted(Server):
         except OSError:
             return CONNECTION_LOST
         if not data:
-            return CONNECTION_DONE
+            # As the reactor does, which finds out first what kind of connection this is.
+            self.stopReading()
+            self.readConnectionLost(_DONE)
+            return None
         self._dealing = True
         self.protocol.dataReceived(data)
         self._dealing = False
@@ -93,6 +100,24 @@ class Accepted(Server):
         else:
             super().loseConnection()
 
+    def startReading(self) -> None:
+        self._reading = True
+        self.reactor.addReader(self)
+
+    def stopReading(self) -> None:
+        if self._reading:
+            self._reading = False
+            self.reactor.removeReader(self)
+
+    def startWriting(self) -> None:
+        self._writing = True
+        self.reactor.addWriter(self)
+
+    def stopWriting(self) -> None:
+        if self._writing:
+            self._writing = False
+            self.reactor.removeWriter(self)
+
     def _has_all_sent(self) -> bool:
         return not (
             self.dataBuffer
@@ -107,9 +132,23 @@ class Accepted(Server):
         if not self.connected or self._aborting:
             return
         if self._has_all_sent():
-            self.connectionLost(_DONE)
+            self._end_at_once()
         else:
             self.stopReading()
+
+    def _end_at_once(self) -> None:
+        """As ``connectionLost`` does where all is sent and the reason is no abort."""
+        self.disconnected = 1
+        self.connected = 0
+        producer, self.producer = self.producer, None
+        if producer is not None:
+            producer.stopProducing()
+        self.stopReading()
+        self.stopWriting()
+        self._closeSocket(True)  # as Twisted has it
+        protocol = self.protocol
+        del self.protocol, self.socket, self.fileno
+        protocol.connectionLost(_DONE)
 
 
 def transport_for(reactor: Any) -> type[Server]:
