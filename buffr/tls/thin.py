@@ -236,4 +236,5 @@ class ThinTLS(TLSMemoryBIOProtocol):
         self.wrappedProtocol.connectionLost(why)
         # What referred to this session by way of the protocol inside would keep it, which is
         # large, until garbage is collected.
-        self.wrappedProtocol = self._tlsConnection = self._producer = None
+        nothing: Any = None
+        self.wrappedProtocol = self._tlsConnection = self._producer = nothing

@@ -100,6 +100,12 @@ class Accepted(Server):
         else:
             super().loseConnection()
 
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001  # as above
+        if self.producer is None and streaming and self.connected and not self.TLS:
+            self.producer, self.streamingProducer = producer, True
+        else:
+            super().registerProducer(producer, streaming)
+
     def startReading(self) -> None:
         self._reading = True
         self.reactor.addReader(self)

@@ -193,7 +193,8 @@ class _PatientPort(Port):
             host = getnameinfo(address, NI_NUMERICHOST | NI_NUMERICSERV)[0]
             address = (host, *address[1:])
         factory: Any = self.factory
-        protocol = factory.buildProtocol(self._buildAddr(address))
+        # No protocol here wants the address before it has its transport, which knows it.
+        protocol = factory.buildProtocol(None)
         if protocol is None:
             accepted.close()
             return

@@ -71,6 +71,40 @@ class TestDefects:
         assert sum("ZeroDivisionError" in str(each.get("failure")) for each in errors) == 3
 
 
+class TestTheEndOfATurn:
+    def test_comes_after_all_that_was_ready(self) -> None:
+        """Also after a delayed call, which is not to wait for the next one to be due."""
+        reactor, calls = plain_epoll(), list[str]()
+        reactor.startRunning(installSignalHandlers=False)
+        pairs = [socket.socketpair() for _ in range(2)]
+        at_end = reactor.at_turn_end
+        for here, there in pairs:
+            reader = Reader(calls, here, broken=False)
+            reactor.addReader(reader)
+            there.send(b"x")
+        at_end(lambda: calls.append("first"))
+        at_end(lambda: at_end(lambda: calls.append("next")))
+        reactor.iterate(60)
+        for each in pairs:
+            for end in each:
+                end.close()
+        assert calls == ["read", "lost"] * 2 + ["first"]
+        reactor.callLater(0, lambda: at_end(lambda: calls.append("last")))
+        reactor.iterate(60)
+        assert calls[5:] == ["next", "last"]
+
+    def test_a_defect_harms_no_other(self) -> None:
+        reactor, calls, errors = plain_epoll(), list[str](), list[object]()
+        reactor.startRunning(installSignalHandlers=False)
+        log.addObserver(errors.append)
+        reactor.at_turn_end(lambda: 1 // 0)
+        reactor.at_turn_end(lambda: calls.append("called"))
+        reactor.iterate(60)
+        log.removeObserver(errors.append)
+        assert calls == ["called"]
+        assert len(errors) == 1
+
+
 class TestInstalling:
     @pytest.mark.parametrize(
         ("before", "kind"),
