@@ -79,6 +79,7 @@ class Groups:
     def add(self, told: Iterable[Told]) -> None:
         """Group some more. This is on the way of each exchange."""
         by_kind, repeated = self._by_kind, self._repeated
+        last: Kept | None = None
         for _, dur_s, kept, _ in told:
             if dur_s is None:
                 known = repeated.get(id(kept))
@@ -86,9 +87,10 @@ class Groups:
                     known = repeated[id(kept)] = [], kept
                 known[0].append(None)
                 continue
-            values = values_of_kind(kept)
-            group = by_kind.get(values) or self._group(values)
-            request_bytes, response_bytes, took_ms = sums_of(kept)
+            if kept is not last:
+                last, values = kept, values_of_kind(kept)
+                group = by_kind.get(values) or self._group(values)
+                request_bytes, response_bytes, took_ms = sums_of(kept)
             group.count += 1
             group.request_bytes += request_bytes
             group.took_ms += took_ms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import define, field
@@ -12,10 +12,13 @@ from buffr.admin.numbering import Numbering
 from buffr.admin.ring import Ring
 from buffr.admin.running import RouteIds
 from buffr.admin.stories import (
+    SHARED,
+    Alike,
     Kept,
     Record,
     Story,
     Told,
+    bytes_of,
     early_number_of,
     kept,
     kept_tunnel,
@@ -27,11 +30,14 @@ from buffr.exchanges.exchange import Exchange, shown, shown_session
 from buffr.exchanges.listening import ListeningSink
 from buffr.exchanges.route import Route
 from buffr.exchanges.seen import Heard
+from buffr.message import ResponseHead
 
 __all__ = ["OpenExchange", "Recent"]
 
 _SOON_S = 0.05
 _MOST_OPEN = 1000
+_MOST_SHARED = 8192
+"""Bytes of bodies."""
 
 
 @define(eq=False)
@@ -67,12 +73,12 @@ class Recent:
     body_bytes: int
     figures: Figures = field(factory=Figures)
     told: list[Callable[[Batch], None]] = field(factory=list)
-    pending: list[tuple[float, float | None, Any, Sequence[bytes]]] = field(
-        init=False, factory=list
-    )
+    pending: list[tuple[float, float | None, Any, Any]] = field(init=False, factory=list)
     _listening: dict[Heard, Exchange] = field(init=False, factory=dict)
     _routes: dict[Route, tuple[str, int]] = field(init=False, factory=dict)
     """Those of the latest exchanges: their ids and numbers."""
+    _relays: dict[Alike, tuple[tuple[ResponseHead, bytes], Kept]] = field(init=False, factory=dict)
+    """The latest answers that were relayed, and what is kept of them."""
     _failed: list[tuple[Kept, BuffrError]] = field(init=False, factory=list)
     _groups: Groups = field(init=False, factory=Groups)
     _told_until: int = field(init=False, default=0)
@@ -106,6 +112,10 @@ class Recent:
         """What is kept of an ordinary hit, which may be repeated."""
         ended = exchange, words, status, "INFO", "", None
         return kept(self._where(exchange.route), ended, self.body_bytes)
+
+    def alike(self, exchange: Exchange, words: str, status: int) -> Alike:
+        """What is kept of relayed exchanges like this one."""
+        return Alike(self.kept(exchange, words, status))
 
     def _where(self, route: Route) -> tuple[str, int]:
         where = self._routes.get(route)
@@ -214,9 +224,12 @@ class Recent:
         self.pending, body_bytes = [], self.body_bytes
         told: list[Told] = []
         for ended in pending:
-            at_s, dur_s, what, _ = ended
+            at_s, dur_s, what, passed = ended
             if dur_s is None:
                 told.append(ended)
+                continue
+            if type(what) is Alike:
+                told.append(self._relayed(at_s, dur_s, what, passed))
                 continue
             exchange, level, error = what[0], what[3], what[5]
             one = exchange.kept
@@ -234,12 +247,25 @@ class Recent:
         self._groups.add(told)
         self._ring.extend(told)
 
+    def _relayed(
+        self, at_s: float, dur_s: float, alike: Alike, passed: tuple[ResponseHead, bytes]
+    ) -> Told:
+        """One of those that are alike; it shares with the last one if that is the same."""
+        last = self._relays.get(alike)
+        if last is not None and last[0][0] is passed[0] and last[0][1] == passed[1]:
+            return at_s, dur_s, last[1], SHARED
+        one = alike.of(*passed, self.body_bytes)
+        if alike.may_share and bytes_of(one) <= _MOST_SHARED:
+            self._relays[alike] = passed, one
+        return at_s, dur_s, one, ()
+
     def catch_up(self) -> None:
         """Take in what has ended since the last time, and tell of it."""
         self.take_in()
         if self._told_until == self.end:
             return
         self._routes.clear()
+        self._relays.clear()
         for one, error in self._failed:
             _without_frames(error)
             if source_of(one) == "error":

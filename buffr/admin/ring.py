@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
-from buffr.admin.stories import Beside, Kept, Told, apart, beside_of, bytes_of, put_together
+from buffr.admin.stories import SHARED, Beside, Kept, Told, apart, beside_of, bytes_of, put_together
 
 __all__ = ["Ring"]
 
@@ -68,7 +68,7 @@ class _Chunk:
         at_s, dur_s = self.times_s[2 * number : 2 * number + 2]
         place = self.places[number]
         if place < 0:
-            return at_s, None, self.shared[~place], ()
+            return at_s, None if dur_s == _AGAIN else dur_s, self.shared[~place], ()
         one: Any = _decode(memoryview(self.packed)[place : self._end(number)])
         if dur_s == _AGAIN:
             return at_s, None, self.shared[one[0]], one[1]
@@ -125,8 +125,8 @@ class Ring:
                 packed, places, times_s = chunk.packed, chunk.places, chunk.times_s
                 numbers = chunk.numbers
             times_s.append(at_s)
-            if dur_s is None:
-                times_s.append(_AGAIN)
+            if dur_s is None or values is SHARED:
+                times_s.append(_AGAIN if dur_s is None else dur_s)
                 number = numbers.get(id(one))
                 if number is None:
                     number = chunk.share(one)

@@ -27,7 +27,9 @@ from buffr.message import Headers, Request, ResponseHead
 
 __all__ = [
     "HERE",
+    "SHARED",
     "SOURCES",
+    "Alike",
     "Answer",
     "Beside",
     "Kept",
@@ -65,7 +67,10 @@ Told = tuple[float, float | None, Kept, Sequence[bytes]]
 
 A hit that was repeated took no time that counts (``None``); all of these share
 what is kept, but for the values of their volatile fields, which come last.
+Instead of these, ``SHARED`` says that what is kept is also that of another one.
 """
+SHARED: Sequence[bytes] = []
+"""In the place of values, which there are none of."""
 
 _BY_SRC: dict[str, Source] = {
     "cassette": "cassette",
@@ -106,6 +111,9 @@ _BODY = _HEAD - 1
 _ANSWER = _HEAD + 3
 _EARLY = _HEAD + 7
 """Where in a tuple its parts begin."""
+_HUNDREDS = Kind._fields.index("hundreds")
+_REQUEST_BYTES = _KINDS
+_RESPONSE_BYTES = _KINDS + 1
 values_of_kind: Callable[[Kept], tuple[Any, ...]] = itemgetter(slice(0, _KINDS))
 """The values of a ``Kind``."""
 sums_of: Callable[[Kept], tuple[int, int, int]] = itemgetter(slice(_KINDS, _SIZES - 1))
@@ -261,6 +269,32 @@ def kept(where: tuple[str, int], ended: Ended, body_bytes: int) -> Kept:
         exchange.age_s,
         exchange.volatile,
     )
+
+
+@define(eq=False)
+class Alike:
+    """What is kept of relayed exchanges that differ in their answers alone."""
+
+    _first: Kept
+
+    @property
+    def may_share(self) -> bool:
+        """Whether those with the same answer may share it: nothing more is kept beside them."""
+        return beside_of(self._first) is None
+
+    def of(self, head: ResponseHead, body: bytes, body_bytes: int) -> Kept:
+        """What is kept of the one with this answer, whose body no store has."""
+        values = [*self._first]
+        answer = body if len(body) <= body_bytes else body[:body_bytes]
+        values[_HUNDREDS] = head.status // 100
+        values[_RESPONSE_BYTES] = len(body)
+        values[_SIZES - 1] = values[_REQUEST_BYTES] + len(answer)
+        if values[_SIZES] is not None:
+            values[_SIZES] = Beside()
+        values[_SAID + 1] = head.status
+        values[_HEAD:_ANSWER] = head.status, head.reason, head.encoded
+        values[_ANSWER] = answer
+        return tuple(values)
 
 
 def _unusual_source(exchange: Exchange, level: str, error: BuffrError | None) -> Source:

@@ -53,7 +53,7 @@ from buffr.exchanges.route import Cached, LiveChecks, Passing, Recorded, Route
 from buffr.exchanges.seen import LiveCheck
 from buffr.exchanges.sessions.opening import call_opened, is_open_call
 from buffr.exchanges.sessions.registry import Sessions
-from buffr.exchanges.telling import Telling
+from buffr.exchanges.telling import MOST_PENDING, Telling
 from buffr.formats.codings import GZIP_START
 from buffr.interaction import RecordedRequest
 from buffr.log import ExchangeLog, say
@@ -77,8 +77,6 @@ _ONCE = Fetch(record=True, share=False)
 
 
 _MOST_FINDINGS = 3
-_MOST_PENDING = 16
-"""Exchanges that are over are looked at together, but are not kept alive for that in numbers."""
 _CHECKS_END_S = 5.0
 
 
@@ -167,7 +165,7 @@ class Engine:
                 if not pending:
                     watch.soon()
                 pending.append((now, dur_s, (exchange, words, status, level, said, failure), ()))
-                if len(pending) > _MOST_PENDING:
+                if len(pending) > MOST_PENDING:
                     watch.take_in()
             if self.observer is not None:
                 said, proposed = explanation or detail, exchange.proposed

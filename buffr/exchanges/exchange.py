@@ -107,13 +107,15 @@ class Watch(Protocol):
     Most exchanges make no call for it: they go into a list.
     """
 
-    pending: list[tuple[float, float | None, Any, Sequence[bytes]]]
+    pending: list[tuple[float, float | None, Any, Any]]
     """Takes the exchanges that are over.
 
     Each is the time in seconds since 1970, how long it took in seconds, an
     ``Ended``, and nothing; for a hit that is repeated, which takes no time
     that counts, ``None``, what was ``kept`` of the first one, and its own
-    values of the ``volatile`` fields.
+    values of the ``volatile`` fields. For a request that is relayed again
+    there are, after the two times, those that are ``alike``, and its answer:
+    the head, and the body.
     """
 
     def soon(self) -> None:
@@ -127,6 +129,9 @@ class Watch(Protocol):
 
     def kept(self, exchange: Exchange, words: str, status: int) -> object:
         """What is kept of an ordinary hit, which may be repeated."""
+
+    def alike(self, exchange: Exchange, words: str, status: int) -> object:
+        """What is kept of relayed exchanges like this one, which may be repeated."""
 
     def kept_tunnel(self, words: str) -> object:
         """What is kept of a bypassed tunnel that has begun."""

@@ -12,7 +12,10 @@ from buffr.exchanges.known_relay import TellRelay
 from buffr.log import ExchangeLog
 from buffr.message import TRACEPARENT, ResponseHead, trace_of
 
-__all__ = ["Hearers", "Telling"]
+__all__ = ["MOST_PENDING", "Hearers", "Telling"]
+
+MOST_PENDING = 16
+"""Exchanges that are over are looked at together, but are not kept alive for that in numbers."""
 
 
 class Hearers(Protocol):
@@ -87,7 +90,10 @@ class Telling:
 class _RelayTold:
     """Notes requests that are relayed like one before."""
 
-    __slots__ = ("_around", "_exchange", "_hearers", "_log", "_status", "_wall", "_words")
+    __slots__ = (
+        *("_alike", "_around", "_exchange", "_hearers"),
+        *("_log", "_status", "_wall", "_watch", "_words"),
+    )
 
     def __init__(
         self,
@@ -103,6 +109,8 @@ class _RelayTold:
         self._words = shown(exchange.request, exchange.route)
         self._status = 0
         self._around = "", ""
+        self._watch: Watch | None = None
+        self._alike: object = None
 
     def tell(self, started: float, passed: tuple[ResponseHead, bytes]) -> None:
         """As ``TellRelay``."""
@@ -117,14 +125,13 @@ class _RelayTold:
         self._log.lasted(now, dur_s, self._around)
         watch = hearers.watch
         if watch is not None:
-            exchange = Exchange(
-                first.route, first.request, first.sink, first.scope, first.src, first.body
-            )
-            exchange.passed = passed
-            if not watch.pending:
+            if watch is not self._watch:
+                self._watch, self._alike = watch, watch.alike(first, words, status)
+            pending = watch.pending
+            if not pending:
                 watch.soon()
-            watch.pending.append((now, dur_s, (exchange, words, status, "INFO", "", None), ()))
-            if len(watch.pending) > 16:
+            pending.append((now, dur_s, self._alike, passed))
+            if len(pending) > MOST_PENDING:
                 watch.take_in()
         if hearers.observer is not None:
             hearers.observer.finished(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buffr.admin.ring import Ring
-from buffr.admin.stories import Story, Told, kept_tunnel
+from buffr.admin.stories import SHARED, Story, Told, kept_tunnel
 
 MOST = 64 << 10
 
@@ -70,6 +70,14 @@ class TestRepeatedHits:
         assert len(ring) == 1001
         assert ring.size_bytes < MOST / 1.5
         assert all(again[2] is one for again in every(ring)[1:])
+
+    def test_those_that_take_time_share_too(self) -> None:
+        """Each of them has its own duration."""
+        one = kept_tunnel("x")
+        ring = Ring(MOST)
+        ring.extend([(0.0, 0.5, one, ()), (1.0, 0.25, one, SHARED), (2.0, 0.0, one, SHARED)])
+        assert [again[:2] for again in every(ring)] == [(0.0, 0.5), (1.0, 0.25), (2.0, 0.0)]
+        assert [again[2] is one for again in every(ring)] == [False, True, True]
 
     def test_it_is_counted_as_long_as_one_of_them_is_kept(self) -> None:
         """Each of these repeats what came long ago: the memory is theirs now."""

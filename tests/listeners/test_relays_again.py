@@ -169,6 +169,7 @@ class Play:
                 one.request and (one.request.method, one.request.target, one.request.headers),
                 one.head and (one.head.status, one.head.reason, one.head.headers),
                 one.answer and (one.answer.body, one.answer.size_bytes, one.answer.whole),
+                (one.dur_s > 0, one.beside.miss, one.beside.usage),
                 (one.response_bytes, one.route_id, one.recorded, one.age_s, one.pieces),
             )
             for one in (record.story for record in watch.forwards(0, 1000))
@@ -218,6 +219,7 @@ whole("long", LONG)
 whole("empty", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 whole("head", OK[:-2], HEAD, OK[:-2])
 whole("post", OK, POST)
+whole("may_cost", OK, POST.replace(b"/p", b"/chat/completions"))
 whole("no_content", b"HTTP/1.1 204 No Content\r\n\r\n")
 whole("not_modified", b"HTTP/1.1 304 Not Modified\r\nETag: 1\r\n\r\n")
 whole("error", b"HTTP/1.1 500 Oh\r\nContent-Length: 2\r\n\r\nno")
