@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, assert_never
 from weakref import ref
 
-from attrs import asdict, frozen
+from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
@@ -27,7 +27,7 @@ from buffr.matching.nearest import NearIndex
 from buffr.matching.variants import Identity
 from buffr.message import Request, media_type
 from buffr.recording.readable import content
-from buffr.redaction.request_hint import RequestHint, hint_of
+from buffr.redaction.request_hint import operation_in
 from buffr.redaction.rules import RedactionRules
 from buffr.stores.base import Matches, Store
 from buffr.transport.eager import AT_ONCE_BYTES, aside
@@ -242,15 +242,15 @@ class Explainer:
     async def _explain(
         self, request: Request, body: bytes, identity: Identity, variants: Sequence[Matches] = ()
     ) -> Explained:
-        operation = (await self.hint(request, body)).operation
+        operation = await self.operation(request, body)
         nearest, first = await self.nearest(identity, variants), self.first
         words = in_short(nearest, first), as_text(nearest, first)
         return Explained(operation, nearest, *words, as_data(nearest, first))
 
-    async def hint(self, request: Request, body: bytes) -> RequestHint:
-        """What distinguishes a request from similar ones."""
-        arguments = request.target, request.headers, body, self._redaction
-        return await aside(self._reactor, len(body), hint_of, *arguments)
+    async def operation(self, request: Request, body: bytes) -> str | None:
+        """What a request asks for, where all have the same URL."""
+        named = request.target, request.headers, body, self._redaction
+        return await aside(self._reactor, len(body), operation_in, *named)
 
     async def unended(self, keys: Sequence[MatchKey]) -> Matches | None:
         """The recordings of a request that were cut off by their clients only."""
@@ -327,7 +327,7 @@ def as_data(nearest: tuple[NearMiss, ...], first: int) -> list[dict[str, Any]]:
         {
             "index": miss.place - first,
             "score": miss.score,
-            "differences": [asdict(difference) for difference in miss.differences],
+            "differences": [difference.data for difference in miss.differences],
             "rule": None if miss.rule is None else miss.rule.yaml(),
             "rule_is_enough": miss.rule is not None and not miss.rule.partial,
             **({"broken": miss.broken} if miss.broken else {}),

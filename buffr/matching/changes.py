@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
 from typing import Final
 
 from attrs import frozen
@@ -19,6 +20,7 @@ __all__ = ["ABSENT", "MOST", "Absent", "Change", "Place", "changes"]
 MOST = 200
 """The search stops after this many changes."""
 
+_LONGEST_NAME = 1024
 _LARGEST_READ = 256 * 1024
 
 _DOCUMENTS = frozenset(("body", "frame"))
@@ -48,6 +50,17 @@ class Change:
     recorded: object
     live: object
     json: bool = False
+
+    @cached_property
+    def name(self) -> tuple[object, ...] | None:
+        """What distinguishes it from all others; ``None`` if that is long, or cannot be spelled."""
+        try:
+            old, new = _spelled(self.recorded), _spelled(self.live)
+        except _UNSPELLABLE:
+            return None
+        if len(old or b"") + len(new or b"") > _LONGEST_NAME:
+            return None
+        return (self.part, self.json, self.place, old, new)
 
 
 def changes(live: MatchKey, recorded: MatchKey) -> tuple[Change, ...]:
@@ -101,6 +114,13 @@ def _read(text: bytes) -> object:
 
 
 _encode = Encoder(enc_hook=as_written).encode
+_UNSPELLABLE = (OverflowError, UnicodeEncodeError)
+
+
+def _spelled(value: object) -> bytes | None:
+    if isinstance(value, bytes):
+        return value
+    return None if isinstance(value, Absent) else _encode(value)
 
 
 def _compare(part: str, place: Place, old: object, new: object, found: list[Change]) -> None:
@@ -112,14 +132,33 @@ def _compare(part: str, place: Place, old: object, new: object, found: list[Chan
             _compare(part, inner, old.get(name, ABSENT), new.get(name, ABSENT), found)
     elif isinstance(old, list) and isinstance(new, list):
         if not _spelled_alike(old, new):
-            _compare_lists(part, place, old, new, found)
+            found += _between_lists(part, place, old, new)[: MOST - len(found)]
     elif not _same(old, new):
         found.append(Change(part, place, old, new, json=True))
 
 
-def _compare_lists(
-    part: str, place: Place, old: list[object], new: list[object], found: list[Change]
-) -> None:
+def _between_lists(
+    part: str, place: Place, old: list[object], new: list[object]
+) -> Sequence[Change]:
+    """The changes between two lists. Requests that miss often have the same lists at the top."""
+    if len(place) == 1:
+        try:
+            texts = _encode(old), _encode(new)
+        except _UNSPELLABLE:
+            texts = b"", b""
+        if 0 < len(texts[0]) + len(texts[1]) <= _SHORT_BYTES:
+            return _between_short_lists(part, place, *texts)
+    return _compared_lists(part, place, old, new)
+
+
+@lru_cache(maxsize=32)
+def _between_short_lists(part: str, place: Place, old: bytes, new: bytes) -> Sequence[Change]:
+    """The same for lists that are spelled as here: reading them gives equal ones."""
+    return tuple(_compared_lists(part, place, _decode(old), _decode(new)))
+
+
+def _compared_lists(part: str, place: Place, old: list[object], new: list[object]) -> list[Change]:
+    found: list[Change] = []
     shorter = min(len(old), len(new))
     start = 0
     if len(old) != len(new):
@@ -133,8 +172,9 @@ def _compare_lists(
     for index in range(start, max(len(old), len(new))):
         value = old[index] if index < len(old) else ABSENT
         other = new[index] if index < len(new) else ABSENT
-        if not _spelled_alike(value, other):
+        if value is ABSENT or other is ABSENT or not _spelled_alike(value, other):
             _compare(part, (*place, index), value, other, found)
+    return found
 
 
 def _spelled_alike(old: object, new: object) -> bool:
@@ -144,11 +184,13 @@ def _spelled_alike(old: object, new: object) -> bool:
     """
     try:
         return old == new and _encode(old) == _encode(new)
-    except (OverflowError, UnicodeEncodeError):
+    except _UNSPELLABLE:
         return False
 
 
 def _alike(old: object, new: object) -> bool:
+    if _spelled_alike(old, new):
+        return True
     found: list[Change] = []
     _compare("", (), old, new, found)
     return not found

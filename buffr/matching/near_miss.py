@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache, partial
 from hashlib import sha256
 from typing import AnyStr
 
@@ -29,6 +30,9 @@ _WORTH_OF_HEADERS = 1
 _LONGEST_SHOWN = 120
 _BEFORE_CHANGE = 24
 
+_MOST_KNOWN = 1024
+"""So many changes are remembered as they are shown: some megabytes at most."""
+
 
 @frozen
 class Difference:
@@ -44,6 +48,10 @@ class Difference:
     live: str | None
 
     def __str__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         recorded, live = (
             "nothing" if value is None else repr(value) for value in (self.recorded, self.live)
         )
@@ -52,6 +60,16 @@ class Difference:
     @property
     def where(self) -> str:
         return f"{self.part} {self.pointer}".strip()
+
+    @cached_property
+    def data(self) -> Mapping[str, str | None]:
+        """The same for programs; the same object each time, which nobody may change."""
+        return {
+            "part": self.part,
+            "pointer": self.pointer,
+            "recorded": self.recorded,
+            "live": self.live,
+        }
 
 
 @frozen
@@ -109,9 +127,8 @@ def near_misses(
     found = []
     for _, score, place, key, reading in scored[:MOST]:
         changed = changes(reading, key)
-        found.append(
-            NearMiss(place, round(score, 3), _all_shown(changed, redaction), suggested(changed))
-        )
+        differing = _all_shown(changed, redaction)
+        found.append(NearMiss(place, round(score, 3), differing, suggested(changed)))
     return tuple(found)
 
 
@@ -123,7 +140,42 @@ def differences(
 
 
 def _all_shown(changed: tuple[Change, ...], redaction: RedactionRules) -> tuple[Difference, ...]:
-    return tuple(shown(change, redaction) for change in changed[:MOST_DIFFERENCES])
+    before = _shown_before(redaction)
+    return tuple([before.shown(change) for change in changed[:MOST_DIFFERENCES]])
+
+
+class _ShownBefore:
+    """Changes as they are shown by some rules: requests that miss often differ alike.
+
+    Also used by threads: an entry may be made twice, or be lost.
+    """
+
+    def __init__(self, redaction: RedactionRules) -> None:
+        self._redaction = redaction
+        self._known: dict[tuple[object, ...] | None, Difference] = {}
+        self._value = lru_cache(maxsize=_MOST_KNOWN)(self._short_value)
+
+    def value(self, name: str, value: object) -> str | None:
+        """A value as it is shown under a name."""
+        if type(value) is str and len(value) <= _LONGEST_SHOWN:
+            return self._value(name, value)
+        return _without_secrets(name, value, self._redaction)
+
+    def _short_value(self, name: str, value: str) -> str | None:
+        return _without_secrets(name, value, self._redaction)
+
+    def shown(self, change: Change) -> Difference:
+        known = self._known.get(change.name)
+        if known is None:
+            known = _shown(change, self.value)
+            if change.name is not None:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                self._known[change.name] = known
+        return known
+
+
+_shown_before = lru_cache(maxsize=8)(_ShownBefore)
 
 
 def _score(live: MatchKey, recorded: MatchKey) -> float:
@@ -166,11 +218,17 @@ def _pointer(place: Place) -> str:
 
 def shown(change: Change, redaction: RedactionRules) -> Difference:
     """A change, fit to be shown: its values cut short, and without credentials."""
+    return _shown(change, partial(_without_secrets, redaction=redaction))
+
+
+def _without_secrets(name: str, value: object, redaction: RedactionRules) -> str | None:
+    is_credential = _is_credential(name, value, redaction)
+    return "REDACTED" if is_credential else _text(value, redaction)
+
+
+def _shown(change: Change, shown_value: Callable[[str, object], str | None]) -> Difference:
     name = next((part for part in reversed(change.place) if isinstance(part, str)), "")
-    old, new = (
-        "REDACTED" if _is_credential(name, value, redaction) else _text(value, redaction)
-        for value in (change.recorded, change.live)
-    )
+    old, new = shown_value(name, change.recorded), shown_value(name, change.live)
     start = 0
     if old is not None and new is not None:
         start = _common(old, new, min(len(old), len(new)))

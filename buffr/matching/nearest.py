@@ -3,7 +3,8 @@
 The index consists of numbers, 17 a recording, in columns: hashes of a key's
 parts, and of stretches of its body. Finding a number in a column is a search
 for eight bytes, so 50,000 recordings take a few milliseconds, and adding one
-takes a few microseconds.
+takes a few microseconds. Most numbers of a new request are in no column, which
+a few bits tell without a search.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ _LENGTH_WORTH, _RARE_WORTH, _COMMON_WORTH = 2, 8, 1
 _COLUMNS = len(_HEAD_WORTH) + 1 + 2 * len(_STRETCHES)
 
 _MOST_MATCHES = 8
+_FEW = 500
+_EVERY_COLUMN = [True] * _COLUMNS
+_FIRST_BYTES = 4096
+_SALTS = tuple([hash((column, "column")) for column in range(_COLUMNS)])
 _packed = Struct("=q").pack
 _WIDTH = 8
 _VARIABLE = re.compile(rb"[0-9a-fA-F-]{8,}|[0-9]+")
@@ -41,6 +46,7 @@ class NearIndex:
     """Finds recordings by what they have in common with a key; a place is the store's number."""
 
     def __init__(self) -> None:
+        self._seen = _Seen()
         self._places = array("q")
         self._columns = tuple(bytearray() for _ in range(_COLUMNS))
         self._last: tuple[tuple[KeyPart, ...], tuple[int, ...]] = ((), ())
@@ -51,8 +57,10 @@ class NearIndex:
     def add(self, place: int, key: MatchKey) -> None:
         """Add a recording's key."""
         self._places.append(place)
-        for column, value in zip(self._columns, self._row(key), strict=True):
+        row = self._row(key)
+        for column, value in zip(self._columns, row, strict=True):
             column.extend(_packed(value))
+        self._seen.add(row)
 
     def nearest(self, key: MatchKey, most: int = 5) -> list[int]:
         """The places of up to ``most`` recordings, the nearest one first.
@@ -62,7 +70,11 @@ class NearIndex:
         """
         row = self._row(key)
         sought = [_packed(value) for value in row]
-        found = [_matches(*each) for each in zip(self._columns, sought, strict=True)]
+        seen = self._seen.in_columns(row) if len(self) > _FEW else _EVERY_COLUMN
+        found = [
+            _matches(column, value) if may_have else []
+            for column, value, may_have in zip(self._columns, sought, seen, strict=True)
+        ]
         stretches = [
             _COMMON_WORTH if len(matches) == _MOST_MATCHES else _RARE_WORTH
             for matches in found[len(_HEAD_WORTH) + 1 :]
@@ -96,6 +108,44 @@ class NearIndex:
         return (*row, size, *begins, *ends)
 
 
+class _Seen:
+    """Which numbers the columns have: all that they have, and a few that they have not.
+
+    A number is one bit. When a table has a number in every eighth, the next
+    ones go into another, which is four times as large.
+    """
+
+    def __init__(self) -> None:
+        self._tables = [bytearray(_FIRST_BYTES)]
+        self._room = _FIRST_BYTES
+
+    def add(self, row: Sequence[int]) -> None:
+        """Add a number to each column."""
+        table = self._tables[-1]
+        if self._room < len(row):
+            table = bytearray(4 * len(table))
+            self._tables.append(table)
+            self._room = len(table)
+        bits = 8 * len(table)
+        for value, salt in zip(row, _SALTS, strict=True):
+            at = (value ^ salt) % bits
+            if not table[at >> 3] & (1 << (at & 7)):
+                table[at >> 3] |= 1 << (at & 7)
+                self._room -= 1
+
+    def in_columns(self, row: Sequence[int]) -> list[bool]:
+        """For each column, whether it may have its number of the row."""
+        numbers = [value ^ salt for value, salt in zip(row, _SALTS, strict=True)]
+        found = [False] * len(numbers)
+        for table in self._tables:
+            bits = 8 * len(table)
+            for column, number in enumerate(numbers):
+                at = number % bits
+                if table[at >> 3] & (1 << (at & 7)):
+                    found[column] = True
+        return found
+
+
 def _head_row(parts: tuple[KeyPart, ...]) -> tuple[int, ...]:
     known = dict(parts)
     path, query = known.get("path", b""), known.get("query", b"")
@@ -114,6 +164,9 @@ def _head_row(parts: tuple[KeyPart, ...]) -> tuple[int, ...]:
 def _matches(column: bytearray, sought: bytes) -> list[int]:
     """The last indices at which a column has a value, up to ``_MOST_MATCHES``."""
     end, found = len(column), list[int]()
+    if column.endswith(sought * min(end // _WIDTH, _MOST_MATCHES)):  # in all of the last ones
+        last = end // _WIDTH - 1
+        return list(range(last, max(-1, last - _MOST_MATCHES), -1))
     rfind = column.rfind
     while (at := rfind(sought, 0, end)) >= 0:
         # The eight bytes may also be found across two numbers.

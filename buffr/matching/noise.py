@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from attrs import field, frozen
 
@@ -25,6 +27,12 @@ class Noise:
 
     def replaced(self, text: str) -> str:
         return self._compiled.sub(self.stand_in, text)
+
+    def is_in(self, text: str) -> bool:
+        return self._compiled.search(text) is not None
+
+    def all_in(self, text: str) -> list[str]:
+        return self._compiled.findall(text)
 
     def is_all_of(self, text: str) -> bool:
         return self._compiled.fullmatch(text) is not None
@@ -56,6 +64,7 @@ _NAME_OF_NOISE = re.compile(
 )
 _CAMEL = re.compile("(?<=[a-z0-9])(?=[A-Z])")
 _LONGEST_TEXT = 16 * 1024
+_LONGEST_KNOWN = 200
 
 
 def _is_random(text: str) -> bool:
@@ -68,6 +77,12 @@ def whole_noise(text: str, name: str = "") -> str | None:
 
     A plain number is noise only if the name says so, as ``seq`` does.
     """
+    read = _whole_noise if len(text) + len(name) <= _LONGEST_KNOWN else _whole_noise.__wrapped__
+    return read(text, name)
+
+
+@lru_cache(maxsize=1024)
+def _whole_noise(text: str, name: str) -> str | None:
     for noise in _KINDS:
         if noise.is_all_of(text):
             return noise.kind
@@ -85,7 +100,8 @@ def noise_between(old: str, new: str) -> tuple[Noise, ...]:
     """
     if max(len(old), len(new)) > _LONGEST_TEXT:
         return ()
-    kinds = [*_KINDS, *_counters(old, new), *_ids(old, new)]
+    before, after = _found_in(old), _found_in(new)
+    kinds = [*_kinds(before, after), *_counters(before, after), *_ids(before, after)]
     if not _alike_without(kinds, old, new):
         return ()
     for noise in tuple(kinds):
@@ -101,13 +117,39 @@ def _alike_without(kinds: Iterable[Noise], old: str, new: str) -> bool:
     return old == new
 
 
-def _counters(old: str, new: str) -> list[Noise]:
+class _Found(NamedTuple):
+    """What looks like noise in a text: whether any of ``_KINDS`` does, counters and identifiers."""
+
+    noisy: bool
+    counters: tuple[tuple[str, str], ...]
+    ids: tuple[str, ...]
+
+
+def _found_in(text: str) -> _Found:
+    find = _found_in_short if len(text) <= _LONGEST_KNOWN else _found_in_short.__wrapped__
+    return find(text)
+
+
+@lru_cache(maxsize=1024)
+def _found_in_short(text: str) -> _Found:
+    return _Found(
+        any(noise.is_in(text) for noise in _KINDS),
+        tuple(_COUNTER.findall(text)),
+        tuple(_ID.all_in(text)),
+    )
+
+
+def _kinds(before: _Found, after: _Found) -> Sequence[Noise]:
+    return _KINDS if before.noisy or after.noisy else ()
+
+
+def _counters(before: _Found, after: _Found) -> list[Noise]:
     """Numbers after the same word and sign in both texts, such as ``run-0001``."""
-    before, after = dict(_COUNTER.findall(old)), dict(_COUNTER.findall(new))
-    words = [word for word in before if word in after and before[word] != after[word]]
+    old, new = dict(before.counters), dict(after.counters)
+    words = [word for word in old if word in new and old[word] != new[word]]
     return [Noise("counter", re.escape(word) + "[0-9]+", word + "<n>") for word in words]
 
 
-def _ids(old: str, new: str) -> list[Noise]:
-    texts = re.findall(_ID.pattern, old) + re.findall(_ID.pattern, new)
+def _ids(before: _Found, after: _Found) -> list[Noise]:
+    texts = before.ids + after.ids
     return [_ID] if texts and all(map(_is_random, texts)) else []

@@ -10,11 +10,14 @@ from attrs import frozen
 
 from buffr.formats.yaml_lines import Data, block
 from buffr.matching.canonical_json import Digits
-from buffr.matching.changes import MOST, Absent, Change, Place
+from buffr.matching.changes import MOST, Change, Place
 from buffr.matching.noise import noise_between, whole_noise
 from buffr.matching.rules import IgnoreRule
 
 __all__ = ["Suggestion", "json_path", "suggested"]
+
+_HEADER = re.compile(r"header ([!-~]+)")
+_PARTS = {"path": "request.path", "query": "request.query", "body": "request.body"}
 
 
 @frozen(kw_only=True)
@@ -51,6 +54,9 @@ def suggested(found: tuple[Change, ...]) -> Suggestion | None:
     ignore: dict[IgnoreRule, None] = {}
     partial = len(found) >= MOST  # there may be more than these
     for change in found:
+        if not (_has_text(change.recorded) and _has_text(change.live)):
+            partial = True
+            continue
         name = str(change.place[-1]) if change.place else ""
         rules: tuple[IgnoreRule, ...] = ()
         if not change.place or not _is_noise(change, name):
@@ -74,15 +80,17 @@ def suggested(found: tuple[Change, ...]) -> Suggestion | None:
     )
 
 
-def _text(value: object, *, decode: bool) -> str | None:
-    if isinstance(value, str):
-        return value
+def _has_text(value: object) -> bool:
+    """Whether a value is one that may be noise: a number or a text, and there."""
+    return type(value) is int or isinstance(value, (str, bytes, Digits))
+
+
+def _text(value: object, *, decode: bool) -> str:
+    """The text of a value that has one."""
     if isinstance(value, bytes):
         text = value.decode("utf-8", "surrogateescape")
         return unquote_plus(text) if decode else text
-    if isinstance(value, Digits):
-        return value.written
-    return str(value) if type(value) is int else None
+    return value.written if isinstance(value, Digits) else str(value)
 
 
 def _is_noise(change: Change, name: str) -> bool:
@@ -91,20 +99,16 @@ def _is_noise(change: Change, name: str) -> bool:
     A value that only one side has means another request: a rule would hide
     that for good.
     """
-    for value in (change.recorded, change.live):
-        text = None if isinstance(value, Absent) else _text(value, decode=not change.json)
-        if text is None or whole_noise(text, name) is None:
-            return False
-    return True
+    texts = [_text(value, decode=not change.json) for value in (change.recorded, change.live)]
+    return all(whole_noise(text, name) is not None for text in texts)
 
 
 def _ignoring(change: Change) -> tuple[IgnoreRule, ...]:
-    parts = {"path": "request.path", "query": "request.query", "body": "request.body"}
-    header = re.fullmatch(r"header ([!-~]+)", change.part)
-    part = f"request.header.{header[1]}" if header else parts.get(change.part)
-    old, new = (_text(value, decode=False) for value in (change.recorded, change.live))
-    if part is None or old is None or new is None:
+    header = _HEADER.fullmatch(change.part)
+    part = f"request.header.{header[1]}" if header else _PARTS.get(change.part)
+    if part is None:
         return ()
+    old, new = _text(change.recorded, decode=False), _text(change.live, decode=False)
     return tuple(
         IgnoreRule(part=part, pattern=noise.pattern, replace_with=noise.stand_in)
         for noise in noise_between(old, new)

@@ -16,7 +16,7 @@ from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import FORM, MULTIPART, scanner_of
 from buffr.redaction.spans import is_binary, replaced
 
-__all__ = ["LARGEST_READ", "RequestHint", "hint_of", "operation_of", "read_request"]
+__all__ = ["LARGEST_READ", "RequestHint", "hint_of", "operation_in", "operation_of", "read_request"]
 
 LARGEST_READ = 1 << 20
 """Larger bodies are not read."""
@@ -25,6 +25,8 @@ _OPERATION_FIELDS = (b"x-amz-target", b"soapaction", b"mcp-method", b"x-ms-opera
 _SOAP_1_2_ACTION = re.compile(rb'action="?([^";]+)')
 _OPERATION_MEMBERS = ("operationName", "method")
 """Members of GraphQL over HTTP, and of JSON-RPC."""
+_MAY_NAME = (b"operationName", b"jsonrpc", b"Action", b"\\u")
+"""One of these is in each body that names an operation, in a form or a member of JSON."""
 _TEXT_MEMBERS = ("messages", "input", "contents", "prompt", "query", "question", "text", "q")
 _INNER_MEMBERS = ("content", "text", "parts", "input")
 _DEEPEST = 8
@@ -67,6 +69,14 @@ def hint_of(target: bytes, headers: Headers, body: bytes, rules: RedactionRules)
     described.
     """
     return read_request(target, headers, body, rules)[0]
+
+
+def operation_in(target: bytes, headers: Headers, body: bytes, rules: RedactionRules) -> str | None:
+    """The operation in the hint of a request; most bodies need not be read for that."""
+    operation = operation_of(headers)
+    if operation is None and any(mark in body for mark in _MAY_NAME):
+        return hint_of(target, headers, body, rules).operation
+    return operation
 
 
 def read_request(

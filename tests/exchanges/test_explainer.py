@@ -183,9 +183,10 @@ class TestTurns:
         # When the index is made, and again for the differences.
         assert bench.clock.ran == ["recorded"] * 6 + ["near_misses"]
         request = Request(b"POST", b"/chat", JSON)
-        hint = Deferred.fromCoroutine(bench.explainer.hint(request, self.LONG % 9))
-        assert "hunter2" not in str(TRIAL.successResultOf(hint))
-        assert bench.clock.ran[-1] == "hint_of"
+        body = (self.LONG % 9).replace(b"{", b'{"operationName": "Ask", ')
+        operation = Deferred.fromCoroutine(bench.explainer.operation(request, body))
+        assert TRIAL.successResultOf(operation) == "Ask"
+        assert bench.clock.ran[-1] == "operation_in"
 
     def test_short_ones_are_not(self) -> None:
         bench = Bench()

@@ -21,6 +21,7 @@ from buffr.redaction.rules import RedactionRules
 JSON: Headers = ((b"Content-Type", b"application/json"),)
 FORM: Headers = ((b"Content-Type", b"application/x-www-form-urlencoded"),)
 REDACTION = RedactionRules()
+ALIKE = ("0", "0.0", "false", '"0"', '"false"', "1", "1.0", "true", "[]", "null")
 TOKEN = "sk-proj-1a2B3c4D5e6F7g8H9i0J"
 UUIDS = ("7b8a5f0e-3c1d-4e2f-9a6b-0c1d2e3f4a5b", "00000000-0000-4000-8000-000000000001")
 
@@ -78,6 +79,20 @@ class TestDifferences:
         )
         (found,) = near_misses((new,), [(7, old)], REDACTION)
         assert found.differences == (Difference("body", "/dpopProof", "REDACTED", "REDACTED"),)
+
+    @given(st.lists(st.tuples(st.sampled_from(ALIKE), st.sampled_from(ALIKE)), max_size=4))
+    def test_one_after_the_other(self, pairs: list[tuple[str, str]]) -> None:
+        """What was shown before is not shown for what only resembles it."""
+        old, new = (
+            f'{{"e":[{",".join(side)}]}}'.encode() for side in zip(("0", "0"), *pairs, strict=True)
+        )
+        expected = [
+            Difference("body", f"/e/{at}", recorded, live)
+            for at, (recorded, live) in enumerate(pairs, 1)
+            if recorded != live
+        ]
+        found = near_misses((Sent(b"/", new).key(),), [(0, Sent(b"/", old).key())], REDACTION)
+        assert list(found[0].differences) == expected
 
     def test_digits(self) -> None:
         """Numbers are shown as they were written."""

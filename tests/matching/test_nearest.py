@@ -52,6 +52,12 @@ class TestNearest:
         assert index.nearest(key(b"/a", b"?x=2"))[:2] in ([1, 0], [0, 1])
         assert index.nearest(key(b"/a", b"?y=3"))[0] == 2
 
+    def test_each_of_many(self) -> None:
+        """Among thousands, one that has nothing in common with the others but the path."""
+        keys = [key(b"/a", b"?n=%d" % n, b"%d" % n * 400) for n in range(3000)]
+        index = index_of(*keys)
+        assert all(index.nearest(keys[place], 1) == [place] for place in range(0, 3000, 37))
+
     def test_similar_paths(self) -> None:
         """Without the same path one that differs by an identifier, then a neighbour."""
         index = index_of(key(b"/x/y"), key(b"/users/7/items"), key(b"/users/8/cards"))
