@@ -142,6 +142,12 @@ class IndexEntry:
     choosing: Headers = ()
     begins_after: int | None = None
 
+    @classmethod
+    def of(cls, interaction: Interaction) -> Self:
+        """The part of this one."""
+        choosing = choosing_fields(interaction.response.headers)
+        return cls(interaction.request, choosing, interaction.begins_after)
+
 
 def choosing_fields(answer: Headers) -> Headers:
     """The ``choosing`` of an ``IndexEntry``, from all fields of an answer."""

@@ -16,7 +16,6 @@ from buffr.interaction import (
     IndexEntry,
     Interaction,
     RecordedRequest,
-    choosing_fields,
 )
 from buffr.matching.key import RecordedKey
 from buffr.stores.cassette.index import Filing, Index, KeyOf, RoughOf, always_exact
@@ -98,7 +97,7 @@ class MemoryInteractions:
 
     def entry(self, place: int) -> IndexEntry | None:
         interaction = self.warm(place)
-        return _entry_of(interaction) if interaction is not None and interaction.whole else None
+        return IndexEntry.of(interaction) if interaction is not None and interaction.whole else None
 
     def request(self, place: int) -> RecordedRequest | None:
         entry = self.entry(place)
@@ -140,7 +139,7 @@ class MemoryInteractions:
         if kept.whole:
             for view in self.views:
                 place = len(self._interactions) - 1
-                view.index.add(_entry_of(kept), place, keys.get(view.index.filing.key_of))
+                view.index.add(IndexEntry.of(kept), place, keys.get(view.index.filing.key_of))
 
     def _made(self, interaction: Interaction) -> tuple[Interaction, dict[KeyOf, RecordedKey]]:
         """An interaction in its stored form, and its keys in the views. For any thread."""
@@ -148,7 +147,7 @@ class MemoryInteractions:
         kept = evolve(kept, request=stored_request(kept.request))
         if not kept.whole:
             return kept, {}
-        entry = _entry_of(kept)
+        entry = IndexEntry.of(kept)
         key_ofs = [view.index.filing.key_of for view in self.views]
         return kept, {key_of: key_of(entry) for key_of in key_ofs}
 
@@ -157,8 +156,3 @@ class MemoryInteractions:
 
     def release(self) -> None:
         self._interactions.clear()
-
-
-def _entry_of(interaction: Interaction) -> IndexEntry:
-    choosing = choosing_fields(interaction.response.headers)
-    return IndexEntry(interaction.request, choosing, interaction.begins_after)

@@ -47,7 +47,8 @@ class Opened:
     store: CassetteStore = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        exchanges = [{"request": one, "response": {"status": 200}} for one in self.requests]
+        rest = {"response": {"status": 200}, "recorded_at": "2026-01-01T00:00:00Z"}
+        exchanges = [{"request": one, **rest} for one in self.requests]
         elements = [{"type": "http", "http": one} for one in exchanges]
         self.path.write_text(json.dumps({"version": 1, "interactions": elements}, indent=2))
         cassette = Cassette(
@@ -99,6 +100,18 @@ class TestAtTheStart:
         for _ in range(3):
             assert opened.find("GET", "/a") == [0]
         assert opened.keys == 1
+        opened.close()
+
+    def test_what_probably_answers_is_read_once(self, path: Path) -> None:
+        """For its key and for the answer; of several nobody knows yet which one answers."""
+        opened = Opened(path, [get("/a"), get("/b"), get("/b")])
+        recordings = opened.store.interactions.recordings
+        assert opened.find("GET", "/b") == [1, 2]
+        assert len(recordings.decoded) == 0
+        assert opened.find("GET", "/a") == [0]
+        known = recordings.decoded.get(0)
+        assert known is not None
+        assert opened.turns.run(opened.store.load(0)) is known
         opened.close()
 
     def test_a_late_view_puts_them_off_too(self, path: Path) -> None:

@@ -15,7 +15,13 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from buffr.errors import CassetteError
-from buffr.interaction import BrokenInteraction, IndexEntry, Interaction, RecordedRequest
+from buffr.interaction import (
+    BrokenInteraction,
+    HTTPInteraction,
+    IndexEntry,
+    Interaction,
+    RecordedRequest,
+)
 from buffr.stores.cassette.body_files import BodyFiles
 from buffr.stores.cassette.elements import Elements, HeldFile, StoredElement
 from buffr.stores.cassette.format import broken_request, decode, decode_index, index_entry
@@ -112,13 +118,20 @@ class Recordings:
         if stored is None:
             raise CassetteError(f"{self.path}: the recording was removed from the file meanwhile")
         if stored.size_bytes <= _LARGE_BYTES or self._closed:
-            interaction = self._read(stored)
-        else:
-            interaction = await self._read_off_reactor(place, stored)
+            return self._kept(place, stored)
+        interaction = await self._read_off_reactor(place, stored)
+        self._keep(place, stored, interaction)
+        return interaction
+
+    def _kept(self, place: int, stored: StoredElement) -> Interaction:
+        interaction = self._read(stored)
+        self._keep(place, stored, interaction)
+        return interaction
+
+    def _keep(self, place: int, stored: StoredElement, interaction: Interaction) -> None:
         is_there = self.elements.at(place) is not None
         if is_there and all(body.file is None for body in interaction.bodies):
             self.decoded.keep(place, interaction, stored.size_bytes)
-        return interaction
 
     async def _read_off_reactor(self, place: int, stored: StoredElement) -> Interaction:
         """One read serves all concurrent requests."""
@@ -170,6 +183,17 @@ class Recordings:
         with suppress(ValueError, OSError, Disturbed):
             return index_entry(decode_index(stored.read()), self._bodies.directory)
         return None
+
+    def entry_to_replay(self, place: int) -> IndexEntry:
+        """As ``sure_entry``, for one that is probably requested next: it is read just once."""
+        stored = self.elements.at(place)
+        if stored is not None and stored.size_bytes <= _LARGE_BYTES:
+            with suppress(CassetteError):  # told when it is requested
+                interaction = self._kept(place, stored)
+                # What another program recorded may be kept with other bytes than it is filed by.
+                if isinstance(interaction, HTTPInteraction) and interaction.recorded_at:
+                    return IndexEntry.of(interaction)
+        return self.sure_entry(place)
 
     def sure_entry(self, place: int) -> IndexEntry:
         """The same for one that was read before. Raises ``CassetteError`` if it cannot be."""

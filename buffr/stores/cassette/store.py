@@ -440,8 +440,16 @@ class CassetteStore(SetView[Cassette]):
                 unread = await self._settle_all(what) or unread
             else:
                 rough = Rough(what.head, what.rest)
-                index.settle(rough, self._keys_of(index, rough))
+                index.settle(rough, self._keys_to_replay(index, rough))
         return index, unread
+
+    def _keys_to_replay(self, index: Index, rough: Rough) -> Sequence[RecordedKey]:
+        """As ``_keys_of``, for a lookup: the only recording probably answers it."""
+        places = index.waiting.places(rough)
+        if len(places) != 1:
+            return self._keys_of(index, rough)
+        entry = self.interactions.recordings.entry_to_replay(places[0])
+        return (index.filing.key_of(entry),)
 
     def settle_now(self) -> None:
         """File all that can be read. Blocks."""
