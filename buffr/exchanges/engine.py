@@ -284,9 +284,10 @@ class Engine:
         if request.upgrade and asks_websocket(request):
             exchange.listen()
             return self._fetches.session(exchange, route.upstream, check_request(request))
-        sink = exchange.sink
-        if request.major == 1 and isinstance(body, bytes) and sink.memorable and not sink.volatile:
-            return self._passed_memorably(exchange, route.upstream, body)
+        if request.major == 1 and not request.trace and isinstance(body, bytes):
+            sink = exchange.sink
+            if sink.memorable and not sink.volatile:
+                return self._passed_memorably(exchange, route.upstream, body)
         return self._fetches.passed(exchange, route.upstream)
 
     async def _passed_memorably(
