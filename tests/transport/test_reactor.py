@@ -30,7 +30,10 @@ del mixin._doReadOrWrite
 class Reader:
     """Is ready at once, and says that it is lost."""
 
-    def __init__(self, calls: list[str], end: socket.socket, *, broken: bool) -> None:
+    def __init__(
+        self, calls: list[str], end: socket.socket, *, broken: bool, reads_badly: bool = False
+    ) -> None:
+        self._reads_badly = reads_badly
         self._calls = calls
         self._end = end
         self._broken = broken
@@ -43,6 +46,8 @@ class Reader:
 
     def doRead(self) -> Exception:
         self._calls.append("read")
+        if self._reads_badly:
+            raise LookupError
         return CONNECTION_LOST
 
     def connectionLost(self, reason: object) -> None:
@@ -60,7 +65,7 @@ class TestDefects:
         log.addObserver(errors.append)
         pairs = [socket.socketpair() for _ in range(3)]
         for here, there in pairs:
-            reactor.addReader(Reader(calls, here, broken=True))
+            reactor.addReader(Reader(calls, here, broken=True, reads_badly=here is pairs[1][0]))
             there.send(b"x")
         reactor.iterate(1)
         log.removeObserver(errors.append)
@@ -68,7 +73,9 @@ class TestDefects:
             for end in each:
                 end.close()
         assert calls == ["read", "lost"] * 3
-        assert sum("ZeroDivisionError" in str(each.get("failure")) for each in errors) == 3
+        failures = [str(each.get("failure")) for each in errors]
+        assert sum("ZeroDivisionError" in each for each in failures) == 3
+        assert sum("LookupError" in each for each in failures) == 1
 
 
 class TestTheEndOfATurn:
