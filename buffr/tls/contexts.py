@@ -25,8 +25,9 @@ from zope.interface import implementer
 
 from buffr.errors import BuffrError, ConfigError
 from buffr.tls.authority import Authority
-from buffr.tls.handshake import HTTP_1, HTTP_2, HandshakeConnection
+from buffr.tls.handshake import HTTP_1, HTTP_2
 from buffr.tls.pair import PairKey, check_times, read_pair
+from buffr.tls.server_connection import ServerConnection
 from buffr.tls.server_name import BadServerName, server_name
 
 __all__ = ["LeafContexts", "ServerTLS", "files_tls", "names_tls", "own_names", "server_context"]
@@ -85,7 +86,7 @@ def _choose_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
 
     It is not called for a client without ALPN, which gets HTTP/1.1.
     """
-    assert isinstance(connection, HandshakeConnection)
+    assert isinstance(connection, ServerConnection)
     for protocol in connection.protocols:
         if protocol in offered:
             return protocol
@@ -97,6 +98,7 @@ def _choose_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes:
 class _Minted:
     context: SSL.Context
     at: datetime
+    until: datetime
 
 
 class LeafContexts:
@@ -132,11 +134,11 @@ class LeafContexts:
         self.asked += 1
         now = self._now()
         kept = self._kept.get(names)
-        if kept is not None and kept.at <= now < kept.at + _RENEWED_AFTER:
+        if kept is not None and kept.at <= now < kept.until:
             self._kept.move_to_end(names)
             return kept.context
         context = self._mint(names, now)
-        self._kept[names] = _Minted(context, now)
+        self._kept[names] = _Minted(context, now, now + _RENEWED_AFTER)
         self._kept.move_to_end(names)
         if len(self._kept) > self._bound:
             self._kept.popitem(last=False)
@@ -189,18 +191,13 @@ class ServerTLS:
         return context
 
 
-class _Opening(HandshakeConnection):
+class _Opening(ServerConnection):
     """A connection that knows its ``ServerTLS``; Twisted uses its app data."""
 
     def __init__(self, context: SSL.Context, serving: ServerTLS) -> None:
-        super().__init__(context, None)
+        super().__init__(context)
         self.serving = serving
         self.protocols = serving.protocols
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether there is no certificate for what the client asked for."""
-        return self.serving.refusal is not None
 
     def do_handshake(self) -> None:
         """Go on with the handshake. Raises ``SSL.Error`` if the name is refused.
@@ -225,7 +222,9 @@ def _choose_context(connection: SSL.Connection) -> None:
     """
     assert isinstance(connection, _Opening)
     context = connection.serving.context_for(connection.get_servername())
-    if context is not None:
+    if context is None:
+        connection.is_refused = True
+    else:
         connection.set_context(context)
 
 
@@ -241,7 +240,7 @@ class _PortTLS:
         self,
         protocol: TLSMemoryBIOProtocol,  # noqa: ARG002
     ) -> SSL.Connection:
-        connection = HandshakeConnection(self.context(), None)
+        connection = ServerConnection(self.context())
         if self.http2:
             connection.protocols = HTTP_2
         return connection

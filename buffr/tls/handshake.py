@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from OpenSSL import SSL
 
-__all__ = ["HTTP_1", "HTTP_2", "HandshakeConnection", "HandshakeLeft"]
+__all__ = ["HTTP_1", "HTTP_2", "HandshakeConnection", "HandshakeLeft", "said_goodbye"]
 
 HTTP_1 = (b"http/1.1", b"http/1.0")
 HTTP_2 = (b"h2", *HTTP_1)
@@ -13,6 +13,12 @@ HTTP_2 = (b"h2", *HTTP_1)
 
 class HandshakeLeft(SSL.Error):
     """The peer closed the session during the handshake."""
+
+
+def said_goodbye() -> HandshakeLeft:
+    """The error for a close_notify during the handshake."""
+    reason = "the peer closed the session during the handshake"
+    return HandshakeLeft([("buffr", "handshake", reason)])
 
 
 class HandshakeConnection(SSL.Connection):
@@ -31,5 +37,4 @@ class HandshakeConnection(SSL.Connection):
         try:
             super().do_handshake()
         except SSL.ZeroReturnError:
-            reason = "the peer closed the session during the handshake"
-            raise HandshakeLeft([("buffr", "handshake", reason)]) from None
+            raise said_goodbye() from None

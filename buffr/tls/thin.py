@@ -29,6 +29,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from buffr.tls.server_connection import ServerConnection
+
 __all__ = ["ThinTLS", "close_at_once", "server_tls"]
 
 _OF_TWISTED = (
@@ -52,6 +54,7 @@ _OF_OPENSSL = (
     "SSL_do_handshake",
     "SSL_get_error",
     "SSL_read",
+    "SSL_set_accept_state",
     "SSL_version",
     "SSL_write",
     "TLS1_3_VERSION",
@@ -137,7 +140,7 @@ class ThinTLS(TLSMemoryBIOProtocol):
 
     def makeConnection(self, transport: Any) -> None:
         connection: Any = self._creator.serverConnectionForTLS(self)
-        connection.set_accept_state()
+        _lib.SSL_set_accept_state(connection._ssl)  # noqa: SLF001
         self._tlsConnection = connection
         self._ssl, self._into, self._from = (
             connection._ssl,  # noqa: SLF001
@@ -162,16 +165,17 @@ class ThinTLS(TLSMemoryBIOProtocol):
     def _go_on_shaking_hands(self) -> None:
         if self._aborted:
             return
-        ssl = self._ssl
-        result = _lib.SSL_do_handshake(ssl)
-        if result > 0 and not getattr(self._tlsConnection, "is_refused", False):
+        ssl, connection = self._ssl, self._tlsConnection
+        if isinstance(connection, ServerConnection):
+            result, refused = connection.shake_hands(), connection.is_refused
+        else:
+            result, refused = _lib.SSL_do_handshake(ssl), False
+        if result > 0 and not refused:
             self._handshakeDone = True
             inner = self.wrappedProtocol
             if IHandshakeListener.providedBy(inner):
                 inner.handshakeCompleted()
-        elif _lib.SSL_get_error(ssl, result) == _lib.SSL_ERROR_WANT_READ and not getattr(
-            self._tlsConnection, "is_refused", False
-        ):
+        elif not refused and _lib.SSL_get_error(ssl, result) == _lib.SSL_ERROR_WANT_READ:
             self._flushSendBIO()
             return
         else:

@@ -33,18 +33,14 @@ _CHECKED: WeakKeyDictionary[type[tcp.Connection], bool] = WeakKeyDictionary()
 
 def delay_nothing(transport: IStreamTransport) -> None:
     """As ``send_at_once``, and without waiting for more to send (TCP_NODELAY)."""
-    if not getattr(_under_tls(transport), "is_prepared", False):
+    if not getattr(transport, "is_prepared", False):  # TLS asks the transport under it
         transport.setTcpNoDelay(True)
         send_at_once(transport)
 
 
-def _under_tls(transport: object) -> object:
-    return transport.transport if isinstance(transport, TLSMemoryBIOProtocol) else transport
-
-
 def send_at_once(transport: object) -> None:
     """Have a TCP transport, or the one under TLS, send in ``write`` if it has nothing buffered."""
-    tcp_one = _under_tls(transport)
+    tcp_one = transport.transport if isinstance(transport, TLSMemoryBIOProtocol) else transport
     if not isinstance(tcp_one, tcp.Connection):
         return
     if type(tcp_one).write is not tcp.Connection.write or "write" in vars(tcp_one):
