@@ -7,7 +7,7 @@ only ``tap`` and ``cli`` turn one into an exit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 __all__ = [
@@ -50,7 +50,8 @@ class BuffrError(Exception):
     ``status`` is the HTTP status of the answer, ``reason`` its reason phrase;
     ``close``: the connection cannot carry further requests. ``headers`` are
     additional fields of the answer, ``code`` identifies the kind to programs.
-    ``noted``: it has been logged. ``details`` are for programs,
+    ``noted``: it has been logged. ``details`` are for programs, and
+    ``details_json`` writes them as ``json.dumps`` would, if it is there;
     ``explanation`` is lines for people. ``reason_first``: the answer's text
     begins with the reason phrase, as clients of reference-api-buddy expect.
     """
@@ -62,6 +63,7 @@ class BuffrError(Exception):
     code = "error"
     noted = False
     details: Mapping[str, object] = MappingProxyType({})
+    details_json: Callable[[], str] | None = None
     explanation = ""
     reason_first = False
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, assert_never
 from weakref import ref
 
@@ -33,7 +34,7 @@ from buffr.stores.base import Matches, Store
 from buffr.transport.eager import AT_ONCE_BYTES, aside
 from buffr.transport.memo import Memo
 
-__all__ = ["Explained", "Explainer", "as_data", "as_text", "in_short"]
+__all__ = ["Explained", "Explainer", "as_data", "as_json", "as_text", "in_short"]
 
 _SOON_S = 0.05
 _STEP = 16
@@ -50,6 +51,7 @@ _UNENDED = "; end_of_stream: client in the route's settings replays what its cli
 _MOST_WHY = 200
 _ENOUGH = "  it matches with this in the route's settings:"
 _PARTIAL = "  this in the route's settings leaves out the noise; the rest still differs:"
+_NO_DIFFERENCES = '"differences": []'
 _EXPLAINED_BYTES = 4 << 20
 _KEYS_BYTES = 4 << 20
 _OBJECTS_BYTES = 2000
@@ -335,6 +337,18 @@ def as_data(nearest: tuple[NearMiss, ...], first: int) -> list[dict[str, Any]]:
         }
         for miss in nearest
     ]
+
+
+def as_json(nearest: Sequence[NearMiss], data: Sequence[Mapping[str, Any]]) -> str:
+    """``data`` as ``json.dumps`` writes it: differences that many have are written once."""
+    return "[" + ", ".join(map(_as_json, nearest, data)) + "]"
+
+
+def _as_json(miss: NearMiss, data: Mapping[str, Any]) -> str:
+    around = json.dumps({**data, "differences": []})
+    differences = ", ".join([difference.json for difference in miss.differences])
+    # Only numbers come before it, and inside a string its quotation marks are escaped.
+    return around.replace(_NO_DIFFERENCES, f"{_NO_DIFFERENCES[:-1]}{differences}]", 1)
 
 
 def as_text(nearest: tuple[NearMiss, ...], first: int) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from attrs import evolve
 from twisted.logger import LogLevel
@@ -12,7 +14,7 @@ from buffr.clock.session import SessionClocks
 from buffr.errors import BuffrError, NoMatch, StoreFailed
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.exchange import Exchange, shown
-from buffr.exchanges.explain import Explained
+from buffr.exchanges.explain import Explained, as_json
 from buffr.exchanges.fitting import filed, fitting, of_one_request, variants_of
 from buffr.exchanges.playhead import Repeat
 from buffr.exchanges.request_body import RequestBody
@@ -324,11 +326,15 @@ async def no_match(exchange: Exchange, route: Recorded) -> NoMatch:
     error.explanation = why.text
     rule = why.nearest[0].rule if why.nearest else None
     exchange.proposed = None if rule is None or rule.partial else rule
-    error.details = {
-        "request": {"method": request.method.decode("ascii"), "shown": words},
-        "nearest": why.data,
-    }
+    about = {"method": request.method.decode("ascii"), "shown": words}
+    error.details = {"request": about, "nearest": why.data}
+    error.details_json = partial(_details_json, about, why)
     return _for(request, error)
+
+
+def _details_json(about: Mapping[str, str], why: Explained) -> str:
+    nearest = as_json(why.nearest, why.data)
+    return f'{{"request": {json.dumps(about)}, "nearest": {nearest}}}'
 
 
 def _short(why: Explained, store: Store) -> str:

@@ -283,9 +283,11 @@ def _json(before: dict[str, object], error: BuffrError) -> bytes:
         "error": {"message": words, "type": _TYPE, "code": error.code},
         "message": words,
         "hint": error.hint,
-        **error.details,
     }
-    return json.dumps(page).encode() + b"\n"
+    if error.details_json is None:
+        return json.dumps({**page, **error.details}).encode() + b"\n"
+    # Both are objects, and none is empty.
+    return f"{json.dumps(page)[:-1]}, {error.details_json()[1:]}\n".encode()
 
 
 def _cbor(texts: Mapping[str, str]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from hashlib import sha256
@@ -70,6 +71,11 @@ class Difference:
             "recorded": self.recorded,
             "live": self.live,
         }
+
+    @cached_property
+    def json(self) -> str:
+        """``data`` as ``json.dumps`` writes it."""
+        return json.dumps(self.data)
 
 
 @frozen

@@ -32,6 +32,12 @@ _HEAD_WORTH = (400, 200, 100, 30, 30, 20)
 _LENGTH_WORTH, _RARE_WORTH, _COMMON_WORTH = 2, 8, 1
 _COLUMNS = len(_HEAD_WORTH) + 1 + 2 * len(_STRETCHES)
 
+_WORTH = (
+    *[(worth, worth) for worth in (*_HEAD_WORTH, _LENGTH_WORTH)],
+    *[(_RARE_WORTH, _COMMON_WORTH)] * (2 * len(_STRETCHES)),
+)
+"""For each column, the weight of an equal number, and of one that many have."""
+
 _MOST_MATCHES = 8
 _FEW = 500
 _EVERY_COLUMN = [True] * _COLUMNS
@@ -69,27 +75,26 @@ class NearIndex:
         parts, then those with the most of the body in common.
         """
         row = self._row(key)
-        sought = [_packed(value) for value in row]
         seen = self._seen.in_columns(row) if len(self) > _FEW else _EVERY_COLUMN
-        found = [
-            _matches(column, value) if may_have else []
-            for column, value, may_have in zip(self._columns, sought, seen, strict=True)
-        ]
-        stretches = [
-            _COMMON_WORTH if len(matches) == _MOST_MATCHES else _RARE_WORTH
-            for matches in found[len(_HEAD_WORTH) + 1 :]
-        ]
-        worth = (*_HEAD_WORTH, _LENGTH_WORTH, *stretches)
-        scores = {
-            index: self._score(index, sought, worth)
-            for index in {each for m in found for each in m}
-        }
+        scores: dict[int, int] = {}
+        full: list[tuple[int, bytearray, bytes, Sequence[int]]] = []
+        for column, number, may_have, (rare, common) in zip(
+            self._columns, row, seen, _WORTH, strict=True
+        ):
+            if not may_have:
+                continue
+            sought = _packed(number)
+            matches = _matches(column, sought)
+            points = rare
+            if len(matches) == _MOST_MATCHES:
+                points = common
+                full.append((points, column, sought, matches))
+            for index in matches:
+                scores[index] = scores.get(index, 0) + points
+        if len(scores) > _MOST_MATCHES:
+            _add_others(scores, full)
         best = sorted(scores, key=lambda index: (-scores[index], -index))
         return [self._places[index] for index in best[:most]]
-
-    def _score(self, index: int, sought: Sequence[bytes], worth: Sequence[int]) -> int:
-        columns, at = zip(worth, self._columns, sought, strict=True), index * _WIDTH
-        return sum([points for points, column, value in columns if column.startswith(value, at)])
 
     def _row(self, key: MatchKey) -> tuple[int, ...]:
         *head, (_, body) = key.parts
@@ -161,12 +166,22 @@ def _head_row(parts: tuple[KeyPart, ...]) -> tuple[int, ...]:
     )
 
 
-def _matches(column: bytearray, sought: bytes) -> list[int]:
+def _add_others(
+    scores: dict[int, int], full: Sequence[tuple[int, bytearray, bytes, Sequence[int]]]
+) -> None:
+    """Count the columns that have a number more often than it was looked for."""
+    for points, column, sought, matches in full:
+        for index in scores.keys() - matches:
+            if column.startswith(sought, index * _WIDTH):
+                scores[index] += points
+
+
+def _matches(column: bytearray, sought: bytes) -> Sequence[int]:
     """The last indices at which a column has a value, up to ``_MOST_MATCHES``."""
     end, found = len(column), list[int]()
     if column.endswith(sought * min(end // _WIDTH, _MOST_MATCHES)):  # in all of the last ones
         last = end // _WIDTH - 1
-        return list(range(last, max(-1, last - _MOST_MATCHES), -1))
+        return range(last, max(-1, last - _MOST_MATCHES), -1)
     rfind = column.rfind
     while (at := rfind(sought, 0, end)) >= 0:
         # The eight bytes may also be found across two numbers.

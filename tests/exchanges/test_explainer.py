@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial import unittest
 
-from buffr.exchanges.explain import Explainer, as_data, as_text, in_short
+from buffr.exchanges.explain import Explainer, as_data, as_json, as_text, in_short
 from buffr.exchanges.playhead import Playhead, Repeat
 from buffr.interaction import Body, BrokenInteraction, HTTPInteraction, IndexEntry, RecordedRequest
 from buffr.matching.matcher import Matcher
@@ -211,6 +212,18 @@ class TestNearest:
         assert data[0]["rule_is_enough"] is True
         assert "$.ts" in as_text(nearest, 0)
         assert in_short(nearest, 0) == "interaction 1 differs in body /ts"
+
+    def test_as_json(self) -> None:
+        """The same as the standard library's, whatever the texts are."""
+        bench = Bench()
+        bench.record(b"/chat", b'{"differences": [], "run": "run-0001", "q": "\xc3\xa9"}')
+        bench.record(b"/chat", b'{"a": [1, {"\\"differences\\": []": 2}]}')
+        bench.record(b"/cut", b"{}", truncated='"differences": []')
+        for path in (b"/chat", b"/cut", b"/"):
+            for body in (b'{"differences": [], "run": "run-0002"}', b"{}", b""):
+                nearest = bench.miss(path, body)
+                data = as_data(nearest, 0)
+                assert as_json(nearest, data) == json.dumps(data)
 
     def test_noise_beside_a_real_difference(self) -> None:
         """The rule for the noise is offered anyway, and does not promise too much."""

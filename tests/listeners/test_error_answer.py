@@ -37,6 +37,16 @@ def text_of(form_request: Request, error: BuffrError) -> str:
     return error_answer(error, form_request)[1].decode()
 
 
+class TestDetails:
+    def test_written_by_whoever_has_them_as_text(self) -> None:
+        """The answer is the same, byte for byte."""
+        error, asked = miss(), request((b"Accept", b"application/json"))
+        expected = text_of(asked, error)
+        assert json.loads(expected)["nearest"] == []
+        error.details_json = lambda: json.dumps(error.details)
+        assert text_of(asked, error) == expected
+
+
 class TestForm:
     @pytest.mark.parametrize(
         ("headers", "form"),
