@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from buffr.exchanges.exchange import Counters, Exchange, Finished, Observer, Watch, shown
 from buffr.exchanges.hit import Tell
@@ -16,6 +16,10 @@ __all__ = ["MOST_PENDING", "Hearers", "Telling"]
 
 MOST_PENDING = 16
 """Exchanges that are over are looked at together, but are not kept alive for that in numbers."""
+
+_NO_SINK: Any = None
+_NO_ANSWER = ResponseHead(0, b"", ()), b""
+"""In the place of those of an exchange that is over, in what is remembered of it for long."""
 
 
 class Hearers(Protocol):
@@ -84,7 +88,10 @@ class Telling:
 
     def relay(self, exchange: Exchange) -> TellRelay:
         """What notes another request that was relayed like this one."""
-        return _RelayTold(self._hearers, self._log, self._wall, exchange).tell
+        route, request, scope = exchange.route, exchange.request, exchange.scope
+        like = Exchange(route, request, _NO_SINK, scope, exchange.src, exchange.body)
+        like.passed = _NO_ANSWER
+        return _RelayTold(self._hearers, self._log, self._wall, like).tell
 
 
 class _RelayTold:

@@ -30,6 +30,8 @@ __all__ = [
 _ENTRIES = 65536
 _ENTRY_BYTES = 1000
 """The size of Python's objects without requests and answers, measured with CPython 3.11."""
+_RELAY_BYTES = 2000
+"""The same for a request that was relayed."""
 _FIELD_BYTES = 130
 """The size of the objects of one field."""
 _MARKS = 65536
@@ -169,7 +171,7 @@ class HitMemo:
     def put_relay(self, request: Repeated, known: RelayedHere) -> None:
         """Remember a request that was relayed, which is known by all of its bytes."""
         self.filled = True
-        size_bytes = len(request.exact[1]) + known.relay.size_bytes + _ENTRY_BYTES
+        size_bytes = len(request.exact[1]) + known.relay.size_bytes + _RELAY_BYTES
         self._known.put(request.exact, known, size_bytes)
 
 

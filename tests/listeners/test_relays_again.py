@@ -6,6 +6,7 @@ has been relayed before, so that it goes to the upstream by the short way.
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from twisted.internet.error import ConnectionLost
 
 from buffr.admin.recent import Recent
 from buffr.admin.running import RouteIds
-from buffr.exchanges.exchange import Finished
+from buffr.exchanges.exchange import Exchange, Finished
 from buffr.exchanges.route import Route
 from buffr.listeners.hit_memo import HitMemo, RelayedHere, Repeated
 
@@ -573,6 +574,18 @@ def played(directory: Path, row: Mapping[str, Any], size_bytes: int) -> Iterator
     settings = row.get("whole") or {"reverse": [reverse]}
     with service(directory, settings) as bench:
         yield Play(bench, Counted(size_bytes))
+
+
+def test_no_client_and_no_answer_is_kept(tmp_path: Path) -> None:
+    """They would count for nothing in the memo's size, and stay for as long as its entries."""
+    with played(tmp_path / "memo", {}, 1 << 20) as play:
+        play.warm(answer=LONG)
+        play.client.leave()
+        play.outcome()
+        gc.collect()
+        kept: list[Any] = [one for one in gc.get_objects() if isinstance(one, Exchange)]
+        assert play.memo.sent == 1
+        assert [(one.sink, one.passed and one.passed[1]) for one in kept] == [(None, b"")]
 
 
 @pytest.mark.parametrize("name", SCENES)
