@@ -75,6 +75,10 @@ class Outgoing:
     passed: bool = False
 
 
+_NOT_KEPT = Outgoing(b"", b"", b"", chunked=False, inform=lambda _: None)
+"""In the place of the last request, whose client may have left."""
+
+
 @define(eq=False)
 class Response:
     """An answer's head, its body's length as in ``response_length``, and its body as it comes.
@@ -243,6 +247,7 @@ class Connection(Dialled):
     def ask_again(self, data: bytes, method: bytes, asker: Asker) -> None:
         """Send a request as it went out before. Its asker gets the answer."""
         self._asker = asker
+        self._outgoing = _NOT_KEPT
         self._begin(method)
         self.transport.write(data)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 from attrs import astuple, define, field
@@ -599,3 +600,15 @@ def test_is_as_without_the_memo(name: str, tmp_path: Path) -> None:
             sent = play.memo.sent
         assert bool(sent) == (bool(size_bytes) and name not in _NOT_SENT)
     assert outcomes[0] == outcomes[1]
+
+
+def test_nothing_of_a_client_is_remembered(tmp_path: Path) -> None:
+    with played(tmp_path / "here", {}, 1 << 20) as play:
+        play.warm()
+        assert play.memo.sent
+        left = ref(play.client.protocol)
+        play.client.leave()
+        play.connect()
+        play.outcome()
+        gc.collect()
+        assert left() is None
