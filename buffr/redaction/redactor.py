@@ -62,6 +62,12 @@ def _sections_of(_: Scanner, __: bytes) -> Memo[tuple[Headers, KnownSecrets], He
     return Memo(entries=1024, size_bytes=2 << 20)
 
 
+@lru_cache(maxsize=16)
+def _texts_of(_: Scanner, __: bytes) -> Memo[tuple[bytes, KnownSecrets], bytes]:
+    """The same for targets and other short texts."""
+    return Memo(entries=1024, size_bytes=1 << 20)
+
+
 def _unsaid(_warning: str) -> None:
     pass
 
@@ -105,6 +111,7 @@ class Redactor:
     _spools: _Spools = field(init=False, eq=False, repr=False)
     _fields: Memo[Field, Field] = field(init=False, eq=False, repr=False)
     _sections: Memo[tuple[Headers, KnownSecrets], Headers] = field(init=False, eq=False, repr=False)
+    _texts: Memo[tuple[bytes, KnownSecrets], bytes] = field(init=False, eq=False, repr=False)
 
     @_values.default
     def _values_of_salt(self) -> HeaderValues:
@@ -121,6 +128,10 @@ class Redactor:
     @_sections.default
     def _sections_of_salt(self) -> Memo[tuple[Headers, KnownSecrets], Headers]:
         return _sections_of(self._scanner, self.salt)
+
+    @_texts.default
+    def _texts_of_salt(self) -> Memo[tuple[bytes, KnownSecrets], bytes]:
+        return _texts_of(self._scanner, self.salt)
 
     @_spools.default
     def _spools_of_directory(self) -> _Spools:
@@ -148,7 +159,7 @@ class Redactor:
         noted: list[SecretSpan] = []
         redacted = self._request(request, known, noted)
         # Keys do not depend on answers: what is found in an answer is not searched for in requests.
-        return redacted, known, known.with_found(noted)
+        return redacted, known, known.with_found(noted) if noted else known
 
     def answer_search(self, request: RecordedRequest, head: ResponseHead) -> AnswerSearch:
         """The search of the answer's body while it arrives. Raises the same as ``interaction``."""
@@ -165,7 +176,7 @@ class Redactor:
             kept = self._section(headers, known)
             size_bytes = sum([len(name) + len(value) + _FIELD_BYTES for name, value in headers])
             self._sections.put(section, kept, 2 * size_bytes)
-        return kept
+        return headers if kept == headers else kept
 
     def _section(self, headers: Headers, known: KnownSecrets) -> Headers:
         get, field = self._fields.get, self._field
@@ -211,13 +222,17 @@ class Redactor:
             head = evolve(head, headers=with_length(head.headers, answer.body.size_bytes))
             chunks = _cut(chunks, body, answer)
             body = answer.body
+        trailers = self.headers(interaction.trailers, known)
+        same = request is interaction.request and head is response and body is interaction.body
+        if same and trailers is interaction.trailers and not interaction.captures:
+            return interaction
         return evolve(
             interaction,
             request=request,
             response=head,
             body=body,
             chunks=chunks,
-            trailers=self.headers(interaction.trailers, known),
+            trailers=trailers,
             captures=tuple(
                 [(rule, self._captured(one, known)) for rule, one in interaction.captures]
             ),
@@ -240,7 +255,7 @@ class Redactor:
         what, whole = "the answer's body", interaction.truncated is None
         hide = self._bodies(known, what, noted, pieces=True).redacted
         answer = hide(body, headers, known, whole=whole, messages=messages)
-        more = known.with_found(noted)
+        more = known.with_found(noted) if noted else known
         if more is not known:
             hide = self._bodies(more, what, pieces=True).redacted
             answer = hide(body, headers, more, whole=whole, messages=messages)
@@ -279,8 +294,10 @@ class Redactor:
             frames[numbers[at]] = evolve(frame, data=Body.of(data), fragments=sizes)
 
     def _head(self, head: ResponseHead, known: KnownSecrets) -> ResponseHead:
-        reason = self._text(head.reason, known)
-        return ResponseHead(head.status, reason, self.headers(head.headers, known))
+        reason, headers = self._text(head.reason, known), self.headers(head.headers, known)
+        if reason == head.reason and headers is head.headers and head.minor == 1:
+            return head
+        return ResponseHead(head.status, reason, headers)
 
     def _request(
         self, request: RecordedRequest, known: KnownSecrets, noted: list[SecretSpan]
@@ -291,9 +308,10 @@ class Redactor:
             # Keys are made from bodies without credentials.
             body = evolve(found.body, key=body.key)
             headers = with_length(headers, body.size_bytes)
-        return evolve(
-            request, target=self.target(request.target, known), headers=headers, body=body
-        )
+        target = self.target(request.target, known)
+        if target == request.target and headers is request.headers and body is request.body:
+            return request
+        return evolve(request, target=target, headers=headers, body=body)
 
     def _request_body(
         self, request: RecordedRequest, known: KnownSecrets, noted: list[SecretSpan]
@@ -353,8 +371,13 @@ class Redactor:
         return redacted[:_LONGEST_REASON].decode("utf-8", "ignore")
 
     def _text(self, text: bytes, known: KnownSecrets) -> bytes:
-        found = self._scanner.in_text(text, known)
-        return replaced(text, found, self._stand_in)[0] if found else text
+        asked = text, known
+        kept = self._texts.get(asked)
+        if kept is None:
+            found = self._scanner.in_text(text, known)
+            kept = replaced(text, found, self._stand_in)[0] if found else text
+            self._texts.put(asked, kept, 2 * len(text) + _FIELD_BYTES)
+        return kept
 
     def _stand_in(self, found: SecretSpan) -> bytes:
         return self._made(found.name, found.secret, digest=found.digest, counted=found.counted)

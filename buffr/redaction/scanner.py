@@ -17,12 +17,16 @@ from buffr.redaction.spans import SecretSpan, settled
 from buffr.redaction.spread import find_spread
 from buffr.redaction.telling import TellingNames
 from buffr.redaction.wrapped import SCREENED, base64_runs, find_escaped, find_in_base64
+from buffr.transport.memo import Memo
 
 __all__ = ["FORM", "MULTIPART", "Scanner", "scanner_of"]
 
 FORM = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data"
 _LONG = 16 * 1024
+_ENTRY_BYTES = 200
+_REMEMBERED = 8 * 1024
+"""Longer texts are not remembered."""
 _NAMED, _TELLING = range(2)
 
 
@@ -50,6 +54,9 @@ class Scanner:
         )
         self._shapes = Searches(Shapes(rules.patterns).searches, probe=PROBE)
         self.places = JSONPlaces(rules.json_paths)
+        self._bare: Memo[bytes, bool] = Memo(entries=1024, size_bytes=2 << 20)
+        """The latest texts in which nothing is shown: a request's body is searched for its key, and
+        again before it is stored."""
 
     def has_known_shape(self, value: bytes) -> bool:
         """Whether the whole value is a token of a well-known shape."""
@@ -74,9 +81,19 @@ class Scanner:
         """Whether a quick search proves that a whole body has neither secrets nor stand-ins."""
         if self.places or media_type in (FORM, MULTIPART):
             return False
-        if self._names.shown(text) or self._shapes.shown(text) or base64_runs(text):
-            return False
+        if not self._is_bare(text):
+            if self._names.shown(text) or self._shapes.shown(text) or base64_runs(text):
+                return False
+            self._note_bare(text)
         return not known.secrets or not known.stand_in(text)
+
+    def _is_bare(self, text: bytes) -> bool:
+        """Whether it is remembered that no search by name, shape or base64 finds anything."""
+        return len(text) <= _REMEMBERED and self._bare.get(text) is not None
+
+    def _note_bare(self, text: bytes) -> None:
+        if len(text) <= _REMEMBERED:
+            self._bare.put(text, True, len(text) + _ENTRY_BYTES)
 
     def in_body(
         self, text: bytes, media_type: bytes, known: KnownSecrets = NOTHING_KNOWN
@@ -101,6 +118,16 @@ class Scanner:
     def _in_any(
         self, text: bytes, media_type: bytes, known: KnownSecrets, *, begins: bool
     ) -> list[SecretSpan]:
+        found = [] if self._is_bare(text) else self._by_name_or_shape(text)
+        if known:
+            found += known.find(text)
+        if media_type == FORM:
+            found += self._in_form(text, begins=begins)
+        elif media_type == MULTIPART:
+            found += find_in_parts(text, self.rules)
+        return found
+
+    def _by_name_or_shape(self, text: bytes) -> list[SecretSpan]:
         found: list[SecretSpan] = []
         base64 = base64_runs(text)
         names, shapes = self._names.shown(text), self._shapes.shown(text)
@@ -114,12 +141,8 @@ class Scanner:
             ]
         if base64:
             found += find_in_base64(text, base64, self._in_decoded)
-        if known:
-            found += known.find(text)
-        if media_type == FORM:
-            found += self._in_form(text, begins=begins)
-        elif media_type == MULTIPART:
-            found += find_in_parts(text, self.rules)
+        elif not (names or shapes):
+            self._note_bare(text)
         return found
 
     def in_pieces(

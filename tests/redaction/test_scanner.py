@@ -10,6 +10,7 @@ from time import process_time
 
 import pytest
 
+from buffr.redaction.own_credentials import KnownSecrets, Secret
 from buffr.redaction.rules import RedactionRules
 from buffr.redaction.scanner import FORM, MULTIPART, Scanner, scanner_of
 from buffr.redaction.spans import SecretSpan, replaced
@@ -130,3 +131,26 @@ class TestLinear:
     ) -> None:
         text = unit * (1_000_000 // len(unit)) + escape
         assert scanner_of(RedactionRules()).in_body(text, b"text/plain") == []
+
+
+class TestRemembered:
+    """A text in which nothing is shown is not searched again for names and shapes."""
+
+    TEXT = b'{"greeting": "hello to amsterdam-rotterdam"}'
+
+    @pytest.mark.parametrize("quickly", [True, False])
+    def test_a_secret_that_another_part_reveals_is_still_found(self, quickly: bool) -> None:
+        scanner = Scanner(RedactionRules())
+        if quickly:
+            assert scanner.is_clear(self.TEXT, b"application/json")
+        assert scanner.in_body(self.TEXT, b"application/json") == []
+        known = KnownSecrets((Secret(b"amsterdam-rotterdam", b"authorization"),))
+        assert not scanner.is_clear(self.TEXT, b"application/json", known)
+        (one,) = scanner.in_body(self.TEXT, b"application/json", known)
+        assert one.secret == b"amsterdam-rotterdam"
+
+    def test_nor_does_it_hide_what_a_form_says(self) -> None:
+        text = b"passphrase=none"
+        scanner = Scanner(RedactionRules())
+        assert scanner.in_body(text, b"") == scanner.in_body(text, b"") == []
+        assert [one.secret for one in scanner.in_body(text, FORM)] == [b"none"]
