@@ -10,7 +10,6 @@ from typing import Any
 from attrs import define, field
 from recordings import exchange_of, key, key_of, rough_of
 from turns import Turns
-from twisted.internet.task import Clock
 
 from buffr.interaction import HTTPInteraction, Interaction
 from buffr.stores.cassette.store import Cassette, CassetteStore
@@ -31,11 +30,16 @@ class Deck:
     durability: Any = "process"
     patience_s: float = 10.0
     turns: Turns = field(factory=Turns)
-    turn: Turn = field(factory=lambda: Turn(Clock()))
+    turn: Turn = field()
     said: list[str] = field(factory=list)
     redacted: Callable[[Interaction], Interaction] = lambda interaction: interaction
     cassette: Cassette = field(init=False)
     store: CassetteStore = field(init=False)
+
+    @turn.default
+    def _turn_of_turns(self) -> Turn:
+        reactor: Any = self.turns
+        return Turn(reactor)
 
     def __attrs_post_init__(self) -> None:
         self.cassette = Cassette(

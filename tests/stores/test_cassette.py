@@ -7,7 +7,7 @@ import json
 import os
 import stat
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event, Thread, get_ident, main_thread
 
@@ -32,6 +32,7 @@ from buffr.interaction import (
 from buffr.matching.key import RecordedKey
 from buffr.stores.cassette.recent import Recent
 from buffr.stores.cassette.store import Cassette
+from buffr.stores.disk import BytesLike, Disk
 from buffr.stores.interactions import StoreAccess
 
 Redaction = Callable[[Interaction], Interaction]
@@ -119,6 +120,30 @@ class TestTheFile:
         deck.close()
         assert waiting == [[None]] * 500
         assert Deck(path).bodies(b"/a") == [b"%d" % number for number in range(500)]
+
+    def test_those_of_one_turn_are_appended_in_one_write(self, path: Path) -> None:
+        class Counted(Disk):
+            added = 0
+
+            def add(self, fd: int, parts: Sequence[BytesLike]) -> None:
+                self.added += 1
+                super().add(fd, parts)
+
+        disk = Counted()
+        deck = Deck(path, disk=disk)
+        for _ in range(3):
+            waiting = [deck.turns.start(deck.store.append(recording(b"/a"))) for _ in range(20)]
+            while not all(waiting):
+                deck.turns.step()
+        assert disk.added == 3
+        deck.close()
+
+    def test_one_that_is_closed_in_the_same_turn_keeps_them(self, path: Path) -> None:
+        deck = Deck(path)
+        waiting = [deck.turns.start(deck.store.append(recording(b"/%d" % n))) for n in range(3)]
+        deck.close()
+        assert waiting == [[None]] * 3
+        assert paths(path) == ["/0", "/1", "/2"]
 
     def test_one_that_cannot_be_written_takes_no_other_with_it(self, path: Path) -> None:
         deck = Deck(path)

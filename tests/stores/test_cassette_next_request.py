@@ -298,6 +298,7 @@ class TestWhileItRecords:
         """Once one is in the file, the thread's word for it counts before it has landed."""
         deck = recorded(path, b"a")
         waiting = deck.turns.start(deck.store.append(recording(b"/own")))
+        deck.turns.step()
         readings = deck.cassette._known.readings
         while deck.cassette._ledger.known == deck.cassette._known:
             Event().wait(0.001)  # the thread has not appended yet
@@ -314,6 +315,7 @@ class TestWhileItRecords:
         assert deck.bodies(b"/0") == [b"one"]
         gate.open.clear()
         waiting = deck.turns.start(deck.store.append(recording(b"/own")))
+        deck.turns.step()
         assert gate.reached.wait(120)
         assert deck.cassette.changed()  # it is in the middle: who asks now waits
         by_rename(path, path.read_bytes()[:0] + whole(b"two"))
@@ -329,6 +331,7 @@ class TestWhileItRecords:
         deck.append(recording(b"/0"))
         gate.open.clear()
         first = deck.turns.start(deck.store.append(recording(b"/first")))
+        deck.turns.step()
         assert gate.reached.wait(120)
         large = b"x" * (1 << 20)
         queued = [deck.turns.start(deck.store.append(recording(b"/q", large))) for _ in range(40)]

@@ -50,6 +50,7 @@ class TestWaiting:
         self, deck: Deck, searching: Searching
     ) -> None:
         large = deck.turns.start(deck.store.append(recording(b"/large", LARGE)))
+        deck.turns.step()
         assert searching.begun.wait(60)
         deck.append(recording(b"/small"))
         assert not large
@@ -62,6 +63,7 @@ class TestWaiting:
 
     def test_nor_does_a_large_one_wait_for_another(self, deck: Deck, searching: Searching) -> None:
         deck.turns.start(deck.store.append(recording(b"/1", LARGE)))
+        deck.turns.step()
         assert searching.begun.wait(60)
         deck.append(recording(b"/2", b"y" * len(LARGE)))
         assert paths(deck.path) == ["/2"]
@@ -72,6 +74,7 @@ class TestWaiting:
     def test_equal_requests_keep_their_order(self, deck: Deck, searching: Searching) -> None:
         """Whatever their queries are: settings may say that these do not count."""
         deck.turns.start(deck.store.append(recording(b"/a?large", LARGE)))
+        deck.turns.step()
         assert searching.begun.wait(60)
         behind = deck.turns.start(deck.store.append(recording(b"/a?small")))
         deck.append(recording(b"/b"))
@@ -90,6 +93,7 @@ class TestTheEnd:
     ) -> None:
         deck.turns.start(deck.store.append(recording(b"/large", LARGE)))
         closing = deck.turns.start(deck.store.close())
+        deck.turns.step()
         assert searching.begun.wait(60)
         assert not closing
         searching.may_end.set()

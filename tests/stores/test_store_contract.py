@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from recordings import exchange_of, key, key_of, recording, rough_of
@@ -37,11 +38,12 @@ MakeStore = Callable[[Path, Turns], Store]
 
 
 def cassette_store(path: Path, turns: Turns) -> Store:
+    reactor: Any = turns
     cassette = Cassette(
         path / "api.json",
         redact=lambda salt: lambda interaction: interaction,
         call_from_thread=turns.call,
-        turn=Turn(Clock()),
+        turn=Turn(reactor),
         warn=lambda line: None,
     )
     view = cassette.view(key_of, rough_of)

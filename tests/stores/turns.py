@@ -20,6 +20,9 @@ class Turns:
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
         self._calls.put((function, arguments))
 
+    def callLater(self, _: float, function: Callable[[], object]) -> None:
+        self.call(function)
+
     def now(self) -> float:
         return self.seconds
 

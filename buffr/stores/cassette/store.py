@@ -61,7 +61,8 @@ class Cassette:
     """One cassette file and what is known about it. Make one per real path.
 
     ``call_from_thread`` runs a function on the reactor's thread, whose
-    ``turn`` says when the file must be checked again. ``warn`` is called with
+    ``turn`` says when the file must be checked again; what is to be appended
+    in one turn is appended together. ``warn`` is called with
     lines for the log, from any thread. With ``access`` ``replay`` nothing is
     written; with ``anew`` the existing file is not read, and is moved to
     ``name.json.bak`` by the first recording. ``durability`` ``disk`` waits for
@@ -93,6 +94,7 @@ class Cassette:
     _known: FileState = field(init=False, factory=lambda: FileState(None))
     _looked: int = field(init=False, default=-1)
     _backlog: Backlog = field(init=False, factory=lambda: Backlog(_WAITING, _WAITING_BYTES))
+    _outgoing: list[Append] = field(init=False, factory=list)
     _refreshing: list[Deferred[None]] = field(init=False, factory=list)
     _closed: bool = field(init=False, default=False)
     _stopped: bool = field(init=False, default=False)
@@ -230,8 +232,19 @@ class Cassette:
             raise StoreFailed(f"{self.path} is open for replay only")
         await self._backlog.enter(size)
         done: Deferred[None] = Deferred()
-        self._thread.put(Append(interaction, size, done))
+        if not self._outgoing:
+            self.turn.at_end(self._hand_over)
+        self._outgoing.append(Append(interaction, size, done))
         await done
+
+    def _hand_over(self) -> None:
+        """Give the thread all that is to be appended since the last turn, so that it is one group.
+
+        Given one by one, the first would wake it, and be appended alone.
+        """
+        outgoing, self._outgoing = self._outgoing, []
+        for job in outgoing:
+            self._thread.put(job)
 
     def _redacted(self, interaction: Interaction) -> Interaction:
         """What another program recorded, as buffr would store it.
@@ -304,16 +317,23 @@ class Cassette:
         """Write everything that is waiting, stop the thread, and close the file."""
         closing, self._closed = self._closed, True
         self.recordings.end()
-        if self._stopped or not self._thread.started:
+        if self._stopped or not (self._thread.started or self._outgoing):
             self.recordings.close()
             return
         await self._backlog.all_let_in()
         done: Deferred[None] = Deferred()
         self._closing.append(done)
         if not closing:
-            self._thread.put(EndThread())
+            if self._backlog.held:  # the last of them may have yet to be handed over
+                self.turn.at_end(self._end_thread)
+            else:
+                self._end_thread()
         await done
         self.recordings.close()
+
+    def _end_thread(self) -> None:
+        self._hand_over()
+        self._thread.put(EndThread())
 
     @property
     def replaces(self) -> bool:
