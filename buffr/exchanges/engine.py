@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
@@ -62,7 +63,7 @@ from buffr.matching.variants import Identity
 from buffr.message import Request, ResponseHead
 from buffr.policy.faults import Fault
 from buffr.policy.mode import Fetch, Refuse, Replay, decide
-from buffr.transport.eager import AT_ONCE_BYTES, aside
+from buffr.transport.eager import AT_ONCE_BYTES, aside, start
 from buffr.transport.streams import BodyReader, BodyStream
 from buffr.wire.websocket_handshake import asks_websocket, check_request
 
@@ -498,8 +499,7 @@ class Engine:
         route, identity = exchange.route, exchange.identity
         if isinstance(route, Recorded) and identity.keys and exchange.too_old is None:
             variant = route.matcher.variant(identity.selecting, request, answer.headers)
-            name = recording_name(identity.keys[0].digest, variant)
-            Deferred.fromCoroutine(take_turn(exchange, route, name)).addErrback(_not_shared)
+            start(_turn_taken(exchange, route, recording_name(identity.keys[0].digest, variant)))
 
     def _stored(self, exchange: Exchange) -> None:
         self.counters.recorded += 1
@@ -564,9 +564,10 @@ def _check_failed(failure: Failure) -> None:
         say(LogLevel.error, "a check failed", err=failure.getErrorMessage())
 
 
-def _not_shared(failure: Failure) -> None:
-    """While the server is away, each process counts for itself."""
-    failure.trap(StoreFailed)
+async def _turn_taken(exchange: Exchange, route: Recorded, name: bytes) -> None:
+    # While the server is away, each process counts for itself.
+    with suppress(StoreFailed):
+        await take_turn(exchange, route, name)
 
 
 def _on_its_way(

@@ -221,7 +221,7 @@ async def _chosen(exchange: Exchange, route: Recorded, found: Matches | None) ->
     if found is None and (identity.is_credential or may_substitute(route.mode)):
         found = await store.find_loose(identity.loose)
     variants = variants_of(found)
-    fit = fitting(identity.selecting, variants)
+    fit = fitting(identity.selecting, variants) if variants else None
     if fit is None and identity.headerless:
         bare = variants_of(await store.find(identity.headerless))
         fit = fitting(identity.selecting, [each for each in bare if each.variant is None])
@@ -273,7 +273,7 @@ def _may_be_long(exchange: Exchange, route: Recorded) -> bool:
 def _substitute(exchange: Exchange, route: Recorded, variants: list[Matches]) -> Matches | None:
     """What the only other client recorded of the same operation, in mode replay."""
     exchange.variants = variants
-    only = of_one_request(variants)
+    only = of_one_request(variants) if variants else None
     if only is None or route.variants.strict or not may_substitute(route.mode):
         return None
     differences = exchange.identity.selecting.differences

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from enum import Enum
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -321,10 +322,16 @@ def fingerprint(request: Request, body: bytes) -> Fingerprint:
     count here although they are not part of a match key: two calls with
     different keys are meant to happen twice.
     """
-    fields = [(name.lower(), value) for name, value in end_to_end(request.headers, keep=_USERS)]
+    return request.method, request.target, _counted(request.headers), body
+
+
+@lru_cache(maxsize=256)
+def _counted(headers: Headers) -> Headers:
+    """The fields in which requests differ. A client sends many requests with the same ones."""
+    fields = [(name.lower(), value) for name, value in end_to_end(headers, keep=_USERS)]
     # If Host is passed on, it may affect the answer.
     counted = [each for each in fields if each[0] == b"host" or tells_flights_apart(each[0])]
-    return request.method, request.target, tuple(sorted(counted, key=_name)), body
+    return tuple(sorted(counted, key=_name))
 
 
 def _name(field: tuple[bytes, bytes]) -> bytes:

@@ -567,7 +567,10 @@ def _no_salt() -> bytes:
 
 def _is_headerless(request: RecordedRequest) -> bool:
     """Whether a recording has no request header fields, except a request to upgrade."""
-    return all(name.lower() == b"upgrade" for name, _ in request.headers)
+    headers = request.headers
+    if headers and headers[0][0].lower() != b"upgrade":  # like nearly all
+        return False
+    return all(name.lower() == b"upgrade" for name, _ in headers)
 
 
 def _named(body: bytes) -> object:

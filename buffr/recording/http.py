@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from buffr.interaction import CLIENT_LEFT, Body, HTTPInteraction, RecordedRequest
 from buffr.message import (
     CHUNKED,
@@ -33,9 +35,7 @@ def recorded_request(request: Request, body: Body, origin: Origin | None = None)
     request for a WebSocket keeps the field that distinguishes it from a plain
     one.
     """
-    kept = _UPGRADE if asks_websocket(request) else _NONE
-    fields = end_to_end(request.headers, keep=kept)
-    headers = tuple([field for field in fields if field[0].lower() != b"host"])
+    headers = _stored_fields(request.headers, _UPGRADE if asks_websocket(request) else _NONE)
     if origin is None:
         return RecordedRequest(request.method, request.target, headers, body, major=request.major)
     return RecordedRequest(
@@ -48,6 +48,13 @@ def recorded_request(request: Request, body: Body, origin: Origin | None = None)
         port=origin.port,
         major=request.major,
     )
+
+
+@lru_cache(maxsize=256)
+def _stored_fields(headers: Headers, kept: frozenset[bytes]) -> Headers:
+    """The fields that are stored. A client sends many requests with the same ones."""
+    fields = end_to_end(headers, keep=kept)
+    return tuple([field for field in fields if field[0].lower() != b"host"])
 
 
 def recording(
