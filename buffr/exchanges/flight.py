@@ -96,6 +96,7 @@ class Flight(Generic[AnyCall]):
         self._received = False
         self._unkept = False
         self._done = False
+        self._closed = False
         self._leaving: IDelayedCall | None = None
         self._running: Running | None = None
         self._running = start(self._run())
@@ -288,7 +289,8 @@ class Flight(Generic[AnyCall]):
             self._running.cancel()
 
     def _close(self) -> None:
-        if not self._followers:
+        if not (self._followers or self._closed):
+            self._closed = True
             self.call.close()
             if self._begun is not None:
                 self._begun[1].close()

@@ -7,7 +7,7 @@ coding is decoded for the search, and encoded again if something was replaced.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from attrs import frozen
@@ -33,7 +33,7 @@ from buffr.redaction.spans import Edit, SecretSpan, is_binary, replaced, settled
 from buffr.redaction.streaming import ON_A_THREAD, StreamRedactor
 from buffr.transport.spool import Spool
 
-__all__ = ["Bodies", "Redacted", "holds_more"]
+__all__ = ["Bodies", "Redacted", "described", "holds_more"]
 
 _IN_MEMORY = 32 << 20
 _JSON = b"application/json"
@@ -88,7 +88,7 @@ class Bodies:
         """
         if not body.size_bytes:
             return None
-        kind, codings = media_type(headers), _codings(headers)
+        kind, codings = described(headers)
         if messages is not None:
             found = self._in_messages(messages, body, codings, known)
             if found is not None:
@@ -148,7 +148,8 @@ class Bodies:
 
     def found(self, body: Body, headers: Headers, known: KnownSecrets) -> Iterator[SecretSpan]:
         """The secrets in a body. In a long one, their positions are relative to its stretches."""
-        kind, codings = media_type(headers), _codings(headers) or _unlabelled(body)
+        kind, codings = described(headers)
+        codings = codings or _unlabelled(body)
         if body.file is None:
             plain = self._decoded(codings, body.data, whole=True)
             if plain is not None:
@@ -266,6 +267,12 @@ class Bodies:
                 yield from _pieces(body)
 
 
+@lru_cache(maxsize=512)
+def described(headers: Headers) -> tuple[bytes, bytes]:
+    """The media type of a body, and its content codings if it has any. Most sections recur."""
+    return media_type(headers), _codings(headers)
+
+
 def _codings(headers: Headers) -> bytes:
     named = [value for name, value in headers if name.lower() == b"content-encoding"]
     if not named:
@@ -282,7 +289,7 @@ def holds_more(body: Body, headers: Headers, size_bytes: int) -> bool:
     """
     if body.file is not None:
         return False
-    codings = _codings(headers) or _unlabelled(body)
+    codings = described(headers)[1] or _unlabelled(body)
     if not codings or not are_known(codings):
         return False
     return decoded(codings, body.data, limit_bytes=size_bytes) is None

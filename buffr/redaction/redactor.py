@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from buffr.errors import UnsafeRecording
+from buffr.formats.codings import GZIP_START
 from buffr.formats.protobuf.bodies import MessageTypes
 from buffr.interaction import (
     Body,
@@ -21,10 +22,11 @@ from buffr.interaction import (
     RecordedRequest,
     WebSocketInteraction,
 )
-from buffr.message import Headers, ResponseHead, media_type, with_length
+from buffr.message import Headers, ResponseHead, with_length
 from buffr.redaction import fields
 from buffr.redaction.arriving import AnswerSearch, manner_of
-from buffr.redaction.bodies import Bodies, Redacted, holds_more
+from buffr.redaction.bodies import Bodies, Redacted, described, holds_more
+from buffr.redaction.charsets import as_searched
 from buffr.redaction.forms import stand_in
 from buffr.redaction.headers import COOKIES, SET_COOKIES, SUBPROTOCOL, HeaderValues, in_subprotocols
 from buffr.redaction.own_credentials import NOTHING_KNOWN, KnownSecrets, known_secrets
@@ -243,13 +245,16 @@ class Redactor:
     ) -> tuple[Redacted | None, KnownSecrets]:
         """The answer's redacted body, and the known secrets including those found in it."""
         body, headers = interaction.body, interaction.response.headers
-        messages = self.types.of_answer(interaction.request.target, media_type(headers))
+        messages = self.types.of_answer(interaction.request.target, described(headers)[0])
         manner = None if body.searched is None else body.searched.manner
         if (
             manner is not None
             and messages is None
             and manner == manner_of(self.rules, headers, known)
         ):
+            return None, known
+        in_one_line = messages is None and b"\n" not in body.data
+        if in_one_line and self._is_known_clear(body, headers, known):
             return None, known
         noted: list[SecretSpan] = []
         what, whole = "the answer's body", interaction.truncated is None
@@ -317,11 +322,20 @@ class Redactor:
         self, request: RecordedRequest, known: KnownSecrets, noted: list[SecretSpan]
     ) -> Redacted | None:
         body, headers = request.body, request.headers
-        messages = self.types.of_request(request.target, media_type(headers))
+        messages = self.types.of_request(request.target, described(headers)[0])
+        if messages is None and self._is_known_clear(body, headers, known):
+            return None
         # The match key of a long body is a digest, which must not depend on names or the salt.
         large = body.size_bytes > IN_MEMORY or holds_more(body, headers, IN_MEMORY)
         bodies = self._bodies(known, "the request's body", noted, large=large)
         return bodies.redacted(body, headers, known, messages=messages)
+
+    def _is_known_clear(self, body: Body, headers: Headers, known: KnownSecrets) -> bool:
+        """Whether a body is a text without codings that was searched lately, as for its key."""
+        data, (kind, codings) = body.data, described(headers)
+        if body.file is not None or codings or data.startswith(GZIP_START):
+            return False
+        return self._scanner.is_known_clear(as_searched(data)[0], kind, known)
 
     def _frame(self, frame: Frame, known: KnownSecrets, noted: list[SecretSpan]) -> Frame:
         reason = self._prose(frame.reason, known) if frame.reason else ""

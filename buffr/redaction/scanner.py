@@ -87,6 +87,12 @@ class Scanner:
             self._note_bare(text)
         return not known.secrets or not known.stand_in(text)
 
+    def is_known_clear(self, text: bytes, media_type: bytes, known: KnownSecrets) -> bool:
+        """The same of a body that was searched lately, without searching it again."""
+        if self.places or media_type in (FORM, MULTIPART) or not self._is_bare(text):
+            return False
+        return not known.secrets or not known.stand_in(text)
+
     def _is_bare(self, text: bytes) -> bool:
         """Whether it is remembered that no search by name, shape or base64 finds anything."""
         return len(text) <= _REMEMBERED and self._bare.get(text) is not None
