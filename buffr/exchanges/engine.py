@@ -301,9 +301,7 @@ class Engine:
             tell = self._telling.relay(exchange)
             request, route, scope = exchange.request, exchange.route, exchange.scope
             exchange.sink.remember_relay(
-                KnownRelay(
-                    route, request, scope, upstream, body, call, self._wall, tell, self.handle
-                )
+                KnownRelay(route, request, scope, body, call, self._wall, tell, self.handle)
             )
         return answered
 

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 from attrs import define
 from twisted.logger import LogLevel
 
-from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.route import Route
 from buffr.log import say
 from buffr.message import Request, ResponseHead
@@ -60,7 +59,6 @@ class KnownRelay:
     route: Route
     request: Request
     scope: str
-    upstream: PacedUpstream
     body: bytes
     call: KnownCall
     wall: Callable[[], float]

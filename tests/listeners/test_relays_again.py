@@ -180,7 +180,7 @@ class Play:
             *self.seen,
             _TIMES.sub("", self.bench.log()),
             astuple(engine.counters),
-            self.observed.told,
+            [*self.observed.told],
             stories,
             sorted(
                 (*key, tally.count, tally.response_bytes)
