@@ -360,7 +360,7 @@ def as_text(nearest: tuple[NearMiss, ...], first: int) -> str:
             continue
         relation = _VARIANT if miss.variant else f"comes near (score {miss.score:.2f})"
         lines.append(f"interaction {miss.place - first} {relation}:")
-        lines += [f"  {difference}" for difference in miss.differences]
+        lines += ["  " + difference.text for difference in miss.differences]
         if miss.rule is not None:
             lines.append(_PARTIAL if miss.rule.partial else _ENOUGH)
             lines += [f"    {line}" for line in miss.rule.yaml().splitlines()]

@@ -49,10 +49,11 @@ class Difference:
     live: str | None
 
     def __str__(self) -> str:
-        return self._text
+        return self.text
 
     @cached_property
-    def _text(self) -> str:
+    def text(self) -> str:
+        """A line for people."""
         recorded, live = (
             "nothing" if value is None else repr(value) for value in (self.recorded, self.live)
         )
