@@ -41,7 +41,8 @@ class Memo(Generic[K, V]):
         """Remember a value. ``size_bytes`` includes its key. Very large values are not kept."""
         if size_bytes > self._most_bytes // 4:
             return
-        self._young_bytes += size_bytes
+        replaced = self._young.pop(key, None)
+        self._young_bytes += size_bytes - (0 if replaced is None else replaced[1])
         if len(self._young) >= self._most_entries or self._young_bytes > self._most_bytes:
             self._old, self._young, self._young_bytes = self._young, {}, size_bytes
         self._young[key] = (value, size_bytes)

@@ -30,6 +30,14 @@ class TestMemo:
         memo.put("a", 1, 900)
         assert memo.get("a") is None
 
+    def test_replaces(self) -> None:
+        """A value that is put again and again counts once: it pushes nothing out."""
+        memo: Memo[str, int] = Memo(entries=10, size_bytes=1000)
+        memo.put("a", 1, 10)
+        for number in range(100):
+            memo.put("b", number, 100)
+        assert (memo.get("a"), memo.get("b")) == (1, 99)
+
     @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 100))))
     def test_bounds(self, puts: list[tuple[int, int]]) -> None:
         """Never more entries, nor more bytes, than allowed."""
