@@ -50,7 +50,7 @@ from buffr.exchanges.lookup import (
 from buffr.exchanges.pace import PacedUpstream
 from buffr.exchanges.replay import Replays
 from buffr.exchanges.request_body import RequestBody, read_whole, stream_through
-from buffr.exchanges.route import Cached, LiveChecks, Passing, Recorded, Route
+from buffr.exchanges.route import Cached, LiveChecks, Passing, Recorded, Route, Uses
 from buffr.exchanges.seen import LiveCheck
 from buffr.exchanges.sessions.opening import call_opened, is_open_call
 from buffr.exchanges.sessions.registry import Sessions
@@ -300,8 +300,10 @@ class Engine:
         if call is not None and exchange.passed is not None and exchange.route.faults is None:
             tell = self._telling.relay(exchange)
             request, route, scope = exchange.request, exchange.route, exchange.scope
+            # Only a listener whose routes may be released counts what is under way on them.
+            uses = route.uses if route.uses.under_way else Uses()
             exchange.sink.remember_relay(
-                KnownRelay(route, request, scope, body, call, self._wall, tell, self.handle)
+                KnownRelay(route, uses, request, scope, body, call, self._wall, tell, self.handle)
             )
         return answered
 

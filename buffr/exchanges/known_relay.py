@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from attrs import define
 from twisted.logger import LogLevel
 
-from buffr.exchanges.route import Route
+from buffr.exchanges.route import Route, Uses
 from buffr.log import say
 from buffr.message import Request, ResponseHead
 from buffr.upstream.bound import Client
@@ -52,11 +52,13 @@ TellRelay = Callable[[float, tuple[ResponseHead, bytes]], None]
 class KnownRelay:
     """A request that was relayed, and what follows from its bytes.
 
-    ``request`` is as its route gets it. ``way_back`` changes heads of answers
-    for the client, and ``sink_for`` does that in the usual way.
+    ``uses`` counts it while it is under way. ``request`` is as its route gets
+    it. ``way_back`` changes heads of answers for the client, and ``sink_for``
+    does that in the usual way.
     """
 
     route: Route
+    uses: Uses
     request: Request
     scope: str
     body: bytes
@@ -78,7 +80,7 @@ class KnownRelay:
         relay.connection = self.call.again(client, relay)
         if relay.connection is None:
             return None
-        self.route.uses.under_way += 1
+        self.uses.under_way += 1
         return relay
 
 
@@ -103,11 +105,12 @@ class Relay:
             client.go_on()
             return False
         head = head.for_next_hop
+        given = head if known.way_back is None else known.way_back(head)
         self.passed = passed = head, body
-        if not client.give(head if known.way_back is None else known.way_back(head), body):
+        if not client.give(given, body):
             client.go_on()  # it is over when the client has taken the answer
             return True
-        uses = known.route.uses
+        uses = known.uses
         uses.under_way -= 1
         uses.lately = True
         try:
@@ -124,7 +127,7 @@ class Relay:
         known = self.known
         if known.sink_for is not None:
             sink = known.sink_for(sink)
-        uses = known.route.uses
+        uses = known.uses
         try:
             await known.handle(known.route, known.request, known.body, sink, known.scope, self)
         finally:

@@ -372,9 +372,9 @@ class Connection(Dialled):
         ):
             asker.go_on()
             return False
-        self._asker = None
         if not asker.answered(head, body):
             return False
+        self._asker = None  # not before: it has to hear of the end if the line above fails
         self._buffer = b""
         self.kept_s = head.kept_s
         self._finish(beyond=False)

@@ -25,6 +25,7 @@ from buffr.admin.running import RouteIds
 from buffr.exchanges.exchange import Exchange, Finished
 from buffr.exchanges.route import Route
 from buffr.listeners.hit_memo import HitMemo, RelayedHere, Repeated
+from buffr.message import ResponseHead
 
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 HEAD = b"HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -425,6 +426,7 @@ def a_client_that_leaves_instead_of_reading(play: Play) -> None:
 def a_client_that_waits(play: Play) -> None:
     play.warm()
     play.ask(GET)
+    play.note_uses()
     play.later(100)
     play.answer(OK)
     play.later(100)
@@ -612,3 +614,18 @@ def test_nothing_of_a_client_is_remembered(tmp_path: Path) -> None:
         play.outcome()
         gc.collect()
         assert left() is None
+
+
+def test_no_client_hangs_for_a_defect(tmp_path: Path) -> None:
+    """While it is relayed to, nothing else would end its wait."""
+    with played(tmp_path / "here", {}, 1 << 20) as play:
+        play.warm()
+        ((known, _),) = play.memo._known._young.values()
+        assert isinstance(known, RelayedHere)
+        heads: dict[ResponseHead, ResponseHead] = {}
+        known.relay.way_back = heads.__getitem__
+        play.ask(GET)
+        with pytest.raises(KeyError):
+            play.answer(OK)
+        play.end()  # as the reactor does then
+        assert b"502 Bad Gateway" in play.client.wire.value() + repr(play.seen[-1]).encode()
