@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from typing import Any
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
@@ -53,9 +54,11 @@ class UpstreamCall:
             return await self.answer
         return await self.send(self.exchange.request, inform)
 
-    async def send(self, request: Request, inform: Callable[[ResponseHead], None]) -> Response:
+    def send(
+        self, request: Request, inform: Callable[[ResponseHead], None]
+    ) -> Coroutine[Any, Any, Response]:
         """Send a request with the exchange's body."""
-        return await self.upstream.send(
+        return self.upstream.send(
             request,
             self.body.outgoing,
             inform,
@@ -126,7 +129,7 @@ class RecordedCall(UpstreamCall):
         arriving, self._arriving = self._arriving, None
         if arriving is not None:
             arriving.drop()
-        super().close()
+        self.body.close()
 
     async def keep(self, head: ResponseHead, tape: Tape, truncated: str | None) -> None:
         if head.status not in self.route.record_statuses:

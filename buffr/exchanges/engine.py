@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
@@ -315,14 +314,14 @@ class Engine:
             return await self._passed(exchange, route, body)
         return await self._caching.answer(exchange, route, body)
 
-    async def _recorded(
+    def _recorded(
         self, exchange: Exchange, route: Recorded, body: bytes | BodyStream
-    ) -> tuple[int, str | None]:
+    ) -> Coroutine[Deferred[Any], Any, tuple[int, str | None]]:
         """Answer from a recording, or record an answer."""
         request = exchange.request
         if not isinstance(body, bytes) and route.identifies and is_open_call(route, request, body):
-            return await self._called(exchange, route, body)
-        return await self._identified(exchange, route, body)
+            return self._called(exchange, route, body)
+        return self._identified(exchange, route, body)
 
     async def _called(
         self, exchange: Exchange, route: Recorded, body: BodyStream
@@ -565,9 +564,10 @@ def _check_failed(failure: Failure) -> None:
 
 
 async def _turn_taken(exchange: Exchange, route: Recorded, name: bytes) -> None:
-    # While the server is away, each process counts for itself.
-    with suppress(StoreFailed):
+    try:
         await take_turn(exchange, route, name)
+    except StoreFailed:
+        return  # while the server is away, each process counts for itself
 
 
 def _on_its_way(

@@ -154,12 +154,12 @@ class Fetches:
     ) -> Flight[Call]:
         """The flight that an exchange joins, or a new one."""
         alone = exchange.has_own_connection
-        name = None
-        if fetch.share and not alone and is_shareable(exchange.request, exchange.body.exact):
+        name, exact = None, exchange.body.exact
+        if fetch.share and not alone and is_shareable(exchange.request, exact):
             # A request that has passed another buffr may be this very call coming back: it would
             # wait for itself.
             passed = bool(exchange.request.hops)
-            name = (route, fingerprint(exchange.request, exchange.body.exact), passed)
+            name = (route, fingerprint(exchange.request, exact), passed)
             flight = self._flights.joinable(name)
             if flight is not None:
                 exchange.body.close()

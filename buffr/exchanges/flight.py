@@ -132,7 +132,10 @@ class Flight(Generic[AnyCall]):
                     tape.append(Piece(data), self._clock.seconds())
                 tape.finish(response.body.trailers, response.body.uncertain)
                 self._received = True
-            await self._keep(response, tape)
+            try:
+                await self.call.keep(response.head, tape, self._cut)
+            except HookFailed as error:  # so does the answer, whose end has not been sent
+                self._cut, self._unkept = error.message, True
         except BuffrError as error:
             self._error = error
         except CancelledError:
@@ -147,13 +150,6 @@ class Flight(Generic[AnyCall]):
             self._on_end(self)
             self._news.notify()
             self._close()
-
-    async def _keep(self, response: Response, tape: Tape) -> None:
-        """Record; if a hook fails, so does the answer, whose end has not been sent."""
-        try:
-            await self.call.keep(response.head, tape, self._cut)
-        except HookFailed as error:
-            self._cut, self._unkept = error.message, True
 
     async def _receive(self, response: Response, tape: Tape) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from hashlib import sha256
 
 from attrs import evolve, frozen
@@ -310,7 +310,7 @@ class Matcher:
             return True
         return self._body.is_read(self._recorded_head(request).head.kind, request.body)
 
-    @property
+    @cached_property
     def _alters_keys(self) -> bool:
         """Whether a body may mean something else with other credentials in its request.
 
@@ -320,7 +320,7 @@ class Matcher:
         exact = self._redaction.exact
         return exact or self._distinct or self.ignore.concerns("request.body")
 
-    @property
+    @cached_property
     def cuts_bodies(self) -> bool:
         """Whether rules leave parts of bodies out."""
         rules = self._rules

@@ -84,7 +84,7 @@ class Tape:
         if self._most_kept_bytes is not None:
             self._outgrown |= self.size_bytes + len(piece.data) > self._most_kept_bytes
         spool = self._spool
-        if spool is not None and self.kept:
+        if spool is not None and self.failure is None and not self._outgrown:
             try:
                 spool.write(piece.data)
             except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -136,7 +136,7 @@ class _Changing(InteractionSet, Protocol):
     async def caught_up(self) -> None:
         """Read what other processes have changed."""
 
-    async def append(self, interaction: Interaction) -> None: ...
+    def append(self, interaction: Interaction) -> Coroutine[Any, Any, None]: ...
 
 
 _Set = TypeVar("_Set", bound=_Changing)
@@ -189,8 +189,8 @@ class SetView(Generic[_Set]):
     def trouble(self) -> str:
         return self.interactions.trouble
 
-    async def append(self, interaction: Interaction) -> None:
-        await self.interactions.append(interaction)
+    def append(self, interaction: Interaction) -> Coroutine[Any, Any, None]:
+        return self.interactions.append(interaction)
 
     async def close(self) -> None:
         """The last view to close closes the set."""

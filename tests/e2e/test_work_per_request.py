@@ -122,8 +122,8 @@ client; Twisted's own transport makes two, which would not be counted here."""
 
 MOST_ON_THE_WAY = {
     "passthrough": (get, 37),
-    "record": (get, 190),
-    "auto": (another, 280),
+    "record": (get, 183),
+    "auto": (another, 266),
 }
 """Calls on the reactor's thread for a request that goes to the upstream, by mode."""
 

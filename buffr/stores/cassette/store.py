@@ -225,7 +225,9 @@ class Cassette:
             self._thread.put(work)
 
     async def append(self, interaction: Interaction) -> None:
-        size = sum([len(body.data) for body in interaction.bodies])
+        size = 0
+        for body in interaction.bodies:
+            size += len(body.data)
         if self._closed:
             raise StoreFailed(f"{self.path} is closed")
         if self.access == "replay":

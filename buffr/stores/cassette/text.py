@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import msgspec
 
 from buffr.interaction import Body
@@ -39,13 +41,20 @@ _heads: Memo[tuple[Headers, str], list[list[bytes]]] = Memo(entries=1024, size_b
 
 def object_text(members: list[list[bytes]], indent: bytes) -> list[bytes]:
     """An object's text in parts that are joined once: bodies may be long."""
-    inner = b"\n" + indent + b"  "
-    parts = [b"{" + inner]
+    opening, between, closing = _braces(indent)
+    parts = [opening]
     for member in members:
         parts += member
-        parts.append(b"," + inner)
-    parts[-1] = b"\n" + indent + b"}"
+        parts.append(between)
+    parts[-1] = closing
     return parts
+
+
+@cache
+def _braces(indent: bytes) -> tuple[bytes, bytes, bytes]:
+    """What is before an object's members, between them, and after them."""
+    inner = b"\n" + indent + b"  "
+    return b"{" + inner, b"," + inner, b"\n" + indent + b"}"
 
 
 def list_text(items: list[bytes], indent: bytes) -> bytes:
