@@ -16,7 +16,14 @@ from buffr.redaction.shapes import PROBE, Shapes
 from buffr.redaction.spans import SecretSpan, settled
 from buffr.redaction.spread import find_spread
 from buffr.redaction.telling import TellingNames
-from buffr.redaction.wrapped import SCREENED, base64_runs, find_escaped, find_in_base64
+from buffr.redaction.wrapped import (
+    SHOWN_BASE64,
+    SHOWN_ESCAPES,
+    base64_runs,
+    find_escaped,
+    find_in_base64,
+    has_escapes,
+)
 from buffr.transport.memo import Memo
 
 __all__ = ["FORM", "MULTIPART", "Scanner", "scanner_of"]
@@ -28,6 +35,7 @@ _ENTRY_BYTES = 200
 _REMEMBERED = 8 * 1024
 """Longer texts are not remembered."""
 _NAMED, _TELLING = range(2)
+_TOKENS, _BASE64 = range(2)
 
 
 def _nothing(_text: bytes) -> Iterator[SecretSpan]:
@@ -35,8 +43,13 @@ def _nothing(_text: bytes) -> Iterator[SecretSpan]:
 
 
 _STAND_INS = f"{MARK.decode()}|{COUNTED_MARK.decode()}|(?i:{HEX_MARK.decode()})"
-_SHOWN_ONLY = tuple(Search(pattern, _nothing) for pattern in (_STAND_INS, *SCREENED))
+_SHOWN_ONLY = tuple(Search(pattern, _nothing) for pattern in (_STAND_INS, *SHOWN_ESCAPES))
 """Stand-ins, and what has to be decoded."""
+
+
+def _is_decoded(text: bytes) -> bool:
+    """Whether escapes are decoded even if nothing is shown: beside base64 in a long text."""
+    return len(text) >= _LONG and has_escapes(text) and bool(base64_runs(text))
 
 
 class Scanner:
@@ -52,7 +65,8 @@ class Scanner:
         self._names = Searches(
             NamedSecrets(rules).searches, self._telling.searches, _SHOWN_ONLY, probe=MARK
         )
-        self._shapes = Searches(Shapes(rules.patterns).searches, probe=PROBE)
+        base64 = (Search(SHOWN_BASE64, _nothing),)
+        self._shapes = Searches(Shapes(rules.patterns).searches, base64, probe=PROBE)
         self.places = JSONPlaces(rules.json_paths)
         self._bare: Memo[bytes, bool] = Memo(entries=1024, size_bytes=2 << 20)
         """The latest texts in which nothing is shown: a request's body is searched for its key, and
@@ -82,7 +96,7 @@ class Scanner:
         if self.places or media_type in (FORM, MULTIPART):
             return False
         if not self._is_bare(text):
-            if self._names.shown(text) or self._shapes.shown(text) or base64_runs(text):
+            if self._names.shown(text) or self._shapes.shown(text) or _is_decoded(text):
                 return False
             self._note_bare(text)
         return not known.secrets or not known.stand_in(text)
@@ -135,19 +149,21 @@ class Scanner:
 
     def _by_name_or_shape(self, text: bytes) -> list[SecretSpan]:
         found: list[SecretSpan] = []
-        base64 = base64_runs(text)
         names, shapes = self._names.shown(text), self._shapes.shown(text)
-        if names or shapes or (base64 and len(text) >= _LONG):
+        tokens = self._shapes.of_group(_TOKENS, shapes)
+        if names or tokens:
             # The first that finds a secret names it.
             found += [
                 *self._names.find(text, self._names.of_group(_NAMED, names)),
-                *self._shapes.find(text, shapes),
+                *self._shapes.find(text, tokens),
                 *self._names.find(text, self._names.of_group(_TELLING, names)),
                 *find_escaped(text, self._in_decoded),
             ]
-        if base64:
-            found += find_in_base64(text, base64, self._in_decoded)
-        elif not (names or shapes):
+        elif _is_decoded(text):
+            found += find_escaped(text, self._in_decoded)
+        if self._shapes.of_group(_BASE64, shapes):
+            found += find_in_base64(text, base64_runs(text), self._in_decoded)
+        elif not (names or tokens):
             self._note_bare(text)
         return found
 

@@ -12,14 +12,17 @@ from buffr.redaction.pseudonym import STAND_IN
 from buffr.redaction.screen import compiled
 from buffr.redaction.spans import SecretSpan
 
-__all__ = ["SCREENED", "base64_runs", "find_escaped", "find_in_base64"]
+__all__ = [
+    "SHOWN_BASE64",
+    "SHOWN_ESCAPES",
+    "base64_runs",
+    "find_escaped",
+    "find_in_base64",
+    "has_escapes",
+]
 
-SCREENED = (r"%[2-7][0-9A-Fa-f]", r"\\u00[2-7]")
-"""Patterns (RE2): a text that matches none has no escapes to decode.
-
-Base64 is searched for separately: an automaton that also counts its characters
-would have too many states.
-"""
+SHOWN_ESCAPES = (r"%[2-7][0-9A-Fa-f]", r"\\u00[2-7]")
+"""Patterns (RE2) of escapes for printable ASCII."""
 
 _PLAIN = r"[A-Za-z0-9._~+/=:-]"
 _PERCENT = f"{_PLAIN}*(?:%[0-9A-Fa-f]{{2}}{_PLAIN}*)+"
@@ -30,6 +33,7 @@ _DIGITS = "0123456789abcdefABCDEF"
 _BYTES = {(a + b).encode(): bytes.fromhex(a + b) for a in _DIGITS for b in _DIGITS}
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _UNPRINTABLE = re.compile(rb"[^\t\n\r -~]")
+_PRINTABLE = _UNPRINTABLE.sub(b"", bytes(range(256)))
 _LONGEST = 8192
 _RUNS = bytes(
     ord("a") if re.match(rb"[A-Za-z0-9+/_-]", bytes((byte,))) else 0 for byte in range(256)
@@ -37,6 +41,27 @@ _RUNS = bytes(
 """Base64's characters are one in it: to translate and to find takes half of what RE2 does."""
 _LONG_RUN = b"a" * 40
 _LOOKED_AT = 32
+
+
+def _quad() -> str:
+    """A pattern for four characters of base64 that are three printable ones."""
+    alphabet = (*"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", r"+\-", "/_")
+    sextets = (
+        {one >> 2 for one in _PRINTABLE},
+        {(one << 4 | two >> 4) & 63 for one in _PRINTABLE for two in _PRINTABLE},
+        {(two << 2 | three >> 6) & 63 for two in _PRINTABLE for three in _PRINTABLE},
+        {three & 63 for three in _PRINTABLE},
+    )
+    return "".join(f"[{''.join(alphabet[each] for each in sorted(some))}]" for some in sextets)
+
+
+SHOWN_BASE64 = rf"(?:\A|[^A-Za-z0-9+/_-])(?:{_quad()}){{{_LOOKED_AT // 4}}}"
+"""A pattern (RE2): a text that does not match has no base64 that is decoded.
+
+To count to the shortest run wherever one begins would take an automaton too
+many states. Most words cannot begin a run whose beginning is printable, which
+shows in their first characters.
+"""
 
 Find = Callable[[bytes], Iterable[SecretSpan]]
 
@@ -63,6 +88,11 @@ def find_in_base64(
     """What ``find`` finds in these runs after decoding; match keys include its pseudonym."""
     for start, end in runs:
         yield from _in_base64(text, start, end, find)
+
+
+def has_escapes(text: bytes) -> bool:
+    """Whether ``find_escaped`` may have something to decode."""
+    return b"%" in text or (b"\\" in text and b"\\u00" in text)
 
 
 def find_escaped(text: bytes, find: Find) -> Iterator[SecretSpan]:

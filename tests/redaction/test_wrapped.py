@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from buffr.redaction.rules import RedactionRules
+from buffr.redaction.scanner import scanner_of
+from buffr.redaction.screen import compiled
 from buffr.redaction.spans import SecretSpan
-from buffr.redaction.wrapped import base64_runs, find_escaped
+from buffr.redaction.wrapped import SHOWN_BASE64, base64_runs, find_escaped, find_in_base64
 
 PIECES = (
     *(
@@ -32,6 +36,7 @@ PIECES = (
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=20).map(b"".join)
 PLAIN = rb"[A-Za-z0-9._~+/=:-]"
 PERCENT = re.compile(rb"%b*(?:%%[0-9A-Fa-f]{2}%b*)+" % (PLAIN, PLAIN))
+PRINTABLE = bytes((b"\t\n\r" + bytes(range(0x20, 0x7F)))[byte % 98] for byte in range(256))
 ESCAPED = re.compile(rb"%b*(?:\\+u00[0-9A-Fa-f]{2}%b*)+" % (PLAIN, PLAIN))
 
 
@@ -80,3 +85,30 @@ class TestBase64:
     def test_runs_are_long_and_no_words(self, text: bytes) -> None:
         runs = re.finditer(rb"[A-Za-z0-9+/_-]{40,}={0,2}", text)
         assert base64_runs(text) == [run.span() for run in runs if not run[0].isalpha()]
+
+    @given(
+        st.lists(
+            st.sampled_from((b" ", b"=", b'"', b"ab", b"Q", b"\xff", b"Zz9/"))
+            | st.builds(
+                lambda plain, more, code: code(plain + more),
+                st.binary(min_size=30, max_size=36).map(lambda data: data.translate(PRINTABLE)),
+                st.binary(max_size=1),
+                st.sampled_from((b64encode, urlsafe_b64encode)),
+            ),
+            max_size=5,
+        ).map(b"".join)
+    )
+    def test_what_is_decoded_is_shown(self, text: bytes) -> None:
+        def find(plain: bytes) -> Iterable[SecretSpan]:
+            return [SecretSpan(0, len(plain), b"", plain, "")]
+
+        if any(find_in_base64(text, base64_runs(text), find)):
+            assert compiled(SHOWN_BASE64).search(text)
+
+    def test_beside_it_every_escape_is_decoded(self) -> None:
+        """In a long text, even if nothing in it is shown."""
+        text = b"bearer%0Aabcdefgh01234567 " + b64encode(bytes(range(60))) + b" " * 20_000
+        scanner = scanner_of(RedactionRules())
+        assert not scanner.is_clear(text, b"")
+        (found,) = scanner.in_body(text, b"")
+        assert text[found.start : found.end] == b"abcdefgh01234567"
