@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum, auto
-from functools import cached_property
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
@@ -108,6 +107,8 @@ class Http1Connection(Protocol):
     _relayed: RelayedHere
 
     def __init__(self, listener: Listener, handle: Handler | None = None) -> None:
+        self.client_address = ""
+        """The client's IP address, once there is a connection."""
         self.keep_alive = True
         """Whether another request may follow the one that is under way."""
         self.bonds: set[Bonds] = set()
@@ -144,18 +145,17 @@ class Http1Connection(Protocol):
         """Whether the connection is gone."""
         return self._state is CLOSED
 
-    @cached_property
-    def client_address(self) -> str:
-        """The client's IP address."""
-        host = getattr(self.transport, "hostname", None)  # of a TCP connection; costs less
-        return host or str(getattr(self.transport.getPeer(), "host", ""))
-
     # What the client sends.
 
     def connectionMade(self) -> None:
+        transport = self.transport
+        if not self.client_address:
+            # TCP connections have it at hand; they would make an address object first.
+            host = getattr(transport, "hostname", None) or getattr(transport.getPeer(), "host", "")
+            self.client_address = str(host)
         self._listener.came(self)
-        self.transport.registerProducer(self, True)
-        delay_nothing(self.transport)
+        transport.registerProducer(self, True)
+        delay_nothing(transport)
 
     def dataReceived(self, data: bytes) -> None:
         state = self._state
@@ -194,6 +194,8 @@ class Http1Connection(Protocol):
         handler, hits = self._own_handler or listener.handle, listener.hits
         known = hits.get((handler, data))
         if known is None:
+            if data.startswith(b"CONNECT "):  # nothing is remembered that is similar
+                return False
             cut = hits.cut(data)
             similar = None if cut is None else hits.similar(handler, cut)
             if similar is None:

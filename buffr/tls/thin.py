@@ -149,6 +149,7 @@ class ThinTLS(TLSMemoryBIOProtocol):
         )
         self.connected = 1
         self.transport = transport
+        self.is_prepared = getattr(transport, "is_prepared", False)  # or ``delay_nothing`` asks it
         self.wrappedProtocol.makeConnection(self)
         # The handshake begins with the client's hello: OpenSSL would only say that it wants it.
 

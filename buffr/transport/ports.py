@@ -161,7 +161,8 @@ class _PatientPort(Port):
 
     def _room(self) -> int:
         """How many connections may be accepted now; if none, accepting pauses."""
-        now = self._clock.seconds()
+        clock: Any = self.reactor
+        now = clock.seconds()
         if self._free <= 0 or now >= self._counted_until:
             free = _free_descriptors(self.fileno())
             if free <= 0:
