@@ -161,6 +161,16 @@ class TestChanges:
         assert not deck.cassette.changed()
         deck.close()
 
+    def test_what_was_looked_up_in_another_file_is_looked_up_anew(self, path: Path) -> None:
+        recorded(path, b"a", b"b").close()
+        deck, keys = Deck(path), [key(b"/new")]
+        for _ in range(2):
+            assert deck.turns.run(deck.store.find(keys)) is None
+        by_rename(path, path.read_bytes().replace(b'"/1"', b'"/new"'))
+        assert deck.turns.run(deck.store.find(keys)) is not None
+        assert deck.bodies(b"/new") == [b"b"]
+        deck.close()
+
 
 class TestRemoval:
     def test_the_space_of_a_removed_file_is_free_at_once(self, path: Path) -> None:

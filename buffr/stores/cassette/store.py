@@ -40,6 +40,7 @@ from buffr.stores.cassette.thread import (
 from buffr.stores.disk import Disk
 from buffr.stores.interactions import Redact, SetView, StoreAccess
 from buffr.stores.writable import check_directory, check_file, why_not
+from buffr.transport.memo import Memo
 from buffr.transport.streams import Signal
 from buffr.transport.turn import Turn
 
@@ -51,6 +52,7 @@ _LOOKS = 3
 _PART = 256
 """So many are filed in one turn of the reactor, in about a millisecond."""
 _AT_ONCE = 8
+_KEYS_BYTES = 1000
 
 _Keys = Sequence[RecordedKey] | CassetteError
 """The keys of the recordings with one rough key, or why one of them cannot be read."""
@@ -427,11 +429,22 @@ def _fire(waiters: list[Deferred[None]]) -> None:
         waiter.callback(None)
 
 
+def _no_keys() -> Memo[tuple[MatchKey, ...], bool]:
+    return Memo(entries=1024, size_bytes=1 << 20)
+
+
 @define(eq=False)
 class CassetteStore(SetView[Cassette]):
     """A ``Store`` over a cassette, for one way to make match keys."""
 
     _settling: DeferredLock = field(init=False, factory=DeferredLock)
+    _settled_keys: Memo[tuple[MatchKey, ...], bool] = field(init=False, factory=_no_keys)
+    """The latest for which nothing waits in the index any more: what is to be recorded is looked
+    up before, and when it was."""
+
+    def take(self, index: Index) -> None:
+        self._settled_keys = _no_keys()
+        super().take(index)
 
     async def find_loose(self, keys: Sequence[MatchKey]) -> Matches | None:
         if keys and self.index.waiting:
@@ -444,10 +457,15 @@ class CassetteStore(SetView[Cassette]):
         return self.index.find_loose(keys)
 
     async def settle(self, keys: Sequence[MatchKey]) -> None:
+        name = tuple(keys)
+        if self._settled_keys.get(name):
+            return  # what was recorded since is filed
         index, unread = await self._settled(keys)
         while self.index is not index or self.building is not None:  # it was read again meanwhile
             index, unread = await self._settled(keys)
-        if unread is not None and index.find(keys) is None:
+        if unread is None:
+            self._settled_keys.put(name, True, _KEYS_BYTES)
+        elif index.find(keys) is None:
             raise unread
 
     async def _settled(self, keys: Sequence[MatchKey]) -> tuple[Index, CassetteError | None]:
