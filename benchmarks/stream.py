@@ -1,15 +1,15 @@
-"""A body of 200 MB passes through while it is recorded."""
+"""Bodies of 200 MB pass through while they are recorded: zeros, and JSON."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
 from attrs import define, field
 
 from benchmarks.bench import Bench
-from benchmarks.message import Answer, Request, ask
+from benchmarks.message import Answer, Request, ask, json_of
 from benchmarks.process import Failed, Process
 from benchmarks.servers import buffr, go_buffr, mitmproxy, nginx
 from benchmarks.table import Row
@@ -17,29 +17,33 @@ from benchmarks.table import Row
 __all__ = ["run"]
 
 _SIZE_BYTES = 200_000_000
+_PART_BYTES = 1_000_000
 
 
 @define
 class _Way:
-    """A way to the body, and the answers that came by it."""
+    """A way to the bodies, and the answers that came by it."""
 
     server: Process
-    answers: list[Answer] = field(factory=list)
+    zeros: list[Answer] = field(factory=list)
+    json: list[Answer] = field(factory=list)
 
     @property
     def name(self) -> str:
         return self.server.name
 
-    @property
-    def whole_s(self) -> float:
-        return median(answer.last_s for answer in self.answers)
+    def ask(self, target: str) -> Answer:
+        """Raises ``Failed`` unless all of a body comes."""
+        answer = ask(self.server, Request(target))
+        if answer.body_bytes != _SIZE_BYTES:
+            raise Failed(f"{self.name} gave {answer.body_bytes:,} bytes of {_SIZE_BYTES:,}")
+        return answer
 
 
 def run(bench: Bench) -> list[Row]:
-    body = bench.file("body")
-    body.touch()
-    os.truncate(body, _SIZE_BYTES)
-    upstream = nginx(bench, "small", core=bench.cores.load, root=body.parent)
+    root = bench.file("zeros").parent
+    _make(root)
+    upstream = nginx(bench, "small", core=bench.cores.load, root=root)
     proxies = [
         _Way(buffr(bench, "auto", upstream, bench.file("cassette.json"), build))
         for build in bench.peers.builds
@@ -60,18 +64,31 @@ def run(bench: Bench) -> list[Row]:
         way.server.forget_peak()
     for number in range(min(bench.rounds, 3)):
         for way in ways:
-            answer = ask(way.server, Request(f"/body?{number}"))
-            if answer.body_bytes != _SIZE_BYTES:
-                raise Failed(f"{way.name} gave {answer.body_bytes:,} bytes of {_SIZE_BYTES:,}")
-            way.answers.append(answer)
+            way.zeros.append(way.ask(f"/zeros?{number}"))
+            way.json.append(way.ask(f"/json?{number}"))
     growth = {way.name: (way.server.peak_bytes() - at_rest[way.name]) / 1e6 for way in proxies}
-    first = {way.name: _later_ms(way.answers, direct.answers) for way in proxies}
-    whole = {way.name: way.whole_s for way in (*proxies, direct)}
+    first = {way.name: _later_ms(way.zeros, direct.zeros) for way in proxies}
+    last = (*proxies, direct)
     return [
         *bench.rows("MB more resident", growth, most=30),
         *bench.rows("ms to the first byte, beyond direct", first, most=10),
-        *bench.rows("s to the last byte", whole),
+        *bench.rows("s to the last byte", _whole_s({way.name: way.zeros for way in last})),
+        *bench.rows("s to the last byte of JSON", _whole_s({way.name: way.json for way in last})),
     ]
+
+
+def _make(root: Path) -> None:
+    """The bodies: what is nothing but zeros is hardly searched, and JSON is."""
+    with (root / "zeros").open("wb") as zeros:
+        zeros.truncate(_SIZE_BYTES)
+    part = json_of(_PART_BYTES).encode().ljust(_PART_BYTES, b"\n")[:_PART_BYTES]
+    with (root / "json").open("wb") as file:
+        for _ in range(_SIZE_BYTES // _PART_BYTES):
+            file.write(part)
+
+
+def _whole_s(answers: Mapping[str, Sequence[Answer]]) -> dict[str, float]:
+    return {name: median(each.last_s for each in some) for name, some in answers.items()}
 
 
 def _later_ms(answers: Sequence[Answer], direct: Sequence[Answer]) -> float:

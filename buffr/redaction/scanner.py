@@ -34,6 +34,7 @@ _LONG = 16 * 1024
 _ENTRY_BYTES = 200
 _REMEMBERED = 8 * 1024
 """Longer texts are not remembered."""
+_ZEROS = bytes(64)
 _NAMED, _TELLING = range(2)
 _TOKENS, _BASE64 = range(2)
 
@@ -45,6 +46,14 @@ def _nothing(_text: bytes) -> Iterator[SecretSpan]:
 _STAND_INS = f"{MARK.decode()}|{COUNTED_MARK.decode()}|(?i:{HEX_MARK.decode()})"
 _SHOWN_ONLY = tuple(Search(pattern, _nothing) for pattern in (_STAND_INS, *SHOWN_ESCAPES))
 """Stand-ins, and what has to be decoded."""
+
+
+def _is_blank(text: bytes) -> bool:
+    """Whether a long text is nothing but zeros, as in images of disks and between files in a tar.
+
+    No secret has one, unless a pattern of the settings says so.
+    """
+    return len(text) >= _LONG and text.startswith(_ZEROS) and text == bytes(len(text))
 
 
 def _is_decoded(text: bytes) -> bool:
@@ -149,6 +158,8 @@ class Scanner:
 
     def _by_name_or_shape(self, text: bytes) -> list[SecretSpan]:
         found: list[SecretSpan] = []
+        if not self.rules.patterns and _is_blank(text):
+            return found
         names, shapes = self._names.shown(text), self._shapes.shown(text)
         tokens = self._shapes.of_group(_TOKENS, shapes)
         if names or tokens:

@@ -154,3 +154,18 @@ class TestRemembered:
         scanner = Scanner(RedactionRules())
         assert scanner.in_body(text, b"") == scanner.in_body(text, b"") == []
         assert [one.secret for one in scanner.in_body(text, FORM)] == [b"none"]
+
+
+class TestZeros:
+    SECRET = b"sk-ant-Zk9xQ2mW7vR4tB8nZk9x"
+
+    @pytest.mark.parametrize("size", [16 * 1024, SIZE])
+    def test_what_is_beside_them_is_found(self, size: int) -> None:
+        zeros = bytes(size)
+        assert not found(zeros)
+        for text in (zeros + self.SECRET, self.SECRET + zeros):
+            assert [one.secret for one in found(text)] == [self.SECRET]
+
+    def test_a_pattern_may_mean_them(self) -> None:
+        rules = RedactionRules.with_extra(patterns=[r"\x00{4}"])
+        assert len(found(bytes(16 * 1024), rules=rules)) == 4 * 1024
