@@ -27,7 +27,7 @@ __all__ = [
 
 _MOST_COMPARED = 256
 _ANYTHING = {"accept": b"*/*", "accept-language": b"*"}
-"""What an absent field means (RFC 9110 12.4.1)."""
+"""What an absent field means (RFC 9110 12.4.1); one that is sent empty says no more."""
 
 _LISTS = frozenset(("accept", "accept-language", "accept-charset"))
 _MOST_VARY = 64
@@ -103,7 +103,8 @@ class Selecting:
     def _value(self, name: str) -> bytes | None:
         sought, form = name.encode("latin-1"), self.compared_form
         found = [form(sought, value) for key, value in self.fields if key == sought]
-        return _comparable(name, b", ".join(found)) if found else _ANYTHING.get(name)
+        value = _comparable(name, b", ".join(found)) if found else None
+        return value or _ANYTHING.get(name, value)
 
     def differences(self, variant: Variant | None) -> tuple[VariantDifference, ...]:
         """How the request differs from a variant; empty if it does not."""

@@ -64,6 +64,14 @@ class TestNegotiated:
         vary: Headers = ((b"Vary", b"Accept-Language"),)
         assert fits(selecting((b"accept-language", b"*")), vary, selecting())
 
+    def test_an_empty_accept_says_no_more_than_an_absent_one(self) -> None:
+        """Its recordings have their turns with the others, and no turns of their own."""
+        empty = selecting((b"accept", b""))
+        assert fits(empty, self.VARY, selecting())
+        assert not fits(empty, self.VARY, selecting((b"accept", b"text/csv")))
+        assert selecting().accepts_like(empty.variant(JSON))
+        assert not selecting((b"accept", b"text/csv")).accepts_like(empty.variant(JSON))
+
     def test_spelling_makes_no_difference(self) -> None:
         one = selecting((b"accept", b"text/html, application/xml;q=0.9"))
         assert fits(one, self.VARY, selecting((b"accept", b"application/xml; q=0.9,TEXT/html")))
@@ -90,7 +98,7 @@ class TestMediaType:
             (b"text/csv, */*;q=0.1", True),
             (b"application/json;q=0, */*", False),
             (b"application/json; q=0.0, */*", False),
-            (b"", False),
+            (b"", True),
         ],
     )
     def test_accept(self, accept: bytes, expected: bool) -> None:
