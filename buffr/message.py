@@ -205,6 +205,10 @@ class Request:
                 return trace_of(value)
         return ""
 
+    def names_among(self, names: Sequence[bytes]) -> tuple[bytes, ...]:
+        """The names of the fields that are among these, in wire order; lower-case names."""
+        return tuple([name.lower() for name, _ in self.headers if name.lower() in names])
+
     def with_values(self, names: Sequence[bytes], values: Sequence[bytes]) -> Request:
         """The request with other values of some fields, in wire order; lower-case names."""
         headers, left = list(self.headers), list(zip(names, values, strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -77,7 +77,9 @@ class Recent:
     _listening: dict[Heard, Exchange] = field(init=False, factory=dict)
     _routes: dict[Route, tuple[str, int]] = field(init=False, factory=dict)
     """Those of the latest exchanges: their ids and numbers."""
-    _relays: dict[Alike, tuple[tuple[ResponseHead, bytes], Kept]] = field(init=False, factory=dict)
+    _relays: dict[Alike, tuple[tuple[ResponseHead, bytes, Sequence[bytes]], Kept]] = field(
+        init=False, factory=dict
+    )
     """The latest answers that were relayed, and what is kept of them."""
     _failed: list[tuple[Kept, BuffrError]] = field(init=False, factory=list)
     _groups: Groups = field(init=False, factory=Groups)
@@ -248,14 +250,18 @@ class Recent:
         self._ring.extend(told)
 
     def _relayed(
-        self, at_s: float, dur_s: float, alike: Alike, passed: tuple[ResponseHead, bytes]
+        self,
+        at_s: float,
+        dur_s: float,
+        alike: Alike,
+        passed: tuple[ResponseHead, bytes, Sequence[bytes]],
     ) -> Told:
         """One of those that are alike; it shares with the last one if that is the same."""
-        last = self._relays.get(alike)
+        last = None if passed[2] else self._relays.get(alike)
         if last is not None and last[0][0] is passed[0] and last[0][1] == passed[1]:
             return at_s, dur_s, last[1], SHARED
         one = alike.of(*passed, self.body_bytes)
-        if alike.may_share and bytes_of(one) <= _MOST_SHARED:
+        if not passed[2] and alike.may_share and bytes_of(one) <= _MOST_SHARED:
             self._relays[alike] = passed, one
         return at_s, dur_s, one, ()
 

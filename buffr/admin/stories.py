@@ -110,6 +110,7 @@ _HEAD = _REQUEST + 7
 _BODY = _HEAD - 1
 _ANSWER = _HEAD + 3
 _EARLY = _HEAD + 7
+_FIELDS = _REQUEST + 2
 """Where in a tuple its parts begin."""
 _HUNDREDS = Kind._fields.index("hundreds")
 _REQUEST_BYTES = _KINDS
@@ -273,7 +274,7 @@ def kept(where: tuple[str, int], ended: Ended, body_bytes: int) -> Kept:
 
 @define(eq=False)
 class Alike:
-    """What is kept of relayed exchanges that differ in their answers alone."""
+    """What is kept of relayed exchanges that differ in answers and volatile fields alone."""
 
     _first: Kept
 
@@ -282,9 +283,16 @@ class Alike:
         """Whether those with the same answer may share it: nothing more is kept beside them."""
         return beside_of(self._first) is None
 
-    def of(self, head: ResponseHead, body: bytes, body_bytes: int) -> Kept:
-        """What is kept of the one with this answer, whose body no store has."""
+    def of(self, head: ResponseHead, body: bytes, fields: Sequence[bytes], body_bytes: int) -> Kept:
+        """What is kept of the one with this answer, whose body no store has.
+
+        ``fields`` are its values of the volatile ones, if it has others than the first.
+        """
         values = [*self._first]
+        if fields:
+            first = Request(b"", b"", values[_FIELDS])
+            values[_FIELDS] = first.with_values(self._first[-1], fields).headers
+        values[-1] = ()
         answer = body if len(body) <= body_bytes else body[:body_bytes]
         values[_HUNDREDS] = head.status // 100
         values[_RESPONSE_BYTES] = len(body)

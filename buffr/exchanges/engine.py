@@ -284,10 +284,8 @@ class Engine:
         if request.upgrade and asks_websocket(request):
             exchange.listen()
             return self._fetches.session(exchange, route.upstream, check_request(request))
-        if request.major == 1 and not request.trace and isinstance(body, bytes):
-            sink = exchange.sink
-            if sink.memorable and not sink.volatile:
-                return self._passed_memorably(exchange, route.upstream, body)
+        if request.major == 1 and isinstance(body, bytes) and exchange.sink.memorable:
+            return self._passed_memorably(exchange, route.upstream, body)
         return self._fetches.passed(exchange, route.upstream)
 
     async def _passed_memorably(
@@ -295,15 +293,19 @@ class Engine:
     ) -> tuple[int, str | None]:
         """Relay, and let the sink know what it takes to relay the same request again."""
         answered = await self._fetches.passed(exchange, upstream)
-        call = upstream.known(exchange.request, body)
-        if call is not None and exchange.passed is not None and exchange.route.faults is None:
-            tell = self._telling.relay(exchange)
-            request, route, scope = exchange.request, exchange.route, exchange.scope
+        request, volatile = exchange.request, exchange.sink.volatile
+        route, scope = exchange.route, exchange.scope
+        if exchange.passed is None or route.faults is not None:
+            return answered
+        # What may hold a credential is hidden in the words for the log, too.
+        told = not any(map(route.redaction.may_tell, volatile))
+        call = upstream.known(request, body, volatile) if told else None
+        if call is not None:
+            tell = self._telling.relay(exchange, volatile)
             # Only a listener whose routes may be released counts what is under way on them.
             uses = route.uses if route.uses.under_way else Uses()
-            exchange.sink.remember_relay(
-                KnownRelay(route, uses, request, scope, body, call, self._wall, tell, self.handle)
-            )
+            rest = volatile, call, self._wall, tell, self.handle
+            exchange.sink.remember_relay(KnownRelay(route, uses, request, scope, body, *rest))
         return answered
 
     async def _cached(

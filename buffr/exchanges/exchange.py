@@ -114,8 +114,8 @@ class Watch(Protocol):
     ``Ended``, and nothing; for a hit that is repeated, which takes no time
     that counts, ``None``, what was ``kept`` of the first one, and its own
     values of the ``volatile`` fields. For a request that is relayed again
-    there are, after the two times, those that are ``alike``, and its answer:
-    the head, and the body.
+    there are, after the two times, those that are ``alike``, and the head and
+    the body of its answer, with its values of the ``volatile`` fields.
     """
 
     def soon(self) -> None:

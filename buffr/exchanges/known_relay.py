@@ -12,7 +12,7 @@ happens, the engine answers the request from there on, by the usual way.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 from attrs import define
@@ -44,8 +44,9 @@ class RelayClient(Client, Protocol):
         """Have the engine answer the request from here on."""
 
 
-TellRelay = Callable[[float, tuple[ResponseHead, bytes]], None]
-"""Notes a relayed request: when it began, in seconds since the epoch, and its whole answer."""
+TellRelay = Callable[[float, tuple[ResponseHead, bytes], tuple[bytes, ...]], None]
+"""Notes a relayed request: when it began, in seconds since the epoch, its whole answer, and its
+values of the volatile fields."""
 
 
 @define(eq=False)
@@ -54,7 +55,8 @@ class KnownRelay:
 
     ``uses`` counts it while it is under way. ``request`` is as its route gets
     it. ``way_back`` changes heads of answers for the client, and ``sink_for``
-    does that in the usual way.
+    does that in the usual way. Others differ in the values of its ``volatile``
+    fields.
     """
 
     route: Route
@@ -62,6 +64,7 @@ class KnownRelay:
     request: Request
     scope: str
     body: bytes
+    volatile: Sequence[bytes]
     call: KnownCall
     wall: Callable[[], float]
     tell: TellRelay
@@ -74,10 +77,10 @@ class KnownRelay:
         """About how much memory it takes."""
         return len(self.body) + self.call.size_bytes + self.request.head_bytes
 
-    def again(self, client: RelayClient) -> Relay | None:
+    def again(self, client: RelayClient, values: tuple[bytes, ...]) -> Relay | None:
         """Relay it once more for a client; ``None`` if it has to go by the usual way."""
-        relay = Relay(self, client, self.wall())
-        relay.connection = self.call.again(client, relay)
+        relay = Relay(self, client, self.wall(), values)
+        relay.connection = self.call.again(client, relay, values)
         if relay.connection is None:
             return None
         self.uses.under_way += 1
@@ -87,15 +90,23 @@ class KnownRelay:
 class Relay:
     """Such a request under way. ``passed`` is the answer, once the client has it."""
 
-    __slots__ = ("_client", "connection", "known", "passed", "started")
+    __slots__ = ("_client", "_values", "connection", "known", "passed", "started")
 
     connection: Connection | None
 
-    def __init__(self, known: KnownRelay, client: RelayClient, started: float) -> None:
+    def __init__(
+        self, known: KnownRelay, client: RelayClient, started: float, values: tuple[bytes, ...]
+    ) -> None:
         self.known = known
         self.started = started
         self.passed: tuple[ResponseHead, bytes] | None = None
         self._client = client
+        self._values = values
+
+    def request_of(self, first: Request) -> Request:
+        """The request, by the form in which the first one was somewhere."""
+        values = self._values
+        return first.with_values(self.known.volatile, values) if values else first
 
     # As an ``Asker``.
 
@@ -114,7 +125,7 @@ class Relay:
         uses.under_way -= 1
         uses.lately = True
         try:
-            known.tell(self.started, passed)
+            known.tell(self.started, passed, self._values)
         except Exception as error:  # noqa: BLE001  # a defect in buffr: the connections are well
             say(LogLevel.error, "defect", err=f"{type(error).__name__}: {error}")
         return True
@@ -127,9 +138,9 @@ class Relay:
         known = self.known
         if known.sink_for is not None:
             sink = known.sink_for(sink)
-        uses = known.uses
+        uses, request = known.uses, self.request_of(known.request)
         try:
-            await known.handle(known.route, known.request, known.body, sink, known.scope, self)
+            await known.handle(known.route, request, known.body, sink, known.scope, self)
         finally:
             uses.under_way -= 1
             uses.lately = True

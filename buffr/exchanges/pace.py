@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -224,9 +224,9 @@ class PacedUpstream:
             leaving()
         return send(request, body, inform, expect_met=expect_met, client=client)
 
-    def known(self, request: Request, body: bytes) -> KnownCall | None:
+    def known(self, request: Request, body: bytes, volatile: Sequence[bytes]) -> KnownCall | None:
         """Like ``Upstream.known``; with a pace each request waits for its own turn."""
-        return self.upstream.known(request, body) if self.pace is None else None
+        return self.upstream.known(request, body, volatile) if self.pace is None else None
 
     async def upgrade(
         self,

@@ -86,11 +86,11 @@ class Telling:
                 watch.soon()
             watch.pending.append((now, None, kept, values))
 
-    def relay(self, exchange: Exchange) -> TellRelay:
+    def relay(self, exchange: Exchange, volatile: Sequence[bytes]) -> TellRelay:
         """What notes another request that was relayed like this one."""
         route, request, scope = exchange.route, exchange.request, exchange.scope
         like = Exchange(route, request, _NO_SINK, scope, exchange.src, exchange.body)
-        like.passed = _NO_ANSWER
+        like.passed, like.volatile = _NO_ANSWER, volatile
         return _RelayTold(self._hearers, self._log, self._wall, like).tell
 
 
@@ -99,7 +99,7 @@ class _RelayTold:
 
     __slots__ = (
         *("_alike", "_around", "_exchange", "_hearers"),
-        *("_log", "_status", "_wall", "_watch", "_words"),
+        *("_log", "_status", "_trace", "_trace_at", "_wall", "_watch", "_words"),
     )
 
     def __init__(
@@ -114,21 +114,27 @@ class _RelayTold:
         self._wall = wall
         self._exchange = exchange
         self._words = shown(exchange.request, exchange.route)
+        self._trace, volatile = exchange.request.trace, exchange.volatile
+        self._trace_at = volatile.index(TRACEPARENT) if TRACEPARENT in volatile else None
         self._status = 0
         self._around = "", ""
         self._watch: Watch | None = None
         self._alike: object = None
 
-    def tell(self, started: float, passed: tuple[ResponseHead, bytes]) -> None:
+    def tell(
+        self, started: float, passed: tuple[ResponseHead, bytes], values: tuple[bytes, ...]
+    ) -> None:
         """As ``TellRelay``."""
         hearers, first, words = self._hearers, self._exchange, self._words
         hearers.counters.fetched += 1
         now = self._wall()
         dur_s = max(0.0, now - started)
-        status = passed[0].status
-        if status != self._status:
-            self._status, log = status, self._log
-            self._around = log.around_duration(words, status, first.src, first.request.trace)
+        status, trace = passed[0].status, self._trace
+        if self._trace_at is not None:
+            trace = trace_of(values[self._trace_at])
+        if status != self._status or trace != self._trace:
+            self._status, self._trace = status, trace
+            self._around = self._log.around_duration(words, status, first.src, trace)
         self._log.lasted(now, dur_s, self._around)
         watch = hearers.watch
         if watch is not None:
@@ -137,7 +143,7 @@ class _RelayTold:
             pending = watch.pending
             if not pending:
                 watch.soon()
-            pending.append((now, dur_s, self._alike, passed))
+            pending.append((now, dur_s, self._alike, (*passed, values)))
             if len(pending) > MOST_PENDING:
                 watch.take_in()
         if hearers.observer is not None:

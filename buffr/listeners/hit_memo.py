@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from operator import itemgetter
 
 from attrs import define, frozen
@@ -75,13 +75,14 @@ class KnownHit:
 class RelayedHere:
     """A request that was relayed, as this listener got it, and whether for one that uses a proxy.
 
-    ``guard`` is as in ``KnownHit``.
+    ``guard`` and ``most_bytes`` are as in ``KnownHit``.
     """
 
     relay: KnownRelay
     request: Request
     guard: Guard | None
     proxy: bool
+    most_bytes: int = 0
 
 
 @frozen(eq=False)
@@ -121,11 +122,13 @@ class HitMemo:
         self.cut = self._volatile.cut
         self.cut_fields = self._volatile.cut_fields
 
-    def similar(self, handler: Hashable, cut: Cut) -> tuple[KnownHit, Sequence[bytes]] | None:
-        """The answer to a request without the values of volatile fields, and these values."""
+    def similar(
+        self, handler: Hashable, cut: Cut
+    ) -> tuple[KnownHit | RelayedHere, tuple[bytes, ...]] | None:
+        """What is known of a request without the values of volatile fields, and these values."""
         rest, values = cut
         known = self.get((handler, rest))
-        if not isinstance(known, KnownHit) or sum(map(len, values)) > known.most_bytes:
+        if known is None or sum(map(len, values)) > known.most_bytes:
             return None
         return known, values
 
@@ -169,10 +172,10 @@ class HitMemo:
         self._known.put(request, known, asked + len(known.data) + _ENTRY_BYTES)
 
     def put_relay(self, request: Repeated, known: RelayedHere) -> None:
-        """Remember a request that was relayed, which is known by all of its bytes."""
+        """Remember a request that was relayed, whatever the values of its volatile fields."""
         self.filled = True
         size_bytes = len(request.exact[1]) + known.relay.size_bytes + _RELAY_BYTES
-        self._known.put(request.exact, known, size_bytes)
+        self._known.put(request.rest or request.exact, known, size_bytes)
 
 
 def _size_of(part: bytes | tuple[bytes, bytes]) -> int:

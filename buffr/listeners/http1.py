@@ -12,7 +12,6 @@ its side (RFC 9112 9.6), which keeps it from sending but not from reading.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum, auto
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
@@ -190,7 +189,7 @@ class Http1Connection(Protocol):
     def _is_known(self, data: bytes) -> bool:
         """Answer a request at once whose bytes and answer are remembered, if that still holds."""
         listener = self._listener
-        values: Sequence[bytes] = ()
+        values: tuple[bytes, ...] = ()
         handler, hits = self._own_handler or listener.handle, listener.hits
         known = hits.get((handler, data))
         if known is None:
@@ -204,7 +203,7 @@ class Http1Connection(Protocol):
         if listener.stopping:
             return False
         if isinstance(known, RelayedHere):
-            return self._relays(known)
+            return self._relays(known, values)
         hit, guard = known.hit, known.guard
         if guard is not None and not guard(self.client_address, hit.route):
             return False
@@ -222,12 +221,12 @@ class Http1Connection(Protocol):
     def remember_relay(self, request: Repeated, known: RelayedHere) -> None:
         self._listener.hits.put_relay(request, known)
 
-    def _relays(self, known: RelayedHere) -> bool:
+    def _relays(self, known: RelayedHere, values: tuple[bytes, ...]) -> bool:
         """Relay it at once, if it still may be."""
         relay, guard = known.relay, known.guard
         if guard is not None and not guard(self.client_address, relay.route):
             return False
-        again = relay.again(self)
+        again = relay.again(self, values)
         if again is None:
             return False
         self._served = True

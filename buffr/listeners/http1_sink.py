@@ -111,8 +111,9 @@ class Http1Sink(ClientSink):
 
     def remember_relay(self, relay: KnownRelay) -> None:
         if self._memorable and self._keep_alive and self.request.minor == 1:
-            here = RelayedHere(relay, self.request, self.guard, self.proxy)
-            self.connection.remember_relay(self.repeated, here)
+            repeated = self.repeated
+            here = RelayedHere(relay, self.request, self.guard, self.proxy, repeated.values_bytes)
+            self.connection.remember_relay(repeated, here)
 
     def remember(self, hit: Hit) -> None:
         if self._memorable and self._keep_alive:
@@ -196,7 +197,7 @@ def resumed(
     listener: Listener, connection: _Connection, known: RelayedHere, relay: Relay
 ) -> Http1Sink:
     """The sink for what has become of a relay so far; the client may be taking its answer."""
-    sink = Http1Sink(listener, connection, known.request, relay.known.body)
+    sink = Http1Sink(listener, connection, relay.request_of(known.request), relay.known.body)
     sink.proxy = known.proxy
     if relay.passed is not None:
         sink.begun = sink.done = True

@@ -26,6 +26,7 @@ class KnownCall:
     """What a request without hops is on the wire, with its body.
 
     ``marked`` makes it for connections on which requests name the buffrs that they have passed.
+    If others differ in the values of some fields, these have ``%b`` there.
     """
 
     _upstream: _Upstream
@@ -40,7 +41,7 @@ class KnownCall:
         """How many bytes are remembered."""
         return 2 * len(self._data)
 
-    def again(self, client: Client, asker: Asker) -> Connection | None:
+    def again(self, client: Client, asker: Asker, values: tuple[bytes, ...]) -> Connection | None:
         """Send it on a pooled connection, which ``asker`` gets its answer from.
 
         ``None`` if it has to go in the usual way: nothing was sent then. ``client`` is the
@@ -55,5 +56,7 @@ class KnownCall:
         data = self._data
         if connection.mark is Mark.ADD:
             data = self._with_mark = self._with_mark or self._marked()
+        if values:
+            data %= values
         connection.ask_again(data, self._method, asker)
         return connection

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -44,6 +44,8 @@ _FRAMING = frozenset((b"transfer-encoding", b"trailer"))
 _TE = frozenset((b"te",))
 _HEADS = 32
 _HEAD_BYTES = 128 << 10
+_ANY_VALUE = b"\0*\0"
+"""In the place of a value, as no head may have it."""
 _TAKES_TRAILERS = ((b"TE", b"trailers"), (b"Connection", b"TE"))
 
 
@@ -157,8 +159,11 @@ class Upstream:
         answer.head = answer.head.for_next_hop
         return answer
 
-    def known(self, request: Request, body: bytes) -> KnownCall | None:
-        """A request that was sent as a call that can be sent again, if it goes the usual way."""
+    def known(self, request: Request, body: bytes, volatile: Sequence[bytes]) -> KnownCall | None:
+        """A request that was sent as a call that can be sent again, if it goes the usual way.
+
+        Others will differ in the values of its ``volatile`` fields.
+        """
         if (
             request.hops
             or request.upgrade
@@ -169,13 +174,25 @@ class Upstream:
             or (self._make_http2 is not None and self._http2_wanted)
         ):
             return None
-        head = self._heads.get(request) or self._head(request, expect_met=False)
+        if volatile:
+            if volatile != request.names_among(volatile):
+                return None
+            request = request.with_values(volatile, [_ANY_VALUE] * len(volatile))
+        head = self._made_head(request, expect_met=False)
+        if head.count(_ANY_VALUE) != len(volatile):
+            return None
+
+        def whole(head: bytes) -> bytes:
+            if not volatile:
+                return head + body
+            return head.replace(b"%", b"%%").replace(_ANY_VALUE, b"%b") + body.replace(b"%", b"%%")
+
         return KnownCall(
             self,
             self._pool,
             request.method,
-            head + body,
-            lambda: self._marked(request, head, Mark.ADD) + body,
+            whole(head),
+            lambda: whole(self._marked(request, head, Mark.ADD)),
         )
 
     def _is_for_http2(self, request: Request, client: Client | None) -> bool:

@@ -122,6 +122,7 @@ client; Twisted's own transport makes two, which would not be counted here."""
 
 MOST_ON_THE_WAY = {
     "passthrough": (get, 37),
+    "passthrough, with a trace id of its own": (traced, 57),
     "record": (get, 183),
     "auto": (another, 266),
 }
@@ -237,10 +238,10 @@ class TestCalls:
         calls = counting.counted()
         assert 0 < calls <= most * _COUNT + 50
 
-    @pytest.mark.parametrize("mode", MOST_ON_THE_WAY)
-    def test_nor_is_one_that_goes_to_the_upstream(self, mode: str, tmp_path: Path) -> None:
-        made, most = MOST_ON_THE_WAY[mode]
-        with counted(tmp_path, mode=mode) as counting:
+    @pytest.mark.parametrize("kind", MOST_ON_THE_WAY)
+    def test_nor_is_one_that_goes_to_the_upstream(self, kind: str, tmp_path: Path) -> None:
+        made, most = MOST_ON_THE_WAY[kind]
+        with counted(tmp_path, mode=kind.partition(",")[0]) as counting:
             for number in range(_WARM):
                 counting.ask(made(number))
             counting.counted()

@@ -55,8 +55,8 @@ class Counted(HitMemo):
             size_bytes = known.relay.call.size_bytes
 
             @staticmethod
-            def again(client: Any, asker: Any) -> Any:
-                sent = again(client, asker)
+            def again(client: Any, asker: Any, values: Any) -> Any:
+                sent = again(client, asker, values)
                 self.sent += sent is not None
                 return sent
 
@@ -487,11 +487,36 @@ def fields_for_buffr(play: Play) -> None:
         play.warm(GET[:-2] + more + b"\r\n\r\n", times=4)
 
 
+TRACE = b"traceparent: 00-%032x-0000000000000001-01\r\n"
+
+
+def traced(number: int, asked: bytes = GET, more: bytes = b"") -> bytes:
+    """A request with a trace id of its own, and more fields."""
+    line, _, rest = asked.partition(b"\r\n")
+    return line + b"\r\n" + TRACE % number + more + rest
+
+
 @scene()
 def traces(play: Play) -> None:
-    for number in range(1, 6):
-        trace = b"traceparent: 00-%032x-0000000000000001-01" % number
-        play.warm(GET[:-2] + trace + b"\r\n\r\n", times=1)
+    """Each request has its own, on the wire, in the log and on the live page."""
+    percent = GET.replace(b"/a", b"/a%20%s")
+    for asked in (GET, percent, POST.replace(b"hello", b"\0*\0%b")):
+        for number in range(1, 5):
+            play.warm(traced(number, asked), times=1)
+    for number in range(1, 5):
+        ids = b"X-Request-Id: %d\r\nX-Percent: %%s\r\nIdempotency-Key: k%d\r\n" % (number, number)
+        play.warm(traced(5 - number, GET, ids), times=1)
+    for more in (b"7", b"not a trace id", b"x" * 99, b"%s"):
+        play.warm(GET[:-2] + b"traceparent: " + more + b"\r\n\r\n", times=1)
+    play.ask(traced(6))
+    play.answer(CHUNKED)
+    play.answer(b"0\r\n\r\n")
+    play.ask(traced(7))
+    play.end()
+    play.answer(OK)
+    play.ask(traced(8))
+    play.client.leave()
+    play.settle()
 
 
 @scene()
@@ -541,6 +566,23 @@ def a_gateway(play: Play) -> None:
     play.answer(OK.replace(b"X-Y: z", b"Location: /base/b"))
 
 
+SECRET = b"Vq3dk8ZlPw0sRt5uYx7aBc9e"
+
+
+@scene(
+    whole={
+        "reverse": [{"port": 0, "target": TARGET, "mode": "passthrough"}],
+        "redact": {"headers": ["X-Request-Id"]},
+    }
+)
+def an_id_that_is_hidden(play: Play) -> None:
+    """The log hides it in the target, too, where that has it."""
+    asked = GET.replace(b"/a", b"/" + SECRET)
+    play.warm()
+    for value in (SECRET, SECRET, b"2" * 24, b"3" * 24, SECRET):
+        play.warm(asked[:-2] + b"X-Request-Id: %b\r\n\r\n" % value, times=1)
+
+
 FORWARD = {"forward": {"port": 0, "mode": "passthrough"}, "limits": {"host_idle_s": 100}}
 PROXIED = GET.replace(b"/a", b"http://10.0.0.1/a")
 
@@ -567,7 +609,7 @@ def a_forward_proxy(play: Play) -> None:
     play.later(150)
 
 
-_NOT_SENT = {"requests_of_other_kinds", "traces", "limits", "faults"}
+_NOT_SENT = {"requests_of_other_kinds", "limits", "faults"}
 
 
 @contextmanager
