@@ -364,7 +364,7 @@ def patient(
     rows = [{"target": target, "port": 0, "mode": mode} for mode in ("passthrough", "auto")]
     settings = {"reverse": rows, "limits": {"half_close_s": 600, "upstream_idle_s": 600}}
     (directory / "buffr.yaml").write_text(json.dumps(settings))
-    with BuffrProcess.run("serve", cwd=directory) as running:
+    with BuffrProcess.run("serve", cwd=directory, listeners=2) as running:
         yield running
 
 
