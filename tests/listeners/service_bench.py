@@ -22,7 +22,7 @@ from buffr.config import load
 from buffr.testing.wire import Wire
 from buffr.wiring.build import build
 
-__all__ = ["ServiceBench", "live", "service"]
+__all__ = ["Made", "ServiceBench", "service"]
 
 PATIENCE_S = 120.0
 ADDRESS = IPv4Address("TCP", "10.0.0.1", 80)
@@ -221,7 +221,21 @@ def service(directory: Path, settings: Mapping[str, Any]) -> Iterator[ServiceBen
         bench.stop()
 
 
-def live(*kinds: type) -> Counter[type]:
-    """How many objects of each kind there are in this process."""
-    gc.collect()
-    return Counter(type(each) for each in gc.get_objects() if type(each) in kinds)
+class Made:
+    """Counts the objects of some kinds that were made since, and are not gone.
+
+    What an earlier test of this process has left behind may go at any time.
+    """
+
+    def __init__(self, *kinds: type) -> None:
+        self._kinds = kinds
+        self._before = self._all()
+
+    def _all(self) -> list[object]:
+        gc.collect()
+        return [each for each in gc.get_objects() if type(each) in self._kinds]
+
+    def count(self) -> Counter[type]:
+        """How many there are of each kind."""
+        known = {id(each) for each in self._before}
+        return Counter(type(each) for each in self._all() if id(each) not in known)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from OpenSSL import SSL
-from service_bench import ServiceBench, live, service
+from service_bench import Made, ServiceBench, service
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import provider
 
@@ -62,11 +62,11 @@ class TestConnect:
     def test_nothing_is_made_for_a_host_that_is_asked_nothing(self, tmp_path: Path) -> None:
         """Whatever their number: no route, no upstream, no cassette, no TLS context."""
         with service(tmp_path, {"forward": {"port": 0}}) as bench:
-            before = live(*MADE)
+            since = Made(*MADE)
             for number in range(MANY):
                 answer = bench.connect(f"h{number}.test:443")
                 assert answer == b"HTTP/1.1 200 Connection Established\r\n\r\n"
-            assert live(*MADE) == before
+            assert not since.count()
             assert bench.reactor.tcpClients == []
         assert sorted(path.name for path in tmp_path.iterdir()) == [
             "buffr-ca.key",
@@ -83,12 +83,12 @@ class TestConnect:
     def test_a_request_makes_what_it_needs_and_one_context_for_all(self, tmp_path: Path) -> None:
         rows = [{"host": "*", "mode": "passthrough", "resolve": "10.0.0.1"}]
         with service(tmp_path, {"forward": {"port": 0, "hosts": rows}}) as bench:
-            before = live(*MADE)
+            since = Made(*MADE)
             for number in range(20):
                 client = bench.client()
                 name = f"h{number}.test"
                 client.send(f"GET https://{name}/ HTTP/1.1\r\nHost: {name}\r\n\r\n".encode())
-            made = live(*MADE) - before
+            made = since.count()
             assert made[Upstream] == made[Passing] == 20
             assert made[SSL.Context] == 1
 
@@ -98,20 +98,20 @@ class TestNumber:
         """No bound ends in a refusal, and no host is held for good."""
         settings = {"limits": {"hosts": 50}, "forward": {"port": 0, "mode": "passthrough"}}
         with service(tmp_path, settings) as bench:
-            before = live(*MADE)
+            since = Made(*MADE)
             for number in range(MANY):
                 assert bench.ask(address(number)).endswith(b"ok")
                 bench.forget_origins()
-            made = live(*MADE) - before
+            made = since.count()
             assert made[Passing] == made[Upstream] == 50
 
     def test_few_cassettes_are_held(self, tmp_path: Path) -> None:
         settings = {"limits": {"hosts": 50}, "forward": {"port": 0, "mode": "replay"}}
         with service(tmp_path, settings) as bench:
-            before = live(*MADE)
+            since = Made(*MADE)
             for number in range(300):
                 assert bench.ask(address(number)).startswith(b"HTTP/1.1 599 ")
-            made = live(*MADE) - before
+            made = since.count()
             assert made[Recorded] == made[Cassette] == made[Matcher] == 50
 
     def test_recordings_of_all_are_kept(self, tmp_path: Path) -> None:
@@ -150,23 +150,23 @@ class TestIdle:
 
     def test_a_host_is_let_go(self, bench: ServiceBench) -> None:
         """Its objects, its thread and its connections."""
-        before = live(*MADE)
+        since = Made(*MADE)
         for number in range(10):
             bench.ask(address(number))
-        assert (live(*MADE) - before)[Cassette] == writers() == 10
+        assert since.count()[Cassette] == writers() == 10
         bench.idle(IDLE_S * 2)
         bench.until(lambda: writers() == 0)
         assert [origin.wire.ends for origin in bench.origins] == [["closed"]] * 10
         bench.forget_origins()
-        assert live(*MADE) - before == {}
+        assert not since.count()
 
     def test_one_that_is_asked_now_and_then_is_not(self, bench: ServiceBench) -> None:
         bench.ask("10.0.0.1", "/0")
-        before = live(Recorded)
+        since = Made(Recorded)
         for number in range(1, 9):
             bench.idle(IDLE_S / 2)
             bench.ask("10.0.0.1", f"/{number}")
-        assert live(Recorded) == before
+        assert not since.count()
         assert len(bench.origins) == 1, "one connection served all"
 
     def test_it_comes_back_with_its_recordings(self, bench: ServiceBench) -> None:
@@ -306,12 +306,12 @@ class TestWhatStays:
         limits = {"per_hour": 1, "max_delay": "1s"}
         rows = [{"host": "10.0.0.2", "mode": "passthrough", "limits": limits}]
         with served(tmp_path, hosts=rows) as bench:
-            before = live(Passing)
+            since = Made(Passing)
             assert bench.ask("10.0.0.2").endswith(b"ok")
             bench.idle(IDLE_S * 2)
             bench.until(lambda: not bench.origins[0].wire.connected)
             bench.forget_origins()
-            assert live(Passing) == before
+            assert not since.count()
             assert bench.ask("10.0.0.2").startswith(b"HTTP/1.1 429 ")
 
     def test_a_cassette_that_others_use(self, tmp_path: Path) -> None:
@@ -319,13 +319,13 @@ class TestWhatStays:
         rows = [{"host": "*", "resolve": "10.0.0.1"}]
         with served(tmp_path, mode="auto", hosts=rows) as bench:
             bench.ask("10.0.0.2", "/new")
-            before = live(Cassette)
+            since = Made(Cassette)
             for number in range(6):
                 assert bench.ask("10.0.0.3", f"/{number}").endswith(b"ok")
                 bench.idle(IDLE_S / 2)
             assert body(bench.ask("10.0.0.3")) == b"one"
             assert body(bench.ask("10.0.0.2")) == b"two"
-            assert live(Cassette) == before
+            assert not since.count()
             assert writers() == 1
             bench.idle(IDLE_S * 2)
             bench.until(lambda: writers() == 0)
@@ -344,8 +344,8 @@ class TestWhatStays:
         with served(tmp_path):
             pass
         with service(tmp_path, settings) as bench:
-            before = live(Cassette)
+            since = Made(Cassette)
             assert body(bench.ask("10.0.0.1")) == b"one"
             bench.idle(IDLE_S * 2)
-            assert live(Cassette) == before
+            assert not since.count()
             assert body(bench.ask("10.0.0.1")) == b"two"
