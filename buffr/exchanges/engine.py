@@ -498,7 +498,7 @@ class Engine:
         """Count a recording whose turn this answer ends."""
         self._stored(exchange)
         route, identity = exchange.route, exchange.identity
-        if isinstance(route, Recorded) and identity.keys and exchange.too_old is None:
+        if isinstance(route, Recorded) and identity.keys:
             variant = route.matcher.variant(identity.selecting, request, answer.headers)
             start(_turn_taken(exchange, route, recording_name(identity.keys[0].digest, variant)))
 

@@ -183,7 +183,8 @@ class Exchange:
     once the request was read as far as its route's mode needs; otherwise the
     identity has no keys. ``frames`` counts the frames of a WebSocket session.
     ``too_old`` is the place of a recording that would answer if it were
-    younger. ``variants`` are recordings of its key that answer other requests.
+    younger, and ``old_name`` the name by which that is filed. ``variants``
+    are recordings of its key that answer other requests.
     ``client`` is the connection on which the request arrived. ``proposed`` is
     the rule with which a miss would match the nearest recording. ``remark`` is
     its part in a dialogue, if its route has these. ``place`` is
@@ -208,6 +209,7 @@ class Exchange:
     identity: Identity = _UNIDENTIFIED
     frames: int | None = None
     too_old: int | None = None
+    old_name: bytes = b""
     variants: Sequence[Matches] = ()
     client: Client | None = None
     proposed: Suggestion | None = None

@@ -11,11 +11,19 @@ from twisted.logger import LogLevel
 
 from buffr.clock.messages import moved_back
 from buffr.clock.session import SessionClocks
-from buffr.errors import BuffrError, NoMatch, StoreFailed
+from buffr.errors import NoMatch, StoreFailed
 from buffr.exchanges.ages import Ages
 from buffr.exchanges.exchange import Exchange, shown
 from buffr.exchanges.explain import Explained, as_json
-from buffr.exchanges.fitting import filed, fitting, of_one_request, variants_of
+from buffr.exchanges.fitting import (
+    due,
+    filed,
+    fitting,
+    narrowed,
+    next_of,
+    of_one_request,
+    variants_of,
+)
 from buffr.exchanges.playhead import Repeat
 from buffr.exchanges.request_body import RequestBody
 from buffr.exchanges.route import Recorded
@@ -108,11 +116,12 @@ async def in_turn(
     scope, whole = exchange.scope, found
     if exchange.remark is not None:
         scope = exchange.remark.scope
-        found = evolve(found, places=await exchange.remark.dialogue.own(route.store, found.places))
+        own = await exchange.remark.dialogue.own(route.store, found.places)
+        found = narrowed(found, own)
     if route.fleet is not None and needs_fleet(route.playhead.repeat, found.places):
         place = await _next_of_fleet(scope, route, route.fleet, found)
     elif route.ages is None:
-        place = route.playhead.next(scope, found.name, found.places)
+        place = next_of(route.playhead, scope, found)
     else:
         place = await _next_by_age(exchange, route, route.ages, found, scope, wall())
     if place is not None:
@@ -153,14 +162,21 @@ def needs_fleet(repeat: Repeat, places: Sequence[int]) -> bool:
 
 async def _next_of_fleet(scope: str, route: Recorded, fleet: Fleet, found: Matches) -> int | None:
     """The next place of all processes; of this one while they cannot be asked."""
-    playhead, places = route.playhead, found.places
-    local = playhead.next(scope, found.name, places)
+    playhead, turns = route.playhead, fleet.playheads
+    local, repeat = next_of(playhead, scope, found), playhead.repeat
     try:
-        turn = fleet.playheads.next
-        at = await turn(scope, found.name, len(places), playhead.repeat.value)
+        if not found.parts:
+            at = await turns.next(scope, found.name, len(found.places), repeat.value)
+            return None if at is None else found.places[at]
+        while True:
+            heads = await turns.heads(scope, [part.name for part in found.parts])
+            number, head = due(heads, found, repeat)
+            part, moved = found.parts[number], (heads[number], head)
+            at = await turns.next(scope, part.name, len(part.places), repeat.value, moved)
+            if at is None or at >= 0:  # else another process was faster
+                return None if at is None else part.places[at]
     except StoreFailed:
         return local
-    return None if at is None else places[at]
 
 
 async def take_turn(exchange: Exchange, route: Recorded, name: bytes) -> None:
@@ -168,25 +184,15 @@ async def take_turn(exchange: Exchange, route: Recorded, name: bytes) -> None:
 
     Raises ``StoreFailed`` if other processes could not be told.
     """
-    route.playhead.make(name)
     remark = exchange.remark
     scope = exchange.scope if remark is None else remark.scope
-    counted = await _name_of_turn(exchange, route, name)
-    route.playhead.answered(scope, counted)
+    if exchange.too_old is not None:
+        route.playhead.replaced(scope, exchange.old_name, name)
+        return
+    route.playhead.make(name)
+    route.playhead.answered(scope, name)
     if route.fleet is not None and route.playhead.repeat is Repeat.ONCE:
-        await route.fleet.playheads.answered(scope, counted)
-
-
-async def _name_of_turn(exchange: Exchange, route: Recorded, name: bytes) -> bytes:
-    """The name under which the turns of a recording count: another if the request got others."""
-    try:
-        found = await route.store.find(exchange.identity.keys)
-    except BuffrError:  # what it could not read may be of any other request
-        return name
-    if found is None or not found.others:
-        return name
-    fit = fitting(exchange.identity.selecting, variants_of(found))
-    return name if fit is None else fit.name
+        await route.fleet.playheads.answered(scope, name)
 
 
 async def only_recording(exchange: Exchange, route: Recorded, place: int) -> Matches | None:
@@ -300,11 +306,12 @@ async def _next_by_age(
 ) -> int | None:
     """The next place; ``None`` in auto if it is too old, so that it is recorded again."""
     places, too_old = await ages.in_turn(route.store, found.places, now_s)
-    place = route.playhead.next(scope, found.name, places)
+    place = next_of(route.playhead, scope, narrowed(found, places))
     if place not in too_old:
         return place
     if route.mode is Mode.AUTO:
-        exchange.too_old = place
+        assert place is not None
+        exchange.too_old, exchange.old_name = place, filed(found, place)[0]
         return None
     if not ages.logged:
         ages.logged = True

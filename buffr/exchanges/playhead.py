@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-__all__ = ["Playhead", "Repeat"]
+__all__ = ["ROUND", "Playhead", "Repeat"]
+
+ROUND = 1 << 32
+"""A head counts the answers of the current round, and the rounds before as so many each."""
 
 
 class Repeat(Enum):
@@ -20,13 +23,13 @@ class Repeat(Enum):
 
 
 class Playhead:
-    """Knows for each key and scope how often it was answered, and which place is next.
+    """Knows for each name and scope how often it was answered, and which place is next.
 
     A place that is added while others are played is next in its turn. A
     recording made in this run counts as an answer too. The number of scopes is
-    bounded: the one that was idle longest is forgotten first. Recordings
-    are filed by names, several of which may have their turns under one: ``used``
-    says for each how many of its first recordings have answered, in any scope.
+    bounded: the one that was idle longest is forgotten first. Recordings are
+    filed by names, and those of a name answer in their order: ``used`` says for
+    each how many of its first recordings have answered, in any scope.
     """
 
     def __init__(self, repeat: Repeat, max_scopes: int = 10_000) -> None:
@@ -46,23 +49,41 @@ class Playhead:
     def next(self, scope: str, digest: bytes, places: Sequence[int]) -> int | None:
         """The place that answers now; ``None`` if the recordings are used up."""
         heads = self._heads(scope)
-        at = heads.get(digest, 0)
+        head = heads.get(digest, 0)
+        at = head % ROUND
         if at >= len(places):
             match self.repeat:
                 case Repeat.CYCLE:
+                    head += ROUND - at
                     at = 0
                 case Repeat.LAST:
-                    at = len(places) - 1
+                    at = head = len(places) - 1
                 case Repeat.ONCE:
                     return None
-        heads[digest] = at + 1
+        heads[digest] = head + 1
         self.taken += 1
         return places[at]
+
+    def heads(self, scope: str, names: Sequence[bytes]) -> list[int]:
+        """How often each name was answered, in rounds and since."""
+        heads = self._scopes.get(scope, {})
+        return [heads.get(name, 0) for name in names]
+
+    def move(self, scope: str, name: bytes, head: int) -> None:
+        """Go on from another head."""
+        self._heads(scope)[name] = head
 
     def answered(self, scope: str, digest: bytes) -> None:
         """The upstream answered the key, and the answer was recorded."""
         heads = self._heads(scope)
         heads[digest] = heads.get(digest, 0) + 1
+
+    def replaced(self, scope: str, old: bytes, new: bytes) -> None:
+        """The answer whose turn was taken was recorded again, and filed by another name."""
+        heads = self._heads(scope)
+        if old != new and heads.get(old, 0):
+            heads[old] -= 1
+            heads[new] = heads.get(new, 0) + 1
 
     def use(self, name: bytes, number: int) -> None:
         """One of the recordings that are filed by a name has answered."""

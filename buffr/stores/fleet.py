@@ -55,11 +55,18 @@ class FleetLimits(Protocol):
 class FleetPlayheads(Protocol):
     """The playheads of a set of interactions. Raises ``StoreFailed``."""
 
-    async def next(self, scope: str, name: bytes, count: int, repeat: str) -> int | None:
+    async def next(
+        self, scope: str, name: bytes, count: int, repeat: str, moved: tuple[int, int] | None = None
+    ) -> int | None:
         """Which of ``count`` recordings is next, and that it was answered.
 
-        ``None`` if they are used up. ``repeat`` says what follows the last.
+        ``None`` if they are used up. ``repeat`` says what follows the last. With
+        ``moved`` the name goes on from the second of two heads; if it is no
+        longer at the first, nothing is done, and the result is -1.
         """
+
+    async def heads(self, scope: str, names: Sequence[bytes]) -> Sequence[int]:
+        """How often each name was answered, as a ``Playhead`` counts."""
 
     async def answered(self, scope: str, name: bytes) -> None:
         """An answer was recorded: it takes a turn."""

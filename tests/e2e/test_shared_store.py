@@ -77,6 +77,9 @@ def running_fleet(directory: Path, server: RedisServer) -> Iterator[Fleet]:
                 return answer(b"x" * (3 << 20))
             case b"/count":
                 return answer(b"%d" % len(upstream.received))
+            case b"/themed":
+                vary = [(b"Vary", b"X-Theme")] if len(upstream.received) % 3 == 1 else []
+                return answer(b"%d" % len(upstream.received), headers=vary)
         return answer(b"answer to " + received.target)
 
     def told(first: bytes, rest: bytes) -> Iterator[Step]:
@@ -282,6 +285,23 @@ class TestPlayheads:
         scoped = request(b"/count", headers=[(b"X-Buffr-Scope", b"mine")])
         for number, each in enumerate(running):
             assert ask(each.ports[0], scoped).body == b"%d" % (number + 1)
+
+
+class TestVariants:
+    def test_what_fits_several_requests_has_one_turn_in_all_processes(self, fleet: Fleet) -> None:
+        """Two of three answers have no ``Vary``, so that they fit all of the requests."""
+        asked = [b"light", b"dark", b"light", b"dark", b"dark", b"light"]
+        recording = fleet.start("record")
+        answers = [themed(recording, theme) for theme in asked]
+        recording.stop()
+        running = [fleet.start("replay") for _ in range(2)]
+        for _ in range(2):
+            played = [themed(running[at % 2], theme) for at, theme in enumerate(asked)]
+            assert played == answers
+
+
+def themed(running: BuffrProcess, theme: bytes) -> bytes:
+    return ask(running.ports[0], request(b"/themed", headers=[(b"X-Theme", theme)])).body
 
 
 class TestLimits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 
 from attrs import define
@@ -14,14 +15,23 @@ _IDLE_S = 600
 """A scope that was idle for so long begins anew."""
 
 _NEXT = Script("""
-local count = tonumber(ARGV[2])
-local at = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
+local count, round = tonumber(ARGV[2]), 4294967296
+local head = tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0')
+if ARGV[5] then
+  if tonumber(ARGV[5]) ~= head then return -2 end
+  head = tonumber(ARGV[6])
+end
+local at = head % round
 if at >= count then
-  if ARGV[3] == 'cycle' then at = 0
-  elseif ARGV[3] == 'last' then at = count - 1
+  if ARGV[3] == 'cycle' then
+    head = head - at + round
+    at = 0
+  elseif ARGV[3] == 'last' then
+    at = count - 1
+    head = at
   else return -1 end
 end
-redis.call('HSET', KEYS[1], ARGV[1], at + 1)
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', head + 1))
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 return at
 """)
@@ -45,9 +55,16 @@ class RedisPlayheads:
     client: RedisClient
     set_name: str
 
-    async def next(self, scope: str, name: bytes, count: int, repeat: str) -> int | None:
-        at: int = await self.client.run(_NEXT, [self._key(scope)], name, count, repeat, _IDLE_S)
-        return None if at < 0 else at
+    async def next(
+        self, scope: str, name: bytes, count: int, repeat: str, moved: tuple[int, int] | None = None
+    ) -> int | None:
+        arguments = name, count, repeat, _IDLE_S, *(moved or ())
+        at: int = await self.client.run(_NEXT, [self._key(scope)], *arguments)
+        return {-1: None, -2: -1}.get(at, at)
+
+    async def heads(self, scope: str, names: Sequence[bytes]) -> Sequence[int]:
+        found = await self.client.ask("HMGET", self._key(scope), *names)
+        return [int(head or 0) for head in found]
 
     async def answered(self, scope: str, name: bytes) -> None:
         await self.client.run(_ANSWERED, [self._key(scope)], name, _IDLE_S)
