@@ -92,10 +92,10 @@ def strings(document: bytes) -> Iterator[tuple[Place, int, int]]:
 
 
 def _read(text: bytes) -> Any | None:
-    """The document, if it is an object or an array."""
+    """The document, if it is an object or an array, and in UTF-8: ``scalars`` reads no other."""
     if text.lstrip()[:1] not in (b"{", b"["):
         return None
     try:
-        return json.loads(text, strict=False)
+        return json.loads(text.decode("utf-8", "surrogatepass"), strict=False)
     except (ValueError, RecursionError):
         return None

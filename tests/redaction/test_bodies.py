@@ -312,6 +312,13 @@ class TestCodings:
         assert out.body.data == encoded(coding, expected)
         assert dict(out.response.headers)[b"Content-Length"] == b"%d" % out.body.size_bytes
 
+    @pytest.mark.parametrize("charset", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+    def test_wide_json_is_no_document(self, charset: str) -> None:
+        """What is not known to be UTF-16 by its first bytes is searched as bytes of any kind."""
+        body = '{"中文": "x",\n"note": "y"}'.encode(charset)
+        assert stored(exchange(body)).body.data == body
+        assert stored(exchange(body), RedactionRules(json=("$.note",))).body.data == body
+
     def test_cut_in_proportion(self) -> None:
         """What was streamed compressed is streamed again, in no more steps."""
         plain = b'{"access_token": "abc"}' + bytes(range(256)) * 30
