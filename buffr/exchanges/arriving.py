@@ -60,10 +60,20 @@ class ArrivingBody:
                 self._begin(path, spool.size_bytes)
 
     def _begin(self, path: Path, size_bytes: int) -> None:
-        self._bodies.searching += 1
-        growth = self._growth = _Growth(path)
+        try:
+            growth = _Growth(path)
+        except OSError:  # as without a free descriptor; the body is searched when it is whole
+            self._refused = True
+            return
         growth.grown(size_bytes)
-        Thread(target=self._run, args=(growth,), name="search", daemon=True).start()
+        try:
+            Thread(target=self._run, args=(growth,), name="search", daemon=True).start()
+        except RuntimeError:  # the system has no thread left
+            self._refused = True
+            growth.close()
+            return
+        self._growth = growth
+        self._bodies.searching += 1
 
     def _run(self, growth: _Growth) -> None:
         searched = None

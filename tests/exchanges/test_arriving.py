@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -135,6 +137,37 @@ def test_nothing_is_known_after_a_failure(
     results: list[Searched | None] = []
     known(body, 5 * MB).addCallback(results.append)
     reactor.step()
+    assert results == [None]
+
+
+def test_without_a_free_descriptor_it_is_left_alone(bodies: ArrivingBodies, spool: Spool) -> None:
+    body = bodies.arriving(Follower)
+    spool.write(b"a" * 5 * MB)
+    limits = getrlimit(RLIMIT_NOFILE)
+    setrlimit(RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        body.grown(spool)
+    finally:
+        setrlimit(RLIMIT_NOFILE, limits)
+    write(spool, body, b"b" * MB)
+    assert bodies.searching == 0
+    results: list[Searched | None] = []
+    known(body, 6 * MB).addCallback(results.append)
+    assert results == [None]
+
+
+def test_nobody_waits_for_a_thread_that_never_ran(
+    bodies: ArrivingBodies, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", start)
+    body = bodies.arriving(Follower)
+    write(spool, body, b"a" * 5 * MB)
+    assert bodies.searching == 0
+    results: list[Searched | None] = []
+    known(body, 5 * MB).addCallback(results.append)
     assert results == [None]
 
 
