@@ -56,15 +56,20 @@ class Secret:
 class KnownSecrets:
     """Finds known secrets in texts: literally, percent-encoded, escaped as in JSON, in base64.
 
-    ``values`` are the plain secrets.
+    ``values`` are the plain secrets, of ``size_bytes`` together.
     """
 
     secrets: tuple[Secret, ...]
     values: tuple[bytes, ...] = field(init=False, repr=False)
+    size_bytes: int = field(init=False, repr=False)
 
     @values.default
     def _plain_values(self) -> tuple[bytes, ...]:
         return tuple(map(_value_of, self.secrets))
+
+    @size_bytes.default
+    def _size_of_values(self) -> int:
+        return sum(map(len, self.values))
 
     def __bool__(self) -> bool:
         return bool(self.secrets)

@@ -177,7 +177,7 @@ class Redactor:
         if kept is None:
             kept = self._section(headers, known)
             size_bytes = sum([len(name) + len(value) + _FIELD_BYTES for name, value in headers])
-            self._sections.put(section, kept, 2 * size_bytes)
+            self._sections.put(section, kept, 2 * size_bytes + known.size_bytes)
         return headers if kept == headers else kept
 
     def _section(self, headers: Headers, known: KnownSecrets) -> Headers:
@@ -390,7 +390,7 @@ class Redactor:
         if kept is None:
             found = self._scanner.in_text(text, known)
             kept = replaced(text, found, self._stand_in)[0] if found else text
-            self._texts.put(asked, kept, 2 * len(text) + _FIELD_BYTES)
+            self._texts.put(asked, kept, 2 * len(text) + _FIELD_BYTES + known.size_bytes)
         return kept
 
     def _stand_in(self, found: SecretSpan) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from weakref import ref
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from buffr.interaction import HTTPInteraction, RecordedRequest
 from buffr.message import Headers, ResponseHead
+from buffr.redaction.own_credentials import KnownSecrets, Secret
 from buffr.redaction.pseudonym import is_pseudonym, pseudonym
 from buffr.redaction.redactor import Redactor
 from buffr.redaction.rules import CREDENTIAL_HEADERS, RedactionRules
@@ -261,6 +263,18 @@ class TestInteraction:
             (b"x-acme", b"REDACTED-x-acme"),
             (b"Cookie", b"a=REDACTED-a"),
         )
+
+    def test_what_is_remembered_is_bounded(self) -> None:
+        """Also by the secrets that were searched for, which are those of one exchange."""
+        alive = []
+        for number in range(300):
+            secrets = [Secret(b"%d-%d-" % (number, at) + bytes(1000), b"x") for at in range(64)]
+            known = KnownSecrets(tuple(secrets))
+            REDACTOR.target(b"/", known)
+            REDACTOR.headers(((b"Accept", b"*/*"),), known)
+            alive.append(ref(known))
+            del known, secrets
+        assert sum(one() is not None for one in alive) <= 32
 
 
 # Without "=", at which a bare secret in a cookie header would be a name and a value.
