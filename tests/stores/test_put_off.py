@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from gc import collect
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 from attrs import define, field
@@ -14,7 +16,7 @@ from twisted.internet.task import Clock
 
 from buffr.errors import CassetteError
 from buffr.interaction import IndexEntry
-from buffr.matching.key import RecordedKey
+from buffr.matching.key import MatchKey, RecordedKey
 from buffr.matching.matcher import Matcher
 from buffr.matching.rules import MatchRules
 from buffr.message import Headers, Request
@@ -113,6 +115,17 @@ class TestAtTheStart:
         assert known is not None
         assert opened.turns.run(opened.store.load(0)) is known
         opened.close()
+
+    def test_no_long_request_is_kept_for_that(self, path: Path) -> None:
+        """Its key has its body, and there may be many."""
+        opened = Opened(path, [get("/a")])
+        key = MatchKey((("path", b"/b"), ("query", b""), ("body", bytes(200_000))))
+        assert opened.turns.run(opened.store.find([key])) is None
+        assert opened.store.index.waiting
+        held = ref(key)
+        del key
+        collect()
+        assert held() is None
 
     def test_a_late_view_puts_them_off_too(self, path: Path) -> None:
         opened = Opened(path, [get(f"/{number}") for number in range(50)])

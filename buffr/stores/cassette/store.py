@@ -52,7 +52,7 @@ _LOOKS = 3
 _PART = 256
 """So many are filed in one turn of the reactor, in about a millisecond."""
 _AT_ONCE = 8
-_KEYS_BYTES = 1000
+_KEY_BYTES = 400
 
 _Keys = Sequence[RecordedKey] | CassetteError
 """The keys of the recordings with one rough key, or why one of them cannot be read."""
@@ -433,6 +433,16 @@ def _no_keys() -> Memo[tuple[MatchKey, ...], bool]:
     return Memo(entries=1024, size_bytes=1 << 20)
 
 
+def _size_bytes(keys: Sequence[MatchKey]) -> int:
+    """How much memory keys take: one has its request's body."""
+    size_bytes = 0
+    for key in keys:
+        size_bytes += _KEY_BYTES
+        for _, value in key.parts:
+            size_bytes += len(value)
+    return size_bytes
+
+
 @define(eq=False)
 class CassetteStore(SetView[Cassette]):
     """A ``Store`` over a cassette, for one way to make match keys."""
@@ -464,7 +474,7 @@ class CassetteStore(SetView[Cassette]):
         while self.index is not index or self.building is not None:  # it was read again meanwhile
             index, unread = await self._settled(keys)
         if unread is None:
-            self._settled_keys.put(name, True, _KEYS_BYTES)
+            self._settled_keys.put(name, True, _size_bytes(keys))
         elif index.find(keys) is None:
             raise unread
 
