@@ -300,6 +300,23 @@ class TestOpening:
         with pytest.raises(CassetteError, match="not a regular file"):
             Deck(tmp_path / "pipe")
 
+    def test_without_a_thread_the_recording_fails(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody waits for it, and the next one is stored."""
+
+        def start(_: Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        deck = Deck(path)
+        with monkeypatch.context() as patched:
+            patched.setattr(Thread, "start", start)
+            with pytest.raises(StoreFailed, match="can't start new thread"):
+                deck.append(recording())
+        deck.append(recording())
+        deck.close()
+        assert len(paths(path)) == 1
+
     def test_a_missing_directory_is_found_before_a_recording(self, tmp_path: Path) -> None:
         deck = Deck(tmp_path / "none" / "api.json")
         with pytest.raises(FileNotFoundError):

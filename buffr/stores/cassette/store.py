@@ -247,6 +247,13 @@ class Cassette:
         Given one by one, the first would wake it, and be appended alone.
         """
         outgoing, self._outgoing = self._outgoing, []
+        try:
+            self._thread.begin()
+        except RuntimeError as error:
+            for job in outgoing:
+                self._backlog.leave(job.size_bytes)
+                job.done.errback(StoreFailed(f"{self.path} cannot be written: {error}"))
+            return
         for job in outgoing:
             self._thread.put(job)
 

@@ -105,14 +105,19 @@ class CassetteThread:
     def started(self) -> bool:
         return self._thread is not None
 
+    def begin(self) -> None:
+        """Start it, if that was not done. Raises ``RuntimeError`` if the system has none left."""
+        if self._thread is not None:
+            return
+        self._ledger.reader.pause = let_others_run
+        self._landed = self._ledger.known
+        # A daemon, so that a process that forgot to close still ends.
+        thread = Thread(target=self._run, name=f"cassette {self._ledger.file.path}", daemon=True)
+        thread.start()
+        self._thread = thread
+
     def put(self, job: CassetteJob) -> None:
-        if self._thread is None:
-            self._ledger.reader.pause = let_others_run
-            self._landed = self._ledger.known
-            # A daemon, so that a process that forgot to close still ends.
-            self._thread = Thread(target=self._run, name=f"cassette {self._ledger.file.path}")
-            self._thread.daemon = True
-            self._thread.start()
+        self.begin()
         match job:
             case Append():
                 self._preparations.put(job)
