@@ -91,6 +91,12 @@ async def next_place(exchange: Exchange, route: Recorded, wall: Callable[[], flo
     ``None`` in mode record, and if the upstream must answer. ``wall`` returns
     the time since 1970.
     """
+    found = await _recorded(exchange, route)
+    return None if found is None else await in_turn(exchange, route, found, wall)
+
+
+async def _recorded(exchange: Exchange, route: Recorded) -> Matches | None:
+    """The recordings that answer a request; none in mode record."""
     if route.mode is Mode.RECORD:
         return None
     identity = exchange.identity
@@ -101,9 +107,7 @@ async def next_place(exchange: Exchange, route: Recorded, wall: Callable[[], flo
             found = await _with_recorded_instants(exchange, route, route.fitting.clock)
         if found is None and route.fitting.client_ends:
             found = await _unended(exchange, route)
-        if found is None:
-            return None
-    return await in_turn(exchange, route, found, wall)
+    return found
 
 
 async def in_turn(
@@ -138,16 +142,24 @@ async def places_of_batch(
     exchange is then identified by this one.
     """
     body = exchange.body.identity
-    found = elements(body) if isinstance(body, bytes) else None
-    if found is None or exchange.remark is None or route.mode is Mode.RECORD:
+    messages = elements(body) if isinstance(body, bytes) else None
+    if messages is None or exchange.remark is None or route.mode is Mode.RECORD:
         return None
-    parts = []
-    for element in found:
+    recorded = []
+    for message in messages:
         part = Exchange(route, exchange.request, exchange.sink, exchange.scope, exchange.src)
-        part.body = RequestBody(element, element)
-        part.remark = exchange.remark.of(element)
+        part.body = RequestBody(message, message)
+        part.remark = exchange.remark.of(message)
         part.identity = identity_of(part, route)
-        place = await next_place(part, route, wall)
+        found = await _recorded(part, route)
+        if found is None:
+            exchange.identity = part.identity
+            return None
+        recorded.append((part, found))
+    # No message takes a turn before all of them are known to be recorded.
+    parts = []
+    for part, found in recorded:
+        place = await in_turn(part, route, found, wall)
         if place is None:
             exchange.identity = part.identity
             return None

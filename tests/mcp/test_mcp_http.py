@@ -269,3 +269,25 @@ class TestBatches:
         head, body = post(of_batches, [call(1, 1), call(2, 3)])
         assert " 599 " in head
         assert "body /params/v" in body
+
+    def test_a_miss_takes_no_turns(self, tmp_path: Path) -> None:
+        """A message beside one that was not recorded is not answered, so its turn is still due."""
+        cassette, results = tmp_path / "mcp.json", iter("ab")
+
+        def told(_: Received) -> bytes:
+            message = {"jsonrpc": "2.0", "id": 1, "result": next(results)}
+            return answer(json.dumps(message).encode())
+
+        flags = ("--match", "mcp", "--port", "0", "--cassette", str(cassette))
+        with (
+            FakeUpstream(told) as upstream,
+            BuffrProcess.run("record", "--target", upstream.url, *flags) as proxy,
+        ):
+            for _ in range(2):
+                post(proxy, call(1, 1))
+        with replaying(cassette) as proxy:
+            assert " 599 " in post(proxy, [call(1, 1), call(2, 3)])[0]
+            assert [json.loads(post(proxy, call(1, 1))[1])["result"] for _ in range(2)] == [
+                "a",
+                "b",
+            ]
