@@ -16,6 +16,7 @@ from attrs import evolve
 from cassettes import QUIET_S, Deck, paths
 from go_schema import go_body, interactions
 from recordings import exchange_of, key, key_of, recording
+from twisted.python.failure import Failure
 
 from buffr.errors import CassetteError, StoreFailed
 from buffr.interaction import (
@@ -304,18 +305,26 @@ class TestOpening:
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nobody waits for it, and the next one is stored."""
-
-        def start(_: Thread) -> None:
-            raise RuntimeError("can't start new thread")
-
         deck = Deck(path)
         with monkeypatch.context() as patched:
-            patched.setattr(Thread, "start", start)
+            patched.setattr(Thread, "start", _cannot_start)
             with pytest.raises(StoreFailed, match="can't start new thread"):
                 deck.append(recording())
         deck.append(recording())
         deck.close()
         assert len(paths(path)) == 1
+
+    def test_without_a_thread_it_can_be_closed(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What could not be written is told to those who wait for it, and nothing waits on."""
+        monkeypatch.setattr(Thread, "start", _cannot_start)
+        deck = Deck(path)
+        results = deck.turns.start(deck.store.append(recording()))
+        deck.close()
+        (failure,) = results
+        assert isinstance(failure, Failure)
+        assert failure.check(StoreFailed) is not None
 
     def test_a_missing_directory_is_found_before_a_recording(self, tmp_path: Path) -> None:
         deck = Deck(tmp_path / "none" / "api.json")
@@ -535,3 +544,7 @@ def without_query(request: RecordedRequest) -> RecordedRequest:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def _cannot_start(_: Thread) -> None:
+    raise RuntimeError("can't start new thread")

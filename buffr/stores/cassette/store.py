@@ -344,7 +344,14 @@ class Cassette:
 
     def _end_thread(self) -> None:
         self._hand_over()
-        self._thread.put(EndThread())
+        if self._thread.started:
+            self._thread.put(EndThread())
+        else:  # it could not be started: nothing is left to be written
+            self._end()
+
+    def _end(self) -> None:
+        self._stopped = True
+        _fire(self._closing)
 
     @property
     def replaces(self) -> bool:
@@ -382,8 +389,7 @@ class Cassette:
         if outcome.work is not None:
             outcome.work.done.callback(outcome.result)
         if outcome.stopped:
-            self._stopped = True
-            _fire(self._closing)
+            self._end()
 
     def _learn(self, news: Sequence[FileChange]) -> None:
         for item in news:
